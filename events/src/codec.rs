@@ -1,0 +1,130 @@
+//! Stored names and JSON: event ⇄ `(kind, schema, public)`.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    envelope::Recorded,
+    event::{AccountEvent, Event, SystemEvent, VaultEvent},
+    ids::Position,
+    upcast,
+};
+
+/// An event that cannot be read. The projection that meets it stops; it is never skipped.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// A stored name that this program does not know: a newer program wrote it.
+    #[error("unknown event kind {kind} (schema {schema}) at position {position}: update this program")]
+    UnknownKind {
+        /// The stored name.
+        kind: String,
+        /// Its schema.
+        schema: u16,
+        /// Where it stands.
+        position: Position,
+    },
+    /// The JSON is not of the shape that its kind and schema name.
+    #[error("event {kind} (schema {schema}) at position {position} does not have its shape")]
+    Shape {
+        /// The stored name.
+        kind: String,
+        /// Its schema.
+        schema: u16,
+        /// Where it stands.
+        position: Position,
+        /// What serde met.
+        source: serde_json::Error,
+    },
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Stored name.
+    pub kind: &'static str,
+    /// Version of the shape.
+    pub schema: u16,
+    /// JSON.
+    pub public: String,
+}
+
+macro_rules! stored_events {
+    ($($family:ident :: $variant:ident in $inner:ident => $name:literal, $schema:literal;)+) => {
+        /// Every stored name with its current schema, for golden samples, subscriptions and documentation.
+        pub const KINDS: &[(&str, u16)] = &[$(($name, $schema)),+];
+
+        impl Event {
+            /// The stored name and current schema of this event.
+            pub const fn kind(&self) -> (&'static str, u16) {
+                match self { $(Self::$family($inner::$variant(_)) => ($name, $schema),)+ }
+            }
+
+            /// The event as it is stored.
+            ///
+            /// # Errors
+            /// Only if serde cannot write one of our own types, which no event's type allows.
+            pub fn encode(&self) -> Result<Encoded, serde_json::Error> {
+                let (kind, schema) = self.kind();
+                let public = match self { $(Self::$family($inner::$variant(body)) => json(body)?,)+ };
+                Ok(Encoded { kind, schema, public })
+            }
+
+            fn from_current(kind: &str, value: serde_json::Value) -> Result<Option<Self>, serde_json::Error> {
+                match kind {
+                    $($name => typed(value).map(|body| Some(Self::$family($inner::$variant(body)))),)+
+                    _ => Ok(None),
+                }
+            }
+        }
+    };
+}
+
+stored_events! {
+    Account::Created in AccountEvent => "account.created", 1;
+    Account::CredentialSet in AccountEvent => "account.credential_set", 1;
+    Account::RosterStated in AccountEvent => "account.roster_stated", 1;
+    Account::VaultAttached in AccountEvent => "account.vault_attached", 1;
+    Account::DeviceAdded in AccountEvent => "device.added", 1;
+    Account::DeviceRevoked in AccountEvent => "device.revoked", 1;
+    Account::SessionOpened in AccountEvent => "session.opened", 1;
+    Account::SessionRefreshed in AccountEvent => "session.refreshed", 1;
+    Account::RefreshReused in AccountEvent => "session.refresh_reused", 1;
+    Account::SessionRevoked in AccountEvent => "session.revoked", 1;
+    Vault::Created in VaultEvent => "vault.created", 1;
+    Vault::VersionAdded in VaultEvent => "entry.version_added", 1;
+    Vault::ContentPruned in VaultEvent => "entry.content_pruned", 1;
+    Vault::Purged in VaultEvent => "entry.purged", 1;
+    System::SigningKeyRotated in SystemEvent => "system.signing_key_rotated", 1;
+    System::OperatorActed in SystemEvent => "system.operator_acted", 1;
+}
+
+fn json<T: Serialize>(body: &T) -> Result<String, serde_json::Error> {
+    serde_json::to_string(body)
+}
+
+fn typed<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, serde_json::Error> {
+    serde_json::from_value(value)
+}
+
+impl Recorded {
+    /// The event inside the envelope, brought up to its current schema.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for an unknown kind or schema, or a body of another shape.
+    pub fn event(&self) -> Result<Event, DecodeError> {
+        let shape = |source| DecodeError::Shape {
+            kind: self.kind.clone(),
+            schema: self.schema,
+            position: self.position,
+            source,
+        };
+        let unknown = || DecodeError::UnknownKind {
+            kind: self.kind.clone(),
+            schema: self.schema,
+            position: self.position,
+        };
+        let known = KINDS.iter().find(|(kind, _)| *kind == self.kind).ok_or_else(unknown)?;
+        let value = serde_json::from_str(&self.public).map_err(shape)?;
+        let current = upcast::to_current(&self.kind, self.schema, known.1, value).ok_or_else(unknown)?;
+        Event::from_current(&self.kind, current).map_err(shape)?.ok_or_else(unknown)
+    }
+}

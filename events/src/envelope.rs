@@ -1,0 +1,207 @@
+//! The envelope: one row of the log, before and after it has a place.
+
+use crate::{
+    canonical::{Writer, leaf_hash, next_chain, sha256},
+    ids::{
+        AccountId, BlobHash, Chain, DeviceId, EventId, Hash32, Position, Seq, StreamId, StreamKind, SubjectId,
+    },
+    time::Micros,
+};
+use uuid::Uuid;
+
+const LEAF_DOMAIN: &str = "lockstep/v1/leaf";
+const BODY_DOMAIN: &str = "lockstep/v1/body";
+
+/// The erasable part of an event: personal data, sealed under a subject key, in a table of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Whose data it is.
+    pub subject: AccountId,
+    /// What it is kept for, for example `identity` or `telemetry`.
+    pub purpose: String,
+    /// The period of its key, for example `2026-11`; empty where the key lives as long as the account.
+    pub period: String,
+    /// The sealed bytes. Their SHA-256 is what the leaf commits to.
+    pub bytes: Vec<u8>,
+}
+
+/// A small ciphertext that commits in one transaction with the event that names it.
+///
+/// It is stored once per (stream, hash), outside the leaf: the version header in `public` commits to its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// SHA-256 of `bytes`.
+    pub hash: BlobHash,
+    /// The ciphertext, at most 16 KiB.
+    pub bytes: Vec<u8>,
+}
+
+/// An event that has no place yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Made by the caller; the same for every retry.
+    pub event_id: EventId,
+    /// The stream it goes to. The unit claims every stream that its events name.
+    pub stream: StreamId,
+    /// The entry, device or session it is about.
+    pub subject: Option<SubjectId>,
+    /// Stored name, for example `entry.version_added`.
+    pub kind: String,
+    /// Version of the shape of `public`.
+    pub schema: u16,
+    /// The account that acted. Never an address or a name.
+    pub actor: Option<AccountId>,
+    /// The device that acted.
+    pub device: Option<DeviceId>,
+    /// The request that caused it.
+    pub correlation: Option<Uuid>,
+    /// The event that caused it.
+    pub causation: Option<EventId>,
+    /// JSON, kept byte for byte; what an auditor may read.
+    pub public: String,
+    /// Personal data, if any.
+    pub sealed: Option<Sealed>,
+    /// Small ciphertext, if any.
+    pub content: Option<Content>,
+    /// What makes two events with the same id "the same": a retry has the same `body_hash`.
+    pub body_hash: Hash32,
+}
+
+impl NewEvent {
+    /// The body hash of an event whose identity is all of its body.
+    ///
+    /// A version event uses its version id instead: the same choice made on two devices is the same version,
+    /// although each signs it with its own key.
+    pub fn hash_body(
+        stream: StreamId,
+        subject: Option<SubjectId>,
+        kind: &str,
+        schema: u16,
+        public: &str,
+        sealed: Option<&Sealed>,
+    ) -> Hash32 {
+        let sealed_hash = sealed.map(|s| sha256(&s.bytes));
+        Hash32(
+            Writer::new(BODY_DOMAIN)
+                .fixed(stream.as_bytes())
+                .optional(subject.as_ref().map(|s| s.as_bytes().as_slice()))
+                .lp(kind.as_bytes())
+                .u16(schema)
+                .fixed(&sha256(public.as_bytes()))
+                .optional(sealed_hash.as_ref().map(<[u8; 32]>::as_slice))
+                .sha256(),
+        )
+    }
+
+    /// SHA-256 of the sealed bytes, if there are any.
+    pub fn sealed_hash(&self) -> Option<Hash32> {
+        self.sealed.as_ref().map(|s| Hash32(sha256(&s.bytes)))
+    }
+
+    /// The event with its place, as a reader of the log will see it.
+    pub fn record(self, stream_kind: StreamKind, at: Place, before: &Chain) -> Recorded {
+        let mut recorded = Recorded {
+            position: at.position,
+            stream: self.stream,
+            stream_kind,
+            seq: at.seq,
+            event_id: self.event_id,
+            subject: self.subject,
+            sealed_hash: self.sealed_hash(),
+            kind: self.kind,
+            schema: self.schema,
+            actor: self.actor,
+            device: self.device,
+            correlation: self.correlation,
+            causation: self.causation,
+            recorded_at: at.recorded_at,
+            public: self.public,
+            body_hash: self.body_hash,
+            chain: Chain::ZERO,
+            content: self.content.map(|c| c.bytes),
+        };
+        recorded.chain = next_chain(before, &recorded.leaf_hash());
+        recorded
+    }
+}
+
+/// Where and when an event was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Place in the whole log.
+    pub position: Position,
+    /// Place in its stream.
+    pub seq: Seq,
+    /// Time of the commit, monotone in `position`.
+    pub recorded_at: Micros,
+}
+
+/// An event of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Place in the whole log, gapless.
+    pub position: Position,
+    /// Its stream.
+    pub stream: StreamId,
+    /// What the stream is about.
+    pub stream_kind: StreamKind,
+    /// Place in the stream, gapless.
+    pub seq: Seq,
+    /// Its identity.
+    pub event_id: EventId,
+    /// The entry, device or session it is about.
+    pub subject: Option<SubjectId>,
+    /// Stored name.
+    pub kind: String,
+    /// Version of the shape of `public`.
+    pub schema: u16,
+    /// The account that acted.
+    pub actor: Option<AccountId>,
+    /// The device that acted.
+    pub device: Option<DeviceId>,
+    /// The request that caused it.
+    pub correlation: Option<Uuid>,
+    /// The event that caused it.
+    pub causation: Option<EventId>,
+    /// `max(clock, previous + 1 µs)`: strictly monotone in `position`.
+    pub recorded_at: Micros,
+    /// JSON, byte for byte as it was appended.
+    pub public: String,
+    /// SHA-256 of the sealed part, which may have been erased since.
+    pub sealed_hash: Option<Hash32>,
+    /// What a retry is compared by.
+    pub body_hash: Hash32,
+    /// The stream's running hash at `seq`.
+    pub chain: Chain,
+    /// The small ciphertext, where the reader asked for it and it is still kept.
+    pub content: Option<Vec<u8>>,
+}
+
+impl Recorded {
+    /// The canonical core of the leaf: what the chain and the audit tree commit to.
+    pub fn leaf_core(&self) -> Vec<u8> {
+        Writer::new(LEAF_DOMAIN)
+            .fixed(self.event_id.as_bytes())
+            .fixed(self.stream.as_bytes())
+            .u64(self.seq.0)
+            .optional(self.subject.as_ref().map(|s| s.as_bytes().as_slice()))
+            .lp(self.kind.as_bytes())
+            .u16(self.schema)
+            .i64(self.recorded_at.0)
+            .optional(self.actor.as_ref().map(|a| a.as_bytes().as_slice()))
+            .optional(self.device.as_ref().map(|d| d.as_bytes().as_slice()))
+            .fixed(&sha256(self.public.as_bytes()))
+            .optional(self.sealed_hash.as_ref().map(|h| h.0.as_slice()))
+            .finish()
+    }
+
+    /// SHA-256(0x00 ‖ core).
+    pub fn leaf_hash(&self) -> Hash32 {
+        leaf_hash(&self.leaf_core())
+    }
+
+    /// Whether this event follows a chain: the check that every client and auditor makes.
+    pub fn follows(&self, before: &Chain) -> bool {
+        self.chain == next_chain(before, &self.leaf_hash())
+    }
+}

@@ -1,0 +1,33 @@
+//! Lockstep's published language.
+//!
+//! Everything an auditor, a server and a client must agree on, and nothing else: identifiers ([`ids`]), the
+//! envelope of one event ([`envelope`]), the events themselves ([`event`]), their canonical encoding
+//! ([`canonical`]), version headers ([`header`]) and the version graph ([`graph`]), the device roster
+//! ([`roster`]), and the contract of the log ([`log`]).
+//!
+//! The crate has no runtime, no clock, no randomness and no I/O: it can be depended on alone.
+
+pub mod canonical;
+pub mod codec;
+pub mod envelope;
+pub mod event;
+pub mod graph;
+pub mod header;
+pub mod ids;
+pub mod log;
+pub mod roster;
+pub mod time;
+mod upcast;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use envelope::{Content, NewEvent, Recorded, Sealed};
+pub use event::Event;
+pub use header::{Header, VersionKind};
+pub use ids::{
+    AccountId, BatchId, BlobHash, Chain, DeviceId, EntryId, Epoch, EventId, Hash32, Position, Seq, SessionId,
+    StreamId, StreamKind, SubjectId, VaultId, VersionId,
+};
+pub use log::{EventLog, LogError, Outcome, Unit};
+pub use time::{Clock, Micros};

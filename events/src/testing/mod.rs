@@ -1,0 +1,1 @@
+//! What adapters and tests share: the in-memory log, the contract suite, scripts of random operations.
