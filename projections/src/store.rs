@@ -1,0 +1,162 @@
+//! The contract of the store that keeps the read models.
+//!
+//! Rows and checkpoint move in one transaction, by compare-and-set on the old position: two runners can never
+//! both apply the same batch, and a crash leaves either all of it or nothing. Every key starts with a
+//! `generation`; queries read the live one.
+
+use async_trait::async_trait;
+use lockstep_events::{AccountId, DeviceId, EntryId, Position, Seq, SessionId, VaultId, VersionId};
+
+use crate::rows::{AccountRow, DeviceRow, EntryRow, Key, Projection, Row, SessionRow, VaultRow, VersionRow};
+
+/// One life of a read model: a rebuild fills a new one beside the live one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Generation(pub u32);
+
+/// A change of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// The row is now this.
+    Put(Row),
+    /// The row is gone.
+    Delete(Key),
+}
+
+/// The state of one read model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The generation that queries read.
+    pub live: Generation,
+    /// The last position that is in its rows.
+    pub position: Position,
+}
+
+/// Why the store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database cannot be reached or timed out.
+    #[error("the read store is not reachable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The disk or the quota of the database is full.
+    #[error("the read store has no room left")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another runner moved the checkpoint, or the generation was dropped: load it again.
+    #[error("the checkpoint of {0} is not where it was")]
+    Moved(&'static str),
+    /// A stored row cannot be read by this program.
+    #[error("a row of {projection} cannot be read")]
+    Shape {
+        /// Whose row.
+        projection: &'static str,
+        /// What serde met.
+        source: serde_json::Error,
+    },
+    /// Anything else the database says.
+    #[error("the read store failed")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Keeps rows and checkpoints, and answers the queries of the server.
+#[async_trait]
+pub trait ReadStore: Send + Sync {
+    /// The live generation and checkpoint of a read model; generation 1 at position 0 if it never ran.
+    async fn checkpoint(&self, projection: Projection) -> Result<Checkpoint, ReadError>;
+
+    /// The checkpoint of any generation; none if that generation does not exist.
+    async fn position_of(
+        &self,
+        projection: Projection,
+        generation: Generation,
+    ) -> Result<Option<Position>, ReadError>;
+
+    /// Rows of one generation by key; those that do not exist are left out.
+    async fn load(&self, generation: Generation, keys: &[Key]) -> Result<Vec<Row>, ReadError>;
+
+    /// Writes rows and moves the checkpoint from `from` to `to` in one transaction.
+    ///
+    /// # Errors
+    /// `Moved` if the checkpoint is not at `from`; nothing is written then.
+    async fn commit(
+        &self,
+        projection: Projection,
+        generation: Generation,
+        from: Position,
+        to: Position,
+        writes: &[Write],
+    ) -> Result<(), ReadError>;
+
+    /// Starts an empty generation beside the live one, at position 0.
+    async fn start_generation(&self, projection: Projection) -> Result<Generation, ReadError>;
+
+    /// Makes a generation the live one, if the live one is still `from`.
+    async fn switch_generation(
+        &self,
+        projection: Projection,
+        from: Generation,
+        to: Generation,
+    ) -> Result<(), ReadError>;
+
+    /// Deletes a generation that is not live; the number of rows that went.
+    async fn drop_generation(&self, projection: Projection, generation: Generation)
+    -> Result<u64, ReadError>;
+
+    /// SHA-256 over all rows of a generation in key order, and their number: equal checksums, equal read models.
+    async fn checksum(
+        &self,
+        projection: Projection,
+        generation: Generation,
+    ) -> Result<([u8; 32], u64), ReadError>;
+
+    /// An account.
+    async fn account(&self, account: AccountId) -> Result<Option<AccountRow>, ReadError>;
+
+    /// A device.
+    async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, ReadError>;
+
+    /// The devices of an account, oldest first.
+    async fn devices(&self, account: AccountId) -> Result<Vec<DeviceRow>, ReadError>;
+
+    /// A session.
+    async fn session(&self, session: SessionId) -> Result<Option<SessionRow>, ReadError>;
+
+    /// The sessions of an account, oldest first.
+    async fn sessions(&self, account: AccountId) -> Result<Vec<SessionRow>, ReadError>;
+
+    /// A vault.
+    async fn vault(&self, vault: VaultId) -> Result<Option<VaultRow>, ReadError>;
+
+    /// Some entries of a vault; those that do not exist are left out.
+    async fn entries_by_id(&self, vault: VaultId, entries: &[EntryId]) -> Result<Vec<EntryRow>, ReadError>;
+
+    /// Entries of a vault in order of id, after an id, at most `limit`.
+    async fn entries(
+        &self,
+        vault: VaultId,
+        after: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Vec<EntryRow>, ReadError>;
+
+    /// Some versions of a vault; those that do not exist are left out.
+    async fn versions_by_id(
+        &self,
+        vault: VaultId,
+        versions: &[VersionId],
+    ) -> Result<Vec<VersionRow>, ReadError>;
+
+    /// The versions of an entry in order of seq, after a seq, at most `limit`.
+    async fn versions_of(
+        &self,
+        vault: VaultId,
+        entry: EntryId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<VersionRow>, ReadError>;
+
+    /// Ids of all versions of a vault whose id is after `after`, ascending, at most `limit`: for `reconcile`.
+    async fn version_ids(
+        &self,
+        vault: VaultId,
+        after: Option<VersionId>,
+        limit: usize,
+    ) -> Result<Vec<VersionId>, ReadError>;
+}
