@@ -100,7 +100,32 @@ impl NewEvent {
 
     /// The event with its place, as a reader of the log will see it.
     pub fn record(self, stream_kind: StreamKind, at: Place, before: &Chain) -> Recorded {
-        let mut recorded = Recorded {
+        let chain = self.chain_after(at, before);
+        self.placed(stream_kind, at, chain)
+    }
+
+    /// The chain of the stream once this event stands at a place in it.
+    pub fn chain_after(&self, at: Place, before: &Chain) -> Chain {
+        let sealed_hash = self.sealed_hash();
+        let leaf = Leaf {
+            event_id: &self.event_id,
+            stream: &self.stream,
+            seq: at.seq,
+            subject: self.subject.as_ref(),
+            kind: &self.kind,
+            schema: self.schema,
+            recorded_at: at.recorded_at,
+            actor: self.actor.as_ref(),
+            device: self.device.as_ref(),
+            public: &self.public,
+            sealed_hash: sealed_hash.as_ref(),
+        };
+        next_chain(before, &leaf_hash(&leaf.core()))
+    }
+
+    /// The event as a reader will see it, with a chain that the log has computed.
+    pub fn placed(self, stream_kind: StreamKind, at: Place, chain: Chain) -> Recorded {
+        Recorded {
             position: at.position,
             stream: self.stream,
             stream_kind,
@@ -117,11 +142,42 @@ impl NewEvent {
             recorded_at: at.recorded_at,
             public: self.public,
             body_hash: self.body_hash,
-            chain: Chain::ZERO,
+            chain,
             content: self.content.map(|c| c.bytes),
-        };
-        recorded.chain = next_chain(before, &recorded.leaf_hash());
-        recorded
+        }
+    }
+}
+
+/// The fields that a leaf commits to, before or after the event has its place.
+struct Leaf<'a> {
+    event_id: &'a EventId,
+    stream: &'a StreamId,
+    seq: Seq,
+    subject: Option<&'a SubjectId>,
+    kind: &'a str,
+    schema: u16,
+    recorded_at: Micros,
+    actor: Option<&'a AccountId>,
+    device: Option<&'a DeviceId>,
+    public: &'a str,
+    sealed_hash: Option<&'a Hash32>,
+}
+
+impl Leaf<'_> {
+    fn core(&self) -> Vec<u8> {
+        Writer::new(LEAF_DOMAIN)
+            .fixed(self.event_id.as_bytes())
+            .fixed(self.stream.as_bytes())
+            .u64(self.seq.0)
+            .optional(self.subject.map(|s| s.as_bytes().as_slice()))
+            .lp(self.kind.as_bytes())
+            .u16(self.schema)
+            .i64(self.recorded_at.0)
+            .optional(self.actor.map(|a| a.as_bytes().as_slice()))
+            .optional(self.device.map(|d| d.as_bytes().as_slice()))
+            .fixed(&sha256(self.public.as_bytes()))
+            .optional(self.sealed_hash.map(|h| h.0.as_slice()))
+            .finish()
     }
 }
 
@@ -180,19 +236,20 @@ pub struct Recorded {
 impl Recorded {
     /// The canonical core of the leaf: what the chain and the audit tree commit to.
     pub fn leaf_core(&self) -> Vec<u8> {
-        Writer::new(LEAF_DOMAIN)
-            .fixed(self.event_id.as_bytes())
-            .fixed(self.stream.as_bytes())
-            .u64(self.seq.0)
-            .optional(self.subject.as_ref().map(|s| s.as_bytes().as_slice()))
-            .lp(self.kind.as_bytes())
-            .u16(self.schema)
-            .i64(self.recorded_at.0)
-            .optional(self.actor.as_ref().map(|a| a.as_bytes().as_slice()))
-            .optional(self.device.as_ref().map(|d| d.as_bytes().as_slice()))
-            .fixed(&sha256(self.public.as_bytes()))
-            .optional(self.sealed_hash.as_ref().map(|h| h.0.as_slice()))
-            .finish()
+        Leaf {
+            event_id: &self.event_id,
+            stream: &self.stream,
+            seq: self.seq,
+            subject: self.subject.as_ref(),
+            kind: &self.kind,
+            schema: self.schema,
+            recorded_at: self.recorded_at,
+            actor: self.actor.as_ref(),
+            device: self.device.as_ref(),
+            public: &self.public,
+            sealed_hash: self.sealed_hash.as_ref(),
+        }
+        .core()
     }
 
     /// SHA-256(0x00 ‖ core).

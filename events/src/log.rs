@@ -93,6 +93,8 @@ pub struct Unit {
 
 /// A unit has at most so many events.
 pub const MAX_UNIT_EVENTS: usize = 512;
+/// A content that commits with its event is at most so many bytes; a larger one is a blob.
+pub const MAX_INLINE_CONTENT: usize = 16 * 1024;
 
 /// The place an event has got, or always had.
 #[derive(Debug, Clone, PartialEq, Eq)]
