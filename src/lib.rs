@@ -1,1 +1,10 @@
-//! Lockstep.
+//! The Lockstep server. Rooms, from the wire inwards:
+//!
+//! `http` parses, calls and answers; `auth` proves who asks; `commands` load, decide and append; `batcher` feeds the
+//! log; `feed` tells every device what is new; `operate` is for the people who run it. `bus` and `blobs` are ports,
+//! like the log and the read store of the crates beside; `adapters` keep what the ports promise. Only `app` names an
+//! adapter.
+
+pub mod blobs;
+pub mod bus;
+pub mod http;

@@ -1,2 +1,3 @@
-//! Lockstep.
+//! The server's program.
+
 fn main() {}

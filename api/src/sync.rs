@@ -1,0 +1,426 @@
+//! Streams, changes, pushes, snapshots, reconciling, blobs.
+
+use lockstep_events::{
+    AccountId, BatchId, BlobHash, Chain, DeviceId, EntryId, Epoch, EventId, Micros, Seq, StreamId,
+    StreamKind, SubjectId, VaultId, VersionId,
+    graph::Head,
+    header::Header,
+    ids::{Hash32, Signature},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Bytes64;
+
+/// The head of a stream. `GET /v1/streams` lists those of the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamInfo {
+    /// The stream.
+    pub stream: StreamId,
+    /// What it is about.
+    pub kind: StreamKind,
+    /// Its present life.
+    pub epoch: Epoch,
+    /// Its last seq.
+    pub head: Seq,
+    /// The chain at `head`.
+    pub chain: Chain,
+}
+
+/// `GET /v1/streams`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Streams {
+    /// The account stream, then its vaults.
+    pub streams: Vec<StreamInfo>,
+}
+
+/// One event of a stream, with everything that its leaf hash is made of: a client recomputes the chain from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamEvent {
+    /// Its place in the stream.
+    pub seq: Seq,
+    /// Its identity.
+    pub event_id: EventId,
+    /// The entry, device or session it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<SubjectId>,
+    /// Stored name, for example `entry.version_added`.
+    pub kind: String,
+    /// Version of the shape of `public`.
+    pub schema: u16,
+    /// Microseconds since 1970.
+    pub recorded_at: Micros,
+    /// The account that acted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<AccountId>,
+    /// The device that acted: `origin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+    /// JSON text, byte for byte as it is hashed.
+    pub public: String,
+    /// SHA-256 of the sealed part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_hash: Option<Hash32>,
+    /// The ciphertext, where it is short and was asked for; never in frames to the device that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Bytes64>,
+}
+
+/// A page of `GET /v1/streams/{stream}/changes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its present life.
+    pub epoch: Epoch,
+    /// The seq that the request named: apply the page only if it is yours.
+    pub from: Seq,
+    /// The seq of the last event of the page; `from` if it is empty.
+    pub to: Seq,
+    /// The last seq of the stream when the page was read.
+    pub head: Seq,
+    /// Whether there is more after `to`.
+    pub more: bool,
+    /// The chain at `to`.
+    pub chain: Chain,
+    /// Gapless, from `from + 1` to `to`.
+    pub events: Vec<StreamEvent>,
+}
+
+/// Why a cursor is void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResetReason {
+    /// The stream has begun another life: a restore.
+    EpochChanged,
+    /// The cursor is ahead of the stream: the server lost data, and has begun another life.
+    CursorAhead,
+    /// The stream is gone.
+    StreamGone,
+}
+
+/// Facts of the problem `cursor_reset`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reset {
+    /// Why.
+    pub reason: ResetReason,
+    /// The present life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
+    /// Its last seq.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Seq>,
+}
+
+/// One version of a push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PushItem {
+    /// The header; its hash is the version id.
+    pub header: Header,
+    /// The device that signed; the token's own, unless the version is re-offered after a reset.
+    pub signer: DeviceId,
+    /// By `signer` over the version id.
+    pub signature: Signature,
+    /// The content key, wrapped; present exactly where the kind has content. Lower-case hex, at most 512 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^([0-9a-f]{2})+$", max_length = 512)]
+    pub wrapped_key: Option<String>,
+    /// The ciphertext, at most 16 KiB. Absent: it was uploaded as a blob, or (re-offer of a non-head) is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inline: Option<Bytes64>,
+    /// Accept only if the entry's heads are exactly these, ascending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_heads: Option<Vec<VersionId>>,
+    /// The sender does not know parents: take them from what this device was last served, and mark the version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub infer_parents: bool,
+}
+
+/// `POST /v1/vaults/{vault}/versions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    /// The life of the vault's stream that the sender knows. Another one: nothing is done.
+    pub epoch: Epoch,
+    /// Names this push.
+    pub batch_id: BatchId,
+    /// At most 256.
+    #[schema(min_items = 1, max_items = 256)]
+    pub items: Vec<PushItem>,
+    /// Indices of items that are accepted together or not at all; each index in at most one group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Vec<u32>>,
+    /// After a reset: versions of other devices of this account may be among the items.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reoffer: bool,
+}
+
+/// What became of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PushOutcome {
+    /// It stands, on an existing branch.
+    Accepted,
+    /// It stands, on a new branch beside others.
+    AcceptedForked,
+    /// It stood already; `seq` is where.
+    Duplicate,
+    /// `expect_heads` did not hold; `heads` are the present ones.
+    PreconditionFailed,
+    /// Parents that the server does not have: `missing`.
+    MissingParents,
+    /// Its ciphertext is neither inline nor uploaded.
+    BlobMissing,
+    /// Its ciphertext does not have the hash or length of the header.
+    HashMismatch,
+    /// The entry was purged.
+    EntryPurged,
+    /// The entry has too many open branches.
+    TooManyBranches,
+    /// The plan's limit.
+    QuotaExceeded,
+    /// Its content key is of an old vault key generation.
+    KeyEpochStale,
+    /// Header, signature, signer, account or vault are not right; `error` says what.
+    Forbidden,
+    /// Another item of its group failed.
+    NotAttempted,
+}
+
+impl PushOutcome {
+    /// Whether the version stands in the log.
+    pub const fn stands(self) -> bool {
+        matches!(self, Self::Accepted | Self::AcceptedForked | Self::Duplicate)
+    }
+}
+
+/// The answer about one item, in the order of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PushResult {
+    /// The version; recomputed by the server (with inferred parents: the header that was accepted has this id).
+    pub version_id: VersionId,
+    /// What became of it.
+    pub outcome: PushOutcome,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
+    /// The branch it was accepted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<u32>,
+    /// The entry's heads: after it was accepted, or those that refused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<Vec<Head>>,
+    /// Parents that are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<VersionId>,
+    /// One sentence, where the outcome alone does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Answer to [`Push`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pushed {
+    /// The life of the stream.
+    pub epoch: Epoch,
+    /// Its last seq after this push, as far as this node knows.
+    pub head: Seq,
+    /// One per item, in order.
+    pub results: Vec<PushResult>,
+}
+
+/// One head in a snapshot: the event that accepted it, with its content where it is short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotVersion {
+    /// The header.
+    pub header: Header,
+    /// The device that signed.
+    pub signer: DeviceId,
+    /// The signature.
+    pub signature: Signature,
+    /// The wrapped content key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrapped_key: Option<String>,
+    /// Where it stands.
+    pub seq: Seq,
+    /// Its branch.
+    pub branch: u32,
+    /// When it was accepted, microseconds since 1970.
+    pub accepted_at: Micros,
+    /// Its parents were inferred by the server.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parent_inferred: bool,
+    /// Its ciphertext is gone: pruned or never re-offered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub content_gone: bool,
+    /// The ciphertext, where it is inline and still kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Bytes64>,
+}
+
+/// An entry in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotEntry {
+    /// The entry.
+    pub entry: EntryId,
+    /// The number that the next new branch gets.
+    pub next_branch: u32,
+    /// All heads; for an `adopt` head also the version whose content it keeps.
+    pub versions: Vec<SnapshotVersion>,
+}
+
+/// A page of `GET /v1/vaults/{vault}/snapshot`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// The vault.
+    pub vault: VaultId,
+    /// The life of its stream.
+    pub epoch: Epoch,
+    /// Read before the data: replay the changes from here; replay is idempotent.
+    pub position: Seq,
+    /// The chain at `position`.
+    pub chain: Chain,
+    /// Entries in order of id.
+    pub entries: Vec<SnapshotEntry>,
+    /// Ask for this page next; none: this was the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// `GET /v1/vaults/{vault}/entries/{entry}/versions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// The entry.
+    pub entry: EntryId,
+    /// Its heads.
+    pub heads: Vec<Head>,
+    /// Versions in order of seq.
+    pub versions: Vec<SnapshotVersion>,
+    /// Ask with `after` = this seq for the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Seq>,
+}
+
+/// `POST /v1/vaults/{vault}/reconcile`: what the client holds, by the first byte of the version id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "by")]
+pub enum Reconcile {
+    /// First round: 256 buckets.
+    Buckets {
+        /// Count and set digest of each bucket, by first byte of the version id.
+        #[schema(min_items = 256, max_items = 256)]
+        buckets: Vec<Bucket>,
+    },
+    /// Second round: the ids of some buckets.
+    Ids {
+        /// The buckets that are asked about.
+        buckets: Vec<u8>,
+        /// All ids that the client holds in them.
+        ids: Vec<VersionId>,
+    },
+}
+
+/// A bucket of version ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// How many.
+    pub count: u64,
+    /// Sum mod 2^256 of SHA-256(version id).
+    pub digest: Hash32,
+}
+
+/// Answer to [`Reconcile`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reconciled {
+    /// First round: the buckets that differ.
+    pub differ: Vec<u8>,
+    /// Second round: what only the server has; fetch it by history or changes.
+    pub server_only: Vec<VersionId>,
+    /// Second round: what only the client has; offer it again.
+    pub client_only: Vec<VersionId>,
+}
+
+/// `POST /v1/vaults/{vault}/entries/{entry}/purge`, with an `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Purge {
+    /// The heads that the person was shown, ascending.
+    #[schema(min_items = 1)]
+    pub expect_heads: Vec<VersionId>,
+}
+
+/// A blob by hash and length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlobRef {
+    /// SHA-256 of the ciphertext.
+    pub hash: BlobHash,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// `POST /v1/vaults/{vault}/blobs/prepare`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareBlobs {
+    /// At most 256.
+    #[schema(min_items = 1, max_items = 256)]
+    pub blobs: Vec<BlobRef>,
+}
+
+/// What to do about one blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "state")]
+pub enum PreparedBlob {
+    /// The vault has it.
+    Have {
+        /// The blob.
+        hash: BlobHash,
+    },
+    /// Upload it.
+    Put {
+        /// The blob.
+        hash: BlobHash,
+        /// Where to; relative to the server, or a presigned URL of the object store.
+        url: String,
+        /// Headers that must be sent along.
+        headers: std::collections::BTreeMap<String, String>,
+        /// Until when, seconds from now.
+        expires_in: u32,
+        /// Bytes that the server already has; go on from there (proxied uploads only).
+        offset: u64,
+    },
+}
+
+/// Answer to [`PrepareBlobs`], in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreparedBlobs {
+    /// One per blob.
+    pub blobs: Vec<PreparedBlob>,
+}
+
+/// `POST /v1/vaults/{vault}/blobs/get`: answered as frames of `hash (32 bytes) ‖ length (u32 big-endian) ‖ bytes`;
+/// a blob that is not there has length 0xffffffff; a blob too large for the answer has length 0xfffffffe and is
+/// fetched at `GET /v1/vaults/{vault}/blobs/{hash}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GetBlobs {
+    /// At most 200; the answer stops at 4 MiB.
+    #[schema(min_items = 1, max_items = 200)]
+    pub hashes: Vec<BlobHash>,
+}

@@ -1,0 +1,50 @@
+//! The blob store port: immutable objects (packs and large ciphertexts) by key. The index of blobs is elsewhere.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// Why the blob store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// It cannot be reached or timed out.
+    #[error("the blob store is not reachable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No room left.
+    #[error("the blob store has no room left")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The object does not exist.
+    #[error("there is no such object")]
+    Missing,
+    /// Anything else it says.
+    #[error("the blob store failed")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Keeps immutable objects. A key is `[a-z0-9/-]{1,200}` and is never written twice with other bytes.
+#[async_trait]
+pub trait BlobStore: Send + Sync {
+    /// Stores an object; durable when it returns. Storing the same bytes again is no error.
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError>;
+
+    /// Bytes `offset .. offset + length` of an object.
+    async fn get(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, BlobError>;
+
+    /// Deletes an object; deleting what is not there is no error.
+    async fn delete(&self, key: &str) -> Result<(), BlobError>;
+
+    /// Keys with a prefix, after a key, ascending, at most `limit`: for the sweep of orphans.
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, BlobError>;
+
+    /// A URL at which a client may PUT exactly this object without a token of ours, with the headers that it must
+    /// send along; none where the store has no such thing (then the upload goes through the server).
+    async fn presign_put(
+        &self,
+        key: &str,
+        length: u64,
+        sha256: &[u8; 32],
+        expires_s: u32,
+    ) -> Result<Option<(String, Vec<(String, String)>)>, BlobError>;
+
+    /// Whether it answers, for `/health/ready`.
+    async fn ready(&self) -> Result<(), BlobError>;
+}

@@ -1,0 +1,3 @@
+//! The HTTP surface: one file per resource; a handler parses, calls, answers.
+
+pub mod caller;
