@@ -5,6 +5,7 @@
 //! like the log and the read store of the crates beside; `adapters` keep what the ports promise. Only `app` names an
 //! adapter.
 
+pub mod adapters;
 pub mod blobs;
 pub mod bus;
 pub mod http;

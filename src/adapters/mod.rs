@@ -1,0 +1,6 @@
+//! What the ports run on. Only `app` and tests name an adapter; adapters never import each other.
+
+mod event_row;
+#[cfg(feature = "distributed")]
+pub mod postgres;
+pub mod sqlite;

@@ -1,0 +1,1 @@
+//! Postgres: shared by all nodes of the distributed mode.
