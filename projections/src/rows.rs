@@ -10,63 +10,7 @@ use lockstep_events::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The read models. Each has its own checkpoint and its own rebuild.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Projection {
-    /// Accounts with their rosters and vaults.
-    Accounts,
-    /// Devices.
-    Devices,
-    /// Sessions.
-    Sessions,
-    /// Vaults with counts.
-    Vaults,
-    /// Entries with their heads.
-    Entries,
-    /// Versions with their headers.
-    Versions,
-}
-
-impl Projection {
-    /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 6] =
-        [Self::Accounts, Self::Devices, Self::Sessions, Self::Vaults, Self::Entries, Self::Versions];
-
-    /// The stored name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Accounts => "accounts",
-            Self::Devices => "devices",
-            Self::Sessions => "sessions",
-            Self::Vaults => "vaults",
-            Self::Entries => "entries",
-            Self::Versions => "versions",
-        }
-    }
-
-    /// The projection behind a name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|p| p.name() == name)
-    }
-}
-
-/// Key of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Key {
-    /// An account.
-    Account(AccountId),
-    /// A device.
-    Device(DeviceId),
-    /// A session.
-    Session(SessionId),
-    /// A vault.
-    Vault(VaultId),
-    /// An entry of a vault.
-    Entry(VaultId, EntryId),
-    /// A version in a vault.
-    Version(VaultId, VersionId),
-}
+pub use crate::key::{Family, Group, Key, Projection};
 
 /// A row of a read model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +27,72 @@ pub enum Row {
     Entry(EntryRow),
     /// Of [`Projection::Versions`].
     Version(Box<VersionRow>),
+}
+
+impl Row {
+    /// Its key.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Account(row) => Key::Account(row.account),
+            Self::Device(row) => Key::Device(row.device),
+            Self::Session(row) => Key::Session(row.session),
+            Self::Vault(row) => Key::Vault(row.vault),
+            Self::Entry(row) => Key::Entry(row.vault, row.entry),
+            Self::Version(row) => Key::Version(row.header.vault, row.version),
+        }
+    }
+
+    /// What it is listed under: the account of a device, session or vault, the entry of a version.
+    pub fn parent(&self) -> Option<&[u8; 16]> {
+        match self {
+            Self::Account(_) | Self::Entry(_) => None,
+            Self::Device(row) => Some(row.account.as_bytes()),
+            Self::Session(row) => Some(row.account.as_bytes()),
+            Self::Vault(row) => Some(row.account.as_bytes()),
+            Self::Version(row) => Some(row.header.entry.as_bytes()),
+        }
+    }
+
+    /// Its place among the rows of the same parent; ties are broken by id.
+    pub fn order(&self) -> i64 {
+        match self {
+            Self::Account(_) | Self::Entry(_) => 0,
+            Self::Device(row) => row.added_at.0,
+            Self::Session(row) => row.opened_at.0,
+            Self::Vault(row) => row.created_at.0,
+            Self::Version(row) => row.seq.as_i64(),
+        }
+    }
+
+    /// The stored document: JSON with its fields in the order of the struct, so that equal rows are equal bytes.
+    ///
+    /// # Errors
+    /// Only if serde cannot write one of our own types, which no row's type allows.
+    pub fn document(&self) -> Result<String, serde_json::Error> {
+        match self {
+            Self::Account(row) => serde_json::to_string(row),
+            Self::Device(row) => serde_json::to_string(row),
+            Self::Session(row) => serde_json::to_string(row),
+            Self::Vault(row) => serde_json::to_string(row),
+            Self::Entry(row) => serde_json::to_string(row),
+            Self::Version(row) => serde_json::to_string(row),
+        }
+    }
+
+    /// The row behind a stored document.
+    ///
+    /// # Errors
+    /// If the document is not of the shape of this program's rows: the read model has to be rebuilt.
+    pub fn from_document(projection: Projection, document: &str) -> Result<Self, serde_json::Error> {
+        Ok(match projection {
+            Projection::Accounts => Self::Account(serde_json::from_str(document)?),
+            Projection::Devices => Self::Device(serde_json::from_str(document)?),
+            Projection::Sessions => Self::Session(serde_json::from_str(document)?),
+            Projection::Vaults => Self::Vault(serde_json::from_str(document)?),
+            Projection::Entries => Self::Entry(serde_json::from_str(document)?),
+            Projection::Versions => Self::Version(serde_json::from_str(document)?),
+        })
+    }
 }
 
 /// An account.

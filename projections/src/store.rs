@@ -5,9 +5,12 @@
 //! `generation`; queries read the live one.
 
 use async_trait::async_trait;
-use lockstep_events::{AccountId, DeviceId, EntryId, Position, Seq, SessionId, VaultId, VersionId};
+use lockstep_events::{AccountId, DeviceId, EntryId, Hash32, Position, Seq, SessionId, VaultId, VersionId};
 
-use crate::rows::{AccountRow, DeviceRow, EntryRow, Key, Projection, Row, SessionRow, VaultRow, VersionRow};
+use crate::{
+    key::{Family, Group, Key, Projection},
+    rows::{AccountRow, DeviceRow, EntryRow, Row, SessionRow, VaultRow, VersionRow},
+};
 
 /// One life of a read model: a rebuild fills a new one beside the live one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,12 +25,36 @@ pub enum Write {
     Delete(Key),
 }
 
-/// The state of one read model.
+/// The live state of one read model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The generation that queries read.
     pub live: Generation,
     /// The last position that is in its rows.
+    pub position: Position,
+}
+
+/// One family's step in a commit: its generation, and the position from which its checkpoints move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// Whose checkpoints and rows.
+    pub family: Family,
+    /// Which life of them.
+    pub generation: Generation,
+    /// Where the checkpoints stand now.
+    pub from: Position,
+    /// Refuse unless the generation is the live one: a follower must notice that a rebuild took its place.
+    pub must_be_live: bool,
+}
+
+/// What identifies the content of a read model: equal checksums at equal positions, equal read models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checksum {
+    /// SHA-256 over keys and documents of all rows in key order.
+    pub sha256: Hash32,
+    /// How many rows.
+    pub rows: u64,
+    /// The position at which it was taken.
     pub position: Position,
 }
 
@@ -62,50 +89,49 @@ pub trait ReadStore: Send + Sync {
     /// The live generation and checkpoint of a read model; generation 1 at position 0 if it never ran.
     async fn checkpoint(&self, projection: Projection) -> Result<Checkpoint, ReadError>;
 
-    /// The checkpoint of any generation; none if that generation does not exist.
-    async fn position_of(
-        &self,
-        projection: Projection,
-        generation: Generation,
-    ) -> Result<Option<Position>, ReadError>;
+    /// Every generation of a read model with its position, ascending.
+    async fn generations(&self, projection: Projection) -> Result<Vec<(Generation, Position)>, ReadError>;
 
-    /// Rows of one generation by key; those that do not exist are left out.
+    /// Rows of one generation by key; those that do not exist are left out. All keys are of one family.
     async fn load(&self, generation: Generation, keys: &[Key]) -> Result<Vec<Row>, ReadError>;
 
-    /// Writes rows and moves the checkpoint from `from` to `to` in one transaction.
+    /// All rows of one generation that belong to a group.
+    async fn load_group(&self, generation: Generation, group: Group) -> Result<Vec<Row>, ReadError>;
+
+    /// Writes rows and moves the checkpoints of whole families to `to`, all in one transaction. Every row
+    /// belongs to one of the families and is written into that family's generation.
     ///
     /// # Errors
-    /// `Moved` if the checkpoint is not at `from`; nothing is written then.
-    async fn commit(
-        &self,
-        projection: Projection,
-        generation: Generation,
-        from: Position,
-        to: Position,
-        writes: &[Write],
-    ) -> Result<(), ReadError>;
+    /// `Moved` if a checkpoint is not where the step says, or the generation is not live though it must be;
+    /// nothing is written then.
+    async fn commit(&self, steps: &[Advance], to: Position, writes: &[Write]) -> Result<(), ReadError>;
 
-    /// Starts an empty generation beside the live one, at position 0.
-    async fn start_generation(&self, projection: Projection) -> Result<Generation, ReadError>;
+    /// Starts an empty generation of a family beside the live one, at position 0. Generations that are not
+    /// live (left by a rebuild that was killed) are deleted first.
+    async fn start_generation(&self, family: Family) -> Result<Generation, ReadError>;
 
-    /// Makes a generation the live one, if the live one is still `from`.
+    /// Makes a generation of a family the live one, if the live one is still `from` and `to` is not behind it.
+    ///
+    /// # Errors
+    /// `Moved` if either does not hold; nothing is changed then.
     async fn switch_generation(
         &self,
-        projection: Projection,
+        family: Family,
         from: Generation,
         to: Generation,
     ) -> Result<(), ReadError>;
 
     /// Deletes a generation that is not live; the number of rows that went.
-    async fn drop_generation(&self, projection: Projection, generation: Generation)
-    -> Result<u64, ReadError>;
+    ///
+    /// # Errors
+    /// `Moved` if it is the live one.
+    async fn drop_generation(&self, family: Family, generation: Generation) -> Result<u64, ReadError>;
 
-    /// SHA-256 over all rows of a generation in key order, and their number: equal checksums, equal read models.
-    async fn checksum(
-        &self,
-        projection: Projection,
-        generation: Generation,
-    ) -> Result<([u8; 32], u64), ReadError>;
+    /// The checksum of one generation of a read model, taken from one consistent state.
+    async fn checksum(&self, projection: Projection, generation: Generation) -> Result<Checksum, ReadError>;
+
+    /// The number of rows in one generation of a read model.
+    async fn rows(&self, projection: Projection, generation: Generation) -> Result<u64, ReadError>;
 
     /// An account.
     async fn account(&self, account: AccountId) -> Result<Option<AccountRow>, ReadError>;

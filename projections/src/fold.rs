@@ -1,0 +1,126 @@
+//! One family's fold over pages of events: decode, load what is needed, project, hand out what changed.
+
+use lockstep_events::{Event, Position, Recorded};
+
+use crate::{
+    key::{Family, Group, Key, Projection},
+    project::{self, ProjectError},
+    store::{Advance, Generation, ReadError, ReadStore, Write},
+    working::Working,
+};
+
+/// An event with what it says.
+pub(crate) type Decoded = (Recorded, Event);
+
+/// Why a page could not be folded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FoldError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+}
+
+#[derive(Debug)]
+pub(crate) struct Fold {
+    pub family: Family,
+    pub generation: Generation,
+    pub position: Position,
+    working: Working,
+    /// At most so many rows stay in memory between two pages.
+    capacity: usize,
+    /// The generation began empty and nothing was forgotten since: what is not here does not exist.
+    complete: bool,
+}
+
+impl Fold {
+    pub fn resume(family: Family, generation: Generation, position: Position, capacity: usize) -> Self {
+        Self { family, generation, position, working: Working::default(), capacity, complete: false }
+    }
+
+    /// The fold of a generation that has no rows yet.
+    pub fn begin(family: Family, generation: Generation, capacity: usize) -> Self {
+        Self { complete: true, ..Self::resume(family, generation, Position::ZERO, capacity) }
+    }
+
+    /// The step that a commit makes from here.
+    pub fn advance(&self, must_be_live: bool) -> Advance {
+        Advance { family: self.family, generation: self.generation, from: self.position, must_be_live }
+    }
+
+    /// Whether an event stands in a stream of this family.
+    pub fn wants(&self, recorded: &Recorded) -> bool {
+        recorded.stream_kind == self.family.stream_kind()
+    }
+
+    /// Folds a page and takes out what has to be written. After an error the fold has forgotten everything that
+    /// was not committed, and may go on from its position.
+    pub async fn page<'p>(
+        &mut self,
+        reads: &dyn ReadStore,
+        page: impl Iterator<Item = &'p Decoded> + Clone + Send,
+    ) -> Result<Vec<Write>, FoldError> {
+        let folded = self.load_and_project(reads, page).await;
+        if folded.is_err() {
+            self.forget();
+        }
+        folded.map(|()| self.working.take_changes())
+    }
+
+    async fn load_and_project<'p>(
+        &mut self,
+        reads: &dyn ReadStore,
+        page: impl Iterator<Item = &'p Decoded> + Clone + Send,
+    ) -> Result<(), FoldError> {
+        let (keys, groups) = self.unknown(page.clone());
+        if !keys.is_empty() {
+            for row in reads.load(self.generation, &keys).await? {
+                self.working.loaded(row);
+            }
+            for key in keys {
+                self.working.absent(key);
+            }
+        }
+        for group in groups {
+            for row in reads.load_group(self.generation, group).await? {
+                self.working.loaded(row);
+            }
+        }
+        for (recorded, event) in page {
+            project::project(&mut self.working, recorded, event)?;
+        }
+        Ok(())
+    }
+
+    fn unknown<'p>(&self, page: impl Iterator<Item = &'p Decoded>) -> (Vec<Key>, Vec<Group>) {
+        let (mut keys, mut groups) = (Vec::new(), Vec::new());
+        for (recorded, event) in page {
+            let needs = project::needs(recorded, event);
+            keys.extend(needs.keys.into_iter().filter(|key| !self.known(key)));
+            groups.extend(needs.group);
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        groups.sort_unstable();
+        groups.dedup();
+        (keys, groups)
+    }
+
+    fn known(&self, key: &Key) -> bool {
+        self.working.knows(key) || (self.complete && key.projection() != Projection::Versions)
+    }
+
+    /// Notes that the changes of the last page were committed.
+    pub fn committed(&mut self, to: Position) {
+        self.position = to;
+        if self.working.len() > self.capacity {
+            self.forget();
+        }
+    }
+
+    /// Forgets all rows: they are loaded again when they are needed.
+    pub fn forget(&mut self) {
+        self.working.clear();
+        self.complete = false;
+    }
+}

@@ -1,0 +1,261 @@
+//! The rebuild: fills a new generation of a family from position 0 while the live one goes on, proves that both
+//! are the same, and switches.
+//!
+//! 1. An empty generation is started; the live one is not touched before the switch, whenever this is killed.
+//! 2. It is filled up to where the live one stands. For each read model the checksum of the live one is taken
+//!    at some position, the new one is filled to exactly that position, and its checksum compared.
+//! 3. It is filled to the end of the log and switched by compare-and-set: the store refuses while the live one
+//!    is further, then the rest is folded and it is tried again.
+//! 4. The old generation is deleted. A follower that still writes into it meets `Moved` and loads the new one.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use lockstep_events::{
+    Clock, EventLog, LogError, Micros, Position,
+    log::{Contents, Filter},
+};
+
+use crate::{
+    fold::{Decoded, Fold, FoldError},
+    key::{Family, Projection},
+    project::{self, ProjectError},
+    store::{Checksum, Generation, ReadError, ReadStore},
+};
+
+/// Events that are folded and committed at once.
+const PAGE: usize = 5_000;
+/// Rows that stay in memory; below it nothing is ever loaded.
+const CAPACITY: usize = 100_000;
+/// The switch is tried at most so often against a store that runs away.
+const SWITCH_ATTEMPTS: usize = 1_000;
+
+/// Why a rebuild ended. The live generation is untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// The log did not answer.
+    #[error("the rebuild cannot read the log")]
+    Log(#[from] LogError),
+    /// The read store did not answer.
+    #[error("the rebuild cannot write the read store")]
+    Read(#[from] ReadError),
+    /// An event that cannot be folded: a rebuild stops at once.
+    #[error("the rebuild met an event that it cannot fold")]
+    Project(#[from] ProjectError),
+    /// Another rebuild has switched meanwhile.
+    #[error("another rebuild of {0} was faster")]
+    Superseded(&'static str),
+    /// The callback asked to stop.
+    #[error("the rebuild was stopped")]
+    Stopped,
+    /// The task that reads ahead ended.
+    #[error("the rebuild's reader failed")]
+    Reader(#[from] tokio::task::JoinError),
+}
+
+impl From<FoldError> for RebuildError {
+    fn from(error: FoldError) -> Self {
+        match error {
+            FoldError::Read(error) => Self::Read(error),
+            FoldError::Project(error) => Self::Project(error),
+        }
+    }
+}
+
+/// How far a rebuild is; given to the callback after every page.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// What is rebuilt.
+    pub family: Family,
+    /// Filled so far.
+    pub position: Position,
+    /// Where the log ended when this was last looked at.
+    pub target: Position,
+    /// Events that were folded.
+    pub events: u64,
+    /// Events per second since the start; 0 before the first page.
+    pub rate: f64,
+    /// Seconds that are left at this rate, if it is known.
+    pub eta_seconds: Option<f64>,
+}
+
+/// What a rebuild did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rebuilt {
+    /// What was rebuilt.
+    pub family: Family,
+    /// The generation that was live before and is deleted now.
+    pub replaced: Generation,
+    /// The generation that is live now.
+    pub live: Generation,
+    /// Filled to here when it was switched.
+    pub position: Position,
+    /// Events that were folded.
+    pub events: u64,
+    /// Microseconds from start to switch.
+    pub micros: i64,
+    /// Each read model with the checksum of the old generation and of the new one at the same position.
+    pub compared: Vec<(Projection, Checksum, Checksum)>,
+    /// Rows of the old generation that were deleted.
+    pub dropped_rows: u64,
+}
+
+impl Rebuilt {
+    /// Whether the rebuilt rows are those that had been kept by following.
+    pub fn identical(&self) -> bool {
+        self.compared.iter().all(|(_, old, new)| old == new)
+    }
+}
+
+/// Rebuilds families.
+pub struct Rebuild {
+    log: Arc<dyn EventLog>,
+    reads: Arc<dyn ReadStore>,
+    clock: Arc<dyn Clock>,
+    page: usize,
+}
+
+struct Run<'a> {
+    fold: Fold,
+    events: u64,
+    started: Micros,
+    on_step: &'a mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
+}
+
+impl Rebuild {
+    /// A rebuild of what stands in `log` into `reads`. The clock is for rate and ETA only.
+    pub fn new(log: Arc<dyn EventLog>, reads: Arc<dyn ReadStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { log, reads, clock, page: PAGE }
+    }
+
+    /// The same with pages of another size.
+    #[must_use]
+    pub fn with_page(self, events: usize) -> Self {
+        Self { page: events.max(1), ..self }
+    }
+
+    /// Rebuilds a family. The callback sees every page and may stop the rebuild.
+    ///
+    /// # Errors
+    /// [`RebuildError`]; the live generation is untouched then, and the rebuild can be started again.
+    pub async fn run(
+        &self,
+        family: Family,
+        on_step: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
+    ) -> Result<Rebuilt, RebuildError> {
+        let old = self.reads.checkpoint(family.members()[0]).await?;
+        let generation = self.reads.start_generation(family).await?;
+        let fold = Fold::begin(family, generation, CAPACITY);
+        let mut run = Run { fold, events: 0, started: self.clock.now(), on_step };
+        self.fill(&mut run, old.position).await?;
+        let mut compared = Vec::new();
+        for member in family.members() {
+            let kept = self.reads.checksum(*member, old.live).await?;
+            self.fill(&mut run, kept.position).await?;
+            compared.push((*member, kept, self.reads.checksum(*member, generation).await?));
+        }
+        self.switch(&mut run, old.live).await?;
+        let micros = self.clock.now().0 - run.started.0;
+        let dropped_rows = self.reads.drop_generation(family, old.live).await?;
+        Ok(Rebuilt {
+            family,
+            replaced: old.live,
+            live: generation,
+            position: run.fold.position,
+            events: run.events,
+            micros,
+            compared,
+            dropped_rows,
+        })
+    }
+
+    /// Folds up to a position, reading the next page while one is folded and written.
+    async fn fill(&self, run: &mut Run<'_>, target: Position) -> Result<(), RebuildError> {
+        if run.fold.position >= target {
+            return Ok(());
+        }
+        let mut next = self.read_ahead(run.fold.family, run.fold.position, target);
+        while run.fold.position < target {
+            let (page, to) = next.await??;
+            next = self.read_ahead(run.fold.family, to, target);
+            let folded = self.write(run, &page, to, target).await;
+            if let Err(error) = folded {
+                next.abort();
+                return Err(error);
+            }
+        }
+        next.abort();
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        run: &mut Run<'_>,
+        page: &[Decoded],
+        to: Position,
+        target: Position,
+    ) -> Result<(), RebuildError> {
+        let writes = run.fold.page(&*self.reads, page.iter()).await?;
+        self.reads.commit(&[run.fold.advance(false)], to, &writes).await?;
+        run.fold.committed(to);
+        run.events += page.len() as u64;
+        let step = step(run, target, self.clock.now());
+        if (run.on_step)(step).is_break() { Err(RebuildError::Stopped) } else { Ok(()) }
+    }
+
+    fn read_ahead(
+        &self,
+        family: Family,
+        after: Position,
+        target: Position,
+    ) -> tokio::task::JoinHandle<Result<(Vec<Decoded>, Position), RebuildError>> {
+        let (log, limit) = (Arc::clone(&self.log), self.page);
+        tokio::spawn(async move {
+            if after >= target {
+                return Ok((Vec::new(), target));
+            }
+            let filter = Filter { stream_kind: Some(family.stream_kind()), kinds: Vec::new() };
+            let events = log.read_all(after, limit, &filter, Contents::No).await?;
+            let last = events.last().map_or(target, |recorded| recorded.position);
+            // A page that is not full has everything of this family that there is up to the target.
+            let to = if events.len() < limit { target } else { last.min(target) };
+            let wanted = events.into_iter().take_while(|recorded| recorded.position <= target);
+            let decoded: Result<Vec<Decoded>, ProjectError> = wanted
+                .map(|recorded| project::decode(family, &recorded).map(|event| (recorded, event)))
+                .collect();
+            Ok((decoded?, to))
+        })
+    }
+
+    async fn switch(&self, run: &mut Run<'_>, old: Generation) -> Result<(), RebuildError> {
+        let family = run.fold.family;
+        for _ in 0..SWITCH_ATTEMPTS {
+            let tail = self.log.tail().await?.position;
+            self.fill(run, tail).await?;
+            match self.reads.switch_generation(family, old, run.fold.generation).await {
+                Err(ReadError::Moved(_)) => {
+                    if self.reads.checkpoint(family.members()[0]).await?.live != old {
+                        return Err(RebuildError::Superseded(family.name()));
+                    }
+                }
+                switched => return Ok(switched?),
+            }
+        }
+        Err(ReadError::Moved(family.name()).into())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people; exact far beyond any log")]
+fn step(run: &Run<'_>, target: Position, now: Micros) -> Step {
+    let seconds = (now.0 - run.started.0) as f64 / 1e6;
+    let position = run.fold.position;
+    let per_second = if seconds > 0.0 { position.0 as f64 / seconds } else { 0.0 };
+    let left = target.0.saturating_sub(position.0) as f64;
+    Step {
+        family: run.fold.family,
+        position,
+        target,
+        events: run.events,
+        rate: if seconds > 0.0 { run.events as f64 / seconds } else { 0.0 },
+        eta_seconds: (per_second > 0.0).then(|| left / per_second),
+    }
+}

@@ -1,0 +1,136 @@
+//! The rows that a fold has in its hands: loaded, made or changed, and which of them have to be written.
+
+use std::collections::HashMap;
+
+use crate::{
+    key::{Key, Projection},
+    rows::{AccountRow, DeviceRow, EntryRow, Row, SessionRow, VaultRow, VersionRow},
+    store::Write,
+};
+
+#[derive(Debug, Clone)]
+struct Slot {
+    row: Option<Row>,
+    changed: bool,
+}
+
+/// Rows by key. A key that is not here was not loaded; a key that is here without a row does not exist.
+#[derive(Debug, Clone, Default)]
+pub struct Working {
+    slots: HashMap<Key, Slot>,
+    changed: Vec<Key>,
+}
+
+impl Working {
+    /// Whether the row of this key was loaded, or is known not to exist.
+    pub fn knows(&self, key: &Key) -> bool {
+        self.slots.contains_key(key)
+    }
+
+    /// Takes in a row as the store has it; a row that is here already is newer and stays.
+    pub fn loaded(&mut self, row: Row) {
+        self.slots.entry(row.key()).or_insert(Slot { row: Some(row), changed: false });
+    }
+
+    /// Notes that the store has no row of this key.
+    pub fn absent(&mut self, key: Key) {
+        self.slots.entry(key).or_insert(Slot { row: None, changed: false });
+    }
+
+    /// A row, if it exists.
+    pub fn get(&self, key: &Key) -> Option<&Row> {
+        self.slots.get(key)?.row.as_ref()
+    }
+
+    /// A row to be changed, if it exists.
+    pub fn get_mut(&mut self, key: &Key) -> Option<&mut Row> {
+        let slot = self.slots.get_mut(key)?;
+        if slot.row.is_some() && !slot.changed {
+            slot.changed = true;
+            self.changed.push(*key);
+        }
+        slot.row.as_mut()
+    }
+
+    /// Makes or replaces a row.
+    pub fn put(&mut self, row: Row) {
+        let key = row.key();
+        let before = self.slots.insert(key, Slot { row: Some(row), changed: true });
+        if !before.is_some_and(|slot| slot.changed) {
+            self.changed.push(key);
+        }
+    }
+
+    /// Keys of rows of one read model that pass a test, ascending.
+    pub fn keys_where(&self, projection: Projection, test: impl Fn(&Row) -> bool) -> Vec<Key> {
+        let mut keys: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(key, slot)| key.projection() == projection && slot.row.as_ref().is_some_and(&test))
+            .map(|(key, _)| *key)
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// How many rows changed since the last [`Self::take_changes`].
+    pub fn changes(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// How many keys are here.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether nothing is here.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// What has to be written, in key order. Versions leave with it, because nothing but a prune or a purge
+    /// ever looks at one again; all other rows stay for the next batch.
+    pub fn take_changes(&mut self) -> Vec<Write> {
+        let mut keys = std::mem::take(&mut self.changed);
+        keys.sort_unstable();
+        let mut writes = Vec::with_capacity(keys.len());
+        for key in keys {
+            if key.projection() == Projection::Versions {
+                let row = self.slots.remove(&key).and_then(|slot| slot.row);
+                writes.extend(row.map(Write::Put));
+            } else if let Some(slot) = self.slots.get_mut(&key) {
+                slot.changed = false;
+                writes.extend(slot.row.clone().map(Write::Put));
+            }
+        }
+        writes
+    }
+
+    /// Forgets everything, changes included.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.changed.clear();
+    }
+}
+
+macro_rules! typed_access {
+    ($($name:ident, $variant:ident => $row:ty;)+) => {
+        impl Working {$(
+            pub(crate) fn $name(&mut self, key: Key) -> Option<&mut $row> {
+                match self.get_mut(&key) {
+                    Some(Row::$variant(row)) => Some(row),
+                    _ => None,
+                }
+            }
+        )+}
+    };
+}
+
+typed_access! {
+    account, Account => AccountRow;
+    device, Device => DeviceRow;
+    session, Session => SessionRow;
+    vault, Vault => VaultRow;
+    entry, Entry => EntryRow;
+    version, Version => VersionRow;
+}
