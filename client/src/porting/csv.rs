@@ -1,0 +1,306 @@
+//! Comma-separated values with a header line: Chrome, Firefox, Safari, Bitwarden and whatever looks like them.
+//!
+//! Columns are recognised by name; a column that nobody recognises becomes a custom field, so nothing is lost.
+
+use csv::{ReaderBuilder, StringRecord};
+use serde_json::{Map, Value};
+
+use super::{
+    import::{ImportError, Imported, Place},
+    item::{Body, Custom, CustomKind, Item, Login, Note, Uri},
+    secret::Secret,
+};
+
+/// What a column means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Name,
+    Uri,
+    Username,
+    Password,
+    Notes,
+    Totp,
+    Folder,
+    Tags,
+    Favourite,
+    /// `login` or `note` in Bitwarden's CSV.
+    Type,
+    /// `name: value` lines in Bitwarden's CSV.
+    Fields,
+    /// Kept in `extra` under the source's name: nothing a person would look at.
+    Technical,
+    /// A custom field under the column's own name.
+    Unknown,
+}
+
+const MEANINGS: &[(&str, Column)] = &[
+    ("name", Column::Name),
+    ("title", Column::Name),
+    ("account", Column::Name),
+    ("url", Column::Uri),
+    ("uri", Column::Uri),
+    ("website", Column::Uri),
+    ("web site", Column::Uri),
+    ("login_uri", Column::Uri),
+    ("username", Column::Username),
+    ("user name", Column::Username),
+    ("user", Column::Username),
+    ("login", Column::Username),
+    ("login name", Column::Username),
+    ("login_username", Column::Username),
+    ("email", Column::Username),
+    ("password", Column::Password),
+    ("login_password", Column::Password),
+    ("note", Column::Notes),
+    ("notes", Column::Notes),
+    ("comment", Column::Notes),
+    ("comments", Column::Notes),
+    ("extra", Column::Notes),
+    ("totp", Column::Totp),
+    ("otp", Column::Totp),
+    ("otpauth", Column::Totp),
+    ("login_totp", Column::Totp),
+    ("folder", Column::Folder),
+    ("group", Column::Folder),
+    ("grouping", Column::Folder),
+    ("tags", Column::Tags),
+    ("favorite", Column::Favourite),
+    ("favourite", Column::Favourite),
+    ("fav", Column::Favourite),
+    ("type", Column::Type),
+    ("fields", Column::Fields),
+    ("reprompt", Column::Technical),
+    ("httprealm", Column::Technical),
+    ("formactionorigin", Column::Technical),
+    ("guid", Column::Technical),
+    ("timecreated", Column::Technical),
+    ("timelastused", Column::Technical),
+    ("timepasswordchanged", Column::Technical),
+];
+
+const HEADER_ADVICE: &str =
+    "the first line must name the columns, for example: name,url,username,password,notes";
+
+struct Layout {
+    source: &'static str,
+    columns: Vec<(Column, String)>,
+}
+
+/// Reads a file with a header line.
+///
+/// # Errors
+/// If there is no header with a password column, or a line has another number of values than the header.
+pub fn parse(text: &str) -> Result<Imported, ImportError> {
+    let delimiter = delimiter(text);
+    if let Some(line) = unclosed_quote(text, delimiter) {
+        return Err(ImportError::new(
+            Place::Line(line),
+            "opens a quote that is never closed",
+            "export it again",
+        ));
+    }
+    let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| unreadable(&error))?.clone();
+    let layout = layout(&header)?;
+    let mut imported = Imported { source: layout.source.to_owned(), ..Imported::default() };
+    for record in reader.records() {
+        let record = record.map_err(|error| unreadable(&error))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        if record.len() != layout.columns.len() {
+            return Err(ImportError::new(
+                Place::Line(line),
+                format!("has {} values where the header names {}", record.len(), layout.columns.len()),
+                "look for a comma or a line break outside of quotes",
+            ));
+        }
+        if record.iter().any(|value| !value.is_empty()) {
+            imported.items.push(item(&layout, &record));
+        }
+    }
+    Ok(imported)
+}
+
+fn unreadable(error: &csv::Error) -> ImportError {
+    let line = error.position().map_or(1, csv::Position::line);
+    ImportError::new(Place::Line(line), "cannot be read as comma-separated values", HEADER_ADVICE)
+}
+
+/// The separator that occurs most in the first line.
+fn delimiter(text: &str) -> u8 {
+    let first = text.lines().next().unwrap_or_default();
+    let count = |separator: char| first.chars().filter(|c| *c == separator).count();
+    [(b',', count(',')), (b';', count(';')), (b'\t', count('\t'))]
+        .into_iter()
+        .rev()
+        .max_by_key(|(_, n)| *n)
+        .map_or(b',', |(separator, _)| separator)
+}
+
+/// The line of a quote that opens a value and is never closed: it swallowed the rest of the file.
+fn unclosed_quote(text: &str, delimiter: u8) -> Option<u64> {
+    let (mut line, mut opened) = (1, None);
+    let mut at_start = true;
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        line += u64::from(byte == b'\n');
+        if opened.is_some() {
+            if byte == b'"' && bytes.next_if_eq(&b'"').is_none() {
+                opened = None;
+            }
+        } else if byte == b'"' && at_start {
+            opened = Some(line);
+        }
+        at_start = opened.is_none() && (byte == delimiter || byte == b'\n' || byte == b'\r');
+    }
+    opened
+}
+
+fn layout(header: &StringRecord) -> Result<Layout, ImportError> {
+    let mut columns: Vec<(Column, String)> = Vec::with_capacity(header.len());
+    for title in header {
+        let wanted = title.trim().to_lowercase();
+        let found = MEANINGS.iter().find(|(known, _)| *known == wanted).map(|(_, meaning)| *meaning);
+        // A second column of the same meaning ("email" beside "username") keeps its own name.
+        let taken = |meaning: Column| {
+            meaning != Column::Technical && columns.iter().any(|(used, _)| *used == meaning)
+        };
+        let meaning = found.filter(|meaning| !taken(*meaning)).unwrap_or(Column::Unknown);
+        columns.push((meaning, title.trim().to_owned()));
+    }
+    let has = |meaning: Column| columns.iter().any(|(used, _)| *used == meaning);
+    if !has(Column::Password) || !(has(Column::Name) || has(Column::Uri) || has(Column::Username)) {
+        return Err(ImportError::new(Place::Line(1), "has no password column that I know", HEADER_ADVICE));
+    }
+    Ok(Layout { source: source(header), columns })
+}
+
+fn source(header: &StringRecord) -> &'static str {
+    let has = |title: &str| header.iter().any(|known| known.trim().eq_ignore_ascii_case(title));
+    match () {
+        () if has("httpRealm") && has("formActionOrigin") => "Firefox CSV",
+        () if has("login_password") => "Bitwarden CSV",
+        () if has("OTPAuth") => "Safari CSV",
+        () if header.len() <= 5 && has("name") && has("url") && has("note") => "Chrome CSV",
+        () => "CSV",
+    }
+}
+
+fn item(layout: &Layout, record: &StringRecord) -> Item {
+    let mut item = Item::new("", Body::default());
+    let mut login = Login::default();
+    let mut technical = Map::new();
+    let mut is_note = false;
+    for ((column, title), value) in layout.columns.iter().zip(record) {
+        match column {
+            _ if value.is_empty() => {}
+            Column::Name => item.name = value.into(),
+            Column::Uri => login.uris = uris(value, layout.source),
+            Column::Username => login.username = value.into(),
+            Column::Password => login.password = value.into(),
+            Column::Totp => login.totp = value.into(),
+            Column::Notes => item.notes = value.into(),
+            Column::Folder => item.folder = value.into(),
+            Column::Tags => item.tags = value.split([',', ';']).map(|tag| tag.trim().into()).collect(),
+            Column::Favourite => {
+                item.favourite = matches!(value.to_lowercase().as_str(), "1" | "true" | "yes")
+            }
+            Column::Type => is_note = value.eq_ignore_ascii_case("note"),
+            Column::Fields => item.fields.extend(fields(value)),
+            Column::Technical => {
+                technical.insert(title.clone(), Value::String(value.to_owned()));
+            }
+            Column::Unknown => item.fields.push(Custom {
+                name: title.as_str().into(),
+                value: value.into(),
+                ..Custom::default()
+            }),
+        }
+    }
+    if item.name.is_empty() {
+        item.name = name_for(&login);
+    }
+    if !technical.is_empty() {
+        item.extra.0.insert(layout.source.to_lowercase().replace(' ', "-"), Value::Object(technical));
+    }
+    let only_note = is_note && login == Login::default();
+    item.body = if only_note { Body::Note(Note::default()) } else { Body::Login(login) };
+    item
+}
+
+/// Bitwarden puts several addresses into one column, separated by commas.
+fn uris(value: &str, source: &str) -> Vec<Uri> {
+    let one = |uri: &str| Uri { uri: uri.into(), ..Uri::default() };
+    if source != "Bitwarden CSV" {
+        return vec![one(value)];
+    }
+    value.split(',').map(str::trim).filter(|uri| !uri.is_empty()).map(one).collect()
+}
+
+fn fields(value: &str) -> Vec<Custom> {
+    let field = |line: &str| {
+        let (name, value) = line.split_once(": ").unwrap_or(("", line));
+        Custom { name: name.into(), value: value.into(), kind: CustomKind::Text, ..Custom::default() }
+    };
+    value.lines().filter(|line| !line.is_empty()).map(field).collect()
+}
+
+/// Firefox knows no names: the host stands in, then the user.
+fn name_for(login: &Login) -> Secret {
+    let address = login.uris.first().map_or("", |uri| uri.uri.as_str());
+    let host =
+        address.split_once("://").map_or(address, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let name = if host.is_empty() { login.username.as_str() } else { host };
+    if name.is_empty() { "(no name)".into() } else { name.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(item: &Item) -> &Login {
+        match &item.body {
+            Body::Login(login) => login,
+            other => panic!("expected a login, not a {}", other.word()),
+        }
+    }
+
+    #[test]
+    fn firefox_rows_get_the_host_as_a_name_and_keep_their_technical_columns() {
+        let text = "\"url\",\"username\",\"password\",\"httpRealm\",\"formActionOrigin\",\"guid\",\"timeCreated\",\
+            \"timeLastUsed\",\"timePasswordChanged\"\r\n\"https://a.example/x\",\"ada\",\"p,\"\"1\"\"\",,\"\",\"{1}\",\"1\",\"2\",\"3\"\r\n";
+        let imported = parse(text).unwrap();
+        assert_eq!(imported.source, "Firefox CSV");
+        assert_eq!(imported.items[0].name.as_str(), "a.example");
+        assert_eq!(login(&imported.items[0]).password.as_str(), "p,\"1\"");
+        assert_eq!(imported.items[0].extra.0["firefox-csv"]["guid"], "{1}");
+    }
+
+    #[test]
+    fn chrome_and_semicolon_files_are_recognised_and_unknown_columns_become_fields() {
+        let chrome = parse("name,url,username,password,note\nA,https://a,ada,1,\"two\nlines\"\n").unwrap();
+        assert_eq!((chrome.source.as_str(), chrome.items[0].notes.as_str()), ("Chrome CSV", "two\nlines"));
+        let other = parse("Title;Login Name;Password;PIN\nÄ;ада;🔑;0042\n").unwrap();
+        assert_eq!(login(&other.items[0]).password.as_str(), "🔑");
+        assert_eq!(other.items[0].get("PIN").unwrap().value.as_str(), "0042");
+    }
+
+    #[test]
+    fn bitwarden_csv_gives_fields_notes_and_several_addresses() {
+        let text = "folder,favorite,type,name,notes,fields,reprompt,login_uri,login_username,login_password,login_totp\n\
+            Work,1,login,A,,pin: 1,0,\"https://a,https://b\",ada,x,JBSW\n,,note,N,text,,0,,,,\n";
+        let imported = parse(text).unwrap();
+        assert_eq!(login(&imported.items[0]).uris.len(), 2);
+        assert_eq!(imported.items[0].get("pin").unwrap().value.as_str(), "1");
+        assert!(imported.items[0].favourite);
+        assert_eq!(imported.items[1].body.word(), "note");
+    }
+
+    #[test]
+    fn a_line_with_too_many_values_or_an_open_quote_is_refused_with_its_line() {
+        let error = parse("name,password\na,1\nb,2,3\n").unwrap_err();
+        assert_eq!(error.place, Place::Line(3));
+        assert_eq!(parse("name,password\na,\"1\nb,2\n").unwrap_err().place, Place::Line(2));
+        assert_eq!(parse("name,password\nfive\" disk,\"1\"\"\"\n").unwrap().items.len(), 1);
+        assert_eq!(parse("foo,bar\n1,2\n").unwrap_err().place, Place::Line(1));
+    }
+}

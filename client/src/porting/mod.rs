@@ -1,0 +1,21 @@
+//! What is inside an entry, and the ways in and out of other programs.
+//!
+//! [`item`] is the model; [`import`] reads the exports of other programs into it, [`export`] writes it out again;
+//! [`merge`] compares two states of an item with the one they came from; [`generate`] makes passwords;
+//! [`fixtures`] makes realistic exports for tests and demonstrations. Nothing here does I/O but [`import::read`].
+
+pub mod bitwarden;
+pub mod csv;
+pub mod export;
+pub mod fields;
+pub mod fixtures;
+pub mod generate;
+pub mod import;
+pub mod item;
+pub mod keepass;
+pub mod merge;
+pub mod secret;
+
+pub use import::{Format, ImportError, Imported};
+pub use item::{Body, Item};
+pub use secret::Secret;
