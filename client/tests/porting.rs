@@ -1,5 +1,7 @@
 //! What goes out comes back, and every fixture imports whole.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use lockstep_client::porting::{
     Body, Format, Imported, Item, Secret,
     export::bitwarden_json,
@@ -17,8 +19,10 @@ fn value(item: &Item, name: &str) -> String {
     item.get(name).map(|field| field.value.as_str().to_owned()).unwrap_or_default()
 }
 
+type Content = (Vec<(String, String, bool)>, Vec<String>, Vec<CustomKind>);
+
 /// An item without what the other format adds: ids and the like, which stand in `extra`.
-fn content(item: &Item) -> (Vec<(String, String, bool)>, Vec<String>, Vec<CustomKind>) {
+fn content(item: &Item) -> Content {
     let values = item.all().into_iter().map(|f| (f.name, f.value.as_str().to_owned(), f.masked)).collect();
     let history = item.history.iter().map(|old| old.password.as_str().to_owned()).collect();
     (values, history, item.fields.iter().map(|field| field.kind).collect())
@@ -168,12 +172,9 @@ fn body() -> impl Strategy<Value = Body> {
             code,
             ..Card::default()
         })),
-        (text(), text(), text()).prop_map(|(first, ssn, postcode)| Body::Identity(Identity {
-            first,
-            ssn,
-            postcode,
-            ..Identity::default()
-        })),
+        (text(), text(), text()).prop_map(|(first, ssn, postcode)| Body::Identity(
+            Identity { first, ssn, postcode, ..Identity::default() }.into()
+        )),
         (text(), text()).prop_map(|(private_key, public_key)| Body::SshKey(SshKey {
             private_key,
             public_key,

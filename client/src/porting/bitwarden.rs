@@ -190,7 +190,7 @@ fn body(
         4 => {
             let (mut identity, rest) = filled!(Identity, "identity", IDENTITY);
             identity.extra = without_nulls(rest);
-            Body::Identity(identity)
+            Body::Identity(Box::new(identity))
         }
         5 => {
             let (mut key, rest) = filled!(SshKey, "sshKey", SSH_KEY);

@@ -202,7 +202,7 @@ fn item(layout: &Layout, record: &StringRecord) -> Item {
             Column::Folder => item.folder = value.into(),
             Column::Tags => item.tags = value.split([',', ';']).map(|tag| tag.trim().into()).collect(),
             Column::Favourite => {
-                item.favourite = matches!(value.to_lowercase().as_str(), "1" | "true" | "yes")
+                item.favourite = matches!(value.to_lowercase().as_str(), "1" | "true" | "yes");
             }
             Column::Type => is_note = value.eq_ignore_ascii_case("note"),
             Column::Fields => item.fields.extend(fields(value)),

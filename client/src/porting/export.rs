@@ -109,7 +109,7 @@ fn uri(uri: &Uri) -> Value {
     let mut to = uri.extra.0.clone();
     let code = uri.matching.as_ref().and_then(|word| MATCHES.iter().position(|known| known == word));
     to.insert("uri".into(), text(&uri.uri));
-    to.entry("match").or_insert_with(|| code.map_or(Value::Null, |code| code.into()));
+    to.entry("match").or_insert_with(|| code.map_or(Value::Null, Value::from));
     Value::Object(to)
 }
 

@@ -183,7 +183,10 @@ impl Item {
                 plain.to_owned()
             };
             if given.contains(&name) {
-                let nth = (2..).find(|n| !given.contains(&format!("{name}#{n}"))).unwrap_or(2);
+                let mut nth = 2;
+                while given.contains(&format!("{name}#{nth}")) {
+                    nth += 1;
+                }
                 name = format!("{name}#{nth}");
             }
             given.push(name);

@@ -19,6 +19,7 @@ const ALIKE: &str = "0O1lI|";
 
 /// What a password is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one box that a person ticks")]
 pub struct Recipe {
     /// Number of characters, 4–512.
     pub length: usize,

@@ -88,7 +88,7 @@ pub enum Body {
     /// A payment card.
     Card(Card),
     /// A person's details.
-    Identity(Identity),
+    Identity(Box<Identity>),
     /// An SSH key pair.
     SshKey(SshKey),
     /// A kind of another program that this release does not know, kept verbatim.

@@ -75,7 +75,7 @@ pub struct Draft {
 /// # Errors
 /// If a value of one side cannot stand in the item, for example another side's emptied name.
 pub fn draft(base: Option<&Item>, sides: &[Option<&Item>]) -> Result<Option<Draft>, SetError> {
-    let live: Vec<Option<&Item>> = sides.iter().copied().filter(Option::is_some).collect();
+    let live: Vec<Option<&Item>> = sides.iter().copied().flatten().map(Some).collect();
     let Some(mut item) = live.first().and_then(|first| first.cloned()) else { return Ok(None) };
     let mut contested = Vec::new();
     for row in compare(base, &live) {
