@@ -6,6 +6,7 @@
 //! adapter.
 
 pub mod adapters;
+pub mod batcher;
 pub mod blobs;
 pub mod bus;
 pub mod http;

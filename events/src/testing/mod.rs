@@ -1,5 +1,8 @@
 //! What adapters and tests share: the in-memory log, the contract suite, scripts of random operations.
 
+pub mod build;
+mod hooked;
 mod memory;
 
+pub use hooked::{HookedLog, Verdict};
 pub use memory::MemoryLog;

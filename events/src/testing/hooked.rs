@@ -1,0 +1,123 @@
+//! A log that does something before each append: fails, waits, counts. For tests of what stands on a log.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::{
+    envelope::Recorded,
+    ids::{BlobHash, Chain, Epoch, EventId, Position, Seq, StreamId, SubjectId},
+    log::{Contents, EventLog, Filter, LogError, Outcome, StreamHead, Tail, Unit},
+    time::Micros,
+};
+
+/// What a hook answers: go on, or fail with this.
+pub type Verdict = Pin<Box<dyn Future<Output = Result<(), LogError>> + Send>>;
+
+type Hook = Box<dyn Fn(&[Unit]) -> Verdict + Send + Sync>;
+
+/// A real log behind two hooks: before an append reaches it, and after it was committed but not yet answered.
+pub struct HookedLog {
+    inner: Arc<dyn EventLog>,
+    before: Hook,
+    after: Hook,
+}
+
+impl HookedLog {
+    /// A log whose appends pass through.
+    pub fn new(inner: Arc<dyn EventLog>) -> Self {
+        let pass = || -> Hook { Box::new(|_| Box::pin(async { Ok(()) })) };
+        Self { inner, before: pass(), after: pass() }
+    }
+
+    /// With a hook before each append.
+    #[must_use]
+    pub fn before(mut self, hook: impl Fn(&[Unit]) -> Verdict + Send + Sync + 'static) -> Self {
+        self.before = Box::new(hook);
+        self
+    }
+
+    /// With a hook between each commit and its answer.
+    #[must_use]
+    pub fn after(mut self, hook: impl Fn(&[Unit]) -> Verdict + Send + Sync + 'static) -> Self {
+        self.after = Box::new(hook);
+        self
+    }
+}
+
+#[async_trait]
+impl EventLog for HookedLog {
+    async fn append(&self, units: &[Unit], now: Micros) -> Result<Vec<Outcome>, LogError> {
+        (self.before)(units).await?;
+        let outcomes = self.inner.append(units, now).await?;
+        (self.after)(units).await?;
+        Ok(outcomes)
+    }
+
+    async fn read_all(
+        &self,
+        after: Position,
+        limit: usize,
+        filter: &Filter,
+        contents: Contents,
+    ) -> Result<Vec<Recorded>, LogError> {
+        self.inner.read_all(after, limit, filter, contents).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: StreamId,
+        after: Seq,
+        limit: usize,
+        contents: Contents,
+    ) -> Result<Vec<Recorded>, LogError> {
+        self.inner.read_stream(stream, after, limit, contents).await
+    }
+
+    async fn read_subject(
+        &self,
+        stream: StreamId,
+        subject: SubjectId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, LogError> {
+        self.inner.read_subject(stream, subject, after, limit).await
+    }
+
+    async fn find(&self, ids: &[EventId]) -> Result<Vec<Recorded>, LogError> {
+        self.inner.find(ids).await
+    }
+
+    async fn tail(&self) -> Result<Tail, LogError> {
+        self.inner.tail().await
+    }
+
+    async fn stream_heads(&self, streams: &[StreamId]) -> Result<Vec<StreamHead>, LogError> {
+        self.inner.stream_heads(streams).await
+    }
+
+    async fn chain_at(&self, stream: StreamId, seq: Seq) -> Result<Option<Chain>, LogError> {
+        self.inner.chain_at(stream, seq).await
+    }
+
+    async fn contents(
+        &self,
+        stream: StreamId,
+        hashes: &[BlobHash],
+    ) -> Result<Vec<(BlobHash, Vec<u8>)>, LogError> {
+        self.inner.contents(stream, hashes).await
+    }
+
+    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
+        self.inner.erase_contents(stream, hashes).await
+    }
+
+    async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {
+        self.inner.renew_epoch(stream, epoch).await
+    }
+
+    async fn log_id(&self) -> Result<Uuid, LogError> {
+        self.inner.log_id().await
+    }
+}
