@@ -138,6 +138,7 @@ pub struct PushItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect_heads: Option<Vec<VersionId>>,
     /// The sender does not know parents: take them from what this device was last served, and mark the version.
+    /// Only for `edit` without parents.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub infer_parents: bool,
 }
@@ -204,7 +205,7 @@ impl PushOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PushResult {
-    /// The version; recomputed by the server (with inferred parents: the header that was accepted has this id).
+    /// The version; recomputed by the server. With inferred parents the header, and so the id, stay as they came.
     pub version_id: VersionId,
     /// What became of it.
     pub outcome: PushOutcome,
@@ -259,6 +260,9 @@ pub struct SnapshotVersion {
     /// Its parents were inferred by the server.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parent_inferred: bool,
+    /// What was taken as its parents then; the header has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inferred_parents: Vec<VersionId>,
     /// Its ciphertext is gone: pruned or never re-offered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub content_gone: bool,

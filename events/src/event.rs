@@ -191,11 +191,22 @@ pub struct VersionAdded {
     /// The sender named no parents; they were taken from what it had last been served.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parent_inferred: bool,
+    /// With `parent_inferred`: what was taken as its parents. The header stays as its author made and signed it,
+    /// without parents; see [`VersionAdded::parents`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inferred_parents: Vec<VersionId>,
     /// It was re-offered after a reset without its ciphertext.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub content_missing: bool,
     /// The content key of this version, wrapped by the vault key: opaque to the server (lower-case hex).
     pub wrapped_key: Option<String>,
+}
+
+impl VersionAdded {
+    /// What the version builds on in the graph: the parents of its header, or what the server took for them.
+    pub fn parents(&self) -> &[VersionId] {
+        if self.parent_inferred { &self.inferred_parents } else { &self.header.parents }
+    }
 }
 
 /// Old ciphertexts of an entry were dropped by the retention rule.

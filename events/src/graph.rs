@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    event::VaultEvent,
     header::VersionKind,
     ids::{Seq, VersionId},
 };
@@ -79,6 +80,23 @@ impl Heads {
         self.heads.insert(at, Head { version, branch, kind, seq });
         self.last_seq = seq;
         Accepted { branch, forked, replaced: replaced.into_iter().map(|head| head.version).collect() }
+    }
+
+    /// Takes in the next event about this entry; what accepting did, if it was a version.
+    pub fn apply(&mut self, event: &VaultEvent, seq: Seq) -> Option<Accepted> {
+        match event {
+            VaultEvent::VersionAdded(added) => {
+                let version = added.header.version_id();
+                return Some(self.accept(version, added.header.kind, added.parents(), seq));
+            }
+            VaultEvent::Purged(_) => {
+                self.heads.clear();
+                self.purged = true;
+            }
+            VaultEvent::ContentPruned(_) | VaultEvent::Created(_) => {}
+        }
+        self.last_seq = seq;
+        None
     }
 
     /// Whether accepting a version with these parents would leave more than [`MAX_BRANCHES`] heads.

@@ -211,6 +211,9 @@ pub struct VersionRow {
     pub accepted_at: Micros,
     /// The parents were inferred by the server.
     pub parent_inferred: bool,
+    /// What was taken as its parents then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inferred_parents: Vec<VersionId>,
     /// Its ciphertext is gone: pruned, purged, or never re-offered.
     pub content_gone: bool,
 }

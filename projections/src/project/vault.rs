@@ -115,7 +115,7 @@ fn version_added(working: &mut Working, recorded: &Recorded, body: &VersionAdded
     }
     let entry = working.entry(key).ok_or(NO_ENTRY)?;
     let before = Counted::of(&entry.heads);
-    let accepted = entry.heads.accept(version, header.kind, &header.parents, recorded.seq);
+    let accepted = entry.heads.accept(version, header.kind, body.parents(), recorded.seq);
     let after = Counted::of(&entry.heads);
     entry.versions += 1;
     refresh(entry, recorded);
@@ -137,6 +137,7 @@ fn version_added(working: &mut Working, recorded: &Recorded, body: &VersionAdded
         branch: accepted.branch,
         accepted_at: recorded.recorded_at,
         parent_inferred: body.parent_inferred,
+        inferred_parents: body.inferred_parents.clone(),
         content_gone: body.content_missing,
     })));
     Ok(())
