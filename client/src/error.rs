@@ -1,0 +1,98 @@
+//! What can go wrong in the client, by what a person can do about it.
+
+use std::{path::PathBuf, time::Duration};
+
+use lockstep_api::Problem;
+
+use crate::{
+    crypto::{Rejected, password::PasswordError, version::MakeError},
+    model::AlarmKind,
+};
+
+/// The client library's error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no profile in this directory.
+    #[error("there is no profile in {0}: register or log in first")]
+    NoProfile(PathBuf),
+    /// There is a profile of an account already.
+    #[error("{0} holds a profile already: log out first, or name another directory")]
+    ProfileExists(PathBuf),
+    /// The password cannot be used.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The local password does not open this profile.
+    #[error("the password does not open this profile")]
+    WrongPassword,
+    /// Name or password are not right, or the server is not the one that holds the account.
+    #[error("the name or the password is not right")]
+    LoginFailed,
+    /// The server cannot be reached; what was done is kept and goes out later.
+    #[error("the server cannot be reached")]
+    Offline(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server's certificate is not the one that this profile trusts.
+    #[error("the server's certificate is not the one that this profile trusts")]
+    Certificate,
+    /// The address is not one of a server.
+    #[error("not an address of a server: {0}")]
+    Address(String),
+    /// The server refused.
+    #[error("{}", describe(.problem))]
+    Refused {
+        /// Its words.
+        problem: Box<Problem>,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The server answered with something that is no answer.
+    #[error("the server's answer is not one: {0}")]
+    Protocol(&'static str),
+    /// Something received is not authentic. An alarm was kept.
+    #[error("not applied: {0}")]
+    Alarm(AlarmKind),
+    /// This device or its session was revoked.
+    #[error("this session has ended: log in again")]
+    Revoked,
+    /// A newer program wrote something that this one does not know.
+    #[error("update this program: it does not know {0}")]
+    UpdateNeeded(String),
+    /// No such entry or version here.
+    #[error("no such entry or version")]
+    NotFound,
+    /// The content of the version is not on this device and not on the server.
+    #[error("the content of this version is gone")]
+    ContentGone,
+    /// The request contradicts what is known: for example a resolution that names a version of another entry.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// A version cannot be made.
+    #[error(transparent)]
+    Make(#[from] MakeError),
+    /// A key or box of this profile does not open.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The local database failed.
+    #[error("the local database failed")]
+    Local(#[from] sqlx::Error),
+    /// A file of the profile failed.
+    #[error("a file of the profile failed")]
+    File(#[from] std::io::Error),
+}
+
+fn describe(problem: &Problem) -> String {
+    match &problem.detail {
+        Some(detail) => format!("{}: {detail}", problem.title),
+        None => problem.title.clone(),
+    }
+}
+
+impl Error {
+    /// Whether the same may work later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Offline(_) => true,
+            Self::Refused { problem, .. } => problem.status >= 500 || problem.status == 429,
+            _ => false,
+        }
+    }
+}
