@@ -1,6 +1,7 @@
 //! SQLite: one file, one writer, many readers.
 
 pub mod log;
+pub mod read;
 
 use std::{path::Path, time::Duration};
 

@@ -1,0 +1,405 @@
+//! The read store in a SQLite file of its own.
+
+use std::{path::Path, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use lockstep_events::Position;
+use lockstep_projections::{
+    checksum::RowDigest,
+    key::{Family, Group, Key, Projection},
+    store::{Advance, Checksum, Generation, ReadError},
+};
+use sqlx::{
+    QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::adapters::documents::{Document, Documents, Listing, Reads};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/reads");
+
+/// Rows in one INSERT. Six values each, far below the 32,766 variables that SQLite takes.
+const ROWS: usize = 256;
+/// Keys in one look-up: two values each.
+const KEYS: usize = 512;
+/// Rows deleted in one transaction, so that a follower never waits long for the file.
+const DELETED_AT_ONCE: i64 = 10_000;
+
+/// The read store in a SQLite file.
+pub type SqliteReads = Reads<SqliteDocuments>;
+
+/// The documents in a SQLite file: one writer, some readers.
+#[derive(Debug, Clone)]
+pub struct SqliteDocuments {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteReads {
+    /// Opens or creates the file. It is not the file of the log, so that neither waits for the other's commits.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or migrated.
+    pub async fn open(path: &Path) -> Result<Self, ReadError> {
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(10));
+        // NORMAL: after a power cut the last commits may be gone, whole; the runner folds them again.
+        let writing = options
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("journal_size_limit", "67108864")
+            .pragma("cache_size", "-16384");
+        let writer = pool(1).connect_with(writing).await.map_err(failed)?;
+        MIGRATIONS.run(&writer).await.map_err(|error| ReadError::Other(Box::new(error)))?;
+        let readers = pool(4).connect_lazy_with(options.read_only(true));
+        Ok(Self(SqliteDocuments { writer, readers }))
+    }
+
+    /// Waits for what runs and closes the file.
+    pub async fn close(&self) {
+        self.0.readers.close().await;
+        self.0.writer.close().await;
+    }
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(30))
+        .test_before_acquire(false)
+}
+
+impl SqliteDocuments {
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, ReadError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
+    }
+}
+
+fn live(query: &mut QueryBuilder<Sqlite>, of: Projection) {
+    query.push("(SELECT c.generation FROM read_checkpoints c WHERE c.live = 1 AND c.projection = ");
+    query.push_bind(of.code()).push(")");
+}
+
+/// The rows behind keys; the generation is one number or the live one.
+fn by_key(keys: &[Key], generation: Option<Generation>) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT r.projection, r.document FROM (");
+    query.push_values(keys, |mut key, wanted| {
+        key.push_bind(wanted.projection().code())
+            .push_bind(wanted.scope().to_vec())
+            .push_bind(wanted.id().to_vec());
+    });
+    query.push(") n CROSS JOIN read_rows r ON r.projection = n.column1 AND r.scope = n.column2");
+    query.push(" AND r.id = n.column3 AND r.generation = ");
+    match generation {
+        Some(generation) => {
+            query.push_bind(i64::from(generation.0));
+        }
+        None => live(&mut query, keys[0].projection()),
+    }
+    query
+}
+
+async fn insert(on: &mut SqliteConnection, rows: &[(Generation, Document)]) -> Result<(), ReadError> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO read_rows (projection, generation, scope, id, parent, place, document) ",
+    );
+    query.push_values(rows, |mut values, (generation, row)| {
+        values
+            .push_bind(row.key.projection().code())
+            .push_bind(i64::from(generation.0))
+            .push_bind(row.key.scope().to_vec())
+            .push_bind(row.key.id().to_vec())
+            .push_bind(row.parent.clone())
+            .push_bind(row.place)
+            .push_bind(row.text.clone());
+    });
+    query.push(" ON CONFLICT (projection, generation, scope, id) DO UPDATE SET document = excluded.document");
+    query.build().execute(on).await.map_err(failed)?;
+    Ok(())
+}
+
+async fn advance(on: &mut SqliteConnection, step: &Advance, to: Position) -> Result<(), ReadError> {
+    let mut query = QueryBuilder::<Sqlite>::new("UPDATE read_checkpoints SET position = ");
+    query.push_bind(to.as_i64());
+    query.push(" WHERE generation = ").push_bind(i64::from(step.generation.0));
+    query.push(" AND position = ").push_bind(step.from.as_i64());
+    query.push(" AND live >= ").push_bind(i64::from(step.must_be_live));
+    members(&mut query, step.family);
+    let moved = query.build().execute(on).await.map_err(failed)?.rows_affected();
+    all_members(step.family, moved)
+}
+
+fn members(query: &mut QueryBuilder<Sqlite>, family: Family) {
+    let mut codes = query.push(" AND projection IN (").separated(", ");
+    for member in family.members() {
+        codes.push_bind(member.code());
+    }
+    query.push(")");
+}
+
+fn all_members(family: Family, rows: u64) -> Result<(), ReadError> {
+    if rows == family.members().len() as u64 { Ok(()) } else { Err(ReadError::Moved(family.name())) }
+}
+
+async fn delete_some(
+    on: &mut SqliteConnection,
+    family: Family,
+    generation: Generation,
+    at_most: i64,
+) -> Result<u64, ReadError> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "DELETE FROM read_rows WHERE rowid IN (SELECT rowid FROM read_rows WHERE generation = ",
+    );
+    query.push_bind(i64::from(generation.0));
+    members(&mut query, family);
+    query.push(" LIMIT ").push_bind(at_most).push(")");
+    Ok(query.build().execute(on).await.map_err(failed)?.rows_affected())
+}
+
+#[async_trait]
+impl Documents for SqliteDocuments {
+    async fn generations(&self, of: Projection) -> Result<Vec<(Generation, Position, bool)>, ReadError> {
+        let rows: Vec<(u32, i64, bool)> = sqlx::query_as(
+            "SELECT generation, position, live FROM read_checkpoints WHERE projection = ? ORDER BY generation",
+        )
+        .bind(of.code())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed)?;
+        Ok(rows.into_iter().map(|(g, p, live)| (Generation(g), Position::from_i64(p), live)).collect())
+    }
+
+    async fn by_key(&self, in_: Generation, keys: &[Key]) -> Result<Vec<(Projection, String)>, ReadError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(KEYS) {
+            let rows: Vec<(i16, String)> =
+                by_key(chunk, Some(in_)).build_query_as().fetch_all(&self.readers).await.map_err(failed)?;
+            found.extend(rows.into_iter().filter_map(|(of, text)| Some((Projection::from_code(of)?, text))));
+        }
+        Ok(found)
+    }
+
+    async fn of_group(&self, in_: Generation, group: Group) -> Result<Vec<String>, ReadError> {
+        sqlx::query_scalar(
+            "SELECT document FROM read_rows WHERE projection = ? AND generation = ? AND scope = ? \
+             AND parent = ? ORDER BY place, id",
+        )
+        .bind(group.projection().code())
+        .bind(i64::from(in_.0))
+        .bind(group.scope().to_vec())
+        .bind(group.parent().to_vec())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed)
+    }
+
+    async fn commit(
+        &self,
+        steps: &[Advance],
+        to: Position,
+        puts: Vec<(Generation, Document)>,
+        deletes: Vec<(Generation, Key)>,
+    ) -> Result<(), ReadError> {
+        let mut transaction = self.begin().await?;
+        for step in steps {
+            advance(&mut transaction, step, to).await?;
+        }
+        for rows in puts.chunks(ROWS) {
+            insert(&mut transaction, rows).await?;
+        }
+        for (generation, key) in deletes {
+            sqlx::query(
+                "DELETE FROM read_rows WHERE projection = ? AND generation = ? AND scope = ? AND id = ?",
+            )
+            .bind(key.projection().code())
+            .bind(i64::from(generation.0))
+            .bind(key.scope().to_vec())
+            .bind(key.id().to_vec())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn start(&self, family: Family) -> Result<Generation, ReadError> {
+        let mut transaction = self.begin().await?;
+        let mut query =
+            QueryBuilder::<Sqlite>::new("SELECT max(generation) FROM read_checkpoints WHERE 1 = 1");
+        members(&mut query, family);
+        let highest: u32 = query.build_query_scalar().fetch_one(&mut *transaction).await.map_err(failed)?;
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO read_checkpoints (projection, generation, position, live) ",
+        );
+        query.push_values(family.members(), |mut values, member| {
+            values.push_bind(member.code()).push_bind(i64::from(highest) + 1).push_bind(0).push_bind(false);
+        });
+        query.build().execute(&mut *transaction).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(Generation(highest + 1))
+    }
+
+    async fn switch(&self, family: Family, from: Generation, to: Generation) -> Result<(), ReadError> {
+        let mut transaction = self.begin().await?;
+        let mut query = QueryBuilder::<Sqlite>::new("UPDATE read_checkpoints SET live = 0 WHERE live = 1");
+        query.push(" AND generation = ").push_bind(i64::from(from.0));
+        members(&mut query, family);
+        let left = query.build().execute(&mut *transaction).await.map_err(failed)?.rows_affected();
+        all_members(family, left)?;
+        let mut query = QueryBuilder::<Sqlite>::new("UPDATE read_checkpoints AS new SET live = 1 WHERE");
+        query.push(" generation = ").push_bind(i64::from(to.0));
+        members(&mut query, family);
+        query.push(" AND position >= (SELECT old.position FROM read_checkpoints old");
+        query.push(" WHERE old.projection = new.projection AND old.generation = ");
+        query.push_bind(i64::from(from.0)).push(")");
+        let entered = query.build().execute(&mut *transaction).await.map_err(failed)?.rows_affected();
+        all_members(family, entered)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn drop_rows(&self, family: Family, generation: Generation) -> Result<u64, ReadError> {
+        let mut dropped = 0;
+        loop {
+            let mut transaction = self.begin().await?;
+            let mut query =
+                QueryBuilder::<Sqlite>::new("SELECT count(*) FROM read_checkpoints WHERE live = 1");
+            query.push(" AND generation = ").push_bind(i64::from(generation.0));
+            members(&mut query, family);
+            let live: i64 = query.build_query_scalar().fetch_one(&mut *transaction).await.map_err(failed)?;
+            if live > 0 {
+                return Err(ReadError::Moved(family.name()));
+            }
+            let gone = delete_some(&mut transaction, family, generation, DELETED_AT_ONCE).await?;
+            dropped += gone;
+            if gone == 0 {
+                let mut query =
+                    QueryBuilder::<Sqlite>::new("DELETE FROM read_checkpoints WHERE generation = ");
+                query.push_bind(i64::from(generation.0));
+                members(&mut query, family);
+                query.build().execute(&mut *transaction).await.map_err(failed)?;
+            }
+            transaction.commit().await.map_err(failed)?;
+            if gone == 0 {
+                return Ok(dropped);
+            }
+        }
+    }
+
+    async fn checksum(&self, of: Projection, generation: Generation) -> Result<Checksum, ReadError> {
+        let mut snapshot = self.readers.begin().await.map_err(failed)?;
+        let position: Option<i64> = sqlx::query_scalar(
+            "SELECT position FROM read_checkpoints WHERE projection = ? AND generation = ?",
+        )
+        .bind(of.code())
+        .bind(i64::from(generation.0))
+        .fetch_optional(&mut *snapshot)
+        .await
+        .map_err(failed)?;
+        let position = Position::from_i64(position.ok_or(ReadError::Moved(of.name()))?);
+        let mut digest = RowDigest::default();
+        let mut rows = sqlx::query_as::<_, (Vec<u8>, Vec<u8>, String)>(
+            "SELECT scope, id, document FROM read_rows WHERE projection = ? AND generation = ? ORDER BY scope, id",
+        )
+        .bind(of.code())
+        .bind(i64::from(generation.0))
+        .fetch(&mut *snapshot);
+        while let Some((scope, id, document)) = rows.try_next().await.map_err(failed)? {
+            digest.add(&scope, &id, &document);
+        }
+        let (sha256, rows) = digest.finish();
+        Ok(Checksum { sha256, rows, position })
+    }
+
+    async fn count(&self, of: Projection, generation: Generation) -> Result<u64, ReadError> {
+        let rows: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM read_rows WHERE projection = ? AND generation = ?")
+                .bind(of.code())
+                .bind(i64::from(generation.0))
+                .fetch_one(&self.readers)
+                .await
+                .map_err(failed)?;
+        Ok(rows.cast_unsigned())
+    }
+
+    async fn live_by_key(&self, _of: Projection, keys: &[Key]) -> Result<Vec<String>, ReadError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(KEYS) {
+            let rows: Vec<(i16, String)> =
+                by_key(chunk, None).build_query_as().fetch_all(&self.readers).await.map_err(failed)?;
+            found.extend(rows.into_iter().map(|(_, text)| text));
+        }
+        Ok(found)
+    }
+
+    async fn live_listing(&self, listing: Listing<'_>) -> Result<Vec<String>, ReadError> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT document FROM read_rows WHERE projection = ");
+        query.push_bind(listing.projection.code()).push(" AND generation = ");
+        live(&mut query, listing.projection);
+        query.push(" AND scope = ").push_bind(listing.scope.to_vec());
+        query.push(" AND parent = ").push_bind(listing.parent.to_vec());
+        query.push(" AND place > ").push_bind(listing.after);
+        query.push(" ORDER BY place, id LIMIT ").push_bind(listing.limit);
+        query.build_query_scalar().fetch_all(&self.readers).await.map_err(failed)
+    }
+
+    async fn live_page(
+        &self,
+        of: Projection,
+        scope: &[u8],
+        after: &[u8],
+        limit: i64,
+    ) -> Result<Vec<String>, ReadError> {
+        page("document", of, scope, after, limit)
+            .build_query_scalar()
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)
+    }
+
+    async fn live_ids(
+        &self,
+        of: Projection,
+        scope: &[u8],
+        after: &[u8],
+        limit: i64,
+    ) -> Result<Vec<Vec<u8>>, ReadError> {
+        page("id", of, scope, after, limit)
+            .build_query_scalar()
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)
+    }
+}
+
+fn page(what: &str, of: Projection, scope: &[u8], after: &[u8], limit: i64) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
+    query.push(what).push(" FROM read_rows WHERE projection = ").push_bind(of.code());
+    query.push(" AND generation = ");
+    live(&mut query, of);
+    query.push(" AND scope = ").push_bind(scope.to_vec()).push(" AND id > ").push_bind(after.to_vec());
+    query.push(" ORDER BY id LIMIT ").push_bind(limit);
+    query
+}
+
+/// What an error of SQLite means to a caller of the read store.
+fn failed(error: sqlx::Error) -> ReadError {
+    // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
+    const PASSING: [i32; 6] = [5, 6, 9, 10, 14, 15];
+    const FULL: i32 = 13;
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    match (code.map(|code| code & 0xff), &error) {
+        (Some(FULL), _) => ReadError::Full(Box::new(error)),
+        (Some(code), _) if PASSING.contains(&code) => ReadError::Unavailable(Box::new(error)),
+        (
+            None,
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed,
+        ) => ReadError::Unavailable(Box::new(error)),
+        _ => ReadError::Other(Box::new(error)),
+    }
+}
