@@ -6,7 +6,12 @@
 //! adapter.
 
 pub mod adapters;
+pub mod auth;
 pub mod batcher;
 pub mod blobs;
 pub mod bus;
+pub mod clock;
+pub mod config;
 pub mod http;
+mod private_file;
+pub mod state;

@@ -90,10 +90,14 @@ codes! {
     LogUnavailable = "log_unavailable", 503, "The event log is not reachable; try again";
     /// The read models cannot be reached, or are too far behind. Try again.
     ReadsUnavailable = "reads_unavailable", 503, "The read models are not reachable; try again";
+    /// Password records, sessions or wrapped keys cannot be reached. Try again.
+    CredentialsUnavailable = "credentials_unavailable", 503, "The credential store is not reachable; try again";
     /// The blob store cannot be reached. Try again.
     BlobsUnavailable = "blobs_unavailable", 503, "The blob store is not reachable; try again";
     /// No room left on the server's disk. Nothing was written.
     NoRoom = "no_room", 507, "The server has no room left";
+    /// The request took longer than the server allows. What became of it is unknown: ask, or send it again.
+    TimedOut = "timed_out", 503, "The request took too long";
     /// The server is stopping: try again, elsewhere or later.
     Draining = "draining", 503, "The server is stopping";
     /// A defect of the server.

@@ -1,6 +1,11 @@
 //! Who asks: the verified access token of a request.
 
+use axum::{extract::FromRequestParts, http::request::Parts};
+use lockstep_api::Code;
 use lockstep_events::{AccountId, DeviceId, SessionId};
+
+use super::problem::Failure;
+use crate::state::Shared;
 
 /// What an access token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +17,8 @@ pub enum Scope {
 }
 
 /// A verified caller, extracted from the `Authorization` header: revocation is checked already.
+///
+/// As an extractor it demands scope [`Scope::Vault`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
     /// The account.
@@ -24,4 +31,12 @@ pub struct Caller {
     pub scope: Scope,
     /// When the token expires, seconds since 1970.
     pub expires_at: i64,
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(_parts: &mut Parts, _server: &Shared) -> Result<Self, Failure> {
+        Err(Code::Unauthenticated.into())
+    }
 }

@@ -1,3 +1,48 @@
 //! The HTTP surface: one file per resource; a handler parses, calls, answers.
 
+pub mod around;
 pub mod caller;
+pub mod extract;
+pub mod health;
+pub mod openapi;
+pub mod problem;
+pub mod serve;
+pub mod tls;
+
+use axum::{Router, middleware};
+use lockstep_api::Code;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use extract::{Json, Path, Query};
+pub use problem::{Answer, Failure};
+
+use crate::state::Shared;
+
+/// The routes of one resource, with their part of the OpenAPI document.
+pub type Routes = OpenApiRouter<Shared>;
+
+/// Every resource. A new file of routes is added here and nowhere else.
+fn resources() -> Vec<Routes> {
+    vec![health::routes()]
+}
+
+/// All routes with what surrounds them.
+pub fn router(server: Shared) -> Router {
+    let (router, _) = all();
+    router
+        .fallback(async || Failure::from(Code::NotFound))
+        .method_not_allowed_fallback(async || Failure::from(Code::MethodNotAllowed))
+        .layer(middleware::from_fn_with_state(server.clone(), around::around))
+        .with_state(server)
+}
+
+/// The OpenAPI document of all routes.
+pub fn document() -> OpenApi {
+    openapi::finished(all().1)
+}
+
+fn all() -> (Router<Shared>, OpenApi) {
+    let start = OpenApiRouter::with_openapi(openapi::start());
+    resources().into_iter().fold(start, OpenApiRouter::merge).split_for_parts()
+}

@@ -1,0 +1,211 @@
+//! The credential store port: what must be destroyable, and therefore never enters the log.
+//!
+//! Password records, wrapped keys, refresh tokens (as hashes), names (as keyed hashes), attempts under way, and the
+//! public parts of signing keys. The log holds commitments and facts; a row here is meaningless without its event.
+
+use async_trait::async_trait;
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, ids::PublicKey};
+use uuid::Uuid;
+
+/// Why the credential store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// The database cannot be reached or timed out.
+    #[error("the credential store is not reachable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The disk or the quota of the database is full.
+    #[error("the credential store has no room left")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Anything else the database says.
+    #[error("the credential store failed")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// HMAC-SHA256 of a normalised name under a server key: how an account is found by name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct NameIndex(pub [u8; 32]);
+
+/// A password record as OPAQUE made it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordRecord {
+    /// The account; its id is the OPAQUE credential identifier.
+    pub account: AccountId,
+    /// The OPAQUE server setup that made it.
+    pub setup: u32,
+    /// The client's password suite.
+    pub suite: u16,
+    /// 192 bytes.
+    pub record: Vec<u8>,
+}
+
+/// A wrapped key. One live row per account and name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Wrapped {
+    /// `ark/password`, `ask`, `vault/<id>`.
+    pub name: String,
+    /// From 1.
+    pub generation: u32,
+    /// Opaque.
+    pub bytes: Vec<u8>,
+}
+
+/// Everything secret that an account begins with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The name.
+    pub name: NameIndex,
+    /// The attempt that reserves it: a retry is the same attempt.
+    pub attempt: Uuid,
+    /// When.
+    pub at: Micros,
+    /// The password record.
+    pub password: PasswordRecord,
+    /// The wrapped keys.
+    pub wraps: Vec<Wrapped>,
+}
+
+/// What became of a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserved {
+    /// The name belongs to this attempt (again).
+    Yes,
+    /// Another account has it since then.
+    Taken {
+        /// That account.
+        by: AccountId,
+        /// When it was reserved.
+        since: Micros,
+        /// Whether its registration is known to be complete.
+        confirmed: bool,
+    },
+}
+
+/// A session: a family of refresh tokens, of which the last is valid.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredSession {
+    /// The session.
+    pub session: SessionId,
+    /// Its account.
+    pub account: AccountId,
+    /// Its device.
+    pub device: DeviceId,
+    /// Random; with a server key it makes the tokens.
+    pub seed: [u8; 32],
+    /// Number of the valid token, from 0.
+    pub generation: u32,
+    /// SHA-256 of the valid token.
+    pub token_hash: [u8; 32],
+    /// When the last tokens were replaced, newest first, at most eight.
+    pub rotations: Vec<Micros>,
+    /// When it began.
+    pub opened_at: Micros,
+    /// When it ended.
+    pub ended_at: Option<Micros>,
+}
+
+/// What a signing key is for at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyState {
+    /// Published, signs from the next rotation on.
+    Next,
+    /// Signs.
+    Current,
+    /// Only verifies, until the tokens that it signed have expired.
+    Previous,
+    /// Verifies no more: it ran out, or was revoked.
+    Revoked,
+}
+
+impl KeyState {
+    /// The stored name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Current => "current",
+            Self::Previous => "previous",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// The state behind a stored name; an unknown one never verifies.
+    pub fn from_name(name: &str) -> Self {
+        [Self::Next, Self::Current, Self::Previous]
+            .into_iter()
+            .find(|state| state.name() == name)
+            .unwrap_or(Self::Revoked)
+    }
+}
+
+/// A key that signs access tokens. Its private part is derived from the server's key file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningKeyRow {
+    /// Its name in token headers.
+    pub kid: String,
+    /// Its public part.
+    pub public_key: PublicKey,
+    /// What it is for.
+    pub state: KeyState,
+    /// When it was made.
+    pub created_at: Micros,
+    /// When it got its state.
+    pub changed_at: Micros,
+}
+
+/// Keeps credentials. Every call is one transaction.
+#[async_trait]
+pub trait CredentialStore: Send + Sync {
+    /// Whether it answers, for `/health/ready`.
+    async fn ready(&self) -> Result<(), CredentialError>;
+
+    /// The commitment to the key file that this store was first used with; stores `commitment` if there is none.
+    async fn key_commitment(&self, commitment: [u8; 32]) -> Result<[u8; 32], CredentialError>;
+
+    /// All signing keys, oldest first.
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, CredentialError>;
+
+    /// Replaces the whole list of signing keys, if the one before was exactly `before`.
+    async fn replace_signing_keys(
+        &self,
+        before: &[SigningKeyRow],
+        after: &[SigningKeyRow],
+    ) -> Result<bool, CredentialError>;
+
+    /// Keeps the state of an attempt until a time.
+    async fn put_attempt(&self, id: Uuid, state: &[u8], until: Micros) -> Result<(), CredentialError>;
+
+    /// The state of an attempt that has not expired, which stays.
+    async fn attempt(&self, id: Uuid, now: Micros) -> Result<Option<Vec<u8>>, CredentialError>;
+
+    /// The state of an attempt that has not expired, once: it is gone afterwards, on every node.
+    async fn take_attempt(&self, id: Uuid, now: Micros) -> Result<Option<Vec<u8>>, CredentialError>;
+
+    /// The password record behind a name.
+    async fn password(&self, name: NameIndex) -> Result<Option<PasswordRecord>, CredentialError>;
+
+    /// Reserves a name for an account and stores what it begins with, all or nothing.
+    async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, CredentialError>;
+
+    /// Frees a name whose registration never came to its event, with all that was stored.
+    async fn release(&self, name: NameIndex, account: AccountId) -> Result<(), CredentialError>;
+
+    /// The registration of an account is complete.
+    async fn confirm(&self, account: AccountId) -> Result<(), CredentialError>;
+
+    /// The wrapped keys of an account, and the suite of its password record.
+    async fn wraps(&self, account: AccountId) -> Result<(Vec<Wrapped>, Option<u16>), CredentialError>;
+
+    /// Stores a new session. Storing it again changes nothing.
+    async fn open_session(&self, session: &StoredSession) -> Result<(), CredentialError>;
+
+    /// A session.
+    async fn session(&self, session: SessionId) -> Result<Option<StoredSession>, CredentialError>;
+
+    /// Moves a session from one token to the next, if the valid token is still that of `from` and it has not ended.
+    async fn rotate(&self, from: &StoredSession, to: &StoredSession) -> Result<bool, CredentialError>;
+
+    /// Ends sessions; those that have ended already stay as they are.
+    async fn end_sessions(&self, sessions: &[SessionId], at: Micros) -> Result<(), CredentialError>;
+
+    /// Deletes attempts that have expired and sessions that ended before a time; how many rows went.
+    async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64, CredentialError>;
+}

@@ -1,0 +1,345 @@
+//! Options: the defaults, a file, the environment and flags, in rising precedence. Only this file reads the
+//! environment.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+const DEFAULTS: &str = include_str!("config.default.toml");
+
+/// Why the options cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file has an unknown option or a value of the wrong type.
+    #[error("the configuration {place} is not valid: {message}")]
+    Parse {
+        /// The file's name, or what stands for it.
+        place: String,
+        /// With line and column.
+        message: String,
+    },
+    /// An environment variable has a value of the wrong type.
+    #[error("{variable} is not valid: {message}")]
+    Environment {
+        /// The variable.
+        variable: String,
+        /// What is expected.
+        message: String,
+    },
+    /// Options that contradict each other.
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+/// A text that is never shown: a key, or a URL with a password.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "<secret>" })
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self.0.split_once("://") {
+            _ if self.0.is_empty() => "",
+            Some((scheme @ ("postgres" | "postgresql" | "nats" | "tls" | "s3"), _)) => scheme,
+            _ if matches!(self.0.as_str(), "sqlite" | "in_process" | "filesystem") => &self.0,
+            _ => "<secret>",
+        })
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("expected one of {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+    )+};
+}
+
+words! {
+    /// How log lines look.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// For programs.
+        Json = "json",
+    }
+    /// The oldest TLS version that is accepted.
+    TlsMin {
+        /// TLS 1.3.
+        V13 = "1.3",
+        /// TLS 1.2.
+        V12 = "1.2",
+    }
+}
+
+macro_rules! options {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)+) => {
+        /// Every option, as the server uses it. `config.default.toml` says what each means.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        pub struct Config { $($(#[$doc])* pub $name: $type,)+ }
+
+        /// Some options: one source of them.
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Layer { $($(#[$doc])* pub $name: Option<$type>,)+ }
+
+        impl Layer {
+            /// These options, and where they are silent, those of `below`.
+            #[must_use]
+            pub fn over(self, below: Self) -> Self {
+                Self { $($name: self.$name.or(below.$name),)+ }
+            }
+
+            /// The options that the environment names.
+            ///
+            /// # Errors
+            /// If a value is not of its option's type.
+            pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+                Ok(Self { $($name: from_variable(stringify!($name), &get)?,)+ })
+            }
+
+            fn finish(self) -> Result<Config, ConfigError> {
+                Ok(Config { $($name: self.$name.ok_or(ConfigError::Parse {
+                    place: "config.default.toml".to_owned(),
+                    message: concat!("it has no ", stringify!($name)).to_owned(),
+                })?,)+ })
+            }
+        }
+    };
+}
+
+options! {
+    /// Address and port.
+    listen: SocketAddr,
+    /// The data folder.
+    data: PathBuf,
+    /// How log lines look.
+    log_format: LogFormat,
+    /// PEM file, or empty.
+    tls_cert: PathBuf,
+    /// PEM file, or empty.
+    tls_key: PathBuf,
+    /// Further names of the self-made certificate.
+    tls_names: String,
+    /// The oldest TLS version.
+    tls_min: TlsMin,
+    /// No TLS at all.
+    plain_http: bool,
+    /// The event log.
+    log: Secret,
+    /// The read models.
+    reads: Secret,
+    /// The credential store.
+    credentials: Secret,
+    /// The bus.
+    bus: Secret,
+    /// The blob store.
+    blobs: Secret,
+    /// The S3 service's URL.
+    s3_endpoint: String,
+    /// Its region.
+    s3_region: String,
+    /// Its access key.
+    s3_access_key: Secret,
+    /// Its secret key.
+    s3_secret_key: Secret,
+    /// Connections to each Postgres database.
+    database_connections: u32,
+    /// The file with the server's secret keys.
+    key_file: PathBuf,
+    /// The `iss` of access tokens.
+    issuer: String,
+    /// Life of an access token, in seconds.
+    access_token_s: u32,
+    /// Idle life of a refresh token, in days.
+    refresh_idle_days: u32,
+    /// Life of a session, in days.
+    refresh_absolute_days: u32,
+    /// Grace for a used refresh token, in seconds.
+    refresh_grace_s: u32,
+    /// Open connections.
+    max_connections: usize,
+    /// Password proofs at the same time.
+    max_password_proofs: usize,
+    /// Time for a request, in seconds.
+    request_timeout_s: u64,
+    /// Time for a stop, in seconds.
+    drain_s: u64,
+    /// Milliseconds between looks at the tail.
+    tail_poll_ms: u64,
+}
+
+fn from_variable<T>(name: &str, get: impl Fn(&str) -> Option<String>) -> Result<Option<T>, ConfigError>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    let variable = format!("LOCKSTEP_{}", name.to_uppercase());
+    match get(&variable).map(|text| text.parse()) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(error)) => Err(ConfigError::Environment { variable, message: T::Err::to_string(&error) }),
+    }
+}
+
+impl Layer {
+    /// The options of a TOML text; `place` names it in errors.
+    ///
+    /// # Errors
+    /// With line and column, if an option is unknown or of the wrong type.
+    pub fn from_toml(text: &str, place: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text)
+            .map_err(|e| ConfigError::Parse { place: place.to_owned(), message: e.to_string() })
+    }
+
+    /// The options of a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not valid.
+    pub fn from_file(path: &std::path::Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::from_toml(&text, &path.display().to_string())
+    }
+
+    /// The options that this process's environment names.
+    ///
+    /// # Errors
+    /// If a value is not of its option's type.
+    pub fn from_process() -> Result<Self, ConfigError> {
+        Self::from_environment(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
+    }
+}
+
+impl Config {
+    /// The defaults, with some options in their place.
+    ///
+    /// # Errors
+    /// If the options contradict each other.
+    pub fn with(options: Layer) -> Result<Self, ConfigError> {
+        options.over(Layer::from_toml(DEFAULTS, "config.default.toml")?).finish()?.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
+            return Err(ConfigError::Contradiction("tls_cert and tls_key must be given together"));
+        }
+        let many = [&self.log, &self.reads, &self.credentials].map(|s| s.expose() == "sqlite");
+        if self.bus.expose() != "in_process" && many.contains(&true) {
+            return Err(ConfigError::Contradiction(
+                "several nodes need log, reads and credentials in Postgres: SQLite belongs to one node",
+            ));
+        }
+        Ok(self)
+    }
+
+    /// Whether the database of this port is the file in the data folder.
+    pub fn is_sqlite(port: &Secret) -> bool {
+        port.expose() == "sqlite"
+    }
+
+    /// The file with the server's secret keys.
+    pub fn key_path(&self) -> PathBuf {
+        if self.key_file.as_os_str().is_empty() {
+            return self.data.join("keys").join("server.json");
+        }
+        self.key_file.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_names_every_option_and_parses() {
+        let config = Config::with(Layer::default()).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8443");
+        assert_eq!(config.access_token_s, 300);
+    }
+
+    #[test]
+    fn an_unknown_option_is_refused_with_its_line() {
+        let error = Layer::from_toml("data = \"x\"\nlissten = \"y\"\n", "my.toml").unwrap_err().to_string();
+        assert!(
+            error.contains("my.toml") && error.contains("line 2") && error.contains("lissten"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_environment_stands_over_the_file_and_a_wrong_value_names_its_variable() {
+        let file = Layer::from_toml("data = \"from-file\"\naccess_token_s = 60", "f").unwrap();
+        let get = |name: &str| (name == "LOCKSTEP_DATA").then(|| "from-env".to_owned());
+        let config = Config::with(Layer::from_environment(get).unwrap().over(file)).unwrap();
+        assert_eq!((config.data.to_str(), config.access_token_s), (Some("from-env"), 60));
+        let wrong = |name: &str| (name == "LOCKSTEP_LISTEN").then(|| "nowhere".to_owned());
+        assert!(Layer::from_environment(wrong).unwrap_err().to_string().contains("LOCKSTEP_LISTEN"));
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let options = Layer {
+            log: Some("postgres://user:hunter2@db/x".into()),
+            s3_secret_key: Some("hunter3".into()),
+            ..Layer::default()
+        };
+        let config = Config::with(options).unwrap();
+        let shown = format!("{config:?} {}", toml::to_string(&config).unwrap());
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        let lone = Layer { tls_cert: Some("a.pem".into()), ..Layer::default() };
+        assert!(Config::with(lone).is_err());
+        let split = Layer { bus: Some("nats://n".into()), ..Layer::default() };
+        assert!(Config::with(split).is_err());
+    }
+}

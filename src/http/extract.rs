@@ -1,0 +1,194 @@
+//! Extractors: the same checks and the same problems on every route.
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use lockstep_api::{Code, MAX_JSON_BYTES};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::problem::Failure;
+
+/// How deep arrays and objects of a body may be nested.
+const MAX_DEPTH: usize = 32;
+
+/// A JSON body of at most `LIMIT` bytes; as an answer: a JSON body.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T, const LIMIT: usize = MAX_JSON_BYTES>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for Json<T, LIMIT> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        check_content_type(&parts.headers, "application/json")?;
+        let bytes = read_body(&parts.headers, body, LIMIT).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+impl<T: Serialize, const LIMIT: usize> IntoResponse for Json<T, LIMIT> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
+            Err(error) => Failure::caused(Code::Internal, error).into_response(),
+        }
+    }
+}
+
+/// Checks that a request names its content type, and names this one.
+///
+/// # Errors
+/// `unsupported_media_type`.
+pub fn check_content_type(headers: &HeaderMap, wanted: &str) -> Result<(), Failure> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let mut parts = given.split(';').map(str::trim);
+    let right = parts.next().is_some_and(|mime| mime.eq_ignore_ascii_case(wanted));
+    let charset = parts.all(|p| p.is_empty() || p.eq_ignore_ascii_case("charset=utf-8"));
+    if !right || !charset || headers.contains_key(header::CONTENT_ENCODING) {
+        let detail = format!("expected {wanted}, not compressed");
+        return Err(Failure::from(Code::UnsupportedMediaType).detail(detail));
+    }
+    Ok(())
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// `body_too_large`, before anything is read where the length is announced; `invalid_json` if it breaks off.
+pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, Failure> {
+    let too_large = || Failure::from(Code::BodyTooLarge).detail(format!("at most {limit} bytes"));
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    to_bytes(body, limit).await.map_err(|error| {
+        let limited = error.into_inner().is::<http_body_util::LengthLimitError>();
+        if limited { too_large() } else { Failure::from(Code::InvalidJson).detail("the body broke off") }
+    })
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Failure::from(Code::InvalidJson).detail("the body is not UTF-8"))?;
+    if depth(text) > MAX_DEPTH {
+        let detail = format!("nested deeper than {MAX_DEPTH}");
+        return Err(Failure::from(Code::InvalidJson).detail(detail));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let code = if error.is_data() { Code::InvalidField } else { Code::InvalidJson };
+        Failure::from(code).detail(harmless(&error))
+    })
+}
+
+/// What serde met, without a word of what the caller wrote.
+fn harmless(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!("at line {} column {}", error.line(), error.column());
+    let ours = ["missing field", "duplicate field"];
+    match text.split('`').nth(1) {
+        Some(field) if ours.iter().any(|start| text.starts_with(start)) => {
+            let what = if text.starts_with("missing") { "missing" } else { "duplicate" };
+            format!("{what} field {field} {place}")
+        }
+        _ if text.starts_with("unknown") => format!("unknown field or variant {place}"),
+        _ if error.is_data() => format!("wrong type or value {place}"),
+        _ => format!("not JSON {place}"),
+    }
+}
+
+/// How deep the text is nested, strings left out.
+fn depth(text: &str) -> usize {
+    let (mut now, mut most, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                now += 1;
+                most = most.max(now);
+            }
+            b'}' | b']' if !quoted => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+/// Path parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(_) => Err(Failure::from(Code::InvalidParameter).detail("in the path")),
+        }
+    }
+}
+
+/// Query parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match axum::extract::Query::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(_) => Err(Failure::from(Code::InvalidParameter).detail("in the query")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_api::account::LoginFinish;
+
+    #[test]
+    fn a_defect_of_a_body_is_told_without_repeating_the_body() {
+        let cases = [
+            (r#"{"attempt": 7, "finalization": ""}"#, Code::InvalidField),
+            (r#"{"attempt": "canary-canary", "finalization": ""}"#, Code::InvalidField),
+            (r#"{"canary-canary": 1}"#, Code::InvalidField),
+            (r#"{"attempt": "00000000-0000-0000-0000-000000000000"}"#, Code::InvalidField),
+            ("{canary-canary", Code::InvalidJson),
+            ("", Code::InvalidJson),
+        ];
+        for (body, code) in cases {
+            let failure = parse::<LoginFinish>(body.as_bytes()).unwrap_err();
+            assert_eq!(failure.code(), code, "{body}");
+            assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_strings_only() {
+        assert_eq!(depth(r#"{"a":["[[[\"[["]}"#), 2);
+        let deep = format!("{}{}", "[".repeat(33), "]".repeat(33));
+        assert_eq!(parse::<serde_json::Value>(deep.as_bytes()).unwrap_err().code(), Code::InvalidJson);
+        assert!(parse::<serde_json::Value>(&deep.as_bytes()[1..65]).is_ok());
+    }
+
+    #[test]
+    fn the_content_type_is_required_and_matched() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            check_content_type(&headers, "application/json").is_ok()
+        };
+        assert!(with("application/json") && with("Application/JSON; charset=UTF-8"));
+        assert!(
+            !with("text/plain") && !with("application/json; charset=latin-1") && !with("application/jsonx")
+        );
+        assert!(check_content_type(&HeaderMap::new(), "application/json").is_err());
+    }
+}

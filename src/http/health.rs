@@ -1,0 +1,76 @@
+//! `/health/live` and `/health/ready`: for load balancers and container runtimes. No token needed.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use super::{Routes, extract::Json};
+use crate::state::Shared;
+
+/// Whether a port answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PortState {
+    /// It answers.
+    Ok,
+    /// It does not; requests that need it get a 503.
+    Down,
+    /// It does not, and nothing but speed depends on it.
+    Degraded,
+}
+
+/// The state of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// Whether requests are served.
+    pub ready: bool,
+    /// `log`, `reads`, `credentials`, `blobs`, `bus`.
+    pub ports: BTreeMap<String, PortState>,
+}
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(live)).routes(routes!(ready))
+}
+
+/// The process runs.
+#[utoipa::path(get, path = "/health/live", tag = "health",
+    responses((status = 200, description = "The process runs", body = Health)))]
+async fn live() -> Json<Health> {
+    Json(Health { ready: true, ports: BTreeMap::new() })
+}
+
+/// Every port answers, and this node takes requests.
+#[utoipa::path(get, path = "/health/ready", tag = "health", responses(
+    (status = 200, description = "This node serves", body = Health),
+    (status = 503, description = "This node does not serve: a port is down, or it is stopping", body = Health)))]
+async fn ready(State(server): State<Shared>) -> Response {
+    let wait = Duration::from_secs(2);
+    let log = tokio::time::timeout(wait, server.log.tail());
+    let reads =
+        tokio::time::timeout(wait, server.reads.checkpoint(lockstep_projections::rows::Projection::Accounts));
+    let credentials = tokio::time::timeout(wait, server.credentials.ready());
+    let blobs = tokio::time::timeout(wait, server.blobs.ready());
+    let (log, reads, credentials, blobs) = tokio::join!(log, reads, credentials, blobs);
+    let state = |ok: bool| if ok { PortState::Ok } else { PortState::Down };
+    let bus = if server.bus.connected() { PortState::Ok } else { PortState::Degraded };
+    let ports = BTreeMap::from([
+        ("log".to_owned(), state(matches!(log, Ok(Ok(_))))),
+        ("reads".to_owned(), state(matches!(reads, Ok(Ok(_))))),
+        ("credentials".to_owned(), state(matches!(credentials, Ok(Ok(()))))),
+        ("blobs".to_owned(), state(matches!(blobs, Ok(Ok(()))))),
+        ("bus".to_owned(), bus),
+    ]);
+    let ready = !server.draining.is_cancelled() && ports.values().all(|port| *port != PortState::Down);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut response = (status, Json::<_>(Health { ready, ports })).into_response();
+    response.extensions_mut().insert(super::around::Written);
+    response
+}

@@ -1,0 +1,159 @@
+//! What a route answers when it cannot: one type, one place that says which failure of a port is which problem.
+
+use std::error::Error;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use lockstep_api::{Code, Problem};
+use lockstep_events::LogError;
+use lockstep_projections::store::ReadError;
+
+use crate::{auth::credentials::CredentialError, blobs::BlobError};
+
+/// A problem on its way to the caller, with its cause for the operator's log.
+#[derive(Debug)]
+pub struct Failure {
+    problem: Box<Problem>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What a handler gives back.
+pub type Answer<T> = Result<T, Failure>;
+
+impl Failure {
+    /// A problem with a cause that only the operator sees.
+    pub fn caused(code: Code, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self { problem: Box::new(Problem::new(code)), cause: Some(Box::new(cause)) }
+    }
+
+    /// With what happened this time: a sentence without anything that a caller sent.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.problem.detail = Some(detail.into());
+        self
+    }
+
+    /// With facts for programs.
+    #[must_use]
+    pub fn facts(mut self, facts: impl serde::Serialize) -> Self {
+        self.problem.facts = serde_json::to_value(facts).ok();
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> Code {
+        self.problem.code
+    }
+}
+
+impl From<Code> for Failure {
+    fn from(code: Code) -> Self {
+        Problem::new(code).into()
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self { problem: Box::new(problem), cause: None }
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        let code = match &error {
+            LogError::Unavailable(_) => Code::LogUnavailable,
+            LogError::Full(_) => Code::NoRoom,
+            LogError::Malformed(_) | LogError::Damaged { .. } | LogError::Other(_) => Code::Internal,
+        };
+        Self::caused(code, error)
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let code = match &error {
+            ReadError::Unavailable(_) | ReadError::Moved(_) => Code::ReadsUnavailable,
+            ReadError::Full(_) => Code::NoRoom,
+            _ => Code::Internal,
+        };
+        Self::caused(code, error)
+    }
+}
+
+impl From<BlobError> for Failure {
+    fn from(error: BlobError) -> Self {
+        let code = match &error {
+            BlobError::Unavailable(_) => Code::BlobsUnavailable,
+            BlobError::Full(_) => Code::NoRoom,
+            BlobError::Missing => Code::NotFound,
+            BlobError::Other(_) => Code::Internal,
+        };
+        Self::caused(code, error)
+    }
+}
+
+impl From<CredentialError> for Failure {
+    fn from(error: CredentialError) -> Self {
+        let code = match &error {
+            CredentialError::Unavailable(_) => Code::CredentialsUnavailable,
+            CredentialError::Full(_) => Code::NoRoom,
+            CredentialError::Other(_) => Code::Internal,
+        };
+        Self::caused(code, error)
+    }
+}
+
+/// Seconds after which the same request may work.
+fn retry_after(code: Code) -> Option<u32> {
+    match code {
+        Code::LogUnavailable
+        | Code::ReadsUnavailable
+        | Code::BlobsUnavailable
+        | Code::CredentialsUnavailable
+        | Code::Draining => Some(1),
+        Code::TooManyRequests => Some(2),
+        Code::NoRoom => Some(30),
+        _ => None,
+    }
+}
+
+/// The problem of a response that has not been written yet: `around` adds the request's id and writes it.
+#[derive(Debug, Clone)]
+pub struct Pending(pub Problem);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        if let Some(cause) = &self.cause {
+            log_cause(self.problem.code, cause.as_ref());
+        }
+        let status =
+            StatusCode::from_u16(self.problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        if let Some(seconds) = retry_after(self.problem.code) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(Pending(*self.problem));
+        response
+    }
+}
+
+/// The one place where the cause of a failure is logged, with all that lies beneath it.
+fn log_cause(code: Code, cause: &(dyn Error + Send + Sync)) {
+    let mut text = cause.to_string();
+    let mut beneath = cause.source();
+    while let Some(source) = beneath {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        beneath = source.source();
+    }
+    if code == Code::Internal {
+        tracing::error!(code = code.as_str(), cause = text, "a request failed");
+    } else {
+        tracing::warn!(code = code.as_str(), cause = text, "a request could not be served");
+    }
+}

@@ -1,0 +1,112 @@
+//! The certificate: a given one, or a self-made one that is kept in the data folder.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rcgen::{CertificateParams, DnType, KeyPair};
+use rustls::{ServerConfig, crypto::ring, version};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    config::{Config, TlsMin},
+    private_file,
+};
+
+/// Why there is no usable certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or written.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is not PEM of the right kind.
+    #[error("{} does not hold a {what} as PEM", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+        /// What the parser met.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// The certificate cannot be made.
+    #[error("cannot make a certificate")]
+    Make(#[from] rcgen::Error),
+    /// Certificate and key do not work, or not together.
+    #[error("the certificate and its key cannot be used")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// A certificate in use.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// For the listener.
+    pub config: Arc<ServerConfig>,
+    /// SHA-256 of the certificate, lower-case hex: what clients pin.
+    pub fingerprint: String,
+}
+
+/// Loads the configured certificate, or the self-made one, which is made at the first start.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn load(config: &Config) -> Result<Tls, TlsError> {
+    let (cert, key) = if config.tls_cert.as_os_str().is_empty() {
+        self_made(config)?
+    } else {
+        (config.tls_cert.clone(), config.tls_key.clone())
+    };
+    let pem = |path: &Path, what, source| TlsError::Pem { path: path.to_owned(), what, source };
+    let chain = CertificateDer::pem_file_iter(&cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| pem(&cert, "certificate", e))?;
+    let private = PrivateKeyDer::from_pem_file(&key).map_err(|e| pem(&key, "private key", e))?;
+    let fingerprint = chain.first().map(|c| hex::encode(Sha256::digest(c))).unwrap_or_default();
+    let versions: &[_] = match config.tls_min {
+        TlsMin::V13 => &[&version::TLS13],
+        TlsMin::V12 => &[&version::TLS13, &version::TLS12],
+    };
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Tls { config: Arc::new(tls), fingerprint })
+}
+
+fn self_made(config: &Config) -> Result<(PathBuf, PathBuf), TlsError> {
+    let folder = config.data.join("tls");
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    if !(cert.exists() && key.exists()) {
+        let file = |path: &Path| {
+            let path = path.to_owned();
+            move |source| TlsError::File { path, source }
+        };
+        private_file::make_folder(&folder).map_err(file(&folder))?;
+        let (certificate, private) = make(config)?;
+        private_file::write(&key, private.as_bytes()).map_err(file(&key))?;
+        fs::write(&cert, certificate).map_err(file(&cert))?;
+    }
+    Ok((cert, key))
+}
+
+fn make(config: &Config) -> Result<(String, String), rcgen::Error> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    names.push(config.listen.ip().to_string());
+    names.extend(config.tls_names.split(',').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()));
+    names.sort();
+    names.dedup();
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, "lockstepd");
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok((certificate.pem(), key.serialize_pem()))
+}
