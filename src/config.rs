@@ -161,6 +161,8 @@ options! {
     data: PathBuf,
     /// How log lines look.
     log_format: LogFormat,
+    /// Which log lines are written.
+    log_filter: String,
     /// PEM file, or empty.
     tls_cert: PathBuf,
     /// PEM file, or empty.

@@ -6,10 +6,12 @@
 //! adapter.
 
 pub mod adapters;
+pub mod app;
 pub mod auth;
 pub mod batcher;
 pub mod blobs;
 pub mod bus;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod http;

@@ -32,7 +32,6 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system says.
-#[expect(dead_code, reason = "the key file is next")]
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     let written = beside(path, bytes)?;
     let linked = fs::hard_link(&written, path);

@@ -3,10 +3,16 @@
 use std::sync::Arc;
 
 use lockstep_events::{Clock, EventLog};
-use lockstep_projections::store::ReadStore;
+use lockstep_projections::{progress::Progress, store::ReadStore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{auth::credentials::CredentialStore, blobs::BlobStore, bus::Bus, config::Config};
+use crate::{
+    auth::{credentials::CredentialStore, server_keys::ServerKeys},
+    batcher::Batcher,
+    blobs::BlobStore,
+    bus::Bus,
+    config::Config,
+};
 
 /// One running server.
 pub struct Server {
@@ -16,14 +22,20 @@ pub struct Server {
     pub clock: Arc<dyn Clock>,
     /// The event log, for reading. Appends go through the batcher.
     pub log: Arc<dyn EventLog>,
+    /// Appends.
+    pub batcher: Batcher,
     /// The read models.
     pub reads: Arc<dyn ReadStore>,
+    /// How far the read models are.
+    pub progress: Progress,
     /// Credentials.
     pub credentials: Arc<dyn CredentialStore>,
     /// Large ciphertexts.
     pub blobs: Arc<dyn BlobStore>,
     /// News of other nodes.
     pub bus: Arc<dyn Bus>,
+    /// The server's secret keys.
+    pub keys: ServerKeys,
     /// Cancelled when the server begins to stop: long-polls, streams and sockets end by it.
     pub draining: CancellationToken,
 }

@@ -1,5 +1,6 @@
 //! What the ports run on. Only `app` and tests name an adapter; adapters never import each other.
 
+mod credential_row;
 mod documents;
 mod event_row;
 #[cfg(feature = "distributed")]

@@ -110,3 +110,25 @@ fn make(config: &Config) -> Result<(String, String), rcgen::Error> {
     let certificate = params.self_signed(&key)?;
     Ok((certificate.pem(), key.serialize_pem()))
 }
+
+/// What connects to the server of these options and trusts its own certificate only.
+///
+/// # Errors
+/// If the certificate cannot be read.
+pub fn connector(config: &Config) -> Result<tokio_rustls::TlsConnector, TlsError> {
+    let path = if config.tls_cert.as_os_str().is_empty() {
+        config.data.join("tls").join("cert.pem")
+    } else {
+        config.tls_cert.clone()
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    let chain = CertificateDer::pem_file_iter(&path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| TlsError::Pem { path, what: "certificate", source })?;
+    roots.add_parsable_certificates(chain);
+    let client = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(tokio_rustls::TlsConnector::from(Arc::new(client)))
+}

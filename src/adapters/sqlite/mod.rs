@@ -1,5 +1,6 @@
 //! SQLite: one file, one writer, many readers.
 
+pub mod credentials;
 pub mod log;
 pub mod read;
 

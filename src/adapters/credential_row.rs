@@ -1,0 +1,133 @@
+//! Rows of the credential tables, the same in both databases.
+
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, ids::PublicKey};
+use uuid::Uuid;
+
+use crate::auth::credentials::{
+    CredentialError, KeyState, PasswordRecord, Reserved, SigningKeyRow, StoredSession, Wrapped,
+};
+
+type Result<T> = std::result::Result<T, CredentialError>;
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| CredentialError::Other("a stored value has the wrong length".into()))
+}
+
+fn number<T: TryFrom<i64>>(stored: i64) -> Result<T> {
+    T::try_from(stored).map_err(|_| CredentialError::Other("a stored number is out of range".into()))
+}
+
+fn uuid(bytes: &[u8]) -> Result<Uuid> {
+    Ok(Uuid::from_bytes(fixed(bytes)?))
+}
+
+/// Times as eight bytes each, big-endian.
+pub fn micros_to_bytes(times: &[Micros]) -> Vec<u8> {
+    times.iter().flat_map(|time| time.0.to_be_bytes()).collect()
+}
+
+fn micros_from_bytes(bytes: &[u8]) -> Vec<Micros> {
+    bytes.chunks_exact(8).filter_map(|c| Some(Micros(i64::from_be_bytes(c.try_into().ok()?)))).collect()
+}
+
+#[derive(sqlx::FromRow)]
+pub struct KeyRow {
+    kid: String,
+    public_key: Vec<u8>,
+    state: String,
+    created_at: i64,
+    changed_at: i64,
+}
+
+impl KeyRow {
+    pub fn key(self) -> Result<SigningKeyRow> {
+        Ok(SigningKeyRow {
+            public_key: PublicKey(fixed(&self.public_key)?),
+            state: KeyState::from_name(&self.state),
+            created_at: Micros(self.created_at),
+            changed_at: Micros(self.changed_at),
+            kid: self.kid,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub struct PasswordRow {
+    account: Vec<u8>,
+    setup: i64,
+    suite: i64,
+    record: Vec<u8>,
+}
+
+impl PasswordRow {
+    pub fn record(self) -> Result<PasswordRecord> {
+        Ok(PasswordRecord {
+            account: AccountId(uuid(&self.account)?),
+            setup: number(self.setup)?,
+            suite: number(self.suite)?,
+            record: self.record,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub struct NameRow {
+    account: Vec<u8>,
+    attempt: Vec<u8>,
+    reserved_at: i64,
+    confirmed: bool,
+}
+
+impl NameRow {
+    /// Whether the name belongs to this attempt already, or to whom else.
+    pub fn reserved(self, attempt: Uuid) -> Result<Reserved> {
+        if uuid(&self.attempt)? == attempt {
+            return Ok(Reserved::Yes);
+        }
+        let (by, since) = (AccountId(uuid(&self.account)?), Micros(self.reserved_at));
+        Ok(Reserved::Taken { by, since, confirmed: self.confirmed })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub struct WrapRow {
+    name: String,
+    generation: i64,
+    bytes: Vec<u8>,
+}
+
+impl WrapRow {
+    pub fn wrapped(self) -> Wrapped {
+        let generation = u32::try_from(self.generation).unwrap_or(0);
+        Wrapped { name: self.name, generation, bytes: self.bytes }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub struct SessionRow {
+    session: Vec<u8>,
+    account: Vec<u8>,
+    device: Vec<u8>,
+    seed: Vec<u8>,
+    generation: i64,
+    token_hash: Vec<u8>,
+    rotations: Vec<u8>,
+    opened_at: i64,
+    ended_at: Option<i64>,
+}
+
+impl SessionRow {
+    pub fn session(self) -> Result<StoredSession> {
+        Ok(StoredSession {
+            session: SessionId(uuid(&self.session)?),
+            account: AccountId(uuid(&self.account)?),
+            device: DeviceId(uuid(&self.device)?),
+            seed: fixed(&self.seed)?,
+            generation: number(self.generation)?,
+            token_hash: fixed(&self.token_hash)?,
+            rotations: micros_from_bytes(&self.rotations),
+            opened_at: Micros(self.opened_at),
+            ended_at: self.ended_at.map(Micros),
+        })
+    }
+}

@@ -1,0 +1,341 @@
+//! The credential store in a SQLite file of its own: it can be destroyed without touching the log.
+
+use std::{path::Path, time::Duration};
+
+use async_trait::async_trait;
+use lockstep_events::{AccountId, Micros, SessionId};
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use uuid::Uuid;
+
+use crate::{
+    adapters::credential_row::{KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, micros_to_bytes},
+    auth::credentials::{
+        CredentialError, CredentialStore, NameIndex, PasswordRecord, Reservation, Reserved, SigningKeyRow,
+        StoredSession, Wrapped,
+    },
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/credentials");
+
+type Result<T> = std::result::Result<T, CredentialError>;
+
+/// Credentials in a SQLite file.
+#[derive(Debug, Clone)]
+pub struct SqliteCredentials {
+    // One connection: every call is short, and writers would queue anyway.
+    pool: SqlitePool,
+}
+
+impl SqliteCredentials {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or migrated.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(Duration::from_secs(10))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            // What is deleted is overwritten, not just forgotten.
+            .pragma("secure_delete", "ON");
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(30))
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await
+            .map_err(failed)?;
+        MIGRATIONS.run(&pool).await.map_err(|error| CredentialError::Other(Box::new(error)))?;
+        Ok(Self { pool })
+    }
+
+    /// Waits for what runs and closes the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
+    }
+}
+
+fn id(uuid: Uuid) -> Vec<u8> {
+    uuid.as_bytes().to_vec()
+}
+
+#[async_trait]
+impl CredentialStore for SqliteCredentials {
+    async fn ready(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.pool).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn key_commitment(&self, commitment: [u8; 32]) -> Result<[u8; 32]> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("INSERT INTO server_facts (name, value) VALUES ('key_file', ?) ON CONFLICT DO NOTHING")
+            .bind(commitment.to_vec())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let kept: Vec<u8> = sqlx::query_scalar("SELECT value FROM server_facts WHERE name = 'key_file'")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(kept.try_into().unwrap_or([0; 32]))
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>> {
+        let rows: Vec<KeyRow> = sqlx::query_as(KEYS).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.into_iter().map(KeyRow::key).collect()
+    }
+
+    async fn replace_signing_keys(&self, before: &[SigningKeyRow], after: &[SigningKeyRow]) -> Result<bool> {
+        let mut transaction = self.begin().await?;
+        let rows: Vec<KeyRow> = sqlx::query_as(KEYS).fetch_all(&mut *transaction).await.map_err(failed)?;
+        let present = rows.into_iter().map(KeyRow::key).collect::<Result<Vec<_>>>()?;
+        if present != before {
+            return Ok(false);
+        }
+        sqlx::query("DELETE FROM signing_keys").execute(&mut *transaction).await.map_err(failed)?;
+        for key in after {
+            sqlx::query(
+                "INSERT INTO signing_keys (kid, public_key, state, created_at, changed_at) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(&key.kid)
+            .bind(key.public_key.0.to_vec())
+            .bind(key.state.name())
+            .bind(key.created_at.0)
+            .bind(key.changed_at.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(true)
+    }
+
+    async fn put_attempt(&self, attempt: Uuid, state: &[u8], until: Micros) -> Result<()> {
+        sqlx::query("INSERT INTO attempts (id, state, expires_at) VALUES (?, ?, ?)")
+            .bind(id(attempt))
+            .bind(state)
+            .bind(until.0)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn attempt(&self, attempt: Uuid, now: Micros) -> Result<Option<Vec<u8>>> {
+        sqlx::query_scalar("SELECT state FROM attempts WHERE id = ? AND expires_at > ?")
+            .bind(id(attempt))
+            .bind(now.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)
+    }
+
+    async fn take_attempt(&self, attempt: Uuid, now: Micros) -> Result<Option<Vec<u8>>> {
+        sqlx::query_scalar("DELETE FROM attempts WHERE id = ? AND expires_at > ? RETURNING state")
+            .bind(id(attempt))
+            .bind(now.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)
+    }
+
+    async fn password(&self, name: NameIndex) -> Result<Option<PasswordRecord>> {
+        let row: Option<PasswordRow> = sqlx::query_as(
+            "SELECT p.account, p.setup, p.suite, p.record FROM names n \
+             JOIN passwords p ON p.account = n.account WHERE n.name_index = ?",
+        )
+        .bind(name.0.to_vec())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(failed)?;
+        row.map(PasswordRow::record).transpose()
+    }
+
+    async fn reserve(&self, new: &Reservation) -> Result<Reserved> {
+        let mut transaction = self.begin().await?;
+        let row: Option<NameRow> =
+            sqlx::query_as("SELECT account, attempt, reserved_at, confirmed FROM names WHERE name_index = ?")
+                .bind(new.name.0.to_vec())
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        if let Some(row) = row {
+            return row.reserved(new.attempt);
+        }
+        sqlx::query("INSERT INTO names (name_index, account, attempt, reserved_at) VALUES (?, ?, ?, ?)")
+            .bind(new.name.0.to_vec())
+            .bind(id(new.password.account.0))
+            .bind(id(new.attempt))
+            .bind(new.at.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        sqlx::query("INSERT INTO passwords (account, setup, suite, record) VALUES (?, ?, ?, ?)")
+            .bind(id(new.password.account.0))
+            .bind(i64::from(new.password.setup))
+            .bind(i64::from(new.password.suite))
+            .bind(&new.password.record)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        for wrap in &new.wraps {
+            sqlx::query("INSERT INTO wraps (account, name, generation, bytes) VALUES (?, ?, ?, ?)")
+                .bind(id(new.password.account.0))
+                .bind(&wrap.name)
+                .bind(i64::from(wrap.generation))
+                .bind(&wrap.bytes)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(Reserved::Yes)
+    }
+
+    async fn release(&self, name: NameIndex, account: AccountId) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        let gone = sqlx::query("DELETE FROM names WHERE name_index = ? AND account = ? AND confirmed = 0")
+            .bind(name.0.to_vec())
+            .bind(id(account.0))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if gone.rows_affected() > 0 {
+            for delete in ["DELETE FROM passwords WHERE account = ?", "DELETE FROM wraps WHERE account = ?"] {
+                sqlx::query(delete).bind(id(account.0)).execute(&mut *transaction).await.map_err(failed)?;
+            }
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn confirm(&self, account: AccountId) -> Result<()> {
+        sqlx::query("UPDATE names SET confirmed = 1 WHERE account = ?")
+            .bind(id(account.0))
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn wraps(&self, account: AccountId) -> Result<(Vec<Wrapped>, Option<u16>)> {
+        let rows: Vec<WrapRow> =
+            sqlx::query_as("SELECT name, generation, bytes FROM wraps WHERE account = ? ORDER BY name")
+                .bind(id(account.0))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(failed)?;
+        let suite: Option<i64> = sqlx::query_scalar("SELECT suite FROM passwords WHERE account = ?")
+            .bind(id(account.0))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok((rows.into_iter().map(WrapRow::wrapped).collect(), suite.and_then(|s| u16::try_from(s).ok())))
+    }
+
+    async fn open_session(&self, session: &StoredSession) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO sessions (session, account, device, seed, generation, token_hash, rotations, opened_at) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(id(session.session.0))
+        .bind(id(session.account.0))
+        .bind(id(session.device.0))
+        .bind(session.seed.to_vec())
+        .bind(i64::from(session.generation))
+        .bind(session.token_hash.to_vec())
+        .bind(micros_to_bytes(&session.rotations))
+        .bind(session.opened_at.0)
+        .execute(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn session(&self, session: SessionId) -> Result<Option<StoredSession>> {
+        let row: Option<SessionRow> = sqlx::query_as(
+            "SELECT session, account, device, seed, generation, token_hash, rotations, opened_at, ended_at \
+             FROM sessions WHERE session = ?",
+        )
+        .bind(id(session.0))
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(failed)?;
+        row.map(SessionRow::session).transpose()
+    }
+
+    async fn rotate(&self, from: &StoredSession, to: &StoredSession) -> Result<bool> {
+        let moved = sqlx::query(
+            "UPDATE sessions SET generation = ?, token_hash = ?, rotations = ? \
+             WHERE session = ? AND generation = ? AND token_hash = ? AND ended_at IS NULL",
+        )
+        .bind(i64::from(to.generation))
+        .bind(to.token_hash.to_vec())
+        .bind(micros_to_bytes(&to.rotations))
+        .bind(id(from.session.0))
+        .bind(i64::from(from.generation))
+        .bind(from.token_hash.to_vec())
+        .execute(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(moved.rows_affected() > 0)
+    }
+
+    async fn end_sessions(&self, sessions: &[SessionId], at: Micros) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        for session in sessions {
+            sqlx::query("UPDATE sessions SET ended_at = ? WHERE session = ? AND ended_at IS NULL")
+                .bind(at.0)
+                .bind(id(session.0))
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64> {
+        let attempts = sqlx::query("DELETE FROM attempts WHERE expires_at <= ?")
+            .bind(now.0)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        let sessions = sqlx::query("DELETE FROM sessions WHERE ended_at < ?")
+            .bind(ended_before.0)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(attempts.rows_affected() + sessions.rows_affected())
+    }
+}
+
+const KEYS: &str =
+    "SELECT kid, public_key, state, created_at, changed_at FROM signing_keys ORDER BY created_at, kid";
+
+/// What an error of SQLite means to a caller of the credential store.
+fn failed(error: sqlx::Error) -> CredentialError {
+    // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
+    const PASSING: [i32; 6] = [5, 6, 9, 10, 14, 15];
+    const FULL: i32 = 13;
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    let passing = matches!(
+        error,
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
+    );
+    match code.map(|code| code & 0xff) {
+        Some(FULL) => CredentialError::Full(Box::new(error)),
+        Some(code) if PASSING.contains(&code) => CredentialError::Unavailable(Box::new(error)),
+        None if passing => CredentialError::Unavailable(Box::new(error)),
+        _ => CredentialError::Other(Box::new(error)),
+    }
+}

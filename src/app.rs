@@ -1,0 +1,204 @@
+//! Builds the server from its options. Together with [`ports`] the only place that names adapters.
+
+mod follow;
+mod ports;
+mod stub;
+
+use std::{fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use lockstep_events::{Clock, LogError};
+use lockstep_projections::{Runner, store::ReadError};
+use rand::rngs::OsRng;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{
+        credentials::CredentialError,
+        server_keys::{KeyFileError, ServerKeys},
+    },
+    batcher::Batcher,
+    clock::SystemClock,
+    config::Config,
+    http::{
+        serve::Serve,
+        tls::{self, TlsError},
+    },
+    private_file,
+    state::{Server, Shared},
+};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another server uses the data folder.
+    #[error("another lockstepd is using {}; stop it, or give this one another --data", .0.display())]
+    InUse(PathBuf),
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {}", path.display())]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No keys.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The credential store belongs to another key file.
+    #[error("the credential store was made with another key file than {}", .0.display())]
+    ForeignKeys(PathBuf),
+    /// No certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No log.
+    #[error("the event log cannot be opened")]
+    Log(#[from] LogError),
+    /// No read models.
+    #[error("the read models cannot be opened")]
+    Reads(#[from] ReadError),
+    /// No credentials.
+    #[error("the credential store cannot be opened")]
+    Credentials(#[from] CredentialError),
+    /// A port that this program cannot be.
+    #[error("{option} = {value:?} is not supported{hint}")]
+    Unsupported {
+        /// The option.
+        option: &'static str,
+        /// Its value, without what follows the scheme.
+        value: String,
+        /// What may help.
+        hint: &'static str,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A server that runs.
+pub struct Running {
+    /// Where clients reach it, for example `https://127.0.0.1:8443`.
+    pub url: String,
+    /// The address that it listens on.
+    pub addr: SocketAddr,
+    /// SHA-256 of its certificate, lower-case hex; none with plain HTTP.
+    pub fingerprint: Option<String>,
+    /// What its requests use.
+    pub server: Shared,
+    tasks: Tasks,
+}
+
+struct Tasks {
+    http: JoinHandle<()>,
+    follower: JoinHandle<()>,
+    stop_following: CancellationToken,
+    _lock: File,
+}
+
+impl Running {
+    /// Stops: no new connections, requests and sockets get their time, what waits for the log is appended.
+    pub async fn shutdown(self) {
+        self.server.draining.cancel();
+        let _ = self.tasks.http.await;
+        self.server.batcher.shutdown().await;
+        self.tasks.stop_following.cancel();
+        let _ = self.tasks.follower.await;
+        self.server.bus.close().await;
+    }
+}
+
+/// Starts a server with the clock of the machine.
+///
+/// # Errors
+/// [`StartError`]
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    start_with(config, Arc::new(SystemClock)).await
+}
+
+/// Starts a server with another clock.
+///
+/// # Errors
+/// [`StartError`]
+pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
+    let lock = lock_data(&config)?;
+    let tls = if config.plain_http { None } else { Some(tls::load(&config)?) };
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let addr =
+        listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let (server, runner, news) = assemble(config, clock).await?;
+    let stop_following = CancellationToken::new();
+    let poll = Duration::from_millis(server.config.tail_poll_ms);
+    let follower = tokio::spawn(follow::follow(runner, news, poll, stop_following.clone()));
+    let serve = Serve {
+        router: crate::http::router(Arc::clone(&server)),
+        tls: tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
+        max_connections: server.config.max_connections,
+        draining: server.draining.clone(),
+    };
+    let http = tokio::spawn(serve.run(listener, Duration::from_secs(server.config.drain_s)));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    Ok(Running {
+        url: format!("{scheme}://{addr}"),
+        addr,
+        fingerprint: tls.map(|tls| tls.fingerprint),
+        server,
+        tasks: Tasks { http, follower, stop_following, _lock: lock },
+    })
+}
+
+type News = mpsc::Receiver<Arc<crate::bus::CommittedBatch>>;
+
+async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runner, News), StartError> {
+    let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
+    let ports = ports::open(&config).await?;
+    if ports.credentials.key_commitment(keys.commitment()).await? != keys.commitment() {
+        return Err(StartError::ForeignKeys(config.key_path()));
+    }
+    let runner = Runner::start(Arc::clone(&ports.log), Arc::clone(&ports.reads)).await?;
+    let (tell, news) = mpsc::channel(64);
+    let bus = Arc::clone(&ports.bus);
+    let batcher = Batcher::start(Arc::clone(&ports.log), Arc::clone(&clock), move |batch| {
+        bus.publish(Arc::clone(&batch));
+        // Full: the follower finds the batch at the tail of the log.
+        let _ = tell.try_send(batch);
+    });
+    let server = Server {
+        progress: runner.progress(),
+        config,
+        clock,
+        log: ports.log,
+        batcher,
+        reads: ports.reads,
+        credentials: ports.credentials,
+        blobs: ports.blobs,
+        bus: ports.bus,
+        keys,
+        draining: CancellationToken::new(),
+    };
+    Ok((Arc::new(server), runner, news))
+}
+
+/// Makes the data folder and holds it for this process.
+pub(crate) fn lock_data(config: &Config) -> Result<File, StartError> {
+    let failed = |source| StartError::Data { path: config.data.clone(), source };
+    private_file::make_folder(&config.data).map_err(failed)?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(config.data.join("lock"))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(config.data.clone())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

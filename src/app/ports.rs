@@ -1,0 +1,79 @@
+//! Which adapter stands behind each port.
+
+use std::sync::Arc;
+
+use lockstep_events::EventLog;
+use lockstep_projections::store::ReadStore;
+
+use super::{StartError, stub};
+use crate::{
+    adapters::sqlite::{credentials::SqliteCredentials, log::SqliteLog, read::SqliteReads},
+    auth::credentials::CredentialStore,
+    blobs::BlobStore,
+    bus::Bus,
+    config::{Config, Secret},
+};
+
+/// The five ports, open.
+pub struct Ports {
+    pub log: Arc<dyn EventLog>,
+    pub reads: Arc<dyn ReadStore>,
+    pub credentials: Arc<dyn CredentialStore>,
+    pub blobs: Arc<dyn BlobStore>,
+    pub bus: Arc<dyn Bus>,
+}
+
+pub async fn open(config: &Config) -> Result<Ports, StartError> {
+    Ok(Ports {
+        log: log(config).await?,
+        reads: reads(config).await?,
+        credentials: credentials(config).await?,
+        blobs: blobs(config)?,
+        bus: bus(config)?,
+    })
+}
+
+pub async fn log(config: &Config) -> Result<Arc<dyn EventLog>, StartError> {
+    match scheme(&config.log) {
+        "sqlite" => Ok(Arc::new(SqliteLog::open(&config.data.join("log.sqlite")).await?)),
+        _ => Err(unsupported("log", &config.log)),
+    }
+}
+
+pub async fn reads(config: &Config) -> Result<Arc<dyn ReadStore>, StartError> {
+    match scheme(&config.reads) {
+        "sqlite" => Ok(Arc::new(SqliteReads::open(&config.data.join("reads.sqlite")).await?)),
+        _ => Err(unsupported("reads", &config.reads)),
+    }
+}
+
+pub async fn credentials(config: &Config) -> Result<Arc<dyn CredentialStore>, StartError> {
+    match scheme(&config.credentials) {
+        "sqlite" => Ok(Arc::new(SqliteCredentials::open(&config.data.join("credentials.sqlite")).await?)),
+        _ => Err(unsupported("credentials", &config.credentials)),
+    }
+}
+
+fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
+    match scheme(&config.blobs) {
+        "filesystem" => Ok(Arc::new(stub::NoBlobs)),
+        _ => Err(unsupported("blobs", &config.blobs)),
+    }
+}
+
+fn bus(config: &Config) -> Result<Arc<dyn Bus>, StartError> {
+    match scheme(&config.bus) {
+        "in_process" => Ok(Arc::new(stub::LocalBus::default())),
+        _ => Err(unsupported("bus", &config.bus)),
+    }
+}
+
+/// What stands before `://`, or the whole word. Nothing after it is ever shown: it may hold a password.
+fn scheme(port: &Secret) -> &str {
+    port.expose().split_once("://").map_or(port.expose(), |(scheme, _)| scheme)
+}
+
+fn unsupported(option: &'static str, value: &Secret) -> StartError {
+    let hint = if cfg!(feature = "distributed") { "" } else { ": this build is embedded only" };
+    StartError::Unsupported { option, value: scheme(value).to_owned(), hint }
+}

@@ -1,0 +1,72 @@
+//! Stands in until the adapters of these ports are there.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::broadcast;
+
+use crate::{
+    blobs::{BlobError, BlobStore},
+    bus::{Bus, CommittedBatch},
+};
+
+pub struct NoBlobs;
+
+#[async_trait]
+impl BlobStore for NoBlobs {
+    async fn put(&self, _: &str, _: Bytes) -> Result<(), BlobError> {
+        Err(BlobError::Missing)
+    }
+
+    async fn get(&self, _: &str, _: u64, _: u64) -> Result<Bytes, BlobError> {
+        Err(BlobError::Missing)
+    }
+
+    async fn delete(&self, _: &str) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    async fn list(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<String>, BlobError> {
+        Ok(Vec::new())
+    }
+
+    async fn presign_put(
+        &self,
+        _: &str,
+        _: u64,
+        _: &[u8; 32],
+        _: u32,
+    ) -> Result<Option<(String, Vec<(String, String)>)>, BlobError> {
+        Ok(None)
+    }
+
+    async fn ready(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+}
+
+pub struct LocalBus(broadcast::Sender<Arc<CommittedBatch>>);
+
+impl Default for LocalBus {
+    fn default() -> Self {
+        Self(broadcast::channel(64).0)
+    }
+}
+
+#[async_trait]
+impl Bus for LocalBus {
+    fn publish(&self, batch: Arc<CommittedBatch>) {
+        let _ = self.0.send(batch);
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Arc<CommittedBatch>> {
+        self.0.subscribe()
+    }
+
+    fn connected(&self) -> bool {
+        true
+    }
+
+    async fn close(&self) {}
+}

@@ -1,0 +1,144 @@
+//! The command line: what it says, and which function does it.
+
+mod health;
+mod options;
+
+use std::io::{self, Write};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use options::Options;
+
+use crate::{
+    app,
+    config::{Config, LogFormat},
+    http,
+};
+
+/// Any error, for `main` to show with its causes.
+pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Sync engine for zero-knowledge password vaults.
+#[derive(Debug, Parser)]
+#[command(name = "lockstepd", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (the default).
+    Serve,
+    /// Ask a running server whether it serves; exit code 1 if it does not.
+    Health(health::Ask),
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+    /// Show the options.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the options as they are in effect, secrets left out.
+    Show,
+}
+
+/// Runs a command; what it has to say goes to `out`.
+///
+/// # Errors
+/// Whatever the command meets.
+pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(cli.options.config()?, out).await,
+        Command::Health(ask) => health::ask(ask, &cli.options.config()?, out).await,
+        Command::Openapi => Ok(writeln!(out, "{}", http::document().to_pretty_json()?)?),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lockstepd", out);
+            Ok(())
+        }
+        Command::Man => Ok(clap_mangen::Man::new(Cli::command()).render(out)?),
+        Command::Config { command: ConfigCommand::Show } => {
+            Ok(write!(out, "{}", toml::to_string(&cli.options.config()?)?)?)
+        }
+    }
+}
+
+async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
+    start_logging(&config)?;
+    let running = app::start(config).await?;
+    writeln!(out, "Lockstep serves at {}", running.url)?;
+    let pin = running.fingerprint.as_ref().map(|f| format!(" --fingerprint {f}")).unwrap_or_default();
+    if let Some(fingerprint) = &running.fingerprint {
+        writeln!(out, "Certificate, SHA-256: {fingerprint}")?;
+    }
+    writeln!(out, "Next: lockstep register --server {} --email you@example.org{pin}", running.url)?;
+    out.flush()?;
+    stopped_by_signal().await?;
+    tracing::info!("stopping");
+    running.shutdown().await;
+    Ok(())
+}
+
+async fn stopped_by_signal() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+fn start_logging(config: &Config) -> Result<(), AnyError> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log_filter)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    // Where it panicked, but not its message, which may hold what a caller sent.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a defect of the server");
+    }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[tokio::test]
+    async fn options_may_stand_before_and_after_the_command_and_flags_win() {
+        for words in [["--data", "x", "config", "show"], ["config", "show", "--data", "x"]] {
+            let cli = Cli::parse_from(["lockstepd"].into_iter().chain(words));
+            let mut out = Vec::new();
+            run(cli, &mut out).await.unwrap();
+            assert!(String::from_utf8(out).unwrap().contains("data = \"x\""));
+        }
+    }
+}

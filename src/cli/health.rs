@@ -1,0 +1,55 @@
+//! `lockstepd health`: for container health checks, where there is no other program to ask with.
+
+use std::{io::Write, time::Duration};
+
+use clap::Args;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::AnyError;
+use crate::{config::Config, http::tls};
+
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// The server's URL; the address that this machine's options name, where it is left out.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// Asks `/health/ready`.
+///
+/// # Errors
+/// If nothing answers, or the server does not serve.
+pub async fn ask(ask: Ask, config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
+    let scheme = if config.plain_http { "http" } else { "https" };
+    let url = ask.url.unwrap_or_else(|| format!("{scheme}://{}", config.listen));
+    let answer = tokio::time::timeout(Duration::from_secs(5), get_ready(&url, config));
+    let answer = answer.await.map_err(|_| format!("{url} does not answer within 5 s"))??;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    writeln!(out, "{}", body.trim())?;
+    if head.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(format!("{url} does not serve").into()) }
+}
+
+async fn get_ready(url: &str, config: &Config) -> Result<String, AnyError> {
+    let (scheme, host) = url.split_once("://").ok_or("expected https://HOST:PORT")?;
+    let host = host.trim_end_matches('/');
+    let stream = TcpStream::connect(host).await?;
+    if scheme == "http" {
+        return exchange(stream, host).await;
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']).to_owned();
+    let connector = tls::connector(config)?;
+    exchange(connector.connect(name.try_into()?, stream).await?, host).await
+}
+
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, host: &str) -> Result<String, AnyError> {
+    let request = format!("GET /health/ready HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    // A server that closes without TLS's farewell has answered all the same.
+    let _ = stream.read_to_end(&mut answer).await;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
