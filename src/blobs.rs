@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lockstep_events::{BlobHash, Micros, VaultId};
 
 /// Why the blob store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -47,4 +48,37 @@ pub trait BlobStore: Send + Sync {
 
     /// Whether it answers, for `/health/ready`.
     async fn ready(&self) -> Result<(), BlobError>;
+}
+
+/// Where the bytes of a blob lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobPlace {
+    /// The key of the object.
+    pub pack: String,
+    /// The first byte in it.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// Which vault has which blob, and where. A hash that another vault has gives nothing.
+#[async_trait]
+pub trait BlobIndex: Send + Sync {
+    /// Those of these blobs that a vault has.
+    async fn find(
+        &self,
+        vault: VaultId,
+        hashes: &[BlobHash],
+    ) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError>;
+
+    /// Enters blobs of a vault; one that is there keeps its place.
+    async fn insert(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, BlobPlace)],
+        now: Micros,
+    ) -> Result<(), BlobError>;
+
+    /// Takes blobs of a vault out; their objects stay until the sweep.
+    async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<(), BlobError>;
 }

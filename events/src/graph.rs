@@ -99,6 +99,11 @@ impl Heads {
         None
     }
 
+    /// Whether a version is a head.
+    pub fn has(&self, version: &VersionId) -> bool {
+        self.heads.iter().any(|head| head.version == *version)
+    }
+
     /// Whether accepting a version with these parents would leave more than [`MAX_BRANCHES`] heads.
     pub fn would_exceed_branches(&self, parents: &[VersionId]) -> bool {
         let replaced = self.heads.iter().filter(|head| parents.contains(&head.version)).count();

@@ -1,0 +1,3 @@
+//! What changes something: load, decide, append. One decision, one file.
+
+pub mod push;

@@ -1,0 +1,240 @@
+//! Pushing versions: check each, decide per entry, append, answer exactly.
+//!
+//! The items of a push fall into *clusters*: items of one entry, and items of one group, belong together. A cluster
+//! is one unit of the log: each entry in it is claimed at exactly the seq that the decision looked at, so what was
+//! decided is what was committed. If another push came between, the cluster is decided again on what stands then.
+//! All clusters are appended at the same time, so one batch of the log commits them.
+//!
+//! The usual push reads nothing: who may write, the stream's epoch and the heads of entries are kept in memory, a
+//! refusal or a conflict makes this file look at the log. Nothing here waits for a read model.
+
+mod answer;
+mod check;
+mod cluster;
+pub mod decide;
+mod infer;
+mod settle;
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use lockstep_events::{
+    AccountId, BatchId, DeviceId, Epoch, EventLog, Header, LogError, Seq, VaultId, VersionId, graph::Head,
+    ids::Signature, log::StreamHead,
+};
+
+use crate::{
+    batcher::Batcher,
+    blobs::{BlobError, BlobIndex},
+    entries::EntryStates,
+    members::Members,
+    served::Served,
+};
+pub use check::Ready;
+
+/// Versions as a device sends them.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The account of the token.
+    pub account: AccountId,
+    /// The device of the token.
+    pub device: DeviceId,
+    /// The vault.
+    pub vault: VaultId,
+    /// The life of the vault's stream that the sender knows.
+    pub epoch: Epoch,
+    /// Names this push.
+    pub batch: BatchId,
+    /// The versions.
+    pub items: Vec<Item>,
+    /// Indices of items that are accepted together or not at all; in range and disjoint.
+    pub groups: Vec<Vec<usize>>,
+    /// Versions signed by other devices of the account may be among the items.
+    pub reoffer: bool,
+}
+
+/// One version.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Its header.
+    pub header: Header,
+    /// The device that signed.
+    pub signer: DeviceId,
+    /// By `signer` over the version id.
+    pub signature: Signature,
+    /// The wrapped content key, lower-case hex.
+    pub wrapped_key: Option<String>,
+    /// The ciphertext, if it came along.
+    pub content: Option<Vec<u8>>,
+    /// Accept only if these are the heads.
+    pub expect_heads: Option<Vec<VersionId>>,
+    /// Take parents from what the device was last served.
+    pub infer_parents: bool,
+}
+
+/// Why a version was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// `expect_heads` did not hold.
+    PreconditionFailed,
+    /// These parents do not stand in the log.
+    MissingParents(Vec<VersionId>),
+    /// Its ciphertext is neither here nor stored.
+    BlobMissing,
+    /// Its ciphertext does not have the hash or length of the header.
+    HashMismatch,
+    /// Its entry was purged.
+    EntryPurged,
+    /// Its entry has too many open branches.
+    TooManyBranches,
+    /// It is not right in itself, or not the sender's.
+    Forbidden(String),
+    /// Another item of its group was refused.
+    NotAttempted,
+}
+
+/// What became of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It was appended.
+    Accepted {
+        /// Where.
+        seq: Seq,
+        /// The branch it stands on.
+        branch: u32,
+        /// Whether it opened that branch beside others.
+        forked: bool,
+        /// The heads of its entry after it.
+        heads: Vec<Head>,
+    },
+    /// It stood already.
+    Duplicate {
+        /// Where.
+        seq: Seq,
+        /// The branch, if it is a head.
+        branch: Option<u32>,
+        /// The present heads of its entry.
+        heads: Vec<Head>,
+    },
+    /// It was refused.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// The present heads of its entry, where they have to do with it.
+        heads: Option<Vec<Head>>,
+    },
+}
+
+/// What became of a push.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// The life of the stream.
+    pub epoch: Epoch,
+    /// Its last seq, as far as this push knows.
+    pub head: Seq,
+    /// One per item, in order.
+    pub answers: Vec<(VersionId, Answer)>,
+}
+
+/// Why a push as a whole was not done. Parts of it may stand: the sender repeats it and gets duplicates.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// There is no such vault, or it is another account's.
+    #[error("there is no such vault")]
+    NotFound,
+    /// The stream has another life. Nothing was done.
+    #[error("the stream has another epoch")]
+    Epoch(StreamHead),
+    /// Other writers changed the same entries again and again while this push was decided.
+    #[error("the entries changed too often meanwhile")]
+    Contended,
+    /// The log did not answer.
+    #[error("the log did not take the push")]
+    Log(#[from] LogError),
+    /// The index of blobs did not answer.
+    #[error("the index of blobs did not answer")]
+    Blobs(#[from] BlobError),
+}
+
+/// Takes pushes.
+pub struct Pusher {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) batcher: Batcher,
+    pub(crate) blobs: Arc<dyn BlobIndex>,
+    pub(crate) entries: Arc<EntryStates>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) served: Arc<Served>,
+}
+
+impl Pusher {
+    /// A pusher over the parts of the server.
+    pub fn new(
+        log: Arc<dyn EventLog>,
+        batcher: Batcher,
+        blobs: Arc<dyn BlobIndex>,
+        entries: Arc<EntryStates>,
+        members: Arc<Members>,
+        served: Arc<Served>,
+    ) -> Self {
+        Self { log, batcher, blobs, entries, members, served }
+    }
+
+    /// Does a push.
+    ///
+    /// # Errors
+    /// [`PushError`], if it could not be attempted or its end is unknown. What an item did wrong is its answer.
+    pub async fn push(&self, push: Push) -> Result<Pushed, PushError> {
+        if self.members.owner(push.vault).await? != Some(push.account) {
+            return Err(PushError::NotFound);
+        }
+        let head = self.members.head(push.vault).await?.ok_or(PushError::NotFound)?;
+        if head.epoch != push.epoch {
+            return Err(PushError::Epoch(head));
+        }
+        let ready = self.check(&push).await?;
+        let clusters = cluster::clusters(&ready, &push.groups);
+        let settled =
+            try_join_all(clusters.iter().map(|cluster| self.settle(&push, &ready, cluster))).await?;
+        let mut answers: Vec<_> = ready.iter().map(|item| (item.version, None)).collect();
+        for (index, answer) in settled.into_iter().flatten() {
+            answers[index].1 = Some(answer);
+        }
+        let answers = answer::complete(&ready, answers);
+        let last = answers.iter().filter_map(|(_, answer)| answer.seq()).max().unwrap_or_default();
+        self.members.advance(push.vault, last);
+        Ok(Pushed { epoch: head.epoch, head: head.seq.max(last), answers })
+    }
+
+    /// Checks every item by itself. Signatures of one's own device need no look-up; those of others, which only a
+    /// re-offer brings, are looked up afresh, so that a revoked device is refused.
+    async fn check(&self, push: &Push) -> Result<Vec<Ready>, PushError> {
+        let mut ready: Vec<Ready> = Vec::with_capacity(push.items.len());
+        for (index, item) in push.items.iter().enumerate() {
+            let mut checked = Ready::new(index, item, push);
+            if checked.refusal.is_none() {
+                let own = item.signer == push.device;
+                let device = self.members.device(push.account, item.signer, !own).await?;
+                checked.verify(item, device);
+            }
+            if checked.refusal.is_none() && item.infer_parents {
+                checked.parents = self.infer(push, &item.header, checked.version).await?;
+            }
+            checked.first = ready.iter().position(|earlier| earlier.version == checked.version);
+            ready.push(checked);
+        }
+        Ok(ready)
+    }
+}
+
+impl Answer {
+    /// Where the version stands.
+    pub const fn seq(&self) -> Option<Seq> {
+        match self {
+            Self::Accepted { seq, .. } | Self::Duplicate { seq, .. } => Some(*seq),
+            Self::Refused { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! What can be said about an item by looking at it alone, with its signer's key.
+
+use lockstep_events::{
+    BlobHash, DeviceId, EntryId, VersionId,
+    canonical::sha256,
+    header::{VersionKind, verify_version},
+    log::MAX_INLINE_CONTENT,
+};
+
+use super::{Item, Push, Refusal};
+use crate::members::Device;
+
+/// A wrapped content key has at most so many hexadecimal digits.
+const MAX_WRAPPED_KEY: usize = 512;
+
+/// An item that was looked at.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Its index in the push.
+    pub index: usize,
+    /// Its id, recomputed.
+    pub version: VersionId,
+    /// Its entry.
+    pub entry: EntryId,
+    /// Its kind.
+    pub kind: VersionKind,
+    /// What it builds on: of its header, or inferred.
+    pub parents: Vec<VersionId>,
+    /// The version whose content it keeps.
+    pub content_of: Option<VersionId>,
+    /// Hash and length of its ciphertext, if its kind has one.
+    pub content: Option<(BlobHash, u32)>,
+    /// Whether the ciphertext came along.
+    pub inline: bool,
+    /// Its expectation, ascending.
+    pub expect_heads: Option<Vec<VersionId>>,
+    /// Its parents were inferred.
+    pub inferred: bool,
+    /// It may come without its ciphertext, if it is not a head.
+    pub reoffer: bool,
+    /// The index of an earlier item with the same id.
+    pub first: Option<usize>,
+    /// Why it cannot be accepted whatever stands in the log.
+    pub refusal: Option<Refusal>,
+}
+
+impl Ready {
+    /// Looks at an item, without its signature.
+    pub(super) fn new(index: usize, item: &Item, push: &Push) -> Self {
+        let header = &item.header;
+        let expect_heads = item.expect_heads.clone().map(|mut heads| {
+            heads.sort_unstable();
+            heads.dedup();
+            heads
+        });
+        Self {
+            index,
+            version: header.version_id(),
+            entry: header.entry,
+            kind: header.kind,
+            parents: header.parents.clone(),
+            content_of: header.content_of,
+            content: header.content_hash.map(|hash| (hash, header.content_len)),
+            inline: item.content.is_some(),
+            expect_heads,
+            inferred: item.infer_parents,
+            reoffer: push.reoffer,
+            first: None,
+            refusal: refusal(item, push),
+        }
+    }
+
+    /// Checks the signature by what is known of its signer.
+    pub(super) fn verify(&mut self, item: &Item, signer: Option<Device>) {
+        self.refusal = match signer {
+            None => Some(forbidden("the signer is not a device of the account")),
+            Some(device) if device.revoked => Some(forbidden("the signer was revoked")),
+            Some(device) if !verify_version(&device.public_key, &self.version, &item.signature) => {
+                Some(forbidden("the signature is not the signer's over this header's id"))
+            }
+            Some(_) => None,
+        };
+    }
+}
+
+fn forbidden(why: &str) -> Refusal {
+    Refusal::Forbidden(why.to_owned())
+}
+
+fn refusal(item: &Item, push: &Push) -> Option<Refusal> {
+    if let Err(error) = item.header.validate() {
+        return Some(Refusal::Forbidden(error.to_string()));
+    }
+    place(item, push).or_else(|| author(item, push)).map(forbidden).or_else(|| {
+        if let Some(why) = key(item) {
+            return Some(forbidden(why));
+        }
+        content(item)
+    })
+}
+
+fn place(item: &Item, push: &Push) -> Option<&'static str> {
+    let header = &item.header;
+    if header.account != push.account {
+        return Some("the header names another account");
+    }
+    if header.vault != push.vault {
+        return Some("the header names another vault");
+    }
+    (header.entry == EntryId::NIL).then_some("the header names no entry")
+}
+
+fn author(item: &Item, push: &Push) -> Option<&'static str> {
+    let header = &item.header;
+    if item.infer_parents && (header.kind != VersionKind::Edit || !header.parents.is_empty()) {
+        return Some("parents are inferred only for an edit that names none");
+    }
+    if header.author_device != DeviceId::NIL && header.author_device != item.signer {
+        return Some("the author did not sign");
+    }
+    (item.signer != push.device && !push.reoffer)
+        .then_some("another device signed, and this is not a re-offer")
+}
+
+fn key(item: &Item) -> Option<&'static str> {
+    match &item.wrapped_key {
+        None => item.header.kind.has_content().then_some("the wrapped content key is missing"),
+        Some(_) if !item.header.kind.has_content() => Some("a version without content has no wrapped key"),
+        Some(key) => {
+            let hex = key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            let fits = hex && key.len() % 2 == 0 && (1..=MAX_WRAPPED_KEY).contains(&key.len());
+            (!fits).then_some("the wrapped key is not 1 to 256 bytes of lower-case hexadecimal")
+        }
+    }
+}
+
+fn content(item: &Item) -> Option<Refusal> {
+    let bytes = item.content.as_ref()?;
+    let Some(hash) = item.header.content_hash else {
+        return Some(forbidden("a version without content came with one"));
+    };
+    if bytes.len() > MAX_INLINE_CONTENT {
+        return Some(forbidden("an inline ciphertext is at most 16384 bytes: upload it as a blob"));
+    }
+    let holds = u32::try_from(bytes.len()) == Ok(item.header.content_len) && BlobHash(sha256(bytes)) == hash;
+    (!holds).then_some(Refusal::HashMismatch)
+}

@@ -1,0 +1,43 @@
+//! Parents for a sender that names none.
+//!
+//! A partial client shows one state of an entry and saves over it. What it saw is what this device was last served,
+//! and what it wrote itself since. The version that would be shown to a person from that much of the log becomes the
+//! parent: a save over the newest state replaces it, a stale save becomes a branch, and nothing is overwritten
+//! unseen. If it is not known what the device was served, it was served nothing.
+
+use lockstep_events::{Event, Header, LogError, Seq, StreamId, VersionId, event::VaultEvent, graph::Heads};
+
+use super::{Push, Pusher};
+
+const PAGE: usize = 500;
+
+impl Pusher {
+    pub(super) async fn infer(
+        &self,
+        push: &Push,
+        header: &Header,
+        itself: VersionId,
+    ) -> Result<Vec<VersionId>, LogError> {
+        let stream = StreamId::from(push.vault);
+        let served = self.served.to(push.device, stream);
+        let mut heads = Heads::default();
+        let mut after = Seq::ZERO;
+        loop {
+            let page = self.log.read_subject(stream, header.entry.into(), after, PAGE).await?;
+            for recorded in &page {
+                after = recorded.seq;
+                let seen = recorded.seq <= served || recorded.device == Some(push.device);
+                if let (true, Ok(Event::Vault(event))) = (seen, recorded.event()) {
+                    let own =
+                        matches!(&event, VaultEvent::VersionAdded(a) if a.header.version_id() == itself);
+                    if !own {
+                        heads.apply(&event, recorded.seq);
+                    }
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(heads.winner().map(|head| head.version).into_iter().collect());
+            }
+        }
+    }
+}

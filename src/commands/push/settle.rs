@@ -1,0 +1,231 @@
+//! One cluster: load what the decision needs, decide, append, and again if the log has moved on.
+
+use std::{collections::HashMap, time::Duration};
+
+use lockstep_events::{
+    BlobHash, Content, Epoch, Event, EventId, Hash32, LogError, NewEvent, Outcome, StreamId, StreamKind,
+    Unit, VersionId,
+    event::{VaultEvent, VersionAdded},
+    graph::Heads,
+    log::{Placed, StreamClaim, StreamExpect, SubjectClaim, SubjectExpect},
+};
+
+use super::{
+    Answer, Push, PushError, Pusher, Ready, Refusal,
+    answer::{self, Now},
+    cluster::Cluster,
+    decide::{Decision, Facts, Stood, Unknown, Verdict, decide},
+};
+
+/// How often a cluster is decided again before the sender is asked to come back.
+const MAX_ROUNDS: usize = 64;
+/// An append whose end is unknown is repeated by the same ids after these pauses.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+
+impl Pusher {
+    /// Brings a cluster to its end; the answers by index of the push.
+    pub(super) async fn settle(
+        &self,
+        push: &Push,
+        ready: &[Ready],
+        cluster: &Cluster,
+    ) -> Result<Vec<(usize, Answer)>, PushError> {
+        let items: Vec<&Ready> = cluster.items.iter().map(|index| &ready[*index]).collect();
+        let mut facts = self.facts(push, &items).await;
+        let mut fresh = false;
+        for _ in 0..MAX_ROUNDS {
+            let decision = match decide(&items, &cluster.groups, &facts) {
+                Ok(decision) => decision,
+                Err(unknown) => {
+                    self.look_up(push, &mut facts, unknown).await?;
+                    continue;
+                }
+            };
+            if !fresh && decision.refuses_by_state(&items) {
+                self.refresh(push, &mut facts).await?;
+                fresh = true;
+                continue;
+            }
+            if decision.append.is_empty() {
+                return Ok(answer::nothing_appended(&items, &decision, &facts.heads));
+            }
+            match self.append(push, &items, &decision, &facts).await? {
+                Outcome::Appended(placed) => {
+                    return self.appended(push, &items, &decision, facts, &placed).await;
+                }
+                Outcome::Conflict(_) | Outcome::Missing(_) => {
+                    self.refresh(push, &mut facts).await?;
+                    fresh = true;
+                }
+                Outcome::IdReused(id) => return Ok(reused(&items, &decision, id, &facts)),
+            }
+        }
+        Err(PushError::Contended)
+    }
+
+    async fn facts(&self, push: &Push, items: &[&Ready]) -> Facts {
+        let mut entries: Vec<_> = items
+            .iter()
+            .filter(|item| item.refusal.is_none())
+            .map(|item| (item.entry, item.parents.is_empty()))
+            .collect();
+        entries.sort_unstable();
+        entries.dedup_by_key(|(entry, _)| *entry);
+        Facts { heads: self.entries.expect(push.vault, &entries).await, ..Facts::default() }
+    }
+
+    /// The heads as the log has them now. What was not there may be there now.
+    async fn refresh(&self, push: &Push, facts: &mut Facts) -> Result<(), LogError> {
+        for (entry, heads) in &mut facts.heads {
+            *heads = self.entries.refresh(push.vault, *entry, std::mem::take(heads)).await?;
+        }
+        facts.versions.retain(|_, stood| stood.is_some());
+        Ok(())
+    }
+
+    async fn look_up(&self, push: &Push, facts: &mut Facts, unknown: Unknown) -> Result<(), PushError> {
+        let stream = StreamId::from(push.vault);
+        let ids: Vec<EventId> = unknown.versions.iter().map(VersionId::event_id).collect();
+        let found = if ids.is_empty() { Vec::new() } else { self.log.find(&ids).await? };
+        facts.versions.extend(unknown.versions.iter().map(|version| (*version, None)));
+        for recorded in found.iter().filter(|recorded| recorded.stream == stream) {
+            if let Ok(Event::Vault(VaultEvent::VersionAdded(added))) = recorded.event() {
+                let stood = Stood {
+                    entry: added.header.entry,
+                    kind: added.header.kind,
+                    seq: recorded.seq,
+                    content: added.header.content_hash,
+                };
+                facts.versions.insert(added.header.version_id(), Some(stood));
+            }
+        }
+        let hashes: Vec<BlobHash> = unknown.blobs.into_iter().collect();
+        if !hashes.is_empty() {
+            let mut lengths: HashMap<_, _> = hashes.iter().map(|hash| (*hash, None)).collect();
+            let short = self.log.contents(stream, &hashes).await?;
+            lengths.extend(short.into_iter().map(|(hash, bytes)| (hash, Some(bytes.len() as u64))));
+            let long: Vec<_> = hashes.into_iter().filter(|hash| lengths[hash].is_none()).collect();
+            let places =
+                if long.is_empty() { Vec::new() } else { self.blobs.find(push.vault, &long).await? };
+            lengths.extend(places.into_iter().map(|(hash, place)| (hash, Some(place.length))));
+            facts.blobs.extend(lengths);
+        }
+        Ok(())
+    }
+
+    /// Appends; an unknown end is repeated by the same ids, briefly.
+    async fn append(
+        &self,
+        push: &Push,
+        items: &[&Ready],
+        decision: &Decision,
+        facts: &Facts,
+    ) -> Result<Outcome, LogError> {
+        for pause in PAUSES {
+            match self.batcher.append(unit(push, items, decision, facts)?).await {
+                Err(LogError::Unavailable(_)) => tokio::time::sleep(pause).await,
+                end => return end,
+            }
+        }
+        self.batcher.append(unit(push, items, decision, facts)?).await
+    }
+
+    async fn appended(
+        &self,
+        push: &Push,
+        items: &[&Ready],
+        decision: &Decision,
+        mut facts: Facts,
+        placed: &[Placed],
+    ) -> Result<Vec<(usize, Answer)>, PushError> {
+        if placed.iter().any(|placed| placed.duplicate) {
+            self.refresh(push, &mut facts).await?;
+            return Ok(answer::some_stood(items, decision, &facts.heads, placed));
+        }
+        let Now { answers, heads } = answer::all_new(items, decision, facts.heads, placed);
+        for (entry, heads) in heads {
+            self.entries.put(push.vault, entry, &heads);
+        }
+        Ok(answers)
+    }
+}
+
+/// The events of a cluster, their entries claimed at what the decision looked at.
+fn unit(push: &Push, items: &[&Ready], decision: &Decision, facts: &Facts) -> Result<Unit, LogError> {
+    let stream = StreamId::from(push.vault);
+    let mut entries: Vec<_> = decision.append.iter().map(|at| items[*at].entry).collect();
+    entries.sort_unstable();
+    entries.dedup();
+    let subjects = entries.into_iter().map(|entry| SubjectClaim {
+        stream,
+        subject: entry.into(),
+        expect: expectation(facts.heads.get(&entry)),
+    });
+    let claim = StreamClaim {
+        stream,
+        kind: StreamKind::Vault,
+        expect: StreamExpect::Exists,
+        epoch_if_new: Epoch::ZERO,
+    };
+    let events = decision.append.iter().map(|at| event(push, items[*at], &decision.verdicts[*at]));
+    Ok(Unit {
+        streams: vec![claim],
+        subjects: subjects.collect(),
+        requires: Vec::new(),
+        events: events.collect::<Result<_, _>>()?,
+    })
+}
+
+fn expectation(heads: Option<&Heads>) -> SubjectExpect {
+    match heads {
+        Some(heads) if heads.last_seq.0 > 0 => SubjectExpect::Exact(heads.last_seq),
+        _ => SubjectExpect::None,
+    }
+}
+
+fn event(push: &Push, ready: &Ready, verdict: &Verdict) -> Result<NewEvent, LogError> {
+    let item = &push.items[ready.index];
+    let added = VersionAdded {
+        header: item.header.clone(),
+        signer: item.signer,
+        signature: item.signature,
+        batch: push.batch,
+        parent_inferred: ready.inferred,
+        inferred_parents: if ready.inferred { ready.parents.clone() } else { Vec::new() },
+        content_missing: *verdict == Verdict::Append { content_missing: true },
+        wrapped_key: item.wrapped_key.clone(),
+    };
+    let encoded = Event::Vault(VaultEvent::VersionAdded(Box::new(added)))
+        .encode()
+        .map_err(|error| LogError::Other(error.into()))?;
+    let content = item.content.as_ref().zip(item.header.content_hash);
+    Ok(NewEvent {
+        event_id: ready.version.event_id(),
+        stream: push.vault.into(),
+        subject: Some(ready.entry.into()),
+        kind: encoded.kind.to_owned(),
+        schema: encoded.schema,
+        actor: Some(push.account),
+        device: Some(push.device),
+        correlation: Some(push.batch.0),
+        causation: None,
+        public: encoded.public,
+        sealed: None,
+        content: content.map(|(bytes, hash)| Content { hash, bytes: bytes.clone() }),
+        body_hash: Hash32(ready.version.0),
+    })
+}
+
+/// The log has another event of this identity: the first 128 bits of two version ids agree. Nobody meets this by
+/// accident; the item is refused and with it, being one unit, its cluster.
+fn reused(items: &[&Ready], decision: &Decision, id: EventId, facts: &Facts) -> Vec<(usize, Answer)> {
+    let mut decision = decision.clone();
+    for at in &decision.append {
+        decision.verdicts[*at] = Verdict::Refuse(if items[*at].version.event_id() == id {
+            Refusal::Forbidden("another version has this identity".to_owned())
+        } else {
+            Refusal::NotAttempted
+        });
+    }
+    answer::nothing_appended(items, &decision, &facts.heads)
+}
