@@ -10,6 +10,7 @@ pub mod model;
 pub mod porting;
 pub mod profile;
 pub mod server;
+mod store;
 
 pub use client::{Client, Follow, Unlock};
 pub use error::Error;

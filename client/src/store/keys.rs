@@ -1,0 +1,133 @@
+//! Single values, wrapped keys and the roster.
+
+use lockstep_events::{
+    DeviceId, Micros, VaultId,
+    roster::{Roster, Statement},
+};
+use sqlx::SqliteConnection;
+use std::collections::BTreeMap;
+
+use super::{damaged, uuid};
+use crate::error::Error;
+
+/// Names of single values.
+pub(crate) mod name {
+    /// u32 generation | the account root key under the local key.
+    pub(crate) const ARK: &str = "ark";
+    /// The device key under the local key.
+    pub(crate) const DEVICE_KEY: &str = "device_key";
+    /// The account signing key under the account root key.
+    pub(crate) const ASK: &str = "ask";
+    /// The server's OPAQUE key, pinned.
+    pub(crate) const SERVER_KEY: &str = "server_key";
+    /// The tokens of the session, as JSON with the time of their arrival.
+    pub(crate) const TOKENS: &str = "tokens";
+}
+
+/// A single value.
+pub(crate) async fn get(db: &mut SqliteConnection, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    Ok(sqlx::query_scalar("SELECT value FROM meta WHERE name = ?").bind(name).fetch_optional(db).await?)
+}
+
+/// Sets a single value.
+pub(crate) async fn set(db: &mut SqliteConnection, name: &str, value: &[u8]) -> Result<(), Error> {
+    sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(name)
+        .bind(value)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Removes a single value.
+pub(crate) async fn remove(db: &mut SqliteConnection, name: &str) -> Result<(), Error> {
+    sqlx::query("DELETE FROM meta WHERE name = ?").bind(name).execute(db).await?;
+    Ok(())
+}
+
+/// Keeps a wrapped vault key; one that is there already stays as it is.
+pub(crate) async fn keep_vault_key(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    generation: u32,
+    wrap: &[u8],
+) -> Result<(), Error> {
+    sqlx::query("INSERT OR IGNORE INTO vault_keys (vault, generation, wrap) VALUES (?, ?, ?)")
+        .bind(vault.as_bytes().as_slice())
+        .bind(i64::from(generation))
+        .bind(wrap)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// All wrapped keys of a vault, by generation.
+pub(crate) async fn vault_keys(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
+    let rows: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT generation, wrap FROM vault_keys WHERE vault = ? ORDER BY generation")
+            .bind(vault.as_bytes().as_slice())
+            .fetch_all(db)
+            .await?;
+    rows.into_iter().map(|(n, wrap)| Ok((u32::try_from(n).map_err(|_| damaged())?, wrap))).collect()
+}
+
+/// Adds a statement that was verified.
+pub(crate) async fn add_statement(db: &mut SqliteConnection, statement: &Statement) -> Result<(), Error> {
+    let text = serde_json::to_string(statement).map_err(|_| damaged())?;
+    sqlx::query("INSERT INTO roster (epoch, statement) VALUES (?, ?)")
+        .bind(i64::from(statement.epoch))
+        .bind(text)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// All statements, in order.
+pub(crate) async fn statements(db: &mut SqliteConnection) -> Result<Vec<Statement>, Error> {
+    let rows: Vec<(String,)> =
+        sqlx::query_as("SELECT statement FROM roster ORDER BY epoch").fetch_all(db).await?;
+    rows.iter().map(|(text,)| serde_json::from_str(text).map_err(|_| damaged())).collect()
+}
+
+/// The roster that this device trusts, with the times of revocation.
+#[derive(Debug, Clone)]
+pub(crate) struct Trusted {
+    /// The fold of all statements.
+    pub(crate) roster: Roster,
+    /// When the log says that a device was revoked.
+    pub(crate) revoked_at: BTreeMap<DeviceId, Micros>,
+}
+
+/// Loads the roster.
+pub(crate) async fn trusted(db: &mut SqliteConnection) -> Result<Trusted, Error> {
+    let statements = statements(db).await?;
+    let (first, rest) = statements.split_first().ok_or_else(damaged)?;
+    let mut roster = Roster::start(first).map_err(|_| damaged())?;
+    for statement in rest {
+        roster.apply(statement).map_err(|_| damaged())?;
+    }
+    let rows: Vec<(Vec<u8>, i64)> =
+        sqlx::query_as("SELECT device, revoked_at FROM revocations").fetch_all(db).await?;
+    let revoked_at = rows
+        .into_iter()
+        .map(|(device, at)| Ok((DeviceId(uuid(&device)?), Micros(at))))
+        .collect::<Result<_, Error>>()?;
+    Ok(Trusted { roster, revoked_at })
+}
+
+/// Notes when a device was revoked; the first time stays.
+pub(crate) async fn note_revocation(
+    db: &mut SqliteConnection,
+    device: DeviceId,
+    at: Micros,
+) -> Result<(), Error> {
+    sqlx::query("INSERT OR IGNORE INTO revocations (device, revoked_at) VALUES (?, ?)")
+        .bind(device.as_bytes().as_slice())
+        .bind(at.0)
+        .execute(db)
+        .await?;
+    Ok(())
+}

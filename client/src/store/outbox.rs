@@ -1,0 +1,118 @@
+//! What waits to be sent, and what was refused for good.
+
+use std::collections::BTreeSet;
+
+use lockstep_events::{Micros, VaultId, VersionId};
+use sqlx::SqliteConnection;
+
+use super::fixed;
+use crate::error::Error;
+
+/// A version that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// The version.
+    pub(crate) version: VersionId,
+    /// Its atomic group, if it is of one.
+    pub(crate) unit: Option<i64>,
+    /// Whether it is offered again after a reset, and may be another device's.
+    pub(crate) reoffer: bool,
+}
+
+/// Puts a version at the end.
+pub(crate) async fn add(
+    db: &mut SqliteConnection,
+    (vault, version): (VaultId, VersionId),
+    unit: Option<i64>,
+    reoffer: bool,
+) -> Result<(), Error> {
+    sqlx::query("INSERT OR IGNORE INTO outbox (version, vault, unit, reoffer) VALUES (?, ?, ?, ?)")
+        .bind(version.as_bytes().as_slice())
+        .bind(vault.as_bytes().as_slice())
+        .bind(unit)
+        .bind(reoffer)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A number for a new group.
+pub(crate) async fn next_unit(db: &mut SqliteConnection) -> Result<i64, Error> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT max(seq) FROM sqlite_sequence WHERE name = 'outbox'")
+        .fetch_one(&mut *db)
+        .await?;
+    let waiting: Option<i64> = sqlx::query_scalar("SELECT max(unit) FROM outbox").fetch_one(db).await?;
+    Ok(last.unwrap_or(0).max(waiting.unwrap_or(0)) + 1)
+}
+
+/// The first that wait, in order.
+pub(crate) async fn first(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    limit: u32,
+) -> Result<Vec<Waiting>, Error> {
+    let rows: Vec<(Vec<u8>, Option<i64>, bool)> =
+        sqlx::query_as("SELECT version, unit, reoffer FROM outbox WHERE vault = ? ORDER BY n LIMIT ?")
+            .bind(vault.as_bytes().as_slice())
+            .bind(limit)
+            .fetch_all(db)
+            .await?;
+    rows.into_iter()
+        .map(|(version, unit, reoffer)| Ok(Waiting { version: VersionId(fixed(&version)?), unit, reoffer }))
+        .collect()
+}
+
+/// How many wait.
+pub(crate) async fn count(db: &mut SqliteConnection) -> Result<u64, Error> {
+    let n: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(db).await?;
+    Ok(n.cast_unsigned())
+}
+
+/// Takes a version out: it stands in the log, or was moved into quarantine.
+pub(crate) async fn remove(db: &mut SqliteConnection, version: VersionId) -> Result<(), Error> {
+    sqlx::query("DELETE FROM outbox WHERE version = ?")
+        .bind(version.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Moves a version into quarantine.
+pub(crate) async fn quarantine(
+    db: &mut SqliteConnection,
+    version: VersionId,
+    reason: &str,
+    at: Micros,
+) -> Result<(), Error> {
+    remove(db, version).await?;
+    sqlx::query("INSERT OR REPLACE INTO quarantine (version, reason, at) VALUES (?, ?, ?)")
+        .bind(version.as_bytes().as_slice())
+        .bind(reason)
+        .bind(at.0)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Takes a version out of quarantine; whether it was there.
+pub(crate) async fn release(db: &mut SqliteConnection, version: VersionId) -> Result<bool, Error> {
+    let done = sqlx::query("DELETE FROM quarantine WHERE version = ?")
+        .bind(version.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Everything in quarantine: version, reason, when.
+pub(crate) async fn quarantined(
+    db: &mut SqliteConnection,
+) -> Result<Vec<(VersionId, String, Micros)>, Error> {
+    let rows: Vec<(Vec<u8>, String, i64)> =
+        sqlx::query_as("SELECT version, reason, at FROM quarantine ORDER BY at").fetch_all(db).await?;
+    rows.into_iter().map(|(id, reason, at)| Ok((VersionId(fixed(&id)?), reason, Micros(at)))).collect()
+}
+
+/// The ids of everything in quarantine.
+pub(crate) async fn quarantined_ids(db: &mut SqliteConnection) -> Result<BTreeSet<VersionId>, Error> {
+    Ok(quarantined(db).await?.into_iter().map(|(id, _, _)| id).collect())
+}

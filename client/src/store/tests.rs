@@ -1,0 +1,234 @@
+use std::path::PathBuf;
+
+use lockstep_events::{
+    AccountId, BlobHash, Chain, DeviceId, EntryId, Epoch, Header, Micros, Seq, StreamId, StreamKind, VaultId,
+    VersionId, VersionKind, ids::Signature,
+};
+use uuid::Uuid;
+
+use super::{
+    Store, alarms, entries, keys, outbox, streams,
+    versions::{self, ContentState, Kept},
+};
+use crate::{crypto::keys::LocalKey, error::Error, model::AlarmKind};
+
+const VAULT: VaultId = VaultId(Uuid::from_u128(2));
+const ENTRY: EntryId = EntryId(Uuid::from_u128(3));
+
+fn key(digit: &str) -> LocalKey {
+    LocalKey::from_token(&digit.repeat(64)).unwrap()
+}
+
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("vault.db")
+    }
+
+    async fn open(&self) -> Store {
+        Store::open(&self.file(), &key("a"), true).await.unwrap()
+    }
+}
+
+fn version(n: u8, parents: &[&Kept], kind: VersionKind) -> Kept {
+    let mut ids: Vec<VersionId> = parents.iter().map(|p| p.id).collect();
+    ids.sort_unstable();
+    let header = Header {
+        format: 1,
+        account: AccountId(Uuid::from_u128(1)),
+        vault: VAULT,
+        entry: ENTRY,
+        kind,
+        parents: ids.clone(),
+        content_of: None,
+        key_id: Uuid::from_u128(u128::from(n)),
+        content_hash: Some(BlobHash([n; 32])),
+        content_len: 4,
+        author_device: DeviceId(Uuid::from_u128(4)),
+        observed_seq: Seq(0),
+        observed_chain: Chain::ZERO,
+        client_time: 0,
+    };
+    Kept {
+        n: 0,
+        id: header.version_id(),
+        header,
+        parents: ids,
+        signer: DeviceId(Uuid::from_u128(4)),
+        signature: Signature([n; 64]),
+        wrapped_key: Some(vec![n; 8]),
+        ciphertext: Some(b"\x01\x02\x03\x04".to_vec()),
+        content: ContentState::Here,
+        seq: None,
+        accepted_at: None,
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_not_readable_as_plain_sqlite_and_holds_no_word_in_the_open() {
+    let home = Home::new();
+    let store = home.open().await;
+    let mut db = store.begin().await.unwrap();
+    keys::set(&mut db, "canary-name", b"canary-value-0123456789").await.unwrap();
+    db.commit().await.unwrap();
+    store.close().await;
+    for entry in std::fs::read_dir(home.dir.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.starts_with(b"SQLite format 3"));
+        for word in [b"canary".as_slice(), b"CREATE TABLE", b"versions"] {
+            assert!(!bytes.windows(word.len()).any(|window| window == word));
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_key_does_not_open_the_file_and_changes_nothing_in_it() {
+    let home = Home::new();
+    home.open().await.close().await;
+    let before = std::fs::read(home.file()).unwrap();
+    let refused = Store::open(&home.file(), &key("b"), false).await;
+    assert!(matches!(refused, Err(Error::WrongPassword)), "{refused:?}");
+    assert_eq!(std::fs::read(home.file()).unwrap(), before);
+    assert!(Store::open(&home.file(), &key("a"), false).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_version_and_its_place_in_the_outbox_are_there_after_a_crash_or_neither_is() {
+    let home = Home::new();
+    let store = home.open().await;
+    let (kept, lost) = (version(1, &[], VersionKind::Edit), version(2, &[], VersionKind::Edit));
+    let mut tx = store.begin().await.unwrap();
+    versions::insert(&mut tx, &kept).await.unwrap();
+    outbox::add(&mut tx, (VAULT, kept.id), None, false).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    versions::insert(&mut tx, &lost).await.unwrap();
+    outbox::add(&mut tx, (VAULT, lost.id), None, false).await.unwrap();
+    // What a kill leaves behind: the files as they are, in the middle of a transaction.
+    let crashed = tempfile::tempdir().unwrap();
+    for name in ["vault.db", "vault.db-wal"] {
+        std::fs::copy(home.dir.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    drop(tx);
+    let after = Store::open(&crashed.path().join("vault.db"), &key("a"), false).await.unwrap();
+    let mut db = after.begin().await.unwrap();
+    let waiting = outbox::first(&mut db, VAULT, 10).await.unwrap();
+    assert_eq!(waiting.iter().map(|w| w.version).collect::<Vec<_>>(), [kept.id]);
+    assert!(versions::get(&mut db, kept.id).await.unwrap().is_some());
+    assert!(versions::get(&mut db, lost.id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_version_comes_back_as_it_was_kept() {
+    let home = Home::new();
+    let store = home.open().await;
+    let root = version(1, &[], VersionKind::Edit);
+    let child =
+        Kept { seq: Some(Seq(7)), accepted_at: Some(Micros(9)), ..version(2, &[&root], VersionKind::Edit) };
+    let mut tx = store.begin().await.unwrap();
+    for v in [&root, &child] {
+        versions::insert(&mut tx, v).await.unwrap();
+    }
+    let back = versions::get(&mut tx, child.id).await.unwrap().unwrap();
+    assert_eq!(Kept { n: 0, ..back }, child);
+    assert_eq!(versions::of_entry(&mut tx, ENTRY).await.unwrap().len(), 2);
+    assert_eq!(versions::placed_ids(&mut tx, VAULT).await.unwrap(), [child.id]);
+}
+
+#[tokio::test]
+async fn shown_heads_are_those_of_accepted_and_waiting_versions_together() {
+    let home = Home::new();
+    let store = home.open().await;
+    let mut tx = store.begin().await.unwrap();
+    let root = Kept { seq: Some(Seq(1)), ..version(1, &[], VersionKind::Edit) };
+    let theirs = Kept { seq: Some(Seq(2)), ..version(2, &[&root], VersionKind::Edit) };
+    let mine = version(3, &[&root], VersionKind::Edit);
+    let mut row = entries::accepted(&mut tx, VAULT, ENTRY).await.unwrap();
+    for v in [&root, &theirs] {
+        row.heads.accept(v.id, v.header.kind, &v.parents, v.seq.unwrap());
+        versions::insert(&mut tx, v).await.unwrap();
+    }
+    entries::put(&mut tx, &row).await.unwrap();
+    versions::insert(&mut tx, &mine).await.unwrap();
+
+    let shown = entries::shown(&mut tx, ENTRY).await.unwrap().unwrap().heads;
+    assert!(shown.is_divergent());
+    assert_eq!(
+        shown.heads.iter().map(|h| (h.version, h.branch)).collect::<Vec<_>>(),
+        [(theirs.id, 0), (mine.id, 1)]
+    );
+
+    let merged = version(4, &[&theirs, &mine], VersionKind::Merge);
+    versions::insert(&mut tx, &merged).await.unwrap();
+    let shown = entries::shown(&mut tx, ENTRY).await.unwrap().unwrap().heads;
+    assert_eq!(shown.ids(), [merged.id]);
+    // What is in quarantine is not shown, and what it built on is a head again.
+    outbox::quarantine(&mut tx, merged.id, "forbidden", Micros(1)).await.unwrap();
+    let all = entries::all_shown(&mut tx, VAULT).await.unwrap();
+    assert_eq!(all.len(), 1);
+    assert!(all[0].heads.is_divergent());
+}
+
+#[tokio::test]
+async fn after_a_reset_nothing_is_lost_and_the_same_heads_are_shown() {
+    let home = Home::new();
+    let store = home.open().await;
+    let mut tx = store.begin().await.unwrap();
+    let root = Kept { seq: Some(Seq(1)), ..version(1, &[], VersionKind::Edit) };
+    let child = Kept { seq: Some(Seq(2)), ..version(2, &[&root], VersionKind::Edit) };
+    let mut row = entries::accepted(&mut tx, VAULT, ENTRY).await.unwrap();
+    for v in [&root, &child] {
+        row.heads.accept(v.id, v.header.kind, &v.parents, v.seq.unwrap());
+        versions::insert(&mut tx, v).await.unwrap();
+    }
+    entries::put(&mut tx, &row).await.unwrap();
+    let before = entries::shown(&mut tx, ENTRY).await.unwrap().unwrap().heads.ids();
+    entries::clear_accepted(&mut tx, VAULT).await.unwrap();
+    versions::unplace_all(&mut tx, VAULT).await.unwrap();
+    assert_eq!(entries::shown(&mut tx, ENTRY).await.unwrap().unwrap().heads.ids(), before);
+    assert_eq!(versions::unplaced(&mut tx, VAULT).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_alarm_is_kept_once_until_it_is_seen() {
+    let home = Home::new();
+    let store = home.open().await;
+    let mut tx = store.begin().await.unwrap();
+    assert!(alarms::raise(&mut tx, AlarmKind::Chain, Micros(1), "at 5").await.unwrap().is_some());
+    assert!(alarms::raise(&mut tx, AlarmKind::Chain, Micros(2), "at 5").await.unwrap().is_none());
+    assert_eq!(alarms::unseen(&mut tx).await.unwrap(), 1);
+    alarms::acknowledge(&mut tx).await.unwrap();
+    assert_eq!(alarms::unseen(&mut tx).await.unwrap(), 0);
+    assert!(alarms::raise(&mut tx, AlarmKind::Chain, Micros(3), "at 5").await.unwrap().is_some());
+    assert_eq!(alarms::all(&mut tx).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_cursor_and_the_chain_of_every_life_come_back() {
+    let home = Home::new();
+    let store = home.open().await;
+    let mut tx = store.begin().await.unwrap();
+    let place = streams::Place {
+        stream: StreamId(VAULT.0),
+        kind: StreamKind::Vault,
+        epoch: Epoch([1; 16]),
+        seq: Seq(5),
+        chain: Chain([5; 32]),
+        lives: 1,
+    };
+    streams::put(&mut tx, &place).await.unwrap();
+    assert_eq!(streams::get(&mut tx, place.stream).await.unwrap(), Some(place));
+    for life in [1, 2] {
+        let at = (place.stream, Epoch([life; 16]));
+        streams::note_chain(&mut tx, at, Seq(5), &Chain([life; 32])).await.unwrap();
+    }
+    let seen = streams::chains_at(&mut tx, place.stream, Seq(5)).await.unwrap();
+    assert_eq!(seen, [Chain([1; 32]), Chain([2; 32])]);
+}

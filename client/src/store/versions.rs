@@ -1,0 +1,260 @@
+//! The versions that this device holds.
+
+use lockstep_events::{BlobHash, DeviceId, EntryId, Header, Micros, Seq, VaultId, VersionId, ids::Signature};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::{damaged, fixed, uuid};
+use crate::{error::Error, model::Wanted};
+
+/// Where the ciphertext of a version is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContentState {
+    /// The kind has none.
+    None = 0,
+    /// In this database.
+    Here = 1,
+    /// On the server.
+    Missing = 2,
+    /// Nowhere.
+    Gone = 3,
+}
+
+impl ContentState {
+    fn from_code(code: i64) -> Result<Self, Error> {
+        [Self::None, Self::Here, Self::Missing, Self::Gone]
+            .into_iter()
+            .find(|state| *state as i64 == code)
+            .ok_or_else(damaged)
+    }
+}
+
+/// A version as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Order of arrival; 0 for one that is not kept yet.
+    pub(crate) n: i64,
+    /// Its id.
+    pub(crate) id: VersionId,
+    /// Its header.
+    pub(crate) header: Header,
+    /// What it builds on in the graph.
+    pub(crate) parents: Vec<VersionId>,
+    /// Who signed.
+    pub(crate) signer: DeviceId,
+    /// The signature.
+    pub(crate) signature: Signature,
+    /// The wrapped content key.
+    pub(crate) wrapped_key: Option<Vec<u8>>,
+    /// The ciphertext, where it is here and was asked for.
+    pub(crate) ciphertext: Option<Vec<u8>>,
+    /// Where it is.
+    pub(crate) content: ContentState,
+    /// Its place in the present life of the stream.
+    pub(crate) seq: Option<Seq>,
+    /// When the server accepted it.
+    pub(crate) accepted_at: Option<Micros>,
+}
+
+type Row = (
+    i64,
+    Vec<u8>,
+    String,
+    Vec<u8>,
+    Vec<u8>,
+    Vec<u8>,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    i64,
+    Option<i64>,
+    Option<i64>,
+);
+
+const SELECT: &str = "SELECT n, id, header, parents, signer, signature, wrapped_key, ciphertext, content, seq, \
+     accepted_at FROM versions WHERE ";
+
+fn kept(row: Row) -> Result<Kept, Error> {
+    let (n, id, header, parents, signer, signature, wrapped_key, ciphertext, content, seq, accepted_at) = row;
+    Ok(Kept {
+        n,
+        id: VersionId(fixed(&id)?),
+        header: serde_json::from_str(&header).map_err(|_| damaged())?,
+        parents: ids(&parents)?,
+        signer: DeviceId(uuid(&signer)?),
+        signature: Signature(fixed(&signature)?),
+        wrapped_key,
+        ciphertext,
+        content: ContentState::from_code(content)?,
+        seq: seq.map(Seq::from_i64),
+        accepted_at: accepted_at.map(Micros),
+    })
+}
+
+fn ids(bytes: &[u8]) -> Result<Vec<VersionId>, Error> {
+    bytes.chunks(32).map(|id| fixed(id).map(VersionId)).collect()
+}
+
+async fn select(db: &mut SqliteConnection, mut query: QueryBuilder<Sqlite>) -> Result<Vec<Kept>, Error> {
+    let rows: Vec<Row> = query.build_query_as().fetch_all(db).await?;
+    rows.into_iter().map(kept).collect()
+}
+
+/// One version.
+pub(crate) async fn get(db: &mut SqliteConnection, id: VersionId) -> Result<Option<Kept>, Error> {
+    let mut query = QueryBuilder::new(SELECT);
+    query.push("id = ").push_bind(id.as_bytes().to_vec());
+    Ok(select(db, query).await?.pop())
+}
+
+/// Some versions; those that are not here are left out.
+pub(crate) async fn get_many(db: &mut SqliteConnection, wanted: &[VersionId]) -> Result<Vec<Kept>, Error> {
+    let mut found = Vec::with_capacity(wanted.len());
+    for part in wanted.chunks(500) {
+        let mut query = QueryBuilder::new(SELECT);
+        query.push("id IN (");
+        let mut list = query.separated(", ");
+        for id in part {
+            list.push_bind(id.as_bytes().to_vec());
+        }
+        query.push(")");
+        found.append(&mut select(db, query).await?);
+    }
+    Ok(found)
+}
+
+/// All versions of an entry, in order of arrival.
+pub(crate) async fn of_entry(db: &mut SqliteConnection, entry: EntryId) -> Result<Vec<Kept>, Error> {
+    let mut query = QueryBuilder::new(SELECT);
+    query.push("entry = ").push_bind(entry.as_bytes().to_vec()).push(" ORDER BY n");
+    select(db, query).await
+}
+
+/// All versions of a vault that have no place in its stream and are not in quarantine, in order of arrival.
+pub(crate) async fn unplaced(db: &mut SqliteConnection, vault: VaultId) -> Result<Vec<Kept>, Error> {
+    let mut query = QueryBuilder::new(SELECT);
+    query.push("seq IS NULL AND vault = ").push_bind(vault.as_bytes().to_vec());
+    query.push(" AND id NOT IN (SELECT version FROM quarantine) ORDER BY n");
+    select(db, query).await
+}
+
+/// The ids of all placed versions of a vault.
+pub(crate) async fn placed_ids(db: &mut SqliteConnection, vault: VaultId) -> Result<Vec<VersionId>, Error> {
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT id FROM versions WHERE vault = ? AND seq IS NOT NULL ORDER BY id")
+            .bind(vault.as_bytes().as_slice())
+            .fetch_all(db)
+            .await?;
+    rows.iter().map(|(id,)| fixed(id).map(VersionId)).collect()
+}
+
+/// Keeps a new version.
+pub(crate) async fn insert(db: &mut SqliteConnection, version: &Kept) -> Result<(), Error> {
+    let header = serde_json::to_string(&version.header).map_err(|_| damaged())?;
+    let parents: Vec<u8> = version.parents.iter().flat_map(|id| id.0).collect();
+    sqlx::query(
+        "INSERT INTO versions (id, vault, entry, header, parents, signer, signature, wrapped_key, ciphertext, \
+         content, seq, accepted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(version.id.as_bytes().as_slice())
+    .bind(version.header.vault.as_bytes().as_slice())
+    .bind(version.header.entry.as_bytes().as_slice())
+    .bind(header)
+    .bind(parents)
+    .bind(version.signer.as_bytes().as_slice())
+    .bind(version.signature.as_bytes().as_slice())
+    .bind(version.wrapped_key.as_deref())
+    .bind(version.ciphertext.as_deref())
+    .bind(version.content as i64)
+    .bind(version.seq.map(Seq::as_i64))
+    .bind(version.accepted_at.map(|at| at.0))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Gives a version that is here its place in the stream, as the log has it.
+pub(crate) async fn place(
+    db: &mut SqliteConnection,
+    id: VersionId,
+    (seq, accepted_at): (Seq, Micros),
+    parents: &[VersionId],
+) -> Result<(), Error> {
+    let parents: Vec<u8> = parents.iter().flat_map(|id| id.0).collect();
+    sqlx::query("UPDATE versions SET seq = ?, accepted_at = ?, parents = ? WHERE id = ?")
+        .bind(seq.as_i64())
+        .bind(accepted_at.0)
+        .bind(parents)
+        .bind(id.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// After a reset: no version of the vault has a place any more. Nothing else is touched (C5).
+pub(crate) async fn unplace_all(db: &mut SqliteConnection, vault: VaultId) -> Result<(), Error> {
+    sqlx::query("UPDATE versions SET seq = NULL WHERE vault = ?")
+        .bind(vault.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Puts a ciphertext to the version that misses it; its hash was compared before.
+pub(crate) async fn fill(db: &mut SqliteConnection, id: VersionId, ciphertext: &[u8]) -> Result<(), Error> {
+    sqlx::query("UPDATE versions SET ciphertext = ?, content = 1 WHERE id = ? AND content IN (2, 3)")
+        .bind(ciphertext)
+        .bind(id.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Notes that the server no longer has a ciphertext. One that is here stays.
+pub(crate) async fn gone(db: &mut SqliteConnection, id: VersionId) -> Result<(), Error> {
+    sqlx::query("UPDATE versions SET content = 3 WHERE id = ? AND content = 2")
+        .bind(id.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Erases the contents and content keys of an entry that was purged.
+pub(crate) async fn erase(db: &mut SqliteConnection, entry: EntryId) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE versions SET ciphertext = NULL, wrapped_key = NULL, content = CASE content WHEN 0 THEN 0 ELSE 3 END \
+         WHERE entry = ?",
+    )
+    .bind(entry.as_bytes().as_slice())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Deletes a version that never left this device.
+pub(crate) async fn forget(db: &mut SqliteConnection, id: VersionId) -> Result<(), Error> {
+    sqlx::query("DELETE FROM versions WHERE id = ? AND seq IS NULL")
+        .bind(id.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Ciphertexts that are on the server and not here, newest first.
+pub(crate) async fn wanted(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    limit: u32,
+) -> Result<Vec<(VersionId, Wanted)>, Error> {
+    let rows: Vec<(Vec<u8>, String)> = sqlx::query_as(
+        "SELECT id, header FROM versions WHERE content = 2 AND vault = ? ORDER BY n DESC LIMIT ?",
+    )
+    .bind(vault.as_bytes().as_slice())
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    let wanted = |(id, header): (Vec<u8>, String)| {
+        let header: Header = serde_json::from_str(&header).map_err(|_| damaged())?;
+        let hash = header.content_hash.unwrap_or(BlobHash::ZERO);
+        Ok((VersionId(fixed(&id)?), Wanted { hash, len: header.content_len }))
+    };
+    rows.into_iter().map(wanted).collect()
+}
