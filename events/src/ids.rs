@@ -139,8 +139,10 @@ macro_rules! places {
             #[must_use]
             pub const fn next(self) -> Self { Self(self.0 + 1) }
 
-            /// As a database stores it. Places never come near 2^63.
-            pub const fn as_i64(self) -> i64 { self.0.cast_signed() }
+            /// As a database stores it. A number from outside that no place can have becomes the largest.
+            pub const fn as_i64(self) -> i64 {
+                if self.0 > i64::MAX.cast_unsigned() { i64::MAX } else { self.0.cast_signed() }
+            }
 
             /// From a database column; a negative number, which no writer stores, becomes zero.
             pub const fn from_i64(stored: i64) -> Self {

@@ -1,6 +1,7 @@
 //! What adapters and tests share: the in-memory log, the contract suite, scripts of random operations.
 
 pub mod build;
+pub mod contract;
 mod hooked;
 mod memory;
 

@@ -1,1 +1,65 @@
 //! Postgres: shared by all nodes of the distributed mode.
+
+pub mod log;
+
+use std::time::Duration;
+
+use sqlx::{
+    ConnectOptions, Connection, Executor, PgConnection, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// How every connection of the server begins: with fewer rights than its user may have, with bounded waiting, and
+/// with commits that are on disk when they are answered. The same for all connections, so a transaction pooler
+/// between may mix them.
+const SESSION: &str = "SET ROLE lockstep_server; SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
+     SET idle_in_transaction_session_timeout = '30s'; SET synchronous_commit = on";
+
+/// A migrated database and the server's connections to it. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Database {
+    options: PgConnectOptions,
+    pool: PgPool,
+}
+
+impl Database {
+    /// Brings the tables up to date as the user of the URL, then connects as the server's role.
+    ///
+    /// # Errors
+    /// If the database cannot be reached, or was migrated by a newer program, or the user may not make the role.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self, sqlx::Error> {
+        let options: PgConnectOptions = url.parse()?;
+        let options = options.application_name("lockstepd");
+        let mut migrating = options.connect().await?;
+        MIGRATIONS.run(&mut migrating).await?;
+        migrating.close().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) })
+            })
+            .connect_lazy_with(options.clone());
+        Ok(Self { options, pool })
+    }
+
+    /// The server's connections.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// A connection of its own outside the pool: no ping between two batches.
+    async fn single(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = self.options.connect().await?;
+        connection.execute(SESSION).await?;
+        Ok(connection)
+    }
+
+    /// Waits for what runs and closes the connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

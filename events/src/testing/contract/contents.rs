@@ -1,0 +1,105 @@
+//! Small ciphertexts beside the events, and sealed parts.
+
+use super::*;
+use crate::{AccountId, BlobHash, NewEvent, Sealed, Seq, canonical::sha256, testing::build::*};
+use uuid::Uuid;
+
+fn hash(bytes: &[u8]) -> BlobHash {
+    BlobHash(sha256(bytes))
+}
+
+async fn contents_of(log: &dyn EventLog, most: Contents) -> Vec<Option<Vec<u8>>> {
+    let events = log.read_all(Position(0), 100, &Filter::default(), most).await.unwrap();
+    events.into_iter().map(|event| event.content).collect()
+}
+
+pub async fn a_content_is_read_with_its_event(log: &dyn EventLog) {
+    let big = vec![0xab; 16 * 1024];
+    let events = vec![event(1, stream(1)).with_content(&big), event(2, stream(1))];
+    append_one(log, unit(events)).await;
+    assert_eq!(contents_of(log, Contents::UpTo(1 << 20)).await, [Some(big.clone()), None]);
+    let read = log.read_stream(stream(1), Seq(0), 10, Contents::UpTo(1 << 20)).await.unwrap();
+    assert_eq!(read[0].content.as_deref(), Some(big.as_slice()));
+    assert_eq!(log.contents(stream(1), &[hash(&big)]).await.unwrap(), [(hash(&big), big)]);
+}
+
+pub async fn a_read_brings_only_contents_up_to_its_limit(log: &dyn EventLog) {
+    let events = vec![event(1, stream(1)).with_content(b"four"), event(2, stream(1)).with_content(b"fives")];
+    append_one(log, unit(events)).await;
+    assert_eq!(contents_of(log, Contents::No).await, [None, None]);
+    assert_eq!(contents_of(log, Contents::UpTo(3)).await, [None, None]);
+    assert_eq!(contents_of(log, Contents::UpTo(4)).await, [Some(b"four".to_vec()), None]);
+    assert_eq!(contents_of(log, Contents::UpTo(5)).await, [Some(b"four".to_vec()), Some(b"fives".to_vec())]);
+}
+
+pub async fn a_content_is_kept_once_in_a_stream(log: &dyn EventLog) {
+    let same = |n| event(n, stream(1)).with_content(b"same");
+    append_one(log, unit(vec![same(1), same(2)])).await;
+    append_one(log, unit(vec![same(3)])).await;
+    assert_eq!(contents_of(log, Contents::UpTo(9)).await, vec![Some(b"same".to_vec()); 3]);
+    assert_eq!(log.erase_contents(stream(1), &[hash(b"same")]).await.unwrap(), 1);
+    assert_eq!(contents_of(log, Contents::UpTo(9)).await, vec![None; 3]);
+}
+
+pub async fn a_content_belongs_to_its_stream(log: &dyn EventLog) {
+    let same = |n| event(n, stream(n)).with_content(b"same");
+    append_one(log, unit(vec![same(1), same(2)])).await;
+    assert_eq!(log.erase_contents(stream(1), &[hash(b"same")]).await.unwrap(), 1);
+    assert!(log.contents(stream(1), &[hash(b"same")]).await.unwrap().is_empty());
+    assert_eq!(log.contents(stream(2), &[hash(b"same")]).await.unwrap().len(), 1);
+    assert!(log.contents(stream(3), &[hash(b"same")]).await.unwrap().is_empty());
+}
+
+pub async fn erasing_a_content_changes_no_event(log: &dyn EventLog) {
+    let contents: Vec<Vec<u8>> = (0..150_u8).map(|n| vec![n; 10]).collect();
+    let events = contents.iter().zip(0..).map(|(bytes, n)| event(n, stream(1)).with_content(bytes));
+    append_one(log, unit(events.collect())).await;
+    let before = log.read_all(Position(0), 1000, &Filter::default(), Contents::No).await.unwrap();
+    let hashes: Vec<_> = contents.iter().map(|bytes| hash(bytes)).collect();
+    assert_eq!(log.erase_contents(stream(1), &hashes[..149]).await.unwrap(), 149);
+    assert_eq!(log.erase_contents(stream(1), &hashes[..149]).await.unwrap(), 0);
+    assert_eq!(log.contents(stream(1), &hashes).await.unwrap(), [(hashes[149], contents[149].clone())]);
+    assert_eq!(log.read_all(Position(0), 1000, &Filter::default(), Contents::No).await.unwrap(), before);
+    assert_sound(log).await;
+}
+
+pub async fn a_retry_does_not_bring_an_erased_content_back(log: &dyn EventLog) {
+    let one = unit(vec![event(1, stream(1)).with_content(b"gone")]);
+    append_one(log, one.clone()).await;
+    log.erase_contents(stream(1), &[hash(b"gone")]).await.unwrap();
+    assert!(placed(&append_one(log, one).await)[0].duplicate);
+    assert_eq!(contents_of(log, Contents::UpTo(9)).await, [None]);
+}
+
+pub async fn a_new_event_may_bring_an_erased_content_back(log: &dyn EventLog) {
+    let with = |n| unit(vec![event(n, stream(1)).with_content(b"back")]);
+    append_one(log, with(1)).await;
+    log.erase_contents(stream(1), &[hash(b"back")]).await.unwrap();
+    append_one(log, with(2)).await;
+    assert_eq!(log.contents(stream(1), &[hash(b"back")]).await.unwrap().len(), 1);
+}
+
+pub async fn contents_come_in_the_order_asked(log: &dyn EventLog) {
+    let events = (1..=3_u8).map(|n| event(n.into(), stream(1)).with_content(&[n]));
+    append_one(log, unit(events.collect())).await;
+    let asked = [hash(&[3]), hash(&[9]), hash(&[1]), hash(&[2])];
+    let kept = log.contents(stream(1), &asked).await.unwrap();
+    assert_eq!(kept, [(hash(&[3]), vec![3]), (hash(&[1]), vec![1]), (hash(&[2]), vec![2])]);
+    assert!(log.contents(stream(1), &[]).await.unwrap().is_empty());
+    assert_eq!(log.erase_contents(stream(1), &[]).await.unwrap(), 0);
+}
+
+pub async fn a_sealed_part_is_committed_to_by_its_hash(log: &dyn EventLog) {
+    let sealed = Sealed {
+        subject: AccountId(Uuid::from_u128(1)),
+        purpose: "identity".into(),
+        period: String::new(),
+        bytes: b"sealed".to_vec(),
+    };
+    let with = NewEvent { sealed: Some(sealed), ..event(1, stream(1)) };
+    append_one(log, unit(vec![with.clone(), event(2, stream(1))])).await;
+    assert!(placed(&append_one(log, unit(vec![with])).await)[0].duplicate);
+    let hashes: Vec<_> = all(log).await.iter().map(|event| event.sealed_hash.map(|hash| hash.0)).collect();
+    assert_eq!(hashes, [Some(sha256(b"sealed")), None]);
+    assert_sound(log).await;
+}

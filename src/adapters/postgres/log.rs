@@ -1,0 +1,248 @@
+//! The log in Postgres: `append_batch` decides, in one call, under one lock; reads are plain queries.
+
+mod append;
+mod columns;
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use lockstep_events::{
+    BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded, Seq, StreamId,
+    StreamKind, SubjectId, Unit,
+    log::{Contents, Filter, StreamHead, Tail},
+};
+use sqlx::PgConnection;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::Database;
+use crate::adapters::event_row::{EventRow, fixed};
+
+/// The columns of [`EventRow`], with contents of at most `$1` bytes (none below zero).
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT e.position, e.stream, e.stream_kind, e.seq, e.subject, e.event_id, e.kind, e.schema, e.actor, \
+             e.device, e.correlation, e.causation, e.recorded_at, e.public, e.sealed_hash, e.body_hash, e.chain, \
+             (SELECT c.bytes FROM contents c WHERE $1 >= 0 AND c.stream = e.stream AND c.hash = e.content_hash \
+             AND octet_length(c.bytes) <= $1) AS content FROM events e ",
+            $rest
+        )
+    };
+}
+
+/// The log in a Postgres database.
+#[derive(Debug, Clone)]
+pub struct PostgresLog {
+    database: Database,
+    /// The connection that appends; none until the first append and after an error.
+    appending: Arc<Mutex<Option<PgConnection>>>,
+}
+
+impl PostgresLog {
+    /// The log in a connected database.
+    pub fn new(database: Database) -> Self {
+        Self { database, appending: Arc::default() }
+    }
+
+    async fn read(
+        &self,
+        query: sqlx::query::QueryAs<'_, sqlx::Postgres, EventRow, sqlx::postgres::PgArguments>,
+    ) -> Result<Vec<Recorded>, LogError> {
+        EventRow::all(query.fetch_all(self.database.pool()).await.map_err(failed)?)
+    }
+}
+
+fn at_most(contents: Contents) -> i64 {
+    match contents {
+        Contents::No => -1,
+        Contents::UpTo(most) => count(most),
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn bytes_of(hashes: &[BlobHash]) -> Vec<&[u8]> {
+    hashes.iter().map(|hash| hash.0.as_slice()).collect()
+}
+
+#[async_trait]
+impl EventLog for PostgresLog {
+    async fn append(&self, units: &[Unit], now: Micros) -> Result<Vec<Outcome>, LogError> {
+        units.iter().try_for_each(Unit::check)?;
+        if units.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Taken out while it works: a caller that goes away in the middle leaves no half-read connection behind.
+        let mut slot = self.appending.lock().await;
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => self.database.single().await.map_err(failed)?,
+        };
+        let result = append::append(&mut connection, units, now).await;
+        if !matches!(result, Err(LogError::Unavailable(_))) {
+            *slot = Some(connection);
+        }
+        result
+    }
+
+    async fn read_all(
+        &self,
+        after: Position,
+        limit: usize,
+        filter: &Filter,
+        contents: Contents,
+    ) -> Result<Vec<Recorded>, LogError> {
+        let query = sqlx::query_as(select!(
+            "WHERE e.position > $2 AND ($3::smallint IS NULL OR e.stream_kind = $3) \
+             AND (cardinality($4::text[]) = 0 OR e.kind = ANY ($4)) ORDER BY e.position LIMIT $5"
+        ));
+        let query = query.bind(at_most(contents)).bind(after.as_i64());
+        let query = query.bind(filter.stream_kind.map(StreamKind::code)).bind(&filter.kinds);
+        self.read(query.bind(count(limit))).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: StreamId,
+        after: Seq,
+        limit: usize,
+        contents: Contents,
+    ) -> Result<Vec<Recorded>, LogError> {
+        let query = sqlx::query_as(select!("WHERE e.stream = $2 AND e.seq > $3 ORDER BY e.seq LIMIT $4"));
+        let query = query.bind(at_most(contents)).bind(stream.0).bind(after.as_i64()).bind(count(limit));
+        self.read(query).await
+    }
+
+    async fn read_subject(
+        &self,
+        stream: StreamId,
+        subject: SubjectId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, LogError> {
+        let query = sqlx::query_as(select!(
+            "WHERE e.stream = $2 AND e.subject = $3 AND e.seq > $4 ORDER BY e.seq LIMIT $5"
+        ));
+        let query = query.bind(-1_i64).bind(stream.0).bind(subject.0).bind(after.as_i64());
+        self.read(query.bind(count(limit))).await
+    }
+
+    async fn find(&self, ids: &[EventId]) -> Result<Vec<Recorded>, LogError> {
+        let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let query = sqlx::query_as(select!("WHERE e.event_id = ANY ($2)"));
+        let found = self.read(query.bind(-1_i64).bind(wanted)).await?;
+        let found: HashMap<_, _> = found.into_iter().map(|event| (event.event_id, event)).collect();
+        Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+    }
+
+    async fn tail(&self) -> Result<Tail, LogError> {
+        let last: Option<(i64, i64)> =
+            sqlx::query_as("SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1")
+                .fetch_optional(self.database.pool())
+                .await
+                .map_err(failed)?;
+        Ok(last.map_or_else(Tail::default, |(position, at)| Tail {
+            position: Position::from_i64(position),
+            recorded_at: Micros(at),
+        }))
+    }
+
+    async fn stream_heads(&self, streams: &[StreamId]) -> Result<Vec<StreamHead>, LogError> {
+        let wanted: Vec<Uuid> = streams.iter().map(|stream| stream.0).collect();
+        let rows: Vec<(Uuid, i16, Vec<u8>, i64, Vec<u8>)> =
+            sqlx::query_as("SELECT stream, kind, epoch, seq, chain FROM streams WHERE stream = ANY ($1)")
+                .bind(wanted)
+                .fetch_all(self.database.pool())
+                .await
+                .map_err(failed)?;
+        let mut heads = HashMap::with_capacity(rows.len());
+        for (stream, kind, epoch, seq, chain) in rows {
+            let head = StreamHead {
+                stream: StreamId(stream),
+                kind: fixed(StreamKind::from_code(kind), "a stream kind is unknown")?,
+                epoch: fixed(Epoch::from_slice(&epoch), "an epoch is not 16 bytes")?,
+                seq: Seq::from_i64(seq),
+                chain: fixed(Chain::from_slice(&chain), "a chain is not 32 bytes")?,
+            };
+            heads.insert(head.stream, head);
+        }
+        Ok(streams.iter().filter_map(|stream| heads.get(stream).copied()).collect())
+    }
+
+    async fn chain_at(&self, stream: StreamId, seq: Seq) -> Result<Option<Chain>, LogError> {
+        if seq == Seq::ZERO {
+            return Ok(Some(Chain::ZERO));
+        }
+        let found: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT chain FROM events WHERE stream = $1 AND seq = $2")
+                .bind(stream.0)
+                .bind(seq.as_i64())
+                .fetch_optional(self.database.pool())
+                .await
+                .map_err(failed)?;
+        found.map(|bytes| fixed(Chain::from_slice(&bytes), "a chain is not 32 bytes")).transpose()
+    }
+
+    async fn contents(
+        &self,
+        stream: StreamId,
+        hashes: &[BlobHash],
+    ) -> Result<Vec<(BlobHash, Vec<u8>)>, LogError> {
+        let rows: Vec<(Vec<u8>, Vec<u8>)> =
+            sqlx::query_as("SELECT hash, bytes FROM contents WHERE stream = $1 AND hash = ANY ($2)")
+                .bind(stream.0)
+                .bind(bytes_of(hashes))
+                .fetch_all(self.database.pool())
+                .await
+                .map_err(failed)?;
+        let mut kept: HashMap<_, _> = rows.into_iter().collect();
+        Ok(hashes.iter().filter_map(|hash| Some((*hash, kept.remove(hash.0.as_slice())?))).collect())
+    }
+
+    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
+        let erased: i64 = sqlx::query_scalar("SELECT erase_contents($1, $2)")
+            .bind(stream.0)
+            .bind(bytes_of(hashes))
+            .fetch_one(self.database.pool())
+            .await
+            .map_err(failed)?;
+        Ok(u64::try_from(erased).unwrap_or(0))
+    }
+
+    async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {
+        let renewed: bool = sqlx::query_scalar("SELECT renew_epoch($1, $2)")
+            .bind(stream.0)
+            .bind(epoch.0.as_slice())
+            .fetch_one(self.database.pool())
+            .await
+            .map_err(failed)?;
+        if renewed { Ok(()) } else { Err(LogError::Malformed("only a stream that exists gets a new epoch")) }
+    }
+
+    async fn log_id(&self) -> Result<Uuid, LogError> {
+        let query = sqlx::query_scalar("SELECT log_id FROM log_meta");
+        query.fetch_one(self.database.pool()).await.map_err(failed)
+    }
+}
+
+/// What an error of Postgres means to a caller of the log.
+fn failed(error: sqlx::Error) -> LogError {
+    // Connection exceptions, operator intervention (shutdown, crash, cancelled by a timeout), no more connections,
+    // out of memory, lock not available, serialisation failure and deadlock: all of them pass.
+    const PASSING: [&str; 7] = ["08", "57", "53200", "53300", "55P03", "40001", "40P01"];
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(String::from);
+    let passing = match (&code, &error) {
+        (Some(code), _) => PASSING.iter().any(|passing| code.starts_with(passing)),
+        (None, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
+        (None, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed) => true,
+        _ => false,
+    };
+    match code.as_deref() {
+        Some("53100" | "53400") => LogError::Full(Box::new(error)),
+        _ if passing => LogError::Unavailable(Box::new(error)),
+        _ => LogError::Other(Box::new(error)),
+    }
+}
