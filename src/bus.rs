@@ -1,10 +1,18 @@
-//! The bus port: tells other nodes that a batch was committed. At most once, in no certain order: whoever listens
+//! The bus port: tells every node that a batch was committed. At most once, in no certain order: whoever listens
 //! refills gaps from the log, so a lost message costs time and never data.
+//!
+//! What every implementation promises (and the contract suite in `tests/bus` makes it keep):
+//!
+//! 1. `publish` returns at once, whatever the state of the network or of the listeners.
+//! 2. The publisher's own subscribers hear a batch at once, also while the bus is not connected.
+//! 3. Every other node hears it at most a few times, perhaps never, perhaps out of order; never altered.
+//! 4. A subscriber that falls behind is told `Lagged` and costs nobody else anything.
+//! 5. After the connection was lost and found again, subscribers hear [`News::Reconnected`].
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockstep_events::{Position, Recorded};
+use lockstep_events::{Position, Recorded, StreamId};
 use tokio::sync::broadcast;
 
 /// A batch as it was committed: `events` are the positions `after + 1 ..= to`, gapless.
@@ -16,19 +24,35 @@ pub struct CommittedBatch {
     pub after: Position,
     /// The position of the last event.
     pub to: Position,
-    /// The events with short contents, or nothing if the batch was too large to send.
+    /// The events with contents of at most 4 KiB, or nothing if the batch was too large to send.
     pub events: Vec<Recorded>,
 }
+
+/// What a subscriber hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A batch was committed.
+    Batch(Arc<CommittedBatch>),
+    /// A stream began another life: its head must be read again.
+    Renewed(StreamId),
+    /// Messages may have been lost: read the log.
+    Reconnected,
+}
+
+/// A subscriber that is this many messages behind has lost the oldest and reads the log instead.
+pub const BACKLOG: usize = 256;
 
 /// Carries committed batches between the nodes of one log.
 #[async_trait]
 pub trait Bus: Send + Sync {
-    /// Offers a batch to the other nodes. Never waits and never fails: what cannot be sent now is dropped.
+    /// Offers a batch to all nodes. Never waits and never fails: what cannot be sent now is dropped.
     fn publish(&self, batch: Arc<CommittedBatch>);
 
-    /// Batches of all nodes, this one's own included. A receiver that falls behind is told `Lagged` and reads the
-    /// log.
-    fn subscribe(&self) -> broadcast::Receiver<Arc<CommittedBatch>>;
+    /// Tells all nodes that a stream began another life. Never waits and never fails.
+    fn publish_renewed(&self, stream: StreamId);
+
+    /// News of all nodes, this one's own included.
+    fn subscribe(&self) -> broadcast::Receiver<News>;
 
     /// Whether the bus is connected, for `/health/ready` and metrics. Nothing depends on it.
     fn connected(&self) -> bool;

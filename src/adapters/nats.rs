@@ -1,0 +1,162 @@
+//! The bus of distributed mode: core NATS, one subject per log, `lockstep.v1.<log id>.batches`.
+//!
+//! Publishing goes through a bounded place to a relay task, so that a request never waits for the network; while
+//! NATS is away nothing is kept, for whoever listens reads the log.
+
+mod frame;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_nats::{Client, ConnectOptions, Event, Subscriber, connection::State};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use lockstep_events::StreamId;
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+};
+use uuid::Uuid;
+
+use self::frame::Message;
+use crate::bus::{BACKLOG, Bus, CommittedBatch, News};
+
+/// Messages that may wait for the relay task; the next one is dropped.
+const PLACES: usize = 256;
+/// Between two attempts to reach NATS, at most.
+const SLOWEST_RETRY: Duration = Duration::from_secs(2);
+
+/// Why the bus could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NatsError {
+    /// The address is not one of NATS, or its options contradict each other.
+    #[error("the address of NATS is not usable")]
+    Connect(#[from] async_nats::ConnectError),
+    /// The subject was refused.
+    #[error("NATS does not take the subscription")]
+    Subscribe(#[from] async_nats::SubscribeError),
+}
+
+/// Carries news between nodes over NATS, and at once inside this process.
+pub struct NatsBus {
+    client: Client,
+    news: broadcast::Sender<News>,
+    relay: mpsc::Sender<Outgoing>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+enum Outgoing {
+    Batch(Arc<CommittedBatch>),
+    Renewed(StreamId),
+}
+
+impl NatsBus {
+    /// Starts the bus of one log. NATS itself need not be there: it is looked for in the background, for ever.
+    ///
+    /// # Errors
+    /// If the address cannot be used at all.
+    pub async fn connect(url: &str, log_id: Uuid) -> Result<Self, NatsError> {
+        let subject = format!("lockstep.v1.{log_id}.batches");
+        let (news, _) = broadcast::channel(BACKLOG);
+        let client = options(news.clone()).connect(url).await?;
+        let subscriber = client.subscribe(subject.clone()).await?;
+        let (relay, outgoing) = mpsc::channel(PLACES);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listen(subscriber, news.clone()));
+        tasks.spawn(send(client.clone(), subject, outgoing));
+        Ok(Self { client, news, relay, tasks: Mutex::new(tasks) })
+    }
+}
+
+fn options(news: broadcast::Sender<News>) -> ConnectOptions {
+    ConnectOptions::new()
+        .name("lockstepd")
+        .retry_on_initial_connect()
+        .max_reconnects(None)
+        .reconnect_delay_callback(|attempts| {
+            let doubled = u32::try_from(attempts.min(6)).map_or(64, |n| 1 << n);
+            (Duration::from_millis(25) * doubled).min(SLOWEST_RETRY)
+        })
+        .connection_timeout(Duration::from_secs(2))
+        .ping_interval(Duration::from_secs(5))
+        .client_capacity(PLACES)
+        // Its own batches reach a node's listeners without the network.
+        .no_echo()
+        .event_callback(move |event| {
+            let news = news.clone();
+            async move { heard(&event, &news) }
+        })
+}
+
+fn heard(event: &Event, news: &broadcast::Sender<News>) {
+    match event {
+        Event::Connected => {
+            tracing::info!("connected to NATS");
+            let _ = news.send(News::Reconnected);
+        }
+        Event::Disconnected => tracing::warn!("lost NATS; news of other nodes come by polling until it is back"),
+        Event::SlowConsumer(_) => {
+            let _ = news.send(News::Reconnected);
+        }
+        other => tracing::debug!(event = %other, "NATS"),
+    }
+}
+
+async fn listen(mut subscriber: Subscriber, news: broadcast::Sender<News>) {
+    while let Some(message) = subscriber.next().await {
+        let told = match frame::read(&message.payload) {
+            Some(Message::Batch(batch)) => News::Batch(Arc::new(batch)),
+            Some(Message::Renewed(stream)) => News::Renewed(stream),
+            None => {
+                tracing::warn!(bytes = message.payload.len(), "a message on the bus cannot be read; ignored");
+                continue;
+            }
+        };
+        let _ = news.send(told);
+    }
+}
+
+async fn send(client: Client, subject: String, mut outgoing: mpsc::Receiver<Outgoing>) {
+    while let Some(next) = outgoing.recv().await {
+        // What is sent while NATS is away would only be old news when it is back.
+        if client.connection_state() != State::Connected {
+            continue;
+        }
+        let bytes = match next {
+            Outgoing::Batch(batch) => frame::batch(&batch),
+            Outgoing::Renewed(stream) => frame::renewed(stream),
+        };
+        if let Err(error) = client.publish(subject.clone(), bytes.into()).await {
+            tracing::debug!(%error, "a batch was not published; other nodes find it in the log");
+        }
+    }
+}
+
+#[async_trait]
+impl Bus for NatsBus {
+    fn publish(&self, batch: Arc<CommittedBatch>) {
+        let _ = self.news.send(News::Batch(Arc::clone(&batch)));
+        let _ = self.relay.try_send(Outgoing::Batch(batch));
+    }
+
+    fn publish_renewed(&self, stream: StreamId) {
+        let _ = self.news.send(News::Renewed(stream));
+        let _ = self.relay.try_send(Outgoing::Renewed(stream));
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    fn connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    async fn close(&self) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        // Waits for what is on its way, but not for a server that is not there.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await;
+    }
+}

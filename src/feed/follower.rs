@@ -1,0 +1,191 @@
+//! The follower: one task that brings every committed batch, in order and exactly once, to all who hang on the feed.
+
+use std::{sync::Arc, time::Duration};
+
+use lockstep_api::MAX_LIVE_INLINE;
+use lockstep_events::{
+    Position,
+    log::{Contents, Filter},
+};
+use rand::Rng;
+use tokio::{
+    sync::{
+        broadcast::{self, error::RecvError},
+        mpsc,
+    },
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{Feed, Pace, order::Order};
+use crate::bus::{CommittedBatch, News};
+
+/// Events that are read from the log at once.
+const PAGE: usize = 500;
+/// A look at the tail that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// After an error of the log, at most so long until the next attempt.
+const SLOWEST: Duration = Duration::from_secs(1);
+/// Between two rounds in which hubs are tidied.
+const TIDY: Duration = Duration::from_secs(10);
+
+/// Starts the follower after a position, and what works for it.
+pub fn start(feed: &Arc<Feed>, news: broadcast::Receiver<News>, after: Position, pace: Pace) {
+    let (tails, heard) = mpsc::channel(1);
+    feed.tasks.spawn(until_stopped(Arc::clone(feed), poll(Arc::clone(feed), tails, pace.poll)));
+    feed.tasks.spawn(until_stopped(Arc::clone(feed), tidy(Arc::clone(feed))));
+    let follower = Follower {
+        feed: Arc::clone(feed),
+        order: Order::new(after),
+        news: Some(news),
+        pace,
+        refill_at: None,
+        failures: 0,
+    };
+    feed.tasks.spawn(until_stopped(Arc::clone(feed), follower.run(heard)));
+}
+
+async fn until_stopped(feed: Arc<Feed>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = feed.stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Looks at the tail of the log, so that a lost message costs at most this long.
+async fn poll(feed: Arc<Feed>, tails: mpsc::Sender<Position>, every: Duration) {
+    loop {
+        sleep(every.mul_f64(rand::thread_rng().gen_range(1.0..2.0))).await;
+        match timeout(PATIENCE, feed.log.tail()).await {
+            Ok(Ok(tail)) => {
+                if !feed.ready() {
+                    tracing::info!("the log answers again");
+                }
+                feed.touched(false);
+                // If the follower has not yet looked at the last one, this one can wait for the next round.
+                let _ = tails.try_send(tail.position);
+            }
+            Ok(Err(error)) => failing(&feed, &error),
+            Err(late) => failing(&feed, &late),
+        }
+    }
+}
+
+fn failing(feed: &Feed, error: &dyn std::error::Error) {
+    if feed.ready() {
+        tracing::warn!(%error, "the log does not answer; this node is not ready until it does");
+    }
+    feed.touched(true);
+}
+
+/// Drops hubs that nobody needs and looks after those whose news the bus may have lost.
+async fn tidy(feed: Arc<Feed>) {
+    loop {
+        sleep(TIDY).await;
+        if let Err(error) = feed.hubs.tidy(feed.log.as_ref()).await {
+            tracing::debug!(%error, "the hubs were not checked; next time");
+        }
+    }
+}
+
+struct Follower {
+    feed: Arc<Feed>,
+    order: Order,
+    news: Option<broadcast::Receiver<News>>,
+    pace: Pace,
+    refill_at: Option<Instant>,
+    failures: u32,
+}
+
+impl Follower {
+    async fn run(mut self, mut tails: mpsc::Receiver<Position>) {
+        loop {
+            self.apply_ready();
+            let refill_at = self.refill_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
+            tokio::select! {
+                biased;
+                news = next(&mut self.news) => self.hear(news),
+                () = sleep_until(refill_at), if self.refill_at.is_some() => self.refill().await,
+                tail = tails.recv() => match tail {
+                    Some(tail) => self.order.heard(tail),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn hear(&mut self, news: Result<News, RecvError>) {
+        match news {
+            Ok(News::Batch(batch)) => self.order.offer(batch),
+            Ok(News::Renewed(stream)) => {
+                let feed = Arc::clone(&self.feed);
+                self.feed.tasks.spawn(async move {
+                    if let Err(error) = feed.hubs.renewed(feed.log.as_ref(), stream).await {
+                        tracing::debug!(%error, "a hub did not learn of its stream's new life; it asks again");
+                    }
+                });
+            }
+            Ok(News::Reconnected) | Err(RecvError::Lagged(_)) => self.refill_at = Some(Instant::now()),
+            // The bus is closed: the tail is still looked at.
+            Err(RecvError::Closed) => self.news = None,
+        }
+    }
+
+    fn apply_ready(&mut self) {
+        while let Some(batch) = self.order.next() {
+            self.apply(batch);
+        }
+        if !self.order.has_gap() && self.failures == 0 {
+            self.refill_at = self.refill_at.filter(|at| *at <= Instant::now());
+        } else if self.refill_at.is_none() {
+            self.refill_at = Some(Instant::now() + self.pace.reorder);
+        }
+    }
+
+    fn apply(&self, batch: Arc<CommittedBatch>) {
+        let feed = &self.feed;
+        let revoked = feed.revocations.apply(&batch.events);
+        feed.sockets.revoke(&revoked);
+        feed.hubs.push(&batch.events);
+        feed.position.send_replace(batch.to);
+        // An error means that nobody listens.
+        let _ = feed.applied.send(batch);
+    }
+
+    /// Reads what is missing from the log.
+    async fn refill(&mut self) {
+        self.refill_at = None;
+        loop {
+            let (after, contents) = (self.order.position(), Contents::UpTo(MAX_LIVE_INLINE));
+            match self.feed.log.read_all(after, PAGE, &Filter::default(), contents).await {
+                Ok(events) => {
+                    self.failures = 0;
+                    self.feed.touched(false);
+                    let Some(to) = events.last().map(|last| last.position) else { return };
+                    let whole_page = events.len() == PAGE;
+                    self.order.offer_read(Arc::new(CommittedBatch { after, to, events }));
+                    while let Some(batch) = self.order.next() {
+                        self.apply(batch);
+                    }
+                    if !whole_page {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    failing(&self.feed, &error);
+                    self.failures = (self.failures + 1).min(8);
+                    let most = (Duration::from_millis(25) * 2_u32.pow(self.failures)).min(SLOWEST);
+                    let wait = most.mul_f64(rand::thread_rng().gen_range(0.5..1.0));
+                    self.refill_at = Some(Instant::now() + wait);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn next(news: &mut Option<broadcast::Receiver<News>>) -> Result<News, RecvError> {
+    match news {
+        Some(news) => news.recv().await,
+        None => std::future::pending().await,
+    }
+}

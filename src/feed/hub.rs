@@ -1,0 +1,136 @@
+//! A hub: one stream with at least one local listener.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use lockstep_events::{
+    AccountId, DeviceId, Epoch, EventLog, LogError, Recorded, Seq, StreamId, StreamKind, log::StreamHead,
+};
+use tokio::sync::OnceCell;
+
+use super::{
+    owner,
+    ring::{Next, Ring},
+    signal::Signal,
+};
+
+/// A hub without listeners stays so long, for clients that reconnect.
+pub const LINGER: Duration = Duration::from_secs(60);
+/// Events that are older are only in the log.
+const KEEP: Duration = Duration::from_secs(60);
+/// How often a hub asks the log whether its stream began another life, in case the bus lost that news.
+const CHECK: Duration = Duration::from_secs(60);
+
+/// One stream: its ring and those who listen to it.
+#[derive(Debug)]
+pub struct Hub {
+    stream: StreamId,
+    opened: OnceCell<Option<Opened>>,
+    inner: Mutex<Inner>,
+}
+
+/// What a hub knows of its stream once it is open; none of it ever changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// What the stream is about.
+    pub kind: StreamKind,
+    /// Whose it is; none for the system stream.
+    pub owner: Option<AccountId>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    ring: Ring,
+    listeners: HashMap<u64, Arc<Signal>>,
+    empty_since: Instant,
+    checked: Instant,
+}
+
+impl Hub {
+    /// A hub that collects events already but has not asked the log yet.
+    pub fn new(stream: StreamId, now: Instant) -> Self {
+        let listeners = HashMap::new();
+        let inner = Inner { ring: Ring::new(stream), listeners, empty_since: now, checked: now };
+        Self { stream, opened: OnceCell::new(), inner: Mutex::new(inner) }
+    }
+
+    // Every change is one call under the lock; a panic leaves nothing half-done.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the stream's head and owner, once for all who open it together; none if there is no such stream.
+    pub async fn open(&self, log: &dyn EventLog) -> Result<Option<Opened>, LogError> {
+        let opened = self.opened.get_or_try_init(|| async {
+            let ids = [self.stream];
+            let (heads, owner) =
+                tokio::try_join!(log.stream_heads(&ids), owner::of_stream(log, self.stream))?;
+            Ok::<_, LogError>(heads.first().map(|head| {
+                self.inner().ring.set_head(head);
+                Opened { kind: head.kind, owner }
+            }))
+        });
+        opened.await.copied()
+    }
+
+    /// The stream's life and last seq, as far as this node knows.
+    pub fn head(&self) -> (Epoch, Seq) {
+        self.inner().ring.head()
+    }
+
+    /// What there is for a device that has everything up to `after`.
+    pub fn next(&self, epoch: Epoch, after: Seq, device: DeviceId) -> Next {
+        self.inner().ring.next(epoch, after, device)
+    }
+
+    /// The follower brings the next event; the listeners are woken by [`Self::wake`] after the whole batch.
+    pub fn push(&self, event: &Recorded, now: Instant) {
+        self.inner().ring.push(event, now);
+    }
+
+    /// The log says where the stream is.
+    pub fn set_head(&self, head: &StreamHead, now: Instant) {
+        let mut inner = self.inner();
+        inner.checked = now;
+        if inner.ring.set_head(head) {
+            inner.listeners.values().for_each(|listener| listener.wake());
+        }
+    }
+
+    /// Tells every listener that there is news.
+    pub fn wake(&self) {
+        self.inner().listeners.values().for_each(|listener| listener.wake());
+    }
+
+    /// Someone listens from now on.
+    pub fn add(&self, signal: Arc<Signal>) {
+        self.inner().listeners.insert(signal.id, signal);
+    }
+
+    /// Someone listens no more.
+    pub fn remove(&self, id: u64) {
+        let mut inner = self.inner();
+        inner.listeners.remove(&id);
+        if inner.listeners.is_empty() {
+            inner.listeners = HashMap::new();
+            inner.empty_since = Instant::now();
+        }
+    }
+
+    /// Drops what is old; whether anybody still needs this hub.
+    pub fn tidy(&self, now: Instant) -> bool {
+        let mut inner = self.inner();
+        if let Some(oldest) = now.checked_sub(KEEP) {
+            inner.ring.forget_before(oldest);
+        }
+        !inner.listeners.is_empty() || now.duration_since(inner.empty_since) < LINGER
+    }
+
+    /// Whether it is time to ask the log where the stream is.
+    pub fn wants_check(&self, now: Instant) -> bool {
+        self.opened.initialized() && now.duration_since(self.inner().checked) >= CHECK
+    }
+}

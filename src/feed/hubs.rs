@@ -1,0 +1,121 @@
+//! All hubs of this node.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use lockstep_events::{EventLog, LogError, Recorded, StreamId};
+
+use super::{hub::Hub, signal::Signal};
+
+/// Heads that are asked for in one call when hubs are checked.
+const CHECK_AT_ONCE: usize = 500;
+
+/// The streams that somebody on this node listens to.
+#[derive(Debug, Default)]
+pub struct Hubs {
+    hubs: Mutex<HashMap<StreamId, Arc<Hub>>>,
+}
+
+/// Somebody listens to a hub, until this is dropped.
+#[derive(Debug)]
+pub struct Listening {
+    /// The hub.
+    pub hub: Arc<Hub>,
+    id: u64,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.hub.remove(self.id);
+    }
+}
+
+impl Hubs {
+    fn hubs(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<Hub>>> {
+        self.hubs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a listener. From here on the hub misses no event; open it before it is read.
+    pub fn listen(&self, stream: StreamId, signal: &Arc<Signal>) -> Listening {
+        let mut hubs = self.hubs();
+        let hub = hubs.entry(stream).or_insert_with(|| Arc::new(Hub::new(stream, Instant::now())));
+        // Under the lock, so that `tidy` cannot drop the hub in between.
+        hub.add(Arc::clone(signal));
+        Listening { hub: Arc::clone(hub), id: signal.id }
+    }
+
+    /// The follower brings events in the order of the log.
+    pub fn push(&self, events: &[Recorded]) {
+        let now = Instant::now();
+        let mut touched: Vec<(StreamId, Arc<Hub>)> = Vec::new();
+        {
+            let hubs = self.hubs();
+            for event in events {
+                let known = touched.iter().rev().find(|(stream, _)| *stream == event.stream);
+                let hub = match known {
+                    Some((_, hub)) => hub,
+                    None => match hubs.get(&event.stream) {
+                        Some(hub) => {
+                            touched.push((event.stream, Arc::clone(hub)));
+                            hub
+                        }
+                        None => continue,
+                    },
+                };
+                hub.push(event, now);
+            }
+        }
+        touched.iter().for_each(|(_, hub)| hub.wake());
+    }
+
+    /// A stream may have begun another life: asks the log.
+    ///
+    /// # Errors
+    /// If the log does not answer; the hub is asked about again later.
+    pub async fn renewed(&self, log: &dyn EventLog, stream: StreamId) -> Result<(), LogError> {
+        let hub = self.hubs().get(&stream).map(Arc::clone);
+        if let Some(hub) = hub
+            && let Some(head) = log.stream_heads(&[stream]).await?.first()
+        {
+            hub.set_head(head, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Drops what nobody needs, and asks the log about some hubs that were not asked about for long.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn tidy(&self, log: &dyn EventLog) -> Result<(), LogError> {
+        let now = Instant::now();
+        let due: Vec<(StreamId, Arc<Hub>)> = {
+            let mut hubs = self.hubs();
+            hubs.retain(|_, hub| hub.tidy(now));
+            let due = hubs.iter().filter(|(_, hub)| hub.wants_check(now));
+            due.take(CHECK_AT_ONCE).map(|(stream, hub)| (*stream, Arc::clone(hub))).collect()
+        };
+        if due.is_empty() {
+            return Ok(());
+        }
+        let streams: Vec<StreamId> = due.iter().map(|(stream, _)| *stream).collect();
+        for head in log.stream_heads(&streams).await? {
+            if let Some((_, hub)) = due.iter().find(|(stream, _)| *stream == head.stream) {
+                hub.set_head(&head, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many hubs there are.
+    pub fn len(&self) -> usize {
+        self.hubs().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
