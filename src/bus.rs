@@ -24,7 +24,7 @@ pub struct CommittedBatch {
     pub after: Position,
     /// The position of the last event.
     pub to: Position,
-    /// The events with contents of at most 4 KiB, or nothing if the batch was too large to send.
+    /// The events, or nothing if the batch was too large to send.
     pub events: Vec<Recorded>,
 }
 
@@ -38,6 +38,9 @@ pub enum News {
     /// Messages may have been lost: read the log.
     Reconnected,
 }
+
+/// Contents up to this length travel with their events, in bytes; longer ones are read from the log.
+pub const CONTENT_BYTES: usize = 4096;
 
 /// A subscriber that is this many messages behind has lost the oldest and reads the log instead.
 pub const BACKLOG: usize = 256;

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod entries;
+pub mod feed;
 pub mod http;
 pub mod members;
 mod private_file;

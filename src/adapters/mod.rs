@@ -3,6 +3,9 @@
 mod credential_row;
 mod documents;
 mod event_row;
+pub mod in_process;
+#[cfg(feature = "distributed")]
+pub mod nats;
 #[cfg(feature = "distributed")]
 pub mod postgres;
 pub mod sqlite;

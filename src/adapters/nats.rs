@@ -96,7 +96,9 @@ fn heard(event: &Event, news: &broadcast::Sender<News>) {
             tracing::info!("connected to NATS");
             let _ = news.send(News::Reconnected);
         }
-        Event::Disconnected => tracing::warn!("lost NATS; news of other nodes come by polling until it is back"),
+        Event::Disconnected => {
+            tracing::warn!("lost NATS; news of other nodes come by polling until it is back")
+        }
         Event::SlowConsumer(_) => {
             let _ = news.send(News::Reconnected);
         }

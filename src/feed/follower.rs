@@ -54,7 +54,7 @@ async fn until_stopped(feed: Arc<Feed>, work: impl Future<Output = ()>) {
 /// Looks at the tail of the log, so that a lost message costs at most this long.
 async fn poll(feed: Arc<Feed>, tails: mpsc::Sender<Position>, every: Duration) {
     loop {
-        sleep(every.mul_f64(rand::thread_rng().gen_range(1.0..2.0))).await;
+        sleep(spread(every, 1.0..2.0)).await;
         match timeout(PATIENCE, feed.log.tail()).await {
             Ok(Ok(tail)) => {
                 if !feed.ready() {
@@ -100,11 +100,15 @@ impl Follower {
     async fn run(mut self, mut tails: mpsc::Receiver<Position>) {
         loop {
             self.apply_ready();
-            let refill_at = self.refill_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
+            if self.refill_at.is_some_and(|at| at <= Instant::now()) {
+                self.refill().await;
+                continue;
+            }
+            let refill_at = self.refill_at.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
             tokio::select! {
                 biased;
                 news = next(&mut self.news) => self.hear(news),
-                () = sleep_until(refill_at), if self.refill_at.is_some() => self.refill().await,
+                () = sleep_until(refill_at), if self.refill_at.is_some() => {}
                 tail = tails.recv() => match tail {
                     Some(tail) => self.order.heard(tail),
                     None => return,
@@ -134,10 +138,11 @@ impl Follower {
         while let Some(batch) = self.order.next() {
             self.apply(batch);
         }
-        if !self.order.has_gap() && self.failures == 0 {
+        if self.order.has_gap() {
+            self.refill_at = self.refill_at.or_else(|| Some(Instant::now() + self.pace.reorder));
+        } else if self.failures == 0 {
+            // The gap has closed by itself; a refill that is already due was asked for by the bus.
             self.refill_at = self.refill_at.filter(|at| *at <= Instant::now());
-        } else if self.refill_at.is_none() {
-            self.refill_at = Some(Instant::now() + self.pace.reorder);
         }
     }
 
@@ -155,31 +160,33 @@ impl Follower {
     async fn refill(&mut self) {
         self.refill_at = None;
         loop {
-            let (after, contents) = (self.order.position(), Contents::UpTo(MAX_LIVE_INLINE));
-            match self.feed.log.read_all(after, PAGE, &Filter::default(), contents).await {
-                Ok(events) => {
-                    self.failures = 0;
-                    self.feed.touched(false);
-                    let Some(to) = events.last().map(|last| last.position) else { return };
-                    let whole_page = events.len() == PAGE;
-                    self.order.offer_read(Arc::new(CommittedBatch { after, to, events }));
-                    while let Some(batch) = self.order.next() {
-                        self.apply(batch);
-                    }
-                    if !whole_page {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    failing(&self.feed, &error);
-                    self.failures = (self.failures + 1).min(8);
-                    let most = (Duration::from_millis(25) * 2_u32.pow(self.failures)).min(SLOWEST);
-                    let wait = most.mul_f64(rand::thread_rng().gen_range(0.5..1.0));
-                    self.refill_at = Some(Instant::now() + wait);
-                    return;
+            let (after, everything) = (self.order.position(), Filter::default());
+            let read = self.feed.log.read_all(after, PAGE, &everything, Contents::UpTo(MAX_LIVE_INLINE));
+            let events = match timeout(2 * PATIENCE, read).await {
+                Ok(Ok(events)) => events,
+                Ok(Err(error)) => return self.try_again(&error),
+                Err(late) => return self.try_again(&late),
+            };
+            self.failures = 0;
+            self.feed.touched(false);
+            let whole_page = events.len() == PAGE;
+            if let Some(to) = events.last().map(|last| last.position) {
+                self.order.offer_read(Arc::new(CommittedBatch { after, to, events }));
+                while let Some(batch) = self.order.next() {
+                    self.apply(batch);
                 }
             }
+            if !whole_page {
+                return self.order.settle();
+            }
         }
+    }
+
+    fn try_again(&mut self, error: &dyn std::error::Error) {
+        failing(&self.feed, error);
+        self.failures = (self.failures + 1).min(8);
+        let most = (Duration::from_millis(25) * 2_u32.pow(self.failures)).min(SLOWEST);
+        self.refill_at = Some(Instant::now() + spread(most, 0.5..1.0));
     }
 }
 
@@ -188,4 +195,8 @@ async fn next(news: &mut Option<broadcast::Receiver<News>>) -> Result<News, Recv
         Some(news) => news.recv().await,
         None => std::future::pending().await,
     }
+}
+
+fn spread(duration: Duration, factors: std::ops::Range<f64>) -> Duration {
+    duration.mul_f64(rand::thread_rng().gen_range(factors))
 }

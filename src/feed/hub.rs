@@ -18,11 +18,11 @@ use super::{
 };
 
 /// A hub without listeners stays so long, for clients that reconnect.
-pub const LINGER: Duration = Duration::from_secs(60);
+pub const LINGER: Duration = Duration::from_mins(1);
 /// Events that are older are only in the log.
-const KEEP: Duration = Duration::from_secs(60);
+const KEEP: Duration = Duration::from_mins(1);
 /// How often a hub asks the log whether its stream began another life, in case the bus lost that news.
-const CHECK: Duration = Duration::from_secs(60);
+const CHECK: Duration = Duration::from_mins(1);
 
 /// One stream: its ring and those who listen to it.
 #[derive(Debug)]

@@ -68,7 +68,9 @@ impl Hubs {
                 hub.push(event, now);
             }
         }
-        touched.iter().for_each(|(_, hub)| hub.wake());
+        for (_, hub) in &touched {
+            hub.wake();
+        }
     }
 
     /// A stream may have begun another life: asks the log.

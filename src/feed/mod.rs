@@ -14,9 +14,9 @@ mod ring;
 mod signal;
 mod sockets;
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::{
@@ -183,7 +183,12 @@ impl Feed {
     ///
     /// # Errors
     /// If the log does not answer.
-    pub async fn data_was_lost(&self, stream: StreamId, claimed: u64, head: u64) -> Result<ResetReason, LogError> {
+    pub async fn data_was_lost(
+        &self,
+        stream: StreamId,
+        claimed: u64,
+        head: u64,
+    ) -> Result<ResetReason, LogError> {
         tracing::error!(%stream, claimed, head, incident = "cursor_ahead",
             "a device has seen events of this stream that the log does not have; the stream begins another life");
         self.log.renew_epoch(stream, Epoch(*uuid::Uuid::new_v4().as_bytes())).await?;

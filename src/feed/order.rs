@@ -50,6 +50,11 @@ impl Order {
         self.known = self.known.max(tail);
     }
 
+    /// The log has been read to its end: whatever was heard beyond it is not true, or will be heard again.
+    pub fn settle(&mut self) {
+        self.known = self.waiting.values().map(|batch| batch.to).fold(self.position, Position::max);
+    }
+
     /// The next batch in order, without what has been taken before; none if there is none, or an earlier one is
     /// missing.
     pub fn next(&mut self) -> Option<Arc<CommittedBatch>> {

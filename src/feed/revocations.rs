@@ -15,7 +15,7 @@ use lockstep_events::{
 };
 
 /// Revocations are remembered so long after they were recorded: longer than any access token lives.
-pub const REMEMBERED: Duration = Duration::from_secs(30 * 60);
+pub const REMEMBERED: Duration = Duration::from_mins(30);
 /// Stored names of the events that revoke.
 const KINDS: [&str; 3] = ["device.revoked", "session.revoked", "session.refresh_reused"];
 /// Events that are read at once when the node starts.
@@ -34,7 +34,11 @@ impl Revoked {
     /// What an event revokes, if it does. The envelope says it; the body is not looked at.
     pub fn by(event: &Recorded) -> Option<Self> {
         let subject = event.subject.filter(|_| KINDS.contains(&event.kind.as_str()))?;
-        Some(if event.kind == KINDS[0] { Self::Device(subject.into()) } else { Self::Session(subject.into()) })
+        Some(if event.kind == KINDS[0] {
+            Self::Device(subject.into())
+        } else {
+            Self::Session(subject.into())
+        })
     }
 }
 
@@ -79,7 +83,8 @@ impl Revocations {
     pub fn refuses(&self, device: DeviceId, session: SessionId) -> bool {
         let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
         !revoked.is_empty()
-            && (revoked.contains_key(&Revoked::Device(device)) || revoked.contains_key(&Revoked::Session(session)))
+            && (revoked.contains_key(&Revoked::Device(device))
+                || revoked.contains_key(&Revoked::Session(session)))
     }
 }
 
@@ -107,13 +112,8 @@ async fn first_remembered(log: &dyn EventLog, until: Position) -> Result<Positio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::testing::some_event;
-    use lockstep_events::{
-        Epoch, NewEvent, StreamId, StreamKind, Unit,
-        ids::Hash32,
-        log::{StreamClaim, StreamExpect},
-        testing::MemoryLog,
-    };
+    use crate::feed::testing::{new_event, some_event, unit};
+    use lockstep_events::{NewEvent, StreamId, StreamKind, testing::MemoryLog};
     use uuid::Uuid;
 
     const MINUTE: i64 = 60_000_000;
@@ -130,7 +130,8 @@ mod tests {
     #[test]
     fn a_revoked_device_or_session_is_refused_and_others_are_not() {
         let view = Revocations::default();
-        let told = view.apply(&[revoking("device.revoked", 1, 0), revoking("session.revoked", 2, 0), some_event(9)]);
+        let told =
+            view.apply(&[revoking("device.revoked", 1, 0), revoking("session.revoked", 2, 0), some_event(9)]);
         assert_eq!(told, [Revoked::Device(id(1).into()), Revoked::Session(id(2).into())]);
         assert!(view.refuses(id(1).into(), id(9).into()));
         assert!(view.refuses(id(9).into(), id(2).into()));
@@ -149,28 +150,8 @@ mod tests {
     async fn log_with(minutes: &[i64]) -> MemoryLog {
         let log = MemoryLog::new(id(0));
         for (n, minute) in (1_u128..).zip(minutes) {
-            let claim = StreamClaim {
-                stream: StreamId(id(1)),
-                kind: StreamKind::Account,
-                expect: StreamExpect::Any,
-                epoch_if_new: Epoch([1; 16]),
-            };
-            let event = NewEvent {
-                event_id: id(n).into(),
-                stream: claim.stream,
-                subject: Some(id(n).into()),
-                kind: "session.revoked".to_owned(),
-                schema: 1,
-                actor: None,
-                device: None,
-                correlation: None,
-                causation: None,
-                public: "{}".to_owned(),
-                sealed: None,
-                content: None,
-                body_hash: Hash32::ZERO,
-            };
-            let unit = Unit { streams: vec![claim], events: vec![event], ..Unit::default() };
+            let event = NewEvent { kind: "session.revoked".to_owned(), ..new_event(StreamId(id(1)), n) };
+            let unit = unit(StreamKind::Account, event);
             log.append(&[unit], Micros(minute * MINUTE)).await.unwrap();
         }
         log

@@ -49,11 +49,7 @@ pub struct Signal {
 impl Default for Signal {
     fn default() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            news: Notify::const_new(),
-            close: AtomicU64::new(0),
-        }
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), news: Notify::const_new(), close: AtomicU64::new(0) }
     }
 }
 

@@ -91,7 +91,8 @@ impl Sockets {
         }
         let inner = self.inner();
         let hit = |entry: &Entry| {
-            revoked.contains(&Revoked::Device(entry.device)) || revoked.contains(&Revoked::Session(entry.session))
+            revoked.contains(&Revoked::Device(entry.device))
+                || revoked.contains(&Revoked::Session(entry.session))
         };
         inner
             .all

@@ -118,7 +118,11 @@ mod tests {
     }
 
     fn versions() -> Vec<Recorded> {
-        let one = Recorded { content: Some(vec![7; 300]), device: Some(DeviceId(Uuid::from_u128(5))), ..some_event(3) };
+        let one = Recorded {
+            content: Some(vec![7; 300]),
+            device: Some(DeviceId(Uuid::from_u128(5))),
+            ..some_event(3)
+        };
         let two = Recorded { content: Some(vec![8; 4_097]), chain: Chain([4; 32]), ..some_event(4) };
         vec![one, two]
     }

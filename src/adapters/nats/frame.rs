@@ -11,12 +11,10 @@
 //! ```
 //! All numbers are big-endian. Random ids and ciphertext only; no sealed part ever travels here.
 
-use lockstep_events::{
-    Chain, EventId, Hash32, Micros, Position, Recorded, Seq, StreamId, StreamKind,
-};
+use lockstep_events::{Chain, EventId, Hash32, Micros, Position, Recorded, Seq, StreamId, StreamKind};
 use uuid::Uuid;
 
-use crate::bus::CommittedBatch;
+use crate::bus::{CONTENT_BYTES, CommittedBatch};
 
 /// A message is at most so long, in bytes; a larger batch sends its positions only.
 pub const MAX_BYTES: usize = 512 * 1024;
@@ -52,7 +50,9 @@ pub fn batch(batch: &CommittedBatch) -> Vec<u8> {
     out.extend_from_slice(&batch.after.0.to_be_bytes());
     out.extend_from_slice(&batch.to.0.to_be_bytes());
     out.extend_from_slice(&length(events.len()));
-    events.iter().for_each(|event| write(&mut out, event));
+    for event in events {
+        write(&mut out, event);
+    }
     out
 }
 
@@ -61,8 +61,12 @@ fn length(n: usize) -> [u8; 4] {
     u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes()
 }
 
+fn short_content(event: &Recorded) -> Option<&[u8]> {
+    event.content.as_deref().filter(|content| content.len() <= CONTENT_BYTES)
+}
+
 fn room(event: &Recorded) -> usize {
-    FIXED + event.kind.len() + event.public.len() + event.content.as_ref().map_or(0, Vec::len)
+    FIXED + event.kind.len() + event.public.len() + short_content(event).map_or(0, <[u8]>::len)
 }
 
 fn write(out: &mut Vec<u8>, event: &Recorded) {
@@ -80,7 +84,7 @@ fn write(out: &mut Vec<u8>, event: &Recorded) {
         event.causation.as_ref().map(|id| &id.as_bytes()[..]),
         event.sealed_hash.as_ref().map(|hash| &hash.0[..]),
     ];
-    let content = if event.content.is_some() { CONTENT } else { 0 };
+    let content = if short_content(event).is_some() { CONTENT } else { 0 };
     let present = optionals.iter().enumerate().filter(|(_, field)| field.is_some());
     out.push(present.fold(content, |flags, (bit, _)| flags | 1 << bit));
     optionals.into_iter().flatten().for_each(|field| out.extend_from_slice(field));
@@ -92,7 +96,7 @@ fn write(out: &mut Vec<u8>, event: &Recorded) {
     out.extend_from_slice(&event.chain.0);
     out.extend_from_slice(&length(event.public.len()));
     out.extend_from_slice(event.public.as_bytes());
-    if let Some(content) = &event.content {
+    if let Some(content) = short_content(event) {
         out.extend_from_slice(&length(content.len()));
         out.extend_from_slice(content);
     }
@@ -231,7 +235,11 @@ mod tests {
     }
 
     fn some_batch() -> impl Strategy<Value = CommittedBatch> {
-        let one = (".{0,80}", proptest::option::of(proptest::collection::vec(any::<u8>(), 0..99)), any::<[bool; 6]>());
+        let one = (
+            ".{0,80}",
+            proptest::option::of(proptest::collection::vec(any::<u8>(), 0..99)),
+            any::<[bool; 6]>(),
+        );
         (0..1000_u64, proptest::collection::vec(one, 1..5)).prop_map(|(after, events)| {
             let number = events.len() as u64;
             let events = events.into_iter().zip(after + 1..);
@@ -278,9 +286,23 @@ mod tests {
         let bytes = batch(&CommittedBatch {
             after: Position(0),
             to: Position(2),
-            events: vec![event(1, String::new(), None, [false; 6]), event(3, String::new(), None, [false; 6])],
+            events: vec![
+                event(1, String::new(), None, [false; 6]),
+                event(3, String::new(), None, [false; 6]),
+            ],
         });
         assert_eq!(read(&bytes), None);
+    }
+
+    #[test]
+    fn a_long_content_stays_behind() {
+        let original = CommittedBatch {
+            after: Position(0),
+            to: Position(1),
+            events: vec![event(1, String::new(), Some(vec![0; CONTENT_BYTES + 1]), [false; 6])],
+        };
+        let Some(Message::Batch(read)) = read(&batch(&original)) else { panic!("not a batch") };
+        assert_eq!(read.events[0].content, None);
     }
 
     #[test]

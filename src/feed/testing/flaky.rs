@@ -1,0 +1,118 @@
+//! A log that can be switched off and counts how often its streams' heads are read.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use lockstep_events::{
+    BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded, Seq, StreamId,
+    SubjectId, Unit,
+    log::{Contents, Filter, StreamHead, Tail},
+    testing::MemoryLog,
+};
+use uuid::Uuid;
+
+/// The in-memory log behind a switch.
+pub struct Flaky {
+    log: MemoryLog,
+    down: AtomicBool,
+    heads: AtomicUsize,
+}
+
+impl Flaky {
+    /// An empty log that answers.
+    pub fn new() -> Self {
+        let log = MemoryLog::new(Uuid::from_u128(1));
+        Self { log, down: AtomicBool::new(false), heads: AtomicUsize::new(0) }
+    }
+
+    /// Switches reading off or on. Appends always work, as if another node made them.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// How often heads were read.
+    pub fn head_reads(&self) -> usize {
+        self.heads.load(Ordering::SeqCst)
+    }
+
+    fn up(&self) -> Result<&MemoryLog, LogError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(LogError::Unavailable("switched off".into()));
+        }
+        Ok(&self.log)
+    }
+}
+
+#[async_trait]
+impl EventLog for Flaky {
+    async fn append(&self, units: &[Unit], now: Micros) -> Result<Vec<Outcome>, LogError> {
+        self.log.append(units, now).await
+    }
+
+    async fn read_all(
+        &self,
+        after: Position,
+        limit: usize,
+        filter: &Filter,
+        contents: Contents,
+    ) -> Result<Vec<Recorded>, LogError> {
+        self.up()?.read_all(after, limit, filter, contents).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: StreamId,
+        after: Seq,
+        limit: usize,
+        contents: Contents,
+    ) -> Result<Vec<Recorded>, LogError> {
+        self.up()?.read_stream(stream, after, limit, contents).await
+    }
+
+    async fn read_subject(
+        &self,
+        stream: StreamId,
+        subject: SubjectId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, LogError> {
+        self.up()?.read_subject(stream, subject, after, limit).await
+    }
+
+    async fn find(&self, ids: &[EventId]) -> Result<Vec<Recorded>, LogError> {
+        self.up()?.find(ids).await
+    }
+
+    async fn tail(&self) -> Result<Tail, LogError> {
+        self.up()?.tail().await
+    }
+
+    async fn stream_heads(&self, streams: &[StreamId]) -> Result<Vec<StreamHead>, LogError> {
+        self.heads.fetch_add(1, Ordering::SeqCst);
+        self.up()?.stream_heads(streams).await
+    }
+
+    async fn chain_at(&self, stream: StreamId, seq: Seq) -> Result<Option<Chain>, LogError> {
+        self.up()?.chain_at(stream, seq).await
+    }
+
+    async fn contents(
+        &self,
+        stream: StreamId,
+        hashes: &[BlobHash],
+    ) -> Result<Vec<(BlobHash, Vec<u8>)>, LogError> {
+        self.up()?.contents(stream, hashes).await
+    }
+
+    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
+        self.log.erase_contents(stream, hashes).await
+    }
+
+    async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {
+        self.log.renew_epoch(stream, epoch).await
+    }
+
+    async fn log_id(&self) -> Result<Uuid, LogError> {
+        self.log.log_id().await
+    }
+}

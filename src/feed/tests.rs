@@ -1,0 +1,199 @@
+use std::{sync::Arc, time::Duration};
+
+use lockstep_api::live::close;
+use lockstep_events::{
+    AccountId, DeviceId, Event, EventLog, Micros, NewEvent, Position, Seq, StreamId, StreamKind, VaultId,
+    event::{VaultCreated, VaultEvent},
+    log::{Contents, Filter, Outcome},
+};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{
+    Close, Feed, Next, Pace, Signal,
+    testing::{Faults, FaultyBus, Flaky, new_event, positions, unit},
+};
+use crate::bus::{Bus, CommittedBatch};
+
+const SOON: Duration = Duration::from_secs(10);
+
+struct Node {
+    log: Arc<Flaky>,
+    bus: Arc<FaultyBus>,
+    feed: Arc<Feed>,
+}
+
+impl Node {
+    async fn start(seed: u64, faults: Faults) -> Self {
+        let (log, bus) = (Arc::new(Flaky::new()), Arc::new(FaultyBus::new(seed, faults)));
+        let pace = Pace { poll: Duration::from_millis(20), ..Pace::default() };
+        let feed = Feed::start(log.clone(), bus.clone(), pace).await.unwrap();
+        Self { log, bus, feed }
+    }
+
+    async fn append(&self, kind: StreamKind, event: NewEvent) -> Position {
+        let outcomes = self.log.append(&[unit(kind, event)], Micros(1)).await.unwrap();
+        let Outcome::Appended(placed) = &outcomes[0] else { panic!("{outcomes:?}") };
+        let (after, to) = (Position(placed[0].position.0 - 1), placed[0].position);
+        let everything = self.log_events(after).await;
+        self.bus.publish(Arc::new(CommittedBatch { after, to, events: everything }));
+        to
+    }
+
+    async fn log_events(&self, after: Position) -> Vec<lockstep_events::Recorded> {
+        let down = self.log.read_all(after, 1, &Filter::default(), Contents::UpTo(4096)).await;
+        down.unwrap_or_default()
+    }
+
+    async fn vault(&self, vault: u128, owner: u128) -> StreamId {
+        let (vault, account) = (VaultId(Uuid::from_u128(vault)), AccountId(Uuid::from_u128(owner)));
+        let created = Event::Vault(VaultEvent::Created(VaultCreated { vault, account })).encode().unwrap();
+        let event = new_event(vault.into(), vault.0.as_u128() << 32);
+        let event = NewEvent { kind: created.kind.to_owned(), public: created.public, ..event };
+        self.append(StreamKind::Vault, event).await;
+        vault.into()
+    }
+}
+
+async fn reaches(feed: &Feed, position: Position) {
+    let mut known = feed.position();
+    timeout(SOON, known.wait_for(|at| *at >= position)).await.expect("the follower does not arrive").unwrap();
+}
+
+#[tokio::test]
+async fn every_event_is_applied_once_and_in_order_over_a_bus_that_loses_repeats_and_reorders() {
+    for seed in 0..12 {
+        let node = Node::start(seed, Faults { loss: 0.3, repeat: 0.3, late: 0.3, bare: 0.2 }).await;
+        let mut applied = node.feed.applied();
+        let stream = StreamId(Uuid::from_u128(5));
+        for n in 1..=120 {
+            node.append(StreamKind::Vault, new_event(stream, n)).await;
+            tokio::task::yield_now().await;
+        }
+        let mut seen = Vec::new();
+        while seen.len() < 120 {
+            let batch = timeout(SOON, applied.recv()).await.expect("an event never came").unwrap();
+            seen.extend(positions(&batch.events));
+        }
+        assert_eq!(seen, (1..=120).collect::<Vec<_>>(), "seed {seed}");
+        node.feed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_bus_that_delivers_nothing_costs_only_the_time_of_the_poll() {
+    let node = Node::start(1, Faults { loss: 1.0, ..Faults::default() }).await;
+    let position = node.append(StreamKind::Vault, new_event(StreamId(Uuid::from_u128(5)), 1)).await;
+    reaches(&node.feed, position).await;
+}
+
+#[tokio::test]
+async fn a_node_whose_log_is_away_is_not_ready_and_heals_by_itself() {
+    let node = Node::start(1, Faults { bare: 1.0, ..Faults::default() }).await;
+    assert!(node.feed.ready());
+    node.log.set_down(true);
+    let stream = StreamId(Uuid::from_u128(5));
+    let position = node.append(StreamKind::Vault, new_event(stream, 1)).await;
+    timeout(SOON, async {
+        while node.feed.ready() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("the node does not notice");
+    assert_eq!(*node.feed.position().borrow(), Position(0));
+    node.log.set_down(false);
+    reaches(&node.feed, position).await;
+    assert!(node.feed.ready());
+}
+
+#[tokio::test]
+async fn whoever_listens_gets_every_event_after_the_head_it_was_told() {
+    let node = Node::start(1, Faults::default()).await;
+    let (vault, account) = (node.vault(7, 1).await, AccountId(Uuid::from_u128(1)));
+    let signal = Arc::new(Signal::default());
+    let listening = node.feed.listen(vault, account, &signal).await.unwrap().unwrap();
+    let (epoch, head) = listening.hub.head();
+    assert_eq!(head, Seq(1));
+    node.append(StreamKind::Vault, new_event(vault, 1)).await;
+    timeout(SOON, async {
+        loop {
+            signal.woken().await;
+            if let Next::Frame(_, to) = listening.hub.next(epoch, head, DeviceId::NIL) {
+                return assert_eq!(to, Seq(2));
+            }
+        }
+    })
+    .await
+    .expect("nobody was woken");
+}
+
+#[tokio::test]
+async fn a_foreign_stream_looks_like_one_that_does_not_exist() {
+    let node = Node::start(1, Faults::default()).await;
+    let vault = node.vault(7, 1).await;
+    let signal = Arc::new(Signal::default());
+    let stranger = AccountId(Uuid::from_u128(2));
+    assert!(node.feed.listen(vault, stranger, &signal).await.unwrap().is_none());
+    assert!(node.feed.listen(StreamId(Uuid::from_u128(9)), stranger, &signal).await.unwrap().is_none());
+    assert!(node.feed.listen(StreamId::SYSTEM, stranger, &signal).await.unwrap().is_none());
+    assert_eq!(node.feed.owner(vault).await.unwrap(), Some(AccountId(Uuid::from_u128(1))));
+}
+
+#[tokio::test]
+async fn a_thousand_listeners_of_one_stream_read_its_head_once() {
+    let node = Node::start(1, Faults::default()).await;
+    let (vault, account) = (node.vault(7, 1).await, AccountId(Uuid::from_u128(1)));
+    let signals: Vec<_> = (0..1_000).map(|_| Arc::new(Signal::default())).collect();
+    let all = signals.iter().map(|signal| node.feed.listen(vault, account, signal));
+    let listening = futures_util::future::join_all(all).await;
+    assert!(listening.iter().all(|one| matches!(one, Ok(Some(_)))));
+    assert_eq!(node.log.head_reads(), 1);
+}
+
+#[tokio::test]
+async fn lost_data_begins_another_life_that_every_listener_is_told_of() {
+    let node = Node::start(1, Faults::default()).await;
+    let (vault, account) = (node.vault(7, 1).await, AccountId(Uuid::from_u128(1)));
+    let signal = Arc::new(Signal::default());
+    let listening = node.feed.listen(vault, account, &signal).await.unwrap().unwrap();
+    let (epoch, head) = listening.hub.head();
+    node.feed.data_was_lost(vault, 99, head.0).await.unwrap();
+    assert_ne!(listening.hub.head().0, epoch);
+    assert_eq!(listening.hub.next(epoch, head, DeviceId::NIL), Next::OtherEpoch);
+}
+
+#[tokio::test]
+async fn a_revoked_device_is_refused_and_its_socket_closed_also_when_the_bus_is_silent() {
+    for faults in [Faults::default(), Faults { loss: 1.0, ..Faults::default() }] {
+        let node = Node::start(1, faults).await;
+        let device = DeviceId(Uuid::from_u128(3));
+        let connected = node.feed.sockets.live(device, Uuid::from_u128(4).into());
+        let account = StreamId(Uuid::from_u128(1));
+        let revoked = NewEvent {
+            kind: "device.revoked".to_owned(),
+            subject: Some(device.into()),
+            ..new_event(account, 1)
+        };
+        let position = node.append(StreamKind::Account, revoked).await;
+        reaches(&node.feed, position).await;
+        assert_eq!(connected.signal.closed(), Some(Close::now(close::REVOKED)));
+        assert!(node.feed.revocations.refuses(device, Uuid::from_u128(4).into()));
+        assert!(!node.feed.revocations.refuses(Uuid::from_u128(9).into(), Uuid::from_u128(4).into()));
+    }
+}
+
+#[tokio::test]
+async fn more_events_than_fit_a_page_are_all_read_from_the_log() {
+    let node = Node::start(1, Faults { loss: 1.0, ..Faults::default() }).await;
+    let mut applied = node.feed.applied();
+    let stream = StreamId(Uuid::from_u128(5));
+    let units: Vec<_> = (1..=1_001).map(|n| unit(StreamKind::Vault, new_event(stream, n))).collect();
+    node.log.append(&units, Micros(1)).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 1_001 {
+        let batch = timeout(SOON, applied.recv()).await.expect("an event never came").unwrap();
+        seen.extend(positions(&batch.events));
+    }
+    assert_eq!(seen, (1..=1_001).collect::<Vec<_>>());
+}
