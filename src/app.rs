@@ -9,7 +9,7 @@ use std::{fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duratio
 use lockstep_events::{Clock, LogError};
 use lockstep_projections::{Runner, store::ReadError};
 use rand::rngs::OsRng;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ use crate::{
     batcher::Batcher,
     clock::SystemClock,
     config::Config,
+    feed::{Feed, Pace},
     http::{
         serve::Serve,
         tls::{self, TlsError},
@@ -55,6 +56,10 @@ pub enum StartError {
     /// No log.
     #[error("the event log cannot be opened")]
     Log(#[from] LogError),
+    /// No bus.
+    #[cfg(feature = "distributed")]
+    #[error("the bus cannot be started")]
+    Bus(#[from] crate::adapters::nats::NatsError),
     /// No read models.
     #[error("the read models cannot be opened")]
     Reads(#[from] ReadError),
@@ -105,10 +110,12 @@ impl Running {
     /// Stops: no new connections, requests and sockets get their time, what waits for the log is appended.
     pub async fn shutdown(self) {
         self.server.draining.cancel();
+        self.server.feed.drain();
         let _ = self.tasks.http.await;
         self.server.batcher.shutdown().await;
         self.tasks.stop_following.cancel();
         let _ = self.tasks.follower.await;
+        self.server.feed.stop().await;
         self.server.bus.close().await;
     }
 }
@@ -133,7 +140,8 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         .map_err(|source| StartError::Listen { address: config.listen, source })?;
     let addr =
         listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
-    let (server, runner, news) = assemble(config, clock).await?;
+    let (server, runner) = assemble(config, clock).await?;
+    let news = server.feed.applied();
     let stop_following = CancellationToken::new();
     let poll = Duration::from_millis(server.config.tail_poll_ms);
     let follower = tokio::spawn(follow::follow(runner, news, poll, stop_following.clone()));
@@ -154,22 +162,17 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     })
 }
 
-type News = mpsc::Receiver<Arc<crate::bus::CommittedBatch>>;
-
-async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runner, News), StartError> {
+async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runner), StartError> {
     let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
     let ports = ports::open(&config).await?;
     if ports.credentials.key_commitment(keys.commitment()).await? != keys.commitment() {
         return Err(StartError::ForeignKeys(config.key_path()));
     }
     let runner = Runner::start(Arc::clone(&ports.log), Arc::clone(&ports.reads)).await?;
-    let (tell, news) = mpsc::channel(64);
+    let pace = Pace { poll: Duration::from_millis(config.tail_poll_ms), ..Pace::default() };
+    let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace).await?;
     let bus = Arc::clone(&ports.bus);
-    let batcher = Batcher::start(Arc::clone(&ports.log), Arc::clone(&clock), move |batch| {
-        bus.publish(Arc::clone(&batch));
-        // Full: the follower finds the batch at the tail of the log.
-        let _ = tell.try_send(batch);
-    });
+    let batcher = Batcher::start(Arc::clone(&ports.log), Arc::clone(&clock), move |batch| bus.publish(batch));
     let server = Server {
         progress: runner.progress(),
         config,
@@ -180,10 +183,11 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         credentials: ports.credentials,
         blobs: ports.blobs,
         bus: ports.bus,
+        feed,
         keys,
         draining: CancellationToken::new(),
     };
-    Ok((Arc::new(server), runner, news))
+    Ok((Arc::new(server), runner))
 }
 
 /// Makes the data folder and holds it for this process.

@@ -12,6 +12,7 @@ use crate::{
     blobs::BlobStore,
     bus::Bus,
     config::Config,
+    feed::Feed,
 };
 
 /// One running server.
@@ -34,6 +35,8 @@ pub struct Server {
     pub blobs: Arc<dyn BlobStore>,
     /// News of other nodes.
     pub bus: Arc<dyn Bus>,
+    /// What this node knows of the end of the log, who listens to it, and whose tokens are refused.
+    pub feed: Arc<Feed>,
     /// The server's secret keys.
     pub keys: ServerKeys,
     /// Cancelled when the server begins to stop: long-polls, streams and sockets end by it.

@@ -6,8 +6,13 @@ use lockstep_events::EventLog;
 use lockstep_projections::store::ReadStore;
 
 use super::{StartError, stub};
+#[cfg(feature = "distributed")]
+use crate::adapters::nats::NatsBus;
 use crate::{
-    adapters::sqlite::{credentials::SqliteCredentials, log::SqliteLog, read::SqliteReads},
+    adapters::{
+        in_process::InProcessBus,
+        sqlite::{credentials::SqliteCredentials, log::SqliteLog, read::SqliteReads},
+    },
     auth::credentials::CredentialStore,
     blobs::BlobStore,
     bus::Bus,
@@ -24,12 +29,13 @@ pub struct Ports {
 }
 
 pub async fn open(config: &Config) -> Result<Ports, StartError> {
+    let log = log(config).await?;
     Ok(Ports {
-        log: log(config).await?,
+        bus: bus(config, log.as_ref()).await?,
+        log,
         reads: reads(config).await?,
         credentials: credentials(config).await?,
         blobs: blobs(config)?,
-        bus: bus(config)?,
     })
 }
 
@@ -61,10 +67,16 @@ fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
     }
 }
 
-fn bus(config: &Config) -> Result<Arc<dyn Bus>, StartError> {
+async fn bus(config: &Config, log: &dyn EventLog) -> Result<Arc<dyn Bus>, StartError> {
     match scheme(&config.bus) {
-        "in_process" => Ok(Arc::new(stub::LocalBus::default())),
-        _ => Err(unsupported("bus", &config.bus)),
+        "in_process" => Ok(Arc::new(InProcessBus::default())),
+        #[cfg(feature = "distributed")]
+        "nats" | "tls" => Ok(Arc::new(NatsBus::connect(config.bus.expose(), log.log_id().await?).await?)),
+        _ => {
+            // Without NATS nothing asks for the name of the log.
+            let _ = log;
+            Err(unsupported("bus", &config.bus))
+        }
     }
 }
 

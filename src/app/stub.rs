@@ -1,15 +1,9 @@
 //! Stands in until the adapters of these ports are there.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::broadcast;
 
-use crate::{
-    blobs::{BlobError, BlobStore},
-    bus::{Bus, CommittedBatch},
-};
+use crate::blobs::{BlobError, BlobStore};
 
 pub struct NoBlobs;
 
@@ -44,29 +38,4 @@ impl BlobStore for NoBlobs {
     async fn ready(&self) -> Result<(), BlobError> {
         Ok(())
     }
-}
-
-pub struct LocalBus(broadcast::Sender<Arc<CommittedBatch>>);
-
-impl Default for LocalBus {
-    fn default() -> Self {
-        Self(broadcast::channel(64).0)
-    }
-}
-
-#[async_trait]
-impl Bus for LocalBus {
-    fn publish(&self, batch: Arc<CommittedBatch>) {
-        let _ = self.0.send(batch);
-    }
-
-    fn subscribe(&self) -> broadcast::Receiver<Arc<CommittedBatch>> {
-        self.0.subscribe()
-    }
-
-    fn connected(&self) -> bool {
-        true
-    }
-
-    async fn close(&self) {}
 }
