@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command talks to the person who typed it")]
 
 mod bench;
+mod build;
 mod fuzz;
 mod generate;
 mod install;

@@ -2,12 +2,12 @@
 
 use super::service::{Recipe, Service, accepts};
 use super::{Started, folder_for, free_port, random_hex};
-use crate::process::{self, Failure, Result};
-use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use crate::build;
+use crate::process::Result;
+use std::path::Path;
 
 pub fn start(parent: &Path) -> Result<Started> {
-    let program = build()?;
+    let program = build::program("s3-server")?;
     let folder = folder_for(parent, "s3", None)?;
     let port = free_port()?;
     let (key, secret) = ("lockstep-test".to_owned(), random_hex(16)?);
@@ -31,28 +31,4 @@ pub fn start(parent: &Path) -> Result<Started> {
 pub fn variables(port: u16, key: String, secret: String) -> Vec<(&'static str, String)> {
     let endpoint = format!("http://127.0.0.1:{port}");
     vec![("LOCKSTEP_TEST_S3", endpoint), ("LOCKSTEP_TEST_S3_KEY", key), ("LOCKSTEP_TEST_S3_SECRET", secret)]
-}
-
-/// The part of cargo's messages that names a finished program.
-#[derive(Deserialize)]
-struct Built {
-    executable: Option<PathBuf>,
-}
-
-/// Builds with the workspace's own selection of features, so that nothing is compiled a second time for it.
-fn build() -> Result<PathBuf> {
-    let arguments = [
-        "build",
-        "--quiet",
-        "--workspace",
-        "--example",
-        "s3-server",
-        "--message-format=json-render-diagnostics",
-    ];
-    let mut command = process::cargo(&arguments);
-    command.stderr(std::process::Stdio::inherit());
-    let messages = process::answer(&mut command)?;
-    let built = messages.lines().filter_map(|line| serde_json::from_str::<Built>(line).ok());
-    let programs: Vec<_> = built.filter_map(|message| message.executable).collect();
-    programs.into_iter().next_back().ok_or_else(|| Failure("cargo built no s3-server".to_owned()))
 }

@@ -1,0 +1,9 @@
+//! What no compiler checks: who may import whom, how large a file may grow, that documents point at things that exist,
+//! and that what an operator deploys is whole.
+
+mod deploy;
+mod hygiene;
+mod imports;
+mod manifests;
+mod paths;
+mod sources;
