@@ -20,13 +20,17 @@ use crate::{
     },
     batcher::Batcher,
     clock::SystemClock,
+    commands::push::Pusher,
     config::Config,
+    entries::EntryStates,
     feed::{Feed, Pace},
     http::{
         serve::Serve,
         tls::{self, TlsError},
     },
+    members::Members,
     private_file,
+    served::Served,
     state::{Server, Shared},
 };
 
@@ -66,6 +70,9 @@ pub enum StartError {
     /// No credentials.
     #[error("the credential store cannot be opened")]
     Credentials(#[from] CredentialError),
+    /// No operational tables, or no blob store.
+    #[error("the blob store or its index cannot be opened")]
+    Blobs(#[from] crate::blobs::BlobError),
     /// A port that this program cannot be.
     #[error("{option} = {value:?} is not supported{hint}")]
     Unsupported {
@@ -173,8 +180,25 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
     let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace).await?;
     let bus = Arc::clone(&ports.bus);
     let batcher = Batcher::start(Arc::clone(&ports.log), Arc::clone(&clock), move |batch| bus.publish(batch));
+    let members = Arc::new(Members::new(Arc::clone(&ports.log)));
+    let entries = Arc::new(EntryStates::new(Arc::clone(&ports.log), Arc::clone(&ports.reads)));
+    let served = Arc::new(Served::default());
+    let pusher = Pusher {
+        log: Arc::clone(&ports.log),
+        batcher: batcher.clone(),
+        blobs: Arc::clone(&ports.blob_index),
+        entries: Arc::clone(&entries),
+        members: Arc::clone(&members),
+        served: Arc::clone(&served),
+    };
     let server = Server {
         progress: runner.progress(),
+        blob_index: ports.blob_index,
+        kept_answers: ports.kept_answers,
+        members,
+        entries,
+        served,
+        pusher,
         config,
         clock,
         log: ports.log,

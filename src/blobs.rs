@@ -62,10 +62,21 @@ pub struct BlobPlace {
 }
 
 /// Which vault has which blob, and where. A hash that another vault has gives nothing.
+///
+/// A blob is *named* once an event that needs it was about to be appended. That is noted before the append, so that
+/// a crash can leave a blob too many and never one too few. Unnamed blobs, and objects in which no blob lies, are
+/// swept in two phases: seen once, and deleted when they are seen again long enough after.
 #[async_trait]
 pub trait BlobIndex: Send + Sync {
     /// Those of these blobs that a vault has.
     async fn find(
+        &self,
+        vault: VaultId,
+        hashes: &[BlobHash],
+    ) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError>;
+
+    /// The same, and from now on they are named.
+    async fn name(
         &self,
         vault: VaultId,
         hashes: &[BlobHash],
@@ -79,6 +90,27 @@ pub trait BlobIndex: Send + Sync {
         now: Micros,
     ) -> Result<(), BlobError>;
 
-    /// Takes blobs of a vault out; their objects stay until the sweep.
-    async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<(), BlobError>;
+    /// Takes blobs of a vault out. The objects in which no blob lies any more.
+    async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<String>, BlobError>;
+
+    /// Takes out unnamed blobs that were added before one time and first seen so before another, and notes all other
+    /// unnamed ones that were added before the first time as seen `now`. How many went.
+    async fn sweep_unnamed(
+        &self,
+        added_before: Micros,
+        seen_before: Micros,
+        now: Micros,
+    ) -> Result<u64, BlobError>;
+
+    /// Of these objects, those in which no blob lies and that were first seen so before a time. The others in which
+    /// none lies are noted as seen `now`.
+    async fn orphans(
+        &self,
+        objects: &[String],
+        seen_before: Micros,
+        now: Micros,
+    ) -> Result<Vec<String>, BlobError>;
+
+    /// Forgets what was noted about objects that are deleted.
+    async fn forget_orphans(&self, objects: &[String]) -> Result<(), BlobError>;
 }

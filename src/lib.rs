@@ -18,6 +18,7 @@ pub mod config;
 pub mod entries;
 pub mod feed;
 pub mod http;
+pub mod kept_answers;
 pub mod members;
 mod private_file;
 pub mod served;

@@ -19,6 +19,7 @@ use lockstep_events::{
 };
 use lru::LruCache;
 
+const PAGE: usize = 500;
 const KEPT: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// A renewed epoch is noticed on other nodes after so long.
 const EPOCH_KEPT: Duration = Duration::from_millis(500);
@@ -110,6 +111,27 @@ impl Members {
             self.devices.put((account, device), known);
         }
         Ok(known)
+    }
+
+    /// The vaults of an account, in the order in which they were attached.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn vaults(&self, account: AccountId) -> Result<Vec<VaultId>, LogError> {
+        let mut vaults = Vec::new();
+        let mut after = Seq::ZERO;
+        loop {
+            let page = self.log.read_stream(account.into(), after, PAGE, Contents::No).await?;
+            for recorded in &page {
+                after = recorded.seq;
+                if let Ok(Event::Account(AccountEvent::VaultAttached(attached))) = recorded.event() {
+                    vaults.push(attached.vault);
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(vaults);
+            }
+        }
     }
 
     /// The head of a vault's stream, not older than half a second; its seq and chain may be older than that.

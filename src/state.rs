@@ -9,10 +9,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{credentials::CredentialStore, server_keys::ServerKeys},
     batcher::Batcher,
-    blobs::BlobStore,
+    blobs::{BlobIndex, BlobStore},
     bus::Bus,
+    commands::push::Pusher,
     config::Config,
+    entries::EntryStates,
     feed::Feed,
+    kept_answers::KeptAnswers,
+    members::Members,
+    served::Served,
 };
 
 /// One running server.
@@ -33,6 +38,18 @@ pub struct Server {
     pub credentials: Arc<dyn CredentialStore>,
     /// Large ciphertexts.
     pub blobs: Arc<dyn BlobStore>,
+    /// Where they lie.
+    pub blob_index: Arc<dyn BlobIndex>,
+    /// Answers to commands with an idempotency key.
+    pub kept_answers: Arc<dyn KeptAnswers>,
+    /// Who may write where.
+    pub members: Arc<Members>,
+    /// Heads of entries, for those who write.
+    pub entries: Arc<EntryStates>,
+    /// What each device was last served.
+    pub served: Arc<Served>,
+    /// Takes pushes.
+    pub pusher: Pusher,
     /// News of other nodes.
     pub bus: Arc<dyn Bus>,
     /// What this node knows of the end of the log, who listens to it, and whose tokens are refused.

@@ -11,28 +11,36 @@ use crate::adapters::nats::NatsBus;
 use crate::{
     adapters::{
         in_process::InProcessBus,
-        sqlite::{credentials::SqliteCredentials, log::SqliteLog, read::SqliteReads},
+        sqlite::{
+            credentials::SqliteCredentials, log::SqliteLog, operations::SqliteOperations, read::SqliteReads,
+        },
     },
     auth::credentials::CredentialStore,
-    blobs::BlobStore,
+    blobs::{BlobIndex, BlobStore},
     bus::Bus,
     config::{Config, Secret},
+    kept_answers::KeptAnswers,
 };
 
-/// The five ports, open.
+/// The ports, open.
 pub struct Ports {
     pub log: Arc<dyn EventLog>,
     pub reads: Arc<dyn ReadStore>,
     pub credentials: Arc<dyn CredentialStore>,
     pub blobs: Arc<dyn BlobStore>,
+    pub blob_index: Arc<dyn BlobIndex>,
+    pub kept_answers: Arc<dyn KeptAnswers>,
     pub bus: Arc<dyn Bus>,
 }
 
 pub async fn open(config: &Config) -> Result<Ports, StartError> {
+    let (blob_index, kept_answers) = operations(config).await?;
     let log = log(config).await?;
     Ok(Ports {
         bus: bus(config, log.as_ref()).await?,
         log,
+        blob_index,
+        kept_answers,
         reads: reads(config).await?,
         credentials: credentials(config).await?,
         blobs: blobs(config)?,
@@ -56,6 +64,17 @@ pub async fn reads(config: &Config) -> Result<Arc<dyn ReadStore>, StartError> {
 pub async fn credentials(config: &Config) -> Result<Arc<dyn CredentialStore>, StartError> {
     match scheme(&config.credentials) {
         "sqlite" => Ok(Arc::new(SqliteCredentials::open(&config.data.join("credentials.sqlite")).await?)),
+        _ => Err(unsupported("credentials", &config.credentials)),
+    }
+}
+
+/// The operational tables stand beside the credentials: in the same database, or in a file of the same folder.
+async fn operations(config: &Config) -> Result<(Arc<dyn BlobIndex>, Arc<dyn KeptAnswers>), StartError> {
+    match scheme(&config.credentials) {
+        "sqlite" => {
+            let tables = Arc::new(SqliteOperations::open(&config.data.join("operations.sqlite")).await?);
+            Ok((Arc::clone(&tables) as Arc<dyn BlobIndex>, tables))
+        }
         _ => Err(unsupported("credentials", &config.credentials)),
     }
 }

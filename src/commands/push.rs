@@ -158,27 +158,21 @@ pub enum PushError {
 
 /// Takes pushes.
 pub struct Pusher {
-    pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) batcher: Batcher,
-    pub(crate) blobs: Arc<dyn BlobIndex>,
-    pub(crate) entries: Arc<EntryStates>,
-    pub(crate) members: Arc<Members>,
-    pub(crate) served: Arc<Served>,
+    /// For look-ups.
+    pub log: Arc<dyn EventLog>,
+    /// For appends.
+    pub batcher: Batcher,
+    /// Long ciphertexts.
+    pub blobs: Arc<dyn BlobIndex>,
+    /// Heads.
+    pub entries: Arc<EntryStates>,
+    /// Who may write.
+    pub members: Arc<Members>,
+    /// For inferred parents.
+    pub served: Arc<Served>,
 }
 
 impl Pusher {
-    /// A pusher over the parts of the server.
-    pub fn new(
-        log: Arc<dyn EventLog>,
-        batcher: Batcher,
-        blobs: Arc<dyn BlobIndex>,
-        entries: Arc<EntryStates>,
-        members: Arc<Members>,
-        served: Arc<Served>,
-    ) -> Self {
-        Self { log, batcher, blobs, entries, members, served }
-    }
-
     /// Does a push.
     ///
     /// # Errors

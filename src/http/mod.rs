@@ -7,7 +7,9 @@ pub mod health;
 pub mod openapi;
 pub mod problem;
 pub mod serve;
+pub mod streams;
 pub mod tls;
+pub mod versions;
 
 use axum::{Router, middleware};
 use lockstep_api::Code;
@@ -24,7 +26,7 @@ pub type Routes = OpenApiRouter<Shared>;
 
 /// Every resource. A new file of routes is added here and nowhere else.
 fn resources() -> Vec<Routes> {
-    vec![health::routes()]
+    vec![health::routes(), streams::routes(), versions::routes()]
 }
 
 /// All routes with what surrounds them.

@@ -106,7 +106,7 @@ impl Pusher {
             lengths.extend(short.into_iter().map(|(hash, bytes)| (hash, Some(bytes.len() as u64))));
             let long: Vec<_> = hashes.into_iter().filter(|hash| lengths[hash].is_none()).collect();
             let places =
-                if long.is_empty() { Vec::new() } else { self.blobs.find(push.vault, &long).await? };
+                if long.is_empty() { Vec::new() } else { self.blobs.name(push.vault, &long).await? };
             lengths.extend(places.into_iter().map(|(hash, place)| (hash, Some(place.length))));
             facts.blobs.extend(lengths);
         }

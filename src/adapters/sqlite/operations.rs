@@ -1,0 +1,76 @@
+//! Operational tables in a SQLite file of their own: the index of blobs and kept answers.
+
+mod answers;
+mod blob_index;
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::blobs::BlobError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/operations");
+
+/// Operational tables in a SQLite file.
+#[derive(Debug, Clone)]
+pub struct SqliteOperations {
+    // One connection: every call is short, and writers would queue anyway.
+    pool: SqlitePool,
+}
+
+impl SqliteOperations {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or migrated.
+    pub async fn open(path: &Path) -> Result<Self, BlobError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(Duration::from_secs(10))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(30))
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await
+            .map_err(blob_index::failed)?;
+        MIGRATIONS.run(&pool).await.map_err(|error| BlobError::Other(Box::new(error)))?;
+        Ok(Self { pool })
+    }
+
+    /// Waits for what runs and closes the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await
+    }
+}
+
+/// Whether an error passes by itself, or says that the disk is full.
+enum Nature {
+    Passing,
+    Full,
+    Other,
+}
+
+fn nature(error: &sqlx::Error) -> Nature {
+    // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
+    const PASSING: [i32; 6] = [5, 6, 9, 10, 14, 15];
+    const FULL: i32 = 13;
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    match (code.map(|code| code & 0xff), error) {
+        (Some(FULL), _) => Nature::Full,
+        (Some(code), _) if PASSING.contains(&code) => Nature::Passing,
+        (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => Nature::Passing,
+        _ => Nature::Other,
+    }
+}

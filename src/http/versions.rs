@@ -1,0 +1,130 @@
+//! `/v1/vaults/{vault}/versions`: pushing versions.
+
+use std::collections::HashSet;
+
+use axum::extract::State;
+use lockstep_api::{
+    Code, MAX_ITEMS, MAX_PUSH_BYTES,
+    sync::{self, PushOutcome, PushResult},
+};
+use lockstep_events::{VaultId, VersionId};
+use serde_json::json;
+use utoipa_axum::routes;
+
+use super::{Answer, Failure, Path, Routes, caller::Caller, extract::Json};
+use crate::{
+    commands::push::{Answer as Outcome, Item, Push, PushError, Refusal},
+    state::Shared,
+};
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(push))
+}
+
+/// Pushes versions: each is accepted, recognised as a duplicate, or refused by itself or with its group.
+#[utoipa::path(post, path = "/v1/vaults/{vault}/versions", tag = "sync", security(("token" = [])),
+    params(("vault" = VaultId, Path)), request_body = sync::Push,
+    responses((status = 200, description = "One outcome per item, in order", body = sync::Pushed),
+        (status = 409, description = "The stream has another epoch; nothing was done")))]
+async fn push(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path(vault): Path<VaultId>,
+    Json(body): Json<sync::Push, MAX_PUSH_BYTES>,
+) -> Answer<Json<sync::Pushed>> {
+    let command = command(&caller, vault, body)?;
+    let pushed = server.pusher.push(command).await?;
+    let results = pushed.answers.into_iter().map(|(version, answer)| result(version, answer)).collect();
+    Ok(Json(sync::Pushed { epoch: pushed.epoch, head: pushed.head, results }))
+}
+
+fn command(caller: &Caller, vault: VaultId, body: sync::Push) -> Answer<Push> {
+    let invalid = |what: &str| Failure::from(Code::InvalidField).detail(what);
+    if body.items.is_empty() || body.items.len() > MAX_ITEMS {
+        return Err(invalid("a push has 1 to 256 items"));
+    }
+    let mut grouped = HashSet::new();
+    for index in body.groups.iter().flatten() {
+        if *index as usize >= body.items.len() || !grouped.insert(*index) {
+            return Err(invalid("groups name items of the push, each at most once"));
+        }
+    }
+    Ok(Push {
+        account: caller.account,
+        device: caller.device,
+        vault,
+        epoch: body.epoch,
+        batch: body.batch_id,
+        items: body.items.into_iter().map(item).collect(),
+        groups: body.groups.into_iter().map(|g| g.into_iter().map(|i| i as usize).collect()).collect(),
+        reoffer: body.reoffer,
+    })
+}
+
+fn item(item: sync::PushItem) -> Item {
+    Item {
+        header: item.header,
+        signer: item.signer,
+        signature: item.signature,
+        wrapped_key: item.wrapped_key,
+        content: item.inline.map(|bytes| bytes.0),
+        expect_heads: item.expect_heads,
+        infer_parents: item.infer_parents,
+    }
+}
+
+fn result(version_id: VersionId, answer: Outcome) -> PushResult {
+    let blank = PushResult {
+        version_id,
+        outcome: PushOutcome::NotAttempted,
+        seq: None,
+        branch: None,
+        heads: None,
+        missing: Vec::new(),
+        error: None,
+    };
+    match answer {
+        Outcome::Accepted { seq, branch, forked, heads } => {
+            let outcome = if forked { PushOutcome::AcceptedForked } else { PushOutcome::Accepted };
+            PushResult { outcome, seq: Some(seq), branch: Some(branch), heads: Some(heads), ..blank }
+        }
+        Outcome::Duplicate { seq, branch, heads } => PushResult {
+            outcome: PushOutcome::Duplicate,
+            seq: Some(seq),
+            branch,
+            heads: Some(heads),
+            ..blank
+        },
+        Outcome::Refused { refusal, heads } => refused(PushResult { heads, ..blank }, refusal),
+    }
+}
+
+fn refused(blank: PushResult, refusal: Refusal) -> PushResult {
+    match refusal {
+        Refusal::PreconditionFailed => PushResult { outcome: PushOutcome::PreconditionFailed, ..blank },
+        Refusal::MissingParents(missing) => {
+            PushResult { outcome: PushOutcome::MissingParents, missing, ..blank }
+        }
+        Refusal::BlobMissing => PushResult { outcome: PushOutcome::BlobMissing, ..blank },
+        Refusal::HashMismatch => PushResult { outcome: PushOutcome::HashMismatch, ..blank },
+        Refusal::EntryPurged => PushResult { outcome: PushOutcome::EntryPurged, ..blank },
+        Refusal::TooManyBranches => PushResult { outcome: PushOutcome::TooManyBranches, ..blank },
+        Refusal::Forbidden(why) => PushResult { outcome: PushOutcome::Forbidden, error: Some(why), ..blank },
+        Refusal::NotAttempted => PushResult { outcome: PushOutcome::NotAttempted, ..blank },
+    }
+}
+
+impl From<PushError> for Failure {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::NotFound => Code::NotFound.into(),
+            PushError::Epoch(head) => {
+                Self::from(Code::EpochMismatch).facts(json!({ "epoch": head.epoch, "head": head.seq }))
+            }
+            PushError::Contended => Self::caused(Code::LogUnavailable, error),
+            PushError::Log(error) => error.into(),
+            PushError::Blobs(error) => error.into(),
+        }
+    }
+}
