@@ -1,2 +1,8 @@
-//! Lockstep.
-fn main() {}
+//! `lockstep`: the client that a person types.
+
+#[path = "../cli/mod.rs"]
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

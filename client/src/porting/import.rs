@@ -13,6 +13,9 @@ use super::{
 /// A file larger than this is refused before it is read.
 pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
+/// The problem of a file that [`super::archive`] opens, with a password.
+pub const IS_ARCHIVE: &str = "is a Lockstep archive";
+
 /// The formats that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -153,6 +156,9 @@ pub fn parse_bytes(
     format: Option<Format>,
     options: Options,
 ) -> Result<Imported, ImportError> {
+    if bytes.starts_with(super::archive::MAGIC) {
+        return Err(ImportError::new(Place::File, IS_ARCHIVE, "open it with its password"));
+    }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(ImportError::new(Place::File, "is UTF-16 text", "save it as UTF-8 and try again"));
     }

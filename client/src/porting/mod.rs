@@ -1,9 +1,10 @@
 //! What is inside an entry, and the ways in and out of other programs.
 //!
 //! [`item`] is the model; [`import`] reads the exports of other programs into it, [`export`] writes it out again;
-//! [`merge`] compares two states of an item with the one they came from; [`generate`] makes passwords;
+//! [`archive`] seals items under a password; [`merge`] compares two states of an item with the one they came from; [`generate`] makes passwords;
 //! [`fixtures`] makes realistic exports for tests and demonstrations. Nothing here does I/O but [`import::read`].
 
+pub mod archive;
 pub mod bitwarden;
 pub mod csv;
 pub mod export;

@@ -1,0 +1,259 @@
+//! What every verb works with: the profile, the unlocked client, the entries with their content opened.
+
+use std::path::{Path, PathBuf};
+
+use lockstep_api::problem::Code;
+use lockstep_client::{
+    Client, Error, Unlock,
+    crypto::password::Password,
+    model::{Entry, SyncReport, VersionView},
+    porting::Item,
+};
+use lockstep_events::EntryId;
+
+use super::{
+    agent, args,
+    failure::{Done, Exit, Failure},
+    find::{self, Found},
+    prompt::Passwords,
+    ui::Ui,
+};
+
+/// One run of the program.
+#[derive(Debug)]
+pub struct App {
+    /// The two channels.
+    pub ui: Ui,
+    /// The profile directory.
+    pub home: PathBuf,
+    /// Where the password comes from.
+    pub passwords: Passwords,
+    /// Whether the server is left alone.
+    pub offline: bool,
+}
+
+impl App {
+    /// From the global options.
+    ///
+    /// # Errors
+    /// If no profile directory is named and there is no home directory.
+    pub fn new(global: &args::Global, ui: Ui) -> Done<Self> {
+        let home = match &global.home {
+            Some(home) => home.clone(),
+            None => default_home()?,
+        };
+        let passwords = Passwords { from_stdin: global.password_stdin };
+        // The agent outlives this command's working directory.
+        let home = std::path::absolute(home)?;
+        Ok(Self { ui, home, passwords, offline: global.offline })
+    }
+
+    /// The unlocked client: by the agent, else by the password.
+    ///
+    /// # Errors
+    /// Not logged in, locked, wrong password.
+    pub async fn open(&self) -> Done<Client> {
+        Client::profile(&self.home)?;
+        if let Some(token) = agent::client::key(&self.home).await {
+            let token = zeroize::Zeroizing::new(token.as_str().to_owned());
+            if let Ok(client) = Client::open(&self.home, &Unlock::Token(token)).await {
+                return Ok(client);
+            }
+            // A key of a profile that was here before: the password decides.
+            agent::client::lock(&self.home).await;
+        }
+        self.open_with_password().await
+    }
+
+    /// The unlocked client, by the password only.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn open_with_password(&self) -> Done<Client> {
+        let profile = Client::profile(&self.home)?;
+        if !self.passwords.is_given() {
+            self.ui.hint(format!("{} is locked; `lockstep unlock` asks only once", profile.name));
+        }
+        let password = Password::new(self.passwords.current(self.ui)?.as_str().to_owned());
+        Ok(Client::open(&self.home, &Unlock::Password(password)).await?)
+    }
+
+    /// Sends what was just written. Being offline is no failure: the change is safe here.
+    ///
+    /// # Errors
+    /// If the server was caught.
+    pub async fn send(&self, client: &Client) -> Done<Sent> {
+        if self.offline {
+            return Ok(Sent::Later);
+        }
+        let wheel = self.ui.wheel("sending");
+        let synced = client.sync().await;
+        wheel.finish_and_clear();
+        match synced {
+            Ok(report) => Ok(self.sent(&report)),
+            Err(error @ Error::Alarm(_)) => Err(error.into()),
+            Err(error) => {
+                let why = failure_of(&error).message;
+                self.ui.say(format!("Saved on this device; it goes out with the next sync ({why})."));
+                Ok(Sent::Later)
+            }
+        }
+    }
+
+    fn sent(&self, report: &SyncReport) -> Sent {
+        if report.quarantined > 0 {
+            self.ui.warn("the server refused a change for good; see `lockstep status`");
+        }
+        if report.conflicts > 0 {
+            self.ui.hint(format!(
+                "{}: lockstep conflicts",
+                count(report.conflicts, "entry needs you", "entries need you")
+            ));
+        }
+        if report.waiting == 0 { Sent::Now } else { Sent::Later }
+    }
+
+    /// Every entry that is not deleted, opened, by name.
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn all(&self, client: &Client) -> Done<Vec<Found>> {
+        let entries = client.entries().await?;
+        let mut all: Vec<Found> = entries.into_iter().map(opened).collect();
+        all.sort_by_cached_key(|found| (found.name().to_lowercase(), found.entry.entry));
+        Ok(all)
+    }
+
+    /// The entry that a person means; by its whole id also a deleted one.
+    ///
+    /// # Errors
+    /// Not found or ambiguous.
+    pub async fn find(&self, client: &Client, wanted: &str) -> Done<Found> {
+        if let Ok(id) = wanted.parse::<EntryId>() {
+            return match client.get(id).await {
+                Err(Error::NotFound) => Err(Failure::new(
+                    Exit::NotFound,
+                    format!("no entry has the id {id}"),
+                    "lockstep list --json shows ids",
+                )),
+                found => Ok(opened(found?)),
+            };
+        }
+        find::one(self.all(client).await?, wanted)
+    }
+}
+
+/// Whether a change is on the server already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It is.
+    Now,
+    /// It waits on this device.
+    Later,
+}
+
+/// An entry with the content of its first head.
+pub fn opened(entry: Entry) -> Found {
+    let item = entry.winner().and_then(item_of);
+    Found { entry, item }
+}
+
+/// The item in a version, if its content is here and is one.
+pub fn item_of(version: &VersionView) -> Option<Item> {
+    version.content.bytes().and_then(|bytes| serde_json::from_slice(bytes).ok())
+}
+
+/// An item as it is sealed.
+///
+/// # Errors
+/// If it does not fit an entry.
+pub fn content_of(item: &Item) -> Done<zeroize::Zeroizing<Vec<u8>>> {
+    use lockstep_client::porting::item::MAX_ITEM_BYTES;
+    let bytes = zeroize::Zeroizing::new(serde_json::to_vec(item).map_err(std::io::Error::other)?);
+    if bytes.len() <= MAX_ITEM_BYTES {
+        return Ok(bytes);
+    }
+    let message = format!("the entry would hold {} bytes; at most {MAX_ITEM_BYTES} fit", bytes.len());
+    Err(Failure::new(Exit::Failure, message, "shorten its notes"))
+}
+
+/// A number with the right form of a word.
+pub fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+fn default_home() -> Done<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(data) = set("XDG_DATA_HOME") {
+        return Ok(data.join("lockstep"));
+    }
+    let home = set("HOME").or_else(|| set("USERPROFILE"));
+    home.map(|home| home.join(Path::new(".local/share/lockstep")))
+        .ok_or_else(|| Failure::usage("there is no home directory", "name a profile directory with --home"))
+}
+
+/// A library error as a command's failure: which code, and what to do next.
+pub fn failure_of(error: &Error) -> Failure {
+    let (exit, advice) = advice(error);
+    let message = match error {
+        Error::NoProfile(home) => format!("not logged in: there is no profile in {}", home.display()),
+        Error::Offline(cause) => format!("the server cannot be reached ({})", root_cause(cause.as_ref())),
+        Error::Local(cause) => format!("the local database failed: {cause}"),
+        Error::File(cause) => format!("a file of the profile failed: {cause}"),
+        other => other.to_string(),
+    };
+    let failure = Failure::new(exit, message, advice);
+    match error {
+        Error::Refused { problem, .. } => failure.fact("problem", problem.code.as_str()),
+        Error::Alarm(kind) => failure.fact("alarm", kind.as_str()),
+        _ => failure,
+    }
+}
+
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+fn advice(error: &Error) -> (Exit, String) {
+    let fixed = |exit, advice: &str| (exit, advice.to_owned());
+    match error {
+        Error::NoProfile(_) => {
+            fixed(Exit::Locked, "begin with `lockstep register` or `lockstep login`, or name another --home")
+        }
+        Error::ProfileExists(_) => {
+            fixed(Exit::Usage, "name another directory with --home, or `lockstep logout` first")
+        }
+        Error::Password(_) => fixed(Exit::Usage, "`lockstep generate --words 6` makes a good one"),
+        Error::WrongPassword | Error::LoginFailed => fixed(Exit::Locked, "try again; nothing was changed"),
+        Error::Offline(_) => {
+            fixed(Exit::Offline, "check the network and the address; what you wrote is safe here")
+        }
+        Error::Certificate => {
+            fixed(Exit::Alarm, "do not go on until the server's operator explains the new certificate")
+        }
+        Error::Address(_) => fixed(Exit::Usage, "an address is https://HOST[:PORT]"),
+        Error::Refused { problem, retry_after } => {
+            let wait = retry_after.map(|wait| format!("try again in {} s", wait.as_secs().max(1)));
+            let exit = match problem.code {
+                Code::NotFound => Exit::NotFound,
+                Code::Unauthenticated | Code::TokenExpired | Code::Revoked | Code::LoginFailed => {
+                    Exit::Locked
+                }
+                _ if problem.status >= 500 => Exit::Offline,
+                _ => Exit::Refused,
+            };
+            (exit, wait.unwrap_or_default())
+        }
+        Error::Alarm(_) => fixed(
+            Exit::Alarm,
+            "nothing of it was applied; see `lockstep status` and speak with the server's operator",
+        ),
+        Error::Revoked => fixed(Exit::Locked, "`lockstep login` opens a new one"),
+        Error::NotFound | Error::ContentGone => fixed(Exit::NotFound, ""),
+        _ => fixed(Exit::Failure, ""),
+    }
+}

@@ -1,0 +1,145 @@
+//! The command line's shape. Each verb's own arguments stand in its file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{ui::When, verbs};
+
+/// A password vault that several devices keep in step. The server sees only ciphertext.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep", version, disable_help_subcommand = true)]
+#[command(about = "A password vault that several devices keep in step. The server sees only ciphertext.")]
+#[command(arg_required_else_help = true, max_term_width = 118)]
+#[command(after_help = "\
+A first session:
+  lockstep register --server https://127.0.0.1:8443 --email ada@example.org --fingerprint 3f1c…
+  lockstep unlock                                    # ask the password once, for fifteen minutes
+  lockstep import vault.json                         # from Bitwarden, a browser or KeePass
+  lockstep get github password                       # one value, for people and scripts
+  lockstep --home ~/second login --server … --email … # another device
+  lockstep watch                                     # changes as they arrive
+
+Everything but register and login works offline. Exit codes: lockstep help exit-codes")]
+pub struct Cli {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Profile directory: one device
+    #[arg(long, global = true, env = "LOCKSTEP_HOME", value_name = "DIR", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but data, warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Take the account's password from the first line of standard input
+    #[arg(long, global = true)]
+    pub password_stdin: bool,
+    /// Do not talk to the server
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Colours and bold text
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub color: When,
+}
+
+/// Every verb.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make an account; this device is its first
+    Register(verbs::account::Enter),
+    /// Add this device to an account, or open a new session on it
+    Login(verbs::account::Enter),
+    /// End the session and delete the profile of this device
+    Logout(verbs::account::Logout),
+    /// Forget the key that `unlock` keeps
+    Lock,
+    /// Ask the password once; commands then work without it for fifteen minutes
+    Unlock(verbs::lock::Unlock),
+    /// Show who, where, how fresh, and what waits
+    Status(verbs::status::Status),
+    /// Fetch what is new and send what waits
+    Sync,
+    /// Show changes as they arrive
+    Watch(verbs::watch::Watch),
+    /// Add an entry
+    Add(verbs::add::Add),
+    /// Print one value of an entry, or the whole entry
+    #[command(visible_alias = "show")]
+    Get(verbs::get::Get),
+    /// Change an entry
+    Edit(verbs::edit::Edit),
+    /// Delete entries
+    #[command(visible_alias = "delete")]
+    Rm(verbs::rm::Rm),
+    /// List entries
+    #[command(visible_alias = "ls")]
+    List(verbs::list::List),
+    /// Find entries by words in any unmasked value
+    Search(verbs::list::Search),
+    /// Show the versions of an entry
+    History(verbs::history::History),
+    /// Make an older version the present one; also undeletes
+    Restore(verbs::history::Restore),
+    /// List entries that were changed apart on several devices
+    Conflicts,
+    /// Compare the sides of a conflict and choose
+    Resolve(verbs::resolve::Resolve),
+    /// List or revoke devices
+    Devices(verbs::devices::Devices),
+    /// Make a password or passphrase
+    #[command(visible_alias = "gen")]
+    Generate(verbs::generate::Generate),
+    /// Take over the export of another program
+    Import(verbs::import::Import),
+    /// Write everything to one file, encrypted unless you insist
+    Export(verbs::export::Export),
+    /// Keep one encrypted file
+    File(verbs::file::File),
+    /// Call the server with this device's token
+    Api(verbs::api::Api),
+    /// Print a completion script for a shell
+    Completions(verbs::help::Completions),
+    /// Print the manual page
+    Man(verbs::help::Man),
+    /// Print help about a verb or a topic (exit-codes)
+    Help(verbs::help::Help),
+    /// Write a made-up export for tests and demonstrations
+    #[command(hide = true)]
+    Fixtures(verbs::fixtures::Fixtures),
+    /// Hold the key of a profile; started by `unlock`
+    #[command(hide = true)]
+    Agent,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_contradiction() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_that_takes_arguments_shows_examples() {
+        for verb in Cli::command().get_subcommands().filter(|verb| verb.get_arguments().next().is_some()) {
+            let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.starts_with("Examples:"), "{}", verb.get_name());
+            assert!(after.lines().all(|line| line.chars().count() <= 118), "{}", verb.get_name());
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Which entry a person means.
+
+use lockstep_client::{model::Entry, porting::Item};
+use lockstep_events::EntryId;
+
+use super::{
+    failure::{Done, Exit, Failure},
+    ui::printable,
+};
+
+/// An entry with its opened content.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The entry.
+    pub entry: Entry,
+    /// What the shown head holds; for a deleted entry what it held last. None if it does not open.
+    pub item: Option<Item>,
+}
+
+impl Found {
+    /// The name, or a stand-in.
+    pub fn name(&self) -> String {
+        self.item
+            .as_ref()
+            .map_or_else(|| "(cannot be opened)".to_owned(), |item| item.name.as_str().to_owned())
+    }
+
+    /// A value by name; empty if there is none.
+    pub fn value(&self, name: &str) -> String {
+        let field = self.item.as_ref().and_then(|item| item.get(name));
+        field.map(|field| field.value.as_str().to_owned()).unwrap_or_default()
+    }
+
+    /// The first characters of the id, enough to type.
+    pub fn short_id(&self) -> String {
+        short(self.entry.entry)
+    }
+}
+
+/// The first eight characters of an entry's id.
+pub fn short(entry: EntryId) -> String {
+    entry.to_string().chars().take(8).collect()
+}
+
+type Rule = fn(&Found, &str) -> bool;
+
+/// From the most to the least exact. The first that matches anything decides.
+const RULES: &[Rule] = &[
+    |found, wanted| found.entry.entry.to_string() == wanted.to_lowercase(),
+    |found, wanted| found.name() == wanted,
+    |found, wanted| format!("{}/{}", found.value("folder"), found.name()) == wanted,
+    |found, wanted| found.name().to_lowercase() == wanted.to_lowercase(),
+    |found, wanted| {
+        let hex = wanted.len() >= 4 && wanted.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+        hex && found.entry.entry.to_string().starts_with(&wanted.to_lowercase())
+    },
+    |found, wanted| uris(found).any(|uri| uri == wanted || host(uri).eq_ignore_ascii_case(host(wanted))),
+    |found, wanted| found.name().to_lowercase().starts_with(&wanted.to_lowercase()),
+    |found, wanted| found.name().to_lowercase().contains(&wanted.to_lowercase()),
+];
+
+fn uris(found: &Found) -> impl Iterator<Item = &str> {
+    found.item.iter().flat_map(|item| item.uris()).map(|uri| uri.uri.as_str())
+}
+
+fn host(uri: &str) -> &str {
+    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// The one entry that is meant.
+///
+/// # Errors
+/// Not found, or ambiguous with the candidates.
+pub fn one(all: Vec<Found>, wanted: &str) -> Done<Found> {
+    let matches = |rule: &Rule| all.iter().any(|found| rule(found, wanted));
+    let Some(rule) = RULES.iter().find(|rule| !wanted.is_empty() && matches(rule)) else {
+        let advice = format!("look for it with: lockstep search {}", shell_word(wanted));
+        return Err(Failure::new(
+            Exit::NotFound,
+            format!("no entry matches \"{}\"", printable(wanted)),
+            advice,
+        ));
+    };
+    let mut hits: Vec<Found> = all.iter().filter(|found| rule(found, wanted)).cloned().collect();
+    match hits.pop() {
+        Some(only) if hits.is_empty() => Ok(only),
+        Some(last) => {
+            hits.push(last);
+            Err(ambiguous(&hits, wanted))
+        }
+        None => Err(Failure::new(Exit::NotFound, "no such entry", "")),
+    }
+}
+
+fn ambiguous(hits: &[Found], wanted: &str) -> Failure {
+    const SHOWN: usize = 8;
+    let described = hits.iter().take(SHOWN).map(|found| {
+        let (user, folder) = (found.value("username"), found.value("folder"));
+        let details: Vec<String> = [user, folder].into_iter().filter(|text| !text.is_empty()).collect();
+        let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
+        format!("\n  {}  {}", found.short_id(), printable(&(found.name() + &details)))
+    });
+    let more =
+        if hits.len() > SHOWN { format!("\n  … and {} more", hits.len() - SHOWN) } else { String::new() };
+    let message = format!("{} entries match \"{}\"", hits.len(), printable(wanted));
+    let advice = format!("name one by its id:{}{more}", described.collect::<String>());
+    let candidates: Vec<serde_json::Value> = hits
+        .iter()
+        .map(|found| serde_json::json!({ "id": found.entry.entry, "name": found.name(), "username": found.value("username") }))
+        .collect();
+    Failure::new(Exit::Ambiguous, message, advice).fact("candidates", candidates)
+}
+
+/// A word that can be pasted into a shell.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./@:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", printable(text).replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_client::porting::{
+        Body,
+        item::{Login, Uri},
+    };
+    use lockstep_events::VaultId;
+
+    use super::*;
+
+    fn found(id: u128, name: &str, uri: &str) -> Found {
+        let uris = vec![Uri { uri: uri.into(), ..Uri::default() }];
+        let entry = Entry {
+            entry: EntryId(uuid::Uuid::from_u128(id << 96)),
+            vault: VaultId::NIL,
+            heads: Vec::new(),
+            divergent: false,
+            deleted: false,
+            pending: false,
+        };
+        Found { entry, item: Some(Item::new(name, Body::Login(Login { uris, ..Login::default() }))) }
+    }
+
+    fn all() -> Vec<Found> {
+        vec![
+            found(0xaaaa_0001, "GitHub", "https://github.com/login"),
+            found(0xaaaa_0002, "GitHub work", "https://git.example"),
+            found(0xbbbb_0003, "Bank", "https://bank.example"),
+        ]
+    }
+
+    #[test]
+    fn the_most_exact_reading_of_a_word_wins() {
+        let name =
+            |wanted: &str| one(all(), wanted).map(|found| found.name()).map_err(|failure| failure.exit);
+        assert_eq!(name("github").as_deref(), Ok("GitHub"));
+        assert_eq!(name("bbbb").as_deref(), Ok("Bank"));
+        assert_eq!(name("git.example").as_deref(), Ok("GitHub work"));
+        assert_eq!(name("work").as_deref(), Ok("GitHub work"));
+        assert_eq!(name("aaaa"), Err(Exit::Ambiguous));
+        assert_eq!(name("nothing"), Err(Exit::NotFound));
+        assert_eq!(name(""), Err(Exit::NotFound));
+    }
+
+    #[test]
+    fn an_ambiguous_word_lists_its_candidates() {
+        let failure = one(all(), "git").unwrap_err();
+        assert!(failure.to_string().contains("aaaa0002  GitHub work"), "{failure}");
+        assert_eq!(failure.json()["error"]["candidates"].as_array().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,69 @@
+//! The command line: parse, run one verb, end with the right code.
+
+mod agent;
+mod app;
+mod args;
+mod editor;
+mod failure;
+mod find;
+mod prompt;
+mod ui;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use failure::{Done, Exit, Failure};
+use ui::Ui;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return parse_error(&error),
+    };
+    let ui = Ui::new(cli.global.json, cli.global.quiet, cli.global.color);
+    match run(cli, ui) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.message == BROKEN_PIPE => ExitCode::SUCCESS,
+        Err(failure) => {
+            ui.error(&failure);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// What `std` says when the reader of our output has left, which is no failure of ours (`lockstep list | head -1`).
+const BROKEN_PIPE: &str = "Broken pipe (os error 32)";
+
+/// clap prints help and errors itself, on the right channel; its code for wrong usage is ours.
+fn parse_error(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8))
+}
+
+fn run(cli: args::Cli, ui: Ui) -> Done {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let app = app::App::new(&cli.global, ui)?;
+    let work = async {
+        tokio::select! {
+            done = verbs::run(cli.verb, &app) => done,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                // As a shell expects of a process that ended by SIGINT.
+                std::process::exit(130);
+            }
+        }
+    };
+    let done = runtime.block_on(work);
+    // A blocked read of a terminal must not keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+impl From<lockstep_client::Error> for Failure {
+    fn from(error: lockstep_client::Error) -> Self {
+        app::failure_of(&error)
+    }
+}

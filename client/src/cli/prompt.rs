@@ -1,0 +1,122 @@
+//! Asking a person, or not: where there is no terminal, nothing waits for an answer.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use lockstep_client::porting::Secret;
+
+use super::{
+    failure::{Done, Exit, Failure},
+    ui::Ui,
+};
+
+/// The environment variable that holds the account's password.
+pub const PASSWORD_VARIABLE: &str = "LOCKSTEP_PASSWORD";
+
+/// Where the account's password comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Passwords {
+    /// The first line of standard input.
+    pub from_stdin: bool,
+}
+
+impl Passwords {
+    /// The account's password.
+    pub fn current(self, ui: Ui) -> Done<Secret> {
+        self.given()?.map_or_else(|| secret(ui, "Password"), Ok)
+    }
+
+    /// A new password, asked twice at a terminal.
+    pub fn new_one(self, ui: Ui) -> Done<Secret> {
+        if let Some(given) = self.given()? {
+            return Ok(given);
+        }
+        loop {
+            let first = secret(ui, "New password")?;
+            if secret(ui, "Once more")? == first {
+                return Ok(first);
+            }
+            ui.warn("the two are not the same; once again");
+        }
+    }
+
+    /// Whether a password can be had without asking.
+    pub fn is_given(self) -> bool {
+        self.from_stdin || std::env::var_os(PASSWORD_VARIABLE).is_some()
+    }
+
+    fn given(self) -> Done<Option<Secret>> {
+        if self.from_stdin {
+            let line = stdin_line()?;
+            return line.map(Some).ok_or_else(|| {
+                Failure::new(Exit::Locked, "standard input holds no password", "send it as the first line")
+            });
+        }
+        match std::env::var(PASSWORD_VARIABLE) {
+            Ok(password) if !password.is_empty() => Ok(Some(password.into())),
+            Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(Failure::usage(format!("{PASSWORD_VARIABLE} is not valid UTF-8"), "set it again"))
+            }
+        }
+    }
+}
+
+/// The next line of standard input, without its end.
+fn stdin_line() -> Done<Option<Secret>> {
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let text = line.strip_suffix('\n').unwrap_or(&line);
+    Ok(Some(text.strip_suffix('\r').unwrap_or(text).into()))
+}
+
+/// Everything that is left on standard input; one line end at its end is not part of it.
+pub fn stdin_rest() -> Done<Secret> {
+    let mut text = String::new();
+    io::Read::read_to_string(&mut io::stdin().lock(), &mut text)?;
+    let trimmed = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(trimmed.strip_suffix('\r').unwrap_or(trimmed).into())
+}
+
+/// A value that is typed without being shown.
+pub fn secret(ui: Ui, label: &str) -> Done<Secret> {
+    if !ui.err_is_terminal {
+        return Err(Failure::new(
+            Exit::Locked,
+            format!("there is no terminal to ask for: {}", label.to_lowercase()),
+            format!("use --password-stdin or {PASSWORD_VARIABLE}"),
+        ));
+    }
+    Ok(rpassword::prompt_password(format!("{label}: "))?.into())
+}
+
+/// A yes or no; `no` is what Enter means. Without a terminal the answer is no.
+pub fn confirm(ui: Ui, question: &str) -> Done<bool> {
+    if !can_ask(ui) {
+        return Ok(false);
+    }
+    let answer = ask(&format!("{question} [y/N] "))?.to_lowercase();
+    Ok(matches!(answer.as_str(), "y" | "yes"))
+}
+
+/// One line of text; none if there is no terminal.
+pub fn line(ui: Ui, label: &str) -> Done<Option<String>> {
+    if can_ask(ui) { ask(&format!("{label}: ")).map(Some) } else { Ok(None) }
+}
+
+/// Whether a person can answer.
+pub fn can_ask(ui: Ui) -> bool {
+    ui.err_is_terminal && io::stdin().is_terminal()
+}
+
+fn ask(question: &str) -> Done<String> {
+    let mut err = io::stderr();
+    err.write_all(question.as_bytes())?;
+    err.flush()?;
+    let mut answer = String::new();
+    if io::stdin().lock().read_line(&mut answer)? == 0 {
+        return Err(Failure::new(Exit::Failure, "no answer", ""));
+    }
+    Ok(answer.trim().to_owned())
+}

@@ -1,0 +1,211 @@
+//! `register`, `login`, `logout`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lockstep_client::{
+    Client, Error,
+    crypto::password::Password,
+    profile::Profile,
+    server::{Fingerprint, Server, Trust, certificate_fingerprint},
+};
+use serde_json::json;
+
+use crate::cli::{
+    agent,
+    app::App,
+    failure::{Done, Exit, Failure},
+    prompt,
+};
+
+/// Where the account is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep register --server https://127.0.0.1:8443 --email ada@example.org
+  lockstep login --server https://vault.example.org --email ada@example.org --ca company-ca.pem
+  printf '%s\\n' \"$PASSWORD\" | lockstep login --server … --email … --fingerprint 3f1c… --password-stdin
+
+A server with a certificate of its own is trusted by its SHA-256 fingerprint (lockstepd prints it at start) or by
+the authority that signed it. It is asked for once and kept in the profile.")]
+pub struct Enter {
+    /// Address of the server, https://HOST[:PORT]; known from the profile when logging in again
+    #[arg(long, value_name = "URL", env = "LOCKSTEP_SERVER")]
+    server: Option<String>,
+    /// E-mail address or user name of the account
+    #[arg(long, value_name = "ADDR", env = "LOCKSTEP_EMAIL")]
+    email: Option<String>,
+    /// SHA-256 fingerprint of the server's certificate
+    #[arg(long, value_name = "HEX", conflicts_with = "ca")]
+    fingerprint: Option<String>,
+    /// File with the certificate of the authority that signed the server's, PEM
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// What may be lost.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep logout
+  lockstep logout --discard      # although changes wait that no server has")]
+pub struct Logout {
+    /// Throw away changes that were not sent yet
+    #[arg(long)]
+    discard: bool,
+}
+
+/// Makes an account.
+///
+/// # Errors
+/// Weak password, name taken, offline.
+pub async fn register(args: Enter, app: &App) -> Done {
+    if Profile::exists(&app.home) {
+        return Err(Error::ProfileExists(app.home.clone()).into());
+    }
+    let (server, name) = target(&args, app).await?;
+    let password = new_password(app, &name)?;
+    let wheel = app.ui.wheel("making keys (this takes a second, and makes guessing slow)");
+    let client = Client::register(&app.home, &server, &name, &password).await;
+    wheel.finish_and_clear();
+    entered(app, &client?, "registered").await
+}
+
+/// Adds this device, or opens a new session on it.
+///
+/// # Errors
+/// Wrong name or password, offline.
+pub async fn login(args: Enter, app: &App) -> Done {
+    let (server, name) = target(&args, app).await?;
+    let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
+    let wheel = app.ui.wheel("proving the password without showing it");
+    let client = Client::login(&app.home, &server, &name, &password).await;
+    wheel.finish_and_clear();
+    let client = client?;
+    let wheel = app.ui.wheel("fetching the vault");
+    let synced = client.sync().await;
+    wheel.finish_and_clear();
+    synced?;
+    entered(app, &client, "logged in").await
+}
+
+async fn entered(app: &App, client: &Client, what: &str) -> Done {
+    let status = client.status().await?;
+    if app.ui.json {
+        return app.ui.document(&json!({
+            "account": status.account, "device": status.device, "vault": status.vault, "server": status.server,
+            "name": status.name, "fingerprint": status.fingerprint, "entries": status.entries,
+        }));
+    }
+    app.ui.done(format!("{} at {} {what}.", status.name, status.server));
+    app.ui.say(format!("  profile              {}", app.home.display()));
+    app.ui.say(format!("  account fingerprint  {}", grouped(&status.fingerprint)));
+    app.ui.say(format!("  entries              {}", status.entries));
+    app.ui.hint("Next: lockstep unlock, then lockstep import FILE, lockstep add NAME or lockstep list");
+    Ok(())
+}
+
+/// A long number in groups that a person can compare.
+pub fn grouped(hex: &str) -> String {
+    let groups: Vec<&str> = (0..hex.len()).step_by(4).map(|at| &hex[at..hex.len().min(at + 4)]).collect();
+    groups.join(" ")
+}
+
+fn new_password(app: &App, name: &str) -> Done<Password> {
+    loop {
+        let password = Password::new(app.passwords.new_one(app.ui)?.as_str().to_owned());
+        match password.check_new(name) {
+            Ok(()) => return Ok(password),
+            Err(error) if !app.passwords.is_given() => app.ui.warn(error.to_string()),
+            Err(error) => return Err(Error::Password(error).into()),
+        }
+    }
+}
+
+async fn target(args: &Enter, app: &App) -> Done<(Server, String)> {
+    let known = Profile::read(&app.home).ok();
+    let missing = |what: &str| Failure::usage(format!("--{what} is missing"), "see: lockstep help login");
+    let name = match (&args.email, &known) {
+        (Some(name), _) => name.clone(),
+        (None, Some(profile)) => profile.name.clone(),
+        (None, None) => prompt::line(app.ui, "E-mail address")?.ok_or_else(|| missing("email"))?,
+    };
+    if app.offline {
+        return Err(Failure::usage("this needs the server", "leave --offline away"));
+    }
+    let server = match (&args.server, known) {
+        (None, Some(profile)) => profile.server,
+        (None, None) => return Err(missing("server")),
+        (Some(url), Some(profile)) if profile.server.url == *url && !names_trust(args) => profile.server,
+        (Some(url), _) => Server::new(url, trust(args, url, app).await?)?,
+    };
+    Ok((server, name))
+}
+
+const fn names_trust(args: &Enter) -> bool {
+    args.fingerprint.is_some() || args.ca.is_some()
+}
+
+async fn trust(args: &Enter, url: &str, app: &App) -> Done<Trust> {
+    if let Some(text) = &args.fingerprint {
+        return Ok(Trust::Pinned(
+            text.parse::<Fingerprint>()
+                .map_err(|error| Failure::usage(error.to_string(), "lockstepd prints it when it starts"))?,
+        ));
+    }
+    if let Some(file) = &args.ca {
+        let failed = |why: String| {
+            let message = format!("{}: {why}", file.display());
+            Failure::new(Exit::NotFound, message, "name a PEM file")
+        };
+        let text =
+            std::fs::read_to_string(file).map_err(|error| failed(format!("cannot be read ({error})")))?;
+        if !text.contains("-----BEGIN CERTIFICATE-----") {
+            return Err(failed("holds no certificate".to_owned()));
+        }
+        return Ok(Trust::Authorities(text));
+    }
+    ask_trust(url, app).await
+}
+
+/// Without a flag: the authorities of the system, unless a person confirms what the server shows.
+async fn ask_trust(url: &str, app: &App) -> Done<Trust> {
+    Server::new(url, Trust::System)?;
+    if !prompt::can_ask(app.ui) {
+        return Ok(Trust::System);
+    }
+    let shown = certificate_fingerprint(url).await?;
+    app.ui.say(format!("{url} shows a certificate with this SHA-256 fingerprint:\n"));
+    let text = grouped(&shown.to_string());
+    app.ui.say(format!("  {}\n  {}\n", text[..39].trim_end(), text[40..].trim_end()));
+    app.ui.say("lockstepd printed it when it started. If it is the same, this device will trust exactly this certificate.");
+    if prompt::confirm(app.ui, "Is it the same?")? {
+        return Ok(Trust::Pinned(shown));
+    }
+    app.ui.say("Not pinned: the certificate must be vouched for by an authority that this system knows.");
+    Ok(Trust::System)
+}
+
+/// Ends the session and deletes the profile.
+///
+/// # Errors
+/// If changes wait and `--discard` is not given.
+pub async fn logout(args: Logout, app: &App) -> Done {
+    let client = app.open().await?;
+    let status = client.status().await?;
+    if status.waiting > 0 && !args.discard {
+        let message = format!("{} changes wait that no server has", status.waiting);
+        return Err(Failure::new(
+            Exit::Refused,
+            message,
+            "lockstep sync sends them; --discard throws them away",
+        ));
+    }
+    client.logout(args.discard).await?;
+    agent::client::lock(&app.home).await;
+    if app.ui.json {
+        return app.ui.document(&json!({ "logged_out": true, "device": status.device }));
+    }
+    app.ui.done(format!("{} logged out; the profile in {} is deleted.", status.name, app.home.display()));
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Arguments that change fields, shared by `add` and `edit`, and what both do after saving.
+
+use clap::Args;
+use lockstep_client::{
+    crypto::os_random,
+    porting::{
+        Item, Secret,
+        generate::{Recipe, password},
+    },
+};
+use lockstep_events::{EntryId, VersionId};
+use serde_json::json;
+
+use crate::cli::{
+    app::{App, Sent},
+    failure::{Done, Failure},
+    prompt,
+};
+
+/// Which fields get which values.
+#[derive(Debug, Args, Default)]
+pub struct Changes {
+    /// User name
+    #[arg(long, short, value_name = "NAME")]
+    pub username: Option<String>,
+    /// Address where it is used; may be given several times
+    #[arg(long, value_name = "URI")]
+    pub uri: Vec<String>,
+    /// Folder, levels separated by /
+    #[arg(long, value_name = "PATH")]
+    pub folder: Option<String>,
+    /// Set any field; a name that is not built in becomes a custom field
+    #[arg(long, short, value_name = "FIELD=VALUE")]
+    pub set: Vec<String>,
+    /// Ask for a field's value without showing it
+    #[arg(long, value_name = "FIELD")]
+    pub ask: Vec<String>,
+    /// Read a field's value from standard input, to its end
+    #[arg(long, value_name = "FIELD")]
+    pub stdin: Option<String>,
+    /// Make a new password, of 20 characters if no number is given
+    #[arg(long, short, value_name = "LENGTH", num_args = 0..=1, default_missing_value = "20")]
+    pub generate: Option<usize>,
+}
+
+impl Changes {
+    /// Whether nothing is to be changed.
+    pub fn is_empty(&self) -> bool {
+        self.username.is_none()
+            && self.uri.is_empty()
+            && self.folder.is_none()
+            && self.set.is_empty()
+            && self.ask.is_empty()
+            && self.stdin.is_none()
+            && self.generate.is_none()
+    }
+
+    /// Applies them, asking where they say so.
+    ///
+    /// # Errors
+    /// A wrong `--set`, a value that does not fit, no terminal to ask at.
+    pub fn apply(&self, item: &mut Item, app: &App) -> Done {
+        let mut set = |field: &str, value: Secret| {
+            item.set(field, value).map_err(|error| Failure::usage(error.to_string(), "nothing was saved"))
+        };
+        for (field, value) in [("username", &self.username), ("folder", &self.folder)] {
+            if let Some(value) = value {
+                set(field, value.as_str().into())?;
+            }
+        }
+        for (nth, uri) in self.uri.iter().enumerate() {
+            let field = if nth == 0 { "uri".to_owned() } else { format!("uri{}", nth + 1) };
+            set(&field, uri.as_str().into())?;
+        }
+        for pair in &self.set {
+            let (field, value) = split(pair)?;
+            set(field, value.into())?;
+        }
+        if let Some(length) = self.generate {
+            let recipe = Recipe { length, ..Recipe::default() };
+            let made = password(&mut os_random(), recipe);
+            set("password", made.map_err(|error| Failure::usage(error.to_string(), ""))?.secret)?;
+        }
+        for field in &self.ask {
+            set(field, prompt::secret(app.ui, field)?)?;
+        }
+        self.stdin.iter().try_for_each(|field| set(field, prompt::stdin_rest()?))
+    }
+}
+
+/// `FIELD=VALUE`.
+///
+/// # Errors
+/// If there is no `=`.
+pub fn split(pair: &str) -> Done<(&str, &str)> {
+    pair.split_once('=').filter(|(field, _)| !field.is_empty()).ok_or_else(|| {
+        // The whole may be a value that was meant to be secret: it is not repeated.
+        Failure::usage("expected FIELD=VALUE", "for example: --set username=ada")
+    })
+}
+
+/// Says what was saved and whether it is on the server.
+///
+/// # Errors
+/// If standard output is gone.
+pub fn report(app: &App, what: &str, name: &str, ids: (EntryId, VersionId), sent: Sent) -> Done {
+    let (entry, version) = ids;
+    if app.ui.json {
+        return app.ui.document(&json!({ "entry": entry, "version": version, "sent": sent == Sent::Now }));
+    }
+    let state = if sent == Sent::Now { "" } else { " on this device" };
+    app.ui.done(format!(
+        "{what}{state}: {}  {}",
+        crate::cli::find::short(entry),
+        crate::cli::ui::printable(name)
+    ));
+    Ok(())
+}

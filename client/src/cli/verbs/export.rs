@@ -1,0 +1,155 @@
+//! `export`.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use lockstep_client::{
+    crypto::{os_random, password::Password},
+    porting::{Item, archive, export::bitwarden_json},
+};
+use serde_json::json;
+
+use crate::cli::{
+    app::{App, count},
+    failure::{Done, Exit, Failure},
+    find::Found,
+    prompt,
+};
+
+/// The environment variable that holds an archive's password.
+const ARCHIVE_VARIABLE: &str = "LOCKSTEP_ARCHIVE_PASSWORD";
+
+/// Where to, and how.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep export vault.lockstep              # encrypted under a password that it asks for
+  lockstep export --plain vault.json          # everything in clear text, readable by Bitwarden
+  lockstep import vault.lockstep              # brings an archive back
+
+The password of an archive comes from a prompt, or from LOCKSTEP_ARCHIVE_PASSWORD. Entries that were changed apart
+are exported as the version shown meanwhile; the command says which.")]
+pub struct Export {
+    /// File to write; - for standard output
+    file: PathBuf,
+    /// In clear text, as Bitwarden JSON
+    #[arg(long)]
+    plain: bool,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Exports everything.
+///
+/// # Errors
+/// If an entry cannot be opened, or the file is there already.
+pub async fn run(args: Export, app: &App) -> Done {
+    let client = app.open().await?;
+    let all = app.all(&client).await?;
+    let divergent = all.iter().filter(|found| found.entry.divergent).count() as u64;
+    if divergent > 0 {
+        let entries = count(divergent, "entry was", "entries were");
+        app.ui.warn(format!(
+            "{entries} changed apart; only the version shown meanwhile is exported; see: lockstep conflicts"
+        ));
+    }
+    let items = readable(all)?;
+    let bytes = if args.plain {
+        app.ui.warn("this file holds every password in clear text; delete it as soon as you can");
+        format!("{:#}\n", bitwarden_json(&items)).into_bytes()
+    } else {
+        let password = archive_password(app, true)?;
+        let account = client.status().await?.account;
+        let wheel = app.ui.wheel("sealing");
+        let sealed = archive::seal(&items, &password, account, &mut os_random());
+        wheel.finish_and_clear();
+        sealed.map_err(|error| Failure::new(Exit::Failure, error.to_string(), ""))?
+    };
+    if args.file == Path::new("-") {
+        return app.ui.raw(&bytes);
+    }
+    write(&args, &bytes)?;
+    if app.ui.json {
+        return app.ui.document(&json!({ "file": args.file, "items": items.len(), "encrypted": !args.plain, "divergent": divergent }));
+    }
+    let how = if args.plain { "in clear text" } else { "encrypted" };
+    app.ui.done(format!(
+        "{} written to {}, {how}.",
+        count(items.len() as u64, "entry", "entries"),
+        args.file.display()
+    ));
+    Ok(())
+}
+
+fn readable(all: Vec<Found>) -> Done<Vec<Item>> {
+    all.into_iter()
+        .map(|found| {
+            let id = found.short_id();
+            found.item.ok_or_else(|| {
+                Failure::new(
+                    Exit::Failure,
+                    format!("entry {id} cannot be opened, so the export would not be whole"),
+                    "lockstep sync, then try again",
+                )
+            })
+        })
+        .collect()
+}
+
+fn write(args: &Export, bytes: &[u8]) -> Done {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).mode(0o600);
+    let file = if args.force { options.create(true).truncate(true) } else { options.create_new(true) }
+        .open(&args.file);
+    let failed = |error: std::io::Error| {
+        let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+        let advice = if exists { "--force replaces it" } else { "check the path" };
+        Failure::new(Exit::Failure, format!("{}: {error}", args.file.display()), advice)
+    };
+    let mut file = file.map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// The password of an archive: of its own, because an archive outlives the account's password.
+///
+/// # Errors
+/// No terminal to ask at; too weak for a new one.
+pub fn archive_password(app: &App, new: bool) -> Done<Password> {
+    let given = std::env::var(ARCHIVE_VARIABLE).ok().filter(|password| !password.is_empty());
+    if given.is_none() && !app.ui.err_is_terminal {
+        let message = "there is no terminal to ask for the archive's password";
+        return Err(Failure::new(Exit::Locked, message, format!("set {ARCHIVE_VARIABLE}")));
+    }
+    let ask = |label: &str| prompt::secret(app.ui, label);
+    loop {
+        let text = match (&given, new) {
+            (Some(text), _) => text.as_str().into(),
+            (None, false) => ask("Password of the archive")?,
+            (None, true) => {
+                let first = ask("New password for the archive")?;
+                if ask("Once more")? != first {
+                    app.ui.warn("the two are not the same; once again");
+                    continue;
+                }
+                first
+            }
+        };
+        let password = Password::new(text.as_str().to_owned());
+        match if new { password.check_new("") } else { Ok(()) } {
+            Ok(()) => return Ok(password),
+            Err(error) if given.is_none() => app.ui.warn(error.to_string()),
+            Err(error) => {
+                return Err(Failure::usage(
+                    error.to_string(),
+                    "`lockstep generate --words 6` makes a good one",
+                ));
+            }
+        }
+    }
+}

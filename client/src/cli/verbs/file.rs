@@ -1,0 +1,121 @@
+//! `file`: the one encrypted file of an account.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::cli::{
+    app::{App, Sent},
+    failure::{Done, Exit, Failure},
+};
+
+/// The most that fits.
+const MAX_FILE: u64 = 56 * 1024;
+
+/// What to do with it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep file put notes.kdbx
+  lockstep file get > notes.kdbx
+  lockstep file get --out notes.kdbx
+  tar cz dotfiles | lockstep file put -
+
+One opaque file per account, up to 56 KiB, encrypted on this device. `put` builds on what this
+device has seen: if another device was faster, both versions stay and the next `put` closes the gap.")]
+pub struct File {
+    /// Get or put
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// Get or put.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print the file
+    Get {
+        /// Write to this file instead
+        #[arg(long, short, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Replace the file as a whole
+    Put {
+        /// File to read; - for standard input
+        file: PathBuf,
+    },
+}
+
+/// Gets or puts.
+///
+/// # Errors
+/// No file yet; too long.
+pub async fn run(args: File, app: &App) -> Done {
+    let client = app.open().await?;
+    if !app.offline
+        && let Err(error) = client.sync().await
+    {
+        let why = crate::cli::app::failure_of(&error);
+        if why.exit == Exit::Alarm {
+            return Err(why);
+        }
+        app.ui.say(format!("Working with what this device has ({}).", why.message));
+    }
+    let present = client.file_get().await?;
+    match args.action {
+        Action::Get { out } => {
+            let Some((content, heads)) = present else {
+                return Err(Failure::new(Exit::NotFound, "there is no file yet", "lockstep file put FILE"));
+            };
+            if heads.len() > 1 {
+                app.ui.warn("the file was put apart on several devices; this is the version shown meanwhile");
+            }
+            match out {
+                None => app.ui.raw(&content),
+                Some(path) => write(&path, &content),
+            }
+        }
+        Action::Put { file } => {
+            let content = read(&file)?;
+            let base = present.map(|(_, heads)| heads).unwrap_or_default();
+            let version = client.file_put(&base, &content).await?;
+            let sent = app.send(&client).await?;
+            if app.ui.json {
+                return app.ui.document(
+                    &json!({ "version": version, "bytes": content.len(), "sent": sent == Sent::Now }),
+                );
+            }
+            app.ui.done(format!("{} bytes put.", content.len()));
+            Ok(())
+        }
+    }
+}
+
+fn read(path: &Path) -> Done<zeroize::Zeroizing<Vec<u8>>> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::NotFound, format!("{}: {error}", path.display()), "check the path")
+    };
+    let mut content = zeroize::Zeroizing::new(Vec::new());
+    let reader: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(fs::File::open(path).map_err(failed)?)
+    };
+    reader.take(MAX_FILE + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > MAX_FILE {
+        let message = format!("{} is larger than {} KiB", path.display(), MAX_FILE / 1024);
+        return Err(Failure::new(Exit::Refused, message, "this mode is for small files"));
+    }
+    Ok(content)
+}
+
+fn write(path: &Path, content: &[u8]) -> Done {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    Ok(file.sync_all()?)
+}

@@ -1,0 +1,205 @@
+//! `history` and `restore`.
+
+use clap::Args;
+use lockstep_client::{
+    Client,
+    model::{Content, VersionView},
+    porting::Item,
+};
+use lockstep_events::{DeviceId, EntryId, VersionKind};
+use serde_json::json;
+
+use crate::cli::{
+    app::{App, item_of},
+    failure::{Done, Exit, Failure},
+    ui::printable,
+};
+
+use super::{
+    changes::report,
+    watch::{clock, short_device},
+};
+
+/// Whose history.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep history github
+  lockstep history 3f1c0a7e-… --json      # the whole id also finds deleted entries")]
+pub struct History {
+    /// Name, beginning of the id, or address of the entry; of a deleted one the whole id
+    entry: String,
+}
+
+/// What comes back.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep restore github 2               # version 2 of the list that `history` prints
+  lockstep restore 3f1c0a7e-…             # undelete: the last version that had content
+
+Nothing is lost: the present version stays in the history.")]
+pub struct Restore {
+    /// Name, beginning of the id, or address of the entry; of a deleted one the whole id
+    entry: String,
+    /// Number or beginning of the id of the version
+    version: Option<String>,
+}
+
+/// Lists the versions of an entry.
+///
+/// # Errors
+/// Not found, ambiguous.
+pub async fn history(args: History, app: &App) -> Done {
+    let client = app.open().await?;
+    let found = app.find(&client, &args.entry).await?;
+    let versions = client.history(found.entry.entry).await?;
+    let own = client.status().await?.device;
+    let heads = found.entry.head_ids();
+    if app.ui.json {
+        let documents: Vec<serde_json::Value> =
+            versions.iter().zip(1_u64..).map(|(version, nth)| document(version, nth, &heads)).collect();
+        return app.ui.document(&json!({ "entry": found.entry.entry, "versions": documents }));
+    }
+    let mut rows = Vec::with_capacity(versions.len());
+    for (nth, version) in versions.iter().enumerate() {
+        let changed = changed_fields(version, &versions[..nth]);
+        let head = if heads.contains(&version.version) { "● " } else { "  " };
+        rows.push(vec![
+            format!("{head}{}", nth + 1),
+            when(version),
+            did(version.kind).to_owned(),
+            device(version.device, own),
+            changed,
+            version.version.to_string().chars().take(12).collect(),
+        ]);
+    }
+    app.ui.table(&["  N", "WHEN (UTC)", "WHAT", "DEVICE", "FIELDS", "VERSION"], &rows)?;
+    app.ui.hint("● is present. Look: lockstep get ENTRY --version N   Bring back: lockstep restore ENTRY N");
+    Ok(())
+}
+
+/// Makes a version the present one.
+///
+/// # Errors
+/// Not found, or its content is gone.
+pub async fn restore(args: Restore, app: &App) -> Done {
+    let client = app.open().await?;
+    let found = app.find(&client, &args.entry).await?;
+    let entry = found.entry.entry;
+    let (version, item) = match &args.version {
+        Some(wanted) => version_of(&client, entry, wanted).await?,
+        None if !found.entry.deleted => {
+            return Err(Failure::usage("which version?", "lockstep history lists them by number"));
+        }
+        None => last_with_content(&client, entry).await?,
+    };
+    let made = client.restore(entry, version.content_of.unwrap_or(version.version)).await?;
+    let sent = app.send(&client).await?;
+    report(app, "Restored", item.name.as_str(), (entry, made), sent)
+}
+
+async fn last_with_content(client: &Client, entry: EntryId) -> Done<(VersionView, Item)> {
+    let versions = client.history(entry).await?;
+    let last = versions.into_iter().rev().find_map(|version| item_of(&version).map(|item| (version, item)));
+    last.ok_or_else(|| Failure::new(Exit::NotFound, "no version of this entry has its content still", ""))
+}
+
+/// A version by its number in the history or the beginning of its id.
+///
+/// # Errors
+/// Not found, ambiguous, or without content.
+pub async fn version_of(client: &Client, entry: EntryId, wanted: &str) -> Done<(VersionView, Item)> {
+    let versions = client.history(entry).await?;
+    let count = versions.len();
+    let by_number = wanted.parse::<usize>().ok().filter(|n| (1..=count).contains(n));
+    let mut hits: Vec<VersionView> = match by_number {
+        Some(number) => versions.into_iter().skip(number - 1).take(1).collect(),
+        None if wanted.len() >= 4 => {
+            versions.into_iter().filter(|version| version.version.to_string().starts_with(wanted)).collect()
+        }
+        None => Vec::new(),
+    };
+    let advice = "lockstep history lists them";
+    match (hits.pop(), hits.is_empty()) {
+        (Some(version), true) => match item_of(&version) {
+            Some(item) => Ok((version, item)),
+            None => {
+                Err(Failure::new(Exit::NotFound, format!("version {wanted} has no content here"), advice))
+            }
+        },
+        (None, _) => Err(Failure::new(
+            Exit::NotFound,
+            format!("there is no version {wanted}; there are {count}"),
+            advice,
+        )),
+        (Some(_), false) => {
+            Err(Failure::new(Exit::Ambiguous, format!("several versions begin with {wanted}"), advice))
+        }
+    }
+}
+
+/// What a version did, in a word.
+pub const fn did(kind: VersionKind) -> &'static str {
+    match kind {
+        VersionKind::Edit => "changed",
+        VersionKind::Merge => "merged",
+        VersionKind::Adopt => "kept",
+        VersionKind::Tombstone => "deleted",
+    }
+}
+
+/// When a version was made: its author's clock, or when the server took it.
+pub fn when(version: &VersionView) -> String {
+    let seconds = match (version.client_time, version.accepted_at) {
+        (0, Some(at)) => at.seconds(),
+        (0, None) => return "waiting".to_owned(),
+        (millis, _) => millis.div_euclid(1000),
+    };
+    clock(seconds)
+}
+
+/// A head in one line.
+pub fn described(head: &VersionView) -> String {
+    let name = item_of(head).map(|item| printable(item.name.as_str())).unwrap_or_default();
+    format!("{} {} on device {}  {name}", did(head.kind), when(head), short_device(head.device))
+}
+
+/// A device as a person sees it.
+pub fn device(device: DeviceId, own: DeviceId) -> String {
+    if device == own { "this one".to_owned() } else { short_device(device) }
+}
+
+/// The names of the fields in which a version differs from its first parent.
+fn changed_fields(version: &VersionView, earlier: &[VersionView]) -> String {
+    let Some(item) = item_of(version) else {
+        return match version.content {
+            Content::Gone => "(content pruned)".to_owned(),
+            Content::Missing => "(not here yet)".to_owned(),
+            Content::Rejected => "(not authentic)".to_owned(),
+            Content::None | Content::Here(_) => String::new(),
+        };
+    };
+    let parent = version.parents.first().and_then(|parent| earlier.iter().find(|one| one.version == *parent));
+    let Some(before) = parent.and_then(item_of) else { return String::new() };
+    let rows = lockstep_client::porting::merge::compare(None, &[Some(&before), Some(&item)]);
+    let names: Vec<String> =
+        rows.into_iter().filter(|row| row.differs()).map(|row| printable(&row.name)).collect();
+    names.join(", ")
+}
+
+fn document(version: &VersionView, nth: u64, heads: &[lockstep_events::VersionId]) -> serde_json::Value {
+    json!({
+        "number": nth,
+        "version": version.version,
+        "kind": version.kind,
+        "parents": version.parents,
+        "content_of": version.content_of,
+        "device": version.device,
+        "time": version.client_time,
+        "seq": version.seq,
+        "head": heads.contains(&version.version),
+        "branch": version.branch,
+        "has_content": version.content.bytes().is_some(),
+    })
+}

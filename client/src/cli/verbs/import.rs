@@ -1,0 +1,142 @@
+//! `import`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lockstep_client::{
+    crypto::wipe::Plaintext,
+    porting::{
+        Format, ImportError, Imported, Secret,
+        import::{self, Options, Place},
+    },
+};
+use serde_json::json;
+
+use crate::cli::{
+    app::{App, Sent, content_of, count},
+    failure::{Done, Exit, Failure},
+    ui::printable,
+};
+
+use super::export::archive_password;
+
+/// From where.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep import bitwarden_export.json
+  lockstep import logins.csv --folder Firefox
+  lockstep import keepass.xml --dry-run          # what would come over
+  lockstep import vault.lockstep                 # an encrypted archive of `lockstep export`
+
+Reads Bitwarden JSON (unencrypted), CSV of Chrome, Firefox, Safari and others with a header line, KeePass 2 XML, and
+our own archives. It is all or nothing: a file that cannot be read to its end imports nothing. Delete the file
+afterwards: it holds every password in clear text.")]
+pub struct Import {
+    /// File, or - for standard input
+    file: PathBuf,
+    /// Format, if it should not be recognised: bitwarden, csv, keepass
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Put everything into this folder
+    #[arg(long, value_name = "PATH")]
+    folder: Option<String>,
+    /// Also what lies in the other program's bin
+    #[arg(long)]
+    with_trash: bool,
+    /// Only say what would be imported
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Imports a file.
+///
+/// # Errors
+/// If the file is not good; nothing is imported then.
+pub async fn run(args: Import, app: &App) -> Done {
+    let wheel = app.ui.wheel("reading");
+    let read = import::read(&args.file, args.format, Options { with_trash: args.with_trash });
+    wheel.finish_and_clear();
+    let mut imported = match read {
+        Err(error) if error.problem == import::IS_ARCHIVE => from_archive(&args, app)?,
+        read => read.map_err(failure)?,
+    };
+    if let Some(folder) = &args.folder {
+        for item in &mut imported.items {
+            item.folder = Secret::new(match item.folder.as_str() {
+                "" => folder.clone(),
+                inner => format!("{folder}/{inner}"),
+            });
+        }
+    }
+    say_notes(&imported, app);
+    if args.dry_run {
+        return summary(&imported, "would be imported", None, app);
+    }
+    let client = app.open().await?;
+    let contents = imported
+        .items
+        .iter()
+        .map(|item| content_of(item).map(|bytes| Plaintext::new(bytes.to_vec())))
+        .collect::<Done<Vec<_>>>()?;
+    let bar = app.ui.progress(contents.len() as u64, "sealing");
+    let position = bar.clone();
+    let saved = client.add_many(&contents, &mut |n| position.set_position(n as u64)).await;
+    bar.finish_and_clear();
+    saved?;
+    let sent = app.send(&client).await?;
+    summary(&imported, "imported", Some(sent), app)
+}
+
+fn failure(error: ImportError) -> Failure {
+    let exit = if error.problem.starts_with("cannot be read (") { Exit::NotFound } else { Exit::Failure };
+    let message = format!("{}{}: {}", error.file, error.place, error.problem);
+    let failure = Failure::new(exit, message, format!("{}. Nothing was imported", error.advice));
+    match error.place {
+        Place::Line(line) => failure.fact("line", line),
+        Place::Record(record) => failure.fact("item", record),
+        Place::File => failure,
+    }
+}
+
+fn from_archive(args: &Import, app: &App) -> Done<Imported> {
+    let bytes = std::fs::read(&args.file)?;
+    let password = archive_password(app, false)?;
+    let wheel = app.ui.wheel("opening the archive");
+    let opened = lockstep_client::porting::archive::open(&bytes, &password);
+    wheel.finish_and_clear();
+    let items = opened.map_err(|error| {
+        let exit = if error.is_rejected() { Exit::Locked } else { Exit::Failure };
+        Failure::new(exit, format!("{}: {error}", args.file.display()), "nothing was imported")
+    })?;
+    Ok(Imported { items, notes: Vec::new(), source: "Lockstep archive".into() })
+}
+
+/// The first notes one by one, the rest as a number: a KeePass file may have a thousand attachments.
+fn say_notes(imported: &Imported, app: &App) {
+    const SHOWN: usize = 10;
+    for note in imported.notes.iter().take(SHOWN) {
+        app.ui.warn(printable(note));
+    }
+    if imported.notes.len() > SHOWN {
+        app.ui.warn(format!("… and {} more of this kind (--json lists them)", imported.notes.len() - SHOWN));
+    }
+}
+
+fn summary(imported: &Imported, done: &str, sent: Option<Sent>, app: &App) -> Done {
+    let mut kinds = std::collections::BTreeMap::<&str, u64>::new();
+    for item in &imported.items {
+        *kinds.entry(item.body.word()).or_default() += 1;
+    }
+    if app.ui.json {
+        return app.ui.document(&json!({
+            "source": imported.source, "items": imported.items.len(), "types": kinds, "notes": imported.notes,
+            "imported": sent.is_some(), "sent": sent == Some(Sent::Now),
+        }));
+    }
+    let parts: Vec<String> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    let entries = count(imported.items.len() as u64, "entry", "entries");
+    app.ui.done(format!("{entries} {done} from {}{parts}.", imported.source));
+    Ok(())
+}

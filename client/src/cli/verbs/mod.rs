@@ -1,0 +1,64 @@
+//! One file per verb, or per pair of verbs that belong together.
+
+pub mod account;
+pub mod add;
+pub mod api;
+pub mod changes;
+pub mod conflicts;
+pub mod devices;
+pub mod edit;
+pub mod export;
+pub mod file;
+pub mod fixtures;
+pub mod generate;
+pub mod get;
+pub mod help;
+pub mod history;
+pub mod import;
+pub mod list;
+pub mod lock;
+pub mod resolve;
+pub mod rm;
+pub mod status;
+pub mod sync;
+pub mod watch;
+
+use super::{app::App, args::Verb, failure::Done};
+
+/// Runs one verb.
+///
+/// # Errors
+/// What the verb says.
+pub async fn run(verb: Verb, app: &App) -> Done {
+    match verb {
+        Verb::Register(args) => account::register(args, app).await,
+        Verb::Login(args) => account::login(args, app).await,
+        Verb::Logout(args) => account::logout(args, app).await,
+        Verb::Lock => lock::lock(app).await,
+        Verb::Unlock(args) => lock::unlock(args, app).await,
+        Verb::Status(args) => status::run(args, app).await,
+        Verb::Sync => sync::run(app).await,
+        Verb::Watch(args) => watch::run(args, app).await,
+        Verb::Add(args) => add::run(args, app).await,
+        Verb::Get(args) => get::run(args, app).await,
+        Verb::Edit(args) => edit::run(args, app).await,
+        Verb::Rm(args) => rm::run(args, app).await,
+        Verb::List(args) => list::list(args, app).await,
+        Verb::Search(args) => list::search(args, app).await,
+        Verb::History(args) => history::history(args, app).await,
+        Verb::Restore(args) => history::restore(args, app).await,
+        Verb::Conflicts => conflicts::run(app).await,
+        Verb::Resolve(args) => resolve::run(args, app).await,
+        Verb::Devices(args) => devices::run(args, app).await,
+        Verb::Generate(args) => generate::run(&args, app),
+        Verb::Import(args) => import::run(args, app).await,
+        Verb::Export(args) => export::run(args, app).await,
+        Verb::File(args) => file::run(args, app).await,
+        Verb::Api(args) => api::run(args, app).await,
+        Verb::Completions(args) => help::completions(&args, app),
+        Verb::Man(args) => help::man(&args, app),
+        Verb::Help(args) => help::help(&args, app),
+        Verb::Fixtures(args) => fixtures::run(&args, app),
+        Verb::Agent => Ok(super::agent::server::run(&app.home).await?),
+    }
+}

@@ -1,0 +1,395 @@
+//! `resolve`: the sides of a conflict beside what they came from, and a person's choice.
+
+use clap::Args;
+use console::Style;
+use lockstep_client::{
+    Client,
+    crypto::wipe::Plaintext,
+    model::{Conflict, Content, Resolution, VersionView},
+    porting::{
+        Item, Secret,
+        merge::{self, Draft, Row},
+    },
+};
+use lockstep_events::{VersionId, VersionKind};
+use serde_json::json;
+
+use crate::cli::{
+    app::{App, content_of, item_of, opened},
+    editor,
+    failure::{Done, Exit, Failure},
+    find::shell_word,
+    prompt,
+    ui::printable,
+};
+
+use super::{
+    changes::{report, split},
+    get::MASK,
+    history::described,
+};
+
+/// How it is resolved; without a choice the sides are shown and, at a terminal, a choice is asked for.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep resolve github                       # compare, then choose
+  lockstep resolve github --reveal              # with secrets
+  lockstep resolve github --keep 2              # side 2, or the beginning of a version's id
+  lockstep resolve github --merge               # what only one side changed; fails if a field is contested
+  lockstep resolve github --merge-from password=2 --merge-set notes='see both'
+  lockstep resolve github --keep-both           # side 1 stays, the others become entries of their own
+
+Every password that is not kept goes into the entry's earlier passwords. A version that arrives while you choose
+stays open. Without a choice and without a terminal the exit code is 5.")]
+pub struct Resolve {
+    /// Name, beginning of the id, or address of the entry
+    entry: String,
+    /// Keep one side: its number, or the beginning of its version's id
+    #[arg(long, value_name = "SIDE", group = "choice")]
+    keep: Option<String>,
+    /// Keep all sides, each as an entry of its own
+    #[arg(long, group = "choice")]
+    keep_both: bool,
+    /// Take every field from the side that changed it
+    #[arg(long, group = "choice")]
+    merge: bool,
+    /// In a merge, give a field this value
+    #[arg(long, value_name = "FIELD=VALUE", conflicts_with_all = ["keep", "keep_both"])]
+    merge_set: Vec<String>,
+    /// In a merge, take a field from this side
+    #[arg(long, value_name = "FIELD=SIDE", conflicts_with_all = ["keep", "keep_both"])]
+    merge_from: Vec<String>,
+    /// Edit the merge in $EDITOR
+    #[arg(long, conflicts_with_all = ["keep", "keep_both", "json"])]
+    edit: bool,
+    /// Show masked values
+    #[arg(long)]
+    reveal: bool,
+}
+
+/// A conflict with its contents opened.
+struct Sides {
+    conflict: Conflict,
+    base: Option<Item>,
+    items: Vec<Option<Item>>,
+}
+
+/// What a person chose.
+enum Choice {
+    Keep(usize),
+    KeepBoth,
+    Merge(Box<Item>),
+    Leave,
+}
+
+/// Shows and resolves one conflict.
+///
+/// # Errors
+/// Not found; contested fields without a choice.
+pub async fn run(args: Resolve, app: &App) -> Done {
+    let client = app.open().await?;
+    let found = app.find(&client, &args.entry).await?;
+    if !found.entry.divergent {
+        if app.ui.json {
+            return app.ui.document(&json!({ "entry": found.entry.entry, "divergent": false }));
+        }
+        app.ui.say("There is nothing to resolve: this entry has one version.");
+        return Ok(());
+    }
+    let sides = Sides::new(client.conflict(found.entry.entry).await?)?;
+    let choice = match chosen(&args, &sides, app)? {
+        Some(choice) => choice,
+        None if app.ui.json => {
+            app.ui.document(&sides.document(args.reveal))?;
+            return Err(undecided(&args));
+        }
+        None => {
+            sides.show(app, args.reveal)?;
+            if !prompt::can_ask(app.ui) {
+                return Err(undecided(&args));
+            }
+            ask(&sides, app)?
+        }
+    };
+    carry_out(choice, &sides, app, &client).await
+}
+
+fn undecided(args: &Resolve) -> Failure {
+    let word = shell_word(&args.entry);
+    let advice = format!(
+        "choose: lockstep resolve {word} --keep SIDE, --merge, --merge-from FIELD=SIDE or --keep-both"
+    );
+    Failure::new(Exit::Conflict, "this entry needs a person to choose", advice)
+}
+
+async fn carry_out(choice: Choice, sides: &Sides, app: &App, client: &Client) -> Done {
+    let entry = sides.conflict.entry.entry;
+    let shown = sides.conflict.entry.head_ids();
+    let heads = &sides.conflict.entry.heads;
+    let version = match choice {
+        Choice::Leave => {
+            app.ui.say("Left as it is.");
+            return Ok(());
+        }
+        Choice::Keep(side) if heads[side].kind == VersionKind::Tombstone => {
+            client.remove(entry, &shown).await?
+        }
+        Choice::Keep(side) => client.resolve(entry, &shown, &Resolution::Keep(heads[side].version)).await?,
+        Choice::KeepBoth => {
+            let stays = sides.first_live()?;
+            client.resolve(entry, &shown, &Resolution::KeepBoth(heads[stays].version)).await?
+        }
+        Choice::Merge(item) => {
+            let content = Plaintext::new(content_of(&item)?.to_vec());
+            client.resolve(entry, &shown, &Resolution::Merge(content)).await?
+        }
+    };
+    let sent = app.send(client).await?;
+    let after = client.get(entry).await?;
+    if after.divergent {
+        app.ui.warn("another version arrived meanwhile and stays open; resolve once more");
+    }
+    report(app, "Resolved", &opened(after).name(), (entry, version), sent)
+}
+
+fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
+    if let Some(wanted) = &args.keep {
+        return sides.side(wanted).map(|side| Some(Choice::Keep(side)));
+    }
+    if args.keep_both {
+        return Ok(Some(Choice::KeepBoth));
+    }
+    if !(args.merge || args.edit || !args.merge_set.is_empty() || !args.merge_from.is_empty()) {
+        return Ok(None);
+    }
+    let Draft { mut item, contested } = sides.draft()?;
+    let mut decided: Vec<&str> = Vec::new();
+    for pair in &args.merge_from {
+        let (field, side) = split(pair)?;
+        set(&mut item, field, sides.value(sides.side(side)?, field))?;
+        decided.push(field);
+    }
+    for pair in &args.merge_set {
+        let (field, value) = split(pair)?;
+        set(&mut item, field, value.into())?;
+        decided.push(field);
+    }
+    if args.edit {
+        let note = format!(
+            "Merge of {} versions. Fields that several sides changed: {}",
+            sides.items.len(),
+            names(&contested)
+        );
+        let edited = editor::edit(&app.home, &item, &note)?;
+        return Ok(Some(edited.map_or(Choice::Leave, |item| Choice::Merge(Box::new(item)))));
+    }
+    let open: Vec<Row> = contested
+        .into_iter()
+        .filter(|row| !decided.iter().any(|field| field.eq_ignore_ascii_case(&row.name)))
+        .collect();
+    if open.is_empty() {
+        return Ok(Some(Choice::Merge(Box::new(item))));
+    }
+    let message = format!("several sides changed: {}", names(&open));
+    let open_names: Vec<String> = open.iter().map(|row| row.name.clone()).collect();
+    let advice = format!("decide each with --merge-from {}=SIDE or --merge-set", shell_word(&open[0].name));
+    Err(Failure::new(Exit::Conflict, message, advice).fact("contested", open_names))
+}
+
+fn names(rows: &[Row]) -> String {
+    rows.iter().map(|row| printable(&row.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn set(item: &mut Item, field: &str, value: Secret) -> Done {
+    item.set(field, value).map_err(|error| Failure::usage(error.to_string(), "nothing was saved"))
+}
+
+fn ask(sides: &Sides, app: &App) -> Done<Choice> {
+    let count = sides.items.len();
+    app.ui.say("");
+    app.ui.say(format!(
+        "  1–{count}  keep that side          m  merge field by field    e  edit a merge in $EDITOR"
+    ));
+    app.ui.say("  b    keep all as entries     r  show secrets            Enter  leave it");
+    loop {
+        let answer = prompt::line(app.ui, "Choose")?.unwrap_or_default();
+        match answer.as_str() {
+            "" | "q" => return Ok(Choice::Leave),
+            "b" => return Ok(Choice::KeepBoth),
+            "r" => sides.show(app, true)?,
+            "m" => return merge_by_hand(sides, app),
+            "e" => {
+                let draft = sides.draft()?;
+                let note = format!("Fields that several sides changed: {}", names(&draft.contested));
+                let edited = editor::edit(&app.home, &draft.item, &note)?;
+                // Unchanged means: the proposal is right.
+                return Ok(Choice::Merge(Box::new(edited.unwrap_or(draft.item))));
+            }
+            side => match side.parse::<usize>() {
+                Ok(n) if (1..=count).contains(&n) => return Ok(Choice::Keep(n - 1)),
+                _ => app.ui.warn(format!("1–{count}, m, e, b, r or Enter")),
+            },
+        }
+    }
+}
+
+fn merge_by_hand(sides: &Sides, app: &App) -> Done<Choice> {
+    let Draft { mut item, contested } = sides.draft()?;
+    if contested.is_empty() {
+        app.ui.say("No field was changed by more than one side: all changes fit together.");
+    }
+    for row in &contested {
+        let side = loop {
+            let label = format!("{} from side (1–{})", printable(&row.name), sides.items.len());
+            match prompt::line(app.ui, &label)?.unwrap_or_default().parse::<usize>() {
+                Ok(n) if (1..=sides.items.len()).contains(&n) => break n - 1,
+                _ => app.ui.warn("a number of a side, please"),
+            }
+        };
+        set(&mut item, &row.name, sides.value(side, &row.name))?;
+    }
+    Ok(Choice::Merge(Box::new(item)))
+}
+
+impl Sides {
+    fn new(conflict: Conflict) -> Done<Self> {
+        let items = conflict.entry.heads.iter().map(readable).collect::<Done<Vec<_>>>()?;
+        let base = conflict.ancestors.first().and_then(item_of);
+        Ok(Self { conflict, base, items })
+    }
+
+    fn refs(&self) -> Vec<Option<&Item>> {
+        self.items.iter().map(Option::as_ref).collect()
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        merge::compare(self.base.as_ref(), &self.refs()).into_iter().filter(Row::differs).collect()
+    }
+
+    fn draft(&self) -> Done<Draft> {
+        let draft = merge::draft(self.base.as_ref(), &self.refs());
+        let draft = draft
+            .map_err(|error| Failure::new(Exit::Conflict, error.to_string(), "keep one side, or --edit"))?;
+        draft.ok_or_else(|| Failure::usage("every side is deleted", "lockstep rm, or --keep"))
+    }
+
+    fn first_live(&self) -> Done<usize> {
+        let live: Vec<usize> = (0..self.items.len()).filter(|side| self.items[*side].is_some()).collect();
+        match live.as_slice() {
+            [first, _, ..] => Ok(*first),
+            _ => Err(Failure::usage("only one side has content", "use --keep with its number")),
+        }
+    }
+
+    fn value(&self, side: usize, field: &str) -> Secret {
+        let field = self.items[side].as_ref().and_then(|item| item.get(field));
+        field.map(|field| field.value).unwrap_or_default()
+    }
+
+    /// A side by its number or the beginning of its version's id.
+    fn side(&self, wanted: &str) -> Done<usize> {
+        let heads = &self.conflict.entry.heads;
+        if let Ok(number) = wanted.parse::<usize>()
+            && (1..=heads.len()).contains(&number)
+        {
+            return Ok(number - 1);
+        }
+        let starts = |version: VersionId| wanted.len() >= 4 && version.to_string().starts_with(wanted);
+        let hits: Vec<usize> = (0..heads.len()).filter(|side| starts(heads[*side].version)).collect();
+        match hits.as_slice() {
+            [only] => Ok(*only),
+            _ => {
+                let message =
+                    format!("there is no side \"{}\"; there are 1 to {}", printable(wanted), heads.len());
+                Err(Failure::new(Exit::NotFound, message, ""))
+            }
+        }
+    }
+
+    fn show(&self, app: &App, reveal: bool) -> Done {
+        let name = opened(self.conflict.entry.clone()).name();
+        app.ui.data(&Style::new().bold().apply_to(printable(&name)).to_string())?;
+        for (head, nth) in self.conflict.entry.heads.iter().zip(1..) {
+            app.ui.data(&format!("  side {nth}  {}", described(head)))?;
+        }
+        let mut header = vec!["FIELD".to_owned(), "BEFORE".to_owned()];
+        header.extend((1..=self.items.len()).map(|nth| format!("SIDE {nth}")));
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let rows: Vec<Vec<String>> = self.rows().iter().map(|row| self.cells(row, reveal)).collect();
+        app.ui.data("")?;
+        app.ui.table(&header, &rows)
+    }
+
+    fn cells(&self, row: &Row, reveal: bool) -> Vec<String> {
+        let mut cells = vec![row.name.clone(), shown(row.base.as_ref(), row.masked, reveal)];
+        for (side, value) in row.sides.iter().enumerate() {
+            let text = if self.items[side].is_none() {
+                "(deleted)".to_owned()
+            } else {
+                shown(value.as_ref(), row.masked, reveal)
+            };
+            // What this side changed is marked, so that masked values can be told apart too.
+            cells.push(if *value == row.base { text } else { format!("{text} ✱") });
+        }
+        cells
+    }
+
+    fn document(&self, reveal: bool) -> serde_json::Value {
+        let text = |value: &Option<Secret>, masked: bool| match value {
+            Some(_) if masked && !reveal => json!(MASK),
+            Some(value) => json!(value),
+            None => serde_json::Value::Null,
+        };
+        let heads = self.conflict.entry.heads.iter().zip(1..).map(|(head, nth)| {
+            json!({ "side": nth, "version": head.version, "kind": head.kind, "device": head.device, "branch": head.branch, "time": head.client_time })
+        });
+        let fields = self.rows().into_iter().map(|row| {
+            json!({
+                "field": row.name, "masked": row.masked, "before": text(&row.base, row.masked),
+                "sides": row.sides.iter().map(|side| text(side, row.masked)).collect::<Vec<_>>(),
+                "changed": row.sides.iter().map(|side| *side != row.base).collect::<Vec<_>>(),
+                "contested": row.proposal().is_none(),
+            })
+        });
+        json!({
+            "entry": self.conflict.entry.entry, "divergent": true,
+            "sides": heads.collect::<Vec<_>>(), "fields": fields.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn shown(value: Option<&Secret>, masked: bool, reveal: bool) -> String {
+    match value {
+        None => "—".to_owned(),
+        Some(_) if masked && !reveal => MASK.to_owned(),
+        Some(value) => printable(value.as_str()),
+    }
+}
+
+/// The item of a head; none for a tombstone.
+fn readable(head: &VersionView) -> Done<Option<Item>> {
+    let id: String = head.version.to_string().chars().take(12).collect();
+    match (&head.content, item_of(head)) {
+        (Content::None, _) => Ok(None),
+        (_, Some(item)) => Ok(Some(item)),
+        (Content::Missing, None) => Err(Failure::new(
+            Exit::Offline,
+            format!("version {id} is not on this device yet"),
+            "lockstep sync fetches it",
+        )),
+        (Content::Rejected, None) => {
+            Err(Failure::new(Exit::Alarm, format!("version {id} is not authentic"), "see: lockstep status"))
+        }
+        (_, None) => {
+            Err(Failure::new(Exit::Failure, format!("version {id} cannot be opened"), "update lockstep"))
+        }
+    }
+}
+
+/// The names of the fields in which the heads of a conflict differ.
+pub fn contested(conflict: &Conflict) -> Vec<String> {
+    let items: Vec<Option<Item>> = conflict.entry.heads.iter().map(item_of).collect();
+    let live: Vec<Option<&Item>> = items.iter().filter(|item| item.is_some()).map(Option::as_ref).collect();
+    merge::compare(None, &live).into_iter().filter(Row::differs).map(|row| row.name).collect()
+}

@@ -1,0 +1,87 @@
+//! `rm`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::{
+    app::{App, Sent, count},
+    failure::{Done, Exit, Failure},
+    find::Found,
+    prompt,
+    ui::printable,
+};
+
+use super::history::described;
+
+/// What is deleted.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep rm github
+  lockstep rm 3f1c0a7e 81d2aa0b --yes
+
+A deleted entry keeps its history: lockstep restore ID brings it back. If it was changed apart on several devices,
+all its open versions are shown, and exactly those are deleted.")]
+pub struct Rm {
+    /// Names, beginnings of ids, or addresses
+    #[arg(required = true)]
+    entries: Vec<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Deletes entries.
+///
+/// # Errors
+/// Not found, ambiguous; nothing is deleted then.
+pub async fn run(args: Rm, app: &App) -> Done {
+    let client = app.open().await?;
+    let mut all = Vec::with_capacity(args.entries.len());
+    for wanted in &args.entries {
+        all.push(app.find(&client, wanted).await?);
+    }
+    all.iter().for_each(|found| show(found, app));
+    let question = format!("Delete {}?", count(all.len() as u64, "this entry", "these entries"));
+    if !args.yes && !prompt::confirm(app.ui, &question)? {
+        let message = "nothing was deleted";
+        let advice =
+            if prompt::can_ask(app.ui) { "" } else { "without a terminal to ask at, --yes is needed" };
+        return Err(Failure::new(Exit::Usage, message, advice));
+    }
+    let mut deleted = Vec::with_capacity(all.len());
+    for found in &all {
+        // All heads that were shown, and only those: a version that arrives meanwhile survives.
+        let version = client.remove(found.entry.entry, &found.entry.head_ids()).await?;
+        deleted.push(json!({ "entry": found.entry.entry, "version": version }));
+    }
+    let sent = app.send(&client).await?;
+    if app.ui.json {
+        return app.ui.document(&json!({ "deleted": deleted, "sent": sent == Sent::Now }));
+    }
+    for found in &all {
+        app.ui.done(format!(
+            "Deleted: {}. Back with: lockstep restore {}",
+            printable(&found.name()),
+            found.entry.entry
+        ));
+    }
+    Ok(())
+}
+
+fn show(found: &Found, app: &App) {
+    if found.entry.divergent {
+        let heads = found.entry.heads.len();
+        app.ui.warn(format!(
+            "{} was changed apart; all {heads} open versions would be deleted:",
+            printable(&found.name())
+        ));
+        for (head, nth) in found.entry.heads.iter().zip(1..) {
+            app.ui.say(format!("  {nth}  {}", described(head)));
+        }
+    } else if prompt::can_ask(app.ui) {
+        let folder = found.value("folder");
+        let place = if folder.is_empty() { String::new() } else { format!("  in {folder}") };
+        app.ui.say(format!("  {}  {}{}", found.short_id(), printable(&found.name()), printable(&place)));
+    }
+}

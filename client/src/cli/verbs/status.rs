@@ -1,0 +1,108 @@
+//! `status`.
+
+use clap::Args;
+use lockstep_client::{Client, model::Alarm};
+use serde_json::json;
+
+use crate::cli::{
+    agent,
+    app::{App, count},
+    failure::Done,
+};
+
+use super::{account::grouped, watch::clock};
+
+/// What to do beside showing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep status
+  lockstep status --json | jq .waiting
+  lockstep status --seen          # the alarms shown are dealt with")]
+pub struct Status {
+    /// Mark all alarms as seen
+    #[arg(long)]
+    seen: bool,
+}
+
+/// Shows who, where, how fresh, and what waits.
+///
+/// # Errors
+/// Not logged in, locked.
+pub async fn run(args: Status, app: &App) -> Done {
+    let locks_in = agent::client::locks_in(&app.home).await;
+    let profile = Client::profile(&app.home)?;
+    if locks_in.is_none() && !app.passwords.is_given() && !crate::cli::prompt::can_ask(app.ui) {
+        return locked(&profile, app);
+    }
+    let client = app.open().await?;
+    let status = client.status().await?;
+    let alarms: Vec<Alarm> = client.alarms().await?.into_iter().filter(|alarm| !alarm.seen).collect();
+    let quarantine = client.quarantine().await?;
+    if args.seen {
+        client.acknowledge_alarms().await?;
+    }
+    if app.ui.json {
+        let mut value = serde_json::to_value(&status).map_err(std::io::Error::other)?;
+        value["locked"] = false.into();
+        value["locks_in_seconds"] = locks_in.into();
+        value["alarm_list"] = serde_json::to_value(&alarms).map_err(std::io::Error::other)?;
+        value["quarantine_list"] = serde_json::to_value(&quarantine).map_err(std::io::Error::other)?;
+        return app.ui.document(&value);
+    }
+    let lock = locks_in.map_or_else(
+        || "each command asks the password (lockstep unlock asks once)".to_owned(),
+        |seconds| format!("unlocked, locks after {} idle minutes", seconds.div_ceil(60)),
+    );
+    let session = if status.logged_in { "logged in" } else { "logged out: lockstep login" };
+    let mut rows = vec![
+        ("account", format!("{} at {}", status.name, status.server)),
+        ("fingerprint", grouped(&status.fingerprint)),
+        ("device", status.device.to_string()),
+        ("session", session.to_owned()),
+        ("lock", lock),
+        ("entries", status.entries.to_string()),
+        ("conflicts", status.conflicts.to_string()),
+        ("waiting to be sent", status.waiting.to_string()),
+    ];
+    rows.extend(status.streams.iter().map(|place| ("stream", format!("{} at {}", place.stream, place.seq))));
+    show(app, rows)?;
+    for one in &quarantine {
+        let entry = crate::cli::find::short(one.entry);
+        app.ui.warn(format!("a change of {entry} was refused for good: {}", one.reason));
+    }
+    for alarm in &alarms {
+        app.ui.warn(format!("ALARM {}: {} ({})", clock(alarm.at.seconds()), alarm.kind, alarm.detail));
+    }
+    if !alarms.is_empty() && !args.seen {
+        let alarms = count(alarms.len() as u64, "alarm", "alarms");
+        app.ui.say(format!(
+            "{alarms}: speak with the server's operator; `lockstep status --seen` clears the list."
+        ));
+    }
+    Ok(())
+}
+
+fn locked(profile: &lockstep_client::profile::Profile, app: &App) -> Done {
+    if app.ui.json {
+        return app.ui.document(&json!({
+            "locked": true, "name": profile.name, "server": profile.server.url,
+            "account": profile.account, "device": profile.device, "vault": profile.vault,
+        }));
+    }
+    let rows = vec![
+        ("account", format!("{} at {}", profile.name, profile.server.url)),
+        ("device", profile.device.to_string()),
+        ("lock", "locked: lockstep unlock".to_owned()),
+    ];
+    show(app, rows)
+}
+
+fn show(app: &App, rows: Vec<(&str, String)>) -> Done {
+    for (name, value) in rows {
+        let line =
+            if app.ui.out_is_terminal { format!("{name:<20}{value}") } else { format!("{name}\t{value}") };
+        app.ui.data(&line)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! `watch`: changes as they arrive, and how fresh this device is.
+
+use std::time::Duration;
+
+use clap::Args;
+use console::Style;
+use lockstep_client::{
+    Client,
+    model::{Change, Link},
+};
+use lockstep_events::{DeviceId, VersionKind};
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::cli::{
+    app::App,
+    failure::{Done, Exit, Failure},
+    find::short,
+    ui::printable,
+};
+
+/// How long.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep watch
+  lockstep watch --json | jq -c 'select(.change == \"version\")'
+  lockstep watch --count 1 --seconds 60      # wait for the next change, at most a minute
+
+The words at the left say how fresh this device is:
+  live     changes come within milliseconds
+  polling  the socket cannot be had; changes come by long-poll
+  stale    the server cannot be reached: what you see may be old")]
+pub struct Watch {
+    /// End after so many changes of entries
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+}
+
+/// Follows until it is told to stop.
+///
+/// # Errors
+/// If this device is revoked, or the server is caught.
+pub async fn run(args: Watch, app: &App) -> Done {
+    let client = app.open().await?;
+    let device = client.status().await?.device;
+    let follow = follow(args.count, app, &client, device);
+    match args.seconds {
+        None => follow.await,
+        Some(seconds) => {
+            let limited = tokio::time::timeout(Duration::from_secs(seconds), follow).await;
+            limited.unwrap_or_else(|_| match args.count {
+                None => Ok(()),
+                Some(_) => Err(Failure::new(Exit::Failure, "fewer changes than asked for came in time", "")),
+            })
+        }
+    }
+}
+
+async fn follow(count: Option<u64>, app: &App, client: &Client, own: DeviceId) -> Done {
+    let mut follow = client.follow();
+    app.ui.hint("Following. Ctrl-C ends it.");
+    let mut shown = Shown { app, client, own, link: *follow.link.borrow_and_update(), seen: 0 };
+    shown.say_link()?;
+    while count.is_none_or(|count| shown.seen < count) {
+        tokio::select! {
+            changed = follow.link.changed() => {
+                if changed.is_err() {
+                    return Err(Failure::new(Exit::Locked, "following has ended", "see: lockstep status"));
+                }
+                let link = *follow.link.borrow_and_update();
+                shown.set_link(link)?;
+            }
+            change = follow.changes.recv() => match change {
+                Ok(change) => shown.change(&change).await?,
+                Err(RecvError::Lagged(n)) => app.ui.warn(format!("{n} changes came faster than they could be shown; nothing is lost")),
+                Err(RecvError::Closed) => return Err(Failure::new(Exit::Locked, "following has ended", "see: lockstep status")),
+            },
+        }
+    }
+    Ok(())
+}
+
+struct Shown<'a> {
+    app: &'a App,
+    client: &'a Client,
+    own: DeviceId,
+    link: Link,
+    seen: u64,
+}
+
+impl Shown<'_> {
+    fn set_link(&mut self, link: Link) -> Done {
+        if self.link == link {
+            return Ok(());
+        }
+        self.link = link;
+        self.say_link()
+    }
+
+    fn say_link(&self) -> Done {
+        if self.app.ui.json {
+            return self
+                .app
+                .ui
+                .document_line(&json!({ "at": now_text(), "change": "link", "link": self.link }));
+        }
+        self.app.ui.say(format!("{}  {}", clock(now()), self.word()));
+        Ok(())
+    }
+
+    fn word(&self) -> String {
+        let (word, style) = match self.link {
+            Link::Live => ("live", Style::new().green()),
+            Link::Polling => ("polling", Style::new().yellow()),
+            Link::Stale => ("stale", Style::new().red()),
+        };
+        style.apply_to(format!("{word:<7}")).to_string()
+    }
+
+    async fn change(&mut self, change: &Change) -> Done {
+        match change {
+            Change::Link { link } => return self.set_link(*link),
+            Change::Version { .. } | Change::Purged { .. } => self.seen += 1,
+            Change::Account { kind } if kind == "session.refreshed" && !self.app.ui.json => return Ok(()),
+            _ => {}
+        }
+        if self.app.ui.json {
+            let mut value = serde_json::to_value(change).map_err(std::io::Error::other)?;
+            value["at"] = now_text().into();
+            if let Change::Version { entry, .. } = change {
+                value["name"] = self.name(*entry).await.into();
+            }
+            return self.app.ui.document_line(&value);
+        }
+        let text = self.sentence(change).await;
+        self.app.ui.data(&format!("{}  {}  {text}", clock(now()), self.word()))
+    }
+
+    async fn sentence(&self, change: &Change) -> String {
+        match change {
+            Change::Version { entry, kind, device, divergent, .. } => {
+                let did = match kind {
+                    VersionKind::Edit => "changed",
+                    VersionKind::Merge => "merged",
+                    VersionKind::Adopt => "kept",
+                    VersionKind::Tombstone => "deleted",
+                };
+                let by = if *device == self.own {
+                    "here".to_owned()
+                } else {
+                    format!("by {}", short_device(*device))
+                };
+                let mark = Style::new().red().bold().apply_to("  ← two versions: lockstep resolve");
+                let conflict = if *divergent { mark.to_string() } else { String::new() };
+                format!("{did:<8} {}  {}  {by}{conflict}", short(*entry), printable(&self.name(*entry).await))
+            }
+            Change::Purged { entry } => format!("erased   {}", short(*entry)),
+            Change::Device { device, revoked: true } => {
+                format!("device {} was revoked", short_device(*device))
+            }
+            Change::Device { device, .. } => format!("device {} was added", short_device(*device)),
+            Change::Account { kind } => format!("account  {kind}"),
+            Change::Quarantined { reason, .. } => format!("refused  a change of this device: {reason}"),
+            Change::Alarm(alarm) => {
+                Style::new().red().bold().apply_to(format!("ALARM    {}", alarm.kind)).to_string()
+            }
+            Change::Link { .. } => String::new(),
+        }
+    }
+
+    async fn name(&self, entry: lockstep_events::EntryId) -> String {
+        match self.client.get(entry).await {
+            Ok(entry) if entry.deleted => String::new(),
+            Ok(entry) => crate::cli::app::opened(entry).name(),
+            Err(_) => String::new(),
+        }
+    }
+}
+
+/// The first eight characters of a device's id.
+pub fn short_device(device: DeviceId) -> String {
+    device.to_string().chars().take(8).collect()
+}
+
+fn now() -> i64 {
+    time::OffsetDateTime::now_utc().unix_timestamp()
+}
+
+fn now_text() -> String {
+    stamp(now())
+}
+
+/// RFC 3339, UTC.
+pub fn stamp(seconds: i64) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+}
+
+/// Day and time of day for people, UTC.
+pub fn clock(seconds: i64) -> String {
+    let text = stamp(seconds);
+    format!("{} {}", text.get(..10).unwrap_or_default(), text.get(11..19).unwrap_or_default())
+}
