@@ -3,13 +3,16 @@
 //! Everything but [`Client::register`], [`Client::login`] and the calls marked *online* works without a server:
 //! what is written goes to the local database first (durable before the call returns) and out later.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use lockstep_events::{DeviceId, EntryId, SessionId, VersionId};
+use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::{
+    account,
     crypto::{password::Password, wipe::Plaintext},
+    engine::Engine,
     error::Error,
     model::{Alarm, Change, Conflict, Entry, Link, Quarantined, Resolution, Status, SyncReport, VersionView},
     profile::Profile,
@@ -27,7 +30,9 @@ pub enum Unlock {
 
 /// An unlocked profile. Cheap to clone.
 #[derive(Clone)]
-pub struct Client {}
+pub struct Client {
+    engine: Arc<Engine>,
+}
 
 /// The background loops of [`Client::follow`]; they end when this is dropped.
 pub struct Follow {
@@ -35,9 +40,9 @@ pub struct Follow {
     pub changes: tokio::sync::broadcast::Receiver<Change>,
     /// How fresh this device is, at any time.
     pub link: tokio::sync::watch::Receiver<Link>,
+    /// The loops: aborted when this is dropped.
+    _loops: JoinSet<()>,
 }
-
-const NOT_YET: Error = Error::Invalid("not there yet");
 
 impl Client {
     /// Registers an account and makes this device its first. *Online.*
@@ -45,12 +50,12 @@ impl Client {
     /// # Errors
     /// [`Error::ProfileExists`], [`Error::Password`] for a weak password, what the server refuses.
     pub async fn register(
-        _home: &Path,
-        _server: &Server,
-        _name: &str,
-        _password: &Password,
+        home: &Path,
+        server: &Server,
+        name: &str,
+        password: &Password,
     ) -> Result<Self, Error> {
-        Err(NOT_YET)
+        account::register(home, server, name, password).await.map(|engine| Self { engine })
     }
 
     /// Logs in: enrols this device if the directory is empty, or opens a new session for the device that is there.
@@ -58,21 +63,16 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::LoginFailed`], [`Error::ProfileExists`] if the profile is another account's.
-    pub async fn login(
-        _home: &Path,
-        _server: &Server,
-        _name: &str,
-        _password: &Password,
-    ) -> Result<Self, Error> {
-        Err(NOT_YET)
+    pub async fn login(home: &Path, server: &Server, name: &str, password: &Password) -> Result<Self, Error> {
+        account::login(home, server, name, password).await.map(|engine| Self { engine })
     }
 
     /// Unlocks the profile in a directory.
     ///
     /// # Errors
     /// [`Error::NoProfile`], [`Error::WrongPassword`].
-    pub async fn open(_home: &Path, _unlock: &Unlock) -> Result<Self, Error> {
-        Err(NOT_YET)
+    pub async fn open(home: &Path, unlock: &Unlock) -> Result<Self, Error> {
+        account::open(home, unlock).await.map(|engine| Self { engine })
     }
 
     /// What stands in the open about a profile: server, name, account, device.
@@ -85,23 +85,23 @@ impl Client {
 
     /// A text that opens this profile without its password, for an agent or the key store of the system.
     pub fn unlock_token(&self) -> Zeroizing<String> {
-        Zeroizing::new(String::new())
+        self.engine.keys.local.to_token()
     }
 
     /// Ends the session on the server (if it can be reached) and deletes the profile's files.
     ///
     /// # Errors
     /// [`Error::Invalid`] if versions wait in the outbox and `discard` is not set; nothing is deleted then.
-    pub async fn logout(self, _discard: bool) -> Result<(), Error> {
-        Err(NOT_YET)
+    pub async fn logout(self, discard: bool) -> Result<(), Error> {
+        self.engine.logout(discard).await
     }
 
     /// Adds an entry. Durable when this returns.
     ///
     /// # Errors
     /// If the content is too long (about 56 KB) or the local database fails.
-    pub async fn add(&self, _content: &[u8]) -> Result<EntryId, Error> {
-        Err(NOT_YET)
+    pub async fn add(&self, content: &[u8]) -> Result<EntryId, Error> {
+        self.engine.add(content).await
     }
 
     /// Adds many entries in one local transaction; they go out as atomic groups of at most 200.
@@ -111,31 +111,26 @@ impl Client {
     /// As [`Client::add`]; nothing is saved then.
     pub async fn add_many(
         &self,
-        _contents: &[Plaintext],
-        _progress: &mut (dyn FnMut(usize) + Send),
+        contents: &[Plaintext],
+        progress: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<EntryId>, Error> {
-        Err(NOT_YET)
+        self.engine.add_many(contents, progress).await
     }
 
     /// New content for an entry, on top of `base`: the head (or, to resolve, the heads) that the person was shown.
     ///
     /// # Errors
     /// [`Error::NotFound`] if a base is not a version of the entry.
-    pub async fn edit(
-        &self,
-        _entry: EntryId,
-        _base: &[VersionId],
-        _content: &[u8],
-    ) -> Result<VersionId, Error> {
-        Err(NOT_YET)
+    pub async fn edit(&self, entry: EntryId, base: &[VersionId], content: &[u8]) -> Result<VersionId, Error> {
+        self.engine.edit(entry, base, content).await
     }
 
     /// Deletes an entry; `shown` are all heads that the person was shown (see [`Entry::head_ids`]).
     ///
     /// # Errors
     /// [`Error::NotFound`] if a head is not a version of the entry.
-    pub async fn remove(&self, _entry: EntryId, _shown: &[VersionId]) -> Result<VersionId, Error> {
-        Err(NOT_YET)
+    pub async fn remove(&self, entry: EntryId, shown: &[VersionId]) -> Result<VersionId, Error> {
+        self.engine.remove(entry, shown).await
     }
 
     /// All entries that are not deleted, with their content, in order of id.
@@ -143,31 +138,31 @@ impl Client {
     /// # Errors
     /// If the local database fails.
     pub async fn entries(&self) -> Result<Vec<Entry>, Error> {
-        Err(NOT_YET)
+        self.engine.entries().await
     }
 
     /// One entry with all its heads, deleted ones too.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn get(&self, _entry: EntryId) -> Result<Entry, Error> {
-        Err(NOT_YET)
+    pub async fn get(&self, entry: EntryId) -> Result<Entry, Error> {
+        self.engine.entry(entry).await
     }
 
     /// All versions of an entry that this device or (if it can be reached) the server has, oldest first.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn history(&self, _entry: EntryId) -> Result<Vec<VersionView>, Error> {
-        Err(NOT_YET)
+    pub async fn history(&self, entry: EntryId) -> Result<Vec<VersionView>, Error> {
+        self.engine.history(entry).await
     }
 
     /// Makes an older version the head again (an `adopt` over all present heads); also undeletes.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it is not a version of the entry.
-    pub async fn restore(&self, _entry: EntryId, _version: VersionId) -> Result<VersionId, Error> {
-        Err(NOT_YET)
+    pub async fn restore(&self, entry: EntryId, version: VersionId) -> Result<VersionId, Error> {
+        self.engine.restore(entry, version).await
     }
 
     /// All divergent entries, with their common ancestors.
@@ -175,15 +170,15 @@ impl Client {
     /// # Errors
     /// If the local database fails.
     pub async fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
-        Err(NOT_YET)
+        self.engine.conflicts().await
     }
 
     /// One divergent entry with its common ancestors.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn conflict(&self, _entry: EntryId) -> Result<Conflict, Error> {
-        Err(NOT_YET)
+    pub async fn conflict(&self, entry: EntryId) -> Result<Conflict, Error> {
+        self.engine.conflict(entry).await
     }
 
     /// Resolves the heads that the person was shown. A head that arrived meanwhile stays open.
@@ -192,19 +187,19 @@ impl Client {
     /// [`Error::Invalid`] if the resolution names a version that is not among the heads shown.
     pub async fn resolve(
         &self,
-        _entry: EntryId,
-        _shown: &[VersionId],
-        _resolution: &Resolution,
+        entry: EntryId,
+        shown: &[VersionId],
+        resolution: &Resolution,
     ) -> Result<VersionId, Error> {
-        Err(NOT_YET)
+        self.engine.resolve(entry, shown, resolution).await
     }
 
     /// Shows this head first on this device until the conflict is resolved; `None` takes it back.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn pin(&self, _entry: EntryId, _version: Option<VersionId>) -> Result<(), Error> {
-        Err(NOT_YET)
+    pub async fn pin(&self, entry: EntryId, version: Option<VersionId>) -> Result<(), Error> {
+        self.engine.pin(entry, version).await
     }
 
     /// Pulls, pushes and pulls once more. *Online.*
@@ -212,15 +207,18 @@ impl Client {
     /// # Errors
     /// [`Error::Offline`], [`Error::Revoked`], [`Error::Alarm`].
     pub async fn sync(&self) -> Result<SyncReport, Error> {
-        Err(NOT_YET)
+        self.engine.sync_once().await
     }
 
     /// Starts the background loops: live feed with fall-back to long-poll, and push. They retry for ever.
     pub fn follow(&self) -> Follow {
-        Follow {
-            changes: tokio::sync::broadcast::channel(1024).1,
-            link: tokio::sync::watch::channel(Link::Stale).1,
-        }
+        // Subscribed before the loops start, so that nothing is missed.
+        let (changes, link) = (self.engine.changes.subscribe(), self.engine.link.subscribe());
+        let mut loops = JoinSet::new();
+        loops.spawn(crate::sync::follow::feed_loop(self.engine.clone()));
+        loops.spawn(crate::sync::follow::pull_loop(self.engine.clone()));
+        loops.spawn(crate::sync::follow::push_loop(self.engine.clone()));
+        Follow { changes, link, _loops: loops }
     }
 
     /// The state of the profile.
@@ -228,7 +226,7 @@ impl Client {
     /// # Errors
     /// If the local database fails.
     pub async fn status(&self) -> Result<Status, Error> {
-        Err(NOT_YET)
+        self.engine.status().await
     }
 
     /// All alarms, newest first.
@@ -236,7 +234,7 @@ impl Client {
     /// # Errors
     /// If the local database fails.
     pub async fn alarms(&self) -> Result<Vec<Alarm>, Error> {
-        Err(NOT_YET)
+        self.engine.alarms().await
     }
 
     /// Marks all alarms as seen.
@@ -244,7 +242,7 @@ impl Client {
     /// # Errors
     /// If the local database fails.
     pub async fn acknowledge_alarms(&self) -> Result<(), Error> {
-        Err(NOT_YET)
+        self.engine.acknowledge_alarms().await
     }
 
     /// Versions that the server refused for good.
@@ -252,15 +250,15 @@ impl Client {
     /// # Errors
     /// If the local database fails.
     pub async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
-        Err(NOT_YET)
+        self.engine.quarantine().await
     }
 
     /// Offers a quarantined version again, or (`discard`) deletes it.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn release(&self, _version: VersionId, _discard: bool) -> Result<(), Error> {
-        Err(NOT_YET)
+    pub async fn release(&self, version: VersionId, discard: bool) -> Result<(), Error> {
+        self.engine.release(version, discard).await
     }
 
     /// The devices of the account. *Online.*
@@ -268,15 +266,15 @@ impl Client {
     /// # Errors
     /// What the server refuses.
     pub async fn devices(&self) -> Result<Vec<lockstep_api::account::Device>, Error> {
-        Err(NOT_YET)
+        self.engine.devices().await
     }
 
     /// Revokes a device. *Online.*
     ///
     /// # Errors
     /// What the server refuses.
-    pub async fn revoke_device(&self, _device: DeviceId) -> Result<(), Error> {
-        Err(NOT_YET)
+    pub async fn revoke_device(&self, device: DeviceId) -> Result<(), Error> {
+        self.engine.revoke_device(device).await
     }
 
     /// The sessions of the account. *Online.*
@@ -284,15 +282,15 @@ impl Client {
     /// # Errors
     /// What the server refuses.
     pub async fn sessions(&self) -> Result<Vec<lockstep_api::account::Session>, Error> {
-        Err(NOT_YET)
+        self.engine.sessions().await
     }
 
     /// Ends a session. *Online.*
     ///
     /// # Errors
     /// What the server refuses.
-    pub async fn end_session(&self, _session: SessionId) -> Result<(), Error> {
-        Err(NOT_YET)
+    pub async fn end_session(&self, session: SessionId) -> Result<(), Error> {
+        self.engine.end_session(session).await
     }
 
     /// The one encrypted file of this account: its winner's bytes and the heads to build the next on. None if there
@@ -301,15 +299,15 @@ impl Client {
     /// # Errors
     /// If the local database fails.
     pub async fn file_get(&self) -> Result<Option<(Plaintext, Vec<VersionId>)>, Error> {
-        Err(NOT_YET)
+        self.engine.file_get().await
     }
 
     /// Replaces the file as a whole, on top of the heads that [`Client::file_get`] gave (none for the first).
     ///
     /// # Errors
     /// If the content is too long.
-    pub async fn file_put(&self, _base: &[VersionId], _content: &[u8]) -> Result<VersionId, Error> {
-        Err(NOT_YET)
+    pub async fn file_put(&self, base: &[VersionId], content: &[u8]) -> Result<VersionId, Error> {
+        self.engine.file_put(base, content).await
     }
 
     /// Calls the server with this device's token; any status is an answer. *Online.*
@@ -318,10 +316,10 @@ impl Client {
     /// If the server cannot be reached.
     pub async fn api(
         &self,
-        _method: &str,
-        _path: &str,
-        _body: Option<&serde_json::Value>,
+        method: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
     ) -> Result<(u16, String), Error> {
-        Err(NOT_YET)
+        self.engine.call(method, path, body).await
     }
 }

@@ -1,16 +1,25 @@
 //! The reference client: a library that returns and never prints, and the `lockstep` command on top of it.
 //!
 //! [`client::Client`] is what a user interface calls. Below it: [`crypto`] (all keys and boxes), `store` (the local
-//! database), `session` and `transport` (the server), `sync` (pull, push, live).
+//! database), `transport` and `session` (the server), `sync` (pull, push, live), `view` and `edit` (entries).
 
+mod account;
 pub mod client;
 pub mod crypto;
+mod edit;
+mod engine;
 pub mod error;
+mod manage;
 pub mod model;
 pub mod porting;
 pub mod profile;
 pub mod server;
+mod session;
 mod store;
+mod sync;
+mod tls;
+mod transport;
+mod view;
 
 pub use client::{Client, Follow, Unlock};
 pub use error::Error;

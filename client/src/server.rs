@@ -100,8 +100,8 @@ impl Server {
 ///
 /// # Errors
 /// [`Error::Offline`] if there is no TLS server at the address.
-pub async fn certificate_fingerprint(_url: &str) -> Result<Fingerprint, Error> {
-    Err(Error::Invalid("not there yet"))
+pub async fn certificate_fingerprint(url: &str) -> Result<Fingerprint, Error> {
+    crate::transport::probe(&Server::new(url, Trust::System)?.url).await
 }
 
 #[cfg(test)]

@@ -1,0 +1,390 @@
+//! Registering, logging in, enrolling this device; devices and sessions of the account.
+
+use std::{path::Path, sync::Arc};
+
+use lockstep_api::{
+    Bytes64,
+    account::{
+        Account, Device, DeviceProof, Devices, EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted,
+        RegisterFinish, RegisterStart, RegisterStarted, RevokeDevice, Session, Sessions, Tokens, Wrap,
+        proof_message,
+    },
+};
+use lockstep_events::{
+    AccountId, DeviceId, SessionId, VaultId,
+    roster::{Claim, Roster, Statement},
+};
+use reqwest::Method;
+
+use crate::{
+    crypto::{
+        hierarchy::WRAP_LEN,
+        identity::{AccountSigningKey, DeviceKey},
+        keys::{AccountRootKey, LocalKey, PasswordKey, VaultKey},
+        local::{SUITE_S1, new_salt},
+        opaque::{self, Login, Registration},
+        os_random,
+        password::Password,
+        version::new_id,
+    },
+    engine::{Engine, ask_id, split_generation},
+    error::Error,
+    model::AlarmKind,
+    profile::{Profile, make_home},
+    server::Server,
+    store::{Store, keys},
+    transport::{Body, Transport},
+};
+
+const ARK_WRAP: &str = "ark/password";
+const ASK_WRAP: &str = "ask";
+const FIRST: u32 = 1;
+
+fn vault_wrap(vault: VaultId) -> String {
+    format!("vault/{vault}")
+}
+
+/// Runs something that stretches a password where it does not stop other tasks.
+async fn heavy<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, crate::crypto::Rejected> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Invalid("the password could not be stretched"))?
+        .map_err(Error::from)
+}
+
+async fn stretch(password: &Password, salt: [u8; 32]) -> Result<LocalKey, Error> {
+    let password = password.clone();
+    heavy(move || LocalKey::stretch(&password, &salt)).await
+}
+
+async fn post<T: serde::de::DeserializeOwned>(
+    transport: &Transport,
+    path: &str,
+    token: Option<&str>,
+    body: &impl serde::Serialize,
+) -> Result<T, Error> {
+    transport.send(Method::POST, path, token, &[], Body::json(body)?).await?.json()
+}
+
+/// Everything that a new profile is made of.
+struct NewProfile {
+    account: AccountId,
+    device: DeviceId,
+    vault: VaultId,
+    ark_gen: u32,
+    ark: AccountRootKey,
+    ask_wrap: Vec<u8>,
+    device_key: DeviceKey,
+    vault_wraps: Vec<(VaultId, u32, Vec<u8>)>,
+    statements: Vec<Statement>,
+    server_key: Vec<u8>,
+    tokens: Tokens,
+}
+
+/// Registers an account; this device is its first.
+pub(crate) async fn register(
+    home: &Path,
+    server: &Server,
+    name: &str,
+    password: &Password,
+) -> Result<Arc<Engine>, Error> {
+    password.check_new(name)?;
+    if Profile::exists(home) {
+        return Err(Error::ProfileExists(home.to_owned()));
+    }
+    let transport = Transport::new(server)?;
+    let (registration, request) = Registration::start(password, &mut os_random())?;
+    let start = RegisterStart { name: name.to_owned(), request: request.into() };
+    let started: RegisterStarted = post(&transport, "/v1/accounts/start", None, &start).await?;
+    let response = started.response.0;
+    let registered = heavy(move || registration.finish(&response, &mut os_random())).await?;
+    let (finish, mut new) = found_account(started.account, started.attempt, &registered)?;
+    new.tokens = post(&transport, "/v1/accounts/finish", None, &finish).await?;
+    write_profile(home, server, name, password, new).await
+}
+
+/// Makes all keys and the first statements of an account.
+fn found_account(
+    account: AccountId,
+    attempt: uuid::Uuid,
+    registered: &opaque::Registered,
+) -> Result<(RegisterFinish, NewProfile), Error> {
+    let rng = &mut os_random();
+    let (device, vault) = (new_id(rng), new_id(rng));
+    let (ark, vault_key) = (AccountRootKey::random(rng), VaultKey::random(rng));
+    let (ask, device_key) = (AccountSigningKey::random(rng), DeviceKey::random(rng));
+    let mk = PasswordKey::derive(&registered.export_key, account, FIRST)?;
+    let ark_wrap =
+        [&FIRST.to_be_bytes()[..], &ark.wrap_by_password(&mk, (account, FIRST, FIRST), rng)?].concat();
+    let ask_wrap = ark.wrap_ask(&ask, account, ask_id(&ask.public()), rng)?;
+    let key_wrap = ark.wrap_vault_key(&vault_key, (account, vault, FIRST), rng)?;
+    let mut statements = vec![ask.found(account)];
+    let mut roster = Roster::start(&statements[0]).map_err(|_| crate::crypto::Rejected)?;
+    for claim in [
+        Claim::DeviceAdded { device, public_key: device_key.public() },
+        Claim::VaultKeyGen { vault, generation: FIRST },
+    ] {
+        let statement = ask.state(&roster, claim)?;
+        roster.apply(&statement).map_err(|_| crate::crypto::Rejected)?;
+        statements.push(statement);
+    }
+    let wrap = |name: String, bytes: &[u8]| Wrap { name, generation: FIRST, bytes: Bytes64(bytes.to_vec()) };
+    let finish = RegisterFinish {
+        attempt,
+        upload: registered.upload.clone().into(),
+        suite: SUITE_S1,
+        statements: statements.clone(),
+        device,
+        vault,
+        wraps: vec![
+            wrap(ARK_WRAP.to_owned(), &ark_wrap),
+            wrap(ASK_WRAP.to_owned(), &ask_wrap),
+            wrap(vault_wrap(vault), &key_wrap),
+        ],
+    };
+    let new = NewProfile {
+        account,
+        device,
+        vault,
+        ark_gen: FIRST,
+        ark,
+        ask_wrap,
+        device_key,
+        vault_wraps: vec![(vault, FIRST, key_wrap)],
+        statements,
+        server_key: registered.server_key.clone(),
+        tokens: no_tokens(account, device),
+    };
+    Ok((finish, new))
+}
+
+/// Stands where the tokens will stand once the server has given them.
+fn no_tokens(account: AccountId, device: DeviceId) -> Tokens {
+    Tokens {
+        account,
+        device,
+        session: SessionId::NIL,
+        access_token: String::new(),
+        expires_in: 0,
+        refresh_token: String::new(),
+    }
+}
+
+async fn write_profile(
+    home: &Path,
+    server: &Server,
+    name: &str,
+    password: &Password,
+    new: NewProfile,
+) -> Result<Arc<Engine>, Error> {
+    let salt = new_salt(&mut os_random());
+    let local = stretch(password, salt).await?;
+    make_home(home)?;
+    // Files without a profile beside them are the rest of an attempt that was cut off.
+    Profile::delete(home)?;
+    let store = Store::open(&Profile::database(home), &local, true).await?;
+    let rng = &mut os_random();
+    let place = (new.account, new.ark_gen, new.device);
+    let ark = [&new.ark_gen.to_be_bytes()[..], &new.ark.wrap_on_device(&local, place, rng)?].concat();
+    let device_key = new.device_key.wrap(&local, (new.account, new.device), rng)?;
+    let mut tx = store.begin().await?;
+    keys::set(&mut tx, keys::name::ARK, &ark).await?;
+    keys::set(&mut tx, keys::name::DEVICE_KEY, &device_key).await?;
+    keys::set(&mut tx, keys::name::ASK, &new.ask_wrap).await?;
+    keys::set(&mut tx, keys::name::SERVER_KEY, &new.server_key).await?;
+    for (vault, generation, wrap) in &new.vault_wraps {
+        keys::keep_vault_key(&mut tx, *vault, *generation, wrap).await?;
+    }
+    for statement in &new.statements {
+        keys::add_statement(&mut tx, statement).await?;
+    }
+    tx.commit().await?;
+    let profile = Profile {
+        format: 1,
+        server: server.clone(),
+        name: name.to_owned(),
+        account: new.account,
+        device: new.device,
+        vault: new.vault,
+        suite: SUITE_S1,
+        salt: hex::encode(salt),
+    };
+    profile.write(home)?;
+    let engine = Engine::unlock(home.to_owned(), profile, store, local).await?;
+    engine.keep_tokens(new.tokens).await?;
+    Ok(engine)
+}
+
+/// Unlocks the profile of a directory.
+pub(crate) async fn open(home: &Path, unlock: &crate::client::Unlock) -> Result<Arc<Engine>, Error> {
+    let profile = Profile::read(home)?;
+    let local = match unlock {
+        crate::client::Unlock::Password(password) => {
+            let mut salt = [0; 32];
+            hex::decode_to_slice(&profile.salt, &mut salt)
+                .map_err(|_| Error::Invalid("profile.json is damaged"))?;
+            stretch(password, salt).await?
+        }
+        crate::client::Unlock::Token(token) => {
+            LocalKey::from_token(token).map_err(|_| Error::WrongPassword)?
+        }
+    };
+    let store = Store::open(&Profile::database(home), &local, false).await?;
+    Engine::unlock(home.to_owned(), profile, store, local).await
+}
+
+/// Logs in: a new session for the device that is here, or a new device.
+pub(crate) async fn login(
+    home: &Path,
+    server: &Server,
+    name: &str,
+    password: &Password,
+) -> Result<Arc<Engine>, Error> {
+    password.check_len()?;
+    let here = if Profile::exists(home) {
+        Some(open(home, &crate::client::Unlock::Password(password.clone())).await?)
+    } else {
+        None
+    };
+    let transport = Transport::new(server)?;
+    let (login, request) = Login::start(password, &mut os_random())?;
+    let start = LoginStart { name: name.to_owned(), request: request.into() };
+    let started: LoginStarted = post(&transport, "/v1/sessions/start", None, &start).await?;
+    let response = started.response.0;
+    let done =
+        heavy(move || login.finish(&response, &mut os_random())).await.map_err(|error| match error {
+            Error::Rejected(_) => Error::LoginFailed,
+            other => other,
+        })?;
+    let device = here.as_ref().map(|engine| DeviceProof {
+        device: engine.device(),
+        signature: engine.keys.device_key.sign(&proof_message(started.attempt.as_bytes())),
+    });
+    let finish =
+        LoginFinish { attempt: started.attempt, finalization: done.finalization.clone().into(), device };
+    let answer: LoggedIn = post(&transport, "/v1/sessions/finish", None, &finish).await?;
+    match (here, answer.tokens, answer.enrol_token) {
+        (Some(engine), Some(tokens), _) => {
+            if answer.account.account != engine.account() {
+                return Err(Error::ProfileExists(home.to_owned()));
+            }
+            engine.keep_tokens(tokens).await?;
+            Ok(engine)
+        }
+        (None, None, Some(enrol)) => {
+            let new = enrol_device(&transport, &answer.account, &done, &enrol).await?;
+            write_profile(home, server, name, password, new).await
+        }
+        (Some(_), None, _) => Err(Error::ProfileExists(home.to_owned())),
+        _ => Err(Error::Protocol("neither tokens nor an enrolment")),
+    }
+}
+
+/// Checks the account's roster and keys, and makes this device one of its devices.
+async fn enrol_device(
+    transport: &Transport,
+    account: &Account,
+    done: &opaque::LoggedIn,
+    token: &str,
+) -> Result<NewProfile, Error> {
+    let roster = fold(account)?;
+    let (ark_gen, ark) = open_ark(account, done)?;
+    let not_ours = |_| Error::Alarm(AlarmKind::Keys);
+    let ask_wrap = find(account, ASK_WRAP)?.bytes.0.clone();
+    let ask = ark.unwrap_ask(account.account, ask_id(&roster.signing_key), &ask_wrap).map_err(not_ours)?;
+    if ask.public() != roster.signing_key {
+        return Err(Error::Alarm(AlarmKind::Keys));
+    }
+    let mut vault_wraps = Vec::new();
+    for vault in &account.vaults {
+        let wrap = find(account, &vault_wrap(*vault))?;
+        // Never an older generation than the roster names (E18).
+        if roster.vault_generations.get(vault).is_none_or(|named| wrap.generation < *named) {
+            return Err(Error::Alarm(AlarmKind::Keys));
+        }
+        ark.unwrap_vault_key((account.account, *vault, wrap.generation), &wrap.bytes.0).map_err(not_ours)?;
+        vault_wraps.push((*vault, wrap.generation, wrap.bytes.0.clone()));
+    }
+    let vault = *account.vaults.first().ok_or(Error::Protocol("an account without a vault"))?;
+    let (device, device_key): (DeviceId, _) = (new_id(&mut os_random()), DeviceKey::random(&mut os_random()));
+    let claim = Claim::DeviceAdded { device, public_key: device_key.public() };
+    let statement = ask.state(&roster, claim)?;
+    let body = EnrolDevice { statement: statement.clone() };
+    let tokens: Tokens = post(transport, "/v1/devices", Some(token), &body).await?;
+    let mut statements = account.roster.clone();
+    statements.push(statement);
+    Ok(NewProfile {
+        account: account.account,
+        device,
+        vault,
+        ark_gen,
+        ark,
+        ask_wrap,
+        device_key,
+        vault_wraps,
+        statements,
+        server_key: done.server_key.clone(),
+        tokens,
+    })
+}
+
+fn fold(account: &Account) -> Result<Roster, Error> {
+    let refused = |_| Error::Alarm(AlarmKind::Roster);
+    let (first, rest) = account.roster.split_first().ok_or(Error::Alarm(AlarmKind::Roster))?;
+    let mut roster = Roster::start(first).map_err(refused)?;
+    for statement in rest {
+        roster.apply(statement).map_err(refused)?;
+    }
+    if roster.account == account.account { Ok(roster) } else { Err(Error::Alarm(AlarmKind::Roster)) }
+}
+
+fn find<'a>(account: &'a Account, name: &str) -> Result<&'a Wrap, Error> {
+    account.wraps.iter().find(|wrap| wrap.name == name).ok_or(Error::Alarm(AlarmKind::Keys))
+}
+
+fn open_ark(account: &Account, done: &opaque::LoggedIn) -> Result<(u32, AccountRootKey), Error> {
+    let wrap = find(account, ARK_WRAP)?;
+    if wrap.bytes.0.len() != WRAP_LEN + 4 {
+        return Err(Error::Alarm(AlarmKind::Keys));
+    }
+    let (ark_gen, bytes) = split_generation(&wrap.bytes.0)?;
+    let mk = PasswordKey::derive(&done.export_key, account.account, wrap.generation)?;
+    let place = (account.account, ark_gen, wrap.generation);
+    let ark =
+        AccountRootKey::unwrap_by_password(&mk, place, bytes).map_err(|_| Error::Alarm(AlarmKind::Keys))?;
+    Ok((ark_gen, ark))
+}
+
+impl Engine {
+    /// The devices of the account.
+    pub(crate) async fn devices(&self) -> Result<Vec<Device>, Error> {
+        Ok(self.fetch::<Devices>("/v1/devices").await?.devices)
+    }
+
+    /// Revokes a device.
+    pub(crate) async fn revoke_device(&self, device: DeviceId) -> Result<(), Error> {
+        // The statement must follow the newest: read what others stated first.
+        self.pull_account().await?;
+        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
+        let statement = self.keys.ask.state(&trusted.roster, Claim::DeviceRevoked { device })?;
+        let body = Body::json(&RevokeDevice { statement })?;
+        self.request(Method::POST, &format!("/v1/devices/{device}/revoke"), body).await?.ok()?;
+        if device == self.device() {
+            return self.forget_session().await;
+        }
+        self.pull_account().await.map(drop)
+    }
+
+    /// The sessions of the account.
+    pub(crate) async fn sessions(&self) -> Result<Vec<Session>, Error> {
+        Ok(self.fetch::<Sessions>("/v1/sessions").await?.sessions)
+    }
+
+    /// Ends a session.
+    pub(crate) async fn end_session(&self, session: SessionId) -> Result<(), Error> {
+        let path = format!("/v1/sessions/{session}");
+        self.request(Method::DELETE, &path, Body::None).await?.ok().map(drop)
+    }
+}

@@ -1,0 +1,312 @@
+//! Writing: every change is a version, durable in the local database with its place in the outbox before the call
+//! returns (C2).
+
+use lockstep_events::{AccountId, Chain, EntryId, Seq, VersionId, VersionKind, canonical::Writer};
+use sqlx::SqliteConnection;
+
+use crate::{
+    crypto::{
+        keys::VaultKey,
+        os_random,
+        version::{Author, Version, new_id},
+        wipe::Plaintext,
+    },
+    engine::Engine,
+    error::Error,
+    model::{Content, Resolution},
+    store::{
+        entries, outbox, streams,
+        versions::{self, ContentState, Kept},
+    },
+    sync::push::wire_size,
+    view::content_version,
+};
+
+/// Versions of one atomic group of an import.
+const GROUP: usize = 200;
+/// Bytes of JSON of one atomic group: well under the limit of a push.
+const GROUP_BYTES: usize = 700 * 1024;
+
+/// What an author needs, read in the transaction that writes.
+struct Desk {
+    generation: u32,
+    vault_key: VaultKey,
+    observed: (Seq, Chain),
+    client_time: i64,
+}
+
+impl Engine {
+    async fn desk(&self, db: &mut SqliteConnection) -> Result<Desk, Error> {
+        let (generation, vault_key) = self.newest_vault_key(self.vault())?;
+        let place = streams::get(db, self.vault().into()).await?;
+        let observed = place.map_or((Seq::ZERO, Chain::ZERO), |place| (place.seq, place.chain));
+        Ok(Desk { generation, vault_key, observed, client_time: self.now().0 / 1000 })
+    }
+
+    fn author<'a>(&'a self, desk: &'a Desk) -> Author<'a> {
+        Author {
+            account: self.account(),
+            vault: self.vault(),
+            device: self.device(),
+            device_key: &self.keys.device_key,
+            vault_key: &desk.vault_key,
+            generation: desk.generation,
+            observed_seq: desk.observed.0,
+            observed_chain: desk.observed.1,
+            client_time: desk.client_time,
+        }
+    }
+
+    async fn save(
+        &self,
+        db: &mut SqliteConnection,
+        version: Version,
+        unit: Option<i64>,
+    ) -> Result<VersionId, Error> {
+        let id = version.id;
+        if versions::get(db, id).await?.is_some() {
+            // The same choice was made before: it stands, or waits already.
+            return Ok(id);
+        }
+        let kept = kept(version);
+        versions::insert(db, &kept).await?;
+        outbox::add(db, (kept.header.vault, id), unit, false).await?;
+        Ok(id)
+    }
+
+    /// A new entry.
+    pub(crate) async fn add(&self, content: &[u8]) -> Result<EntryId, Error> {
+        let mut tx = self.store.begin().await?;
+        let desk = self.desk(&mut tx).await?;
+        let entry = new_id(&mut os_random());
+        let version = self.author(&desk).write(entry, Vec::new(), content, &mut os_random())?;
+        self.save(&mut tx, version, None).await?;
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(entry)
+    }
+
+    /// Many new entries, in atomic groups.
+    pub(crate) async fn add_many(
+        &self,
+        contents: &[Plaintext],
+        progress: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<Vec<EntryId>, Error> {
+        let mut tx = self.store.begin().await?;
+        let desk = self.desk(&mut tx).await?;
+        let mut unit = outbox::next_unit(&mut tx).await?;
+        let (mut members, mut bytes) = (0, 0);
+        let mut entries = Vec::with_capacity(contents.len());
+        for content in contents {
+            let entry = new_id(&mut os_random());
+            let version = kept(self.author(&desk).write(entry, Vec::new(), content, &mut os_random())?);
+            let size = wire_size(&version);
+            if members == GROUP || bytes + size > GROUP_BYTES {
+                (members, bytes) = (0, 0);
+                unit += 1;
+            }
+            members += 1;
+            bytes += size;
+            versions::insert(&mut tx, &version).await?;
+            outbox::add(&mut tx, (version.header.vault, version.id), Some(unit), false).await?;
+            entries.push(entry);
+            progress(entries.len());
+        }
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(entries)
+    }
+
+    /// New content on top of the heads that the person was shown.
+    pub(crate) async fn edit(
+        &self,
+        entry: EntryId,
+        base: &[VersionId],
+        content: &[u8],
+    ) -> Result<VersionId, Error> {
+        let mut tx = self.store.begin().await?;
+        self.check_versions(&mut tx, entry, base).await?;
+        let desk = self.desk(&mut tx).await?;
+        let version = self.author(&desk).write(entry, base.to_vec(), content, &mut os_random())?;
+        let id = self.save(&mut tx, version, None).await?;
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(id)
+    }
+
+    /// Deletes: names all the heads that the person was shown.
+    pub(crate) async fn remove(&self, entry: EntryId, shown: &[VersionId]) -> Result<VersionId, Error> {
+        let mut tx = self.store.begin().await?;
+        self.check_versions(&mut tx, entry, shown).await?;
+        let desk = self.desk(&mut tx).await?;
+        let version = self.author(&desk).tombstone(entry, shown.to_vec())?;
+        let id = self.save(&mut tx, version, None).await?;
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(id)
+    }
+
+    /// An older version becomes the head again, over all present heads.
+    pub(crate) async fn restore(&self, entry: EntryId, version: VersionId) -> Result<VersionId, Error> {
+        let mut tx = self.store.begin().await?;
+        self.check_versions(&mut tx, entry, &[version]).await?;
+        let heads = entries::shown(&mut tx, entry).await?.ok_or(Error::NotFound)?.heads.ids();
+        let id = self.adopt(&mut tx, entry, &heads, version, None).await?;
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(id)
+    }
+
+    /// Resolves the heads that the person was shown.
+    pub(crate) async fn resolve(
+        &self,
+        entry: EntryId,
+        shown: &[VersionId],
+        resolution: &Resolution,
+    ) -> Result<VersionId, Error> {
+        match resolution {
+            Resolution::Merge(content) => self.edit(entry, shown, content).await,
+            Resolution::Keep(keep) => {
+                let mut tx = self.store.begin().await?;
+                self.check_versions(&mut tx, entry, shown).await?;
+                let id = self.adopt(&mut tx, entry, shown, one_of(shown, *keep)?, None).await?;
+                tx.commit().await?;
+                self.outbox.notify_one();
+                Ok(id)
+            }
+            Resolution::KeepBoth(keep) => self.keep_both(entry, shown, one_of(shown, *keep)?).await,
+        }
+    }
+
+    /// One head stays, the others become entries of their own: one atomic group.
+    async fn keep_both(
+        &self,
+        entry: EntryId,
+        shown: &[VersionId],
+        keep: VersionId,
+    ) -> Result<VersionId, Error> {
+        let mut others = Vec::new();
+        for head in self.entry(entry).await?.heads {
+            if head.version == keep || !shown.contains(&head.version) {
+                continue;
+            }
+            match head.content {
+                Content::Here(content) => others.push(content),
+                Content::None => {}
+                _ => return Err(Error::ContentGone),
+            }
+        }
+        let mut tx = self.store.begin().await?;
+        self.check_versions(&mut tx, entry, shown).await?;
+        let unit = outbox::next_unit(&mut tx).await?;
+        let id = self.adopt(&mut tx, entry, shown, keep, Some(unit)).await?;
+        let desk = self.desk(&mut tx).await?;
+        for content in others {
+            let new = new_id(&mut os_random());
+            let version = self.author(&desk).write(new, Vec::new(), &content, &mut os_random())?;
+            self.save(&mut tx, version, Some(unit)).await?;
+        }
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(id)
+    }
+
+    /// Keeps a version: an `adopt` of whatever has its content, or a tombstone if it is one.
+    async fn adopt(
+        &self,
+        db: &mut SqliteConnection,
+        entry: EntryId,
+        heads: &[VersionId],
+        keep: VersionId,
+        unit: Option<i64>,
+    ) -> Result<VersionId, Error> {
+        let all = self.versions_of(db, entry).await?;
+        let kept = all.get(&keep).ok_or(Error::NotFound)?;
+        let desk = self.desk(db).await?;
+        let version = if kept.header.kind == VersionKind::Tombstone {
+            self.author(&desk).tombstone(entry, heads.to_vec())?
+        } else {
+            let target = content_version(&all, kept).ok_or(Error::ContentGone)?;
+            self.author(&desk).adopt(entry, heads.to_vec(), target.id)?
+        };
+        self.save(db, version, unit).await
+    }
+
+    async fn check_versions(
+        &self,
+        db: &mut SqliteConnection,
+        entry: EntryId,
+        named: &[VersionId],
+    ) -> Result<(), Error> {
+        let found = versions::get_many(db, named).await?;
+        let all = named.iter().all(|id| found.iter().any(|v| v.id == *id && v.header.entry == entry));
+        if all && !named.is_empty() { Ok(()) } else { Err(Error::NotFound) }
+    }
+
+    /// The entry of the one encrypted file of this account.
+    pub(crate) fn file_entry(&self) -> EntryId {
+        file_entry(self.account())
+    }
+
+    /// The file, as this device shows it.
+    pub(crate) async fn file_get(&self) -> Result<Option<(Plaintext, Vec<VersionId>)>, Error> {
+        let entry = match self.entry(self.file_entry()).await {
+            Err(Error::NotFound) => return Ok(None),
+            other => other?,
+        };
+        let heads = entry.head_ids();
+        match entry.heads.into_iter().next().map(|head| head.content) {
+            Some(Content::Here(content)) => Ok(Some((content, heads))),
+            Some(Content::None) | None => Ok(None),
+            Some(_) => Err(Error::ContentGone),
+        }
+    }
+
+    /// Replaces the file. Without a base while there is one: a branch, never an overwrite.
+    pub(crate) async fn file_put(&self, base: &[VersionId], content: &[u8]) -> Result<VersionId, Error> {
+        let entry = self.file_entry();
+        let mut tx = self.store.begin().await?;
+        if !base.is_empty() {
+            self.check_versions(&mut tx, entry, base).await?;
+        }
+        let desk = self.desk(&mut tx).await?;
+        let version = self.author(&desk).write(entry, base.to_vec(), content, &mut os_random())?;
+        let id = self.save(&mut tx, version, None).await?;
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(id)
+    }
+}
+
+fn one_of(shown: &[VersionId], keep: VersionId) -> Result<VersionId, Error> {
+    if shown.contains(&keep) {
+        Ok(keep)
+    } else {
+        Err(Error::Invalid("the version to keep is not among the heads that were shown"))
+    }
+}
+
+fn kept(version: Version) -> Kept {
+    let content = if version.ciphertext.is_some() { ContentState::Here } else { ContentState::None };
+    Kept {
+        n: 0,
+        id: version.id,
+        parents: version.header.parents.clone(),
+        header: version.header,
+        signer: version.signer,
+        signature: version.signature,
+        wrapped_key: version.wrapped_key,
+        ciphertext: version.ciphertext,
+        content,
+        seq: None,
+        accepted_at: None,
+    }
+}
+
+/// The same on every device: UUID (version 8) of SHA-256(lp("lockstep/v1/file") | account).
+fn file_entry(account: AccountId) -> EntryId {
+    let hash = Writer::new("lockstep/v1/file").fixed(account.as_bytes()).sha256();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    EntryId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}

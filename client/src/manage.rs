@@ -1,0 +1,150 @@
+//! The state of a profile, alarms, quarantine, log-out, raw requests.
+
+use lockstep_events::{EntryId, VersionId};
+use reqwest::Method;
+
+use crate::{
+    engine::Engine,
+    error::Error,
+    model::{Alarm, Quarantined, Status, StreamPlace, SyncReport},
+    profile::Profile,
+    store::{alarms, entries, keys, outbox, streams, versions},
+    transport::Body,
+};
+
+impl Engine {
+    /// Pulls, pushes, and pulls once more so that what was pushed has its place.
+    pub(crate) async fn sync_once(&self) -> Result<SyncReport, Error> {
+        let mut pulled = self.pull().await?;
+        let done = self.push().await?;
+        if done.pushed > 0 {
+            pulled += self.pull().await?;
+        }
+        let mut db = self.store.pool().acquire().await?;
+        let rows = entries::all_shown(&mut db, self.vault()).await?;
+        Ok(SyncReport {
+            pulled,
+            pushed: done.pushed,
+            forked: done.forked,
+            quarantined: done.quarantined,
+            waiting: outbox::count(&mut db).await?,
+            conflicts: rows.iter().filter(|row| row.heads.is_divergent()).count() as u64,
+        })
+    }
+
+    /// The state of the profile.
+    pub(crate) async fn status(&self) -> Result<Status, Error> {
+        let logged_in = self.has_session().await?;
+        let mut db = self.store.pool().acquire().await?;
+        let rows = entries::all_shown(&mut db, self.vault()).await?;
+        let file = self.file_entry();
+        let live = rows.iter().filter(|row| !row.heads.is_deleted() && row.entry != file).count();
+        let places = streams::all(&mut db).await?;
+        Ok(Status {
+            account: self.account(),
+            device: self.device(),
+            vault: self.vault(),
+            server: self.profile.server.url.clone(),
+            name: self.profile.name.clone(),
+            fingerprint: keys::trusted(&mut db).await?.roster.fingerprint.to_string(),
+            logged_in,
+            streams: places
+                .into_iter()
+                .map(|place| StreamPlace { stream: place.stream, epoch: place.epoch, seq: place.seq })
+                .collect(),
+            entries: live as u64,
+            conflicts: rows.iter().filter(|row| row.heads.is_divergent()).count() as u64,
+            waiting: outbox::count(&mut db).await?,
+            quarantined: outbox::quarantined_ids(&mut db).await?.len() as u64,
+            alarms: alarms::unseen(&mut db).await?,
+        })
+    }
+
+    /// All alarms, newest first.
+    pub(crate) async fn alarms(&self) -> Result<Vec<Alarm>, Error> {
+        alarms::all(&mut *self.store.pool().acquire().await?).await
+    }
+
+    /// Marks all alarms as seen.
+    pub(crate) async fn acknowledge_alarms(&self) -> Result<(), Error> {
+        alarms::acknowledge(&mut *self.store.pool().acquire().await?).await
+    }
+
+    /// What the server refused for good.
+    pub(crate) async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
+        let mut db = self.store.pool().acquire().await?;
+        let mut all = Vec::new();
+        for (version, reason, at) in outbox::quarantined(&mut db).await? {
+            if let Some(kept) = versions::get(&mut db, version).await? {
+                all.push(Quarantined { version, entry: kept.header.entry, reason, at });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Offers a quarantined version again, or deletes it.
+    pub(crate) async fn release(&self, version: VersionId, discard: bool) -> Result<(), Error> {
+        let mut tx = self.store.begin().await?;
+        if !outbox::release(&mut tx, version).await? {
+            return Err(Error::NotFound);
+        }
+        if discard {
+            versions::forget(&mut tx, version).await?;
+        } else {
+            outbox::add(&mut tx, (self.vault(), version), None, false).await?;
+        }
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(())
+    }
+
+    /// Shows a head first on this device.
+    pub(crate) async fn pin(&self, entry: EntryId, version: Option<VersionId>) -> Result<(), Error> {
+        let mut tx = self.store.begin().await?;
+        let shown = entries::shown(&mut tx, entry).await?.ok_or(Error::NotFound)?;
+        if version.is_some_and(|version| !shown.heads.ids().contains(&version)) {
+            return Err(Error::NotFound);
+        }
+        let mut row = entries::accepted(&mut tx, shown.vault, entry).await?;
+        row.pinned = version;
+        entries::put(&mut tx, &row).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Ends the session and deletes the profile.
+    pub(crate) async fn logout(&self, discard: bool) -> Result<(), Error> {
+        if !discard && self.waiting().await? > 0 {
+            return Err(Error::Invalid("versions wait to be sent: sync first, or discard them"));
+        }
+        // A server that cannot be reached ends the session by itself when its tokens run out.
+        match self.end_own_session().await {
+            Ok(()) | Err(Error::Offline(_) | Error::Revoked | Error::Refused { .. } | Error::Certificate) => {
+            }
+            Err(other) => return Err(other),
+        }
+        self.store.close().await;
+        Profile::delete(&self.home)
+    }
+
+    async fn end_own_session(&self) -> Result<(), Error> {
+        let session = self.session().await?;
+        self.end_session(session).await
+    }
+
+    /// Calls the server with this device's token; any status is an answer.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(u16, String), Error> {
+        if !path.starts_with('/') {
+            return Err(Error::Invalid("a path begins with /"));
+        }
+        let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
+            .map_err(|_| Error::Invalid("not a method of HTTP"))?;
+        let body = body.map_or(Ok(Body::None), Body::json)?;
+        let answer = self.request(method, path, body).await?;
+        Ok((answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned()))
+    }
+}

@@ -1,0 +1,131 @@
+//! The session of this device: tokens, their renewal, and requests that carry them.
+
+use lockstep_api::{
+    Code,
+    account::{Refresh, Tokens, proof_message},
+};
+use reqwest::Method;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    engine::Engine,
+    error::Error,
+    store::{damaged, keys},
+    transport::{Answer, Body},
+};
+
+/// An access token is renewed when it has no more than so many microseconds to live.
+const MARGIN: i64 = 30_000_000;
+
+/// Tokens as they are kept.
+#[derive(Clone, Serialize, Deserialize)]
+struct Kept {
+    tokens: Tokens,
+    /// Microseconds since 1970.
+    expires_at: i64,
+}
+
+impl Engine {
+    /// Keeps new tokens.
+    pub(crate) async fn keep_tokens(&self, tokens: Tokens) -> Result<(), Error> {
+        let expires_at = self.now().plus_seconds(i64::from(tokens.expires_in)).0;
+        let text = serde_json::to_vec(&Kept { tokens, expires_at }).map_err(|_| damaged())?;
+        let mut tx = self.store.begin().await?;
+        keys::set(&mut tx, keys::name::TOKENS, &text).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn tokens(&self) -> Result<Kept, Error> {
+        let mut db = self.store.pool().acquire().await?;
+        let text = keys::get(&mut db, keys::name::TOKENS).await?.ok_or(Error::Revoked)?;
+        serde_json::from_slice(&text).map_err(|_| damaged())
+    }
+
+    /// Whether there is a session.
+    pub(crate) async fn has_session(&self) -> Result<bool, Error> {
+        let mut db = self.store.pool().acquire().await?;
+        Ok(keys::get(&mut db, keys::name::TOKENS).await?.is_some())
+    }
+
+    /// This device's session.
+    pub(crate) async fn session(&self) -> Result<lockstep_events::SessionId, Error> {
+        Ok(self.tokens().await?.tokens.session)
+    }
+
+    /// Forgets the session: it has ended.
+    pub(crate) async fn forget_session(&self) -> Result<(), Error> {
+        let mut tx = self.store.begin().await?;
+        keys::remove(&mut tx, keys::name::TOKENS).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// An access token that is valid for a while, renewed if need be.
+    pub(crate) async fn access_token(&self) -> Result<String, Error> {
+        let kept = self.tokens().await?;
+        if kept.expires_at - MARGIN > self.now().0 {
+            return Ok(kept.tokens.access_token);
+        }
+        self.renew(&kept.tokens.access_token).await
+    }
+
+    /// Renews the tokens, unless somebody else did since `stale` was read.
+    pub(crate) async fn renew(&self, stale: &str) -> Result<String, Error> {
+        let _one = self.refreshing.lock().await;
+        let kept = self.tokens().await?;
+        if kept.tokens.access_token != stale {
+            return Ok(kept.tokens.access_token);
+        }
+        let refresh_token = kept.tokens.refresh_token;
+        let signature = self.keys.device_key.sign(&proof_message(refresh_token.as_bytes()));
+        let body = Body::json(&Refresh { refresh_token, signature })?;
+        let answer = self.transport.send(Method::POST, "/v1/sessions/refresh", None, &[], body).await?;
+        let tokens: Tokens = answer.json()?;
+        if tokens.account != self.profile.account || tokens.device != self.profile.device {
+            return Err(Error::Protocol("tokens of another device"));
+        }
+        let access = tokens.access_token.clone();
+        self.keep_tokens(tokens).await?;
+        Ok(access)
+    }
+
+    /// Sends a request with this device's token; a token that expired on the way is renewed once.
+    pub(crate) async fn request(&self, method: Method, path: &str, body: Body) -> Result<Answer, Error> {
+        self.request_with(method, path, &[], body).await
+    }
+
+    /// As [`Self::request`], with more headers.
+    pub(crate) async fn request_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(String, String)],
+        body: Body,
+    ) -> Result<Answer, Error> {
+        let token = self.access_token().await?;
+        let answer = self.transport.send(method.clone(), path, Some(&token), headers, body.clone()).await?;
+        if answer.status != reqwest::StatusCode::UNAUTHORIZED || !expired(&answer) {
+            return Ok(answer);
+        }
+        let token = self.renew(&token).await?;
+        self.transport.send(method, path, Some(&token), headers, body).await
+    }
+
+    /// Asks for JSON.
+    pub(crate) async fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.request(Method::GET, path, Body::None).await?.json()
+    }
+
+    /// Sends JSON and reads JSON.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        self.request(Method::POST, path, Body::json(body)?).await?.json()
+    }
+}
+
+fn expired(answer: &Answer) -> bool {
+    serde_json::from_slice::<lockstep_api::Problem>(&answer.body)
+        .is_ok_and(|problem| matches!(problem.code, Code::TokenExpired | Code::Unauthenticated))
+}

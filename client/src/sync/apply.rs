@@ -1,0 +1,368 @@
+//! Applying a page or a live frame: everything is checked first, then events and cursor change in one transaction
+//! (C1), then whoever watches is told.
+
+use lockstep_api::sync::{Changes, StreamEvent};
+use lockstep_events::{
+    Chain, EntryId, Epoch, Event, Micros, Recorded, Seq, StreamId, VaultId,
+    event::{AccountEvent, EntryPurged, VaultEvent, VersionAdded},
+    roster::{Claim, Statement},
+};
+use sqlx::SqliteConnection;
+
+use super::check::{self, Against, Received, Refusal};
+use crate::{
+    engine::Engine,
+    error::Error,
+    model::{AlarmKind, Change},
+    store::{
+        entries,
+        keys::{self, Trusted},
+        outbox, streams,
+        streams::Place,
+        versions::{self, ContentState, Kept},
+    },
+};
+
+/// A page of changes or a live frame.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) stream: StreamId,
+    pub(crate) epoch: Epoch,
+    pub(crate) from: Seq,
+    pub(crate) to: Seq,
+    pub(crate) chain: Chain,
+    pub(crate) events: Vec<StreamEvent>,
+}
+
+impl From<Changes> for Page {
+    fn from(page: Changes) -> Self {
+        let Changes { stream, epoch, from, to, chain, events, .. } = page;
+        Self { stream, epoch, from, to, chain, events }
+    }
+}
+
+/// What became of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// So many events were applied.
+    Done(u64),
+    /// All of it was here already.
+    Old,
+    /// It does not begin where this device is: pull.
+    Gap,
+    /// It is of another life of the stream: pull, which will say so.
+    OtherLife,
+}
+
+/// Why a page was not applied.
+enum Stop {
+    Refused(Refusal),
+    Failed(Error),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+fn refused(kind: AlarmKind, detail: impl Into<String>) -> Stop {
+    Stop::Refused(Refusal { kind, detail: detail.into() })
+}
+
+impl Engine {
+    /// Applies a page if it begins where this device is.
+    ///
+    /// # Errors
+    /// [`Error::Alarm`] if anything of it is not authentic: then nothing of it is applied, and the alarm is kept.
+    pub(crate) async fn apply(&self, page: &Page) -> Result<Applied, Error> {
+        let mut tx = self.store.begin().await?;
+        let Some(place) = streams::get(&mut tx, page.stream).await? else { return Ok(Applied::Gap) };
+        if place.epoch != page.epoch {
+            return Ok(Applied::OtherLife);
+        }
+        if page.to <= place.seq {
+            return Ok(Applied::Old);
+        }
+        if page.from != place.seq {
+            return Ok(Applied::Gap);
+        }
+        match self.apply_at(&mut tx, place, page).await {
+            Ok(changes) => {
+                tx.commit().await?;
+                for change in changes {
+                    let _ = self.changes.send(change);
+                }
+                Ok(Applied::Done(page.to.0 - page.from.0))
+            }
+            Err(stop) => {
+                tx.rollback().await?;
+                match stop {
+                    Stop::Failed(error) => Err(error),
+                    Stop::Refused(refusal) => Err(self.alarm(refusal.kind, &refusal.detail).await),
+                }
+            }
+        }
+    }
+
+    async fn apply_at(
+        &self,
+        db: &mut SqliteConnection,
+        place: Place,
+        page: &Page,
+    ) -> Result<Vec<Change>, Stop> {
+        let stream = (place.stream, place.kind);
+        let events = check::page(stream, (place.seq, place.chain), (page.to, page.chain), &page.events)?;
+        let mut trusted = keys::trusted(db).await?;
+        let mut changes = Vec::new();
+        for event in &events {
+            let decoded = event.event().map_err(|error| Error::UpdateNeeded(error.to_string()))?;
+            let change = match decoded {
+                Event::Account(account) => self.apply_account(db, &mut trusted, event, &account).await?,
+                Event::Vault(vault) => self.apply_vault(db, &trusted, &place, event, vault).await?,
+                Event::System(_) => return Err(refused(AlarmKind::Page, "an event of the system stream")),
+            };
+            changes.extend(change);
+            streams::note_chain(db, (place.stream, place.epoch), event.seq, &event.chain).await?;
+        }
+        streams::put(db, &Place { seq: page.to, chain: page.chain, ..place }).await?;
+        Ok(changes)
+    }
+
+    async fn apply_account(
+        &self,
+        db: &mut SqliteConnection,
+        trusted: &mut Trusted,
+        event: &Recorded,
+        account: &AccountEvent,
+    ) -> Result<Option<Change>, Stop> {
+        let statement = match account {
+            AccountEvent::Created(created) => Some(&created.statement),
+            AccountEvent::DeviceAdded(stated)
+            | AccountEvent::DeviceRevoked(stated)
+            | AccountEvent::RosterStated(stated) => Some(&stated.statement),
+            _ => None,
+        };
+        let Some(statement) = statement else {
+            return Ok(Some(Change::Account { kind: event.kind.clone() }));
+        };
+        apply_statement(db, trusted, statement).await?;
+        Ok(match statement.claim {
+            Claim::DeviceAdded { device, .. } => Some(Change::Device { device, revoked: false }),
+            Claim::DeviceRevoked { device } => {
+                keys::note_revocation(db, device, event.recorded_at).await?;
+                trusted.revoked_at.entry(device).or_insert(event.recorded_at);
+                Some(Change::Device { device, revoked: true })
+            }
+            _ => Some(Change::Account { kind: event.kind.clone() }),
+        })
+    }
+
+    async fn apply_vault(
+        &self,
+        db: &mut SqliteConnection,
+        trusted: &Trusted,
+        place: &Place,
+        event: &Recorded,
+        what: VaultEvent,
+    ) -> Result<Option<Change>, Stop> {
+        let vault = VaultId::from(place.stream);
+        match &what {
+            VaultEvent::Created(created) => {
+                if created.vault != vault || created.account != self.account() {
+                    return Err(refused(AlarmKind::Page, format!("{vault}: created as another vault")));
+                }
+                Ok(None)
+            }
+            VaultEvent::VersionAdded(added) => {
+                self.apply_version(db, trusted, place, event, added).await.map(Some)
+            }
+            VaultEvent::ContentPruned(pruned) => {
+                fold(db, vault, pruned.entry, &what, event.seq).await?;
+                for version in &pruned.versions {
+                    versions::gone(db, *version).await?;
+                }
+                Ok(None)
+            }
+            VaultEvent::Purged(purged) => {
+                self.apply_purge(db, vault, purged, event).await?;
+                fold(db, vault, purged.entry, &what, event.seq).await?;
+                Ok(Some(Change::Purged { entry: purged.entry }))
+            }
+        }
+    }
+
+    async fn apply_version(
+        &self,
+        db: &mut SqliteConnection,
+        trusted: &Trusted,
+        place: &Place,
+        event: &Recorded,
+        added: &VersionAdded,
+    ) -> Result<Change, Stop> {
+        let vault = VaultId::from(place.stream);
+        let header = &added.header;
+        let wrapped = added.wrapped_key.as_deref().map(hex::decode).transpose();
+        let wrapped = wrapped.map_err(|_| refused(AlarmKind::Content, format!("key at {}", event.seq)))?;
+        let received = Received {
+            header,
+            signer: added.signer,
+            signature: &added.signature,
+            wrapped_key: wrapped.as_deref(),
+            content: event.content.as_deref(),
+            at: (event.seq, event.recorded_at),
+        };
+        let id = Against { account: self.account(), vault, trusted }.version(&received)?;
+        if event.event_id != id.event_id() || event.subject != Some(header.entry.into()) {
+            return Err(refused(AlarmKind::Header, format!("{id} at {}: id or subject", event.seq)));
+        }
+        check_graph(db, place, added, event.seq).await?;
+        let at = (event.seq, event.recorded_at);
+        keep(db, id, added, wrapped, event.content.as_deref(), at).await?;
+        let what = VaultEvent::VersionAdded(Box::new(added.clone()));
+        let divergent = fold(db, vault, header.entry, &what, event.seq).await?;
+        Ok(Change::Version {
+            vault,
+            entry: header.entry,
+            version: id,
+            kind: header.kind,
+            device: added.signer,
+            seq: event.seq,
+            divergent,
+        })
+    }
+
+    /// An erased entry loses its contents here too, but only if a device of the account deleted it before: a server
+    /// alone can make nobody lose anything.
+    async fn apply_purge(
+        &self,
+        db: &mut SqliteConnection,
+        vault: VaultId,
+        purged: &EntryPurged,
+        event: &Recorded,
+    ) -> Result<(), Stop> {
+        let row = entries::accepted(db, vault, purged.entry).await?;
+        if row.heads.is_deleted() {
+            versions::erase(db, purged.entry).await?;
+            return Ok(());
+        }
+        let detail =
+            format!("{} at {}: purged without having been deleted; kept here", purged.entry, event.seq);
+        crate::store::alarms::raise(db, AlarmKind::Content, self.now(), &detail).await?;
+        Ok(())
+    }
+}
+
+/// Folds an event into the accepted heads of its entry; whether the entry is divergent now.
+async fn fold(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    entry: EntryId,
+    event: &VaultEvent,
+    seq: Seq,
+) -> Result<bool, Error> {
+    let mut row = entries::accepted(db, vault, entry).await?;
+    row.heads.apply(event, seq);
+    if !row.heads.is_divergent() {
+        row.pinned = None;
+    }
+    entries::put(db, &row).await?;
+    Ok(row.heads.is_divergent())
+}
+
+/// A parent stands before its child and in the same entry (S4); what the author had seen is what this device saw.
+async fn check_graph(
+    db: &mut SqliteConnection,
+    place: &Place,
+    added: &VersionAdded,
+    seq: Seq,
+) -> Result<(), Stop> {
+    let header = &added.header;
+    for parent in versions::get_many(db, added.parents()).await? {
+        if parent.header.entry != header.entry {
+            return Err(refused(AlarmKind::Header, format!("at {seq}: a parent of another entry")));
+        }
+    }
+    // Versions that were written in an earlier life of the stream name places of that life.
+    if !header.kind.has_content() || place.lives > 1 || header.observed_seq == Seq::ZERO {
+        return Ok(());
+    }
+    let seen = streams::chains_at(db, place.stream, header.observed_seq).await?;
+    if header.observed_seq >= seq || (!seen.is_empty() && !seen.contains(&header.observed_chain)) {
+        let detail = format!("{} at {seq}: author saw another {}", place.stream, header.observed_seq);
+        return Err(refused(AlarmKind::ObservedChain, detail));
+    }
+    Ok(())
+}
+
+/// Keeps a version that stands in the log, or gives the one that is here its place and takes it out of the outbox.
+async fn keep(
+    db: &mut SqliteConnection,
+    id: lockstep_events::VersionId,
+    added: &VersionAdded,
+    wrapped_key: Option<Vec<u8>>,
+    content: Option<&[u8]>,
+    at: (Seq, Micros),
+) -> Result<(), Error> {
+    if versions::get(db, id).await?.is_some() {
+        versions::place(db, id, at, added.parents()).await?;
+        outbox::remove(db, id).await?;
+        outbox::release(db, id).await?;
+        if let Some(content) = content {
+            versions::fill(db, id, content).await?;
+        }
+        return Ok(());
+    }
+    let state = match (added.header.kind.has_content(), content, added.content_missing) {
+        (false, _, _) => ContentState::None,
+        (true, Some(_), _) => ContentState::Here,
+        (true, None, false) => ContentState::Missing,
+        (true, None, true) => ContentState::Gone,
+    };
+    let kept = Kept {
+        n: 0,
+        id,
+        header: added.header.clone(),
+        parents: added.parents().to_vec(),
+        signer: added.signer,
+        signature: added.signature,
+        wrapped_key,
+        ciphertext: content.map(<[u8]>::to_vec).filter(|_| state == ContentState::Here),
+        content: state,
+        seq: Some(at.0),
+        accepted_at: Some(at.1),
+    };
+    versions::insert(db, &kept).await
+}
+
+/// A statement is the next of the roster, or one that this device knows already, byte for byte.
+async fn apply_statement(
+    db: &mut SqliteConnection,
+    trusted: &mut Trusted,
+    statement: &Statement,
+) -> Result<(), Stop> {
+    if statement.epoch <= trusted.roster.epoch {
+        let known = keys::statements(db).await?;
+        let same = usize::try_from(statement.epoch)
+            .ok()
+            .and_then(|at| known.get(at))
+            .is_some_and(|known| known.hash() == statement.hash());
+        return if same {
+            Ok(())
+        } else {
+            Err(refused(AlarmKind::Roster, format!("statement {}", statement.epoch)))
+        };
+    }
+    trusted
+        .roster
+        .apply(statement)
+        .map_err(|broken| refused(AlarmKind::Roster, format!("statement {}: {broken}", statement.epoch)))?;
+    keys::add_statement(db, statement).await?;
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! What is checked of everything received, before any of it is applied (C6). Pure.
+
+use lockstep_api::sync::StreamEvent;
+use lockstep_events::{
+    AccountId, Chain, DeviceId, Header, Micros, Position, Recorded, Seq, StreamId, StreamKind, VaultId,
+    VersionId,
+    canonical::{next_chain, sha256},
+    header::verify_version,
+    ids::{BlobHash, Hash32, Signature},
+};
+
+use crate::{crypto::version::generation_of, model::AlarmKind, store::keys::Trusted};
+
+/// Why something is not applied: the alarm and its detail (ids and places only).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) kind: AlarmKind,
+    pub(crate) detail: String,
+}
+
+fn refuse<T>(kind: AlarmKind, detail: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal { kind, detail: detail.into() })
+}
+
+/// An event with the envelope that its hash is made of, and the chain after it.
+pub(crate) fn recorded(
+    (stream, kind): (StreamId, StreamKind),
+    before: &Chain,
+    event: &StreamEvent,
+) -> Recorded {
+    let mut recorded = Recorded {
+        // Position and body hash are not part of a leaf, and no client needs them.
+        position: Position::ZERO,
+        body_hash: Hash32::ZERO,
+        stream,
+        stream_kind: kind,
+        seq: event.seq,
+        event_id: event.event_id,
+        subject: event.subject,
+        kind: event.kind.clone(),
+        schema: event.schema,
+        actor: event.actor,
+        device: event.device,
+        correlation: None,
+        causation: None,
+        recorded_at: event.recorded_at,
+        public: event.public.clone(),
+        sealed_hash: event.sealed_hash,
+        chain: Chain::ZERO,
+        content: event.content.as_ref().map(|content| content.0.clone()),
+    };
+    recorded.chain = next_chain(before, &recorded.leaf_hash());
+    recorded
+}
+
+/// The events of a page, each with its chain: gapless after `from`, ending in the page's chain.
+pub(crate) fn page(
+    stream: (StreamId, StreamKind),
+    (from, before): (Seq, Chain),
+    (to, end): (Seq, Chain),
+    events: &[StreamEvent],
+) -> Result<Vec<Recorded>, Refusal> {
+    let mut chain = before;
+    let mut next = from.next();
+    let mut all = Vec::with_capacity(events.len());
+    for event in events {
+        if event.seq != next {
+            return refuse(AlarmKind::Page, format!("{}: {} where {next} was due", stream.0, event.seq));
+        }
+        let one = recorded(stream, &chain, event);
+        chain = one.chain;
+        next = next.next();
+        all.push(one);
+    }
+    if next != to.next() {
+        return refuse(AlarmKind::Page, format!("{}: page to {to} ends before {next}", stream.0));
+    }
+    if chain != end {
+        return refuse(AlarmKind::Chain, format!("{} between {from} and {to}", stream.0));
+    }
+    Ok(all)
+}
+
+/// A version as it came, in an event, a snapshot or a history.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Received<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) signer: DeviceId,
+    pub(crate) signature: &'a Signature,
+    pub(crate) wrapped_key: Option<&'a [u8]>,
+    pub(crate) content: Option<&'a [u8]>,
+    /// Where it stands and since when.
+    pub(crate) at: (Seq, Micros),
+}
+
+/// What a version is checked against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Against<'a> {
+    pub(crate) account: AccountId,
+    pub(crate) vault: VaultId,
+    pub(crate) trusted: &'a Trusted,
+}
+
+impl Against<'_> {
+    /// Header, place, signature by a device of the roster, key and ciphertext of one version. Gives its id.
+    pub(crate) fn version(&self, received: &Received<'_>) -> Result<VersionId, Refusal> {
+        let header = received.header;
+        let id = header.version_id();
+        let at = received.at.0;
+        if let Err(broken) = header.validate() {
+            return refuse(AlarmKind::Header, format!("{id} at {at}: {broken}"));
+        }
+        if header.account != self.account || header.vault != self.vault {
+            return refuse(AlarmKind::Header, format!("{id} at {at}: of another account or vault"));
+        }
+        let authored = header.kind.has_content();
+        if authored && header.author_device != received.signer {
+            return refuse(
+                AlarmKind::Signature,
+                format!("{id} at {at}: signed by another device than its author"),
+            );
+        }
+        self.signature(id, received)?;
+        match (authored, received.wrapped_key) {
+            (true, Some(key)) if generation_of(key).is_err() => {
+                refuse(AlarmKind::Content, format!("{id} at {at}: not a wrapped key"))
+            }
+            (false, Some(_)) => refuse(AlarmKind::Content, format!("{id} at {at}: a key without a content")),
+            _ => content(id, header, received.content).map(|()| id),
+        }
+    }
+
+    fn signature(&self, id: VersionId, received: &Received<'_>) -> Result<(), Refusal> {
+        let (at, accepted_at) = received.at;
+        let signer = received.signer;
+        let Some(device) = self.trusted.roster.devices.get(&signer) else {
+            return refuse(
+                AlarmKind::Signature,
+                format!("{id} at {at}: {signer} is no device of this account"),
+            );
+        };
+        if !verify_version(&device.public_key, &id, received.signature) {
+            return refuse(AlarmKind::Signature, format!("{id} at {at}: not signed by {signer}"));
+        }
+        // Before or after the revocation is decided by the order of the log, which `recorded_at` follows.
+        let revoked_at = self.trusted.revoked_at.get(&signer);
+        if device.revoked && revoked_at.is_some_and(|revoked_at| accepted_at >= *revoked_at) {
+            return refuse(AlarmKind::RevokedDevice, format!("{id} at {at}: {signer}"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a ciphertext is the one that a header names.
+pub(crate) fn content(id: VersionId, header: &Header, content: Option<&[u8]>) -> Result<(), Refusal> {
+    let Some(bytes) = content else { return Ok(()) };
+    let named = header.content_hash == Some(BlobHash(sha256(bytes)))
+        && usize::try_from(header.content_len).is_ok_and(|len| len == bytes.len());
+    if named { Ok(()) } else { refuse(AlarmKind::ContentHash, format!("{id}")) }
+}

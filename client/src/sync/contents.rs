@@ -1,0 +1,162 @@
+//! Ciphertexts that did not come along with their versions: fetched by hash, many in one request.
+
+use std::collections::BTreeMap;
+
+use lockstep_api::sync::{BlobRef, GetBlobs, PrepareBlobs, PreparedBlob, PreparedBlobs};
+use lockstep_events::{BlobHash, VersionId};
+use reqwest::Method;
+
+use super::check;
+use crate::{
+    engine::Engine,
+    error::Error,
+    model::Wanted,
+    store::{versions, versions::Kept},
+    transport::Body,
+};
+
+/// Hashes of one request.
+const PER_REQUEST: u32 = 200;
+const NOT_THERE: u32 = 0xffff_ffff;
+const TOO_LARGE: u32 = 0xffff_fffe;
+
+/// What an answer says about one blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Found {
+    Bytes(Vec<u8>),
+    NotThere,
+    TooLarge,
+}
+
+/// Splits an answer: hash (32 bytes) | length (u32) | bytes.
+fn frames(mut answer: &[u8]) -> Result<BTreeMap<BlobHash, Found>, Error> {
+    let bad = Error::Protocol("frames of blobs that do not fit");
+    let mut all = BTreeMap::new();
+    while !answer.is_empty() {
+        let Some((head, rest)) = answer.split_first_chunk::<36>() else { return Err(bad) };
+        let mut hash = [0; 32];
+        hash.copy_from_slice(&head[..32]);
+        let len = u32::from_be_bytes([head[32], head[33], head[34], head[35]]);
+        let found = match len {
+            NOT_THERE => Found::NotThere,
+            TOO_LARGE => Found::TooLarge,
+            len => {
+                let len = usize::try_from(len).unwrap_or(usize::MAX);
+                let Some((bytes, after)) = rest.split_at_checked(len) else { return Err(bad) };
+                answer = after;
+                all.insert(BlobHash(hash), Found::Bytes(bytes.to_vec()));
+                continue;
+            }
+        };
+        answer = rest;
+        all.insert(BlobHash(hash), found);
+    }
+    Ok(all)
+}
+
+impl Engine {
+    /// Fetches every ciphertext of the vault that is on the server and not here.
+    pub(crate) async fn fetch_contents(&self) -> Result<(), Error> {
+        let vault = self.vault();
+        loop {
+            let mut db = self.store.pool().acquire().await?;
+            let wanted = versions::wanted(&mut db, vault, PER_REQUEST).await?;
+            drop(db);
+            if wanted.is_empty() || self.fetch_some(&wanted).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Fetches some; how many of them are settled now.
+    async fn fetch_some(&self, wanted: &[(VersionId, Wanted)]) -> Result<usize, Error> {
+        let vault = self.vault();
+        let body = GetBlobs { hashes: wanted.iter().map(|(_, wanted)| wanted.hash).collect() };
+        let path = format!("/v1/vaults/{vault}/blobs/get");
+        let answer = self.request(Method::POST, &path, Body::json(&body)?).await?.ok()?;
+        let mut found = frames(&answer)?;
+        for (_, wanted) in wanted {
+            if found.get(&wanted.hash) == Some(&Found::TooLarge) {
+                let path = format!("/v1/vaults/{vault}/blobs/{}", wanted.hash);
+                let bytes = self.request(Method::GET, &path, Body::None).await?.ok()?;
+                found.insert(wanted.hash, Found::Bytes(bytes));
+            }
+        }
+        let mut settled = 0;
+        let mut refused = None;
+        let mut tx = self.store.begin().await?;
+        for (id, wanted) in wanted {
+            let Some(version) = versions::get(&mut tx, *id).await? else { continue };
+            match found.get(&wanted.hash) {
+                Some(Found::Bytes(bytes)) => match check::content(*id, &version.header, Some(bytes)) {
+                    Ok(()) => {
+                        versions::fill(&mut tx, *id, bytes).await?;
+                        settled += 1;
+                    }
+                    Err(refusal) => refused = Some(refusal),
+                },
+                Some(Found::NotThere) => {
+                    versions::gone(&mut tx, *id).await?;
+                    settled += 1;
+                }
+                Some(Found::TooLarge) | None => {}
+            }
+        }
+        tx.commit().await?;
+        match refused {
+            Some(refusal) => Err(self.alarm(refusal.kind, &refusal.detail).await),
+            None => Ok(settled),
+        }
+    }
+
+    /// Uploads ciphertexts that are too long to stand inline in a push. Those that the vault has already are skipped.
+    pub(crate) async fn upload(&self, versions: &[&Kept]) -> Result<(), Error> {
+        if versions.is_empty() {
+            return Ok(());
+        }
+        let vault = self.vault();
+        let mut bytes = BTreeMap::new();
+        for version in versions {
+            if let (Some(hash), Some(ciphertext)) = (version.header.content_hash, &version.ciphertext) {
+                bytes.insert(hash, ciphertext);
+            }
+        }
+        let blobs =
+            bytes.iter().map(|(hash, bytes)| BlobRef { hash: *hash, size: bytes.len() as u64 }).collect();
+        let path = format!("/v1/vaults/{vault}/blobs/prepare");
+        let prepared: PreparedBlobs = self.post(&path, &PrepareBlobs { blobs }).await?;
+        for blob in prepared.blobs {
+            let PreparedBlob::Put { hash, url, headers, .. } = blob else { continue };
+            let bytes = bytes.get(&hash).ok_or(Error::Protocol("a blob that was not offered"))?;
+            let headers: Vec<_> = headers.into_iter().collect();
+            let body = Body::Bytes((*bytes).clone());
+            // A presigned address gets no token: it is another service's.
+            let answer = if url.starts_with('/') {
+                self.request_with(Method::PUT, &url, &headers, body).await?
+            } else {
+                self.transport.send(Method::PUT, &url, None, &headers, body).await?
+            };
+            answer.ok()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_split_and_anything_that_does_not_fit_is_refused() {
+        let frame = |hash: u8, len: u32, bytes: &[u8]| [&[hash; 32][..], &len.to_be_bytes(), bytes].concat();
+        let answer =
+            [frame(1, 3, b"abc"), frame(2, NOT_THERE, b""), frame(3, TOO_LARGE, b""), frame(4, 0, b"")];
+        let found = frames(&answer.concat()).unwrap();
+        assert_eq!(found[&BlobHash([1; 32])], Found::Bytes(b"abc".to_vec()));
+        assert_eq!(found[&BlobHash([2; 32])], Found::NotThere);
+        assert_eq!(found[&BlobHash([3; 32])], Found::TooLarge);
+        assert_eq!(found[&BlobHash([4; 32])], Found::Bytes(Vec::new()));
+        assert!(frames(&frame(1, 4, b"abc")).is_err());
+        assert!(frames(&[1; 35]).is_err());
+    }
+}

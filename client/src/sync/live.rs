@@ -1,0 +1,202 @@
+//! One life of the WebSocket: hello, news, pings, until it ends.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use lockstep_api::{
+    Cursor,
+    live::{ClientMessage, ServerMessage, Sub, close},
+};
+use lockstep_events::{Seq, StreamId};
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::apply::{Applied, Page};
+use crate::{engine::Engine, error::Error, model::Link, store::streams, transport::Socket};
+
+/// The first answer comes within.
+const WELCOME: Duration = Duration::from_secs(10);
+
+/// Why a socket ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The connection broke, or the server was silent for too long.
+    Lost,
+    /// The server said when to come back.
+    ComeBack {
+        /// Between so many milliseconds.
+        wait_ms: (u32, u32),
+    },
+    /// The token was not good any more: renew it first.
+    Renew,
+    /// The session has ended. Final.
+    Revoked,
+    /// Another socket of this device took over, or the server will not have this client.
+    Refused,
+}
+
+/// What a message asks for beyond being read.
+enum Next {
+    Go,
+    End(End),
+}
+
+impl Engine {
+    /// Connects and follows until the socket ends. `Err` if it could not be opened at all.
+    pub(crate) async fn live(&self) -> Result<End, Error> {
+        let token = self.access_token().await?;
+        let mut socket = self.transport.socket().await?;
+        let mut subs = Vec::new();
+        for place in streams::all(&mut *self.store.pool().acquire().await?).await? {
+            let after = Some(Cursor { epoch: place.epoch, seq: place.seq });
+            subs.push(Sub { stream: place.stream, after });
+        }
+        let wanted = subs.len();
+        let hello = ClientMessage::Hello {
+            token: Some(token),
+            ticket: None,
+            client: concat!("lockstep/", env!("CARGO_PKG_VERSION")).to_owned(),
+            caps: Vec::new(),
+            subs,
+        };
+        send(&mut socket, &hello).await?;
+        let end = self.listen(&mut socket, wanted).await;
+        let _ = socket.close(None).await;
+        end
+    }
+
+    async fn listen(&self, socket: &mut Socket, wanted: usize) -> Result<End, Error> {
+        let mut silence = WELCOME;
+        let mut subbed = 0;
+        loop {
+            let message = match timeout_at(Instant::now() + silence, socket.next()).await {
+                Err(_) | Ok(None | Some(Err(_))) => return Ok(End::Lost),
+                Ok(Some(Ok(message))) => message,
+            };
+            let text = match message {
+                Message::Text(text) => text,
+                Message::Close(frame) => return Ok(closed(frame.map_or(1006, |frame| frame.code.into()))),
+                _ => continue,
+            };
+            for message in messages(&text)? {
+                if let ServerMessage::Welcome { ping_s, pong_s, .. } = &message {
+                    // A ping comes every ping_s ± 10 %; past that and pong_s the other side is gone.
+                    silence = Duration::from_secs(u64::from(ping_s + ping_s / 5 + pong_s));
+                }
+                if matches!(message, ServerMessage::Subbed { .. }) {
+                    subbed += 1;
+                    if subbed == wanted {
+                        self.link(Link::Live);
+                    }
+                }
+                if let Next::End(end) = self.hear(socket, message).await? {
+                    return Ok(end);
+                }
+            }
+        }
+    }
+
+    async fn hear(&self, socket: &mut Socket, message: ServerMessage) -> Result<Next, Error> {
+        match message {
+            ServerMessage::Ev { stream, epoch, from, to, chain, events } => {
+                self.news(&Page { stream, epoch, from, to, chain, events }).await?;
+            }
+            ServerMessage::Ping { t, pos } => {
+                send(socket, &ClientMessage::Pong { t }).await?;
+                for head in pos {
+                    if self.is_behind(head.stream, head.head).await? {
+                        self.behind.notify_one();
+                    }
+                }
+            }
+            ServerMessage::Subbed { stream, head, .. } => {
+                if self.is_behind(stream, head).await? {
+                    self.behind.notify_one();
+                }
+            }
+            ServerMessage::Lag { .. } => self.behind.notify_one(),
+            ServerMessage::Reset { .. } => {
+                // The pull meets the same reset, and handles it; the subscription is made anew afterwards.
+                return Ok(Next::End(End::ComeBack { wait_ms: (0, 0) }));
+            }
+            ServerMessage::TokenDue { .. } => {
+                let token = self.access_token().await?;
+                let token = self.renew(&token).await?;
+                send(socket, &ClientMessage::Token { token }).await?;
+            }
+            ServerMessage::Bye { code, reconnect, wait_ms } => {
+                let end = closed(code);
+                let comes_back = reconnect && !matches!(end, End::Revoked | End::Refused | End::Renew);
+                return Ok(Next::End(if comes_back { End::ComeBack { wait_ms } } else { end }));
+            }
+            ServerMessage::Error { .. } | ServerMessage::Welcome { .. } => {}
+        }
+        Ok(Next::Go)
+    }
+
+    /// News: applied where they fit; anything else makes the pull loop go.
+    async fn news(&self, page: &Page) -> Result<(), Error> {
+        let _one = self.pulling.lock().await;
+        match self.apply(page).await? {
+            Applied::Done(_) => {
+                // Contents that were too long for the frame are fetched by the pull loop.
+                if page
+                    .events
+                    .iter()
+                    .any(|event| event.kind == "entry.version_added" && event.content.is_none())
+                {
+                    self.behind.notify_one();
+                }
+            }
+            Applied::Old => {}
+            Applied::Gap | Applied::OtherLife => self.behind.notify_one(),
+        }
+        Ok(())
+    }
+
+    async fn is_behind(&self, stream: StreamId, head: Seq) -> Result<bool, Error> {
+        let place = streams::get(&mut *self.store.pool().acquire().await?, stream).await?;
+        Ok(place.is_none_or(|place| place.seq < head))
+    }
+
+    /// Notes how fresh this device is, and tells whoever watches.
+    pub(crate) fn link(&self, link: Link) {
+        let changed = self.link.send_if_modified(|now| std::mem::replace(now, link) != link);
+        if changed {
+            let _ = self.changes.send(crate::model::Change::Link { link });
+        }
+    }
+}
+
+/// Several messages may stand in one frame, one after the other or in a list.
+fn messages(text: &str) -> Result<Vec<ServerMessage>, Error> {
+    let bad = |_| Error::Protocol("a frame that is not of the protocol");
+    let mut all = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>() {
+        match value.map_err(bad)? {
+            serde_json::Value::Array(list) => {
+                for one in list {
+                    all.push(serde_json::from_value(one).map_err(bad)?);
+                }
+            }
+            one => all.push(serde_json::from_value(one).map_err(bad)?),
+        }
+    }
+    Ok(all)
+}
+
+async fn send(socket: &mut Socket, message: &ClientMessage) -> Result<(), Error> {
+    let text = serde_json::to_string(message).map_err(|_| Error::Invalid("not to be written as JSON"))?;
+    socket.send(Message::text(text)).await.map_err(|error| Error::Offline(Box::new(error)))
+}
+
+fn closed(code: u16) -> End {
+    match code {
+        close::TOKEN_EXPIRED => End::Renew,
+        close::REVOKED => End::Revoked,
+        code if (4000..5000).contains(&code) && !close::reconnects(code) => End::Refused,
+        close::RESET => End::ComeBack { wait_ms: (0, 0) },
+        close::RATE | close::TOO_SLOW => End::ComeBack { wait_ms: (1_000, 10_000) },
+        _ => End::Lost,
+    }
+}

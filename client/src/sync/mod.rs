@@ -1,0 +1,12 @@
+//! Sync: pull, push, live. Each part works without the others; the local database is what they share.
+
+pub(crate) mod apply;
+pub(crate) mod backoff;
+pub(crate) mod check;
+pub(crate) mod contents;
+pub(crate) mod follow;
+pub(crate) mod live;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod reset;
+pub(crate) mod settle;

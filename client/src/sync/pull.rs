@@ -1,0 +1,111 @@
+//! Pull: pages of changes from this device's place to the head, one after the other.
+
+use lockstep_api::{
+    Code, Cursor, MAX_PAGE,
+    sync::{Changes, Reset, Streams},
+};
+use lockstep_events::{Chain, Seq, StreamId, StreamKind};
+
+use super::apply::{Applied, Page};
+use crate::{
+    engine::Engine,
+    error::Error,
+    model::AlarmKind,
+    store::{streams, streams::Place},
+};
+
+/// A page that could not be applied because another task moved the cursor is asked for again, so many times.
+const RACES: usize = 16;
+
+impl Engine {
+    /// Pulls the account stream, then the vault, then the contents that are missing. Gives the events applied.
+    pub(crate) async fn pull(&self) -> Result<u64, Error> {
+        let _one = self.pulling.lock().await;
+        let mut applied = self.pull_stream(self.account().into(), StreamKind::Account).await?;
+        applied += self.pull_stream(self.vault().into(), StreamKind::Vault).await?;
+        self.reoffer_if_due().await?;
+        self.fetch_contents().await?;
+        Ok(applied)
+    }
+
+    /// Pulls the account stream only.
+    pub(crate) async fn pull_account(&self) -> Result<u64, Error> {
+        let _one = self.pulling.lock().await;
+        self.pull_stream(self.account().into(), StreamKind::Account).await
+    }
+
+    async fn pull_stream(&self, stream: StreamId, kind: StreamKind) -> Result<u64, Error> {
+        let mut applied = 0;
+        let mut races = 0;
+        loop {
+            let place = self.place(stream, kind).await?;
+            let page = match self.changes_after(&place, 0).await {
+                Ok(page) => page,
+                Err(Error::Refused { problem, .. }) if problem.code == Code::CursorReset => {
+                    let facts: Option<Reset> =
+                        problem.facts.and_then(|facts| serde_json::from_value(facts).ok());
+                    self.reset(&place, facts.and_then(|facts| facts.epoch)).await?;
+                    races += 1;
+                    if races > RACES {
+                        return Err(Error::Protocol("a stream that resets again and again"));
+                    }
+                    continue;
+                }
+                Err(other) => return Err(other),
+            };
+            let more = page.more;
+            match self.apply(&page.into()).await? {
+                Applied::Done(events) => applied += events,
+                Applied::Old if !more => return Ok(applied),
+                Applied::Old | Applied::Gap | Applied::OtherLife if races < RACES => races += 1,
+                _ => return Err(Error::Protocol("pages that do not begin where they were asked for")),
+            }
+            if !more {
+                return Ok(applied);
+            }
+        }
+    }
+
+    /// One page after a place; waits up to `wait` seconds for news.
+    pub(crate) async fn changes_after(&self, place: &Place, wait: u64) -> Result<Changes, Error> {
+        let cursor = Cursor { epoch: place.epoch, seq: place.seq };
+        let stream = place.stream;
+        let path =
+            format!("/v1/streams/{stream}/changes?after={cursor}&limit={MAX_PAGE}&wait={wait}&inline=true");
+        let page: Changes = self.fetch(&path).await?;
+        if page.stream != stream || page.epoch != place.epoch || page.from != place.seq || page.to < page.from
+        {
+            return Err(self.alarm(AlarmKind::Page, &format!("{stream} after {}", place.seq)).await);
+        }
+        Ok(page)
+    }
+
+    /// Applies what a long-poll brought.
+    pub(crate) async fn apply_polled(&self, page: Changes) -> Result<u64, Error> {
+        let _one = self.pulling.lock().await;
+        match self.apply(&Page::from(page)).await? {
+            Applied::Done(events) => Ok(events),
+            _ => Ok(0),
+        }
+    }
+
+    /// Where this device is in a stream; at its beginning for one that it has never read.
+    pub(crate) async fn place(&self, stream: StreamId, kind: StreamKind) -> Result<Place, Error> {
+        let mut db = self.store.pool().acquire().await?;
+        if let Some(place) = streams::get(&mut db, stream).await? {
+            return Ok(place);
+        }
+        drop(db);
+        let all: Streams = self.fetch("/v1/streams").await?;
+        let info = all.streams.iter().find(|info| info.stream == stream && info.kind == kind);
+        let epoch = info.ok_or(Error::Protocol("the account's stream is not in its list"))?.epoch;
+        let place = Place { stream, kind, epoch, seq: Seq::ZERO, chain: Chain::ZERO, lives: 1 };
+        let mut tx = self.store.begin().await?;
+        if let Some(there) = streams::get(&mut tx, stream).await? {
+            return Ok(there);
+        }
+        streams::put(&mut tx, &place).await?;
+        tx.commit().await?;
+        Ok(place)
+    }
+}

@@ -1,0 +1,168 @@
+//! Push: the outbox in order, in batches; groups as a whole.
+
+use lockstep_api::{
+    Bytes64, Code, MAX_INLINE, MAX_ITEMS, MAX_PUSH_BYTES,
+    sync::{Push, PushItem, Pushed},
+};
+use lockstep_events::{BatchId, StreamKind, VersionId};
+
+use crate::{
+    crypto::{os_random, version::new_id},
+    engine::Engine,
+    error::Error,
+    store::{
+        outbox,
+        outbox::Waiting,
+        versions::{self, Kept},
+    },
+};
+
+/// Bytes of JSON that an item takes beside its parents, key and ciphertext.
+const ITEM_OVERHEAD: usize = 1400;
+/// Left free for the frame around the items.
+const ROOM: usize = MAX_PUSH_BYTES - 4096;
+
+/// What a push did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PushReport {
+    pub(crate) pushed: u64,
+    pub(crate) forked: u64,
+    pub(crate) quarantined: u64,
+}
+
+impl PushReport {
+    pub(super) fn add(&mut self, other: Self) {
+        self.pushed += other.pushed;
+        self.forked += other.forked;
+        self.quarantined += other.quarantined;
+    }
+}
+
+/// The versions of one push, each with its place in the outbox.
+pub(super) type Batch = Vec<(Waiting, Kept)>;
+
+/// How many bytes of JSON a version takes in a push.
+pub(crate) fn wire_size(version: &Kept) -> usize {
+    let inline = version.ciphertext.as_ref().map_or(0, Vec::len);
+    let inline = if inline <= MAX_INLINE { inline.div_ceil(3) * 4 } else { 0 };
+    ITEM_OVERHEAD + version.header.parents.len() * 70 + inline
+}
+
+/// As many as fit into one push, groups whole, in order.
+pub(super) fn cut(waiting: Vec<(Waiting, Kept)>) -> Batch {
+    let mut batch: Batch = Vec::new();
+    let mut bytes = 0;
+    let mut rest = waiting.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let mut unit = vec![first];
+        while let (Some(group), Some((next, _))) = (unit[0].0.unit, rest.peek())
+            && next.unit == Some(group)
+        {
+            unit.extend(rest.next());
+        }
+        let size: usize = unit.iter().map(|(_, version)| wire_size(version)).sum();
+        if !batch.is_empty() && (batch.len() + unit.len() > MAX_ITEMS || bytes + size > ROOM) {
+            break;
+        }
+        bytes += size;
+        batch.extend(unit);
+    }
+    batch
+}
+
+fn item(version: &Kept) -> PushItem {
+    let inline = version.ciphertext.as_ref().filter(|bytes| bytes.len() <= MAX_INLINE);
+    PushItem {
+        header: version.header.clone(),
+        signer: version.signer,
+        signature: version.signature,
+        wrapped_key: version.wrapped_key.as_ref().map(hex::encode),
+        inline: inline.map(|bytes| Bytes64(bytes.clone())),
+        expect_heads: None,
+        infer_parents: false,
+    }
+}
+
+fn groups(batch: &Batch) -> Vec<Vec<u32>> {
+    let mut groups: Vec<(i64, Vec<u32>)> = Vec::new();
+    for (index, (waiting, _)) in (0..).zip(batch) {
+        let Some(unit) = waiting.unit else { continue };
+        match groups.iter_mut().find(|(known, _)| *known == unit) {
+            Some((_, members)) => members.push(index),
+            None => groups.push((unit, vec![index])),
+        }
+    }
+    groups.into_iter().map(|(_, members)| members).filter(|members| members.len() > 1).collect()
+}
+
+impl Engine {
+    /// Sends the outbox until it is empty or a round settles nothing.
+    pub(crate) async fn push(&self) -> Result<PushReport, Error> {
+        let _one = self.pushing.lock().await;
+        let mut report = PushReport::default();
+        loop {
+            let batch = self.next_batch().await?;
+            if batch.is_empty() {
+                return Ok(report);
+            }
+            let before = self.waiting().await?;
+            match self.push_batch(&batch).await {
+                Ok(done) => report.add(done),
+                Err(Error::Refused { problem, .. }) if problem.code == Code::EpochMismatch => {
+                    // Pulling meets the reset, reads the new life and orders the outbox anew.
+                    self.pull().await?;
+                    self.push_batch(&self.next_batch().await?).await.map(|done| report.add(done))?;
+                }
+                Err(other) => return Err(other),
+            }
+            if self.waiting().await? >= before {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// How many versions wait.
+    pub(crate) async fn waiting(&self) -> Result<u64, Error> {
+        outbox::count(&mut *self.store.pool().acquire().await?).await
+    }
+
+    async fn next_batch(&self) -> Result<Batch, Error> {
+        let mut db = self.store.pool().acquire().await?;
+        let limit = u32::try_from(MAX_ITEMS * 2).unwrap_or(u32::MAX);
+        let waiting = outbox::first(&mut db, self.vault(), limit).await?;
+        let ids: Vec<VersionId> = waiting.iter().map(|waiting| waiting.version).collect();
+        let mut found: std::collections::BTreeMap<_, _> =
+            versions::get_many(&mut db, &ids).await?.into_iter().map(|kept| (kept.id, kept)).collect();
+        Ok(cut(waiting.into_iter().filter_map(|w| found.remove(&w.version).map(|kept| (w, kept))).collect()))
+    }
+
+    async fn push_batch(&self, batch: &Batch) -> Result<PushReport, Error> {
+        if batch.is_empty() {
+            return Ok(PushReport::default());
+        }
+        let large: Vec<&Kept> = batch
+            .iter()
+            .map(|(_, version)| version)
+            .filter(|version| version.ciphertext.as_ref().is_some_and(|bytes| bytes.len() > MAX_INLINE))
+            .collect();
+        for part in large.chunks(64) {
+            self.upload(part).await?;
+        }
+        let vault = self.vault();
+        let place = self.place(vault.into(), StreamKind::Vault).await?;
+        let batch_id: BatchId = new_id(&mut os_random());
+        let push = Push {
+            epoch: place.epoch,
+            batch_id,
+            items: batch.iter().map(|(_, version)| item(version)).collect(),
+            groups: groups(batch),
+            reoffer: batch.iter().any(|(waiting, _)| waiting.reoffer),
+        };
+        let answer: Pushed = self.post(&format!("/v1/vaults/{vault}/versions"), &push).await?;
+        self.settle(batch, &answer).await
+    }
+}
+
+#[cfg(test)]
+#[path = "push_tests.rs"]
+mod tests;

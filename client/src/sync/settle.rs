@@ -1,0 +1,122 @@
+//! What an answer to a push does to the outbox.
+
+use std::collections::BTreeSet;
+
+use lockstep_api::sync::{PushOutcome, PushResult, Pushed};
+use sqlx::SqliteConnection;
+
+use super::push::{Batch, PushReport};
+use crate::{
+    engine::Engine,
+    error::Error,
+    model::Change,
+    store::{outbox, outbox::Waiting, versions},
+};
+
+/// What is done about one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    /// It stands.
+    Stands { forked: bool },
+    /// Refused for good.
+    Refused(String),
+    /// Its parents go first.
+    ParentsFirst,
+    /// Try again as it is.
+    Again,
+}
+
+fn verdict(result: &PushResult) -> Verdict {
+    let why = |words: &str| {
+        Verdict::Refused(
+            result.error.as_ref().map_or_else(|| words.to_owned(), |error| format!("{words}: {error}")),
+        )
+    };
+    match result.outcome {
+        PushOutcome::Accepted | PushOutcome::Duplicate => Verdict::Stands { forked: false },
+        PushOutcome::AcceptedForked => Verdict::Stands { forked: true },
+        PushOutcome::MissingParents => Verdict::ParentsFirst,
+        PushOutcome::BlobMissing | PushOutcome::NotAttempted => Verdict::Again,
+        PushOutcome::PreconditionFailed => why("the heads are not the expected ones"),
+        PushOutcome::HashMismatch => why("the ciphertext does not have its hash"),
+        PushOutcome::EntryPurged => why("the entry was erased"),
+        PushOutcome::TooManyBranches => why("the entry has too many open branches"),
+        PushOutcome::QuotaExceeded => why("the limit of the plan is reached"),
+        PushOutcome::KeyEpochStale => why("the vault has a newer key"),
+        PushOutcome::Forbidden => why("not allowed"),
+    }
+}
+
+impl Engine {
+    /// Takes what stands out of the outbox, and what is refused for good into quarantine, with its whole group.
+    pub(super) async fn settle(&self, batch: &Batch, answer: &Pushed) -> Result<PushReport, Error> {
+        let fits = batch.len() == answer.results.len()
+            && batch
+                .iter()
+                .zip(&answer.results)
+                .all(|((_, version), result)| version.id == result.version_id);
+        if !fits {
+            return Err(Error::Protocol("results of other versions than were pushed"));
+        }
+        let mut report = PushReport::default();
+        let mut changes = Vec::new();
+        let mut tx = self.store.begin().await?;
+        let mut dead_units = BTreeSet::new();
+        for ((waiting, version), result) in batch.iter().zip(&answer.results) {
+            let verdict = match verdict(result) {
+                Verdict::ParentsFirst => self.parents_first(&mut tx, waiting, result).await?,
+                other => other,
+            };
+            match verdict {
+                Verdict::Stands { forked } => {
+                    outbox::remove(&mut tx, version.id).await?;
+                    report.pushed += 1;
+                    report.forked += u64::from(forked);
+                }
+                Verdict::Refused(reason) => {
+                    dead_units.extend(waiting.unit);
+                    outbox::quarantine(&mut tx, version.id, &reason, self.now()).await?;
+                    changes.push(Change::Quarantined { version: version.id, reason });
+                }
+                Verdict::ParentsFirst | Verdict::Again => {}
+            }
+        }
+        for (waiting, version) in
+            batch.iter().filter(|(w, _)| w.unit.is_some_and(|u| dead_units.contains(&u)))
+        {
+            let there = outbox::quarantined_ids(&mut tx).await?.contains(&waiting.version);
+            if !there {
+                let reason = "another version of its group was refused".to_owned();
+                outbox::quarantine(&mut tx, version.id, &reason, self.now()).await?;
+                changes.push(Change::Quarantined { version: version.id, reason });
+            }
+        }
+        tx.commit().await?;
+        report.quarantined = changes.len() as u64;
+        for change in changes {
+            let _ = self.changes.send(change);
+        }
+        Ok(report)
+    }
+
+    /// Parents that the server lost and this device has go out again, before their child.
+    async fn parents_first(
+        &self,
+        db: &mut SqliteConnection,
+        waiting: &Waiting,
+        result: &PushResult,
+    ) -> Result<Verdict, Error> {
+        let here = versions::get_many(db, &result.missing).await?;
+        let quarantined = outbox::quarantined_ids(db).await?;
+        if here.len() < result.missing.len() || here.iter().any(|parent| quarantined.contains(&parent.id)) {
+            return Ok(Verdict::Refused("it builds on a version that the server does not have".to_owned()));
+        }
+        let vault = self.vault();
+        for parent in here {
+            outbox::add(db, (vault, parent.id), None, true).await?;
+        }
+        outbox::remove(db, waiting.version).await?;
+        outbox::add(db, (vault, waiting.version), waiting.unit, waiting.reoffer).await?;
+        Ok(Verdict::Again)
+    }
+}

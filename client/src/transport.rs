@@ -1,0 +1,222 @@
+//! Requests to the server: HTTPS, JSON, problems. No redirect is followed and nothing goes out in the open.
+
+use std::{sync::Arc, time::Duration};
+
+use lockstep_api::{Code, Problem};
+use reqwest::{Method, StatusCode, header};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{ClientRequestBuilder, http::Uri, protocol::WebSocketConfig},
+};
+
+use crate::{
+    error::Error,
+    server::{Fingerprint, Server},
+    tls,
+};
+
+/// No answer is longer: a page of 1,000 events with contents is a few megabytes.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+const CONNECT: Duration = Duration::from_secs(10);
+/// Longer than the longest long-poll.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// A WebSocket to the server.
+pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
+
+/// What is sent.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// Nothing.
+    None,
+    /// JSON text.
+    Json(Vec<u8>),
+    /// Bytes of a blob.
+    Bytes(Vec<u8>),
+}
+
+impl Body {
+    /// A value as JSON.
+    pub(crate) fn json(value: &impl Serialize) -> Result<Self, Error> {
+        serde_json::to_vec(value).map(Self::Json).map_err(|_| Error::Invalid("not to be written as JSON"))
+    }
+}
+
+/// An answer of any status.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Answer({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
+impl Answer {
+    /// The body, if the status says that all is well.
+    pub(crate) fn ok(self) -> Result<Vec<u8>, Error> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        let problem: Problem = serde_json::from_slice(&self.body).unwrap_or_else(|_| {
+            // A proxy's page, for example: keep the status, which decides whether to try again.
+            let code = if self.status.is_server_error() { Code::Internal } else { Code::NotFound };
+            Problem { status: self.status.as_u16(), ..Problem::new(code) }
+        });
+        Err(match problem.code {
+            Code::Revoked | Code::RefreshFailed => Error::Revoked,
+            Code::LoginFailed => Error::LoginFailed,
+            _ => Error::Refused { problem: Box::new(problem), retry_after: self.retry_after },
+        })
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        serde_json::from_slice(&self.ok()?).map_err(|_| Error::Protocol("a body of another form"))
+    }
+}
+
+/// The way to one server.
+#[derive(Debug, Clone)]
+pub(crate) struct Transport {
+    http: reqwest::Client,
+    tls: Arc<ClientConfig>,
+    base: String,
+}
+
+impl Transport {
+    pub(crate) fn new(server: &Server) -> Result<Self, Error> {
+        let tls = tls::config(&server.trust)?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(offline)?;
+        Ok(Self { http, tls: Arc::new(tls), base: server.url.clone() })
+    }
+
+    /// Sends a request to a path of the server (or, for presigned uploads, to another HTTPS address).
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(String, String)],
+        body: Body,
+    ) -> Result<Answer, Error> {
+        let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
+        let mut request = self.http.request(method, url);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request = match body {
+            Body::None => request,
+            Body::Json(json) => request.header(header::CONTENT_TYPE, "application/json").body(json),
+            Body::Bytes(bytes) => {
+                request.header(header::CONTENT_TYPE, "application/octet-stream").body(bytes)
+            }
+        };
+        read(request.send().await.map_err(offline)?).await
+    }
+
+    /// Opens the WebSocket of the live feed.
+    pub(crate) async fn socket(&self) -> Result<Socket, Error> {
+        let address: Uri = format!("{}/v1/live", self.base.replacen("https", "wss", 1))
+            .parse()
+            .map_err(|_| Error::Address(self.base.clone()))?;
+        let host = address.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = address.port_u16().unwrap_or(443);
+        let connect = async {
+            let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(boxed)?;
+            tcp.set_nodelay(true).map_err(boxed)?;
+            let name = ServerName::try_from(host.clone()).map_err(boxed)?;
+            let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await.map_err(tls_failed)?;
+            let request = ClientRequestBuilder::new(address).with_sub_protocol(lockstep_api::live::PROTOCOL);
+            let config =
+                WebSocketConfig::default().read_buffer_size(16 * 1024).max_message_size(Some(16 << 20));
+            let (socket, _) = client_async_with_config(request, tls, Some(config)).await.map_err(boxed)?;
+            Ok(socket)
+        };
+        tokio::time::timeout(CONNECT, connect).await.map_err(boxed)?
+    }
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Answer, Error> {
+    let status = response.status();
+    let retry_after = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .map(|seconds: u64| Duration::from_secs(seconds.min(3600)));
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(offline)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(Error::Protocol("an answer of more than 64 MiB"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, retry_after, body })
+}
+
+fn boxed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Offline(Box::new(error))
+}
+
+fn tls_failed(error: std::io::Error) -> Error {
+    if is_certificate(&error) { Error::Certificate } else { boxed(error) }
+}
+
+fn offline(error: reqwest::Error) -> Error {
+    // The address may hold ids: it does not belong into an error that is shown or logged.
+    let error = error.without_url();
+    if is_certificate(&error) { Error::Certificate } else { boxed(error) }
+}
+
+fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if inside.is_some_and(|inside| is_certificate(inside)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The fingerprint of the certificate that a server shows; trusts nothing.
+pub(crate) async fn probe(url: &str) -> Result<Fingerprint, Error> {
+    let (config, seen) = tls::probing()?;
+    let address: Uri = url.parse().map_err(|_| Error::Address(url.to_owned()))?;
+    let host =
+        address.host().ok_or_else(|| Error::Address(url.to_owned()))?.trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(host.clone()).map_err(|_| Error::Address(url.to_owned()))?;
+    let tcp = TcpStream::connect((host.as_str(), address.port_u16().unwrap_or(443)));
+    let tcp = tokio::time::timeout(CONNECT, tcp).await.map_err(boxed)?.map_err(boxed)?;
+    let refused = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+    let seen = seen.lock().ok().and_then(|seen| *seen);
+    match (seen, refused) {
+        (Some(fingerprint), _) => Ok(fingerprint),
+        (None, Err(error)) => Err(boxed(error)),
+        (None, Ok(_)) => Err(Error::Certificate),
+    }
+}
