@@ -4,11 +4,15 @@ pub mod around;
 pub mod caller;
 pub mod extract;
 pub mod health;
+pub mod history;
 pub mod openapi;
 pub mod problem;
+pub mod reconcile;
 pub mod serve;
+pub mod snapshot;
 pub mod streams;
 pub mod tls;
+pub mod version_view;
 pub mod versions;
 
 use axum::{Router, middleware};
@@ -26,7 +30,14 @@ pub type Routes = OpenApiRouter<Shared>;
 
 /// Every resource. A new file of routes is added here and nowhere else.
 fn resources() -> Vec<Routes> {
-    vec![health::routes(), streams::routes(), versions::routes()]
+    vec![
+        health::routes(),
+        history::routes(),
+        reconcile::routes(),
+        snapshot::routes(),
+        streams::routes(),
+        versions::routes(),
+    ]
 }
 
 /// All routes with what surrounds them.
