@@ -211,7 +211,7 @@ async fn the_listener_is_given_what_was_committed_and_nothing_else() {
     assert!(matches!(batcher.append(refused).await.unwrap(), Outcome::Conflict(_)));
     batcher.append(unit(vec![event(2, stream(2)), event(4, stream(2))])).await.unwrap();
 
-    let heard = heard.lock().unwrap();
+    let heard = std::mem::take(&mut *heard.lock().unwrap());
     let bounds: Vec<_> = heard.iter().map(|batch| (batch.after.0, batch.to.0)).collect();
     assert_eq!(bounds, [(0, 2), (2, 3)]);
     let events: Vec<_> = heard.iter().flat_map(|batch| batch.events.clone()).collect();

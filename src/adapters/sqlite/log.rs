@@ -243,6 +243,9 @@ async fn tail(on: impl SqliteExecutor<'_>) -> Result<Tail, LogError> {
     }))
 }
 
+/// Stream, kind, epoch, seq, chain.
+type HeadRow = (Uuid, i16, Vec<u8>, i64, Vec<u8>);
+
 async fn stream_heads(
     on: impl SqliteExecutor<'_>,
     streams: &[StreamId],
@@ -253,9 +256,8 @@ async fn stream_heads(
         wanted.push_bind(stream.0);
     }
     query.push(")");
-    let rows: Vec<(Uuid, i16, Vec<u8>, i64, Vec<u8>)> =
-        query.build_query_as().fetch_all(on).await.map_err(failed)?;
-    let head = |(stream, kind, epoch, seq, chain): (Uuid, i16, Vec<u8>, i64, Vec<u8>)| {
+    let rows: Vec<HeadRow> = query.build_query_as().fetch_all(on).await.map_err(failed)?;
+    let head = |(stream, kind, epoch, seq, chain): HeadRow| {
         Ok(StreamHead {
             stream: StreamId(stream),
             kind: fixed(StreamKind::from_code(kind), "a stream kind is unknown")?,
