@@ -21,7 +21,7 @@ use crate::{
         hierarchy::WRAP_LEN,
         identity::{AccountSigningKey, DeviceKey},
         keys::{AccountRootKey, LocalKey, PasswordKey, VaultKey},
-        local::{SUITE_S1, new_salt},
+        local::{LocalSalt, SUITE_S1, new_salt},
         opaque::{self, Login, Registration},
         os_random,
         password::Password,
@@ -181,6 +181,16 @@ async fn write_profile(
 ) -> Result<Arc<Engine>, Error> {
     let salt = new_salt(&mut os_random());
     let local = stretch(password, salt).await?;
+    store_profile(home, server, name, (salt, local), new).await
+}
+
+async fn store_profile(
+    home: &Path,
+    server: &Server,
+    name: &str,
+    (salt, local): (LocalSalt, LocalKey),
+    new: NewProfile,
+) -> Result<Arc<Engine>, Error> {
     make_home(home)?;
     // Files without a profile beside them are the rest of an attempt that was cut off.
     Profile::delete(home)?;
@@ -388,3 +398,6 @@ impl Engine {
         self.request(Method::DELETE, &path, Body::None).await?.ok().map(drop)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;

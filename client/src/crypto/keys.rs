@@ -72,6 +72,11 @@ impl ExportKey {
     pub(in crate::crypto) const fn bytes(&self) -> &[u8; 64] {
         &self.0
     }
+
+    #[cfg(test)]
+    pub(crate) const fn for_test() -> Self {
+        Self([0x11; 64])
+    }
 }
 
 impl std::fmt::Debug for ExportKey {

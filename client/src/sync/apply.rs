@@ -366,3 +366,7 @@ async fn apply_statement(
     keys::add_statement(db, statement).await?;
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

@@ -12,7 +12,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::apply::{Applied, Page};
-use crate::{engine::Engine, error::Error, model::Link, store::streams, transport::Socket};
+use crate::{
+    engine::Engine,
+    error::Error,
+    model::Link,
+    store::{streams, versions},
+    transport::Socket,
+};
 
 /// The first answer comes within.
 const WELCOME: Duration = Duration::from_secs(10);
@@ -140,11 +146,8 @@ impl Engine {
         match self.apply(page).await? {
             Applied::Done(_) => {
                 // Contents that were too long for the frame are fetched by the pull loop.
-                if page
-                    .events
-                    .iter()
-                    .any(|event| event.kind == "entry.version_added" && event.content.is_none())
-                {
+                let mut db = self.store.pool().acquire().await?;
+                if !versions::wanted(&mut db, self.vault(), 1).await?.is_empty() {
                     self.behind.notify_one();
                 }
             }

@@ -49,7 +49,7 @@ fn verdict(result: &PushResult) -> Verdict {
 
 impl Engine {
     /// Takes what stands out of the outbox, and what is refused for good into quarantine, with its whole group.
-    pub(super) async fn settle(&self, batch: &Batch, answer: &Pushed) -> Result<PushReport, Error> {
+    pub(crate) async fn settle(&self, batch: &Batch, answer: &Pushed) -> Result<PushReport, Error> {
         let fits = batch.len() == answer.results.len()
             && batch
                 .iter()
