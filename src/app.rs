@@ -3,20 +3,23 @@
 mod follow;
 mod ports;
 mod stub;
+mod upkeep;
 
 use std::{fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lockstep_events::{Clock, LogError};
 use lockstep_projections::{Runner, store::ReadError};
 use rand::rngs::OsRng;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{
         credentials::CredentialError,
+        minting::Tokens,
         server_keys::{KeyFileError, ServerKeys},
+        signing_keys::load_or_turn,
     },
     batcher::Batcher,
     clock::SystemClock,
@@ -109,6 +112,7 @@ pub struct Running {
 struct Tasks {
     http: JoinHandle<()>,
     follower: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
     stop_following: CancellationToken,
     _lock: File,
 }
@@ -119,8 +123,9 @@ impl Running {
         self.server.draining.cancel();
         self.server.feed.drain();
         let _ = self.tasks.http.await;
-        self.server.batcher.shutdown().await;
         self.tasks.stop_following.cancel();
+        let _ = self.tasks.upkeep.await;
+        self.server.batcher.shutdown().await;
         let _ = self.tasks.follower.await;
         self.server.feed.stop().await;
         self.server.bus.close().await;
@@ -151,6 +156,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     let news = server.feed.applied();
     let stop_following = CancellationToken::new();
     let poll = Duration::from_millis(server.config.tail_poll_ms);
+    let upkeep = tokio::spawn(upkeep::run(Arc::clone(&server), stop_following.clone()));
     let follower = tokio::spawn(follow::follow(runner, news, poll, stop_following.clone()));
     let serve = Serve {
         router: crate::http::router(Arc::clone(&server)),
@@ -165,7 +171,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         addr,
         fingerprint: tls.map(|tls| tls.fingerprint),
         server,
-        tasks: Tasks { http, follower, stop_following, _lock: lock },
+        tasks: Tasks { http, follower, upkeep, stop_following, _lock: lock },
     })
 }
 
@@ -175,6 +181,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
     if ports.credentials.key_commitment(keys.commitment()).await? != keys.commitment() {
         return Err(StartError::ForeignKeys(config.key_path()));
     }
+    let (signing, _) = load_or_turn(&*ports.credentials, &keys, clock.now(), &mut OsRng).await?;
     let runner = Runner::start(Arc::clone(&ports.log), Arc::clone(&ports.reads)).await?;
     let pace = Pace { poll: Duration::from_millis(config.tail_poll_ms), ..Pace::default() };
     let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace).await?;
@@ -191,6 +198,8 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         members: Arc::clone(&members),
         served: Arc::clone(&served),
     };
+    let tokens = Tokens::new(config.issuer.clone(), config.access_token_s, signing);
+    let proofs = Semaphore::new(config.max_password_proofs);
     let server = Server {
         progress: runner.progress(),
         blob_index: ports.blob_index,
@@ -208,6 +217,8 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         blobs: ports.blobs,
         bus: ports.bus,
         feed,
+        tokens,
+        proofs,
         keys,
         draining: CancellationToken::new(),
     };

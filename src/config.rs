@@ -272,6 +272,9 @@ impl Config {
         if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
             return Err(ConfigError::Contradiction("tls_cert and tls_key must be given together"));
         }
+        if !(10..=1200).contains(&self.access_token_s) {
+            return Err(ConfigError::Contradiction("access_token_s must be from 10 to 1200"));
+        }
         let many = [&self.log, &self.reads, &self.credentials].map(|s| s.expose() == "sqlite");
         if self.bus.expose() != "in_process" && many.contains(&true) {
             return Err(ConfigError::Contradiction(

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use lockstep_events::{Clock, EventLog};
 use lockstep_projections::{progress::Progress, store::ReadStore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{credentials::CredentialStore, server_keys::ServerKeys},
+    auth::{credentials::CredentialStore, minting::Tokens, server_keys::ServerKeys},
     batcher::Batcher,
     blobs::{BlobIndex, BlobStore},
     bus::Bus,
@@ -54,6 +55,10 @@ pub struct Server {
     pub bus: Arc<dyn Bus>,
     /// What this node knows of the end of the log, who listens to it, and whose tokens are refused.
     pub feed: Arc<Feed>,
+    /// Access tokens.
+    pub tokens: Tokens,
+    /// Places for password proofs: only so many are worked on at the same time.
+    pub proofs: Semaphore,
     /// The server's secret keys.
     pub keys: ServerKeys,
     /// Cancelled when the server begins to stop: long-polls, streams and sockets end by it.

@@ -1,3 +1,14 @@
 //! What changes something: load, decide, append. One decision, one file.
 
+pub mod account;
+pub mod end_session;
+pub mod enrol_device;
+pub mod facts;
+pub mod login;
 pub mod push;
+pub mod refresh;
+pub mod register;
+pub mod revoke_device;
+pub mod roster;
+pub mod rotate_key;
+pub mod session;

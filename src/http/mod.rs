@@ -1,14 +1,18 @@
 //! The HTTP surface: one file per resource; a handler parses, calls, answers.
 
+pub mod accounts;
 pub mod around;
 pub mod caller;
+pub mod devices;
 pub mod extract;
 pub mod health;
 pub mod history;
+pub mod jwks;
 pub mod openapi;
 pub mod problem;
 pub mod reconcile;
 pub mod serve;
+pub mod sessions;
 pub mod snapshot;
 pub mod streams;
 pub mod tls;
@@ -31,9 +35,13 @@ pub type Routes = OpenApiRouter<Shared>;
 /// Every resource. A new file of routes is added here and nowhere else.
 fn resources() -> Vec<Routes> {
     vec![
+        accounts::routes(),
+        devices::routes(),
         health::routes(),
         history::routes(),
+        jwks::routes(),
         reconcile::routes(),
+        sessions::routes(),
         snapshot::routes(),
         streams::routes(),
         versions::routes(),

@@ -1,0 +1,124 @@
+//! Enrolling a device: the account signing key vouches for it, and its first session opens.
+
+use lockstep_events::{
+    AccountId, DeviceId, SessionId,
+    roster::{Claim, Roster, RosterError, Statement},
+};
+
+use super::{
+    account,
+    facts::Actor,
+    roster::{StateError, state},
+    session::{self, Opened},
+};
+use crate::state::Server;
+
+/// An account has at most so many devices.
+const MAX_DEVICES: usize = 32;
+
+/// An enrolment.
+pub struct EnrolDevice {
+    /// The account of the enrolment token.
+    pub account: AccountId,
+    /// The session of the enrolment token: a retry opens the same.
+    pub session: SessionId,
+    /// `device_added`.
+    pub statement: Statement,
+}
+
+/// The device that the statement adds to the roster; whether it stands there already, word for word.
+fn decide(mut roster: Roster, stated: &[Statement], next: &Statement) -> Result<DeviceId, StateError> {
+    let Claim::DeviceAdded { device, .. } = next.claim else {
+        return Err(StateError::Invalid("statement: device_added is needed"));
+    };
+    if stated.contains(next) {
+        return Ok(device);
+    }
+    if device == DeviceId::NIL {
+        return Err(RosterError::Claim.into());
+    }
+    if roster.devices.values().filter(|device| !device.revoked).count() >= MAX_DEVICES {
+        return Err(StateError::TooManyDevices);
+    }
+    roster.apply(next)?;
+    Ok(device)
+}
+
+impl EnrolDevice {
+    /// Enrols.
+    ///
+    /// # Errors
+    /// [`StateError`]
+    pub async fn run(self, server: &Server) -> Result<Opened, StateError> {
+        let row = account::present(server, self.account).await?.ok_or(StateError::NoDevice)?;
+        let device = decide(account::roster(&row)?, &row.roster, &self.statement)?;
+        let actor = Actor { account: self.account, device };
+        let stored = session::with_id(server, actor, self.session, server.clock.now());
+        server.credentials.open_session(&stored).await?;
+        let opened = actor.session_opened(self.session)?;
+        let position = state(server, actor, &self.statement, vec![opened]).await?;
+        Ok(Opened { stored, position })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+    use lockstep_events::{Hash32, header::public_key, ids::PublicKey};
+    use uuid::Uuid;
+
+    fn ask() -> SigningKey {
+        SigningKey::from_bytes(&[1; 32])
+    }
+
+    fn account() -> AccountId {
+        AccountId(Uuid::from_u128(1))
+    }
+
+    fn add(roster: &Roster, n: u128) -> Statement {
+        let claim =
+            Claim::DeviceAdded { device: DeviceId(Uuid::from_u128(n)), public_key: PublicKey([7; 32]) };
+        Statement::sign(&ask(), account(), roster.epoch + 1, roster.last, claim)
+    }
+
+    fn with_devices(n: u128) -> (Roster, Vec<Statement>) {
+        let claim = Claim::AccountCreated { signing_key: public_key(&ask()) };
+        let mut stated = vec![Statement::sign(&ask(), account(), 0, Hash32::ZERO, claim)];
+        let mut roster = Roster::start(&stated[0]).unwrap();
+        for device in 1..=n {
+            let next = add(&roster, device);
+            roster.apply(&next).unwrap();
+            stated.push(next);
+        }
+        (roster, stated)
+    }
+
+    #[test]
+    fn a_device_joins_by_the_next_statement_of_the_roster() {
+        let (roster, stated) = with_devices(2);
+        let next = add(&roster, 9);
+        assert_eq!(decide(roster, &stated, &next).unwrap(), DeviceId(Uuid::from_u128(9)));
+    }
+
+    #[test]
+    fn a_retry_is_recognised_although_the_roster_has_moved_on() {
+        let (roster, stated) = with_devices(3);
+        assert!(decide(roster, &stated, &stated[2]).is_ok());
+    }
+
+    #[test]
+    fn a_statement_that_does_not_follow_is_refused() {
+        let (early, _) = with_devices(1);
+        let late = add(&early, 9);
+        let (roster, stated) = with_devices(3);
+        assert!(matches!(decide(roster, &stated, &late), Err(StateError::Roster(RosterError::Order))));
+    }
+
+    #[test]
+    fn the_thirty_third_device_is_refused() {
+        let (roster, stated) = with_devices(32);
+        let next = add(&roster, 99);
+        assert!(matches!(decide(roster, &stated, &next), Err(StateError::TooManyDevices)));
+    }
+}

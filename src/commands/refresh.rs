@@ -1,0 +1,164 @@
+//! Refreshing a session: the token rotates; a token that somebody used long ago ends the session.
+
+use lockstep_events::{
+    LogError, NewEvent, Outcome, Position, Unit,
+    event::{AccountEvent, RefreshReused, RevokeReason, SessionRefreshed},
+    header::verify,
+    ids::Signature,
+};
+use lockstep_projections::rows::DeviceRow;
+
+use super::{
+    account::{self, LookError},
+    facts::{Actor, derived, existing_account},
+    session,
+};
+use crate::{
+    auth::{
+        credentials::{CredentialError, StoredSession},
+        refresh::{self, Lives, Presented, Verdict},
+    },
+    state::Server,
+};
+
+/// Rounds against other requests with the same token.
+const ROUNDS: usize = 8;
+
+/// A refresh.
+pub struct RefreshSession {
+    /// The token, taken apart.
+    pub presented: Presented,
+    /// What the device signed.
+    pub message: Vec<u8>,
+    /// By the session's device.
+    pub signature: Signature,
+}
+
+/// Why there are no new tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The token or the signature is not right.
+    #[error("the refresh token is not valid")]
+    Invalid,
+    /// The session, its device or the token has ended.
+    #[error("the session has ended")]
+    Ended,
+    /// The token was used long ago: the session was ended.
+    #[error("the refresh token was used again; the session was ended")]
+    Reused,
+    /// The account cannot be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
+    /// The log did not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The credential store did not answer.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+}
+
+impl RefreshSession {
+    /// Refreshes; the session with its valid token.
+    ///
+    /// # Errors
+    /// [`RefreshError`]
+    pub async fn run(self, server: &Server) -> Result<StoredSession, RefreshError> {
+        let stored = self.stored(server).await?;
+        let device = device(server, &stored).await?;
+        // Proof first: who has only the token, and not the device, can change nothing with it.
+        if !verify(&device.public_key, &self.message, &self.signature) {
+            return Err(RefreshError::Invalid);
+        }
+        let known = server.reads.session(stored.session).await.map_err(LookError::from)?;
+        let ended = known.is_some_and(|row| row.revoked.is_some());
+        if ended || device.revoked.is_some() || server.feed.revocations.refuses(stored.device, stored.session)
+        {
+            return Err(RefreshError::Ended);
+        }
+        self.rotate(server, stored).await
+    }
+
+    async fn stored(&self, server: &Server) -> Result<StoredSession, RefreshError> {
+        server.credentials.session(self.presented.session).await?.ok_or(RefreshError::Invalid)
+    }
+
+    async fn rotate(
+        &self,
+        server: &Server,
+        mut stored: StoredSession,
+    ) -> Result<StoredSession, RefreshError> {
+        for _ in 0..ROUNDS {
+            let now = server.clock.now();
+            match refresh::decide(&server.keys, &stored, self.presented, lives(server), now) {
+                Verdict::Invalid => return Err(RefreshError::Invalid),
+                Verdict::Over => return Err(RefreshError::Ended),
+                Verdict::Again => return Ok(stored),
+                Verdict::Reused(generation) => return Err(end_family(server, &stored, generation).await),
+                Verdict::Rotate(next) => {
+                    // The event first: it is the same for every request with this token.
+                    append(server, &next, vec![refreshed(&next)?]).await?;
+                    if server.credentials.rotate(&stored, &next).await? {
+                        return Ok(*next);
+                    }
+                    stored = self.stored(server).await?;
+                }
+            }
+        }
+        Err(RefreshError::Credentials(CredentialError::Unavailable("the session keeps changing".into())))
+    }
+}
+
+async fn device(server: &Server, stored: &StoredSession) -> Result<DeviceRow, RefreshError> {
+    if let Some(row) = server.reads.device(stored.device).await.map_err(LookError::from)? {
+        return Ok(row);
+    }
+    account::caught_up(server).await?;
+    server.reads.device(stored.device).await.map_err(LookError::from)?.ok_or(RefreshError::Invalid)
+}
+
+fn lives(server: &Server) -> Lives {
+    const DAY: i64 = 24 * 3600;
+    Lives {
+        idle: i64::from(server.config.refresh_idle_days) * DAY,
+        absolute: i64::from(server.config.refresh_absolute_days) * DAY,
+        grace: i64::from(server.config.refresh_grace_s),
+    }
+}
+
+fn actor(stored: &StoredSession) -> Actor {
+    Actor { account: stored.account, device: stored.device }
+}
+
+fn refreshed(next: &StoredSession) -> Result<NewEvent, LogError> {
+    let parts = [&next.session.as_bytes()[..], &next.generation.to_be_bytes()];
+    let id = derived("lockstep/v1/session-refreshed", &parts);
+    let body = SessionRefreshed { session: next.session, generation: next.generation };
+    actor(next).event(id, Some(next.session.into()), AccountEvent::SessionRefreshed(body))
+}
+
+async fn append(
+    server: &Server,
+    stored: &StoredSession,
+    events: Vec<NewEvent>,
+) -> Result<Option<Position>, LogError> {
+    let unit = Unit { streams: vec![existing_account(stored.account)], events, ..Unit::default() };
+    match server.batcher.append(unit).await? {
+        Outcome::Appended(placed) => Ok(placed.last().map(|p| p.position)),
+        // It stands already, from another request or for another reason.
+        Outcome::IdReused(_) | Outcome::Conflict(_) | Outcome::Missing(_) => Ok(None),
+    }
+}
+
+/// Somebody else used this token: nobody shall have the session. What to tell the one that asks.
+async fn end_family(server: &Server, stored: &StoredSession, generation: u32) -> RefreshError {
+    let ended = async {
+        let id = derived("lockstep/v1/refresh-reused", &[stored.session.as_bytes()]);
+        let body = RefreshReused { session: stored.session, generation };
+        let reused =
+            actor(stored).event(id, Some(stored.session.into()), AccountEvent::RefreshReused(body))?;
+        let end = actor(stored).session_revoked(stored.session, RevokeReason::RefreshReuse)?;
+        append(server, stored, vec![reused, end]).await?;
+        Ok::<_, RefreshError>(session::end(server, &[stored.session], server.clock.now()).await?)
+    };
+    ended.await.err().unwrap_or(RefreshError::Reused)
+}

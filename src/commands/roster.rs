@@ -1,0 +1,76 @@
+//! Appending one more statement to a roster, with what follows from it, exactly once.
+
+use lockstep_events::{
+    LogError, NewEvent, Outcome, Position, Unit,
+    event::{AccountEvent, RosterStated},
+    log::Required,
+    roster::{Claim, RosterError, Statement},
+};
+
+use super::{
+    account::LookError,
+    facts::{Actor, existing_account, statement_id},
+};
+use crate::{auth::credentials::CredentialError, state::Server};
+
+/// Why a statement was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It does not follow the roster as it stands.
+    #[error("{0}")]
+    Roster(#[from] RosterError),
+    /// Another statement was first.
+    #[error("another statement was first")]
+    Overtaken,
+    /// It does not say what this command is about.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// There is no such device.
+    #[error("there is no such device")]
+    NoDevice,
+    /// Too many devices.
+    #[error("an account has at most 32 devices")]
+    TooManyDevices,
+    /// The account cannot be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
+    /// The log did not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The credential store did not answer.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+}
+
+/// Appends a statement about a device that was checked against the roster, followed by `more`.
+///
+/// Its event has an id made of account and number, and needs the statement before: of two that were both checked
+/// against the same roster, the log takes the first.
+///
+/// # Errors
+/// [`StateError::Overtaken`], or what the log says.
+pub async fn state(
+    server: &Server,
+    actor: Actor,
+    statement: &Statement,
+    more: Vec<NewEvent>,
+) -> Result<Position, StateError> {
+    let stated = RosterStated { statement: statement.clone() };
+    let (subject, event) = match statement.claim {
+        Claim::DeviceAdded { device, .. } => (Some(device.into()), AccountEvent::DeviceAdded(stated)),
+        Claim::DeviceRevoked { device } => (Some(device.into()), AccountEvent::DeviceRevoked(stated)),
+        _ => (None, AccountEvent::RosterStated(stated)),
+    };
+    let first = actor.event(statement_id(actor.account, statement.epoch), subject, event)?;
+    let before = statement_id(actor.account, statement.epoch.saturating_sub(1));
+    let unit = Unit {
+        streams: vec![existing_account(actor.account)],
+        requires: vec![Required { stream: actor.account.into(), event_id: before }],
+        events: std::iter::once(first).chain(more).collect(),
+        ..Unit::default()
+    };
+    match server.batcher.append(unit).await? {
+        Outcome::Appended(placed) => Ok(placed.iter().map(|p| p.position).max().unwrap_or_default()),
+        Outcome::IdReused(_) | Outcome::Conflict(_) | Outcome::Missing(_) => Err(StateError::Overtaken),
+    }
+}

@@ -1,0 +1,131 @@
+//! Turning and revoking the keys that sign access tokens. The log says which key signs since when.
+
+use lockstep_events::{
+    Epoch, Event, EventLog, LogError, Micros, NewEvent, StreamId, StreamKind, Unit,
+    event::{SigningKeyRotated, SystemEvent},
+    log::StreamExpect,
+};
+use rand::{CryptoRng, RngCore};
+
+use super::facts::{claim, derived};
+use crate::{
+    auth::{
+        credentials::{CredentialError, CredentialStore, KeyState, SigningKeyRow},
+        server_keys::ServerKeys,
+        signing_keys::{KeySet, make, revoked, turned},
+    },
+    state::Server,
+};
+
+/// The event that a key signs from now on; the same however often it is made.
+///
+/// # Errors
+/// Only if serde cannot write one of our own types.
+pub fn rotated(set: &KeySet, epoch_if_new: Epoch) -> Result<Option<Unit>, LogError> {
+    let Some(row) = set.rows().iter().find(|row| row.state == KeyState::Current) else { return Ok(None) };
+    let body = SigningKeyRotated { kid: row.kid.clone(), public_key: row.public_key.to_string() };
+    let event = Event::System(SystemEvent::SigningKeyRotated(body));
+    let encoded = event.encode().map_err(|error| LogError::Other(Box::new(error)))?;
+    let stream = StreamId::SYSTEM;
+    let body_hash = NewEvent::hash_body(stream, None, encoded.kind, encoded.schema, &encoded.public, None);
+    let event = NewEvent {
+        event_id: derived("lockstep/v1/signing-key", &[row.kid.as_bytes()]),
+        stream,
+        subject: None,
+        kind: encoded.kind.to_owned(),
+        schema: encoded.schema,
+        actor: None,
+        device: None,
+        correlation: None,
+        causation: None,
+        public: encoded.public,
+        sealed: None,
+        content: None,
+        body_hash,
+    };
+    let streams = vec![claim(stream, StreamKind::System, StreamExpect::Any, epoch_if_new)];
+    Ok(Some(Unit { streams, events: vec![event], ..Unit::default() }))
+}
+
+/// Appends that event.
+///
+/// # Errors
+/// If the log does not answer.
+pub async fn announce(server: &Server, set: &KeySet) -> Result<(), LogError> {
+    let epoch = Epoch::from_slice(&server.keys.stable("epoch", b"system")[..16]).unwrap_or(Epoch::ZERO);
+    if let Some(unit) = rotated(set, epoch)? {
+        server.batcher.append(unit).await?;
+    }
+    Ok(())
+}
+
+/// Why keys were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// There is no such key.
+    #[error("there is no signing key {0}")]
+    NoKey(String),
+    /// Another program changed them at the same time.
+    #[error("the signing keys were changed by another program at the same time; look again")]
+    Overtaken,
+    /// The credential store did not answer.
+    #[error("the credential store did not answer")]
+    Credentials(#[from] CredentialError),
+    /// The log did not answer.
+    #[error("the log did not answer")]
+    Log(#[from] LogError),
+}
+
+/// An operator's change of the keys, beside a running server or without one.
+pub struct OperatorKeys<'a> {
+    /// The credential store.
+    pub store: &'a dyn CredentialStore,
+    /// The log.
+    pub log: &'a dyn EventLog,
+    /// The key file.
+    pub keys: &'a ServerKeys,
+    /// The time.
+    pub now: Micros,
+}
+
+impl OperatorKeys<'_> {
+    /// Turns the keys once: `next` signs, `current` only verifies.
+    ///
+    /// # Errors
+    /// [`KeyError`]
+    pub async fn rotate(&self, rng: &mut (impl RngCore + CryptoRng)) -> Result<KeySet, KeyError> {
+        let rows = self.store.signing_keys().await?;
+        let (keys, now) = (self.keys, self.now);
+        let after = turned(&rows, make(keys, now, rng), make(keys, now, rng), now);
+        self.replace(&rows, &after).await
+    }
+
+    /// Revokes a key: its tokens are refused by every node within a second. If it was the current one, `next` takes
+    /// its place.
+    ///
+    /// # Errors
+    /// [`KeyError`]
+    pub async fn revoke(&self, kid: &str, rng: &mut (impl RngCore + CryptoRng)) -> Result<KeySet, KeyError> {
+        let rows = self.store.signing_keys().await?;
+        let Some(row) = rows.iter().find(|row| row.kid == kid) else {
+            return Err(KeyError::NoKey(kid.to_owned()));
+        };
+        let mut after = revoked(&rows, kid, self.now);
+        if row.state == KeyState::Current {
+            after = turned(&after, make(self.keys, self.now, rng), make(self.keys, self.now, rng), self.now);
+        }
+        self.replace(&rows, &after).await
+    }
+
+    async fn replace(&self, before: &[SigningKeyRow], after: &[SigningKeyRow]) -> Result<KeySet, KeyError> {
+        if !self.store.replace_signing_keys(before, after).await? {
+            return Err(KeyError::Overtaken);
+        }
+        let set = KeySet::new(after.to_vec(), self.keys);
+        let epoch = Epoch::from_slice(&self.keys.stable("epoch", b"system")[..16]).unwrap_or(Epoch::ZERO);
+        if let Some(unit) = rotated(&set, epoch)? {
+            self.log.append(&[unit], self.now).await?;
+        }
+        Ok(set)
+    }
+}

@@ -1,0 +1,43 @@
+//! What opening a session is, whoever asks for it.
+
+use lockstep_events::{Micros, Position, SessionId};
+use uuid::Builder;
+
+use super::facts::Actor;
+use crate::{
+    auth::{
+        credentials::{CredentialError, StoredSession},
+        refresh,
+    },
+    state::Server,
+};
+
+/// A session that was opened.
+pub struct Opened {
+    /// What the credential store holds of it.
+    pub stored: StoredSession,
+    /// Where its event stands.
+    pub position: Position,
+}
+
+/// The session that a cause opens: the same for the same cause.
+pub fn stable(server: &Server, actor: Actor, cause: &[u8], now: Micros) -> StoredSession {
+    let mut id = [0; 16];
+    id.copy_from_slice(&server.keys.stable("session-id", cause)[..16]);
+    let session = SessionId(Builder::from_random_bytes(id).into_uuid());
+    with_id(server, actor, session, now)
+}
+
+/// The session with an id; its seed follows from it.
+pub fn with_id(server: &Server, actor: Actor, session: SessionId, now: Micros) -> StoredSession {
+    let seed = server.keys.stable("session-seed", session.as_bytes());
+    refresh::begin(&server.keys, (actor.account, actor.device, session), seed, now)
+}
+
+/// Sessions ended: their tokens need not be kept any more. Their events stand already.
+///
+/// # Errors
+/// If the credential store does not answer. The events are what counts: refreshing looks at them too.
+pub async fn end(server: &Server, sessions: &[SessionId], now: Micros) -> Result<(), CredentialError> {
+    server.credentials.end_sessions(sessions, now).await
+}

@@ -1,0 +1,99 @@
+//! `/v1/devices`: enrolling, listing and revoking devices.
+
+use axum::{extract::State, http::StatusCode};
+use lockstep_api::{
+    Code,
+    account::{Device, Devices, EnrolDevice as Body, RevokeDevice as RevokeBody, Tokens},
+};
+use lockstep_events::DeviceId;
+use utoipa_axum::routes;
+
+use super::{
+    Answer, Failure, Path, Routes,
+    caller::{Caller, Enrolling},
+    extract::Json,
+    openapi::problems,
+    sessions,
+};
+use crate::{
+    commands::{
+        account::in_effect, enrol_device::EnrolDevice, facts::Actor, revoke_device::RevokeDevice,
+        roster::StateError,
+    },
+    state::Shared,
+};
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(list, enrol)).routes(routes!(revoke))
+}
+
+problems! {
+    /// What an enrolment meets.
+    EnrolProblems: Forbidden, QuotaExceeded, RosterConflict;
+    /// What a revocation meets.
+    RevokeProblems: NotFound, RosterConflict;
+}
+
+/// The devices of the account, revoked ones included.
+#[utoipa::path(get, path = "/v1/devices", tag = "devices", security(("token" = [])),
+    responses((status = 200, description = "Oldest first", body = Devices)))]
+async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Devices>> {
+    let rows = server.reads.devices(caller.account).await?;
+    let shown = rows.into_iter().map(|row| Device {
+        device: row.device,
+        public_key: row.public_key,
+        added_at: row.added_at,
+        added_seq: row.added_seq,
+        revoked: row.revoked.is_some(),
+        current: row.device == caller.device,
+    });
+    Ok(Json(Devices { devices: shown.collect() }))
+}
+
+/// Enrols the device that logged in; the bearer is its enrolment token. Sending the same again gives the same answer.
+#[utoipa::path(post, path = "/v1/devices", tag = "devices", request_body = Body, security(("token" = [])),
+    responses((status = 201, description = "Enrolled", body = Tokens), EnrolProblems))]
+async fn enrol(
+    State(server): State<Shared>,
+    Enrolling(caller): Enrolling,
+    Json(body): Json<Body>,
+) -> Answer<(StatusCode, Json<Tokens>)> {
+    let (account, session) = (caller.account, caller.session);
+    let opened = EnrolDevice { account, session, statement: body.statement }.run(&server).await?;
+    in_effect(&server, opened.position).await;
+    let row = server.reads.account(account).await?;
+    let tokens = sessions::tokens(&server, &opened.stored, row.map_or(0, |row| row.auth_epoch))?;
+    Ok((StatusCode::CREATED, Json(tokens)))
+}
+
+/// Revokes a device: its sessions end, and what it signs from now on is refused.
+#[utoipa::path(post, path = "/v1/devices/{device}/revoke", tag = "devices", request_body = RevokeBody,
+    security(("token" = [])), params(("device" = uuid::Uuid, Path, description = "The device")),
+    responses((status = 204, description = "It is revoked"), RevokeProblems))]
+async fn revoke(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path(device): Path<DeviceId>,
+    Json(body): Json<RevokeBody>,
+) -> Answer<StatusCode> {
+    let actor = Actor { account: caller.account, device: caller.device };
+    let position = RevokeDevice { actor, device, statement: body.statement }.run(&server).await?;
+    in_effect(&server, position).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Roster(error) => Self::from(Code::RosterConflict).detail(error.to_string()),
+            StateError::Overtaken => Code::RosterConflict.into(),
+            StateError::Invalid(what) => Self::from(Code::InvalidField).detail(what),
+            StateError::NoDevice => Code::NotFound.into(),
+            StateError::TooManyDevices => Self::from(Code::QuotaExceeded).detail("at most 32 devices"),
+            StateError::Look(error) => error.into(),
+            StateError::Log(error) => error.into(),
+            StateError::Credentials(error) => error.into(),
+        }
+    }
+}

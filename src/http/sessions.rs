@@ -1,0 +1,255 @@
+//! `/v1/sessions`: logging in, refreshing, and ending sessions.
+
+use std::time::Duration;
+
+use axum::{extract::State, http::StatusCode};
+use lockstep_api::{
+    Code,
+    account::{
+        LoggedIn, LoginFinish, LoginStart, LoginStarted, Refresh, Session, Sessions, Tokens, proof_message,
+    },
+};
+use lockstep_events::{DeviceId, SessionId};
+use rand::rngs::OsRng;
+use tokio::sync::SemaphorePermit;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::{
+    Answer, Failure, Path, Routes, accounts,
+    caller::{Caller, Scope},
+    extract::Json,
+    openapi::problems,
+};
+use crate::{
+    auth::{
+        attempt::{Attempt, LIFE_S},
+        credentials::StoredSession,
+        minting::Bearer,
+        opaque, refresh,
+    },
+    commands::{
+        account::{LookError, in_effect},
+        end_session::{EndError, EndSession},
+        facts::Actor,
+        login::{Login, LoginError, Proof},
+        refresh::{RefreshError, RefreshSession},
+    },
+    state::{Server, Shared},
+};
+
+/// A password proof waits at most so long for its turn.
+const TURN: Duration = Duration::from_secs(5);
+/// A name is at most so long, in bytes.
+const MAX_NAME: usize = 254;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list))
+        .routes(routes!(start))
+        .routes(routes!(finish))
+        .routes(routes!(renew))
+        .routes(routes!(end))
+}
+
+problems! {
+    /// What a login meets.
+    LoginProblems: LoginFailed, AttemptExpired;
+    /// What a refresh meets.
+    RefreshProblems: RefreshFailed, Revoked;
+    /// What the end of a session meets.
+    EndProblems: NotFound;
+}
+
+/// A name that may be one.
+///
+/// # Errors
+/// `invalid_field`
+pub fn checked_name(name: &str) -> Answer<&str> {
+    let fits = (1..=MAX_NAME).contains(&name.len()) && !name.trim().is_empty();
+    let plain = !name.chars().any(char::is_control);
+    if fits && plain {
+        Ok(name)
+    } else {
+        Err(Failure::from(Code::InvalidField).detail("name: 1 to 254 bytes of text"))
+    }
+}
+
+/// A turn for the work of a password proof: only so many are worked on at the same time.
+///
+/// # Errors
+/// `too_many_requests`
+pub async fn proof_place(server: &Server) -> Answer<SemaphorePermit<'_>> {
+    match tokio::time::timeout(TURN, server.proofs.acquire()).await {
+        Ok(Ok(place)) => Ok(place),
+        _ => Err(Code::TooManyRequests.into()),
+    }
+}
+
+/// Begins a login (OPAQUE). The answer is the same kind of answer for names that do not exist.
+#[utoipa::path(post, path = "/v1/sessions/start", tag = "sessions", request_body = LoginStart,
+    responses((status = 200, description = "Go on with `POST /v1/sessions/finish`", body = LoginStarted)))]
+async fn start(State(server): State<Shared>, Json(body): Json<LoginStart>) -> Answer<Json<LoginStarted>> {
+    let name = checked_name(&body.name)?;
+    let _place = proof_place(&server).await?;
+    let known = server.credentials.password(server.keys.name_index(name)).await?;
+    let fake = server.keys.fake_account(name);
+    let newest = server.keys.newest_setup().1;
+    let setup = known.as_ref().and_then(|known| server.keys.setup(known.setup)).unwrap_or(newest);
+    let id = known.as_ref().map_or(fake, |known| known.account);
+    let record = known.as_ref().map(|known| known.record.as_slice());
+    let (response, state) = opaque::login_response(setup, id, record, &body.request.0, &mut OsRng)
+        .map_err(|e| Failure::caused(Code::InvalidField, e).detail("request: not an OPAQUE message"))?;
+    let attempt = Uuid::new_v4();
+    let state = Attempt::Login { account: known.map(|known| known.account), state };
+    let until = server.clock.now().plus_seconds(LIFE_S);
+    server.credentials.put_attempt(attempt, &state.to_bytes(), until).await?;
+    Ok(Json(LoginStarted { attempt, response: response.into() }))
+}
+
+/// Ends a login. An enrolled device gets its tokens, any other one a token to enrol itself with.
+#[utoipa::path(post, path = "/v1/sessions/finish", tag = "sessions", request_body = LoginFinish,
+    responses((status = 200, description = "The password was right", body = LoggedIn), LoginProblems))]
+async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> Answer<Json<LoggedIn>> {
+    let stored = server.credentials.take_attempt(body.attempt, server.clock.now()).await?;
+    let Some(Attempt::Login { account, state }) = stored.and_then(|b| Attempt::from_bytes(&b)) else {
+        return Err(Code::AttemptExpired.into());
+    };
+    let place = proof_place(&server).await?;
+    let proven = opaque::login_finish(&state, &body.finalization.0);
+    drop(place);
+    let (Ok(()), Some(account)) = (proven, account) else { return Err(Code::LoginFailed.into()) };
+    let message = proof_message(body.attempt.as_bytes());
+    let proof = body.device.map(|p| Proof { device: p.device, message, signature: p.signature });
+    let session = SessionId(Uuid::new_v4());
+    let done = Login { account, session, proof }.run(&server).await?;
+    let epoch = done.row.auth_epoch;
+    let (tokens, enrol_token) = match &done.opened {
+        Some(opened) => {
+            in_effect(&server, opened.position).await;
+            (Some(self::tokens(&server, &opened.stored, epoch)?), None)
+        }
+        None => {
+            let now = server.clock.now();
+            let (device, scope) = (DeviceId::NIL, Scope::Enrol);
+            let bearer = Bearer { account, device, session, scope, proven_at: now, auth_epoch: epoch };
+            (None, Some(server.tokens.mint(bearer, now).map_err(|e| Failure::caused(Code::Internal, e))?))
+        }
+    };
+    let account = accounts::shown(&server, done.row).await?;
+    Ok(Json(LoggedIn { account, tokens, enrol_token }))
+}
+
+/// The tokens of a session.
+///
+/// # Errors
+/// If no key signs at the moment.
+pub fn tokens(server: &Server, stored: &StoredSession, auth_epoch: u64) -> Answer<Tokens> {
+    let bearer = Bearer {
+        account: stored.account,
+        device: stored.device,
+        session: stored.session,
+        scope: Scope::Vault,
+        proven_at: stored.opened_at,
+        auth_epoch,
+    };
+    let access_token = server.tokens.mint(bearer, server.clock.now());
+    Ok(Tokens {
+        account: stored.account,
+        device: stored.device,
+        session: stored.session,
+        access_token: access_token.map_err(|e| Failure::caused(Code::Internal, e))?,
+        expires_in: server.tokens.life_s(),
+        refresh_token: refresh::token(&server.keys, stored.session, &stored.seed, stored.generation),
+    })
+}
+
+/// New tokens for a session. A used token gives the same successor for a minute, and ends the session after that.
+#[utoipa::path(post, path = "/v1/sessions/refresh", tag = "sessions", request_body = Refresh,
+    responses((status = 200, description = "The new tokens", body = Tokens), RefreshProblems))]
+async fn renew(State(server): State<Shared>, Json(body): Json<Refresh>) -> Answer<Json<Tokens>> {
+    let presented = refresh::Presented::parse(&body.refresh_token).ok_or(Code::RefreshFailed)?;
+    let message = proof_message(body.refresh_token.as_bytes());
+    let stored = RefreshSession { presented, message, signature: body.signature }.run(&server).await?;
+    let row = server.reads.account(stored.account).await?;
+    Ok(Json(tokens(&server, &stored, row.map_or(0, |row| row.auth_epoch))?))
+}
+
+/// The sessions of the account.
+#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", security(("token" = [])),
+    responses((status = 200, description = "Oldest first", body = Sessions)))]
+async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Sessions>> {
+    let rows = server.reads.sessions(caller.account).await?;
+    let shown = rows.into_iter().map(|row| Session {
+        session: row.session,
+        device: row.device,
+        opened_at: row.opened_at,
+        refreshed_at: row.refreshed_at,
+        ended: row.revoked.is_some(),
+        current: row.session == caller.session,
+    });
+    Ok(Json(Sessions { sessions: shown.collect() }))
+}
+
+/// Ends a session: a log-out if it is the one that asks. Ending it again changes nothing.
+#[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions", security(("token" = [])),
+    params(("session" = Uuid, Path, description = "The session")),
+    responses((status = 204, description = "It has ended"), EndProblems))]
+async fn end(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path(session): Path<SessionId>,
+) -> Answer<StatusCode> {
+    let actor = Actor { account: caller.account, device: caller.device };
+    let position = EndSession { actor, own: caller.session, session }.run(&server).await?;
+    if let Some(position) = position {
+        in_effect(&server, position).await;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<LookError> for Failure {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Log(error) => error.into(),
+            LookError::Reads(error) => error.into(),
+            LookError::Behind(error) => Self::caused(Code::ReadsUnavailable, error),
+            LookError::Damaged => Self::caused(Code::Internal, error),
+        }
+    }
+}
+
+impl From<LoginError> for Failure {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Failed => Code::LoginFailed.into(),
+            LoginError::Look(error) => error.into(),
+            LoginError::Log(error) => error.into(),
+            LoginError::Credentials(error) => error.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for Failure {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Invalid | RefreshError::Reused => Code::RefreshFailed.into(),
+            RefreshError::Ended => Code::Revoked.into(),
+            RefreshError::Look(error) => error.into(),
+            RefreshError::Log(error) => error.into(),
+            RefreshError::Credentials(error) => error.into(),
+        }
+    }
+}
+
+impl From<EndError> for Failure {
+    fn from(error: EndError) -> Self {
+        match error {
+            EndError::NoSession => Code::NotFound.into(),
+            EndError::Reads(error) => error.into(),
+            EndError::Log(error) => error.into(),
+            EndError::Credentials(error) => error.into(),
+        }
+    }
+}
