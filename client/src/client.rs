@@ -322,4 +322,13 @@ impl Client {
     ) -> Result<(u16, String), Error> {
         self.engine.call(method, path, body).await
     }
+
+    /// The access token that this device's requests carry, for another program; valid for some minutes. *Online* if
+    /// it has to be renewed.
+    ///
+    /// # Errors
+    /// If there is no session, or it cannot be renewed.
+    pub async fn access_token(&self) -> Result<Zeroizing<String>, Error> {
+        self.engine.access_token().await.map(Zeroizing::new)
+    }
 }

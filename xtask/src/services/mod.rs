@@ -4,7 +4,7 @@ mod garage;
 mod nats;
 mod postgres;
 mod s3;
-mod service;
+pub mod service;
 
 use crate::install;
 use crate::process::{Doing, Failure, Result};
@@ -103,7 +103,7 @@ pub fn keep(options: &Options) -> Result<()> {
 }
 
 /// A new folder that other users (Postgres) may walk through; short, because it holds a Unix socket.
-fn fresh_folder() -> Result<PathBuf> {
+pub fn fresh_folder() -> Result<PathBuf> {
     sweep();
     let folder =
         std::env::temp_dir().join(format!("lockstep-xtask-{}-{}", std::process::id(), random_hex(4)?));
@@ -129,7 +129,7 @@ fn sweep() {
 }
 
 /// A subfolder of its own for one service, owned by `owner` when that is another user.
-fn folder_for(parent: &Path, name: &str, owner: Option<(u32, u32)>) -> Result<PathBuf> {
+pub fn folder_for(parent: &Path, name: &str, owner: Option<(u32, u32)>) -> Result<PathBuf> {
     let folder = parent.join(name);
     std::fs::create_dir_all(&folder).doing(format!("create {}", folder.display()))?;
     if let Some((user, group)) = owner {

@@ -85,7 +85,8 @@ impl Service {
         Some(format!("{} died ({status})\n{}", self.name, self.last_lines()))
     }
 
-    fn last_lines(&self) -> String {
+    /// The end of its log.
+    pub fn last_lines(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<_> = log.lines().collect();

@@ -17,16 +17,22 @@ Examples:
   lockstep api GET '/v1/streams/STREAM/changes?limit=5' | jq .
   lockstep api POST /v1/live/ticket
   lockstep api POST /v1/vaults/VAULT/versions --body @push.json
+  curl -H "Authorization: Bearer $(lockstep api --print-token)" …
 
 Prints the body of the answer, whatever its status; a status of 400 and above ends with exit code 8 (404: 3).")]
 pub struct Api {
     /// GET, POST, PUT, DELETE …
-    method: String,
+    #[arg(required_unless_present = "print_token")]
+    method: Option<String>,
     /// Path on the server, with its query
-    path: String,
+    #[arg(required_unless_present = "print_token")]
+    path: Option<String>,
     /// JSON body; @FILE reads a file, - reads standard input
     #[arg(long, value_name = "JSON")]
     body: Option<String>,
+    /// Print the access token that requests carry, for another program; it is valid for some minutes
+    #[arg(long, conflicts_with_all = ["method", "path", "body"])]
+    print_token: bool,
 }
 
 /// Calls the server.
@@ -34,7 +40,11 @@ pub struct Api {
 /// # Errors
 /// Offline, or a status of 400 and above.
 pub async fn run(args: Api, app: &App) -> Done {
-    if !args.path.starts_with('/') {
+    let (Some(method), Some(path)) = (&args.method, &args.path) else {
+        let token = app.open().await?.access_token().await?;
+        return app.ui.data(token.as_str());
+    };
+    if !path.starts_with('/') {
         return Err(Failure::usage(
             "the path must begin with /",
             "for example: lockstep api GET /v1/streams",
@@ -42,7 +52,7 @@ pub async fn run(args: Api, app: &App) -> Done {
     }
     let body = args.body.as_deref().map(json).transpose()?;
     let client = app.open().await?;
-    let (status, text) = client.api(&args.method.to_uppercase(), &args.path, body.as_ref()).await?;
+    let (status, text) = client.api(&method.to_uppercase(), path, body.as_ref()).await?;
     if !text.is_empty() {
         app.ui.data(text.trim_end_matches('\n'))?;
     }
