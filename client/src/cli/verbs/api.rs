@@ -17,7 +17,7 @@ Examples:
   lockstep api GET '/v1/streams/STREAM/changes?limit=5' | jq .
   lockstep api POST /v1/live/ticket
   lockstep api POST /v1/vaults/VAULT/versions --body @push.json
-  curl -H "Authorization: Bearer $(lockstep api --print-token)" …
+  curl -H \"Authorization: Bearer $(lockstep api --print-token)\" …
 
 Prints the body of the answer, whatever its status; a status of 400 and above ends with exit code 8 (404: 3).")]
 pub struct Api {
