@@ -1,0 +1,164 @@
+//! Blobs in an S3 bucket.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::{
+    Client,
+    config::{
+        BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+        retry::RetryConfig, timeout::TimeoutConfig,
+    },
+    error::{ProvideErrorMetadata, SdkError},
+    presigning::PresigningConfig,
+    primitives::ByteStream,
+};
+use aws_smithy_http_client::{Builder, tls};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use lockstep_events::canonical::sha256;
+
+use crate::blobs::{BlobError, BlobStore};
+
+/// What it takes to reach a bucket.
+#[derive(Clone)]
+pub struct S3Options {
+    /// URL of the service; empty: AWS itself.
+    pub endpoint: String,
+    /// Region.
+    pub region: String,
+    /// Bucket.
+    pub bucket: String,
+    /// Access key.
+    pub access_key: String,
+    /// Secret key.
+    pub secret_key: String,
+}
+
+/// A blob store in a bucket.
+#[derive(Debug, Clone)]
+pub struct S3Blobs {
+    client: Client,
+    bucket: String,
+}
+
+impl S3Blobs {
+    /// A store; nothing is asked of the service yet.
+    pub fn new(options: &S3Options) -> Self {
+        let credentials =
+            Credentials::new(&options.access_key, &options.secret_key, None, None, "lockstep configuration");
+        let http =
+            Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .operation_attempt_timeout(Duration::from_secs(15))
+            .operation_timeout(Duration::from_secs(30))
+            .build();
+        let mut config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(credentials)
+            .region(Region::new(options.region.clone()))
+            .http_client(http)
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(2))
+            // Not every service knows the newer checksums; ours are named explicitly.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .force_path_style(true);
+        if !options.endpoint.is_empty() {
+            config = config.endpoint_url(&options.endpoint);
+        }
+        Self { client: Client::from_conf(config.build()), bucket: options.bucket.clone() }
+    }
+
+    /// Makes the bucket, if it is not there.
+    ///
+    /// # Errors
+    /// If the service does not answer or refuses.
+    pub async fn make_bucket(&self) -> Result<(), BlobError> {
+        match self.client.create_bucket().bucket(&self.bucket).send().await {
+            Err(error) if !matches!(error.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) => {
+                Err(failed(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says what the service said, without the request: its headers are signed.
+fn failed<E>(error: SdkError<E>) -> BlobError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().map(str::to_owned);
+    let what = format!("{} {}", code.as_deref().unwrap_or("no answer"), error.message().unwrap_or_default());
+    match (code.as_deref(), status) {
+        (Some("NoSuchKey" | "NotFound" | "InvalidRange"), _) | (_, Some(404 | 416)) => BlobError::Missing,
+        (Some("XMinioStorageFull" | "InsufficientStorage" | "QuotaExceeded"), _) | (_, Some(507)) => {
+            BlobError::Full(what.into())
+        }
+        (_, None | Some(429 | 500..=599)) => BlobError::Unavailable(what.into()),
+        _ => BlobError::Other(what.into()),
+    }
+}
+
+#[async_trait]
+impl BlobStore for S3Blobs {
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
+        let put = self.client.put_object().bucket(&self.bucket).key(key);
+        let put = put.checksum_sha256(STANDARD.encode(sha256(&bytes)));
+        put.body(ByteStream::from(bytes)).send().await.map(drop).map_err(failed)
+    }
+
+    async fn get(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, BlobError> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let range = format!("bytes={offset}-{}", offset + length - 1);
+        let got = self.client.get_object().bucket(&self.bucket).key(key).range(range).send().await;
+        let body = got.map_err(failed)?.body.collect().await;
+        let bytes = body.map_err(|error| BlobError::Unavailable(Box::new(error)))?.into_bytes();
+        if bytes.len() as u64 == length { Ok(bytes) } else { Err(BlobError::Missing) }
+    }
+
+    async fn length(&self, key: &str) -> Result<u64, BlobError> {
+        let head = self.client.head_object().bucket(&self.bucket).key(key).send().await.map_err(failed)?;
+        u64::try_from(head.content_length().unwrap_or(-1)).map_err(|_| BlobError::Missing)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), BlobError> {
+        match self.client.delete_object().bucket(&self.bucket).key(key).send().await.map_err(failed) {
+            Ok(_) | Err(BlobError::Missing) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, BlobError> {
+        let limit = i32::try_from(limit).unwrap_or(1000).min(1000);
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).max_keys(limit);
+        let list = list.set_start_after(after.map(str::to_owned)).send().await.map_err(failed)?;
+        Ok(list.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect())
+    }
+
+    async fn presign_put(
+        &self,
+        key: &str,
+        length: u64,
+        sha256: &[u8; 32],
+        expires_s: u32,
+    ) -> Result<Option<(String, Vec<(String, String)>)>, BlobError> {
+        let expires = PresigningConfig::expires_in(Duration::from_secs(expires_s.into()))
+            .map_err(|error| BlobError::Other(Box::new(error)))?;
+        let put = self.client.put_object().bucket(&self.bucket).key(key);
+        let put = put.content_length(i64::try_from(length).unwrap_or(i64::MAX));
+        let signed =
+            put.checksum_sha256(STANDARD.encode(sha256)).presigned(expires).await.map_err(failed)?;
+        let headers = signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(Some((signed.uri().to_owned(), headers)))
+    }
+
+    async fn ready(&self) -> Result<(), BlobError> {
+        self.client.head_bucket().bucket(&self.bucket).send().await.map(drop).map_err(failed)
+    }
+}
