@@ -1,6 +1,7 @@
 //! Postgres: shared by all nodes of the distributed mode.
 
 pub mod log;
+pub mod read;
 
 use std::time::Duration;
 

@@ -1,0 +1,37 @@
+//! Every read store of the server passes the contract suite.
+
+mod database;
+
+mod sqlite {
+    use std::{
+        path::PathBuf,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use lockstepd::adapters::sqlite::read::SqliteReads;
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+
+    fn folder() -> PathBuf {
+        static FOLDER: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
+        FOLDER.get_or_init(|| tempfile::tempdir().unwrap()).path().to_owned()
+    }
+
+    async fn open() -> SqliteReads {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        SqliteReads::open(&folder().join(format!("reads-{n}.db"))).await.unwrap()
+    }
+
+    lockstep_projections::read_store_contract!(open);
+}
+
+#[cfg(feature = "distributed")]
+mod postgres {
+    use lockstepd::adapters::postgres::read::PostgresReads;
+
+    async fn open() -> PostgresReads {
+        PostgresReads::new(crate::database::new().await)
+    }
+
+    lockstep_projections::read_store_contract!(open);
+}
