@@ -29,3 +29,5 @@ CREATE UNIQUE INDEX read_checkpoints_one_live ON read_checkpoints (projection) W
 
 INSERT INTO read_checkpoints (projection, generation, position, live)
 VALUES (1, 1, 0, true), (2, 1, 0, true), (3, 1, 0, true), (4, 1, 0, true), (5, 1, 0, true), (6, 1, 0, true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON read_rows, read_checkpoints TO lockstep_server;

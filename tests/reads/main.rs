@@ -30,7 +30,7 @@ mod postgres {
     use lockstepd::adapters::postgres::read::PostgresReads;
 
     async fn open() -> PostgresReads {
-        PostgresReads::new(crate::database::new().await)
+        PostgresReads::new(crate::database::new().await.pool().clone())
     }
 
     lockstep_projections::read_store_contract!(open);

@@ -283,6 +283,8 @@ impl Documents for PostgresDocuments {
     async fn checksum(&self, of: Projection, generation: Generation) -> Result<Checksum, ReadError> {
         let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         let mut snapshot = self.pool.begin_with(snapshot).await.map_err(failed)?;
+        // All rows of a large model take longer than a statement of the server may.
+        sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *snapshot).await.map_err(failed)?;
         let position: Option<i64> = sqlx::query_scalar(
             "SELECT position FROM read_checkpoints WHERE projection = $1 AND generation = $2",
         )
