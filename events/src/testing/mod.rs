@@ -5,6 +5,7 @@ pub mod build;
 pub mod contract;
 mod hooked;
 mod memory;
+pub mod model;
 
 pub use hooked::{HookedLog, Verdict};
 pub use memory::MemoryLog;
