@@ -141,6 +141,14 @@ impl Client {
         self.engine.entries().await
     }
 
+    /// All entries that are deleted and can be restored, in order of id; their heads have no content.
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn deleted(&self) -> Result<Vec<Entry>, Error> {
+        self.engine.deleted().await
+    }
+
     /// One entry with all its heads, deleted ones too.
     ///
     /// # Errors

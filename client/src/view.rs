@@ -52,6 +52,15 @@ impl Engine {
         self.open_rows(&mut db, &rows).await
     }
 
+    /// All entries of the vault that are deleted and can come back.
+    pub(crate) async fn deleted(&self) -> Result<Vec<Entry>, Error> {
+        let mut db = self.store.pool().acquire().await?;
+        let mut rows = entries::all_shown(&mut db, self.vault()).await?;
+        let file = self.file_entry();
+        rows.retain(|row| row.heads.is_deleted() && !row.heads.heads.is_empty() && row.entry != file);
+        self.open_rows(&mut db, &rows).await
+    }
+
     /// One entry, deleted or not.
     pub(crate) async fn entry(&self, entry: EntryId) -> Result<Entry, Error> {
         let mut db = self.store.pool().acquire().await?;

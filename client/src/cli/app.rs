@@ -124,6 +124,36 @@ impl App {
         Ok(all)
     }
 
+    /// Every deleted entry with what it held last, by name.
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn deleted(&self, client: &Client) -> Done<Vec<Found>> {
+        let mut all = Vec::new();
+        for entry in client.deleted().await? {
+            let versions = client.history(entry.entry).await?;
+            let item = versions.iter().rev().find_map(item_of);
+            all.push(Found { entry, item });
+        }
+        all.sort_by_cached_key(|found| (found.name().to_lowercase(), found.entry.entry));
+        Ok(all)
+    }
+
+    /// The entry that a person means; if none fits, also among the deleted ones.
+    ///
+    /// # Errors
+    /// Not found or ambiguous.
+    pub async fn find_also_deleted(&self, client: &Client, wanted: &str) -> Done<Found> {
+        match self.find(client, wanted).await {
+            Err(failure) if failure.exit == Exit::NotFound => find::one(self.deleted(client).await?, wanted)
+                .map_err(|second| match second.exit {
+                    Exit::Ambiguous => second,
+                    _ => failure,
+                }),
+            found => found,
+        }
+    }
+
     /// The entry that a person means; by its whole id also a deleted one.
     ///
     /// # Errors

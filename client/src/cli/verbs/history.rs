@@ -25,9 +25,9 @@ use super::{
 #[command(after_help = "\
 Examples:
   lockstep history github
-  lockstep history 3f1c0a7e-… --json      # the whole id also finds deleted entries")]
+  lockstep history github --json")]
 pub struct History {
-    /// Name, beginning of the id, or address of the entry; of a deleted one the whole id
+    /// Name, beginning of the id, or address of the entry; deleted ones too
     entry: String,
 }
 
@@ -36,11 +36,11 @@ pub struct History {
 #[command(after_help = "\
 Examples:
   lockstep restore github 2               # version 2 of the list that `history` prints
-  lockstep restore 3f1c0a7e-…             # undelete: the last version that had content
+  lockstep restore github                 # if it is deleted: what it held last
 
 Nothing is lost: the present version stays in the history.")]
 pub struct Restore {
-    /// Name, beginning of the id, or address of the entry; of a deleted one the whole id
+    /// Name, beginning of the id, or address of the entry; deleted ones too
     entry: String,
     /// Number or beginning of the id of the version
     version: Option<String>,
@@ -52,7 +52,7 @@ pub struct Restore {
 /// Not found, ambiguous.
 pub async fn history(args: History, app: &App) -> Done {
     let client = app.open().await?;
-    let found = app.find(&client, &args.entry).await?;
+    let found = app.find_also_deleted(&client, &args.entry).await?;
     let versions = client.history(found.entry.entry).await?;
     let own = client.status().await?.device;
     let heads = found.entry.head_ids();
@@ -85,7 +85,7 @@ pub async fn history(args: History, app: &App) -> Done {
 /// Not found, or its content is gone.
 pub async fn restore(args: Restore, app: &App) -> Done {
     let client = app.open().await?;
-    let found = app.find(&client, &args.entry).await?;
+    let found = app.find_also_deleted(&client, &args.entry).await?;
     let entry = found.entry.entry;
     let (version, item) = match &args.version {
         Some(wanted) => version_of(&client, entry, wanted).await?,

@@ -30,6 +30,9 @@ pub struct List {
     /// Only entries that were changed apart
     #[arg(long)]
     conflicts: bool,
+    /// Deleted entries instead; `restore` brings them back
+    #[arg(long)]
+    deleted: bool,
 }
 
 /// What is looked for.
@@ -69,7 +72,7 @@ pub async fn search(args: Search, app: &App) -> Done {
 
 async fn show(app: &App, filter: &List, words: &[String]) -> Done {
     let client = app.open().await?;
-    let all = app.all(&client).await?;
+    let all = if filter.deleted { app.deleted(&client).await? } else { app.all(&client).await? };
     let total = all.len();
     let hits: Vec<&Found> = all.iter().filter(|found| fits(found, filter) && has(found, words)).collect();
     if app.ui.json {
@@ -78,7 +81,7 @@ async fn show(app: &App, filter: &List, words: &[String]) -> Done {
     }
     let rows: Vec<Vec<String>> = hits.iter().map(|found| row(found)).collect();
     if rows.is_empty() {
-        app.ui.say(if total == 0 {
+        app.ui.say(if total == 0 && !filter.deleted {
             "No entries yet. Add one: lockstep add NAME"
         } else {
             "Nothing matches."
@@ -114,6 +117,7 @@ fn has(found: &Found, words: &[String]) -> bool {
 fn state(found: &Found) -> &'static str {
     match found {
         Found { entry, .. } if entry.divergent => "conflict",
+        Found { entry, .. } if entry.deleted => "deleted",
         Found { item: None, .. } => "unreadable",
         Found { entry, .. } if entry.pending => "waiting",
         _ => "",
@@ -148,5 +152,6 @@ fn summary(found: &Found) -> serde_json::Value {
         "conflict": found.entry.divergent,
         "heads": found.entry.head_ids(),
         "waiting": found.entry.pending,
+        "deleted": found.entry.deleted,
     })
 }
