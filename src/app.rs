@@ -2,7 +2,6 @@
 
 mod follow;
 mod ports;
-mod stub;
 mod upkeep;
 
 use std::{fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -22,8 +21,9 @@ use crate::{
         signing_keys::load_or_turn,
     },
     batcher::Batcher,
+    blobs::{BlobError, Shelf, Uploads},
     clock::SystemClock,
-    commands::push::Pusher,
+    commands::{purge::Purger, push::Pusher},
     config::Config,
     entries::EntryStates,
     feed::{Feed, Pace},
@@ -75,7 +75,7 @@ pub enum StartError {
     Credentials(#[from] CredentialError),
     /// No operational tables, or no blob store.
     #[error("the blob store or its index cannot be opened")]
-    Blobs(#[from] crate::blobs::BlobError),
+    Blobs(#[from] BlobError),
     /// A port that this program cannot be.
     #[error("{option} = {value:?} is not supported{hint}")]
     Unsupported {
@@ -190,10 +190,17 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
     let members = Arc::new(Members::new(Arc::clone(&ports.log)));
     let entries = Arc::new(EntryStates::new(Arc::clone(&ports.log), Arc::clone(&ports.reads)));
     let served = Arc::new(Served::default());
+    let shelf = Arc::new(Shelf { store: ports.blobs, index: ports.blob_index, clock: Arc::clone(&clock) });
+    let purger = Purger {
+        log: Arc::clone(&ports.log),
+        batcher: batcher.clone(),
+        entries: Arc::clone(&entries),
+        shelf: Arc::clone(&shelf),
+    };
     let pusher = Pusher {
         log: Arc::clone(&ports.log),
         batcher: batcher.clone(),
-        blobs: Arc::clone(&ports.blob_index),
+        shelf: Arc::clone(&shelf),
         entries: Arc::clone(&entries),
         members: Arc::clone(&members),
         served: Arc::clone(&served),
@@ -202,11 +209,13 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
     let proofs = Semaphore::new(config.max_password_proofs);
     let server = Server {
         progress: runner.progress(),
-        blob_index: ports.blob_index,
+        uploads: Uploads::new(&config.data.join("uploads")),
+        shelf,
         kept_answers: ports.kept_answers,
         members,
         entries,
         served,
+        purger,
         pusher,
         config,
         clock,
@@ -214,7 +223,6 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         batcher,
         reads: ports.reads,
         credentials: ports.credentials,
-        blobs: ports.blobs,
         bus: ports.bus,
         feed,
         tokens,

@@ -1,8 +1,22 @@
-//! The blob store port: immutable objects (packs and large ciphertexts) by key. The index of blobs is elsewhere.
+//! Long ciphertexts: the store port (immutable objects by key), the index port (which vault has which, and where),
+//! and what stands on the two.
+
+mod shelf;
+mod sweep;
+#[cfg(test)]
+pub mod testing;
+mod uploads;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_events::{BlobHash, Micros, VaultId};
+
+pub use shelf::{Shelf, direct_key};
+pub use sweep::{SweepReport, sweep};
+pub use uploads::{UploadError, Uploads};
+
+/// A blob that goes through the server is at most so long, in bytes.
+pub const MAX_BLOB: u64 = 10 * 1024 * 1024;
 
 /// Why the blob store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +43,9 @@ pub trait BlobStore: Send + Sync {
 
     /// Bytes `offset .. offset + length` of an object.
     async fn get(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, BlobError>;
+
+    /// How long an object is.
+    async fn length(&self, key: &str) -> Result<u64, BlobError>;
 
     /// Deletes an object; deleting what is not there is no error.
     async fn delete(&self, key: &str) -> Result<(), BlobError>;

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{credentials::CredentialStore, minting::Tokens, server_keys::ServerKeys},
     batcher::Batcher,
-    blobs::{BlobIndex, BlobStore},
+    blobs::{Shelf, Uploads},
     bus::Bus,
-    commands::push::Pusher,
+    commands::{purge::Purger, push::Pusher},
     config::Config,
     entries::EntryStates,
     feed::Feed,
@@ -37,10 +37,10 @@ pub struct Server {
     pub progress: Progress,
     /// Credentials.
     pub credentials: Arc<dyn CredentialStore>,
-    /// Large ciphertexts.
-    pub blobs: Arc<dyn BlobStore>,
-    /// Where they lie.
-    pub blob_index: Arc<dyn BlobIndex>,
+    /// Long ciphertexts.
+    pub shelf: Arc<Shelf>,
+    /// Those that are on their way.
+    pub uploads: Uploads,
     /// Answers to commands with an idempotency key.
     pub kept_answers: Arc<dyn KeptAnswers>,
     /// Who may write where.
@@ -49,6 +49,8 @@ pub struct Server {
     pub entries: Arc<EntryStates>,
     /// What each device was last served.
     pub served: Arc<Served>,
+    /// Takes purges.
+    pub purger: Purger,
     /// Takes pushes.
     pub pusher: Pusher,
     /// News of other nodes.

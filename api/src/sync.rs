@@ -367,6 +367,14 @@ pub struct Purge {
     pub expect_heads: Vec<VersionId>,
 }
 
+/// Answer to [`Purge`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Purged {
+    /// Where the event of the purge stands in the vault's stream.
+    pub seq: Seq,
+}
+
 /// A blob by hash and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -47,8 +47,9 @@ impl S3Blobs {
     pub fn new(options: &S3Options) -> Self {
         let credentials =
             Credentials::new(&options.access_key, &options.secret_key, None, None, "lockstep configuration");
-        let http =
-            Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
+        let http = Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(2))
             .operation_attempt_timeout(Duration::from_secs(15))
@@ -77,7 +78,9 @@ impl S3Blobs {
     /// If the service does not answer or refuses.
     pub async fn make_bucket(&self) -> Result<(), BlobError> {
         match self.client.create_bucket().bucket(&self.bucket).send().await {
-            Err(error) if !matches!(error.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) => {
+            Err(error)
+                if !matches!(error.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) =>
+            {
                 Err(failed(error))
             }
             _ => Ok(()),
@@ -152,8 +155,7 @@ impl BlobStore for S3Blobs {
             .map_err(|error| BlobError::Other(Box::new(error)))?;
         let put = self.client.put_object().bucket(&self.bucket).key(key);
         let put = put.content_length(i64::try_from(length).unwrap_or(i64::MAX));
-        let signed =
-            put.checksum_sha256(STANDARD.encode(sha256)).presigned(expires).await.map_err(failed)?;
+        let signed = put.checksum_sha256(STANDARD.encode(sha256)).presigned(expires).await.map_err(failed)?;
         let headers = signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(Some((signed.uri().to_owned(), headers)))
     }

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use lockstep_events::EventLog;
 use lockstep_projections::store::ReadStore;
 
-use super::{StartError, stub};
+use super::StartError;
 #[cfg(feature = "distributed")]
-use crate::adapters::nats::NatsBus;
+use crate::adapters::{
+    nats::NatsBus,
+    s3::{S3Blobs, S3Options},
+};
 use crate::{
     adapters::{
+        filesystem::FilesystemBlobs,
         in_process::InProcessBus,
         sqlite::{
             credentials::SqliteCredentials, log::SqliteLog, operations::SqliteOperations, read::SqliteReads,
@@ -81,7 +85,15 @@ async fn operations(config: &Config) -> Result<(Arc<dyn BlobIndex>, Arc<dyn Kept
 
 fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
     match scheme(&config.blobs) {
-        "filesystem" => Ok(Arc::new(stub::NoBlobs)),
+        "filesystem" => Ok(Arc::new(FilesystemBlobs::open(&config.data.join("blobs"))?)),
+        #[cfg(feature = "distributed")]
+        "s3" => Ok(Arc::new(S3Blobs::new(&S3Options {
+            endpoint: config.s3_endpoint.clone(),
+            region: config.s3_region.clone(),
+            bucket: config.blobs.expose().trim_start_matches("s3://").to_owned(),
+            access_key: config.s3_access_key.expose().to_owned(),
+            secret_key: config.s3_secret_key.expose().to_owned(),
+        }))),
         _ => Err(unsupported("blobs", &config.blobs)),
     }
 }

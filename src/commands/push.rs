@@ -25,7 +25,7 @@ use lockstep_events::{
 
 use crate::{
     batcher::Batcher,
-    blobs::{BlobError, BlobIndex},
+    blobs::{BlobError, Shelf},
     entries::EntryStates,
     members::Members,
     served::Served,
@@ -163,7 +163,7 @@ pub struct Pusher {
     /// For appends.
     pub batcher: Batcher,
     /// Long ciphertexts.
-    pub blobs: Arc<dyn BlobIndex>,
+    pub shelf: Arc<Shelf>,
     /// Heads.
     pub entries: Arc<EntryStates>,
     /// Who may write.

@@ -57,7 +57,7 @@ async fn ready(State(server): State<Shared>) -> Response {
     let reads =
         tokio::time::timeout(wait, server.reads.checkpoint(lockstep_projections::rows::Projection::Accounts));
     let credentials = tokio::time::timeout(wait, server.credentials.ready());
-    let blobs = tokio::time::timeout(wait, server.blobs.ready());
+    let blobs = tokio::time::timeout(wait, server.shelf.store.ready());
     let (log, reads, credentials, blobs) = tokio::join!(log, reads, credentials, blobs);
     let state = |ok: bool| if ok { PortState::Ok } else { PortState::Down };
     let bus = if server.bus.connected() { PortState::Ok } else { PortState::Degraded };

@@ -2,14 +2,17 @@
 
 pub mod accounts;
 pub mod around;
+pub mod blobs;
 pub mod caller;
 pub mod devices;
 pub mod extract;
 pub mod health;
 pub mod history;
+pub mod idempotency;
 pub mod jwks;
 pub mod openapi;
 pub mod problem;
+pub mod purge;
 pub mod reconcile;
 pub mod serve;
 pub mod sessions;
@@ -38,7 +41,9 @@ fn resources() -> Vec<Routes> {
         accounts::routes(),
         devices::routes(),
         health::routes(),
+        blobs::routes(),
         history::routes(),
+        purge::routes(),
         jwks::routes(),
         reconcile::routes(),
         sessions::routes(),

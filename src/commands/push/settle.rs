@@ -105,9 +105,10 @@ impl Pusher {
             let short = self.log.contents(stream, &hashes).await?;
             lengths.extend(short.into_iter().map(|(hash, bytes)| (hash, Some(bytes.len() as u64))));
             let long: Vec<_> = hashes.into_iter().filter(|hash| lengths[hash].is_none()).collect();
-            let places =
-                if long.is_empty() { Vec::new() } else { self.blobs.name(push.vault, &long).await? };
-            lengths.extend(places.into_iter().map(|(hash, place)| (hash, Some(place.length))));
+            if !long.is_empty() {
+                let named = self.shelf.name(push.vault, &long).await?;
+                lengths.extend(named.into_iter().map(|(hash, length)| (hash, Some(length))));
+            }
             facts.blobs.extend(lengths);
         }
         Ok(())

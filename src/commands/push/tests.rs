@@ -1,6 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use ed25519_dalek::SigningKey;
 use lockstep_events::{
     BlobHash, Chain, Clock, EntryId, Event, Hash32, Micros, NewEvent, StreamId, StreamKind, Unit,
@@ -15,34 +14,7 @@ use lockstep_projections::testing::MemoryReads;
 use uuid::Uuid;
 
 use super::*;
-use crate::blobs::BlobPlace;
-
-struct NoBlobs;
-
-#[async_trait]
-impl BlobIndex for NoBlobs {
-    async fn find(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError> {
-        Ok(Vec::new())
-    }
-    async fn name(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError> {
-        Ok(Vec::new())
-    }
-    async fn insert(&self, _: VaultId, _: &[(BlobHash, BlobPlace)], _: Micros) -> Result<(), BlobError> {
-        Ok(())
-    }
-    async fn remove(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<String>, BlobError> {
-        Ok(Vec::new())
-    }
-    async fn sweep_unnamed(&self, _: Micros, _: Micros, _: Micros) -> Result<u64, BlobError> {
-        Ok(0)
-    }
-    async fn orphans(&self, _: &[String], _: Micros, _: Micros) -> Result<Vec<String>, BlobError> {
-        Ok(Vec::new())
-    }
-    async fn forget_orphans(&self, _: &[String]) -> Result<(), BlobError> {
-        Ok(())
-    }
-}
+use crate::blobs::testing::no_blobs;
 
 struct At;
 impl Clock for At {
@@ -98,7 +70,7 @@ fn node(log: &Arc<dyn EventLog>) -> Pusher {
     Pusher {
         log: Arc::clone(log),
         batcher: Batcher::start(Arc::clone(log), Arc::new(At), |_| ()),
-        blobs: Arc::new(NoBlobs),
+        shelf: Arc::new(no_blobs()),
         entries: Arc::new(EntryStates::new(Arc::clone(log), reads)),
         members: Arc::new(Members::new(Arc::clone(log))),
         served: Arc::new(Served::default()),

@@ -1,0 +1,210 @@
+//! Purging an entry: erasure for good. Its ciphertexts and wrapped keys go, and nothing more is ever accepted for it.
+//!
+//! The event stands before anything is deleted: a crash in between leaves bytes that [`Purger::erase`] deletes when
+//! the command is repeated, or that the next upkeep deletes.
+
+use std::sync::Arc;
+
+use lockstep_events::{
+    AccountId, BlobHash, DeviceId, EntryId, Epoch, Event, EventId, EventLog, LogError, NewEvent, Outcome,
+    Seq, StreamId, StreamKind, Unit, VaultId, VersionId,
+    event::{EntryPurged, VaultEvent},
+    graph::{Head, Heads},
+    log::{StreamClaim, StreamExpect, SubjectClaim, SubjectExpect},
+};
+use uuid::Uuid;
+
+use crate::{
+    batcher::Batcher,
+    blobs::{BlobError, Shelf},
+    entries::EntryStates,
+};
+
+const PAGE: usize = 500;
+const MAX_ROUNDS: usize = 8;
+
+/// Purges an entry whose heads are exactly these.
+#[derive(Debug, Clone)]
+pub struct Purge {
+    /// The account of the token.
+    pub account: AccountId,
+    /// The device of the token.
+    pub device: DeviceId,
+    /// The vault; it is the account's.
+    pub vault: VaultId,
+    /// The entry.
+    pub entry: EntryId,
+    /// The heads that the person was shown, ascending.
+    pub expect_heads: Vec<VersionId>,
+    /// The identity of the event: the same for a retry.
+    pub event_id: EventId,
+}
+
+/// Why an entry was not purged.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeError {
+    /// The entry has no version.
+    #[error("there is no such entry")]
+    NotFound,
+    /// The heads are others.
+    #[error("the entry has other heads")]
+    Heads(Vec<Head>),
+    /// The entry changed again and again meanwhile.
+    #[error("the entry changed too often meanwhile")]
+    Contended,
+    /// The log did not answer.
+    #[error("the log did not take the purge")]
+    Log(#[from] LogError),
+    /// The blob store did not answer; the entry is purged, its long ciphertexts are deleted later.
+    #[error("the long ciphertexts could not be deleted")]
+    Blobs(#[from] BlobError),
+}
+
+/// What to do about the heads as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Decision {
+    Append(SubjectExpect),
+    Done(Seq),
+}
+
+fn decide(heads: &Heads, expected: &[VersionId]) -> Result<Decision, PurgeError> {
+    if heads.last_seq == Seq::ZERO {
+        return Err(PurgeError::NotFound);
+    }
+    if heads.purged {
+        return Ok(Decision::Done(heads.last_seq));
+    }
+    if heads.ids() != expected {
+        return Err(PurgeError::Heads(heads.heads.clone()));
+    }
+    Ok(Decision::Append(SubjectExpect::Exact(heads.last_seq)))
+}
+
+/// Takes purges.
+pub struct Purger {
+    /// For look-ups and for erasing short ciphertexts.
+    pub log: Arc<dyn EventLog>,
+    /// For appends.
+    pub batcher: Batcher,
+    /// Heads.
+    pub entries: Arc<EntryStates>,
+    /// Long ciphertexts.
+    pub shelf: Arc<Shelf>,
+}
+
+impl Purger {
+    /// Purges an entry; the seq of the event. Purging it again changes nothing.
+    ///
+    /// # Errors
+    /// [`PurgeError`]
+    pub async fn purge(&self, purge: &Purge) -> Result<Seq, PurgeError> {
+        let mut heads = Heads::default();
+        for _ in 0..MAX_ROUNDS {
+            heads = self.entries.refresh(purge.vault, purge.entry, heads).await?;
+            let expect = match decide(&heads, &purge.expect_heads)? {
+                Decision::Append(expect) => expect,
+                Decision::Done(seq) => {
+                    self.erase(purge.vault, purge.entry).await?;
+                    return Ok(seq);
+                }
+            };
+            if let Outcome::Appended(placed) = self.batcher.append(unit(purge, &heads, expect)?).await? {
+                self.entries.refresh(purge.vault, purge.entry, heads).await?;
+                self.erase(purge.vault, purge.entry).await?;
+                return Ok(placed.first().map(|placed| placed.seq).unwrap_or_default());
+            }
+        }
+        Err(PurgeError::Contended)
+    }
+
+    /// Deletes every ciphertext of an entry. May be repeated.
+    ///
+    /// # Errors
+    /// If the log or the blob store does not answer.
+    pub async fn erase(&self, vault: VaultId, entry: EntryId) -> Result<(), PurgeError> {
+        let stream = StreamId::from(vault);
+        let mut after = Seq::ZERO;
+        loop {
+            let page = self.log.read_subject(stream, entry.into(), after, PAGE).await?;
+            after = page.last().map_or(after, |last| last.seq);
+            let hashes: Vec<BlobHash> = page
+                .iter()
+                .filter_map(|recorded| match recorded.event() {
+                    Ok(Event::Vault(VaultEvent::VersionAdded(added))) => added.header.content_hash,
+                    _ => None,
+                })
+                .collect();
+            self.log.erase_contents(stream, &hashes).await?;
+            self.shelf.remove(vault, &hashes).await?;
+            if page.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn unit(purge: &Purge, heads: &Heads, expect: SubjectExpect) -> Result<Unit, LogError> {
+    let stream = StreamId::from(purge.vault);
+    let subject = purge.entry.into();
+    let body = EntryPurged { entry: purge.entry, heads: heads.ids() };
+    let encoded =
+        Event::Vault(VaultEvent::Purged(body)).encode().map_err(|error| LogError::Other(error.into()))?;
+    let body_hash =
+        NewEvent::hash_body(stream, Some(subject), encoded.kind, encoded.schema, &encoded.public, None);
+    let event = NewEvent {
+        event_id: purge.event_id,
+        stream,
+        subject: Some(subject),
+        kind: encoded.kind.to_owned(),
+        schema: encoded.schema,
+        actor: Some(purge.account),
+        device: Some(purge.device),
+        correlation: None::<Uuid>,
+        causation: None,
+        public: encoded.public,
+        sealed: None,
+        content: None,
+        body_hash,
+    };
+    Ok(Unit {
+        streams: vec![StreamClaim {
+            stream,
+            kind: StreamKind::Vault,
+            expect: StreamExpect::Exists,
+            epoch_if_new: Epoch::ZERO,
+        }],
+        subjects: vec![SubjectClaim { stream, subject, expect }],
+        requires: Vec::new(),
+        events: vec![event],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_events::header::VersionKind;
+
+    use super::*;
+
+    fn given(heads: &[u8]) -> Heads {
+        let mut state = Heads::default();
+        for (seq, n) in (1..).zip(heads) {
+            state.accept(VersionId([*n; 32]), VersionKind::Edit, &[], Seq(seq));
+        }
+        state
+    }
+
+    #[test]
+    fn exactly_the_heads_that_were_shown_are_purged_at_exactly_that_state() {
+        let two = [VersionId([1; 32]), VersionId([2; 32])];
+        assert_eq!(decide(&given(&[2, 1]), &two).unwrap(), Decision::Append(SubjectExpect::Exact(Seq(2))));
+        let refused = decide(&given(&[2, 1, 3]), &two);
+        assert!(matches!(refused, Err(PurgeError::Heads(heads)) if heads.len() == 3));
+        assert!(matches!(decide(&given(&[]), &two), Err(PurgeError::NotFound)));
+    }
+
+    #[test]
+    fn purging_twice_is_done_once() {
+        let heads = Heads { purged: true, last_seq: Seq(9), ..Heads::default() };
+        assert_eq!(decide(&heads, &[VersionId([1; 32])]).unwrap(), Decision::Done(Seq(9)));
+    }
+}

@@ -1,0 +1,276 @@
+//! `/v1/vaults/{vault}/blobs`: ciphertexts that are too long to stand inline in a push.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use lockstep_api::{
+    Code,
+    sync::{BlobRef, GetBlobs, PrepareBlobs, PreparedBlob, PreparedBlobs},
+};
+use lockstep_events::{BlobHash, VaultId, canonical::sha256};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::routes;
+
+use super::{
+    Answer, Failure, Path, Query, Routes,
+    caller::Caller,
+    extract::{Json, check_content_type, read_body},
+    version_view::own,
+};
+use crate::{
+    blobs::{MAX_BLOB, UploadError, direct_key},
+    state::{Server, Shared},
+};
+
+/// An answer of several blobs stops at so many bytes of blobs.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// Several blobs in one upload have at most so many bytes, frames included.
+const MAX_PACK: usize = 4 * 1024 * 1024;
+const NOT_THERE: u32 = u32::MAX;
+const TOO_LARGE: u32 = u32::MAX - 1;
+/// A presigned address is good for so many seconds.
+const PRESIGNED_S: u32 = 900;
+const OCTETS: &str = "application/octet-stream";
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(prepare))
+        .routes(routes!(put_pack))
+        .routes(routes!(get_many))
+        .routes(routes!(put_one, get_one))
+}
+
+/// Says of each blob whether the vault has it, and else where to put it.
+#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/prepare", tag = "blobs", security(("token" = [])),
+    params(("vault" = VaultId, Path)), request_body = PrepareBlobs,
+    responses((status = 200, description = "One per blob, in order", body = PreparedBlobs)))]
+async fn prepare(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path(vault): Path<VaultId>,
+    Json(body): Json<PrepareBlobs>,
+) -> Answer<Json<PreparedBlobs>> {
+    own(&server, caller.account, vault).await?;
+    if body.blobs.is_empty() || body.blobs.len() > 256 {
+        return Err(Failure::from(Code::InvalidField).detail("1 to 256 blobs"));
+    }
+    if body.blobs.iter().any(|blob| blob.size == 0 || blob.size > MAX_BLOB) {
+        return Err(Failure::from(Code::InvalidField).detail("a blob has 1 to 10485760 bytes"));
+    }
+    let hashes: Vec<BlobHash> = body.blobs.iter().map(|blob| blob.hash).collect();
+    let have: HashMap<_, _> = server.shelf.index.find(vault, &hashes).await?.into_iter().collect();
+    let mut blobs = Vec::with_capacity(body.blobs.len());
+    for blob in body.blobs {
+        blobs.push(if have.contains_key(&blob.hash) {
+            PreparedBlob::Have { hash: blob.hash }
+        } else {
+            upload(&server, vault, blob).await?
+        });
+    }
+    Ok(Json(PreparedBlobs { blobs }))
+}
+
+async fn upload(server: &Server, vault: VaultId, BlobRef { hash, size }: BlobRef) -> Answer<PreparedBlob> {
+    let key = direct_key(vault, &hash);
+    if let Some((url, headers)) = server.shelf.store.presign_put(&key, size, &hash.0, PRESIGNED_S).await? {
+        let headers = headers.into_iter().collect();
+        return Ok(PreparedBlob::Put { hash, url, headers, expires_in: PRESIGNED_S, offset: 0 });
+    }
+    Ok(PreparedBlob::Put {
+        hash,
+        url: format!("/v1/vaults/{vault}/blobs/{hash}?size={size}"),
+        headers: BTreeMap::from([(header::CONTENT_TYPE.to_string(), OCTETS.to_owned())]),
+        expires_in: 24 * 3600,
+        offset: server.uploads.offset(vault, &hash).await,
+    })
+}
+
+/// Several blobs in one upload, stored as one object: frames of `hash (32 bytes) ‖ length (u32 big-endian) ‖ bytes`,
+/// at most 4 MiB. All or nothing.
+#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs", tag = "blobs", security(("token" = [])),
+    params(("vault" = VaultId, Path)),
+    request_body(content = String, content_type = "application/octet-stream", description = "Frames"),
+    responses((status = 204, description = "All are stored"),
+        (status = 422, description = "A blob does not have its hash; nothing is stored")))]
+async fn put_pack(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path(vault): Path<VaultId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<StatusCode> {
+    own(&server, caller.account, vault).await?;
+    check_content_type(&headers, OCTETS)?;
+    let bytes = read_body(&headers, body, MAX_PACK).await?;
+    let blobs = frames(bytes).ok_or_else(|| Failure::from(Code::InvalidField).detail("not whole frames"))?;
+    if blobs.is_empty() || blobs.len() > 256 {
+        return Err(Failure::from(Code::InvalidField).detail("1 to 256 frames"));
+    }
+    if blobs.iter().any(|(hash, bytes)| sha256(bytes) != hash.0) {
+        return Err(Code::HashMismatch.into());
+    }
+    server.shelf.put(vault, &blobs).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn frames(mut bytes: Bytes) -> Option<Vec<(BlobHash, Bytes)>> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let hash = BlobHash::from_slice(bytes.get(..32)?)?;
+        let length = u32::from_be_bytes(bytes.get(32..36)?.try_into().ok()?) as usize;
+        let end = 36_usize.checked_add(length).filter(|end| *end <= bytes.len() && length > 0)?;
+        frames.push((hash, bytes.split_to(end).split_off(36)));
+    }
+    Some(frames)
+}
+
+/// Up to 200 blobs in one answer, as frames of `hash (32 bytes) ‖ length (u32 big-endian) ‖ bytes`. Length
+/// 0xffffffff: not there. Length 0xfffffffe: too large for this answer, fetch it by itself.
+#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/get", tag = "blobs", security(("token" = [])),
+    params(("vault" = VaultId, Path)), request_body = GetBlobs,
+    responses((status = 200, description = "Frames, in the order asked", content_type = "application/octet-stream")))]
+async fn get_many(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path(vault): Path<VaultId>,
+    Json(body): Json<GetBlobs>,
+) -> Answer<Response> {
+    own(&server, caller.account, vault).await?;
+    if body.hashes.is_empty() || body.hashes.len() > 200 {
+        return Err(Failure::from(Code::InvalidField).detail("1 to 200 hashes"));
+    }
+    let found = find(&server, vault, &body.hashes, MAX_ANSWER as u64).await?;
+    let mut frames = BytesMut::new();
+    for hash in &body.hashes {
+        frames.put_slice(hash.as_bytes());
+        let bytes = match found.get(hash) {
+            None => Err(NOT_THERE),
+            Some(Some(bytes)) if frames.len() + bytes.len() <= MAX_ANSWER => Ok(bytes),
+            Some(_) => Err(TOO_LARGE),
+        };
+        match bytes {
+            Ok(bytes) => {
+                frames.put_u32(u32::try_from(bytes.len()).unwrap_or(TOO_LARGE));
+                frames.put_slice(bytes);
+            }
+            Err(mark) => frames.put_u32(mark),
+        }
+    }
+    Ok(([(header::CONTENT_TYPE, OCTETS)], frames.freeze()).into_response())
+}
+
+/// Short ones from the log, long ones from the shelf.
+async fn find(
+    server: &Server,
+    vault: VaultId,
+    hashes: &[BlobHash],
+    most: u64,
+) -> Answer<HashMap<BlobHash, Option<Bytes>>> {
+    let short = server.log.contents(vault.into(), hashes).await?;
+    let mut found: HashMap<_, _> = short.into_iter().map(|(hash, b)| (hash, Some(Bytes::from(b)))).collect();
+    let long: Vec<_> = hashes.iter().filter(|hash| !found.contains_key(*hash)).copied().collect();
+    if !long.is_empty() {
+        found.extend(server.shelf.get(vault, &long, most).await?);
+    }
+    Ok(found)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Size {
+    /// How long the blob is, in bytes.
+    #[param(minimum = 1, maximum = 10_485_760)]
+    size: u64,
+}
+
+/// One blob through the server. With the header `upload-offset` it goes on where an earlier request broke off;
+/// without it, it starts again.
+#[utoipa::path(put, path = "/v1/vaults/{vault}/blobs/{hash}", tag = "blobs", security(("token" = [])),
+    params(("vault" = VaultId, Path), ("hash" = BlobHash, Path), Size,
+        ("upload-offset" = Option<u64>, Header, description = "The first byte that this request brings")),
+    request_body(content = String, content_type = "application/octet-stream", description = "Bytes"),
+    responses((status = 204, description = "It is stored"),
+        (status = 409, description = "The upload goes on elsewhere: facts name the offset"),
+        (status = 422, description = "It does not have its hash or size; nothing is stored")))]
+async fn put_one(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path((vault, hash)): Path<(VaultId, BlobHash)>,
+    Query(Size { size }): Query<Size>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<StatusCode> {
+    own(&server, caller.account, vault).await?;
+    check_content_type(&headers, OCTETS)?;
+    if size == 0 {
+        return Err(Failure::from(Code::InvalidParameter).detail("a blob has at least one byte"));
+    }
+    if size > MAX_BLOB {
+        return Err(Code::BodyTooLarge.into());
+    }
+    let offset =
+        match headers.get("upload-offset") {
+            None => 0,
+            Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                Failure::from(Code::InvalidHeader).detail("upload-offset is a number of bytes")
+            })?,
+        };
+    let taken = server.uploads.take(vault, &hash, (offset, size), body.into_data_stream()).await;
+    let bytes = taken.map_err(not_taken)?;
+    server.shelf.put(vault, &[(hash, bytes)]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn not_taken(error: UploadError) -> Failure {
+    match error {
+        UploadError::Offset(at) | UploadError::Broken(at) => {
+            Failure::from(Code::OffsetMismatch).facts(serde_json::json!({ "offset": at }))
+        }
+        UploadError::TooLong | UploadError::Hash => Code::HashMismatch.into(),
+        UploadError::Disk(ref disk) if disk.kind() == std::io::ErrorKind::StorageFull => {
+            Failure::caused(Code::NoRoom, error)
+        }
+        UploadError::Disk(_) => Failure::caused(Code::BlobsUnavailable, error),
+    }
+}
+
+/// One blob.
+#[utoipa::path(get, path = "/v1/vaults/{vault}/blobs/{hash}", tag = "blobs", security(("token" = [])),
+    params(("vault" = VaultId, Path), ("hash" = BlobHash, Path)),
+    responses((status = 200, description = "Its bytes", content_type = "application/octet-stream")))]
+async fn get_one(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path((vault, hash)): Path<(VaultId, BlobHash)>,
+) -> Answer<Response> {
+    own(&server, caller.account, vault).await?;
+    let bytes = find(&server, vault, &[hash], MAX_BLOB).await?.remove(&hash).flatten();
+    let bytes = bytes.ok_or(Code::NotFound)?;
+    Ok(([(header::CONTENT_TYPE, OCTETS)], bytes).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_frames_are_frames() {
+        let frame = [&[7; 32][..], &3_u32.to_be_bytes(), b"abc"].concat();
+        let two = Bytes::from([frame.clone(), frame.clone()].concat());
+        assert_eq!(frames(two).unwrap()[1], (BlobHash([7; 32]), Bytes::from_static(b"abc")));
+        for cut in 1..frame.len() {
+            assert!(frames(Bytes::copy_from_slice(&frame[..cut])).is_none(), "{cut}");
+        }
+        let huge = [&[7; 32][..], &u32::MAX.to_be_bytes(), b"abc"].concat();
+        assert!(frames(Bytes::from(huge)).is_none());
+    }
+}
