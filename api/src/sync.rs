@@ -279,6 +279,8 @@ pub struct SnapshotEntry {
     pub entry: EntryId,
     /// The number that the next new branch gets.
     pub next_branch: u32,
+    /// How many of `versions` are heads: the first ones.
+    pub heads: u32,
     /// All heads; for an `adopt` head also the version whose content it keeps.
     pub versions: Vec<SnapshotVersion>,
 }

@@ -368,6 +368,32 @@ fn open_ark(account: &Account, done: &opaque::LoggedIn) -> Result<(u32, AccountR
 }
 
 impl Engine {
+    /// Fetches the vault's key of the generation that the roster names, if this device does not hold it yet.
+    pub(crate) async fn learn_vault_key(&self) -> Result<(), Error> {
+        let (account, vault) = (self.account(), self.vault());
+        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
+        let named = trusted.roster.vault_generations.get(&vault).copied().unwrap_or(FIRST);
+        if self.newest_vault_key(vault)?.0 >= named {
+            return Ok(());
+        }
+        let answer: Account = self.fetch("/v1/account").await?;
+        let wrap = answer.wraps.iter().find(|wrap| wrap.name == vault_wrap(vault));
+        let opened = wrap.filter(|wrap| wrap.generation == named).and_then(|wrap| {
+            let key = self.keys.ark.unwrap_vault_key((account, vault, named), &wrap.bytes.0).ok()?;
+            Some((wrap, key))
+        });
+        let Some((wrap, key)) = opened else {
+            return Err(self.alarm(AlarmKind::Keys, &format!("{vault} generation {named}")).await);
+        };
+        let mut tx = self.store.begin().await?;
+        keys::keep_vault_key(&mut tx, vault, named, &wrap.bytes.0).await?;
+        tx.commit().await?;
+        if let Ok(mut vaults) = self.keys.vaults.write() {
+            vaults.insert((vault, named), key);
+        }
+        Ok(())
+    }
+
     /// The devices of the account.
     pub(crate) async fn devices(&self) -> Result<Vec<Device>, Error> {
         Ok(self.fetch::<Devices>("/v1/devices").await?.devices)

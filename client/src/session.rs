@@ -79,7 +79,13 @@ impl Engine {
         let signature = self.keys.device_key.sign(&proof_message(refresh_token.as_bytes()));
         let body = Body::json(&Refresh { refresh_token, signature })?;
         let answer = self.transport.send(Method::POST, "/v1/sessions/refresh", None, &[], body).await?;
-        let tokens: Tokens = answer.json()?;
+        let tokens: Tokens = match answer.json() {
+            Err(Error::Revoked) => {
+                self.forget_session().await?;
+                return Err(Error::Revoked);
+            }
+            other => other?,
+        };
         if tokens.account != self.profile.account || tokens.device != self.profile.device {
             return Err(Error::Protocol("tokens of another device"));
         }
@@ -103,6 +109,9 @@ impl Engine {
     ) -> Result<Answer, Error> {
         let token = self.access_token().await?;
         let answer = self.transport.send(method.clone(), path, Some(&token), headers, body.clone()).await?;
+        if code(&answer) == Some(Code::Revoked) {
+            self.forget_session().await?;
+        }
         if answer.status != reqwest::StatusCode::UNAUTHORIZED || !expired(&answer) {
             return Ok(answer);
         }
@@ -125,7 +134,13 @@ impl Engine {
     }
 }
 
+fn code(answer: &Answer) -> Option<Code> {
+    let failed = !answer.status.is_success();
+    failed
+        .then(|| serde_json::from_slice::<lockstep_api::Problem>(&answer.body).ok())?
+        .map(|problem| problem.code)
+}
+
 fn expired(answer: &Answer) -> bool {
-    serde_json::from_slice::<lockstep_api::Problem>(&answer.body)
-        .is_ok_and(|problem| matches!(problem.code, Code::TokenExpired | Code::Unauthenticated))
+    matches!(code(answer), Some(Code::TokenExpired | Code::Unauthenticated))
 }

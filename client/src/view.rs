@@ -84,6 +84,7 @@ impl Engine {
 
     /// One entry with the common ancestors of its heads.
     pub(crate) async fn conflict(&self, entry: EntryId) -> Result<Conflict, Error> {
+        self.complete_history(entry).await?;
         let entry = self.entry(entry).await?;
         let mut db = self.store.pool().acquire().await?;
         let ancestors = self.ancestors(&mut db, &entry).await?;
@@ -105,8 +106,9 @@ impl Engine {
         Ok(ancestors)
     }
 
-    /// All versions of an entry that are here, oldest first.
+    /// All versions of an entry, oldest first: those that are here, and those that the server still has.
     pub(crate) async fn history(&self, entry: EntryId) -> Result<Vec<VersionView>, Error> {
+        self.complete_history(entry).await?;
         let mut db = self.store.pool().acquire().await?;
         let row = entries::shown(&mut db, entry).await?.ok_or(Error::NotFound)?;
         let branches: BTreeMap<_, _> = in_order(&row).into_iter().collect();

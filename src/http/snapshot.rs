@@ -170,6 +170,7 @@ async fn fill(
         entries.push(SnapshotEntry {
             entry: row.entry,
             next_branch: row.heads.next_branch,
+            heads: u32::try_from(row.heads.heads.len()).unwrap_or(u32::MAX),
             versions: rows.into_iter().map(|row| view(row, &shorts)).collect(),
         });
     }

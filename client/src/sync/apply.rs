@@ -268,7 +268,11 @@ async fn fold(
     seq: Seq,
 ) -> Result<bool, Error> {
     let mut row = entries::accepted(db, vault, entry).await?;
-    row.heads.apply(event, seq);
+    // A snapshot may be younger than its place: what it has counted already is not counted again. The last version
+    // of an entry is always a head.
+    if row.heads.heads.iter().all(|head| head.seq < seq) {
+        row.heads.apply(event, seq);
+    }
     if !row.heads.is_divergent() {
         row.pinned = None;
     }

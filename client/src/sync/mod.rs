@@ -10,3 +10,4 @@ pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod reset;
 pub(crate) mod settle;
+pub(crate) mod snapshot;

@@ -1,7 +1,7 @@
 //! Pull: pages of changes from this device's place to the head, one after the other.
 
 use lockstep_api::{
-    Code, Cursor, MAX_PAGE,
+    Code, Cursor, MAX_INLINE, MAX_PAGE,
     sync::{Changes, Reset, Streams},
 };
 use lockstep_events::{Chain, Seq, StreamId, StreamKind};
@@ -22,6 +22,8 @@ impl Engine {
     pub(crate) async fn pull(&self) -> Result<u64, Error> {
         let _one = self.pulling.lock().await;
         let mut applied = self.pull_stream(self.account().into(), StreamKind::Account).await?;
+        self.learn_vault_key().await?;
+        applied += self.first_snapshot().await?;
         applied += self.pull_stream(self.vault().into(), StreamKind::Vault).await?;
         self.reoffer_if_due().await?;
         self.fetch_contents().await?;
@@ -70,8 +72,9 @@ impl Engine {
     pub(crate) async fn changes_after(&self, place: &Place, wait: u64) -> Result<Changes, Error> {
         let cursor = Cursor { epoch: place.epoch, seq: place.seq };
         let stream = place.stream;
-        let path =
-            format!("/v1/streams/{stream}/changes?after={cursor}&limit={MAX_PAGE}&wait={wait}&inline=true");
+        let path = format!(
+            "/v1/streams/{stream}/changes?after={cursor}&limit={MAX_PAGE}&wait={wait}&inline={MAX_INLINE}"
+        );
         let page: Changes = self.fetch(&path).await?;
         if page.stream != stream || page.epoch != place.epoch || page.from != place.seq || page.to < page.from
         {

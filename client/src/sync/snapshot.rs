@@ -1,0 +1,221 @@
+//! First sync: the present state of the vault instead of its whole history; and the history of one entry, asked for
+//! when a person wants to see it.
+//!
+//! Every version is checked like one of the feed. What a snapshot cannot prove is that it is complete: a device that
+//! is new has nothing to compare with. From its place on, the chain binds the server.
+
+use std::collections::BTreeSet;
+
+use lockstep_api::sync::{History, Snapshot, SnapshotEntry, SnapshotVersion};
+use lockstep_events::{
+    EntryId, StreamKind, VaultId, VersionId,
+    graph::{Head, Heads},
+};
+use sqlx::SqliteConnection;
+
+use super::check::{Against, Received, Refusal};
+use crate::{
+    engine::Engine,
+    error::Error,
+    model::AlarmKind,
+    store::{
+        entries,
+        entries::EntryRow,
+        keys::{self, Trusted},
+        outbox, streams,
+        streams::Place,
+        versions::{self, ContentState, Kept},
+    },
+};
+
+/// Whether a change of the local database went through, or was refused for what it was made of.
+type Checked<T> = Result<Result<T, Refusal>, Error>;
+
+impl Engine {
+    /// Takes the snapshot if this device holds nothing of the vault yet. Gives the versions taken.
+    pub(crate) async fn first_snapshot(&self) -> Result<u64, Error> {
+        let vault = self.vault();
+        let place = self.place(vault.into(), StreamKind::Vault).await?;
+        let mut db = self.store.pool().acquire().await?;
+        let fresh =
+            place.seq.0 == 0 && place.lives == 1 && versions::placed_ids(&mut db, vault).await?.is_empty();
+        drop(db);
+        if !fresh {
+            return Ok(0);
+        }
+        let mut taken = 0;
+        let mut next: Option<String> = None;
+        let mut start = None;
+        loop {
+            let query = next.map(|page| format!("?page={page}")).unwrap_or_default();
+            let page: Snapshot = self.fetch(&format!("/v1/vaults/{vault}/snapshot{query}")).await?;
+            let at = (page.epoch, page.position, page.chain);
+            if page.vault != vault || page.epoch != place.epoch || *start.get_or_insert(at) != at {
+                return Err(self.alarm(AlarmKind::Page, &format!("snapshot of {vault}")).await);
+            }
+            let end = page.next.is_none().then_some(Place { seq: at.1, chain: at.2, ..place });
+            taken += self.take_page(&page.entries, end).await?;
+            match page.next {
+                Some(more) => next = Some(more),
+                None => return Ok(taken),
+            }
+        }
+    }
+
+    async fn take_page(&self, entries: &[SnapshotEntry], end: Option<Place>) -> Result<u64, Error> {
+        let mut tx = self.store.begin().await?;
+        let trusted = keys::trusted(&mut tx).await?;
+        let mut taken = 0;
+        for entry in entries {
+            match self.take_entry(&mut tx, &trusted, entry).await? {
+                Ok(versions) => taken += versions,
+                Err(refusal) => {
+                    tx.rollback().await?;
+                    return Err(self.alarm(refusal.kind, &refusal.detail).await);
+                }
+            }
+        }
+        // The cursor comes with the last page: a first sync that is cut off begins again.
+        if let Some(end) = end {
+            streams::put(&mut tx, &end).await?;
+            streams::note_chain(&mut tx, (end.stream, end.epoch), end.seq, &end.chain).await?;
+        }
+        tx.commit().await?;
+        Ok(taken)
+    }
+
+    async fn take_entry(
+        &self,
+        db: &mut SqliteConnection,
+        trusted: &Trusted,
+        entry: &SnapshotEntry,
+    ) -> Checked<u64> {
+        let vault = self.vault();
+        let mut heads = Heads { next_branch: entry.next_branch, ..Heads::default() };
+        for (index, version) in (0..).zip(&entry.versions) {
+            let id = match self.take_version(db, trusted, (vault, entry.entry), version).await? {
+                Ok(id) => id,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            if index < entry.heads {
+                heads.last_seq = heads.last_seq.max(version.seq);
+                heads.heads.push(Head {
+                    version: id,
+                    branch: version.branch,
+                    kind: version.header.kind,
+                    seq: version.seq,
+                });
+            }
+        }
+        heads.heads.sort_by_key(|head| head.branch);
+        entries::put(db, &EntryRow { entry: entry.entry, vault, heads, pinned: None }).await?;
+        Ok(Ok(entry.versions.len() as u64))
+    }
+
+    /// Checks and keeps one version of a snapshot or a history.
+    async fn take_version(
+        &self,
+        db: &mut SqliteConnection,
+        trusted: &Trusted,
+        (vault, entry): (VaultId, EntryId),
+        version: &SnapshotVersion,
+    ) -> Checked<VersionId> {
+        let refuse = |kind, detail: &str| {
+            Ok(Err(Refusal {
+                kind,
+                detail: format!("{} at {}: {detail}", version.header.version_id(), version.seq),
+            }))
+        };
+        let Ok(wrapped) = version.wrapped_key.as_deref().map(hex::decode).transpose() else {
+            return refuse(AlarmKind::Content, "not a key");
+        };
+        let content = version.content.as_ref().map(|content| content.0.as_slice());
+        let received = Received {
+            header: &version.header,
+            signer: version.signer,
+            signature: &version.signature,
+            wrapped_key: wrapped.as_deref(),
+            content,
+            at: (version.seq, version.accepted_at),
+        };
+        let id = match (Against { account: self.account(), vault, trusted }).version(&received) {
+            Ok(id) => id,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if version.header.entry != entry {
+            return refuse(AlarmKind::Header, "of another entry");
+        }
+        let parents =
+            if version.parent_inferred { &version.inferred_parents } else { &version.header.parents };
+        if versions::get(db, id).await?.is_some() {
+            versions::place(db, id, (version.seq, version.accepted_at), parents).await?;
+            outbox::remove(db, id).await?;
+            if let Some(content) = content {
+                versions::fill(db, id, content).await?;
+            }
+            return Ok(Ok(id));
+        }
+        let state = match (version.header.kind.has_content(), content, version.content_gone) {
+            (false, _, _) => ContentState::None,
+            (true, Some(_), _) => ContentState::Here,
+            (true, None, false) => ContentState::Missing,
+            (true, None, true) => ContentState::Gone,
+        };
+        let kept = Kept {
+            n: 0,
+            id,
+            header: version.header.clone(),
+            parents: parents.clone(),
+            signer: version.signer,
+            signature: version.signature,
+            wrapped_key: wrapped,
+            ciphertext: content.map(<[u8]>::to_vec),
+            content: state,
+            seq: Some(version.seq),
+            accepted_at: Some(version.accepted_at),
+        };
+        versions::insert(db, &kept).await?;
+        Ok(Ok(id))
+    }
+
+    /// Fetches what this device does not hold of an entry's history, if it misses anything. A server that cannot be
+    /// reached leaves the history as it is.
+    pub(crate) async fn complete_history(&self, entry: EntryId) -> Result<(), Error> {
+        let mut db = self.store.pool().acquire().await?;
+        let held = versions::of_entry(&mut db, entry).await?;
+        drop(db);
+        let ids: BTreeSet<_> = held.iter().map(|version| version.id).collect();
+        let named = held.iter().flat_map(|version| version.parents.iter().chain(&version.header.content_of));
+        if named.into_iter().all(|id| ids.contains(id)) {
+            return Ok(());
+        }
+        match self.fetch_history(entry).await {
+            Err(Error::Offline(_) | Error::Refused { .. } | Error::Revoked | Error::Certificate) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn fetch_history(&self, entry: EntryId) -> Result<(), Error> {
+        let vault = self.vault();
+        let mut after = 0;
+        loop {
+            let path =
+                format!("/v1/vaults/{vault}/entries/{entry}/versions?after={after}&limit=100&content=1");
+            let page: History = self.fetch(&path).await?;
+            let mut tx = self.store.begin().await?;
+            let trusted = keys::trusted(&mut tx).await?;
+            for version in &page.versions {
+                if let Err(refusal) = self.take_version(&mut tx, &trusted, (vault, entry), version).await? {
+                    tx.rollback().await?;
+                    return Err(self.alarm(refusal.kind, &refusal.detail).await);
+                }
+            }
+            tx.commit().await?;
+            match page.next {
+                Some(next) if next.0 > after => after = next.0,
+                _ => break,
+            }
+        }
+        self.fetch_contents().await
+    }
+}
