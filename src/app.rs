@@ -76,6 +76,9 @@ pub enum StartError {
     /// No operational tables, or no blob store.
     #[error("the blob store or its index cannot be opened")]
     Blobs(#[from] BlobError),
+    /// A database cannot be reached or brought up to date.
+    #[error("the database cannot be opened")]
+    Database(#[source] sqlx::Error),
     /// A port that this program cannot be.
     #[error("{option} = {value:?} is not supported{hint}")]
     Unsupported {

@@ -9,6 +9,7 @@ use super::StartError;
 #[cfg(feature = "distributed")]
 use crate::adapters::{
     nats::NatsBus,
+    postgres::{Database, credentials::PostgresCredentials, log::PostgresLog, read::PostgresReads},
     s3::{S3Blobs, S3Options},
 };
 use crate::{
@@ -38,42 +39,95 @@ pub struct Ports {
 }
 
 pub async fn open(config: &Config) -> Result<Ports, StartError> {
-    let (blob_index, kept_answers) = operations(config).await?;
-    let log = log(config).await?;
+    let mut databases = Databases::new(config);
+    let (blob_index, kept_answers) = operations(config, &mut databases).await?;
+    let log = log(config, &mut databases).await?;
     Ok(Ports {
         bus: bus(config, log.as_ref()).await?,
         log,
         blob_index,
         kept_answers,
-        reads: reads(config).await?,
-        credentials: credentials(config).await?,
+        reads: reads(config, &mut databases).await?,
+        credentials: credentials(config, &mut databases).await?,
         blobs: blobs(config)?,
     })
 }
 
-pub async fn log(config: &Config) -> Result<Arc<dyn EventLog>, StartError> {
+/// The Postgres databases that the ports name: ports with the same URL share connections.
+pub struct Databases<'a> {
+    #[cfg_attr(
+        not(feature = "distributed"),
+        expect(dead_code, reason = "without Postgres nothing is opened")
+    )]
+    config: &'a Config,
+    #[cfg(feature = "distributed")]
+    open: std::collections::HashMap<String, Database>,
+}
+
+impl<'a> Databases<'a> {
+    /// None is open yet.
+    pub fn new(config: &'a Config) -> Self {
+        Self {
+            config,
+            #[cfg(feature = "distributed")]
+            open: std::collections::HashMap::new(),
+        }
+    }
+
+    #[cfg(feature = "distributed")]
+    async fn of(&mut self, port: &Secret) -> Result<Database, StartError> {
+        if let Some(database) = self.open.get(port.expose()) {
+            return Ok(database.clone());
+        }
+        let connections = self.config.database_connections;
+        let database = Database::connect(port.expose(), connections).await.map_err(StartError::Database)?;
+        self.open.insert(port.expose().to_owned(), database.clone());
+        Ok(database)
+    }
+}
+
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+pub async fn log(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn EventLog>, StartError> {
     match scheme(&config.log) {
         "sqlite" => Ok(Arc::new(SqliteLog::open(&config.data.join("log.sqlite")).await?)),
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => Ok(Arc::new(PostgresLog::new(databases.of(&config.log).await?))),
         _ => Err(unsupported("log", &config.log)),
     }
 }
 
-pub async fn reads(config: &Config) -> Result<Arc<dyn ReadStore>, StartError> {
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+pub async fn reads(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn ReadStore>, StartError> {
     match scheme(&config.reads) {
         "sqlite" => Ok(Arc::new(SqliteReads::open(&config.data.join("reads.sqlite")).await?)),
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => {
+            Ok(Arc::new(PostgresReads::new(databases.of(&config.reads).await?.pool().clone())))
+        }
         _ => Err(unsupported("reads", &config.reads)),
     }
 }
 
-pub async fn credentials(config: &Config) -> Result<Arc<dyn CredentialStore>, StartError> {
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+pub async fn credentials(
+    config: &Config,
+    databases: &mut Databases<'_>,
+) -> Result<Arc<dyn CredentialStore>, StartError> {
     match scheme(&config.credentials) {
         "sqlite" => Ok(Arc::new(SqliteCredentials::open(&config.data.join("credentials.sqlite")).await?)),
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => {
+            Ok(Arc::new(PostgresCredentials::new(&databases.of(&config.credentials).await?)))
+        }
         _ => Err(unsupported("credentials", &config.credentials)),
     }
 }
 
 /// The operational tables stand beside the credentials: in the same database, or in a file of the same folder.
-async fn operations(config: &Config) -> Result<(Arc<dyn BlobIndex>, Arc<dyn KeptAnswers>), StartError> {
+async fn operations(
+    config: &Config,
+    _: &mut Databases<'_>,
+) -> Result<(Arc<dyn BlobIndex>, Arc<dyn KeptAnswers>), StartError> {
     match scheme(&config.credentials) {
         "sqlite" => {
             let tables = Arc::new(SqliteOperations::open(&config.data.join("operations.sqlite")).await?);

@@ -1,5 +1,6 @@
 //! Postgres: shared by all nodes of the distributed mode.
 
+pub mod credentials;
 pub mod log;
 pub mod read;
 

@@ -1,0 +1,328 @@
+//! The credential store in Postgres: its tables are the server's to change, unlike the log's.
+
+use async_trait::async_trait;
+use lockstep_events::{AccountId, Micros, SessionId};
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::Database;
+use crate::{
+    adapters::credential_row::{KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, micros_to_bytes},
+    auth::credentials::{
+        CredentialError, CredentialStore, NameIndex, PasswordRecord, Reservation, Reserved, SigningKeyRow,
+        StoredSession, Wrapped,
+    },
+};
+
+type Result<T> = std::result::Result<T, CredentialError>;
+
+/// Credentials in Postgres.
+#[derive(Debug, Clone)]
+pub struct PostgresCredentials {
+    pool: PgPool,
+}
+
+impl PostgresCredentials {
+    /// The credentials in a migrated database.
+    pub fn new(database: &Database) -> Self {
+        Self { pool: database.pool().clone() }
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        self.pool.begin().await.map_err(failed)
+    }
+}
+
+fn id(uuid: Uuid) -> Vec<u8> {
+    uuid.as_bytes().to_vec()
+}
+
+#[async_trait]
+impl CredentialStore for PostgresCredentials {
+    async fn ready(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.pool).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn key_commitment(&self, commitment: [u8; 32]) -> Result<[u8; 32]> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("INSERT INTO server_facts (name, value) VALUES ('key_file', $1) ON CONFLICT DO NOTHING")
+            .bind(commitment.to_vec())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let kept: Vec<u8> = sqlx::query_scalar("SELECT value FROM server_facts WHERE name = 'key_file'")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(kept.try_into().unwrap_or([0; 32]))
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>> {
+        let rows: Vec<KeyRow> = sqlx::query_as(KEYS).fetch_all(&self.pool).await.map_err(failed)?;
+        rows.into_iter().map(KeyRow::key).collect()
+    }
+
+    async fn replace_signing_keys(&self, before: &[SigningKeyRow], after: &[SigningKeyRow]) -> Result<bool> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(KEYS_LOCK)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let rows: Vec<KeyRow> = sqlx::query_as(KEYS).fetch_all(&mut *transaction).await.map_err(failed)?;
+        let present = rows.into_iter().map(KeyRow::key).collect::<Result<Vec<_>>>()?;
+        if present != before {
+            return Ok(false);
+        }
+        sqlx::query("DELETE FROM signing_keys").execute(&mut *transaction).await.map_err(failed)?;
+        for key in after {
+            sqlx::query(
+                "INSERT INTO signing_keys (kid, public_key, state, created_at, changed_at) VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(&key.kid)
+            .bind(key.public_key.0.to_vec())
+            .bind(key.state.name())
+            .bind(key.created_at.0)
+            .bind(key.changed_at.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(true)
+    }
+
+    async fn put_attempt(&self, attempt: Uuid, state: &[u8], until: Micros) -> Result<()> {
+        sqlx::query("INSERT INTO attempts (id, state, expires_at) VALUES ($1, $2, $3)")
+            .bind(id(attempt))
+            .bind(state)
+            .bind(until.0)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn attempt(&self, attempt: Uuid, now: Micros) -> Result<Option<Vec<u8>>> {
+        sqlx::query_scalar("SELECT state FROM attempts WHERE id = $1 AND expires_at > $2")
+            .bind(id(attempt))
+            .bind(now.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)
+    }
+
+    async fn take_attempt(&self, attempt: Uuid, now: Micros) -> Result<Option<Vec<u8>>> {
+        sqlx::query_scalar("DELETE FROM attempts WHERE id = $1 AND expires_at > $2 RETURNING state")
+            .bind(id(attempt))
+            .bind(now.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)
+    }
+
+    async fn password(&self, name: NameIndex) -> Result<Option<PasswordRecord>> {
+        let row: Option<PasswordRow> = sqlx::query_as(
+            "SELECT p.account, p.setup, p.suite, p.record FROM names n \
+             JOIN passwords p ON p.account = n.account WHERE n.name_index = $1",
+        )
+        .bind(name.0.to_vec())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(failed)?;
+        row.map(PasswordRow::record).transpose()
+    }
+
+    async fn reserve(&self, new: &Reservation) -> Result<Reserved> {
+        let mut transaction = self.begin().await?;
+        // Waits for another transaction that is about to take the same name.
+        let taken = sqlx::query(
+            "INSERT INTO names (name_index, account, attempt, reserved_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(new.name.0.to_vec())
+        .bind(id(new.password.account.0))
+        .bind(id(new.attempt))
+        .bind(new.at.0)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        if taken.rows_affected() == 0 {
+            let row: NameRow = sqlx::query_as(
+                "SELECT account, attempt, reserved_at, confirmed FROM names WHERE name_index = $1",
+            )
+            .bind(new.name.0.to_vec())
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            return row.reserved(new.attempt);
+        }
+        sqlx::query("INSERT INTO passwords (account, setup, suite, record) VALUES ($1, $2, $3, $4)")
+            .bind(id(new.password.account.0))
+            .bind(i64::from(new.password.setup))
+            .bind(i64::from(new.password.suite))
+            .bind(&new.password.record)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        for wrap in &new.wraps {
+            sqlx::query("INSERT INTO wraps (account, name, generation, bytes) VALUES ($1, $2, $3, $4)")
+                .bind(id(new.password.account.0))
+                .bind(&wrap.name)
+                .bind(i64::from(wrap.generation))
+                .bind(&wrap.bytes)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(Reserved::Yes)
+    }
+
+    async fn release(&self, name: NameIndex, account: AccountId) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        let gone = sqlx::query("DELETE FROM names WHERE name_index = $1 AND account = $2 AND NOT confirmed")
+            .bind(name.0.to_vec())
+            .bind(id(account.0))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if gone.rows_affected() > 0 {
+            for delete in ["DELETE FROM passwords WHERE account = $1", "DELETE FROM wraps WHERE account = $1"]
+            {
+                sqlx::query(delete).bind(id(account.0)).execute(&mut *transaction).await.map_err(failed)?;
+            }
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn confirm(&self, account: AccountId) -> Result<()> {
+        sqlx::query("UPDATE names SET confirmed = true WHERE account = $1")
+            .bind(id(account.0))
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn wraps(&self, account: AccountId) -> Result<(Vec<Wrapped>, Option<u16>)> {
+        let rows: Vec<WrapRow> =
+            sqlx::query_as("SELECT name, generation, bytes FROM wraps WHERE account = $1 ORDER BY name")
+                .bind(id(account.0))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(failed)?;
+        let suite: Option<i64> = sqlx::query_scalar("SELECT suite FROM passwords WHERE account = $1")
+            .bind(id(account.0))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok((rows.into_iter().map(WrapRow::wrapped).collect(), suite.and_then(|s| u16::try_from(s).ok())))
+    }
+
+    async fn open_session(&self, session: &StoredSession) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO sessions (session, account, device, seed, generation, token_hash, rotations, opened_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        )
+        .bind(id(session.session.0))
+        .bind(id(session.account.0))
+        .bind(id(session.device.0))
+        .bind(session.seed.to_vec())
+        .bind(i64::from(session.generation))
+        .bind(session.token_hash.to_vec())
+        .bind(micros_to_bytes(&session.rotations))
+        .bind(session.opened_at.0)
+        .execute(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn session(&self, session: SessionId) -> Result<Option<StoredSession>> {
+        let row: Option<SessionRow> = sqlx::query_as(
+            "SELECT session, account, device, seed, generation, token_hash, rotations, opened_at, ended_at \
+             FROM sessions WHERE session = $1",
+        )
+        .bind(id(session.0))
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(failed)?;
+        row.map(SessionRow::session).transpose()
+    }
+
+    async fn rotate(&self, from: &StoredSession, to: &StoredSession) -> Result<bool> {
+        let moved = sqlx::query(
+            "UPDATE sessions SET generation = $1, token_hash = $2, rotations = $3 \
+             WHERE session = $4 AND generation = $5 AND token_hash = $6 AND ended_at IS NULL",
+        )
+        .bind(i64::from(to.generation))
+        .bind(to.token_hash.to_vec())
+        .bind(micros_to_bytes(&to.rotations))
+        .bind(id(from.session.0))
+        .bind(i64::from(from.generation))
+        .bind(from.token_hash.to_vec())
+        .execute(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(moved.rows_affected() > 0)
+    }
+
+    async fn end_sessions(&self, sessions: &[SessionId], at: Micros) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        for session in sessions {
+            sqlx::query("UPDATE sessions SET ended_at = $1 WHERE session = $2 AND ended_at IS NULL")
+                .bind(at.0)
+                .bind(id(session.0))
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64> {
+        let attempts = sqlx::query("DELETE FROM attempts WHERE expires_at <= $1")
+            .bind(now.0)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        let sessions = sqlx::query("DELETE FROM sessions WHERE ended_at < $1")
+            .bind(ended_before.0)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(attempts.rows_affected() + sessions.rows_affected())
+    }
+}
+
+const KEYS: &str =
+    "SELECT kid, public_key, state, created_at, changed_at FROM signing_keys ORDER BY created_at, kid";
+/// Who changes the list of signing keys holds this lock.
+const KEYS_LOCK: i64 = 6_003_371_234_567_891;
+
+/// What an error of Postgres means to a caller of the credential store.
+fn failed(error: sqlx::Error) -> CredentialError {
+    // Connection exceptions, shutdown and time-outs, no connection or memory, locks, serialisation: all pass.
+    const PASSING: [&str; 7] = ["08", "57", "53200", "53300", "55P03", "40001", "40P01"];
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(String::from);
+    let passing = match (&code, &error) {
+        (Some(code), _) => PASSING.iter().any(|passing| code.starts_with(passing)),
+        (None, error) => matches!(
+            error,
+            sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+        ),
+    };
+    match code.as_deref() {
+        Some("53100" | "53400") => CredentialError::Full(Box::new(error)),
+        _ if passing => CredentialError::Unavailable(Box::new(error)),
+        _ => CredentialError::Other(Box::new(error)),
+    }
+}
