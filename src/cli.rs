@@ -36,6 +36,8 @@ enum Command {
     Health(health::Ask),
     /// Print the OpenAPI document.
     Openapi,
+    /// Print the AsyncAPI document of the live feed.
+    Asyncapi,
     /// Print the completions of a shell.
     Completions {
         /// The shell.
@@ -65,6 +67,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
         Command::Serve => serve(cli.options.config()?, out).await,
         Command::Health(ask) => health::ask(ask, &cli.options.config()?, out).await,
         Command::Openapi => Ok(writeln!(out, "{}", http::document().to_pretty_json()?)?),
+        Command::Asyncapi => Ok(writeln!(out, "{}", serde_json::to_string_pretty(&http::live::document())?)?),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lockstepd", out);
             Ok(())

@@ -215,6 +215,12 @@ options! {
     drain_s: u64,
     /// Milliseconds between looks at the tail.
     tail_poll_ms: u64,
+    /// Seconds between two pings of a live socket.
+    live_ping_s: u64,
+    /// Seconds without an answer after which a live socket is dead.
+    live_pong_s: u64,
+    /// Seconds that an expired token is borne on an open socket.
+    live_token_grace_s: u64,
 }
 
 fn from_variable<T>(name: &str, get: impl Fn(&str) -> Option<String>) -> Result<Option<T>, ConfigError>

@@ -97,7 +97,7 @@ fn heard(event: &Event, news: &broadcast::Sender<News>) {
             let _ = news.send(News::Reconnected);
         }
         Event::Disconnected => {
-            tracing::warn!("lost NATS; news of other nodes come by polling until it is back")
+            tracing::warn!("lost NATS; news of other nodes come by polling until it is back");
         }
         Event::SlowConsumer(_) => {
             let _ = news.send(News::Reconnected);

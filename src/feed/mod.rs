@@ -14,7 +14,7 @@ mod ring;
 mod signal;
 mod sockets;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod wire;

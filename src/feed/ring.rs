@@ -77,7 +77,7 @@ impl Ring {
             return;
         };
         self.head = self.head.max(event.seq);
-        self.bytes += piece.len();
+        self.bytes += piece.size();
         self.pieces.push_back((piece, now));
         while self.pieces.len() > EVENTS || (self.bytes > BYTES && self.pieces.len() > 1) {
             self.drop_oldest();
@@ -126,7 +126,7 @@ impl Ring {
 
     fn drop_oldest(&mut self) {
         if let Some((piece, _)) = self.pieces.pop_front() {
-            self.bytes -= piece.len();
+            self.bytes -= piece.size();
         }
     }
 

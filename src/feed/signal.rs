@@ -30,7 +30,6 @@ impl Close {
         (self.code as u64) << 48 | ((from & 0xff_ffff) as u64) << 24 | (to & 0xff_ffff) as u64
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the three parts of `packed`")]
     const fn unpacked(packed: u64) -> Self {
         let (from, to) = ((packed >> 24 & 0xff_ffff) as u32, (packed & 0xff_ffff) as u32);
         Self { code: (packed >> 48) as u16, wait_ms: (from, to) }

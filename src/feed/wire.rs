@@ -53,8 +53,7 @@ impl Piece {
     }
 
     /// Its length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a piece is never empty")]
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.json.len()
     }
 
@@ -77,7 +76,7 @@ impl Piece {
 /// The `ev` frame of consecutive events, for one device. `pieces` is not empty.
 pub fn frame(stream: StreamId, epoch: Epoch, pieces: &[&Piece], device: DeviceId) -> Bytes {
     let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return Bytes::new() };
-    let length: usize = pieces.iter().map(|piece| piece.len() + 1).sum();
+    let length: usize = pieces.iter().map(|piece| piece.size() + 1).sum();
     let mut out = String::with_capacity(length + 256);
     let (from, to, chain) = (first.seq.0 - 1, last.seq, last.chain);
     // Writing to a String cannot fail.
@@ -100,8 +99,8 @@ pub fn frame(stream: StreamId, epoch: Epoch, pieces: &[&Piece], device: DeviceId
 pub fn fitting<'a>(pieces: impl Iterator<Item = &'a Piece>) -> usize {
     let mut room = 16 * 1024_usize;
     let fits = pieces.enumerate().take_while(|(index, piece)| {
-        let fits = *index == 0 || piece.len() <= room;
-        room = room.saturating_sub(piece.len());
+        let fits = *index == 0 || piece.size() <= room;
+        room = room.saturating_sub(piece.size());
         fits
     });
     fits.count()

@@ -4,12 +4,14 @@ pub mod accounts;
 pub mod around;
 pub mod blobs;
 pub mod caller;
+pub mod changes;
 pub mod devices;
 pub mod extract;
 pub mod health;
 pub mod history;
 pub mod idempotency;
 pub mod jwks;
+pub mod live;
 pub mod openapi;
 pub mod problem;
 pub mod purge;
@@ -18,6 +20,7 @@ pub mod serve;
 pub mod sessions;
 pub mod snapshot;
 pub mod streams;
+pub mod ticket;
 pub mod tls;
 pub mod version_view;
 pub mod versions;
@@ -39,16 +42,19 @@ pub type Routes = OpenApiRouter<Shared>;
 fn resources() -> Vec<Routes> {
     vec![
         accounts::routes(),
+        changes::routes(),
         devices::routes(),
         health::routes(),
         blobs::routes(),
         history::routes(),
         purge::routes(),
         jwks::routes(),
+        live::routes(),
         reconcile::routes(),
         sessions::routes(),
         snapshot::routes(),
         streams::routes(),
+        ticket::routes(),
         versions::routes(),
     ]
 }

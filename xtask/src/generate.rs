@@ -21,8 +21,10 @@ struct Generated {
 }
 
 /// Add a line here for every file that a command of ours prints.
-const GENERATED: &[Generated] =
-    &[Generated { file: "docs/openapi.json", program: "lockstepd", arguments: &["openapi"] }];
+const GENERATED: &[Generated] = &[
+    Generated { file: "docs/openapi.json", program: "lockstepd", arguments: &["openapi"] },
+    Generated { file: "docs/asyncapi.json", program: "lockstepd", arguments: &["asyncapi"] },
+];
 
 /// `cargo xtask generate`.
 pub fn run(options: &Options) -> Result<()> {

@@ -1,0 +1,120 @@
+//! `GET /v1/streams/{stream}/changes`: news by page, by long-poll and as server-sent events.
+
+mod page;
+mod poll;
+mod sse;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use lockstep_api::{Code, Cursor, MAX_INLINE, MAX_LIVE_INLINE, MAX_PAGE, MAX_WAIT_S, Problem, sync::Changes};
+use lockstep_events::StreamId;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::routes;
+
+use super::{Answer, Json, Path, Query, Routes, caller::Caller, problem::Failure};
+use crate::state::Shared;
+
+/// Events of a page that did not ask for a number.
+const DEFAULT_PAGE: usize = 500;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(changes))
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Asked {
+    /// Everything after this cursor; absent: from the beginning, in whatever life the stream has.
+    #[param(value_type = Option<String>, pattern = "^[0-9a-f]{32}\\.(0|[1-9][0-9]{0,18})$")]
+    after: Option<Cursor>,
+    /// Events of the page at most.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// If there is nothing: wait so many seconds for something.
+    #[param(minimum = 0, maximum = 25)]
+    wait: Option<u64>,
+    /// Bring along ciphertexts of at most so many bytes.
+    #[param(minimum = 0, maximum = 16384)]
+    inline: Option<usize>,
+}
+
+/// What a page shall be, all limits checked.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    stream: StreamId,
+    after: Option<Cursor>,
+    limit: usize,
+    wait_s: u64,
+    inline: usize,
+}
+
+impl Asked {
+    fn checked(self, stream: StreamId) -> Result<Wish, Failure> {
+        let bad = |what: &str| Failure::from(Code::InvalidParameter).detail(what);
+        let limit = self.limit.unwrap_or(DEFAULT_PAGE);
+        if limit == 0 || limit > MAX_PAGE {
+            return Err(bad("limit is from 1 to 1000"));
+        }
+        let wait_s = self.wait.unwrap_or(0);
+        if wait_s > MAX_WAIT_S {
+            return Err(bad("wait is at most 25 seconds"));
+        }
+        let inline = self.inline.unwrap_or(MAX_LIVE_INLINE);
+        if inline > MAX_INLINE {
+            return Err(bad("inline is at most 16384 bytes"));
+        }
+        Ok(Wish { stream, after: self.after, limit, wait_s, inline })
+    }
+}
+
+/// Changes of a stream after a cursor. With `Accept: text/event-stream` they keep coming as server-sent events, each
+/// with a cursor as its id; `Last-Event-ID` then stands over `after`.
+#[utoipa::path(get, path = "/v1/streams/{stream}/changes", tag = "sync", security(("token" = [])),
+    params(("stream" = StreamId, Path, description = "The stream"), Asked,
+        ("Last-Event-ID" = Option<String>, Header, description = "The cursor of the last event that was received")),
+    responses(
+        (status = 200, description = "A page; or events, if that is what `Accept` asks for", body = Changes),
+        (status = 400, description = "A parameter is not valid", body = Problem),
+        (status = 401, description = "No valid token", body = Problem),
+        (status = 404, description = "No such stream of this account", body = Problem),
+        (status = 410, description = "`cursor_reset`: take the snapshot, then reconcile", body = Problem),
+        (status = 503, description = "The log does not answer", body = Problem)))]
+async fn changes(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path(stream): Path<StreamId>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let mut wish = asked.checked(stream)?;
+    if server.feed.owner(stream).await? != Some(caller.account) {
+        return Err(Code::NotFound.into());
+    }
+    if wants_events(&headers) {
+        if let Some(last) = last_event_id(&headers)? {
+            wish.after = Some(last);
+        }
+        return sse::events(server, caller, wish).await;
+    }
+    let page = poll::page_or_wait(&server, &caller, wish).await?;
+    server.served.note(caller.device, stream, page.to);
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json::<_>(page)).into_response())
+}
+
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|one| one.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Failure> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let cursor = value.to_str().ok().and_then(|text| text.parse().ok());
+    cursor.map(Some).ok_or_else(|| Failure::from(Code::InvalidHeader).detail("Last-Event-ID is not a cursor"))
+}

@@ -1,0 +1,162 @@
+//! Server-sent events: the frames of the live feed over plain HTTP.
+//!
+//! `event: ev` with the cursor after it as its `id`; `event: reset` and `event: bye` are the last of a stream. A
+//! comment comes every 20 s, so that proxies and clients see that it lives.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::stream;
+use lockstep_api::{
+    Code, Cursor, MAX_LIVE_INLINE,
+    live::{ServerMessage, close},
+    sync::ResetReason,
+};
+use lockstep_events::{Epoch, Seq, log::Contents};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{Wish, page};
+use crate::{
+    feed::{Close, Connected, Listening, Next, Piece, fitting, frame},
+    http::{caller::Caller, problem::Failure},
+    state::Shared,
+};
+
+/// Between two comments.
+const ALIVE: Duration = Duration::from_secs(20);
+/// Events that are read from the log at once.
+const PAGE: usize = 100;
+/// After the log did not answer.
+const RETRY: Duration = Duration::from_millis(500);
+
+struct Events {
+    server: Shared,
+    caller: Caller,
+    wish: Wish,
+    listening: Listening,
+    connected: Connected,
+    epoch: Epoch,
+    sent: Seq,
+    ready: VecDeque<Bytes>,
+    expires_at: Instant,
+    over: bool,
+}
+
+/// Opens the stream.
+///
+/// # Errors
+/// As for a page: a cursor that is void is told before the stream begins.
+pub async fn events(server: Shared, caller: Caller, wish: Wish) -> Result<Response, Failure> {
+    let connected = server.feed.sockets.watch(caller.device, caller.session);
+    let signal = Arc::clone(&connected.signal);
+    let listening = server.feed.listen(wish.stream, caller.account, &signal).await?.ok_or(Code::NotFound)?;
+    let first = page::read(&server, &Wish { limit: 1, inline: 0, ..wish }).await?;
+    let left = caller.expires_at.saturating_mul(1_000_000).saturating_sub(server.clock.now().0);
+    let grace = Duration::from_secs(server.config.live_token_grace_s);
+    let expires_at = Instant::now() + Duration::from_micros(u64::try_from(left).unwrap_or(0)) + grace;
+    let events = Events {
+        server,
+        caller,
+        wish,
+        listening,
+        connected,
+        epoch: first.epoch,
+        sent: first.from,
+        ready: VecDeque::from([Bytes::from_static(b": lockstep.v1\n\n")]),
+        expires_at,
+        over: false,
+    };
+    let body = stream::unfold(events, |mut events| async {
+        let bytes = events.next().await?;
+        Some((Ok::<_, Infallible>(bytes), events))
+    });
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+impl Events {
+    async fn next(&mut self) -> Option<Bytes> {
+        let alive_at = Instant::now() + ALIVE;
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(bytes);
+            }
+            if self.over {
+                return None;
+            }
+            if let Some(why) = self.connected.signal.closed() {
+                return Some(self.bye(why));
+            }
+            match self.listening.hub.next(self.epoch, self.sent, self.caller.device) {
+                Next::Frame(frame, to) => return Some(self.ev(&frame, to)),
+                Next::Behind => self.read_log().await,
+                Next::OtherEpoch => return Some(self.reset()),
+                Next::Nothing => tokio::select! {
+                    () = self.connected.signal.woken() => {}
+                    () = sleep_until(self.expires_at) => return Some(self.bye(Close::now(close::TOKEN_EXPIRED))),
+                    () = sleep_until(alive_at) => return Some(Bytes::from_static(b": alive\n\n")),
+                },
+            }
+        }
+    }
+
+    async fn read_log(&mut self) {
+        let contents = Contents::UpTo(MAX_LIVE_INLINE);
+        let page = self.server.log.read_stream(self.wish.stream, self.sent, PAGE, contents).await;
+        let events = page.unwrap_or_default();
+        let pieces: Vec<Piece> = events.iter().filter_map(Piece::new).collect();
+        if pieces.is_empty() || pieces.len() != events.len() {
+            sleep(RETRY).await;
+            return;
+        }
+        let mut rest: Vec<&Piece> = pieces.iter().collect();
+        while !rest.is_empty() {
+            let tail = rest.split_off(fitting(rest.iter().copied()));
+            let to = rest.last().map_or(self.sent, |last| last.seq);
+            let frame = frame(self.wish.stream, self.epoch, &rest, self.caller.device);
+            let bytes = self.ev(&frame, to);
+            self.ready.push_back(bytes);
+            rest = tail;
+        }
+    }
+
+    fn ev(&mut self, frame: &Bytes, to: Seq) -> Bytes {
+        self.sent = to;
+        self.server.served.note(self.caller.device, self.wish.stream, to);
+        event("ev", Some(Cursor { epoch: self.epoch, seq: to }), frame)
+    }
+
+    fn reset(&mut self) -> Bytes {
+        self.over = true;
+        let (epoch, head) = self.listening.hub.head();
+        let (stream, reason) = (self.wish.stream, ResetReason::EpochChanged);
+        last("reset", &ServerMessage::Reset { stream, reason, epoch: Some(epoch), head: Some(head) })
+    }
+
+    fn bye(&mut self, why: Close) -> Bytes {
+        self.over = true;
+        let (code, reconnect) = (why.code, close::reconnects(why.code));
+        last("bye", &ServerMessage::Bye { code, reconnect, wait_ms: why.wait_ms })
+    }
+}
+
+fn last(name: &str, message: &ServerMessage) -> Bytes {
+    // Our own types always serialize; without data the event still ends the stream.
+    event(name, None, &serde_json::to_vec(message).unwrap_or_default())
+}
+
+fn event(name: &str, id: Option<Cursor>, data: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(data.len() + 96);
+    if let Some(id) = id {
+        out.put_slice(format!("id: {id}\n").as_bytes());
+    }
+    out.put_slice(format!("event: {name}\ndata: ").as_bytes());
+    out.put_slice(data);
+    out.put_slice(b"\n\n");
+    out.freeze()
+}

@@ -1,0 +1,146 @@
+//! The `AsyncAPI` document of the live feed, made from the message types themselves.
+
+use std::collections::BTreeMap;
+
+use lockstep_api::live::{ClientMessage, PROTOCOL, ServerMessage, close};
+use serde_json::{Value, json};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::timing::HELLO;
+
+/// Every close code with what it means for a client.
+const CLOSE_CODES: [(u16, &str); 10] = [
+    (close::BAD_REQUEST, "bad request; final"),
+    (close::TOKEN_EXPIRED, "the token expired or is not valid: renew it and come back"),
+    (close::REVOKED, "the session or device was revoked; final, the client locks"),
+    (close::STREAM_GONE, "the stream is gone; final (a lone stream of many is told by `reset`)"),
+    (close::TOO_SLOW, "the client did not read fast enough: come back and catch up"),
+    (close::SUPERSEDED, "a newer socket of the same device took over; final"),
+    (close::RESET, "every cursor is void: pull and come back (a lone stream of many is told by `reset`)"),
+    (close::RATE, "too many messages: come back later"),
+    (close::INTERNAL, "a defect of the server: come back later"),
+    (close::DRAINING, "the server is stopping, or the socket is old: come back inside `wait_ms` of `bye`"),
+];
+
+/// The `AsyncAPI` 3.0 document.
+pub fn document() -> Value {
+    let mut schemas = BTreeMap::new();
+    schemas.insert("ClientMessage".to_owned(), schema::<ClientMessage>());
+    schemas.insert("ServerMessage".to_owned(), schema::<ServerMessage>());
+    let mut used = Vec::new();
+    <ClientMessage as ToSchema>::schemas(&mut used);
+    <ServerMessage as ToSchema>::schemas(&mut used);
+    for (name, used) in used {
+        schemas.entry(name).or_insert_with(|| serde_json::to_value(used).unwrap_or_default());
+    }
+    let message = |name: &str, title: &str| {
+        json!({
+            "name": name, "title": title, "contentType": "application/json",
+            "payload": { "$ref": format!("#/components/schemas/{name}") },
+        })
+    };
+    json!({
+        "asyncapi": "3.0.0",
+        "info": { "title": "Lockstep live feed", "version": env!("CARGO_PKG_VERSION"), "description": description() },
+        "channels": { "live": {
+            "address": "/v1/live",
+            "description": "A WebSocket. One JSON message in each text frame; binary frames are refused.",
+            "messages": {
+                "client": { "$ref": "#/components/messages/client" },
+                "server": { "$ref": "#/components/messages/server" },
+            },
+            "bindings": { "ws": { "method": "GET", "headers": {
+                "type": "object", "required": ["Sec-WebSocket-Protocol"],
+                "properties": { "Sec-WebSocket-Protocol": { "type": "string", "const": PROTOCOL } },
+            } } },
+        } },
+        "operations": {
+            "fromClient": operation("receive", "client"),
+            "fromServer": operation("send", "server"),
+        },
+        "components": {
+            "messages": {
+                "client": message("ClientMessage", "What a client sends"),
+                "server": message("ServerMessage", "What the server sends"),
+            },
+            "schemas": schemas,
+        },
+        "x-close-codes": CLOSE_CODES.iter().map(|(code, meaning)| {
+            json!({ "code": code, "meaning": meaning, "reconnect": close::reconnects(*code) })
+        }).collect::<Vec<_>>(),
+    })
+}
+
+fn schema<T: PartialSchema>() -> Value {
+    serde_json::to_value(T::schema()).unwrap_or_default()
+}
+
+fn operation(action: &str, message: &str) -> Value {
+    json!({
+        "action": action,
+        "channel": { "$ref": "#/channels/live" },
+        "messages": [{ "$ref": format!("#/channels/live/messages/{message}") }],
+    })
+}
+
+fn description() -> String {
+    format!(
+        "The first frame is `hello`, within {} s, with an access token or a ticket of `POST /v1/live/ticket`; no \
+         credential ever stands in the URL. `ev` is applied only where `from` is the client's own place in the \
+         stream; otherwise it pulls by `GET /v1/streams/{{stream}}/changes`. A stream that does not exist and one of \
+         somebody else are told the same: `reset` with `stream_gone`.",
+        HELLO.as_secs()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|field| references(field, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_of_the_document_leads_somewhere() {
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn every_message_stands_in_the_document_by_its_word() {
+        let text = document().to_string();
+        let words = [
+            "hello",
+            "sub",
+            "unsub",
+            "pong",
+            "token",
+            "welcome",
+            "subbed",
+            "ev",
+            "lag",
+            "reset",
+            "ping",
+            "token_due",
+            "error",
+            "bye",
+        ];
+        for word in words {
+            assert!(text.contains(&format!("\"{word}\"")), "{word}");
+        }
+    }
+}

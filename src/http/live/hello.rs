@@ -1,0 +1,125 @@
+//! The first frame: who is it, and what does it want to follow.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::ws::{Message, WebSocket};
+use lockstep_api::{
+    Code,
+    live::{ClientMessage, ServerMessage, Sub, close},
+};
+use rand::Rng;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    sending::{End, Wire},
+    socket::{MAX_SUBS, Socket},
+    timing::{Beat, HELLO, Timing},
+};
+use crate::{
+    feed::{Close, Connected, Signal},
+    http::{
+        caller::{Caller, Scope},
+        problem::Failure,
+        ticket,
+    },
+    state::Shared,
+};
+
+/// Serves a socket from its first frame to its last.
+pub async fn welcome(server: Shared, socket: WebSocket) {
+    // Boxed: what only the greeting needs does not stay for the life of the socket.
+    let mut wire = Wire { socket, signal: Arc::new(Signal::default()), woken: false };
+    let greeted = Box::pin(greet(&server, &mut wire)).await;
+    match greeted {
+        Ok(socket) => {
+            let end = Box::pin(Socket::serve(socket, &server, &mut wire)).await;
+            if let End::Close(why) = end {
+                Box::pin(wire.bye(why)).await;
+            }
+        }
+        Err(End::Close(why)) => Box::pin(wire.bye(why)).await,
+        Err(End::Gone) => {}
+    }
+}
+
+async fn greet(server: &Shared, wire: &mut Wire) -> Result<Socket, End> {
+    let (caller, subs) = match timeout(HELLO, first_frame(server, wire)).await {
+        Ok(heard) => heard?,
+        Err(_late) => return Err(End::code(close::BAD_REQUEST)),
+    };
+    let connected = server.feed.sockets.live(caller.device, caller.session);
+    wire.signal = Arc::clone(&connected.signal);
+    // Known first, then asked: a revocation in between closes the socket by its signal.
+    if server.feed.revocations.refuses(caller.device, caller.session) {
+        return Err(End::code(close::REVOKED));
+    }
+    let mut socket = start(server, caller, connected);
+    wire.send(&welcome_of(server, &caller, &socket.beat)).await?;
+    for sub in subs {
+        socket.subscribe(server, wire, sub).await?;
+    }
+    Ok(socket)
+}
+
+async fn first_frame(server: &Shared, wire: &mut Wire) -> Result<(Caller, Vec<Sub>), End> {
+    let text = loop {
+        match wire.socket.recv().await {
+            Some(Ok(Message::Text(text))) => break text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(_)) | Err(_)) => return Err(End::code(close::BAD_REQUEST)),
+            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+        }
+    };
+    let Ok(ClientMessage::Hello { token, ticket, subs, .. }) = serde_json::from_str(&text) else {
+        return Err(End::code(close::BAD_REQUEST));
+    };
+    let caller = match (token, ticket) {
+        (Some(token), None) => Caller::verified(server, &token),
+        (None, Some(ticket)) => ticket::redeem(server, &ticket).await,
+        _ => return Err(End::code(close::BAD_REQUEST)),
+    };
+    let caller = caller.map_err(|failure| refused(&failure))?;
+    if caller.scope != Scope::Vault || subs.len() > MAX_SUBS {
+        return Err(End::code(close::BAD_REQUEST));
+    }
+    Ok((caller, subs))
+}
+
+/// The close code for a token that is not accepted.
+pub fn refused(failure: &Failure) -> End {
+    match failure.code() {
+        Code::Revoked => End::code(close::REVOKED),
+        code if code.status() >= 500 => End::Close(Close::draining((1_000, 10_000))),
+        _ => End::code(close::TOKEN_EXPIRED),
+    }
+}
+
+fn start(server: &Shared, caller: Caller, connected: Connected) -> Socket {
+    let config = &server.config;
+    let beat = Beat {
+        ping: Duration::from_secs(config.live_ping_s),
+        pong: Duration::from_secs(config.live_pong_s),
+        grace: Duration::from_secs(config.live_token_grace_s),
+    };
+    let jitter = rand::thread_rng().gen_range(0.0..1.0);
+    let timing = Timing::new(beat, Instant::now(), left(server, &caller), jitter);
+    Socket { caller, beat, timing, subs: Vec::new(), _connected: connected }
+}
+
+/// How long a caller's token is still valid.
+pub fn left(server: &Shared, caller: &Caller) -> Duration {
+    let micros = caller.expires_at.saturating_mul(1_000_000).saturating_sub(server.clock.now().0);
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+fn welcome_of(server: &Shared, caller: &Caller, beat: &Beat) -> ServerMessage {
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    ServerMessage::Welcome {
+        session: caller.session,
+        time: server.clock.now(),
+        ping_s: seconds(beat.ping),
+        pong_s: seconds(beat.pong),
+        token_expires_in: seconds(left(server, caller)),
+        max_subs: u32::try_from(MAX_SUBS).unwrap_or(u32::MAX),
+    }
+}

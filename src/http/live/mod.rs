@@ -1,0 +1,54 @@
+//! `/v1/live`: the WebSocket of one device. The sub-protocol is described in `docs/asyncapi.json`.
+
+mod document;
+mod hello;
+mod sending;
+mod socket;
+mod subscription;
+mod timing;
+
+pub use document::document;
+
+use axum::{
+    extract::{State, ws::WebSocketUpgrade},
+    response::Response,
+};
+use lockstep_api::{Code, live::PROTOCOL};
+use utoipa_axum::routes;
+
+use super::{Routes, problem::Failure};
+use crate::state::Shared;
+
+/// A frame that a client sends is at most so long, in bytes.
+const MAX_INBOUND: usize = 64 * 1024;
+/// Buffers of a socket. They live as long as it does, so they are small.
+const READ_BUFFER: usize = 1024;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(live))
+}
+
+/// Opens the live feed: a WebSocket that speaks `lockstep.v1`. The first frame brings the token; the URL never does.
+#[utoipa::path(get, path = "/v1/live", tag = "live",
+    params(("Sec-WebSocket-Protocol" = String, Header, description = "`lockstep.v1`")),
+    responses(
+        (status = 101, description = "The socket is open; its frames are described in the AsyncAPI document"),
+        (status = 400, description = "Not a WebSocket upgrade to `lockstep.v1`", body = lockstep_api::Problem)))]
+async fn live(State(server): State<Shared>, upgrade: WebSocketUpgrade) -> Result<Response, Failure> {
+    if server.draining.is_cancelled() {
+        return Err(Code::Draining.into());
+    }
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(256 * 1024)
+        .max_message_size(MAX_INBOUND)
+        .max_frame_size(MAX_INBOUND);
+    if upgrade.selected_protocol().is_none() {
+        let detail = "offer the sub-protocol lockstep.v1";
+        return Err(Failure::from(Code::InvalidHeader).detail(detail));
+    }
+    Ok(upgrade.on_upgrade(move |socket| hello::welcome(server, socket)))
+}

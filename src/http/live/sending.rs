@@ -1,0 +1,97 @@
+//! Writing to one socket: never longer than a slow client is borne, never past an order to close.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use bytes::Bytes;
+use lockstep_api::live::{ServerMessage, close};
+use tokio::time::{sleep, timeout};
+
+use crate::feed::{Close, Signal};
+
+/// A write that is blocked for longer ends the socket.
+const BLOCKED: Duration = Duration::from_secs(10);
+/// The last words to a client may take so long.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a socket ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client is gone, or dead.
+    Gone,
+    /// The server closes it.
+    Close(Close),
+}
+
+impl End {
+    /// The server closes it with this code.
+    pub const fn code(code: u16) -> Self {
+        Self::Close(Close::now(code))
+    }
+}
+
+/// The sending half of what a socket is, without its state.
+pub struct Wire {
+    /// The socket.
+    pub socket: WebSocket,
+    /// How the node reaches it.
+    pub signal: Arc<Signal>,
+    /// A wake-up was used up while writing: look again.
+    pub woken: bool,
+}
+
+impl Wire {
+    /// Sends a message.
+    pub async fn send(&mut self, message: &ServerMessage) -> Result<(), End> {
+        // Our own types always serialize.
+        let text = serde_json::to_string(message).map_err(|_| End::code(close::INTERNAL))?;
+        self.write(Message::Text(text.into())).await
+    }
+
+    /// Sends a frame that is encoded already.
+    pub async fn send_encoded(&mut self, frame: Bytes) -> Result<(), End> {
+        let text = Utf8Bytes::try_from(frame).map_err(|_| End::code(close::INTERNAL))?;
+        self.write(Message::Text(text)).await
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), End> {
+        let mut sending = pin!(self.socket.send(message));
+        let mut blocked = pin!(sleep(BLOCKED));
+        loop {
+            tokio::select! {
+                biased;
+                sent = &mut sending => return sent.map_err(|_| End::Gone),
+                () = self.signal.woken() => {
+                    self.woken = true;
+                    if let Some(why) = self.signal.closed() {
+                        return Err(End::Close(why));
+                    }
+                }
+                () = &mut blocked => return Err(End::code(close::TOO_SLOW)),
+            }
+        }
+    }
+
+    /// Says why, and closes.
+    pub async fn bye(mut self, why: Close) {
+        let (code, reconnect) = (why.code, close::reconnects(why.code));
+        let bye = ServerMessage::Bye { code, reconnect, wait_ms: wait(why) };
+        let Ok(text) = serde_json::to_string(&bye) else { return };
+        let frame = CloseFrame { code, reason: Utf8Bytes::from_static("") };
+        let _ = timeout(FAREWELL, async {
+            let _ = self.socket.send(Message::Text(text.into())).await;
+            let _ = self.socket.send(Message::Close(Some(frame))).await;
+            // Until the client has answered: closing at once could throw away what is on its way to it.
+            while let Some(Ok(_)) = self.socket.recv().await {}
+        })
+        .await;
+    }
+}
+
+fn wait(why: Close) -> (u32, u32) {
+    match why.code {
+        close::TOO_SLOW | close::INTERNAL => (1_000, 60_000),
+        close::RATE => (10_000, 60_000),
+        _ => why.wait_ms,
+    }
+}

@@ -1,0 +1,182 @@
+//! One live socket after its greeting: waits for news, for the client and for the clock, and answers each.
+
+use std::time::Duration;
+
+use axum::extract::ws::Message;
+use lockstep_api::live::{ClientMessage, HeadAt, ServerMessage, Sub, close};
+use lockstep_events::StreamId;
+use rand::Rng;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    hello,
+    sending::{End, Wire},
+    subscription::{self, Step, Subscription},
+    timing::{Beat, Due, Timing},
+};
+use crate::{
+    feed::{Close, Connected},
+    http::caller::Caller,
+    state::Shared,
+};
+
+/// Streams that one socket may follow.
+pub const MAX_SUBS: usize = 64;
+/// Clients of old sockets come back within so many milliseconds.
+const RENEWAL_MS: u32 = 5_000;
+
+/// What a socket holds. No event is among it.
+pub struct Socket {
+    pub caller: Caller,
+    pub beat: Beat,
+    pub timing: Timing,
+    pub subs: Vec<Subscription>,
+    pub _connected: Connected,
+}
+
+impl Socket {
+    /// Serves until the end.
+    pub async fn serve(mut self, server: &Shared, wire: &mut Wire) -> End {
+        loop {
+            if let Err(end) = self.round(server, wire).await {
+                return end;
+            }
+        }
+    }
+
+    async fn round(&mut self, server: &Shared, wire: &mut Wire) -> Result<(), End> {
+        if let Some(why) = wire.signal.closed() {
+            return Err(End::Close(why));
+        }
+        wire.woken = false;
+        let again_at = self.send_news(server, wire).await?;
+        self.by_the_clock(server, wire).await?;
+        if wire.woken {
+            return Ok(());
+        }
+        let until = again_at.map_or(self.timing.next(), |at| at.min(self.timing.next()));
+        tokio::select! {
+            biased;
+            heard = wire.socket.recv() => Box::pin(self.hear(server, wire, heard)).await,
+            () = wire.signal.woken() => Ok(()),
+            () = sleep_until(until) => Ok(()),
+        }
+    }
+
+    /// One step for every stream; when to come back if not everything is sent.
+    async fn send_news(&mut self, server: &Shared, wire: &mut Wire) -> Result<Option<Instant>, End> {
+        let mut again: Option<Instant> = None;
+        let mut over: Option<StreamId> = None;
+        for sub in &mut self.subs {
+            let at = match sub.step(server, wire, self.caller.device).await? {
+                Step::Done => continue,
+                Step::More => Instant::now(),
+                Step::Later(at) => at,
+                Step::Over => {
+                    over = Some(sub.stream);
+                    Instant::now()
+                }
+            };
+            again = Some(again.map_or(at, |again| again.min(at)));
+        }
+        if let Some(over) = over {
+            self.subs.retain(|sub| sub.stream != over);
+        }
+        Ok(again)
+    }
+
+    async fn by_the_clock(&mut self, server: &Shared, wire: &mut Wire) -> Result<(), End> {
+        loop {
+            match self.timing.due(Instant::now()) {
+                Due::Nothing => return Ok(()),
+                Due::Ping => wire.send(&self.ping(server)).await?,
+                Due::Renew(in_s) => wire.send(&ServerMessage::TokenDue { in_s }).await?,
+                Due::Expired => return Err(End::code(close::TOKEN_EXPIRED)),
+                Due::Old => return Err(End::Close(Close::draining((0, RENEWAL_MS)))),
+                Due::Dead => return Err(End::Gone),
+            }
+        }
+    }
+
+    fn ping(&self, server: &Shared) -> ServerMessage {
+        let place = |sub: &Subscription| {
+            let (epoch, head) = sub.head();
+            HeadAt { stream: sub.stream, epoch, head }
+        };
+        ServerMessage::Ping { t: server.clock.now(), pos: self.subs.iter().map(place).collect() }
+    }
+
+    async fn hear(
+        &mut self,
+        server: &Shared,
+        wire: &mut Wire,
+        heard: Option<Result<Message, axum::Error>>,
+    ) -> Result<(), End> {
+        let message = match heard {
+            None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
+            // Too long, or not WebSocket; if the connection is broken the farewell fails at once.
+            Some(Err(_)) => return Err(End::code(close::BAD_REQUEST)),
+            Some(Ok(message)) => message,
+        };
+        let jitter = rand::thread_rng().gen_range(0.0..1.0);
+        if !self.timing.heard(Instant::now(), jitter) {
+            return Err(End::code(close::RATE));
+        }
+        match message {
+            Message::Text(text) => match serde_json::from_str(&text) {
+                Ok(message) => self.answer(server, wire, message).await,
+                Err(_) => Err(End::code(close::BAD_REQUEST)),
+            },
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Binary(_) | Message::Close(_) => Err(End::code(close::BAD_REQUEST)),
+        }
+    }
+
+    async fn answer(&mut self, server: &Shared, wire: &mut Wire, message: ClientMessage) -> Result<(), End> {
+        match message {
+            ClientMessage::Sub(sub) => self.subscribe(server, wire, sub).await,
+            ClientMessage::Unsub { stream } => {
+                self.subs.retain(|sub| sub.stream != stream);
+                Ok(())
+            }
+            ClientMessage::Token { token } => self.renew(server, &token).await,
+            ClientMessage::Pong { .. } => Ok(()),
+            ClientMessage::Hello { .. } => Err(End::code(close::BAD_REQUEST)),
+        }
+    }
+
+    /// Follows a stream from now on; a subscription to the same stream is replaced.
+    pub async fn subscribe(&mut self, server: &Shared, wire: &mut Wire, sub: Sub) -> Result<(), End> {
+        self.subs.retain(|known| known.stream != sub.stream);
+        if self.subs.len() >= MAX_SUBS {
+            return wire.send(&error("too_many_subs", "this socket follows too many streams", false)).await;
+        }
+        match subscription::subscribe(&server.feed, self.caller.account, &wire.signal, &sub).await {
+            Ok((answer, subscription)) => {
+                self.subs.extend(subscription);
+                wire.send(&answer).await
+            }
+            Err(cause) => {
+                tracing::warn!(%cause, "a subscription could not be served");
+                wire.send(&error("log_unavailable", "the event log is not reachable; subscribe again", true))
+                    .await
+            }
+        }
+    }
+
+    async fn renew(&mut self, server: &Shared, token: &str) -> Result<(), End> {
+        let renewed = Caller::verified(server, token).map_err(|failure| hello::refused(&failure))?;
+        let same = |caller: &Caller| (caller.account, caller.device, caller.scope);
+        if same(&renewed) != same(&self.caller) {
+            return Err(End::code(close::BAD_REQUEST));
+        }
+        self.caller.expires_at = renewed.expires_at;
+        let left: Duration = hello::left(server, &renewed);
+        self.timing.renewed(Instant::now(), left);
+        Ok(())
+    }
+}
+
+fn error(code: &str, msg: &str, retry: bool) -> ServerMessage {
+    ServerMessage::Error { code: code.to_owned(), msg: msg.to_owned(), retry }
+}

@@ -1,0 +1,175 @@
+//! One stream that a socket follows: only how far it was sent. What there is to send lies in the hub or in the log.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use lockstep_api::{
+    MAX_LIVE_INLINE,
+    live::{ServerMessage, SubState, close},
+    sync::ResetReason,
+};
+use lockstep_events::{AccountId, DeviceId, Epoch, LogError, Seq, StreamId, log::Contents};
+use tokio::time::Instant;
+
+use super::sending::{End, Wire};
+use crate::{
+    feed::{Feed, Listening, Next, Piece, Signal, fitting, frame},
+    state::Shared,
+};
+use lockstep_api::live::Sub;
+
+/// Events that are read from the log at once for a socket that is behind.
+const PAGE: usize = 100;
+/// A socket that was live and is behind the ring for longer is too slow.
+const BEHIND: Duration = Duration::from_mins(1);
+/// After the log did not answer.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How far a stream was sent.
+pub struct Subscription {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its life.
+    pub epoch: Epoch,
+    listening: Listening,
+    sent: Seq,
+    live: bool,
+    behind_since: Option<Instant>,
+    retry_at: Option<Instant>,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Everything is sent.
+    Done,
+    /// There is more.
+    More,
+    /// Not before this time.
+    Later(Instant),
+    /// The stream has begun another life; the subscription is over.
+    Over,
+}
+
+/// What a wish to follow a stream came to: the answer, and the subscription if there is one.
+pub async fn subscribe(
+    feed: &Feed,
+    account: AccountId,
+    signal: &std::sync::Arc<Signal>,
+    sub: &Sub,
+) -> Result<(ServerMessage, Option<Subscription>), LogError> {
+    let stream = sub.stream;
+    let reset = |reason, at: Option<(Epoch, Seq)>| {
+        let (epoch, head) = (at.map(|at| at.0), at.map(|at| at.1));
+        Ok((ServerMessage::Reset { stream, reason, epoch, head }, None))
+    };
+    let Some(listening) = feed.listen(stream, account, signal).await? else {
+        return reset(ResetReason::StreamGone, None);
+    };
+    let (epoch, mut head) = listening.hub.head();
+    let from = match sub.after {
+        None => Seq::ZERO,
+        Some(cursor) if cursor.epoch != epoch => {
+            return reset(ResetReason::EpochChanged, Some((epoch, head)));
+        }
+        Some(cursor) => cursor.seq,
+    };
+    if from > head {
+        // Another node may have told the client first: the log decides.
+        feed.hubs.renewed(feed.log(), stream).await?;
+        head = listening.hub.head().1;
+        if from > head {
+            let reason = feed.data_was_lost(stream, from.0, head.0).await?;
+            return reset(reason, Some(listening.hub.head()));
+        }
+    }
+    let live = from == head;
+    let state = if live { SubState::Live } else { SubState::CatchingUp };
+    let subbed = ServerMessage::Subbed { stream, epoch, from, head, state };
+    let subscription =
+        Subscription { stream, epoch, listening, sent: from, live, behind_since: None, retry_at: None };
+    Ok((subbed, Some(subscription)))
+}
+
+impl Subscription {
+    /// The stream's life and last seq, as far as this node knows.
+    pub fn head(&self) -> (Epoch, Seq) {
+        self.listening.hub.head()
+    }
+
+    /// Sends the next frame, or the next page of the log.
+    pub async fn step(&mut self, server: &Shared, wire: &mut Wire, device: DeviceId) -> Result<Step, End> {
+        if let Some(at) = self.retry_at.filter(|at| *at > Instant::now()) {
+            return Ok(Step::Later(at));
+        }
+        match self.listening.hub.next(self.epoch, self.sent, device) {
+            Next::Nothing => {
+                (self.live, self.behind_since) = (true, None);
+                Ok(Step::Done)
+            }
+            Next::Frame(frame, to) => {
+                self.send(server, wire, device, frame, to).await?;
+                Ok(Step::More)
+            }
+            Next::Behind => Box::pin(self.read_log(server, wire, device)).await,
+            Next::OtherEpoch => {
+                let (epoch, head) = self.head();
+                let (stream, reason) = (self.stream, ResetReason::EpochChanged);
+                wire.send(&ServerMessage::Reset { stream, reason, epoch: Some(epoch), head: Some(head) })
+                    .await?;
+                Ok(Step::Over)
+            }
+        }
+    }
+
+    async fn read_log(&mut self, server: &Shared, wire: &mut Wire, device: DeviceId) -> Result<Step, End> {
+        if self.live {
+            (self.live, self.behind_since) = (false, Some(Instant::now()));
+            wire.send(&ServerMessage::Lag { stream: self.stream, head: self.head().1 }).await?;
+        }
+        if self.behind_since.is_some_and(|since| since.elapsed() > BEHIND) {
+            return Err(End::code(close::TOO_SLOW));
+        }
+        let page =
+            server.log.read_stream(self.stream, self.sent, PAGE, Contents::UpTo(MAX_LIVE_INLINE)).await;
+        let Ok(events) = page else {
+            // The socket stays: it heals when the log is back.
+            return Ok(self.later());
+        };
+        let pieces: Vec<Piece> = events.iter().filter_map(Piece::new).collect();
+        if pieces.is_empty() || pieces.len() != events.len() {
+            return Ok(self.later());
+        }
+        drop(events);
+        let mut rest: Vec<&Piece> = pieces.iter().collect();
+        while !rest.is_empty() {
+            let tail = rest.split_off(fitting(rest.iter().copied()));
+            let to = rest.last().map_or(self.sent, |last| last.seq);
+            let bytes = frame(self.stream, self.epoch, &rest, device);
+            self.send(server, wire, device, bytes, to).await?;
+            rest = tail;
+        }
+        Ok(Step::More)
+    }
+
+    fn later(&mut self) -> Step {
+        let at = Instant::now() + RETRY;
+        self.retry_at = Some(at);
+        Step::Later(at)
+    }
+
+    async fn send(
+        &mut self,
+        server: &Shared,
+        wire: &mut Wire,
+        device: DeviceId,
+        frame: Bytes,
+        to: Seq,
+    ) -> Result<(), End> {
+        wire.send_encoded(frame).await?;
+        self.sent = to;
+        self.retry_at = None;
+        server.served.note(device, self.stream, to);
+        Ok(())
+    }
+}
