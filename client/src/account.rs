@@ -1,13 +1,12 @@
-//! Registering, logging in, enrolling this device; devices and sessions of the account.
+//! Registering, logging in, enrolling this device.
 
 use std::{path::Path, sync::Arc};
 
 use lockstep_api::{
     Bytes64,
     account::{
-        Account, Device, DeviceProof, Devices, EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted,
-        RegisterFinish, RegisterStart, RegisterStarted, RevokeDevice, Session, Sessions, Tokens, Wrap,
-        proof_message,
+        Account, DeviceProof, EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted, RegisterFinish,
+        RegisterStart, RegisterStarted, Tokens, Wrap, proof_message,
     },
 };
 use lockstep_events::{
@@ -38,9 +37,9 @@ use crate::{
 
 const ARK_WRAP: &str = "ark/password";
 const ASK_WRAP: &str = "ask";
-const FIRST: u32 = 1;
+pub(crate) const FIRST: u32 = 1;
 
-fn vault_wrap(vault: VaultId) -> String {
+pub(crate) fn vault_wrap(vault: VaultId) -> String {
     format!("vault/{vault}")
 }
 
@@ -365,64 +364,6 @@ fn open_ark(account: &Account, done: &opaque::LoggedIn) -> Result<(u32, AccountR
     let ark =
         AccountRootKey::unwrap_by_password(&mk, place, bytes).map_err(|_| Error::Alarm(AlarmKind::Keys))?;
     Ok((ark_gen, ark))
-}
-
-impl Engine {
-    /// Fetches the vault's key of the generation that the roster names, if this device does not hold it yet.
-    pub(crate) async fn learn_vault_key(&self) -> Result<(), Error> {
-        let (account, vault) = (self.account(), self.vault());
-        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
-        let named = trusted.roster.vault_generations.get(&vault).copied().unwrap_or(FIRST);
-        if self.newest_vault_key(vault)?.0 >= named {
-            return Ok(());
-        }
-        let answer: Account = self.fetch("/v1/account").await?;
-        let wrap = answer.wraps.iter().find(|wrap| wrap.name == vault_wrap(vault));
-        let opened = wrap.filter(|wrap| wrap.generation == named).and_then(|wrap| {
-            let key = self.keys.ark.unwrap_vault_key((account, vault, named), &wrap.bytes.0).ok()?;
-            Some((wrap, key))
-        });
-        let Some((wrap, key)) = opened else {
-            return Err(self.alarm(AlarmKind::Keys, &format!("{vault} generation {named}")).await);
-        };
-        let mut tx = self.store.begin().await?;
-        keys::keep_vault_key(&mut tx, vault, named, &wrap.bytes.0).await?;
-        tx.commit().await?;
-        if let Ok(mut vaults) = self.keys.vaults.write() {
-            vaults.insert((vault, named), key);
-        }
-        Ok(())
-    }
-
-    /// The devices of the account.
-    pub(crate) async fn devices(&self) -> Result<Vec<Device>, Error> {
-        Ok(self.fetch::<Devices>("/v1/devices").await?.devices)
-    }
-
-    /// Revokes a device.
-    pub(crate) async fn revoke_device(&self, device: DeviceId) -> Result<(), Error> {
-        // The statement must follow the newest: read what others stated first.
-        self.pull_account().await?;
-        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
-        let statement = self.keys.ask.state(&trusted.roster, Claim::DeviceRevoked { device })?;
-        let body = Body::json(&RevokeDevice { statement })?;
-        self.request(Method::POST, &format!("/v1/devices/{device}/revoke"), body).await?.ok()?;
-        if device == self.device() {
-            return self.forget_session().await;
-        }
-        self.pull_account().await.map(drop)
-    }
-
-    /// The sessions of the account.
-    pub(crate) async fn sessions(&self) -> Result<Vec<Session>, Error> {
-        Ok(self.fetch::<Sessions>("/v1/sessions").await?.sessions)
-    }
-
-    /// Ends a session.
-    pub(crate) async fn end_session(&self, session: SessionId) -> Result<(), Error> {
-        let path = format!("/v1/sessions/{session}");
-        self.request(Method::DELETE, &path, Body::None).await?.ok().map(drop)
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod account;
 pub mod client;
 pub mod crypto;
+mod devices;
 mod edit;
 mod engine;
 pub mod error;

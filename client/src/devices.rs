@@ -1,0 +1,72 @@
+//! The devices, sessions and keys of the account, once this device is one of them.
+
+use lockstep_api::account::{Account, Device, Devices, RevokeDevice, Session, Sessions};
+use lockstep_events::{DeviceId, SessionId, roster::Claim};
+use reqwest::Method;
+
+use crate::{
+    account::{FIRST, vault_wrap},
+    engine::Engine,
+    error::Error,
+    model::AlarmKind,
+    store::keys,
+    transport::Body,
+};
+
+impl Engine {
+    /// Fetches the vault's key of the generation that the roster names, if this device does not hold it yet.
+    pub(crate) async fn learn_vault_key(&self) -> Result<(), Error> {
+        let (account, vault) = (self.account(), self.vault());
+        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
+        let named = trusted.roster.vault_generations.get(&vault).copied().unwrap_or(FIRST);
+        if self.newest_vault_key(vault)?.0 >= named {
+            return Ok(());
+        }
+        let answer: Account = self.fetch("/v1/account").await?;
+        let wrap = answer.wraps.iter().find(|wrap| wrap.name == vault_wrap(vault));
+        let opened = wrap.filter(|wrap| wrap.generation == named).and_then(|wrap| {
+            let key = self.keys.ark.unwrap_vault_key((account, vault, named), &wrap.bytes.0).ok()?;
+            Some((wrap, key))
+        });
+        let Some((wrap, key)) = opened else {
+            return Err(self.alarm(AlarmKind::Keys, &format!("{vault} generation {named}")).await);
+        };
+        let mut tx = self.store.begin().await?;
+        keys::keep_vault_key(&mut tx, vault, named, &wrap.bytes.0).await?;
+        tx.commit().await?;
+        if let Ok(mut vaults) = self.keys.vaults.write() {
+            vaults.insert((vault, named), key);
+        }
+        Ok(())
+    }
+
+    /// The devices of the account.
+    pub(crate) async fn devices(&self) -> Result<Vec<Device>, Error> {
+        Ok(self.fetch::<Devices>("/v1/devices").await?.devices)
+    }
+
+    /// Revokes a device.
+    pub(crate) async fn revoke_device(&self, device: DeviceId) -> Result<(), Error> {
+        // The statement must follow the newest: read what others stated first.
+        self.pull_account().await?;
+        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
+        let statement = self.keys.ask.state(&trusted.roster, Claim::DeviceRevoked { device })?;
+        let body = Body::json(&RevokeDevice { statement })?;
+        self.request(Method::POST, &format!("/v1/devices/{device}/revoke"), body).await?.ok()?;
+        if device == self.device() {
+            return self.forget_session().await;
+        }
+        self.pull_account().await.map(drop)
+    }
+
+    /// The sessions of the account.
+    pub(crate) async fn sessions(&self) -> Result<Vec<Session>, Error> {
+        Ok(self.fetch::<Sessions>("/v1/sessions").await?.sessions)
+    }
+
+    /// Ends a session.
+    pub(crate) async fn end_session(&self, session: SessionId) -> Result<(), Error> {
+        let path = format!("/v1/sessions/{session}");
+        self.request(Method::DELETE, &path, Body::None).await?.ok().map(drop)
+    }
+}
