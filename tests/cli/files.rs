@@ -1,0 +1,69 @@
+//! Exports, archives, and the one encrypted file.
+
+use crate::{
+    device::{Device, PASSWORD},
+    server::Server,
+};
+
+#[test]
+fn an_archive_brings_everything_to_another_account() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    let path = |name: &str| laptop.home().join(name).to_str().unwrap().to_owned();
+    let (export, archive) = (path("export.xml"), path("vault.lockstep"));
+    laptop.ok(&["fixtures", "--items", "60", "--format", "keepass", "--out", &export]);
+    laptop.ok(&["import", &export, "--folder", "Old"]);
+    let sealed = |args: &[&str], device: &Device| {
+        let mut command = device.command(args);
+        crate::device::answer(&command.env("LOCKSTEP_ARCHIVE_PASSWORD", PASSWORD).output().unwrap())
+    };
+    assert_eq!(laptop.run(&["export", &archive]).code, 4, "no password for the archive");
+    assert_eq!(sealed(&["export", &archive], &laptop).code, 0);
+    assert_eq!(sealed(&["export", &archive], &laptop).code, 1, "a file is not overwritten");
+    let bytes = std::fs::read(&archive).unwrap();
+    assert!(!bytes.windows(6).any(|window| window == b"Bank 1" || window == b"otpaut"));
+
+    let other = Device::empty();
+    other.ok(&other.enter("register", &server, "grace@example.org"));
+    let wrong =
+        other.command(&["import", &archive]).env("LOCKSTEP_ARCHIVE_PASSWORD", "not this one at all").output();
+    assert_eq!(crate::device::answer(&wrong.unwrap()).code, 4);
+    let imported = sealed(&["import", &archive], &other);
+    assert_eq!(imported.code, 0, "{}", imported.err);
+    // Same content; only the ids of the two accounts' entries differ.
+    assert_eq!(
+        other.ok(&["export", "--plain", "-"]).lines().count(),
+        laptop.ok(&["export", "--plain", "-"]).lines().count()
+    );
+    assert_eq!(other.json(&["list"]).as_array().unwrap().len(), 60);
+    let plain = laptop.run(&["export", "--plain", "-"]);
+    assert!(plain.err.contains("clear text"), "{}", plain.err);
+}
+
+#[test]
+fn a_bad_file_imports_nothing() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    let file = laptop.home().join("bad.csv");
+    std::fs::write(&file, "name,password\ngood,1\nbad,2,3\n").unwrap();
+    let answer = laptop.run(&["import", file.to_str().unwrap()]);
+    assert_eq!(answer.code, 1);
+    assert!(answer.err.contains("bad.csv, line 3"), "{}", answer.err);
+    assert_eq!(laptop.json(&["list"]), serde_json::json!([]));
+}
+
+#[test]
+fn the_one_encrypted_file_is_put_and_got_whole_and_binary() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    let phone = Device::logged_in(&server);
+    assert_eq!(laptop.run(&["file", "get"]).code, 3);
+    let bytes: Vec<u8> = (0..20_000_u32).map(|n| (n % 251) as u8).collect();
+    let put = laptop.run_with(&["file", "put", "-"], &bytes);
+    assert_eq!(put.code, 0, "{}", put.err);
+    let got = phone.command(&["file", "get"]).output().unwrap();
+    assert_eq!(got.stdout, bytes);
+    assert_eq!(laptop.json(&["list"]), serde_json::json!([]), "the file is no entry of the list");
+    let large = laptop.run_with(&["file", "put", "-"], &[0; 60 * 1024]);
+    assert_eq!(large.code, 8, "{}", large.err);
+}

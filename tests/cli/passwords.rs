@@ -1,0 +1,59 @@
+//! Bad passwords and names, and what is never shown.
+
+use crate::{
+    device::{Device, NAME, PASSWORD},
+    server::Server,
+};
+
+#[test]
+fn wrong_weak_and_taken_end_with_their_own_codes_and_change_nothing() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    let other = Device::empty();
+    let with = |verb, password: &str| {
+        let mut command = other.command(&other.enter(verb, &server, NAME));
+        crate::device::answer(&command.env("LOCKSTEP_PASSWORD", password).output().unwrap())
+    };
+    let weak = with("register", "passwordpassword");
+    assert_eq!(weak.code, 2);
+    assert!(weak.err.contains("lockstep generate"), "{}", weak.err);
+    assert_eq!(with("register", "short").code, 2);
+    assert_eq!(with("register", PASSWORD).code, 8, "the name is taken");
+    let wrong = with("login", "violet anchor mumbles eighteen");
+    assert_eq!(wrong.code, 4);
+    assert!(!wrong.err.contains("eighteen"));
+    assert!(!other.home().join("profile.json").exists());
+
+    let mut command = laptop.command(&["list"]);
+    let locked = crate::device::answer(
+        &command.env("LOCKSTEP_PASSWORD", "violet anchor mumbles eighteen").output().unwrap(),
+    );
+    assert_eq!((locked.code, locked.out.as_str()), (4, ""));
+    let again = laptop.run(&laptop.enter("register", &server, "eve@example.org"));
+    assert_eq!(again.code, 2, "a profile is not overwritten");
+}
+
+#[test]
+fn without_a_terminal_and_without_a_password_nothing_waits_and_the_code_is_4() {
+    let server = Server::start();
+    let mut laptop = Device::registered(&server);
+    laptop.forget_password();
+    let locked = laptop.run(&["list"]);
+    assert_eq!(locked.code, 4);
+    assert!(locked.err.contains("--password-stdin"), "{}", locked.err);
+    let open = laptop.run_with(&["--password-stdin", "--json", "list"], format!("{PASSWORD}\n").as_bytes());
+    assert_eq!(open.json(), serde_json::json!([]));
+    let status = laptop.json(&["status"]);
+    assert_eq!(status["locked"], true);
+    assert_eq!(status["name"], NAME);
+}
+
+#[test]
+fn another_certificate_than_the_pinned_one_is_an_alarm() {
+    let server = Server::start();
+    let device = Device::empty();
+    let wrong = "ab".repeat(32);
+    let answer = device.run(&["register", "--server", &server.url, "--email", NAME, "--fingerprint", &wrong]);
+    assert_eq!(answer.code, 7, "{}", answer.err);
+    assert!(!device.home().join("profile.json").exists());
+}

@@ -1,0 +1,59 @@
+//! A `lockstepd` of its own for each test.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+/// A server with its data; killed and deleted with this value.
+pub struct Server {
+    data: tempfile::TempDir,
+    child: Child,
+    pub url: String,
+    pub fingerprint: String,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (child, url, fingerprint) = spawn(data.path(), "127.0.0.1:0");
+        Self { data, child, url, fingerprint }
+    }
+
+    /// As a power cut would.
+    pub fn kill(&mut self) {
+        // On Unix this is SIGKILL.
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts again on the same data and address.
+    pub fn start_again(&mut self) {
+        let address = self.url.strip_prefix("https://").unwrap();
+        let (child, url, fingerprint) = spawn(self.data.path(), address);
+        assert_eq!((&url, &fingerprint), (&self.url, &self.fingerprint), "address and certificate are kept");
+        self.child = child;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(data: &std::path::Path, listen: &str) -> (Child, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
+    command.arg("serve").arg("--data").arg(data).args(["--listen", listen]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut find = |prefix: &str| {
+        let line =
+            lines.find(|line| line.starts_with(prefix)).unwrap_or_else(|| panic!("no line \"{prefix}\""));
+        line[prefix.len()..].to_owned()
+    };
+    let url = find("Lockstep serves at ");
+    let fingerprint = find("Certificate, SHA-256: ");
+    (child, url, fingerprint)
+}

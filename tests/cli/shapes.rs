@@ -1,0 +1,99 @@
+//! What `--json` promises to programs.
+
+use serde_json::{Value, json};
+
+use crate::{device::Device, server::Server};
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn every_document_has_its_keys() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    let added = laptop.json(&["add", "mail", "--username", "ada", "--set", "password=x", "--folder", "Work"]);
+    assert_eq!(keys(&added), ["entry", "sent", "version"]);
+    assert_eq!(added["sent"], true);
+    let list = laptop.json(&["list"]);
+    let shown = [
+        "conflict",
+        "deleted",
+        "favourite",
+        "folder",
+        "heads",
+        "id",
+        "name",
+        "type",
+        "uris",
+        "username",
+        "waiting",
+    ];
+    assert_eq!(keys(&list[0]), shown);
+    assert!(!list.to_string().contains("\"x\""), "a list holds no secret");
+    let item = laptop.json(&["get", "mail"]);
+    assert_eq!(keys(&item), ["conflict", "fields", "id", "item", "name", "type"]);
+    assert_eq!(
+        laptop.json(&["get", "mail", "username"]),
+        json!({ "conflict": false, "field": "username", "value": "ada" })
+    );
+    let edited = laptop.json(&["edit", "mail", "--generate=32"]);
+    assert_eq!(keys(&edited), ["entry", "sent", "version"]);
+    assert_eq!(laptop.ok(&["get", "mail", "password"]).trim_end().chars().count(), 32);
+    let history = laptop.json(&["history", "mail"]);
+    assert_eq!(history["versions"][1]["head"], true);
+    assert_eq!(history["versions"][1]["parents"][0], history["versions"][0]["version"]);
+    assert_eq!(
+        keys(&laptop.json(&["sync"])),
+        ["conflicts", "forked", "pulled", "pushed", "quarantined", "waiting"]
+    );
+    let status = laptop.json(&["status"]);
+    for key in [
+        "account",
+        "device",
+        "server",
+        "fingerprint",
+        "entries",
+        "waiting",
+        "conflicts",
+        "locked",
+        "alarm_list",
+    ] {
+        assert!(!status[key].is_null(), "{key}");
+    }
+    assert_eq!(laptop.json(&["devices"])[0]["current"], true);
+    assert_eq!(laptop.json(&["api", "GET", "/v1/streams"])["streams"].as_array().unwrap().len(), 2);
+    assert_eq!(laptop.run(&["api", "GET", "/v1/nothing"]).code, 3);
+    assert_eq!(keys(&laptop.json(&["rm", "mail", "--yes"])), ["deleted", "sent"]);
+}
+
+#[test]
+fn an_ambiguous_name_lists_its_candidates_and_an_unknown_one_ends_with_3() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    laptop.ok(&["--offline", "add", "mail", "--username", "ada"]);
+    laptop.ok(&["--offline", "add", "mail", "--username", "grace"]);
+    let ambiguous = laptop.run(&["--json", "get", "mail", "username"]);
+    assert_eq!(ambiguous.code, 9);
+    let error: Value = serde_json::from_str(&ambiguous.err).unwrap();
+    let candidates = error["error"]["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 2);
+    let id = &candidates[0]["id"].as_str().unwrap()[..8];
+    assert_eq!(laptop.ok(&["get", id, "username"]).trim_end(), candidates[0]["username"].as_str().unwrap());
+    assert_eq!(laptop.run(&["get", "bank"]).code, 3);
+    assert_eq!(laptop.run(&["get", id, "pin"]).code, 3);
+}
+
+#[test]
+fn a_revoked_device_is_told_so_and_its_own_copy_stays_readable() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "mail", "--set", "password=x"]);
+    let phone = Device::logged_in(&server);
+    let id = phone.json(&["status"])["device"].as_str().unwrap().to_owned();
+    assert_eq!(laptop.run(&["devices", "revoke", &id[..8]]).code, 2, "not unasked");
+    laptop.ok(&["devices", "revoke", &id[..8], "--yes"]);
+    let told = phone.run(&["sync"]);
+    assert_eq!(told.code, 4, "{}", told.err);
+    assert_eq!(phone.ok(&["get", "mail", "password"]), "x\n");
+}

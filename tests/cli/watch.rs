@@ -1,0 +1,30 @@
+//! `watch` says how fresh it is, and shows changes as they arrive.
+
+use std::io::{BufRead, BufReader};
+
+use serde_json::Value;
+
+use crate::{device::Device, server::Server};
+
+#[test]
+fn watch_turns_live_shows_a_change_turns_stale_and_comes_back() {
+    let mut server = Server::start();
+    let laptop = Device::registered(&server);
+    let phone = Device::logged_in(&server);
+    let mut watch = phone.start(&["--json", "watch", "--seconds", "120"]);
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut until = |what: &str, key: &str, value: &str| {
+        lines.find(|line| line[key] == value).unwrap_or_else(|| panic!("{what} never came"))
+    };
+    until("live", "link", "live");
+    laptop.ok(&["add", "mail", "--set", "password=x"]);
+    let change = until("the change", "change", "version");
+    assert_eq!((change["name"].as_str(), change["kind"].as_str()), (Some("mail"), Some("edit")));
+    server.kill();
+    until("stale", "link", "stale");
+    server.start_again();
+    until("live again", "link", "live");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
