@@ -9,7 +9,10 @@ use super::StartError;
 #[cfg(feature = "distributed")]
 use crate::adapters::{
     nats::NatsBus,
-    postgres::{Database, credentials::PostgresCredentials, log::PostgresLog, read::PostgresReads},
+    postgres::{
+        Database, credentials::PostgresCredentials, log::PostgresLog, operations::PostgresOperations,
+        read::PostgresReads,
+    },
     s3::{S3Blobs, S3Options},
 };
 use crate::{
@@ -124,13 +127,19 @@ pub async fn credentials(
 }
 
 /// The operational tables stand beside the credentials: in the same database, or in a file of the same folder.
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 async fn operations(
     config: &Config,
-    _: &mut Databases<'_>,
+    databases: &mut Databases<'_>,
 ) -> Result<(Arc<dyn BlobIndex>, Arc<dyn KeptAnswers>), StartError> {
     match scheme(&config.credentials) {
         "sqlite" => {
             let tables = Arc::new(SqliteOperations::open(&config.data.join("operations.sqlite")).await?);
+            Ok((Arc::clone(&tables) as Arc<dyn BlobIndex>, tables))
+        }
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => {
+            let tables = Arc::new(PostgresOperations::new(&databases.of(&config.credentials).await?));
             Ok((Arc::clone(&tables) as Arc<dyn BlobIndex>, tables))
         }
         _ => Err(unsupported("credentials", &config.credentials)),

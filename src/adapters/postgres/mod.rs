@@ -2,6 +2,7 @@
 
 pub mod credentials;
 pub mod log;
+pub mod operations;
 pub mod read;
 
 use std::time::Duration;

@@ -1,0 +1,102 @@
+//! One-version pushes at several concurrencies: every request is one HTTPS POST, durable when it is answered.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    report::{Options, Report, Target, median, percentile},
+    support::{
+        child::Lockstepd,
+        device::{Device, entry, id},
+        wire::{Wire, request},
+    },
+};
+
+struct Round {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+    cpu_ms: f64,
+}
+
+pub async fn measure(options: &Options, report: &mut Report) {
+    for (mode, variables, least) in crate::modes() {
+        let folder = tempfile::tempdir().unwrap();
+        let server =
+            Lockstepd::start(env!("CARGO_BIN_EXE_lockstepd"), folder.path(), "127.0.0.1:0", &variables);
+        for writers in [1, 8, 32] {
+            let mut rounds = Vec::new();
+            for _ in 0..options.rounds {
+                rounds.push(round(&server, writers, if options.quick { 50 } else { 400 }).await);
+            }
+            let of = |pick: fn(&Round) -> f64| median(rounds.iter().map(pick).collect());
+            let target = if writers == 32 { Target::AtLeast(least) } else { Target::None };
+            let name = |what: &str| format!("{what}, {mode}, {writers} at a time");
+            report.row(&name("one-version pushes"), "pushes/s", of(|r| r.rate), target);
+            report.row(&name("push to durable, p50"), "ms", of(|r| r.p50), Target::None);
+            report.row(&name("push to durable, p99"), "ms", of(|r| r.p99), Target::None);
+            report.row(&name("server CPU per push"), "ms", of(|r| r.cpu_ms), Target::None);
+        }
+    }
+}
+
+/// Every writer is a connection of one device that edits an entry of its own again and again. The requests are made
+/// beforehand: what is measured is the server, and a client that only sends.
+async fn round(server: &Lockstepd, writers: usize, each: usize) -> Round {
+    let device = Device::register(server.addr).await;
+    let each = if writers == 1 { each * 2 } else { each };
+    let mut tasks = Vec::new();
+    for _ in 0..writers {
+        let requests = requests(&device, each);
+        let mut wire = Wire::connect(server.addr).await.unwrap();
+        wire.exchange(&requests[0]).await.unwrap();
+        tasks.push((wire, requests));
+    }
+    let (cpu, started) = (server.cpu(), Instant::now());
+    let running = tasks.into_iter().map(|(mut wire, requests)| {
+        tokio::spawn(async move {
+            let mut took = Vec::with_capacity(requests.len());
+            for request in &requests[1..] {
+                let sent = Instant::now();
+                let reply = wire.exchange(request).await.unwrap();
+                took.push(ms(sent.elapsed()));
+                assert!(
+                    reply.status == 200 && reply.body.windows(10).any(|w| w == b"\"accepted\""),
+                    "{}",
+                    String::from_utf8_lossy(&reply.body)
+                );
+            }
+            took
+        })
+    });
+    let mut took = Vec::new();
+    for task in running.collect::<Vec<_>>() {
+        took.extend(task.await.unwrap());
+    }
+    let (wall, cpu) = (started.elapsed().as_secs_f64(), server.cpu() - cpu);
+    Round {
+        rate: took.len() as f64 / wall,
+        p50: percentile(&mut took, 0.5),
+        p99: percentile(&mut took, 0.99),
+        cpu_ms: cpu * 1000.0 / took.len() as f64,
+    }
+}
+
+fn requests(device: &Device, count: usize) -> Vec<Vec<u8>> {
+    let bearer = format!("Bearer {}", device.token);
+    let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+    let (of, mut parents) = (entry(), Vec::new());
+    let mut requests = Vec::with_capacity(count + 1);
+    for n in 0..=count {
+        let mut content = vec![0x5a; 600];
+        content[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        let item = device.edit(of, &parents, &content);
+        parents = vec![id(&item)];
+        let body = serde_json::to_vec(&device.batch(vec![item])).unwrap();
+        requests.push(request("POST", &device.push_path(), &headers, &body));
+    }
+    requests
+}
+
+fn ms(took: Duration) -> f64 {
+    took.as_secs_f64() * 1000.0
+}

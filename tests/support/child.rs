@@ -1,0 +1,67 @@
+//! `lockstepd` as a process of its own: it can be killed, and what it costs can be read from the system.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// A running `lockstepd`. Killed when dropped.
+pub struct Lockstepd {
+    child: Child,
+    pub addr: SocketAddr,
+}
+
+impl Lockstepd {
+    /// Starts the program on a data folder; `options` are environment variables.
+    pub fn start(program: &str, data: &Path, listen: &str, options: &[(String, String)]) -> Self {
+        let mut child = Command::new(program)
+            .args(["serve", "--listen", listen, "--data"])
+            .arg(data)
+            .envs(options.iter().map(|(name, value)| (name, value)))
+            .env("LOCKSTEP_LOG_FILTER", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once("https://").map(|p| p.1.to_owned()));
+        let addr = url.expect("lockstepd did not start").trim().parse().unwrap();
+        // The rest of what it says is not read; it says little.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, addr }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Processor time so far, in seconds.
+    pub fn cpu(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        ticks / 100.0
+    }
+
+    /// Resident memory now and at most, in bytes.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+}
+
+impl Drop for Lockstepd {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
