@@ -1,0 +1,119 @@
+//! Two devices that edit apart.
+
+use lockstep_client::{crypto::wipe::Plaintext, model::Resolution};
+use lockstep_events::{EntryId, VersionId};
+
+use crate::{
+    people::{Device, another, register, text},
+    server::Server,
+};
+
+/// An entry that two devices edited apart, both synced.
+async fn apart(server: &Server, name: &str) -> (Device, Device, EntryId) {
+    let first = register(server, name).await;
+    let entry = first.add(b"base").await.unwrap();
+    first.sync().await.unwrap();
+    let second = another(server, name).await;
+    for (device, word) in [(&first, "first"), (&second, "second")] {
+        let base = heads(device, entry).await;
+        device.edit(entry, &base, word.as_bytes()).await.unwrap();
+    }
+    for device in [&first, &second, &first] {
+        device.sync().await.unwrap();
+    }
+    (first, second, entry)
+}
+
+async fn heads(device: &Device, entry: EntryId) -> Vec<VersionId> {
+    device.get(entry).await.unwrap().head_ids()
+}
+
+#[tokio::test]
+async fn edits_apart_are_two_visible_branches_with_their_ancestor_on_both_devices() {
+    let server = Server::start();
+    let (first, second, entry) = apart(&server, "apart@example.org").await;
+    for device in [&first, &second] {
+        let conflicts = device.conflicts().await.unwrap();
+        assert_eq!(conflicts.len(), 1);
+        let texts: Vec<_> = conflicts[0].entry.heads.iter().map(text).collect();
+        assert_eq!(texts, ["first", "second"], "who came first is branch 0");
+        assert_eq!(
+            device.conflict(entry).await.unwrap().ancestors.iter().map(text).collect::<Vec<_>>(),
+            ["base"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_same_choice_on_both_devices_is_one_head() {
+    let server = Server::start();
+    let (first, second, entry) = apart(&server, "choice@example.org").await;
+    let shown = heads(&first, entry).await;
+    for device in [&first, &second] {
+        device.resolve(entry, &shown, &Resolution::Keep(shown[1])).await.unwrap();
+    }
+    for device in [&first, &second, &first] {
+        device.sync().await.unwrap();
+    }
+    assert_eq!(heads(&first, entry).await, heads(&second, entry).await);
+    assert_eq!(second.contents().await, ["second"]);
+    assert_eq!(first.status().await.unwrap().conflicts, 0);
+}
+
+#[tokio::test]
+async fn a_merge_by_hand_replaces_both_and_a_branch_that_arrives_meanwhile_stays_open() {
+    let server = Server::start();
+    let (first, second, entry) = apart(&server, "merge@example.org").await;
+    let shown = heads(&first, entry).await;
+    second.edit(entry, &shown[1..], b"second, once more").await.unwrap();
+    second.sync().await.unwrap();
+    let merged = Plaintext::new(b"merged".to_vec());
+    first.resolve(entry, &shown, &Resolution::Merge(merged)).await.unwrap();
+    for device in [&first, &second] {
+        device.sync().await.unwrap();
+    }
+    assert_eq!(first.contents().await, ["merged", "second, once more"]);
+    assert_eq!(first.contents().await, second.contents().await);
+}
+
+#[tokio::test]
+async fn keep_both_makes_an_entry_of_the_other_side() {
+    let server = Server::start();
+    let (first, second, entry) = apart(&server, "keep@example.org").await;
+    let shown = heads(&first, entry).await;
+    first.resolve(entry, &shown, &Resolution::KeepBoth(shown[0])).await.unwrap();
+    for device in [&first, &second] {
+        device.sync().await.unwrap();
+    }
+    assert_eq!(second.contents().await, ["first", "second"]);
+    assert_eq!(second.entries().await.unwrap().len(), 2);
+    assert_eq!(second.status().await.unwrap().conflicts, 0);
+}
+
+#[tokio::test]
+async fn a_delete_and_an_edit_apart_leave_the_entry_visible_until_somebody_decides() {
+    let server = Server::start();
+    let first = register(&server, "delete@example.org").await;
+    let entry = first.add(b"base").await.unwrap();
+    first.sync().await.unwrap();
+    let second = another(&server, "delete@example.org").await;
+    let base = heads(&first, entry).await;
+    first.remove(entry, &base).await.unwrap();
+    second.edit(entry, &base, b"still wanted").await.unwrap();
+    for device in [&first, &second, &first] {
+        device.sync().await.unwrap();
+    }
+    let shown = first.get(entry).await.unwrap();
+    assert!(shown.divergent && !shown.deleted);
+    assert_eq!(text(shown.winner().unwrap()), "still wanted");
+    second.remove(entry, &heads(&second, entry).await).await.unwrap();
+    for device in [&second, &first] {
+        device.sync().await.unwrap();
+        assert!(device.get(entry).await.unwrap().deleted);
+    }
+    let history = first.history(entry).await.unwrap();
+    first.restore(entry, history[0].version).await.unwrap();
+    first.sync().await.unwrap();
+    second.sync().await.unwrap();
+    assert_eq!(second.contents().await, ["base"]);
+}

@@ -1,0 +1,73 @@
+//! A server as a process, with its data in a folder of its own.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use lockstep_client::server::{Server as Address, Trust};
+
+/// A running server. Killed when dropped.
+pub struct Server {
+    data: tempfile::TempDir,
+    process: Option<Child>,
+    /// Its address and pinned certificate.
+    pub address: Address,
+}
+
+impl Server {
+    /// Starts an embedded server on a free port.
+    pub fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (process, address) = serve(&data, "127.0.0.1:0");
+        Self { data, process: Some(process), address }
+    }
+
+    /// Kills the process as a crash would (SIGKILL).
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Starts it again, at the same address, with the same data.
+    pub fn start_again(&mut self) {
+        self.kill();
+        let (process, address) = serve(&self.data, &self.socket().to_string());
+        assert_eq!(address, self.address, "certificate and address are kept");
+        self.process = Some(process);
+    }
+
+    fn socket(&self) -> SocketAddr {
+        self.address.url.trim_start_matches("https://").parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn serve(data: &tempfile::TempDir, listen: &str) -> (Child, Address) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_lockstepd"))
+        .args(["serve", "--listen", listen, "--data"])
+        .arg(data.path())
+        .env("LOCKSTEP_LOG_FILTER", "error")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut word_after = |words: &str| {
+        let line =
+            lines.find(|line| line.contains(words)).unwrap_or_else(|| panic!("no line with {words:?}"));
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    let url = word_after("serves at");
+    let fingerprint = word_after("SHA-256").parse().unwrap();
+    // The last line it prints: after it nobody has to read any more.
+    word_after("Next:");
+    (process, Address::new(&url, Trust::Pinned(fingerprint)).unwrap())
+}

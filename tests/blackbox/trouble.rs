@@ -1,0 +1,72 @@
+//! Servers that die, networks that are not there.
+
+use lockstep_client::{Error, model::Link};
+
+use crate::{
+    people::{another, register, until},
+    server::Server,
+};
+
+#[tokio::test]
+async fn what_is_written_while_the_server_is_down_goes_out_when_it_is_back() {
+    let mut server = Server::start();
+    let first = register(&server, "down@example.org").await;
+    server.kill();
+    first.add(b"written offline").await.unwrap();
+    assert!(matches!(first.sync().await, Err(Error::Offline(_))));
+    let first = first.reopened().await;
+    assert_eq!(first.contents().await, ["written offline"]);
+    server.start_again();
+    first.sync().await.unwrap();
+    let second = another(&server, "down@example.org").await;
+    assert_eq!(second.contents().await, ["written offline"]);
+}
+
+#[tokio::test]
+async fn the_live_feed_comes_back_by_itself_after_the_server_was_killed() {
+    let mut server = Server::start();
+    let first = register(&server, "heal@example.org").await;
+    let second = another(&server, "heal@example.org").await;
+    let mut watching = second.follow();
+    watching.link.wait_for(|link| *link == Link::Live).await.unwrap();
+    server.kill();
+    watching.link.wait_for(|link| *link != Link::Live).await.unwrap();
+    server.start_again();
+    first.add(b"after the crash").await.unwrap();
+    first.sync().await.unwrap();
+    until("the entry is on the other device", || async { second.contents().await == ["after the crash"] })
+        .await;
+    watching.link.wait_for(|link| *link == Link::Live).await.unwrap();
+    assert_eq!(second.alarms().await.unwrap(), [], "a crash is no restore");
+}
+
+#[tokio::test]
+async fn kills_in_the_middle_of_pushes_lose_and_double_nothing() {
+    let mut server = Server::start();
+    let device = register(&server, "kills@example.org").await;
+    for round in 0..5 {
+        let contents: Vec<_> = (0..60)
+            .map(|n| lockstep_client::crypto::wipe::Plaintext::new(format!("{round}-{n}").into_bytes()))
+            .collect();
+        device.add_many(&contents, &mut |_| {}).await.unwrap();
+        let (pushing, client) = (device.client.clone(), &device.client);
+        let pushing = tokio::spawn(async move { pushing.sync().await.map(drop) });
+        // At a different moment of the push each time.
+        tokio::time::sleep(std::time::Duration::from_millis(3 * round)).await;
+        server.kill();
+        let _ = pushing.await.unwrap();
+        server.start_again();
+        until("the outbox is empty", || async {
+            let _ = client.sync().await;
+            client.status().await.unwrap().waiting == 0
+        })
+        .await;
+    }
+    let second = another(&server, "kills@example.org").await;
+    let mut expected: Vec<_> =
+        (0..5).flat_map(|round| (0..60).map(move |n| format!("{round}-{n}"))).collect();
+    expected.sort();
+    assert_eq!(second.contents().await, expected);
+    assert_eq!(second.status().await.unwrap().conflicts, 0);
+    assert_eq!(device.alarms().await.unwrap(), []);
+}
