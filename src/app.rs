@@ -6,8 +6,11 @@ mod upkeep;
 
 use std::{fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use lockstep_events::{Clock, LogError};
-use lockstep_projections::{Runner, store::ReadError};
+use lockstep_events::{Clock, EventLog, LogError};
+use lockstep_projections::{
+    Runner,
+    store::{ReadError, ReadStore},
+};
 use rand::rngs::OsRng;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
@@ -176,6 +179,14 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         server,
         tasks: Tasks { http, follower, upkeep, stop_following, _lock: lock },
     })
+}
+
+/// The log and the read store alone: for an operator's command, beside a running server or without one.
+///
+/// # Errors
+/// If one of them cannot be opened.
+pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dyn ReadStore>), StartError> {
+    Ok((ports::log(config).await?, ports::reads(config).await?))
 }
 
 async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runner), StartError> {

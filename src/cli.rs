@@ -2,6 +2,7 @@
 
 mod health;
 mod options;
+mod projections;
 
 use std::io::{self, Write};
 
@@ -34,6 +35,11 @@ enum Command {
     Serve,
     /// Ask a running server whether it serves; exit code 1 if it does not.
     Health(health::Ask),
+    /// Look after the read models.
+    Projections {
+        #[command(subcommand)]
+        what: projections::Projections,
+    },
     /// Print the OpenAPI document.
     Openapi,
     /// Print the AsyncAPI document of the live feed.
@@ -66,6 +72,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(cli.options.config()?, out).await,
         Command::Health(ask) => health::ask(ask, &cli.options.config()?, out).await,
+        Command::Projections { what } => projections::run(what, &cli.options.config()?, out).await,
         Command::Openapi => Ok(writeln!(out, "{}", http::document().to_pretty_json()?)?),
         Command::Asyncapi => Ok(writeln!(out, "{}", serde_json::to_string_pretty(&http::live::document())?)?),
         Command::Completions { shell } => {

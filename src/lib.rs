@@ -20,6 +20,7 @@ pub mod feed;
 pub mod http;
 pub mod kept_answers;
 pub mod members;
+pub mod operate;
 mod private_file;
 pub mod served;
 pub mod state;

@@ -1,6 +1,7 @@
 //! Every read store of the server passes the contract suite.
 
 mod database;
+mod operate;
 
 mod sqlite {
     use std::{

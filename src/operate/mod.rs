@@ -1,0 +1,3 @@
+//! What operators run: each command is a function over the ports that returns what it found and prints nothing.
+
+pub mod projections;

@@ -1,0 +1,105 @@
+//! `lockstepd projections list|rebuild` over SQLite.
+
+use std::{ops::ControlFlow, path::Path, sync::Arc};
+
+use lockstep_events::{
+    Event, EventLog, Position,
+    event::SystemEvent,
+    log::{Contents, Filter},
+};
+use lockstep_projections::{
+    Family, ReadStore, Runner,
+    testing::{
+        contract::live_checksums,
+        script::{Script, play},
+    },
+};
+use lockstepd::{
+    adapters::sqlite::{log::SqliteLog, read::SqliteReads},
+    clock::SystemClock,
+    operate::projections::{OperateError, Place, families, list, plan, rebuild},
+};
+use uuid::Uuid;
+
+async fn place(folder: &Path) -> Place {
+    let log = SqliteLog::open(&folder.join("log.sqlite")).await.unwrap();
+    let reads = SqliteReads::open(&folder.join("reads.sqlite")).await.unwrap();
+    Place { log: Arc::new(log), reads: Arc::new(reads), clock: Arc::new(SystemClock) }
+}
+
+async fn follow(place: &Place) {
+    let mut runner = Runner::start(Arc::clone(&place.log), Arc::clone(&place.reads)).await.unwrap();
+    runner.catch_up().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_list_shows_generation_position_lag_and_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path()).await;
+    play(&place.log, &mut Script::new(31), 60).await;
+    let tail = place.log.tail().await.unwrap();
+    let before = list(&*place.log, &*place.reads, tail.recorded_at).await.unwrap();
+    assert_eq!(before.len(), 6);
+    assert!(before.iter().all(|row| row.lag == tail.position.0 && row.lag_micros > 0 && row.rows == 0));
+    follow(&place).await;
+    let after = list(&*place.log, &*place.reads, tail.recorded_at).await.unwrap();
+    assert!(after.iter().all(|row| (row.lag, row.lag_micros, row.generation) == (0, 0, 1)));
+    assert!(after.iter().all(|row| row.position == tail.position.0 && row.filling.is_none()));
+    assert!(after.iter().find(|row| row.name == "versions").unwrap().rows > 10);
+}
+
+#[tokio::test]
+async fn a_rebuild_of_all_keeps_every_row_and_is_itself_an_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path()).await;
+    play(&place.log, &mut Script::new(32), 400).await;
+    follow(&place).await;
+    let before = live_checksums(&*place.reads).await;
+    let all = families(&[], true).unwrap();
+    let planned = plan(&place, &all).await.unwrap();
+    assert!(planned.iter().all(|report| report.live.is_none() && report.replaces == 1));
+    let tail = place.log.tail().await.unwrap().position;
+
+    let run = Uuid::new_v4();
+    let done = rebuild(&place, &all, run, &mut |_| ControlFlow::Continue(())).await.unwrap();
+    assert!(done.iter().all(|report| report.identical == Some(true) && report.live == Some(2)));
+    let after = live_checksums(&*place.reads).await;
+    for (old, new) in before.iter().zip(&after) {
+        assert_eq!((old.sha256, old.rows), (new.sha256, new.rows));
+    }
+    let noted = place.log.read_all(tail, 10, &Filter::default(), Contents::No).await.unwrap();
+    assert_eq!(noted.len(), 1);
+    let Event::System(SystemEvent::OperatorActed(acted)) = noted[0].event().unwrap() else {
+        panic!("{noted:?}")
+    };
+    assert_eq!(acted.run, run);
+    assert_eq!(acted.command, "projections rebuild accounts devices sessions vaults entries versions");
+    follow(&place).await;
+    assert_eq!(
+        place.reads.checkpoint(lockstep_projections::Projection::Vaults).await.unwrap().position,
+        tail.next()
+    );
+}
+
+#[tokio::test]
+async fn rows_survive_closing_and_opening_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = place(folder.path()).await;
+    play(&first.log, &mut Script::new(33), 200).await;
+    follow(&first).await;
+    let before = live_checksums(&*first.reads).await;
+    drop(first);
+    let again = SqliteReads::open(&folder.path().join("reads.sqlite")).await.unwrap();
+    assert_eq!(live_checksums(&again).await, before);
+    assert!(before[0].position > Position::ZERO);
+}
+
+#[test]
+fn names_choose_families_once_and_an_unknown_name_says_which_there_are() {
+    let words = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(families(&words(&["entries", "vaults"]), false).unwrap(), [Family::Vault]);
+    assert_eq!(families(&[], true).unwrap(), Family::ALL);
+    let unknown = families(&words(&["entrys"]), false).unwrap_err();
+    assert!(unknown.to_string().contains("entrys; there are: accounts, devices"), "{unknown}");
+    assert!(matches!(families(&[], false), Err(OperateError::Nothing)));
+}
