@@ -3,12 +3,12 @@
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use lockstep_events::{
-    Event, EventLog, Position,
+    Event, Position,
     event::SystemEvent,
     log::{Contents, Filter},
 };
 use lockstep_projections::{
-    Family, ReadStore, Runner,
+    Family, Runner,
     testing::{
         contract::live_checksums,
         script::{Script, play},
