@@ -186,7 +186,9 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
 /// # Errors
 /// If one of them cannot be opened.
 pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dyn ReadStore>), StartError> {
-    Ok((ports::log(config).await?, ports::reads(config).await?))
+    let mut databases = ports::Databases::new(config);
+    let log = ports::log(config, &mut databases).await?;
+    Ok((log, ports::reads(config, &mut databases).await?))
 }
 
 async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runner), StartError> {
