@@ -7,7 +7,7 @@ use utoipa::{
     PartialSchema,
     openapi::{
         ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
-        path::{Operation, PathItem},
+        path::{Operation, Parameter, ParameterIn, PathItem},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -31,6 +31,9 @@ const WITH_BODY: &[Code] =
     &[Code::InvalidJson, Code::InvalidField, Code::UnsupportedMediaType, Code::BodyTooLarge, Code::NoRoom];
 /// A request with parameters may meet these.
 const WITH_PARAMETERS: &[Code] = &[Code::InvalidParameter];
+
+/// A request that names something in its path may meet this.
+const WITH_PLACE: &[Code] = &[Code::NotFound];
 
 /// The head of the document.
 pub fn start() -> OpenApi {
@@ -67,8 +70,14 @@ fn complete(operation: &mut Operation) {
     if operation.request_body.is_some() {
         codes.extend(WITH_BODY);
     }
-    if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
+    let parameters = operation.parameters.as_deref().unwrap_or_default();
+    if !parameters.is_empty() {
         codes.extend(WITH_PARAMETERS);
+    }
+    let in_path =
+        |parameter: &_| matches!(parameter, RefOr::T(Parameter { parameter_in: ParameterIn::Path, .. }));
+    if parameters.iter().any(in_path) {
+        codes.extend(WITH_PLACE);
     }
     let own = &operation.responses.responses;
     let mut all: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();

@@ -38,7 +38,8 @@ fn fuzz(tool: &Path, folder: &Path) -> Achieved {
     device.ask(&["add", "an entry", "--set", "username=ada"])?;
     let token = device.ask(&["api", "--print-token"])?;
     let mut command = Command::new(tool);
-    command.args(["run", "docs/openapi.json", "--url", &url, "--tls-verify", "false", "--checks", "all"]);
+    let document = process::root().join("docs/openapi.json");
+    command.arg("run").arg(&document).args(["--url", &url, "--tls-verify", "false", "--checks", "all"]);
     command.args([
         "--exclude-checks",
         LEFT_OUT,
@@ -48,8 +49,8 @@ fn fuzz(tool: &Path, folder: &Path) -> Achieved {
         EXAMPLES,
         "--continue-on-failure",
     ]);
-    // Shown by `process::shown`, so the token is not among the arguments that are printed before this line.
-    command.current_dir(process::root()).stdin(Stdio::null());
+    // It keeps notes where it runs. The token comes after the command was shown.
+    command.current_dir(folder).stdin(Stdio::null());
     println!("$ {} --header 'Authorization: Bearer …'", process::shown(&command));
     command.args(["--header", &format!("Authorization: Bearer {}", token.trim())]);
     let status = command.status().doing("start schemathesis")?;
@@ -60,7 +61,7 @@ fn fuzz(tool: &Path, folder: &Path) -> Achieved {
     }
 }
 
-/// A server of its own, embedded. Its tokens outlive the run.
+/// A server of its own, embedded. Its tokens live as long as the server allows.
 fn serve(parent: &Path) -> Result<(Service, String)> {
     let program = build::program("lockstepd")?;
     let folder = folder_for(parent, "server", None)?;
@@ -71,7 +72,10 @@ fn serve(parent: &Path) -> Result<(Service, String)> {
         name: "lockstepd",
         program: &program,
         arguments: ["serve", "--data", &data, "--listen", &listen].map(str::to_owned).to_vec(),
-        environment: vec![("LOCKSTEP_ACCESS_TOKEN_S", "86400".to_owned())],
+        environment: vec![
+            ("LOCKSTEP_ACCESS_TOKEN_S", "1200".to_owned()),
+            ("LOCKSTEP_LOG_FILTER", "warn".to_owned()),
+        ],
         folder: &folder,
         owner: None,
         signal: "TERM",
