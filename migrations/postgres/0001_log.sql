@@ -29,13 +29,12 @@ CREATE TABLE events (
 -- The last event about a subject is one step at the end of this index: no counter row to keep.
 CREATE INDEX events_by_subject ON events (stream, subject, seq) WHERE subject IS NOT NULL;
 
+-- What a stream is. Its head is its last event, one step at the end of an index: no row that every batch rewrites.
 CREATE TABLE streams (
     stream uuid     PRIMARY KEY,
-    seq    bigint   NOT NULL,
     kind   smallint NOT NULL,
-    epoch  bytea    NOT NULL,
-    chain  bytea    NOT NULL
-) WITH (fillfactor = 50);               -- every batch updates heads: leave room to do it inside the page
+    epoch  bytea    NOT NULL
+);
 
 -- Personal data, sealed under a subject key. Outside the leaf (which has its hash), so that it can be erased.
 CREATE TABLE event_sealed (
@@ -148,36 +147,39 @@ AS $$
 DECLARE
     -- 0x00 of a leaf hash, then the domain with its length.
     leaf_start CONSTANT bytea := '\x00'::bytea || int4send(16) || convert_to('lockstep/v1/leaf', 'UTF8');
+    zero       CONSTANT bytea := decode(repeat('00', 32), 'hex');
     absent     CONSTANT bytea := '\x00';
     present    CONSTANT bytea := '\x01';
-    events_n   CONSTANT int := coalesce(array_length(e_ident, 1), 0);
-    at_us      bigint := 0;
-    pos        bigint := 0;
-    -- state of the streams, pairs and ids of the dictionary; null where nothing stands
-    s_seq      bigint[]   := array_fill(NULL::bigint, ARRAY[array_length(s_id, 1)]);
-    s_kind     smallint[] := array_fill(NULL::smallint, ARRAY[array_length(s_id, 1)]);
-    s_chain    bytea[]    := array_fill(NULL::bytea, ARRAY[array_length(s_id, 1)]);
-    s_epoch    bytea[]    := array_fill(NULL::bytea, ARRAY[array_length(s_id, 1)]);
-    s_touched  boolean[]  := array_fill(false, ARRAY[array_length(s_id, 1)]);
-    p_seq      bigint[]   := array_fill(NULL::bigint, ARRAY[coalesce(array_length(p_subject, 1), 0)]);
-    x_pos      bigint[]   := array_fill(NULL::bigint, ARRAY[array_length(i_id, 1)]);
-    x_seq      bigint[]   := x_pos;
-    x_at       bigint[]   := x_pos;
-    x_chain    bytea[]    := array_fill(NULL::bytea, ARRAY[array_length(i_id, 1)]);
-    x_body     bytea[]    := x_chain;
-    x_stream   uuid[]     := array_fill(NULL::uuid, ARRAY[array_length(i_id, 1)]);
-    r          record;
+    events_n   CONSTANT int := array_length(e_ident, 1);
+    locked     boolean;
+    pos        bigint;
+    at_us      bigint;
+    -- What stands of the dictionary, null where nothing does; kept up to date for streams and pairs.
+    s_seq      bigint[];
+    s_kind     smallint[];
+    s_chain    bytea[];
+    p_seq      bigint[];
+    x_pos      bigint[];
+    x_seq      bigint[];
+    x_at       bigint[];
+    x_chain    bytea[];
+    x_body     bytea[];
+    x_stream   uuid[];
+    -- The event of this batch that brought an id.
+    x_event    int[] := array_fill(NULL::int, ARRAY[array_length(i_id, 1)]);
+    new_stream int[] := '{}';
+    new_claim  int[] := '{}';
     code       smallint;
     fresh      boolean;
+    some_fresh boolean := false;
     holds      boolean;
     first_e    int := 1;
     first_c    int := 1;
     first_a    int := 1;
     first_r    int := 1;
     last_e     int;
-    c int; s int; i int; p int; now_seq bigint; sha bytea;
+    c int; s int; i int; p int; x int; now_seq bigint; sha bytea;
 BEGIN
-    o_unit   := '{}';
     o_reused := array_fill(NULL::int, ARRAY[array_length(u_events, 1)]);
     o_pos    := array_fill(NULL::bigint, ARRAY[events_n]);
     o_seq    := o_pos;
@@ -187,35 +189,31 @@ BEGIN
     o_dup    := array_fill(NULL::boolean, ARRAY[events_n]);
     d_unit := '{}'; d_what := '{}'; d_index := '{}'; d_value := '{}';
 
-    -- Held to the end of the transaction: whoever gets it next sees everything this batch has committed.
-    PERFORM pg_advisory_xact_lock(6003371234567890);
+    -- Held to the end of the transaction: whoever gets it next sees everything this batch has committed, because
+    -- the next statement takes its snapshot after the lock.
+    locked := pg_advisory_xact_lock(6003371234567890) IS NULL;
 
-    SELECT t.position, t.recorded_at INTO pos, at_us FROM events t ORDER BY t.position DESC LIMIT 1;
-    pos := coalesce(pos, 0);
-    at_us := coalesce(at_us, 0);
-    FOR r IN SELECT n.ord, h.kind, h.seq, h.epoch, h.chain
-               FROM unnest(s_id) WITH ORDINALITY n(id, ord) JOIN streams h ON h.stream = n.id LOOP
-        s_kind[r.ord] := r.kind;
-        s_seq[r.ord] := r.seq;
-        s_epoch[r.ord] := r.epoch;
-        s_chain[r.ord] := r.chain;
-    END LOOP;
-    FOR r IN SELECT n.ord, l.seq
-               FROM unnest(p_stream, p_subject) WITH ORDINALITY n(stream, subject, ord)
-               CROSS JOIN LATERAL (SELECT t.seq FROM events t
-                                   WHERE t.stream = n.stream AND t.subject = n.subject
-                                   ORDER BY t.seq DESC LIMIT 1) l LOOP
-        p_seq[r.ord] := r.seq;
-    END LOOP;
-    FOR r IN SELECT n.ord, t.position, t.seq, t.recorded_at, t.chain, t.body_hash, t.stream
-               FROM unnest(i_id) WITH ORDINALITY n(id, ord) JOIN events t ON t.event_id = n.id LOOP
-        x_pos[r.ord] := r.position;
-        x_seq[r.ord] := r.seq;
-        x_at[r.ord] := r.recorded_at;
-        x_chain[r.ord] := r.chain;
-        x_body[r.ord] := r.body_hash;
-        x_stream[r.ord] := r.stream;
-    END LOOP;
+    SELECT coalesce(tail.position, 0), coalesce(tail.recorded_at, 0), streams.*, pairs.*, idents.*
+    INTO pos, at_us, s_kind, s_seq, s_chain, p_seq, x_pos, x_seq, x_at, x_chain, x_body, x_stream
+    FROM (SELECT array_agg(f.kind) kind, array_agg(f.seq) seq, array_agg(f.chain) chain
+          FROM (SELECT h.kind, l.seq, l.chain
+                FROM unnest(s_id) WITH ORDINALITY n(id, ord)
+                LEFT JOIN streams h ON h.stream = n.id
+                LEFT JOIN LATERAL (SELECT t.seq, t.chain FROM events t WHERE t.stream = h.stream
+                                   ORDER BY t.seq DESC LIMIT 1) l ON true
+                ORDER BY n.ord) f) streams
+    CROSS JOIN (SELECT array_agg(f.seq) seq
+          FROM (SELECT (SELECT t.seq FROM events t WHERE t.stream = n.stream AND t.subject = n.subject
+                        ORDER BY t.seq DESC LIMIT 1) seq
+                FROM unnest(p_stream, p_subject) WITH ORDINALITY n(stream, subject, ord)
+                ORDER BY n.ord) f) pairs
+    CROSS JOIN (SELECT array_agg(f.position), array_agg(f.seq), array_agg(f.recorded_at), array_agg(f.chain),
+                       array_agg(f.body_hash), array_agg(f.stream)
+          FROM (SELECT t.position, t.seq, t.recorded_at, t.chain, t.body_hash, t.stream
+                FROM unnest(i_id) WITH ORDINALITY n(id, ord)
+                LEFT JOIN events t ON t.event_id = n.id
+                ORDER BY n.ord) f) idents
+    LEFT JOIN (SELECT t.position, t.recorded_at FROM events t ORDER BY t.position DESC LIMIT 1) tail ON true;
 
     FOR u IN 1 .. array_length(u_events, 1) LOOP
         code := 0;
@@ -223,10 +221,17 @@ BEGIN
         last_e := u_events[u];
         FOR e IN first_e .. last_e LOOP
             i := e_ident[e];
-            IF x_pos[i] IS NULL THEN
+            x := x_event[i];
+            IF x IS NOT NULL THEN
+                IF e_body[x] <> e_body[e] OR c_stream[e_claim[x]] <> c_stream[e_claim[e]] THEN
+                    code := 1;
+                END IF;
+            ELSIF x_pos[i] IS NULL THEN
                 fresh := true;
             ELSIF x_body[i] <> e_body[e] OR x_stream[i] <> s_id[c_stream[e_claim[e]]] THEN
                 code := 1;
+            END IF;
+            IF code = 1 THEN
                 o_reused[u] := e;
                 EXIT;
             END IF;
@@ -236,18 +241,18 @@ BEGIN
             FOR c IN first_c .. u_claims[u] LOOP
                 s := c_stream[c];
                 now_seq := s_seq[s];
-                IF now_seq IS NOT NULL AND s_kind[s] <> c_kind[c] THEN
+                IF s_kind[s] <> c_kind[c] THEN
                     code := 2;
                     d_unit := d_unit || u; d_what := d_what || 3::smallint;
                     d_index := d_index || c; d_value := d_value || s_kind[s]::bigint;
-                    CONTINUE;
-                END IF;
-                holds := CASE c_expect[c] WHEN 0 THEN true WHEN 1 THEN now_seq IS NULL
-                         WHEN 2 THEN now_seq IS NOT NULL ELSE now_seq IS NOT DISTINCT FROM c_seq[c] END;
-                IF NOT holds THEN
-                    code := 2;
-                    d_unit := d_unit || u; d_what := d_what || 1::smallint;
-                    d_index := d_index || c; d_value := d_value || now_seq;
+                ELSIF c_expect[c] > 0 THEN
+                    holds := CASE c_expect[c] WHEN 1 THEN now_seq IS NULL WHEN 2 THEN now_seq IS NOT NULL
+                             ELSE now_seq IS NOT DISTINCT FROM c_seq[c] END;
+                    IF NOT holds THEN
+                        code := 2;
+                        d_unit := d_unit || u; d_what := d_what || 1::smallint;
+                        d_index := d_index || c; d_value := d_value || now_seq;
+                    END IF;
                 END IF;
             END LOOP;
             FOR c IN first_a .. u_subjects[u] LOOP
@@ -262,7 +267,9 @@ BEGIN
             END LOOP;
             IF code = 0 THEN
                 FOR c IN first_r .. u_requires[u] LOOP
-                    IF NOT r_own[c] AND x_stream[r_ident[c]] IS DISTINCT FROM r_stream[c] THEN
+                    i := r_ident[c];
+                    IF NOT r_own[c] AND coalesce(s_id[c_stream[e_claim[x_event[i]]]], x_stream[i])
+                                        IS DISTINCT FROM r_stream[c] THEN
                         code := 3;
                         d_unit := d_unit || u; d_what := d_what || 4::smallint;
                         d_index := d_index || c; d_value := d_value || NULL::bigint;
@@ -274,7 +281,15 @@ BEGIN
         IF code = 0 THEN
             FOR e IN first_e .. last_e LOOP
                 i := e_ident[e];
-                IF x_pos[i] IS NOT NULL THEN
+                x := x_event[i];
+                IF x IS NOT NULL THEN
+                    o_dup[e] := true;
+                    o_pos[e] := o_pos[x];
+                    o_seq[e] := o_seq[x];
+                    o_at[e] := o_at[x];
+                    o_chain[e] := o_chain[x];
+                    CONTINUE;
+                ELSIF x_pos[i] IS NOT NULL THEN
                     o_dup[e] := true;
                     o_pos[e] := x_pos[i];
                     o_seq[e] := x_seq[i];
@@ -285,11 +300,12 @@ BEGIN
                 c := e_claim[e];
                 s := c_stream[c];
                 p := e_pair[e];
-                IF s_seq[s] IS NULL THEN
+                IF s_kind[s] IS NULL THEN
                     s_seq[s] := 0;
                     s_kind[s] := c_kind[c];
-                    s_epoch[s] := c_epoch[c];
-                    s_chain[s] := decode(repeat('00', 32), 'hex');
+                    s_chain[s] := zero;
+                    new_stream := new_stream || s;
+                    new_claim := new_claim || c;
                 END IF;
                 pos := pos + 1;
                 at_us := greatest(now_us, at_us + 1);
@@ -305,31 +321,29 @@ BEGIN
                     || CASE WHEN e_sealed_hash[e] IS NULL THEN absent ELSE present || e_sealed_hash[e] END));
                 s_seq[s] := now_seq;
                 s_chain[s] := sha;
-                s_touched[s] := true;
                 IF p IS NOT NULL THEN
                     o_prev[e] := p_seq[p];
                     p_seq[p] := now_seq;
                 END IF;
-                x_pos[i] := pos;
-                x_seq[i] := now_seq;
-                x_at[i] := at_us;
-                x_chain[i] := sha;
-                x_body[i] := e_body[e];
-                x_stream[i] := s_id[s];
+                x_event[i] := e;
                 o_dup[e] := false;
                 o_pos[e] := pos;
                 o_seq[e] := now_seq;
                 o_at[e] := at_us;
                 o_chain[e] := sha;
+                some_fresh := true;
             END LOOP;
         END IF;
-        o_unit := o_unit || code;
+        o_unit[u] := code;
         first_e := last_e + 1;
         first_c := u_claims[u] + 1;
         first_a := u_subjects[u] + 1;
         first_r := u_requires[u] + 1;
     END LOOP;
 
+    IF NOT some_fresh THEN
+        RETURN;
+    END IF;
     INSERT INTO events (position, recorded_at, seq, stream, event_id, subject, actor, device, correlation,
                         causation, stream_kind, schema, kind, public, sealed_hash, body_hash, chain, content_hash)
     SELECT o_pos[n], o_at[n], o_seq[n], s_id[c_stream[e_claim[n]]], i_id[e_ident[n]], p_subject[e_pair[n]],
@@ -337,14 +351,10 @@ BEGIN
            e_kind[n], e_public[n], e_sealed_hash[n], e_body[n], o_chain[n], e_content_hash[n]
     FROM generate_series(1, events_n) n WHERE NOT o_dup[n];
 
-    IF NOT FOUND THEN
-        RETURN;
+    IF array_length(new_stream, 1) > 0 THEN
+        INSERT INTO streams (stream, kind, epoch)
+        SELECT s_id[n.stream], c_kind[n.claim], c_epoch[n.claim] FROM unnest(new_stream, new_claim) n(stream, claim);
     END IF;
-    INSERT INTO streams AS old (stream, seq, kind, epoch, chain)
-    SELECT s_id[n], s_seq[n], s_kind[n], s_epoch[n], s_chain[n]
-    FROM generate_series(1, array_length(s_id, 1)) n WHERE s_touched[n]
-    ON CONFLICT (stream) DO UPDATE SET seq = excluded.seq, chain = excluded.chain;
-
     IF array_length(e_content, 1) > 0 THEN
         -- The same ciphertext may come again with another version: what is kept already has the same hash.
         INSERT INTO contents (stream, hash, bytes)

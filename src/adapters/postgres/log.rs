@@ -152,12 +152,15 @@ impl EventLog for PostgresLog {
 
     async fn stream_heads(&self, streams: &[StreamId]) -> Result<Vec<StreamHead>, LogError> {
         let wanted: Vec<Uuid> = streams.iter().map(|stream| stream.0).collect();
-        let rows: Vec<(Uuid, i16, Vec<u8>, i64, Vec<u8>)> =
-            sqlx::query_as("SELECT stream, kind, epoch, seq, chain FROM streams WHERE stream = ANY ($1)")
-                .bind(wanted)
-                .fetch_all(self.database.pool())
-                .await
-                .map_err(failed)?;
+        let rows: Vec<(Uuid, i16, Vec<u8>, i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT s.stream, s.kind, s.epoch, e.seq, e.chain FROM streams s CROSS JOIN LATERAL \
+                 (SELECT seq, chain FROM events WHERE stream = s.stream ORDER BY seq DESC LIMIT 1) e \
+                 WHERE s.stream = ANY ($1)",
+        )
+        .bind(wanted)
+        .fetch_all(self.database.pool())
+        .await
+        .map_err(failed)?;
         let mut heads = HashMap::with_capacity(rows.len());
         for (stream, kind, epoch, seq, chain) in rows {
             let head = StreamHead {

@@ -1,0 +1,280 @@
+//! How fast the log appends, beside what the same database does without it.
+//!
+//! Ours: N writers append one event each through the batcher. Raw: N connections insert one row of the same payload
+//! per transaction into a plain table of the same database. Rounds alternate in one run, so both meet the same
+//! machine; the table shows medians. `cargo bench --bench append -- [--json FILE] [--rounds N] [--millis N]`, with
+//! `LOCKSTEP_TEST_POSTGRES` naming a Postgres whose user may create databases.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and stops at the first error")]
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use lockstep_events::{
+    Clock, Epoch, EventId, EventLog, Hash32, Micros, NewEvent, Outcome, StreamId, StreamKind, SubjectId,
+    Unit,
+    log::{Required, StreamClaim, StreamExpect},
+};
+use lockstepd::{
+    adapters::{
+        postgres::{self, log::PostgresLog},
+        sqlite::log::SqliteLog,
+    },
+    batcher::Batcher,
+};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, SqliteConnection};
+use uuid::Uuid;
+
+const WRITERS: [usize; 4] = [1, 8, 32, 64];
+/// As long as the stored header of a version.
+const PAYLOAD: usize = 600;
+
+struct SystemClock;
+impl Clock for SystemClock {
+    fn now(&self) -> Micros {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Micros(i64::try_from(since.as_micros()).unwrap())
+    }
+}
+
+struct Options {
+    json: Option<String>,
+    rounds: usize,
+    round: Duration,
+}
+
+impl Options {
+    fn parse() -> Self {
+        let mut options = Self { json: None, rounds: 5, round: Duration::from_millis(1500) };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--json" => options.json = words.next(),
+                "--rounds" => options.rounds = words.next().unwrap().parse().unwrap(),
+                "--millis" => {
+                    options.round = Duration::from_millis(words.next().unwrap().parse().unwrap());
+                }
+                _ => {}
+            }
+        }
+        options
+    }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(run(&Options::parse()));
+}
+
+async fn run(options: &Options) {
+    println!(
+        "{:<10} {:>8} {:>14} {:>14} {:>8}",
+        "database", "writers", "ours events/s", "raw rows/s", "ratio"
+    );
+    let mut lines = Vec::new();
+    match std::env::var("LOCKSTEP_TEST_POSTGRES") {
+        Ok(server) => lines.extend(on_postgres(&server, options).await),
+        Err(_) => {
+            println!("postgres: left out, LOCKSTEP_TEST_POSTGRES is not set (cargo xtask bench sets it)")
+        }
+    }
+    lines.extend(on_sqlite(options).await);
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_string_pretty(&json!({ "append": lines })).unwrap()).unwrap();
+    }
+}
+
+async fn on_postgres(server: &str, options: &Options) -> Vec<Value> {
+    let name = format!("lockstep_bench_{}", Uuid::new_v4().simple());
+    let mut admin = PgConnection::connect(server).await.unwrap();
+    admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+    let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+    let database = postgres::Database::connect(&url, 4).await.unwrap();
+    let mut plain = PgConnection::connect(&url).await.unwrap();
+    plain
+        .execute("CREATE TABLE raw (id bigserial PRIMARY KEY, event_id uuid NOT NULL, public text NOT NULL)")
+        .await
+        .unwrap();
+    let batcher = start(Arc::new(PostgresLog::new(database.clone())));
+    let mut lines = Vec::new();
+    for writers in WRITERS {
+        let mut connections = Vec::new();
+        for _ in 0..writers {
+            connections.push(PgConnection::connect(&url).await.unwrap());
+        }
+        let (mut ours, mut raw) = (Vec::new(), Vec::new());
+        for _ in 0..=options.rounds {
+            raw.push(raw_postgres(&mut connections, options.round).await);
+            ours.push(through_batcher(&batcher, writers, options.round).await);
+        }
+        lines.push(line("postgres", writers, ours, raw));
+    }
+    batcher.shutdown().await;
+    database.close().await;
+    plain.close().await.unwrap();
+    admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
+    lines
+}
+
+async fn on_sqlite(options: &Options) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SqliteLog::open(&folder.path().join("log.db")).await.unwrap();
+    let batcher = start(Arc::new(log));
+    let mut raw_connection = raw_sqlite_open(&folder.path().join("raw.db")).await;
+    let mut lines = Vec::new();
+    for writers in WRITERS {
+        let (mut ours, mut raw) = (Vec::new(), Vec::new());
+        for _ in 0..=options.rounds {
+            // SQLite has one writer whatever we do: more connections would only wait for each other.
+            raw.push(raw_sqlite(&mut raw_connection, options.round).await);
+            ours.push(through_batcher(&batcher, writers, options.round).await);
+        }
+        lines.push(line("sqlite", writers, ours, raw));
+    }
+    batcher.shutdown().await;
+    lines
+}
+
+fn line(database: &str, writers: usize, ours: Vec<f64>, raw: Vec<f64>) -> Value {
+    let (ours, raw) = (median(ours), median(raw));
+    println!("{database:<10} {writers:>8} {ours:>14.0} {raw:>14.0} {:>8.2}", ours / raw);
+    json!({ "database": database, "writers": writers, "ours_per_second": ours.round(),
+            "raw_per_second": raw.round(), "ratio": (ours / raw * 100.0).round() / 100.0 })
+}
+
+/// The first round warms up.
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.remove(0);
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+fn start(log: Arc<dyn EventLog>) -> Batcher {
+    Batcher::start(log, Arc::new(SystemClock), |_| ())
+}
+
+fn payload() -> String {
+    format!("{{\"header\":\"{}\"}}", "0123456789abcdef".repeat(PAYLOAD / 16))
+}
+
+/// One writer's next event: a version of one of its 50 entries, after the version before it.
+fn version(stream: StreamId, n: usize, parents: &mut [Option<EventId>]) -> Unit {
+    let entry = n % parents.len();
+    let event_id = EventId(Uuid::new_v4());
+    let parent = parents[entry].replace(event_id);
+    let event = NewEvent {
+        event_id,
+        stream,
+        subject: Some(SubjectId(Uuid::from_u64_pair(stream.0.as_u64_pair().0, entry as u64))),
+        kind: "entry.version_added".into(),
+        schema: 1,
+        actor: Some(Uuid::nil().into()),
+        device: Some(Uuid::nil().into()),
+        correlation: None,
+        causation: None,
+        public: payload(),
+        sealed: None,
+        content: None,
+        body_hash: Hash32([n as u8; 32]),
+    };
+    Unit {
+        streams: vec![StreamClaim {
+            stream,
+            kind: StreamKind::Vault,
+            expect: StreamExpect::Any,
+            epoch_if_new: Epoch(*stream.as_bytes()),
+        }],
+        subjects: Vec::new(),
+        requires: parent.map(|event_id| Required { stream, event_id }).into_iter().collect(),
+        events: vec![event],
+    }
+}
+
+async fn through_batcher(batcher: &Batcher, writers: usize, round: Duration) -> f64 {
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..writers)
+        .map(|_| {
+            let (batcher, stop, done) = (batcher.clone(), Arc::clone(&stop), Arc::clone(&done));
+            tokio::spawn(async move {
+                let stream = StreamId(Uuid::new_v4());
+                let mut parents = vec![None; 50];
+                for n in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let outcome = batcher.append(version(stream, n, &mut parents)).await.unwrap();
+                    // A duplicate would cost less than an append and make the figure a lie.
+                    assert!(matches!(&outcome, Outcome::Appended(placed) if !placed[0].duplicate));
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(round).await;
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    rate(&done, started)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a bench are far below 2^52")]
+fn rate(done: &AtomicU64, started: Instant) -> f64 {
+    done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
+}
+
+async fn raw_postgres(connections: &mut Vec<PgConnection>, round: Duration) -> f64 {
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let started = Instant::now();
+    let tasks: Vec<_> = connections
+        .drain(..)
+        .map(|mut connection| {
+            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let insert = sqlx::query("INSERT INTO raw (event_id, public) VALUES ($1, $2)");
+                    let insert = insert.bind(Uuid::new_v4()).bind(payload());
+                    insert.execute(&mut connection).await.unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                connection
+            })
+        })
+        .collect();
+    tokio::time::sleep(round).await;
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        connections.push(task.await.unwrap());
+    }
+    rate(&done, started)
+}
+
+async fn raw_sqlite_open(path: &Path) -> SqliteConnection {
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+        .synchronous(sqlx::sqlite::SqliteSynchronous::Full);
+    let mut connection = options.connect().await.unwrap();
+    let table = "CREATE TABLE raw (id INTEGER PRIMARY KEY, event_id BLOB NOT NULL, public TEXT NOT NULL)";
+    connection.execute(table).await.unwrap();
+    connection
+}
+
+async fn raw_sqlite(connection: &mut SqliteConnection, round: Duration) -> f64 {
+    let (done, started) = (AtomicU64::new(0), Instant::now());
+    while started.elapsed() < round {
+        let insert = sqlx::query("INSERT INTO raw (event_id, public) VALUES (?1, ?2)");
+        let insert = insert.bind(Uuid::new_v4()).bind(payload());
+        insert.execute(&mut *connection).await.unwrap();
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    rate(&done, started)
+}
