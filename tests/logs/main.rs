@@ -1,4 +1,7 @@
 //! Every log behind the one contract: SQLite and Postgres side by side with the log in memory.
 
+mod differential;
+mod kill;
 mod postgres;
 mod sqlite;
+mod torture;

@@ -140,7 +140,7 @@ async fn append_one(log: &dyn EventLog, unit: Unit) -> Outcome {
 }
 
 /// Everything, contents included.
-async fn all(log: &dyn EventLog) -> Vec<Recorded> {
+pub async fn all(log: &dyn EventLog) -> Vec<Recorded> {
     log.read_all(Position(0), 100_000, &Filter::default(), Contents::UpTo(1 << 20)).await.unwrap()
 }
 
@@ -155,7 +155,7 @@ async fn head(log: &dyn EventLog, n: u128) -> Option<StreamHead> {
 }
 
 /// Every promise that can be checked by reading the whole log.
-async fn assert_sound(log: &dyn EventLog) {
+pub async fn assert_sound(log: &dyn EventLog) {
     let mut chains = std::collections::HashMap::new();
     let mut last_at = Micros(i64::MIN);
     for (index, event) in all(log).await.iter().enumerate() {
