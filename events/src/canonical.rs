@@ -104,3 +104,6 @@ pub fn node_hash(left: &Hash32, right: &Hash32) -> Hash32 {
 pub fn next_chain(before: &Chain, leaf: &Hash32) -> Chain {
     Chain(Sha256::new().chain_update([2]).chain_update(before.0).chain_update(leaf.0).finalize().into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -179,3 +179,6 @@ impl Graph {
         common.difference(&passed).copied().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

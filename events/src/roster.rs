@@ -236,3 +236,6 @@ impl Roster {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,13 +113,13 @@ async fn probe(log: Arc<dyn EventLog>, stop: Arc<AtomicBool>) {
         let tail = log.tail().await.unwrap().position.0;
         let from = tail.saturating_sub(20);
         let seen = log.read_all(Position(from), 20, &Filter::default(), Contents::No).await.unwrap();
-        let expected: Vec<_> = (from + 1..=tail.min(from + 20)).collect();
-        assert!(seen.iter().map(|event| event.position.0).eq(expected), "a hole below the tail {tail}");
+        let below = seen.iter().map(|event| event.position.0).filter(|position| *position <= tail);
+        assert!(below.eq(from + 1..=tail), "a hole below the tail {tail}");
         for head in log.stream_heads(&[0, 1, 2, 3].map(stream)).await.unwrap() {
             let from = head.seq.0.saturating_sub(10);
             let seen = log.read_stream(head.stream, Seq(from), 10, Contents::No).await.unwrap();
-            let expected: Vec<_> = (from + 1..=head.seq.0.min(from + 10)).collect();
-            assert!(seen.iter().map(|event| event.seq.0).eq(expected), "a hole below a head");
+            let below = seen.iter().map(|event| event.seq.0).filter(|seq| *seq <= head.seq.0);
+            assert!(below.eq(from + 1..=head.seq.0), "a hole below a head");
         }
         tokio::task::yield_now().await;
     }

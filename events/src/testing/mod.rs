@@ -1,16 +1,17 @@
 //! What adapters and tests share: the in-memory log, the contract suite, scripts of random operations.
-#![allow(
+
+pub mod build;
+#[expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
     clippy::wildcard_imports,
-    reason = "this is test code that other crates' tests use: a failed step ends the test"
+    reason = "a contract suite is a test, though it ships as a feature"
 )]
-
-pub mod build;
 pub mod contract;
 mod export;
 mod hooked;
 mod memory;
+pub mod model;
 mod script;
 
 pub use export::export;

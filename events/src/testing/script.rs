@@ -1,7 +1,7 @@
 //! Random scripts of operations, the same for the same seed: units of all shapes, refusals, retries, erasures.
 
 use crate::{
-    Epoch, EventLog, Hash32, LogError, Micros, NewEvent, Outcome, Sealed, Seq, StreamKind, Unit,
+    Epoch, EventLog, Hash32, LogError, Micros, NewEvent, Sealed, Seq, StreamKind, Unit,
     canonical::sha256,
     ids::BlobHash,
     log::{StreamExpect, SubjectExpect},
