@@ -2,8 +2,10 @@
 //! and that what an operator deploys is whole.
 
 mod deploy;
+mod documents;
 mod hygiene;
 mod imports;
 mod manifests;
+mod migrations;
 mod paths;
 mod sources;
