@@ -117,7 +117,7 @@ fn found_account(
     let mk = PasswordKey::derive(&registered.export_key, account, FIRST)?;
     let ark_wrap =
         [&FIRST.to_be_bytes()[..], &ark.wrap_by_password(&mk, (account, FIRST, FIRST), rng)?].concat();
-    let ask_wrap = ark.wrap_ask(&ask, account, ask_id(&ask.public()), rng)?;
+    let signing_wrap = ark.wrap_ask(&ask, account, ask_id(&ask.public()), rng)?;
     let key_wrap = ark.wrap_vault_key(&vault_key, (account, vault, FIRST), rng)?;
     let mut statements = vec![ask.found(account)];
     let mut roster = Roster::start(&statements[0]).map_err(|_| crate::crypto::Rejected)?;
@@ -139,7 +139,7 @@ fn found_account(
         vault,
         wraps: vec![
             wrap(ARK_WRAP.to_owned(), &ark_wrap),
-            wrap(ASK_WRAP.to_owned(), &ask_wrap),
+            wrap(ASK_WRAP.to_owned(), &signing_wrap),
             wrap(vault_wrap(vault), &key_wrap),
         ],
     };
@@ -149,7 +149,7 @@ fn found_account(
         vault,
         ark_gen: FIRST,
         ark,
-        ask_wrap,
+        ask_wrap: signing_wrap,
         device_key,
         vault_wraps: vec![(vault, FIRST, key_wrap)],
         statements,

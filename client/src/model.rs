@@ -1,7 +1,5 @@
 //! What the library hands to a user interface.
 
-use std::time::Duration;
-
 use lockstep_events::{
     AccountId, BlobHash, DeviceId, EntryId, Epoch, Micros, Seq, StreamId, VaultId, VersionId, VersionKind,
 };
@@ -324,6 +322,3 @@ pub struct Wanted {
     /// Its length in bytes.
     pub len: u32,
 }
-
-/// How long a one-shot sync keeps trying a server that answers "later".
-pub const SYNC_PATIENCE: Duration = Duration::from_secs(30);

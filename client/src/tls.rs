@@ -47,8 +47,11 @@ pub(crate) fn config(trust: &Trust) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
+/// The fingerprint that a probe was shown.
+pub(crate) type Seen = Arc<Mutex<Option<Fingerprint>>>;
+
 /// A configuration that trusts nothing and notes which certificate it was shown.
-pub(crate) fn probing() -> Result<(ClientConfig, Arc<Mutex<Option<Fingerprint>>>), Error> {
+pub(crate) fn probing() -> Result<(ClientConfig, Seen), Error> {
     let seen = Arc::new(Mutex::new(None));
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -113,7 +116,7 @@ impl ServerCertVerifier for Pinned {
 
 /// Refuses every certificate, and notes its fingerprint.
 #[derive(Debug)]
-struct Probe(Arc<Mutex<Option<Fingerprint>>>);
+struct Probe(Seen);
 
 impl ServerCertVerifier for Probe {
     fn verify_server_cert(

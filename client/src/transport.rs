@@ -24,7 +24,7 @@ use crate::{
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longer than the longest long-poll.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// A WebSocket to the server.
 pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;

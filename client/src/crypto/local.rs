@@ -13,6 +13,7 @@ use lockstep_events::canonical::Writer;
 
 use super::{
     Rejected,
+    context::Context,
     hierarchy::derive,
     keys::{ArchiveKey, LocalKey},
     password::Password,
@@ -93,22 +94,18 @@ impl ArchiveKey {
     /// [`Rejected`] for 4 GiB and more.
     pub fn seal(
         &self,
-        context: &super::context::Context,
+        place: &Context,
         content: &[u8],
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<Vec<u8>, Rejected> {
-        super::sealed::seal_padded(self.bytes(), context, content, rng)
+        super::sealed::seal_padded(self.bytes(), place, content, rng)
     }
 
     /// Opens an archive.
     ///
     /// # Errors
     /// [`Rejected`] for another password, context or content.
-    pub fn open(
-        &self,
-        context: &super::context::Context,
-        sealed: &[u8],
-    ) -> Result<super::wipe::Plaintext, Rejected> {
-        super::sealed::open_padded(self.bytes(), context, sealed)
+    pub fn open(&self, place: &Context, sealed: &[u8]) -> Result<super::wipe::Plaintext, Rejected> {
+        super::sealed::open_padded(self.bytes(), place, sealed)
     }
 }

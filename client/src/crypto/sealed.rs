@@ -51,11 +51,11 @@ pub const fn sealed_len(content: usize) -> usize {
 /// [`Rejected`] for a content of 4 GiB and more.
 pub(in crate::crypto) fn seal_padded(
     key: &[u8; 32],
-    context: &Context,
+    place: &Context,
     content: &[u8],
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<Vec<u8>, Rejected> {
-    seal(key, context, &pad(content)?, rng)
+    seal(key, place, &pad(content)?, rng)
 }
 
 /// Opens what [`seal_padded`] made.
@@ -64,22 +64,22 @@ pub(in crate::crypto) fn seal_padded(
 /// [`Rejected`] for anything else.
 pub(in crate::crypto) fn open_padded(
     key: &[u8; 32],
-    context: &Context,
+    place: &Context,
     sealed: &[u8],
 ) -> Result<Plaintext, Rejected> {
-    unpad(&open(key, context, sealed)?)
+    unpad(&open(key, place, sealed)?)
 }
 
 /// Seals bytes as they are: for keys, whose length is no secret.
 pub(in crate::crypto) fn seal(
     key: &[u8; 32],
-    context: &Context,
+    place: &Context,
     content: &[u8],
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<Vec<u8>, Rejected> {
     let mut salt = [0; SALT];
     rng.fill_bytes(&mut salt);
-    let derived = Derived::new(key, &salt, context)?;
+    let derived = Derived::new(key, &salt, place)?;
     let mut sealed = Vec::with_capacity(sealed_len(content.len()));
     sealed.extend_from_slice(&salt);
     sealed.extend_from_slice(derived.commitment());
@@ -101,14 +101,10 @@ pub(in crate::crypto) fn seal(
 ///
 /// # Errors
 /// [`Rejected`] for anything else: another key, another context, any changed, missing or added byte.
-pub(in crate::crypto) fn open(
-    key: &[u8; 32],
-    context: &Context,
-    sealed: &[u8],
-) -> Result<Plaintext, Rejected> {
+pub(in crate::crypto) fn open(key: &[u8; 32], place: &Context, sealed: &[u8]) -> Result<Plaintext, Rejected> {
     let (salt, rest) = sealed.split_first_chunk::<SALT>().ok_or(Rejected)?;
     let (commitment, body) = rest.split_first_chunk::<COMMITMENT>().ok_or(Rejected)?;
-    let derived = Derived::new(key, salt, context)?;
+    let derived = Derived::new(key, salt, place)?;
     if !bool::from(derived.commitment().ct_eq(commitment)) {
         return Err(Rejected);
     }
@@ -133,12 +129,12 @@ pub(in crate::crypto) fn open(
     Ok(Plaintext::new(std::mem::take(&mut *content)))
 }
 
-/// key[32] | commitment[32] | nonce_base[7]
+/// `key[32] | commitment[32] | nonce_base[7]`
 struct Derived(Zeroizing<[u8; 71]>);
 
 impl Derived {
-    fn new(key: &[u8; 32], salt: &[u8; SALT], context: &Context) -> Result<Self, Rejected> {
-        let info = Writer::new(DOMAIN).lp(context.bytes()).finish();
+    fn new(key: &[u8; 32], salt: &[u8; SALT], place: &Context) -> Result<Self, Rejected> {
+        let info = Writer::new(DOMAIN).lp(place.bytes()).finish();
         let mut derived = Zeroizing::new([0; 71]);
         hkdf(Some(salt), key, &info, &mut *derived)?;
         Ok(Self(derived))

@@ -73,12 +73,12 @@ fn every_box_of_the_second_implementation_is_made_and_opened_byte_for_byte() {
         let content = stream(&format!("content {name}"), number(&vector["content_len"]));
         assert_eq!(sha256(&content), fixed(&vector["content_sha256"]), "{name}");
         let key = fixed(&vector["key"]);
-        let context = Context::from_vector(bytes(&vector["context"]));
-        let made = seal(&key, &context, &content, &mut Salt(bytes(&vector["salt"]))).unwrap();
+        let place = Context::from_vector(bytes(&vector["context"]));
+        let made = seal(&key, &place, &content, &mut Salt(bytes(&vector["salt"]))).unwrap();
         assert_eq!(made.len(), number(&vector["box_len"]), "{name}");
         assert_eq!(sha256(&made), fixed(&vector["box_sha256"]), "{name}");
         let theirs = if vector["box"].is_null() { made } else { bytes(&vector["box"]) };
-        assert_eq!(&*open(&key, &context, &theirs).unwrap(), &content[..], "{name}");
+        assert_eq!(&*open(&key, &place, &theirs).unwrap(), &content[..], "{name}");
     }
 }
 
@@ -140,10 +140,10 @@ fn a_wrap_made_here_has_the_bytes_of_the_second_implementation() {
 
     let wrapping = derive(vk.bytes(), "lockstep/v1/vk/cek").unwrap();
     let (entry, key_id) = (EntryId(uuid(&keys["entry"])), uuid(&keys["key_id"]));
-    let context = Context::content_key(account, vault, 5, entry, key_id);
-    let made = wrap(&wrapping, &context, &fixed(&keys["cek"]), &mut salt("content_key")).unwrap();
+    let place = Context::content_key(account, vault, 5, entry, key_id);
+    let made = wrap(&wrapping, &place, &fixed(&keys["cek"]), &mut salt("content_key")).unwrap();
     assert_eq!(made, bytes(&keys["wrapped"]["content_key"]));
-    assert_eq!(unwrap(&wrapping, &context, &made).unwrap(), fixed::<32>(&keys["cek"]));
+    assert_eq!(unwrap(&wrapping, &place, &made).unwrap(), fixed::<32>(&keys["cek"]));
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn the_version_of_the_second_implementation_has_the_same_context_box_and_id() {
     assert_eq!(header.version_id().0, fixed(&vector["version_id"]));
     let cek = ContentKey::new(fixed(&keys["cek"]));
     let content = bytes(&vector["content"]);
-    let context = Context::entry(&header);
-    assert_eq!(&*open_padded(cek.bytes(), &context, &sealed).unwrap(), &content[..]);
-    let made = seal_padded(cek.bytes(), &context, &content, &mut Salt(stream("entry salt", 24))).unwrap();
+    let place = Context::entry(&header);
+    assert_eq!(&*open_padded(cek.bytes(), &place, &sealed).unwrap(), &content[..]);
+    let made = seal_padded(cek.bytes(), &place, &content, &mut Salt(stream("entry salt", 24))).unwrap();
     assert_eq!(made, sealed);
 }

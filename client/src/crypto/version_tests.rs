@@ -48,11 +48,12 @@ fn an_edit_is_valid_signed_and_opens() {
     assert_eq!(&*someone.open(&version).unwrap(), b"content");
 }
 
+type Change = fn(&mut Header);
+
 #[test]
 fn a_content_moved_to_another_entry_place_or_time_is_rejected() {
     let someone = someone();
     let version = someone.author().write(entry(1), vec![], b"content", &mut someone.rng.clone()).unwrap();
-    type Change = fn(&mut Header);
     let changes: &[(&str, Change)] = &[
         ("account", |h| h.account = AccountId(Uuid::from_u128(9))),
         ("vault", |h| h.vault = VaultId(Uuid::from_u128(9))),

@@ -58,7 +58,7 @@ impl Store {
         make_private(path)?;
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
-            .acquire_timeout(Duration::from_secs(60))
+            .acquire_timeout(Duration::from_mins(1))
             .connect_with(options)
             .await?;
         Ok(Self { pool })

@@ -106,6 +106,8 @@ async fn a_history_that_was_changed_shortened_or_reordered_is_refused() {
     assert!(b.apply(&honest).await.is_ok());
 }
 
+type Forge = fn(&mut VersionAdded);
+
 #[tokio::test]
 async fn a_forged_version_is_refused_even_where_the_chain_is_right() {
     let (a, b, _, mut vault) = two_devices().await;
@@ -115,7 +117,6 @@ async fn a_forged_version_is_refused_even_where_the_chain_is_right() {
     let honest = added(&vault, 0);
     let ciphertext = vault.events[0].content.clone();
 
-    type Forge = fn(&mut VersionAdded);
     let forgeries: &[(AlarmKind, Forge)] = &[
         (AlarmKind::Signature, |v| v.header.client_time += 1),
         (AlarmKind::Signature, |v| v.header.entry = EntryId(Uuid::from_u128(77))),

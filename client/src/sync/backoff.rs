@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::RngCore;
 
 const FIRST: Duration = Duration::from_millis(500);
-const MOST: Duration = Duration::from_secs(60);
+const MOST: Duration = Duration::from_mins(1);
 
 /// Waiting times of one loop.
 #[derive(Debug, Default, Clone)]

@@ -32,7 +32,7 @@ pub(crate) async fn push_loop(engine: Arc<Engine>) {
     let mut backoff = Backoff::default();
     loop {
         let idle = match engine.waiting().await {
-            Ok(0) => true,
+            Ok(0) | Err(_) => true,
             Ok(_) => match engine.push().await {
                 Ok(_) => {
                     let stuck = engine.waiting().await.is_ok_and(|waiting| waiting > 0);
@@ -49,7 +49,6 @@ pub(crate) async fn push_loop(engine: Arc<Engine>) {
                     false
                 }
             },
-            Err(_) => true,
         };
         if idle {
             tokio::select! {
