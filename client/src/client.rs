@@ -75,6 +75,12 @@ impl Client {
         account::open(home, unlock).await.map(|engine| Self { engine })
     }
 
+    /// Closes the local database. To be awaited before the process ends: the database's threads must not be cut off
+    /// while its cipher library cleans up.
+    pub async fn close(&self) {
+        self.engine.store.close().await;
+    }
+
     /// What stands in the open about a profile: server, name, account, device.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ fn apart() -> Apart {
 
 #[test]
 fn without_a_choice_the_sides_are_shown_masked_and_the_code_is_5() {
-    let Apart { laptop, .. } = apart();
+    let Apart { laptop, phone: _phone, _server } = apart();
     let shown = laptop.run(&["resolve", "mail"]);
     assert_eq!(shown.code, 5);
     assert!(
@@ -45,7 +45,7 @@ fn without_a_choice_the_sides_are_shown_masked_and_the_code_is_5() {
 
 #[test]
 fn keeping_one_side_leaves_one_head_on_both_devices_and_the_other_in_the_history() {
-    let Apart { laptop, phone, .. } = apart();
+    let Apart { laptop, phone, _server } = apart();
     let kept = laptop.ok(&["get", "mail", "password"]);
     laptop.ok(&["resolve", "mail", "--keep", "1"]);
     phone.ok(&["sync"]);
@@ -64,7 +64,7 @@ fn keeping_one_side_leaves_one_head_on_both_devices_and_the_other_in_the_history
 
 #[test]
 fn a_merge_takes_what_only_one_side_changed_and_keeps_the_other_password_among_the_old_ones() {
-    let Apart { laptop, phone, .. } = apart();
+    let Apart { laptop, phone, _server } = apart();
     laptop.ok(&["resolve", "mail", "--merge-set", "password=both"]);
     phone.ok(&["sync"]);
     let item = phone.json(&["get", "mail"]);
@@ -76,7 +76,7 @@ fn a_merge_takes_what_only_one_side_changed_and_keeps_the_other_password_among_t
 
 #[test]
 fn keeping_both_makes_two_entries() {
-    let Apart { laptop, phone, .. } = apart();
+    let Apart { laptop, phone, _server } = apart();
     laptop.ok(&["resolve", "mail", "--keep-both"]);
     phone.ok(&["sync"]);
     for device in [&laptop, &phone] {
@@ -87,7 +87,7 @@ fn keeping_both_makes_two_entries() {
 
 #[test]
 fn deleting_a_divergent_entry_names_all_its_heads_and_deletes_exactly_those() {
-    let Apart { laptop, phone, .. } = apart();
+    let Apart { laptop, phone, _server } = apart();
     let refused = laptop.run(&["rm", "mail"]);
     assert_eq!(refused.code, 2, "without a terminal nothing is deleted unasked");
     let deleted = laptop.run(&["rm", "mail", "--yes"]);

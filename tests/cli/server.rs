@@ -55,5 +55,7 @@ fn spawn(data: &std::path::Path, listen: &str) -> (Child, String, String) {
     };
     let url = find("Lockstep serves at ");
     let fingerprint = find("Certificate, SHA-256: ");
+    // The last line: after it nobody misses the reader of this pipe.
+    find("Next: ");
     (child, url, fingerprint)
 }

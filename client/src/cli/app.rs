@@ -1,6 +1,10 @@
 //! What every verb works with: the profile, the unlocked client, the entries with their content opened.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
 
 use lockstep_api::problem::Code;
 use lockstep_client::{
@@ -20,7 +24,6 @@ use super::{
 };
 
 /// One run of the program.
-#[derive(Debug)]
 pub struct App {
     /// The two channels.
     pub ui: Ui,
@@ -30,6 +33,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Whether the server is left alone.
     pub offline: bool,
+    /// The client that was opened, to be closed at the end.
+    opened: Mutex<Option<Client>>,
 }
 
 impl App {
@@ -45,7 +50,7 @@ impl App {
         let passwords = Passwords { from_stdin: global.password_stdin };
         // The agent outlives this command's working directory.
         let home = std::path::absolute(home)?;
-        Ok(Self { ui, home, passwords, offline: global.offline })
+        Ok(Self { ui, home, passwords, offline: global.offline, opened: Mutex::default() })
     }
 
     /// The unlocked client: by the agent, else by the password.
@@ -57,7 +62,7 @@ impl App {
         if let Some(token) = agent::client::key(&self.home).await {
             let token = zeroize::Zeroizing::new(token.as_str().to_owned());
             if let Ok(client) = Client::open(&self.home, &Unlock::Token(token)).await {
-                return Ok(client);
+                return Ok(self.keep(client));
             }
             // A key of a profile that was here before: the password decides.
             agent::client::lock(&self.home).await;
@@ -75,7 +80,23 @@ impl App {
             self.ui.hint(format!("{} is locked; `lockstep unlock` asks only once", profile.name));
         }
         let password = Password::new(self.passwords.current(self.ui)?.as_str().to_owned());
-        Ok(Client::open(&self.home, &Unlock::Password(password)).await?)
+        Ok(self.keep(Client::open(&self.home, &Unlock::Password(password)).await?))
+    }
+
+    /// Remembers a client, so that [`App::close`] closes it.
+    pub fn keep(&self, client: Client) -> Client {
+        if let Ok(mut opened) = self.opened.lock() {
+            *opened = Some(client.clone());
+        }
+        client
+    }
+
+    /// Closes what was opened; waits no longer than a person would.
+    pub async fn close(&self) {
+        let opened = self.opened.lock().ok().and_then(|mut opened| opened.take());
+        if let Some(client) = opened {
+            let _ = tokio::time::timeout(Duration::from_secs(2), client.close()).await;
+        }
     }
 
     /// Sends what was just written. Being offline is no failure: the change is safe here.

@@ -10,7 +10,7 @@ mod prompt;
 mod ui;
 mod verbs;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 
@@ -34,6 +34,9 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// As a shell expects of a process that ended by SIGINT.
+const INTERRUPTED: i32 = 130;
+
 /// What `std` says when the reader of our output has left, which is no failure of ours (`lockstep list | head -1`).
 const BROKEN_PIPE: &str = "Broken pipe (os error 32)";
 
@@ -45,21 +48,27 @@ fn parse_error(error: &clap::Error) -> ExitCode {
 
 fn run(cli: args::Cli, ui: Ui) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let app = app::App::new(&cli.global, ui)?;
+    let app = Arc::new(app::App::new(&cli.global, ui)?);
+    // On a thread of its own: a prompt blocks the one that runs the verb.
+    runtime.spawn(end_when_interrupted(app.clone()));
     let work = async {
-        tokio::select! {
-            done = verbs::run(cli.verb, &app) => done,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                // As a shell expects of a process that ended by SIGINT.
-                std::process::exit(130);
-            }
-        }
+        let done = verbs::run(cli.verb, &app).await;
+        app.close().await;
+        done
     };
     let done = runtime.block_on(work);
     // A blocked read of a terminal must not keep the process.
     runtime.shutdown_background();
     done
+}
+
+async fn end_when_interrupted(app: Arc<app::App>) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        app.close().await;
+        // A prompt may have switched the terminal's echo off.
+        let _ = console::Term::stderr().show_cursor();
+        std::process::exit(INTERRUPTED);
+    }
 }
 
 impl From<lockstep_client::Error> for Failure {

@@ -68,7 +68,7 @@ pub async fn register(args: Enter, app: &App) -> Done {
     let wheel = app.ui.wheel("making keys (this takes a second, and makes guessing slow)");
     let client = Client::register(&app.home, &server, &name, &password).await;
     wheel.finish_and_clear();
-    entered(app, &client?, "registered").await
+    entered(app, &app.keep(client?), "registered").await
 }
 
 /// Adds this device, or opens a new session on it.
@@ -81,7 +81,7 @@ pub async fn login(args: Enter, app: &App) -> Done {
     let wheel = app.ui.wheel("proving the password without showing it");
     let client = Client::login(&app.home, &server, &name, &password).await;
     wheel.finish_and_clear();
-    let client = client?;
+    let client = app.keep(client?);
     let wheel = app.ui.wheel("fetching the vault");
     let synced = client.sync().await;
     wheel.finish_and_clear();

@@ -10,7 +10,7 @@ use lockstep_client::{
 };
 use lockstep_events::{DeviceId, VersionKind};
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::cli::{
     app::App,
@@ -62,6 +62,7 @@ pub async fn run(args: Watch, app: &App) -> Done {
 
 async fn follow(count: Option<u64>, app: &App, client: &Client, own: DeviceId) -> Done {
     let mut follow = client.follow();
+    let mut changes = unhurried(follow.changes);
     app.ui.hint("Following. Ctrl-C ends it.");
     let mut shown = Shown { app, client, own, link: *follow.link.borrow_and_update(), seen: 0 };
     shown.say_link()?;
@@ -74,14 +75,31 @@ async fn follow(count: Option<u64>, app: &App, client: &Client, own: DeviceId) -
                 let link = *follow.link.borrow_and_update();
                 shown.set_link(link)?;
             }
-            change = follow.changes.recv() => match change {
-                Ok(change) => shown.change(&change).await?,
-                Err(RecvError::Lagged(n)) => app.ui.warn(format!("{n} changes came faster than they could be shown; nothing is lost")),
-                Err(RecvError::Closed) => return Err(Failure::new(Exit::Locked, "following has ended", "see: lockstep status")),
+            change = changes.recv() => match change {
+                Some(change) => shown.change(&change).await?,
+                None => return Err(Failure::new(Exit::Locked, "following has ended", "see: lockstep status")),
             },
         }
     }
     Ok(())
+}
+
+/// Takes changes as fast as they come, so that a slow terminal loses none of them.
+fn unhurried(mut changes: broadcast::Receiver<Change>) -> mpsc::UnboundedReceiver<Change> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let change = match changes.recv().await {
+                Ok(change) => change,
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => return,
+            };
+            if sender.send(change).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 struct Shown<'a> {
