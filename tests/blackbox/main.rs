@@ -1,9 +1,17 @@
-//! The product from outside: the real server as a process, the real client, HTTP and WebSocket between them.
+//! The product from outside: the real server, over HTTP and WebSocket, with the real client or with requests made by
+//! hand.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod accounts;
+mod bad_input;
 mod conflicts;
+mod jwt;
 mod people;
+mod process;
+mod refresh;
 mod server;
 mod sessions;
+mod support;
 mod trouble;
 mod volume;
 mod walking;

@@ -1,0 +1,128 @@
+//! The program itself: what it prints, what it keeps, and that two never share a folder.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use crate::support::{Mode, Node, Person};
+
+/// A server in a process of its own.
+struct Process {
+    child: Child,
+    lines: Vec<String>,
+}
+
+impl Process {
+    fn start(data: &Path) -> Self {
+        let mut child = command(data).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let lines = (0..3).map(|_| {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            line
+        });
+        let lines = lines.collect();
+        Self { child, lines }
+    }
+
+    fn fingerprint(&self) -> &str {
+        self.lines[1].trim().rsplit(' ').next().unwrap()
+    }
+
+    fn url(&self) -> &str {
+        self.lines[0].trim().rsplit(' ').next().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
+    command.arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).env_clear();
+    command
+}
+
+#[test]
+fn the_first_words_are_the_address_the_fingerprint_and_the_next_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(&folder.path().join("data"));
+    assert!(process.url().starts_with("https://127.0.0.1:"));
+    assert_eq!(process.fingerprint().len(), 64);
+    let next = format!("lockstep register --server {} --email you@example.org --fingerprint", process.url());
+    assert!(process.lines[2].contains(&next), "{:?}", process.lines);
+}
+
+#[test]
+fn the_certificate_stays_the_same_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let first = Process::start(&data).fingerprint().to_owned();
+    assert_eq!(Process::start(&data).fingerprint(), first);
+}
+
+#[test]
+fn a_second_server_on_the_same_folder_is_refused_with_a_clear_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let _first = Process::start(&data);
+    let second = command(&data).output().unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains("another lockstepd is using"), "{said}");
+}
+
+#[test]
+fn health_asks_the_running_server_over_its_own_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Process::start(&data);
+    let ask = |url: &str| command(&data).args(["health", "--url", url]).output().unwrap();
+    let answer = ask(process.url());
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("\"ready\":true"));
+    assert!(!ask("https://127.0.0.1:1").status.success());
+}
+
+#[test]
+fn an_unknown_option_in_the_file_refuses_to_start_and_names_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lockstep.toml");
+    std::fs::write(&file, "# mine\nlissten = \"127.0.0.1:1\"\n").unwrap();
+    let mut child = command(&folder.path().join("data"))
+        .arg("--config")
+        .arg(&file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert!(said.contains("line 2") && said.contains("lissten"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_polite_stop_ends_the_process_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start(&folder.path().join("data"));
+    let stop = Command::new("kill").arg(process.child.id().to_string()).status().unwrap();
+    assert!(stop.success());
+    assert!(process.child.wait().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_accounts_sessions_and_tokens() {
+    let mut node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    node.restart().await;
+    assert_eq!(person.get(&node, "/v1/account").await.status().as_u16(), 200);
+    assert_eq!(person.refresh(&node, &person.tokens.refresh_token).await.status().as_u16(), 200);
+    assert_eq!(person.login(&node, &person.password, true).await.status().as_u16(), 200);
+}

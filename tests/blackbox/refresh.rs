@@ -1,0 +1,109 @@
+//! Refresh tokens: rotation, grace, reuse, expiry.
+
+use lockstep_api::{
+    Code,
+    account::{Refresh, Tokens},
+};
+use lockstep_events::{
+    Position, SessionId,
+    log::{Contents, Filter},
+};
+use reqwest::StatusCode;
+
+use crate::support::{Mode, Node, Person, assert_problem, body};
+
+async fn kinds(node: &Node) -> Vec<String> {
+    let log = &node.running().server.log;
+    let events = log.read_all(Position::ZERO, 1000, &Filter::default(), Contents::No).await.unwrap();
+    events.into_iter().map(|event| event.kind).collect()
+}
+
+async fn four_at_once(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = Person::register(&node).await;
+    let token = &person.tokens.refresh_token;
+    let (a, b, c, d) = tokio::join!(
+        person.refresh(&node, token),
+        person.refresh(&node, token),
+        person.refresh(&node, token),
+        person.refresh(&node, token)
+    );
+    let mut successors = Vec::new();
+    for answer in [a, b, c, d] {
+        successors.push(body::<Tokens>(answer, StatusCode::OK).await.refresh_token);
+    }
+    successors.dedup();
+    assert_eq!(successors.len(), 1);
+    assert_ne!(&successors[0], token);
+    let refreshed = kinds(&node).await.into_iter().filter(|kind| kind == "session.refreshed").count();
+    assert_eq!(refreshed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_refreshes_at_once_get_the_same_successor_embedded() {
+    four_at_once(Mode::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_refreshes_at_once_get_the_same_successor_distributed() {
+    four_at_once(Mode::Distributed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_used_again_after_the_grace_ends_the_session() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    let old = &person.tokens.refresh_token;
+    let next: Tokens = body(person.refresh(&node, old).await, StatusCode::OK).await;
+    node.clock.pass(59);
+    let again: Tokens = body(person.refresh(&node, old).await, StatusCode::OK).await;
+    assert_eq!(again.refresh_token, next.refresh_token);
+    node.clock.pass(2);
+    assert_problem(person.refresh(&node, old).await, Code::RefreshFailed).await;
+    let kinds = kinds(&node).await;
+    assert_eq!(kinds[kinds.len() - 2..], ["session.refresh_reused", "session.revoked"]);
+    let answer = person.refresh(&node, &next.refresh_token).await;
+    assert!(matches!(answer.status(), StatusCode::UNAUTHORIZED));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_token_without_the_device_key_changes_nothing() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    let thief = Person { device_key: crate::support::person::random_key(), ..person.clone() };
+    let token = &person.tokens.refresh_token;
+    let next: Tokens = body(person.refresh(&node, token).await, StatusCode::OK).await;
+    node.clock.pass(3600);
+    assert_problem(thief.refresh(&node, token).await, Code::RefreshFailed).await;
+    assert_problem(thief.refresh(&node, &next.refresh_token).await, Code::RefreshFailed).await;
+    assert_eq!(person.refresh(&node, &next.refresh_token).await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unused_token_runs_out_after_thirty_days() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    node.clock.pass(29 * 24 * 3600);
+    let next: Tokens = body(person.refresh(&node, &person.tokens.refresh_token).await, StatusCode::OK).await;
+    node.clock.pass(30 * 24 * 3600);
+    assert_problem(person.refresh(&node, &next.refresh_token).await, Code::Revoked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_a_refresh_token_is_refused_without_a_word() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    let unknown = lockstepd::auth::refresh::token(
+        &node.running().server.keys,
+        SessionId(uuid::Uuid::new_v4()),
+        &[0; 32],
+        0,
+    );
+    let access = person.tokens.access_token.clone();
+    for token in [String::new(), "lsr_".to_owned(), "lsr_AAAA".to_owned(), access, unknown] {
+        let signature = person.sign(&lockstep_api::account::proof_message(token.as_bytes()));
+        let body = Refresh { refresh_token: token, signature };
+        let answer = node.post("/v1/sessions/refresh", &body).send().await.unwrap();
+        assert_problem(answer, Code::RefreshFailed).await;
+    }
+}

@@ -1,0 +1,174 @@
+//! A server in this process, reached over the network.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use lockstep_events::{Clock, Micros};
+use lockstepd::{
+    app::{self, Running},
+    config::{Config, Layer},
+};
+use reqwest::{Client, RequestBuilder};
+use tempfile::TempDir;
+
+/// On what the server stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// SQLite, everything in one process.
+    Embedded,
+    /// Postgres, NATS and S3.
+    Distributed,
+}
+
+/// The machine's clock, and what a test adds to it.
+#[derive(Debug, Default)]
+pub struct TestClock {
+    ahead: AtomicI64,
+}
+
+impl TestClock {
+    /// Time passes.
+    pub fn pass(&self, seconds: i64) {
+        self.ahead.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Micros {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Micros(i64::try_from(since.as_micros()).unwrap() + self.ahead.load(Ordering::SeqCst))
+    }
+}
+
+/// A running server.
+pub struct Node {
+    running: Option<Running>,
+    folder: TempDir,
+    options: Layer,
+    http: Client,
+    /// Its clock.
+    pub clock: Arc<TestClock>,
+}
+
+impl Node {
+    /// Starts a server of this mode on empty stores.
+    pub async fn start(mode: Mode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = match mode {
+            Mode::Embedded => Layer::default(),
+            Mode::Distributed => distributed().await,
+        };
+        let options = Layer {
+            data: Some(folder.path().join("data")),
+            listen: Some("127.0.0.1:0".parse().unwrap()),
+            plain_http: Some(true),
+            drain_s: Some(5),
+            tail_poll_ms: Some(100),
+            ..options
+        };
+        let clock = Arc::new(TestClock::default());
+        let mut node = Self { running: None, folder, options, http: http(), clock };
+        node.begin().await;
+        node
+    }
+
+    async fn begin(&mut self) {
+        let config = Config::with(self.options.clone()).unwrap();
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        self.running = Some(app::start_with(config, clock).await.unwrap());
+    }
+
+    /// Another server on the same stores (distributed only).
+    pub async fn second(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Layer {
+            data: Some(folder.path().join("data")),
+            key_file: Some(self.folder.path().join("data/keys/server.json")),
+            ..self.options.clone()
+        };
+        let mut node = Self { running: None, folder, options, http: http(), clock: Arc::clone(&self.clock) };
+        node.begin().await;
+        node
+    }
+
+    /// Stops the server and starts it again on the same stores.
+    pub async fn restart(&mut self) {
+        self.running.take().unwrap().shutdown().await;
+        self.begin().await;
+    }
+
+    /// The server itself, for what the network does not show.
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
+    /// A request.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.running().url);
+        self.http.request(method.parse().unwrap(), url)
+    }
+
+    /// `GET`.
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request("GET", path)
+    }
+
+    /// `POST` with a JSON body.
+    pub fn post<T: serde::Serialize>(&self, path: &str, body: &T) -> RequestBuilder {
+        self.request("POST", path).json(body)
+    }
+}
+
+fn http() -> Client {
+    // Refused only where another test of this process has done it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().build().unwrap()
+}
+
+fn service(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run cargo xtask test"))
+}
+
+/// A database, a bus and a bucket of its own.
+async fn distributed() -> Layer {
+    use sqlx::Connection;
+    let server = service("LOCKSTEP_TEST_POSTGRES");
+    let name = format!("blackbox_{}", uuid::Uuid::new_v4().simple());
+    let mut admin = sqlx::PgConnection::connect(&server).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
+    make_bucket().await;
+    let (base, _) = server.rsplit_once('/').unwrap();
+    let database = format!("{base}/{name}");
+    let key = |name: &str| Some(service(name).as_str().into());
+    Layer {
+        log: Some(database.as_str().into()),
+        reads: Some(database.as_str().into()),
+        credentials: Some(database.as_str().into()),
+        bus: key("LOCKSTEP_TEST_NATS"),
+        blobs: Some(format!("s3://{BUCKET}").as_str().into()),
+        s3_endpoint: Some(service("LOCKSTEP_TEST_S3")),
+        s3_access_key: key("LOCKSTEP_TEST_S3_KEY"),
+        s3_secret_key: key("LOCKSTEP_TEST_S3_SECRET"),
+        database_connections: Some(4),
+        ..Layer::default()
+    }
+}
+
+const BUCKET: &str = "lockstep-blackbox";
+
+async fn make_bucket() {
+    let options = lockstepd::adapters::s3::S3Options {
+        endpoint: service("LOCKSTEP_TEST_S3"),
+        region: "us-east-1".to_owned(),
+        bucket: BUCKET.to_owned(),
+        access_key: service("LOCKSTEP_TEST_S3_KEY"),
+        secret_key: service("LOCKSTEP_TEST_S3_SECRET"),
+    };
+    lockstepd::adapters::s3::S3Blobs::new(&options).make_bucket().await.unwrap();
+}
