@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{
-        credentials::CredentialError,
+        credentials::{CredentialError, CredentialStore},
         minting::Tokens,
         server_keys::{KeyFileError, ServerKeys},
         signing_keys::load_or_turn,
@@ -247,6 +247,38 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         draining: CancellationToken::new(),
     };
     Ok((Arc::new(server), runner))
+}
+
+/// What an operator's command works with, beside a running server or without one.
+pub struct Tools {
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// Credentials.
+    pub credentials: Arc<dyn CredentialStore>,
+    /// The server's secret keys.
+    pub keys: ServerKeys,
+}
+
+/// Opens the stores of a server that has run before.
+///
+/// # Errors
+/// [`StartError`]
+pub async fn tools(config: &Config) -> Result<Tools, StartError> {
+    if !config.key_path().exists() {
+        let source = io::ErrorKind::NotFound.into();
+        return Err(StartError::Data { path: config.key_path(), source });
+    }
+    let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
+    let mut databases = ports::Databases::new(config);
+    let tools = Tools {
+        log: ports::log(config, &mut databases).await?,
+        credentials: ports::credentials(config, &mut databases).await?,
+        keys,
+    };
+    if tools.credentials.key_commitment(tools.keys.commitment()).await? != tools.keys.commitment() {
+        return Err(StartError::ForeignKeys(config.key_path()));
+    }
+    Ok(tools)
 }
 
 /// Makes the data folder and holds it for this process.

@@ -1,10 +1,11 @@
 //! The command line: what it says, and which function does it.
 
 mod health;
+mod keys;
 mod options;
 mod projections;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -35,6 +36,11 @@ enum Command {
     Serve,
     /// Ask a running server whether it serves; exit code 1 if it does not.
     Health(health::Ask),
+    /// The keys that sign access tokens.
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
+    },
     /// Look after the read models.
     Projections {
         #[command(subcommand)]
@@ -72,6 +78,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(cli.options.config()?, out).await,
         Command::Health(ask) => health::ask(ask, &cli.options.config()?, out).await,
+        Command::Keys { command } => keys::run(command, &cli.options.config()?, out).await,
         Command::Projections { what } => projections::run(what, &cli.options.config()?, out).await,
         Command::Openapi => Ok(writeln!(out, "{}", http::document().to_pretty_json()?)?),
         Command::Asyncapi => Ok(writeln!(out, "{}", serde_json::to_string_pretty(&http::live::document())?)?),
@@ -120,7 +127,10 @@ async fn stopped_by_signal() -> io::Result<()> {
 
 fn start_logging(config: &Config) -> Result<(), AnyError> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log_filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     match config.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

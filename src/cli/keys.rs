@@ -1,0 +1,60 @@
+//! `lockstepd keys`: the keys that sign access tokens. Works beside a running server, which takes the change over
+//! within a second.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use lockstep_events::Clock;
+use rand::rngs::OsRng;
+
+use super::AnyError;
+use crate::{
+    app, auth::signing_keys::KeySet, clock::SystemClock, commands::rotate_key::OperatorKeys, config::Config,
+};
+
+/// What to do with the keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// List the keys with their states.
+    List,
+    /// Let the next key sign from now on.
+    Rotate,
+    /// Refuse every token that a key has signed.
+    Revoke {
+        /// The key's id, as `list` shows it.
+        kid: String,
+    },
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever the stores say.
+pub async fn run(
+    command: KeysCommand,
+    config: &Config,
+    out: &mut (impl Write + Send),
+) -> Result<(), AnyError> {
+    let tools = app::tools(config).await?;
+    let operator = OperatorKeys {
+        store: &*tools.credentials,
+        log: &*tools.log,
+        keys: &tools.keys,
+        now: SystemClock.now(),
+    };
+    let set = match command {
+        KeysCommand::List => KeySet::new(tools.credentials.signing_keys().await?, &tools.keys),
+        KeysCommand::Rotate => operator.rotate(&mut OsRng).await?,
+        KeysCommand::Revoke { kid } => operator.revoke(&kid, &mut OsRng).await?,
+    };
+    for row in set.rows() {
+        writeln!(out, "{}  {:<8}  since {}", row.kid, row.state.name(), at(row.changed_at.seconds()))?;
+    }
+    Ok(())
+}
+
+fn at(seconds: i64) -> String {
+    let format = &time::format_description::well_known::Rfc3339;
+    let time = time::OffsetDateTime::from_unix_timestamp(seconds).ok();
+    time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| seconds.to_string())
+}
