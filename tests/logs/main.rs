@@ -2,6 +2,7 @@
 
 mod differential;
 mod kill;
+mod laws;
 mod postgres;
 mod sqlite;
 mod torture;
