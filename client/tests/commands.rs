@@ -163,6 +163,23 @@ fn completions_and_manual_pages_know_every_verb() {
 }
 
 #[test]
+fn the_manual_pages_in_the_repository_are_fresh() {
+    let home = home();
+    let dir = home.path().join("man");
+    assert_eq!(lockstep(home.path(), &["man", "--dir", dir.to_str().unwrap()]).code, 0);
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man");
+    let mut made = 0;
+    for page in std::fs::read_dir(&dir).unwrap().map(Result::unwrap) {
+        let name = page.file_name();
+        let fresh = std::fs::read_to_string(page.path()).unwrap();
+        let stored = std::fs::read_to_string(kept.join(&name)).unwrap_or_default();
+        assert!(fresh == stored, "{name:?} is stale: lockstep man --dir docs/man");
+        made += 1;
+    }
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), made, "a page of a verb that is gone");
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_failure() {
     let home = home();
     let script = format!("{} fixtures --items 3000 | head -c 10", env!("CARGO_BIN_EXE_lockstep"));

@@ -67,6 +67,9 @@ impl App {
             // A key of a profile that was here before: the password decides.
             agent::client::lock(&self.home).await;
         }
+        if !self.passwords.is_given() {
+            self.ui.hint("Locked; `lockstep unlock` asks only once.");
+        }
         self.open_with_password().await
     }
 
@@ -75,10 +78,7 @@ impl App {
     /// # Errors
     /// As [`App::open`].
     pub async fn open_with_password(&self) -> Done<Client> {
-        let profile = Client::profile(&self.home)?;
-        if !self.passwords.is_given() {
-            self.ui.hint(format!("{} is locked; `lockstep unlock` asks only once", profile.name));
-        }
+        Client::profile(&self.home)?;
         let password = Password::new(self.passwords.current(self.ui)?.as_str().to_owned());
         Ok(self.keep(Client::open(&self.home, &Unlock::Password(password)).await?))
     }
