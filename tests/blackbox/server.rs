@@ -71,3 +71,36 @@ fn serve(data: &tempfile::TempDir, listen: &str) -> (Child, Address) {
     word_after("Next:");
     (process, Address::new(&url, Trust::Pinned(fingerprint)).unwrap())
 }
+
+impl Server {
+    /// Copies the data of the server, which must not run, as a backup would.
+    pub fn backup(&self) -> tempfile::TempDir {
+        assert!(self.process.is_none());
+        let backup = tempfile::tempdir().unwrap();
+        copy(self.data.path(), backup.path());
+        backup
+    }
+
+    /// Puts a backup in the place of the data of the server, which must not run.
+    pub fn restore(&self, backup: &tempfile::TempDir) {
+        assert!(self.process.is_none());
+        for entry in std::fs::read_dir(self.data.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
+        }
+        copy(backup.path(), self.data.path());
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! Servers that die, networks that are not there.
 
-use lockstep_client::{Error, model::Link};
+use lockstep_client::{
+    Error,
+    model::{AlarmKind, Link},
+};
 
 use crate::{
     people::{another, register, until},
@@ -69,4 +72,36 @@ async fn kills_in_the_middle_of_pushes_lose_and_double_nothing() {
     assert_eq!(second.contents().await, expected);
     assert_eq!(second.status().await.unwrap().conflicts, 0);
     assert_eq!(device.alarms().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_server_that_was_restored_to_an_older_backup_gets_back_what_it_lost_from_the_devices() {
+    let mut server = Server::start();
+    let first = register(&server, "restore@example.org").await;
+    let second = another(&server, "restore@example.org").await;
+    first.add(b"in the backup").await.unwrap();
+    first.sync().await.unwrap();
+    second.sync().await.unwrap();
+    server.kill();
+    let backup = server.backup();
+    server.start_again();
+    first.add(b"after the backup").await.unwrap();
+    first.sync().await.unwrap();
+    second.add(b"never sent before the crash").await.unwrap();
+    server.kill();
+    server.restore(&backup);
+    server.start_again();
+    for device in [&first, &second, &first] {
+        until("a device syncs with the restored server", || async { device.sync().await.is_ok() }).await;
+    }
+    let expected = ["after the backup", "in the backup", "never sent before the crash"];
+    until("both have everything", || async {
+        let _ = (first.sync().await, second.sync().await);
+        first.contents().await == expected && second.contents().await == expected
+    })
+    .await;
+    let status = first.status().await.unwrap();
+    assert_eq!((status.waiting, status.quarantined, status.conflicts), (0, 0, 0));
+    let alarms = first.alarms().await.unwrap();
+    assert!(alarms.iter().all(|alarm| alarm.kind == AlarmKind::Reset) && !alarms.is_empty(), "{alarms:?}");
 }
