@@ -255,7 +255,8 @@ impl World {
         }
         self.rounds()?;
         self.all_converged()?;
-        self.resolve_alike()
+        self.resolve_alike()?;
+        check::log(&self.server, &self.universe)
     }
 
     fn rounds(&mut self) -> Held {
@@ -282,7 +283,6 @@ impl World {
 
     fn all_converged(&self) -> Held {
         check::promises(&self.server)?;
-        check::log(&self.server, &self.universe)?;
         for device in &self.devices {
             check::converged(&self.server, &self.universe, device)?;
             check::deletes(&self.deletes, &self.server, &self.universe, device)?;
