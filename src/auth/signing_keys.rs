@@ -137,9 +137,11 @@ fn one_turn(row: &SigningKeyRow, now: Micros) -> Option<SigningKeyRow> {
 
 /// The list after the revocation of a key: its tokens are refused at once.
 pub fn revoked(rows: &[SigningKeyRow], kid: &str, now: Micros) -> Vec<SigningKeyRow> {
-    let revoke = |row: &SigningKeyRow| match row.kid == kid {
-        true => SigningKeyRow { state: KeyState::Revoked, changed_at: now, ..row.clone() },
-        false => row.clone(),
+    let revoke = |row: &SigningKeyRow| {
+        if row.kid != kid {
+            return row.clone();
+        }
+        SigningKeyRow { state: KeyState::Revoked, changed_at: now, ..row.clone() }
     };
     rows.iter().map(revoke).collect()
 }

@@ -91,9 +91,8 @@ impl Register {
         let cause = self.attempt.as_bytes();
         let stored = session::stable(server, actor, cause, now);
         let unit = self.unit(server, actor, &stored)?;
-        let placed = match server.batcher.append(unit).await? {
-            Outcome::Appended(placed) => placed,
-            _ => return Err(RegisterError::Differs),
+        let Outcome::Appended(placed) = server.batcher.append(unit).await? else {
+            return Err(RegisterError::Differs);
         };
         server.credentials.confirm(account).await?;
         server.credentials.open_session(&stored).await?;

@@ -35,7 +35,7 @@ pub use problem::{Answer, Failure};
 
 use crate::state::Shared;
 
-/// The routes of one resource, with their part of the OpenAPI document.
+/// The routes of one resource, with their part of the `OpenAPI` document.
 pub type Routes = OpenApiRouter<Shared>;
 
 /// Every resource. A new file of routes is added here and nowhere else.
@@ -69,7 +69,7 @@ pub fn router(server: Shared) -> Router {
         .with_state(server)
 }
 
-/// The OpenAPI document of all routes.
+/// The `OpenAPI` document of all routes.
 pub fn document() -> OpenApi {
     openapi::finished(all().1)
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document: what every route has in common. What is special about a route stands on its handler.
+//! The `OpenAPI` document: what every route has in common. What is special about a route stands on its handler.
 
 use std::collections::{BTreeMap, BTreeSet};
 

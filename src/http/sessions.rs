@@ -125,17 +125,14 @@ async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> 
     let session = SessionId(Uuid::new_v4());
     let done = Login { account, session, proof }.run(&server).await?;
     let epoch = done.row.auth_epoch;
-    let (tokens, enrol_token) = match &done.opened {
-        Some(opened) => {
-            in_effect(&server, opened.position).await;
-            (Some(self::tokens(&server, &opened.stored, epoch)?), None)
-        }
-        None => {
-            let now = server.clock.now();
-            let (device, scope) = (DeviceId::NIL, Scope::Enrol);
-            let bearer = Bearer { account, device, session, scope, proven_at: now, auth_epoch: epoch };
-            (None, Some(server.tokens.mint(bearer, now).map_err(|e| Failure::caused(Code::Internal, e))?))
-        }
+    let (tokens, enrol_token) = if let Some(opened) = &done.opened {
+        in_effect(&server, opened.position).await;
+        (Some(self::tokens(&server, &opened.stored, epoch)?), None)
+    } else {
+        let now = server.clock.now();
+        let (device, scope) = (DeviceId::NIL, Scope::Enrol);
+        let bearer = Bearer { account, device, session, scope, proven_at: now, auth_epoch: epoch };
+        (None, Some(server.tokens.mint(bearer, now).map_err(|e| Failure::caused(Code::Internal, e))?))
     };
     let account = accounts::shown(&server, done.row).await?;
     Ok(Json(LoggedIn { account, tokens, enrol_token }))
