@@ -137,25 +137,29 @@ impl Ui {
 
     /// A bar for long work; nothing is drawn unless a person watches.
     pub fn progress(self, length: u64, what: &str) -> ProgressBar {
-        let target = if self.err_is_terminal && !self.quiet && !self.json {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(length), target);
         let style = ProgressStyle::with_template("{msg} {wide_bar:.cyan/dim} {pos}/{len} {eta}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
-        bar.set_message(what.to_owned());
-        bar
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─");
+        ProgressBar::with_draw_target(Some(length), self.target())
+            .with_style(style)
+            .with_message(what.to_owned())
     }
 
     /// A turning wheel for work of unknown length.
     pub fn wheel(self, what: &str) -> ProgressBar {
-        let bar = self.progress(0, what);
         let style = ProgressStyle::with_template("{spinner:.cyan} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.enable_steady_tick(Duration::from_millis(100));
-        bar
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let wheel = ProgressBar::with_draw_target(None, self.target()).with_style(style);
+        wheel.set_message(what.to_owned());
+        wheel.enable_steady_tick(Duration::from_millis(100));
+        wheel
+    }
+
+    fn target(self) -> ProgressDrawTarget {
+        if self.err_is_terminal && !self.quiet && !self.json {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        }
     }
 }
 
