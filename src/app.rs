@@ -127,7 +127,8 @@ impl Running {
     /// Stops: no new connections, requests and sockets get their time, what waits for the log is appended.
     pub async fn shutdown(self) {
         self.server.draining.cancel();
-        self.server.feed.drain();
+        let drain = Duration::from_secs(self.server.config.drain_s);
+        self.server.feed.drain(drain).await;
         let _ = self.tasks.http.await;
         self.tasks.stop_following.cancel();
         let _ = self.tasks.upkeep.await;

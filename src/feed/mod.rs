@@ -202,9 +202,20 @@ impl Feed {
         self.log.as_ref()
     }
 
-    /// Sends everyone who is connected away, each with a time to come back.
-    pub fn drain(&self) {
+    /// Sends everyone who is connected away, each with a time to come back, and waits until they are gone.
+    pub async fn drain(&self, at_most: Duration) {
         self.sockets.drain();
+        let gone = async {
+            while !self.sockets.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(at_most, gone).await.is_err() {
+            tracing::warn!(
+                open = self.sockets.len(),
+                "sockets were still open when the time to stop was over"
+            );
+        }
     }
 
     /// Ends the follower.

@@ -62,7 +62,7 @@ async fn ready(State(server): State<Shared>) -> Response {
     let state = |ok: bool| if ok { PortState::Ok } else { PortState::Down };
     let bus = if server.bus.connected() { PortState::Ok } else { PortState::Degraded };
     let ports = BTreeMap::from([
-        ("log".to_owned(), state(matches!(log, Ok(Ok(_))))),
+        ("log".to_owned(), state(matches!(log, Ok(Ok(_))) && server.feed.ready())),
         ("reads".to_owned(), state(matches!(reads, Ok(Ok(_))))),
         ("credentials".to_owned(), state(matches!(credentials, Ok(Ok(()))))),
         ("blobs".to_owned(), state(matches!(blobs, Ok(Ok(()))))),

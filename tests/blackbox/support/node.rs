@@ -58,6 +58,11 @@ pub struct Node {
 impl Node {
     /// Starts a server of this mode on empty stores.
     pub async fn start(mode: Mode) -> Self {
+        Self::start_with(mode, Layer::default()).await
+    }
+
+    /// Starts a server of this mode on empty stores, with some options in place of the usual ones.
+    pub async fn start_with(mode: Mode, changed: Layer) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = match mode {
             Mode::Embedded => Layer::default(),
@@ -69,7 +74,7 @@ impl Node {
             plain_http: Some(true),
             drain_s: Some(5),
             tail_poll_ms: Some(100),
-            ..options
+            ..changed.over(options)
         };
         let clock = Arc::new(TestClock::default());
         let mut node = Self { running: None, folder, options, http: http(), clock };

@@ -1,0 +1,15 @@
+//! The live feed from outside: the socket, changes by page, long-poll and events, and several nodes whose services go
+//! away and come back. Servers run in this process and are reached over the network.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod changes;
+mod cluster;
+mod live;
+#[path = "../bus/nats_process.rs"]
+#[expect(dead_code, reason = "the suite of the bus uses more of it")]
+mod nats_process;
+mod services;
+mod socket;
+#[path = "../blackbox/support/mod.rs"]
+mod support;
+mod writing;
