@@ -5,12 +5,17 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+#[path = "sync/first_sync.rs"]
+mod first_sync;
+#[path = "sync/live.rs"]
+mod live;
 #[path = "sync/pushes.rs"]
 mod pushes;
 #[path = "sync/report.rs"]
 mod report;
 
 use report::Report;
+use support::mode::Mode;
 
 fn main() {
     let options = report::Options::read();
@@ -20,11 +25,21 @@ fn main() {
         if options.wants("pushes") {
             pushes::measure(&options, &mut report).await;
         }
+        if options.wants("first_sync") {
+            first_sync::measure(&options, &mut report).await;
+        }
+        if options.wants("live") {
+            live::measure(&options, &mut report).await;
+        }
     });
     report.write(&options);
 }
 
-/// Embedded, and with real services where the environment names them; with the rate that each should reach.
-fn modes() -> Vec<(&'static str, Vec<(String, String)>, f64)> {
-    vec![("embedded", Vec::new(), 5000.0)]
+/// Embedded, and over real services where the environment names them; with the rate that each should reach.
+async fn modes() -> Vec<(&'static str, Vec<(String, String)>, f64)> {
+    let mut modes = vec![("embedded", Mode::Embedded.options().await, 5000.0)];
+    if std::env::var("LOCKSTEP_TEST_POSTGRES").is_ok() {
+        modes.push(("Postgres + NATS + S3", Mode::Distributed.options().await, 2450.0));
+    }
+    modes
 }

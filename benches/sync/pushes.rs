@@ -19,7 +19,7 @@ struct Round {
 }
 
 pub async fn measure(options: &Options, report: &mut Report) {
-    for (mode, variables, least) in crate::modes() {
+    for (mode, variables, least) in crate::modes().await {
         let folder = tempfile::tempdir().unwrap();
         let server =
             Lockstepd::start(env!("CARGO_BIN_EXE_lockstepd"), folder.path(), "127.0.0.1:0", &variables);

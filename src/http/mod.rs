@@ -7,6 +7,7 @@ pub mod caller;
 pub mod changes;
 pub mod devices;
 pub mod extract;
+pub mod file;
 pub mod health;
 pub mod history;
 pub mod idempotency;
@@ -46,6 +47,7 @@ fn resources() -> Vec<Routes> {
         devices::routes(),
         health::routes(),
         blobs::routes(),
+        file::routes(),
         history::routes(),
         purge::routes(),
         jwks::routes(),

@@ -11,7 +11,7 @@ use lockstep_api::{
     Code, Cursor,
     sync::{Reset, ResetReason, Snapshot, SnapshotEntry},
 };
-use lockstep_events::{Chain, EntryId, VaultId, VersionId};
+use lockstep_events::{Chain, EntryId, VaultId, VersionId, graph::Heads};
 use lockstep_projections::rows::{EntryRow, VersionRow};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -139,6 +139,19 @@ async fn page(
         }
     }
     Ok((entries, after))
+}
+
+/// One entry as a snapshot shows it, with its heads.
+pub(super) async fn one_entry(
+    server: &Server,
+    vault: VaultId,
+    entry: EntryId,
+) -> Answer<Option<(Heads, SnapshotEntry)>> {
+    let rows = server.reads.entries_by_id(vault, &[entry]).await?;
+    let Some(heads) = rows.first().map(|row| row.heads.clone()) else { return Ok(None) };
+    let mut entries = Vec::new();
+    fill(server, vault, rows, &mut entries).await?;
+    Ok(entries.pop().map(|entry| (heads, entry)))
 }
 
 /// Adds the entries of some rows; how many bytes of ciphertext that were. A purged entry has nothing to show.

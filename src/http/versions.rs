@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::{Answer, Failure, Path, Routes, caller::Caller, extract::Json};
 use crate::{
-    commands::push::{Answer as Outcome, Item, Push, PushError, Refusal},
+    commands::push::{Answer as Outcome, Item, Push, PushError, Pushed, Refusal},
     state::Shared,
 };
 
@@ -34,12 +34,17 @@ async fn push(
     Json(body): Json<sync::Push, MAX_PUSH_BYTES>,
 ) -> Answer<Json<sync::Pushed>> {
     let command = command(&caller, vault, body)?;
-    let pushed = server.pusher.push(command).await?;
-    let results = pushed.answers.into_iter().map(|(version, answer)| result(version, answer)).collect();
-    Ok(Json(sync::Pushed { epoch: pushed.epoch, head: pushed.head, results }))
+    Ok(Json(answered(server.pusher.push(command).await?)))
 }
 
-fn command(caller: &Caller, vault: VaultId, body: sync::Push) -> Answer<Push> {
+/// The answer as it goes over the wire.
+pub(super) fn answered(pushed: Pushed) -> sync::Pushed {
+    let results = pushed.answers.into_iter().map(|(version, answer)| result(version, answer)).collect();
+    sync::Pushed { epoch: pushed.epoch, head: pushed.head, results }
+}
+
+/// The push that a body asks for.
+pub(super) fn command(caller: &Caller, vault: VaultId, body: sync::Push) -> Answer<Push> {
     let invalid = |what: &str| Failure::from(Code::InvalidField).detail(what);
     if body.items.is_empty() || body.items.len() > MAX_ITEMS {
         return Err(invalid("a push has 1 to 256 items"));

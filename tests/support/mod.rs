@@ -4,4 +4,5 @@
 
 pub mod child;
 pub mod device;
+pub mod mode;
 pub mod wire;

@@ -1,0 +1,126 @@
+//! Every bad input of a push has its own answer and changes nothing.
+
+use lockstep_api::{
+    MAX_PUSH_BYTES,
+    sync::{PushItem, PushOutcome},
+};
+use lockstep_events::{AccountId, Epoch, VaultId, VersionId};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    Ground, in_both_modes,
+    support::{
+        device::{Device, entry, id},
+        mode::Mode,
+        wire::Wire,
+    },
+};
+
+in_both_modes! {
+    a_request_that_is_not_right_is_refused_as_a_whole;
+    an_item_that_is_not_right_is_refused_by_itself;
+}
+
+async fn a_request_that_is_not_right_is_refused_as_a_whole(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let good = serde_json::to_value(device.batch(vec![device.edit(entry(), &[], b"x")])).unwrap();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut body = good.clone();
+        change(&mut body);
+        serde_json::to_vec(&body).unwrap()
+    };
+    let epoch = Epoch([9; 16]);
+    let json = "application/json";
+    let cases: Vec<(&str, &str, Vec<u8>)> = vec![
+        ("invalid_field", json, with(&|b| b["unknown"] = json!(1))),
+        ("invalid_field", json, with(&|b| b["items"][0]["header"]["unknown"] = json!(1))),
+        ("invalid_field", json, with(&|b| b["items"] = json!("text"))),
+        ("invalid_field", json, with(&|b| drop(b.as_object_mut().unwrap().remove("epoch")))),
+        ("invalid_field", json, with(&|b| b["items"] = json!([]))),
+        ("invalid_field", json, with(&|b| b["groups"] = json!([[1]]))),
+        ("invalid_field", json, with(&|b| b["groups"] = json!([[0], [0]]))),
+        ("epoch_mismatch", json, with(&|b| b["epoch"] = json!(epoch))),
+        ("invalid_json", json, b"{".to_vec()),
+        ("invalid_json", json, vec![b'{', 0xff, b'}']),
+        ("unsupported_media_type", "text/plain", with(&|_| ())),
+    ];
+    let tail = device.seq().await;
+    for (code, content_type, body) in cases {
+        let reply = device.send("POST", &device.push_path(), &[("content-type", content_type)], &body).await;
+        assert_eq!(reply.code(), code, "{}", String::from_utf8_lossy(&body[..body.len().min(300)]));
+    }
+    // Refused by the length that it announces: nothing of it is read, so nothing of it is sent.
+    let path = device.push_path();
+    let bearer = device.token.as_str();
+    let length = MAX_PUSH_BYTES + 1;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {json}\r\nauthorization: Bearer {bearer}\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    let mut wire = Wire::connect(device.addr).await.unwrap();
+    assert_eq!(wire.exchange(head.as_bytes()).await.unwrap().code(), "body_too_large");
+    let mut nobody = device.clone();
+    nobody.token.push('x');
+    assert_eq!(nobody.post(&device.push_path(), &good).await.code(), "unauthenticated");
+    assert_eq!(device.post("/v1/vaults/no-uuid/versions", &good).await.code(), "invalid_parameter");
+    let nowhere = format!("/v1/vaults/{}/versions", Uuid::new_v4());
+    assert_eq!(device.post(&nowhere, &good).await.code(), "not_found");
+    assert_eq!(device.seq().await, tail);
+}
+
+fn resigned(device: &Device, item: &PushItem, change: impl Fn(&mut PushItem)) -> PushItem {
+    let mut item = item.clone();
+    change(&mut item);
+    item.signature = device.signed(item.header.clone()).signature;
+    item
+}
+
+async fn an_item_that_is_not_right_is_refused_by_itself(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let (device, other) = (&ground.device, ground.device.another().await);
+    let elsewhere = device.edit(entry(), &[], b"elsewhere");
+    device.push(vec![elsewhere.clone()]).await;
+    let good = device.edit(entry(), &[], b"x");
+    let with = |change: fn(&mut PushItem)| {
+        let mut item = good.clone();
+        change(&mut item);
+        item
+    };
+    let signed = |change: fn(&mut PushItem)| resigned(device, &good, change);
+    let parent = id(&elsewhere);
+    let cases = [
+        ("id does not recompute", with(|i| i.header.client_time = 7), PushOutcome::Forbidden),
+        ("signature by another device", resigned(&other, &good, |_| ()), PushOutcome::Forbidden),
+        ("another device's version", other.edit(entry(), &[], b"y"), PushOutcome::Forbidden),
+        (
+            "foreign account",
+            signed(|i| i.header.account = AccountId(Uuid::from_u128(1))),
+            PushOutcome::Forbidden,
+        ),
+        ("foreign vault", signed(|i| i.header.vault = VaultId(Uuid::from_u128(1))), PushOutcome::Forbidden),
+        ("parent of another entry", device.edit(entry(), &[parent], b"z"), PushOutcome::Forbidden),
+        (
+            "65 parents",
+            signed(|i| i.header.parents = (0..65).map(|n| VersionId([n; 32])).collect()),
+            PushOutcome::Forbidden,
+        ),
+        ("no wrapped key", with(|i| i.wrapped_key = None), PushOutcome::Forbidden),
+        (
+            "ciphertext of another hash",
+            with(|i| i.inline = Some(b"y".to_vec().into())),
+            PushOutcome::HashMismatch,
+        ),
+        ("no ciphertext", with(|i| i.inline = None), PushOutcome::BlobMissing),
+        ("missing parent", device.edit(entry(), &[VersionId([3; 32])], b"z"), PushOutcome::MissingParents),
+    ];
+    let tail = device.seq().await;
+    for (what, item, outcome) in cases {
+        let result = device.push(vec![item]).await.remove(0);
+        assert_eq!(result.outcome, outcome, "{what}: {result:?}");
+        assert!(outcome != PushOutcome::Forbidden || result.error.is_some(), "{what}");
+    }
+    assert_eq!(device.seq().await, tail);
+    assert_eq!(device.push(vec![good]).await[0].outcome, PushOutcome::Accepted);
+}

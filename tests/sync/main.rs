@@ -1,0 +1,62 @@
+//! Pushing, snapshots, history, reconciling, purging and blobs, through HTTPS, against `lockstepd` as a process, in
+//! both modes. Nothing of the client's library stands between: every byte is the test's.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod blobs;
+mod file;
+mod outcomes;
+mod reading;
+mod survival;
+
+use support::{child::Lockstepd, device::Device, mode::Mode};
+use tempfile::TempDir;
+
+/// A server on fresh ground with one account.
+struct Ground {
+    server: Lockstepd,
+    device: Device,
+    folder: TempDir,
+    options: Vec<(String, String)>,
+}
+
+impl Ground {
+    async fn new(mode: Mode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = mode.options().await;
+        let server = start(&folder, "127.0.0.1:0", &options);
+        let device = Device::register(server.addr).await;
+        Self { server, device, folder, options }
+    }
+
+    /// Kills the server in the middle of whatever it does, and starts it again at the same address.
+    fn kill_and_start(&mut self) {
+        self.server.kill();
+        self.server = start(&self.folder, &self.server.addr.to_string(), &self.options);
+    }
+}
+
+fn start(folder: &TempDir, listen: &str, options: &[(String, String)]) -> Lockstepd {
+    Lockstepd::start(env!("CARGO_BIN_EXE_lockstepd"), folder.path(), listen, options)
+}
+
+/// Each sentence is proven in both modes.
+macro_rules! in_both_modes {
+    ($($name:ident;)+) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::mode::Mode::Embedded).await;
+            })+
+        }
+        mod distributed {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::mode::Mode::Distributed).await;
+            })+
+        }
+    };
+}
+use in_both_modes;

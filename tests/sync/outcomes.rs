@@ -1,0 +1,148 @@
+//! What becomes of a pushed version.
+
+use lockstep_api::sync::{Purged, PushOutcome};
+use lockstep_events::{VersionId, graph::MAX_BRANCHES};
+
+use crate::{
+    Ground, in_both_modes,
+    support::{
+        device::{Device, entry, id},
+        mode::Mode,
+    },
+};
+
+in_both_modes! {
+    an_edit_is_accepted_its_rival_becomes_a_branch_and_a_retry_is_recognised;
+    a_resolution_removes_exactly_the_heads_it_names;
+    a_group_stands_together_or_not_at_all;
+    of_two_resolutions_that_expect_the_same_heads_one_is_accepted;
+    past_the_limit_of_branches_only_resolutions_are_accepted;
+    a_purged_entry_takes_nothing_more_and_a_retried_purge_answers_the_same;
+}
+
+async fn an_edit_is_accepted_its_rival_becomes_a_branch_and_a_retry_is_recognised(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let (laptop, phone) = (&ground.device, ground.device.another().await);
+    let of = entry();
+    let root = laptop.edit(of, &[], b"root");
+    let result = laptop.push(vec![root.clone()]).await.remove(0);
+    assert_eq!((result.outcome, result.branch), (PushOutcome::Accepted, Some(0)));
+    let (a, b) = (laptop.edit(of, &[id(&root)], b"a"), phone.edit(of, &[id(&root)], b"b"));
+    assert_eq!(laptop.push(vec![a.clone()]).await[0].outcome, PushOutcome::Accepted);
+    let rival = phone.push(vec![b.clone()]).await.remove(0);
+    assert_eq!((rival.outcome, rival.branch), (PushOutcome::AcceptedForked, Some(1)));
+    let heads: Vec<VersionId> = rival.heads.unwrap().iter().map(|head| head.version).collect();
+    assert_eq!(heads, [id(&a), id(&b)]);
+    let tail = laptop.seq().await;
+    let again = phone.push(vec![b]).await.remove(0);
+    assert_eq!((again.outcome, again.seq), (PushOutcome::Duplicate, rival.seq));
+    assert_eq!(laptop.seq().await, tail);
+}
+
+/// An entry with two heads.
+async fn fork(device: &Device) -> (lockstep_events::EntryId, VersionId, VersionId) {
+    let of = entry();
+    let (a, b) = (device.edit(of, &[], b"a"), device.edit(of, &[], b"b"));
+    device.push(vec![a.clone(), b.clone()]).await;
+    (of, id(&a), id(&b))
+}
+
+async fn a_resolution_removes_exactly_the_heads_it_names(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let (of, a, b) = fork(device).await;
+    let third = device.edit(of, &[], b"arrived during the resolution");
+    device.push(vec![third.clone()]).await;
+    let mut shown = [a, b];
+    shown.sort_unstable();
+    let adopt = device.adopt(of, &shown, a);
+    let result = device.push(vec![adopt.clone()]).await.remove(0);
+    let heads: Vec<VersionId> = result.heads.unwrap().iter().map(|head| head.version).collect();
+    assert_eq!(heads, [id(&adopt), id(&third)]);
+    // The same choice on another device is the same version.
+    let phone = device.another().await;
+    assert_eq!(phone.push(vec![phone.adopt(of, &shown, a)]).await[0].outcome, PushOutcome::Duplicate);
+    let gone = device.tombstone(of, &[id(&third)]);
+    assert_eq!(device.push(vec![gone]).await[0].outcome, PushOutcome::Accepted);
+}
+
+async fn a_group_stands_together_or_not_at_all(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let missing = VersionId([9; 32]);
+    let items = vec![
+        device.edit(entry(), &[], b"a"),
+        device.edit(entry(), &[missing], b"b"),
+        device.edit(entry(), &[], b"c"),
+    ];
+    let tail = device.seq().await;
+    let mut push = device.batch(items);
+    push.groups = vec![vec![0, 1]];
+    let pushed: lockstep_api::sync::Pushed = device.post(&device.push_path(), &push).await.json();
+    let outcomes: Vec<_> = pushed.results.iter().map(|result| result.outcome).collect();
+    assert_eq!(outcomes, [PushOutcome::NotAttempted, PushOutcome::MissingParents, PushOutcome::Accepted]);
+    assert_eq!(pushed.results[1].missing, [missing]);
+    assert_eq!(device.seq().await, tail + 1);
+}
+
+async fn of_two_resolutions_that_expect_the_same_heads_one_is_accepted(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let (of, a, b) = fork(device).await;
+    let mut shown = vec![a, b];
+    shown.sort_unstable();
+    let resolution = |text: &str| {
+        let mut item = device.edit(of, &shown, text.as_bytes());
+        item.expect_heads = Some(shown.clone());
+        vec![item]
+    };
+    let (one, other) = tokio::join!(device.push(resolution("one")), device.push(resolution("other")));
+    let mut outcomes = [one[0].outcome, other[0].outcome];
+    outcomes.sort_unstable_by_key(|outcome| *outcome != PushOutcome::Accepted);
+    assert_eq!(outcomes, [PushOutcome::Accepted, PushOutcome::PreconditionFailed]);
+    let refused = if one[0].outcome == PushOutcome::Accepted { &other } else { &one };
+    assert_eq!(refused[0].heads.as_ref().unwrap().len(), 1);
+}
+
+async fn past_the_limit_of_branches_only_resolutions_are_accepted(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let of = entry();
+    let roots: Vec<_> = (0..MAX_BRANCHES).map(|n| device.edit(of, &[], format!("{n}").as_bytes())).collect();
+    assert!(device.push(roots.clone()).await.iter().all(|result| result.outcome.stands()));
+    let one_more = device.edit(of, &[], b"one more");
+    assert_eq!(device.push(vec![one_more.clone()]).await[0].outcome, PushOutcome::TooManyBranches);
+    let mut two = [id(&roots[0]), id(&roots[1])];
+    two.sort_unstable();
+    let adopt = device.adopt(of, &two, id(&roots[0]));
+    assert_eq!(device.push(vec![adopt]).await[0].outcome, PushOutcome::Accepted);
+    assert_eq!(device.push(vec![one_more]).await[0].outcome, PushOutcome::AcceptedForked);
+}
+
+async fn a_purged_entry_takes_nothing_more_and_a_retried_purge_answers_the_same(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let of = entry();
+    let root = device.edit(of, &[], b"to be erased");
+    device.push(vec![root.clone()]).await;
+    let path = format!("/v1/vaults/{}/entries/{of}/purge", device.vault);
+    let json = ("content-type", "application/json");
+    let body =
+        |heads: &[VersionId]| serde_json::to_vec(&serde_json::json!({ "expect_heads": heads })).unwrap();
+    let purge = async |key: &str, heads: &[VersionId]| {
+        device.send("POST", &path, &[json, ("idempotency-key", key)], &body(heads)).await
+    };
+    assert_eq!(purge("a", &[VersionId([1; 32])]).await.code(), "precondition_failed");
+    assert_eq!(device.send("POST", &path, &[json], &body(&[id(&root)])).await.code(), "invalid_header");
+    let done = purge("b", &[id(&root)]).await;
+    assert_eq!(done.status, 200);
+    let seq = done.json::<Purged>().seq;
+    assert_eq!(purge("b", &[id(&root)]).await.json::<Purged>().seq, seq);
+    assert_eq!(purge("b", &[VersionId([2; 32])]).await.code(), "idempotency_key_reused");
+    assert_eq!(device.seq().await, seq.0);
+    let late = device.edit(of, &[id(&root)], b"late");
+    assert_eq!(device.push(vec![late]).await[0].outcome, PushOutcome::EntryPurged);
+    let hash = root.header.content_hash.unwrap();
+    let blob = device.get(&format!("/v1/vaults/{}/blobs/{hash}", device.vault)).await;
+    assert_eq!(blob.code(), "not_found");
+}
