@@ -15,7 +15,10 @@ use futures_util::FutureExt;
 use lockstep_api::{Code, Problem};
 use uuid::Uuid;
 
-use super::problem::{Failure, Pending};
+use super::{
+    leftover,
+    problem::{Failure, Pending},
+};
 use crate::state::Shared;
 
 /// The id of a request: in the answer's `x-request-id`, in problems, in the access log.
@@ -45,6 +48,7 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
     let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let limit = time_limit(&method, template.as_deref(), server.config.request_timeout_s);
     request.extensions_mut().insert(id);
+    let (request, rest) = leftover::watch(request);
     let run = AssertUnwindSafe(tokio::time::timeout(limit, next.run(request))).catch_unwind();
     let response = match run.await {
         Ok(Ok(response)) => response,
@@ -52,6 +56,9 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
         // The panic itself was logged by the hook, without its message.
         Err(_) => Failure::from(Code::Internal).into_response(),
     };
+    if response.status().is_client_error() || response.status().is_server_error() {
+        rest.drain().await;
+    }
     let response = with_headers(written(response, id), id);
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let status = response.status().as_u16();

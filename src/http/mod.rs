@@ -12,6 +12,7 @@ pub mod health;
 pub mod history;
 pub mod idempotency;
 pub mod jwks;
+mod leftover;
 pub mod live;
 pub mod openapi;
 pub mod problem;

@@ -1,0 +1,77 @@
+//! What a refused request still had to say. A connection that is closed before its request is read resets, and the
+//! caller may never see why it was refused; so a little is read and thrown away.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{body::Body, extract::Request};
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+/// So much is read and thrown away at most.
+const MAX: usize = 1 << 20;
+/// It takes at most so long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The rest of a body, which a handler reads at the same time or not at all.
+pub struct Leftover(Arc<Mutex<Body>>);
+
+/// Lets the rest of a request's body be reached after the request was given away.
+pub fn watch(request: Request) -> (Request, Leftover) {
+    let (parts, body) = request.into_parts();
+    let shared = Arc::new(Mutex::new(body));
+    (Request::from_parts(parts, Body::new(Watched(Arc::clone(&shared)))), Leftover(shared))
+}
+
+impl Leftover {
+    /// Reads a bounded rest and throws it away.
+    pub async fn drain(self) {
+        let mut read = 0;
+        let all = async {
+            while let Some(Ok(frame)) = poll_fn(|cx| poll(&self.0, cx)).await {
+                read += frame.data_ref().map_or(0, Bytes::len);
+                if read > MAX {
+                    break;
+                }
+            }
+        };
+        // Too slow: the connection closes with what is unread.
+        let _ = tokio::time::timeout(PATIENCE, all).await;
+    }
+}
+
+struct Watched(Arc<Mutex<Body>>);
+
+// A panic while it is held can only come from the body itself, which is broken then in any case.
+fn lock(body: &Mutex<Body>) -> MutexGuard<'_, Body> {
+    body.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn poll(body: &Mutex<Body>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    Pin::new(&mut *lock(body)).poll_frame(cx)
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        poll(&self.0, cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        lock(&self.0).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        lock(&self.0).size_hint()
+    }
+}
