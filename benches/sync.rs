@@ -1,6 +1,7 @@
 //! Sync, measured from outside: `lockstepd` as a process of its own, HTTPS, real devices.
 //!
 //! `cargo bench --bench sync -- [--json PATH] [--rounds N] [--quick] [--only WORD]`
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -2,6 +2,7 @@
 //! that a model can show, and the twelve faults that it has to catch.
 //!
 //! `LOCKSTEP_SEEDS=n` runs another number of seeds, `LOCKSTEP_SEED=n` one seed alone.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -2,6 +2,7 @@
 //!
 //! `events/golden/<kind>.<schema>.json` has the stored body and the hashes that an event with it has. A file is
 //! never edited; a new shape is a new schema, a new file and an upcaster.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 

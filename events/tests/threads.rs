@@ -1,4 +1,5 @@
 //! Property tests from real threads (sync.md): losses that users of other engines met, played on the model.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use lockstep_events::{
     VersionKind,

@@ -1,4 +1,5 @@
 //! Invariants of sync.md §10 that the read models keep, over random scripts.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{collections::BTreeSet, sync::Arc};
 

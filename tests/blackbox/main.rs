@@ -1,6 +1,6 @@
 //! The product from outside: the real server, over HTTP and WebSocket, with the real client or with requests made by
 //! hand.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
 mod bad_input;

@@ -1,4 +1,5 @@
 //! The contract of the bus port, kept by every adapter; and what only a bus over a network can get wrong.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod nats_process;
 

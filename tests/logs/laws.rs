@@ -89,7 +89,7 @@ async fn a_full_disk_is_told_as_full_and_nothing_is_appended() {
     transaction.execute("PRAGMA max_page_count = 1").await.unwrap();
     transaction.rollback().await.unwrap();
     let big = unit((2..102).map(|n| event_with(n, stream(1), &"x".repeat(4000))).collect());
-    assert!(matches!(log.append(&[big.clone()], Micros(1)).await, Err(LogError::Full(_))));
+    assert!(matches!(log.append(std::slice::from_ref(&big), Micros(1)).await, Err(LogError::Full(_))));
     assert_eq!(log.tail().await.unwrap().position, Position(1));
     let mut transaction = log.database().begin().await.unwrap();
     transaction.execute("PRAGMA max_page_count = 1000000").await.unwrap();
@@ -112,7 +112,7 @@ async fn a_lost_connection_is_told_as_unavailable_and_the_next_append_has_a_new_
         .await
         .unwrap();
     let one = unit(vec![event(2, stream(1))]);
-    assert!(matches!(log.append(&[one.clone()], Micros(1)).await, Err(LogError::Unavailable(_))));
+    assert!(matches!(log.append(std::slice::from_ref(&one), Micros(1)).await, Err(LogError::Unavailable(_))));
     assert_eq!(seqs(&log.append(&[one], Micros(1)).await.unwrap()[0]), [Seq(2)]);
 }
 

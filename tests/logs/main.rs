@@ -1,4 +1,5 @@
 //! Every log behind the one contract: SQLite and Postgres side by side with the log in memory.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod differential;
 mod kill;

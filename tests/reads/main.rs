@@ -1,4 +1,5 @@
 //! Every read store of the server passes the contract suite.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod database;
 mod operate;

@@ -1,5 +1,6 @@
 //! What no compiler checks: who may import whom, how large a file may grow, that documents point at things that exist,
 //! and that what an operator deploys is whole.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod deploy;
 mod documents;

@@ -1,5 +1,6 @@
 //! Pushing, snapshots, history, reconciling, purging and blobs, through HTTPS, against `lockstepd` as a process, in
 //! both modes. Nothing of the client's library stands between: every byte is the test's.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,7 +3,7 @@
 use clap::Args;
 use lockstep_client::porting::{
     Body, Item,
-    item::{Card, Identity, Login, Note, SshKey},
+    item::{Card, Login, Note, SshKey},
 };
 
 use crate::cli::{
@@ -35,7 +35,7 @@ impl Kind {
             Self::Login => Body::Login(Login::default()),
             Self::Note => Body::Note(Note::default()),
             Self::Card => Body::Card(Card::default()),
-            Self::Identity => Body::Identity(Box::new(Identity::default())),
+            Self::Identity => Body::Identity(Box::default()),
             Self::SshKey => Body::SshKey(SshKey::default()),
         }
     }

@@ -160,7 +160,7 @@ fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
     if args.keep_both {
         return Ok(Some(Choice::KeepBoth));
     }
-    if !(args.merge || args.edit || !args.merge_set.is_empty() || !args.merge_from.is_empty()) {
+    if !args.merge && !args.edit && args.merge_set.is_empty() && args.merge_from.is_empty() {
         return Ok(None);
     }
     let Draft { mut item, contested } = sides.draft()?;
