@@ -2,6 +2,7 @@
 
 use lockstep_projections::testing::MemoryReads;
 
+#[expect(clippy::unused_async, reason = "stores that are opened are opened asynchronously")]
 async fn open() -> MemoryReads {
     MemoryReads::new()
 }

@@ -1,6 +1,6 @@
 //! What adapters and tests share: the in-memory store, scripts of random events, and the contract suite that every
 //! read store passes.
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a check that does not hold panics")]
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a check that does not hold panics")]
 
 pub mod contract;
 pub mod memory;

@@ -1,6 +1,6 @@
 //! Small seeded randomness, so that a failing script can be named by one number.
 
-/// SplitMix64: good enough to vary tests, and the same on every machine.
+/// `SplitMix64`: good enough to vary tests, and the same on every machine.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 

@@ -396,7 +396,10 @@ impl Documents for PostgresDocuments {
 
 /// What an error of Postgres means to a caller of the read store.
 fn failed(error: sqlx::Error) -> ReadError {
-    let code = error.as_database_error().and_then(|e| e.code()).map(|code| code.into_owned());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .map(std::borrow::Cow::into_owned);
     match (code.as_deref(), &error) {
         // Out of disk; out of quota.
         (Some("53100" | "53400"), _) => ReadError::Full(Box::new(error)),

@@ -389,7 +389,10 @@ fn failed(error: sqlx::Error) -> ReadError {
     // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
     const PASSING: [i32; 6] = [5, 6, 9, 10, 14, 15];
     const FULL: i32 = 13;
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .and_then(|code| code.parse::<i32>().ok());
     match (code.map(|code| code & 0xff), &error) {
         (Some(FULL), _) => ReadError::Full(Box::new(error)),
         (Some(code), _) if PASSING.contains(&code) => ReadError::Unavailable(Box::new(error)),

@@ -273,7 +273,7 @@ impl Device {
         if self.fault == Some(Fault::WipeOnReset) {
             let (known, number) = (self.folded.len(), self.number);
             let (saved, confirmed, online) = (self.saved.clone(), self.confirmed.clone(), self.online);
-            *self = Self { saved, confirmed, online, ..Self::new(number, known, self.fault) };
+            *self = Self { confirmed, saved, online, ..Self::new(number, known, self.fault) };
         }
         self.cursor = (epoch, 0);
         self.chain = Chain::ZERO;

@@ -12,7 +12,7 @@ pub enum Fault {
     IdempotencyAgainstHead,
     /// The device takes the head in a push's answer as its cursor (Standard Notes).
     CursorMovedByPushAnswer,
-    /// The device stores its cursor before it applies the page (PouchDB #1240).
+    /// The device stores its cursor before it applies the page (`PouchDB` #1240).
     CheckpointBeforeApply,
     /// A delete names only the winner (`CouchDB`).
     DeleteNamesOnlyWinner,

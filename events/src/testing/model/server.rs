@@ -228,26 +228,27 @@ impl Server {
         let seq = self.head() + 1;
         let before = self.chain[self.log.len()];
         self.chain.push(fact.chain(universe, seq, &before));
-        self.log.push(fact.clone());
-        self.fold(universe, seq, &fact)
+        let folded = self.fold(universe, seq, &fact);
+        self.log.push(fact);
+        folded
     }
 
     fn fold(&mut self, universe: &Universe, seq: u64, fact: &Fact) -> Held {
         match fact {
             Fact::Version(v) => self.accept(universe, seq, *v),
             Fact::Pruned(entry, versions) => {
-                versions.iter().for_each(|v| {
+                for v in versions {
                     self.gone.add(*v);
-                });
+                }
                 self.entries[*entry].heads.last_seq = Seq(seq);
                 Ok(())
             }
             Fact::Purged(entry) => {
                 let of_entry = |v: &usize| universe.made[*v].entry == *entry;
                 let versions: Vec<_> = self.accepted.iter().filter(of_entry).collect();
-                versions.into_iter().for_each(|v| {
+                for v in versions {
                     self.gone.add(v);
-                });
+                }
                 purge(&mut self.entries[*entry].heads, seq);
                 self.entries[*entry].graph = Graph::default();
                 Ok(())

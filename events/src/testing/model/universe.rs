@@ -62,6 +62,7 @@ pub struct Universe {
 
 impl Universe {
     /// Makes a version. The same silent choice (adopt, tombstone) is the same version on every device.
+    #[expect(clippy::needless_pass_by_value, reason = "a choice is made once")]
     pub fn make(&mut self, choice: Choice, author: Author) -> V {
         let number = self.made.len();
         let mut parents: Vec<_> = choice.parents.iter().map(|v| (self.made[*v].id, *v)).collect();
