@@ -1,4 +1,4 @@
-//! Builds the server from its options. Together with [`ports`] the only place that names adapters.
+//! Builds the server from its options. Together with `ports` the only place that names adapters.
 
 mod follow;
 mod ports;

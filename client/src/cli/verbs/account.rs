@@ -29,7 +29,7 @@ Examples:
 A server with a certificate of its own is trusted by its SHA-256 fingerprint (lockstepd prints it at start) or by
 the authority that signed it. It is asked for once and kept in the profile.")]
 pub struct Enter {
-    /// Address of the server, https://HOST[:PORT]; known from the profile when logging in again
+    /// Address of the server, HTTPS; known from the profile when logging in again
     #[arg(long, value_name = "URL", env = "LOCKSTEP_SERVER")]
     server: Option<String>,
     /// E-mail address or user name of the account
