@@ -32,6 +32,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Sq
 use uuid::Uuid;
 
 const WRITERS: [usize; 4] = [1, 8, 32, 64];
+/// Ratios to reach, by number of writers.
+const TARGETS: [(usize, f64); 3] = [(1, 0.6), (32, 2.5), (64, 4.0)];
 /// As long as the stored header of a version.
 const PAYLOAD: usize = 600;
 
@@ -86,7 +88,11 @@ async fn run(options: &Options) {
     }
     lines.extend(on_sqlite(options).await);
     if let Some(path) = &options.json {
-        std::fs::write(path, serde_json::to_string_pretty(&json!({ "append": lines })).unwrap()).unwrap();
+        std::fs::write(
+            path,
+            serde_json::to_string_pretty(&json!({ "bench": "append", "rows": lines })).unwrap(),
+        )
+        .unwrap();
     }
 }
 
@@ -144,8 +150,17 @@ async fn on_sqlite(options: &Options) -> Vec<Value> {
 fn line(database: &str, writers: usize, ours: Vec<f64>, raw: Vec<f64>) -> Value {
     let (ours, raw) = (median(ours), median(raw));
     println!("{database:<10} {writers:>8} {ours:>14.0} {raw:>14.0} {:>8.2}", ours / raw);
-    json!({ "database": database, "writers": writers, "ours_per_second": ours.round(),
-            "raw_per_second": raw.round(), "ratio": (ours / raw * 100.0).round() / 100.0 })
+    let ratio = (ours / raw * 100.0).round() / 100.0;
+    let mut row = json!({
+        "name": format!("append, {database}, {writers} writers"), "unit": "events/s", "ours": ours.round(),
+        "baseline": raw.round(), "baseline_name": "one INSERT per transaction", "ratio": ratio,
+    });
+    if let Some((_, target)) = TARGETS.iter().find(|(of, _)| *of == writers) {
+        row["target"] = json!(target);
+        row["target_kind"] = json!("at_least");
+        row["ok"] = json!(ratio >= *target);
+    }
+    row
 }
 
 /// The first round warms up.
