@@ -1,5 +1,5 @@
 //! What a node does by itself from time to time: takes over signing keys, turns them when they are due, deletes what
-//! has expired.
+//! has expired, sweeps blobs that nothing names.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{credentials::CredentialError, signing_keys::load_or_turn},
+    blobs::sweep,
     commands::rotate_key,
     state::{Server, Shared},
 };
@@ -17,6 +18,8 @@ use crate::{
 const KEYS: Duration = Duration::from_millis(500);
 /// Rounds of the key watch between two sweeps: a minute.
 const SWEEP: u32 = 120;
+/// A little over what must lie between two sightings of the same unnamed blob.
+const BLOBS: Duration = Duration::from_secs(4 * 3600 + 300);
 /// Sessions that ended are kept so long, in seconds: 30 days.
 const ENDED_KEPT: i64 = 30 * 24 * 3600;
 
@@ -31,6 +34,32 @@ enum UpkeepError {
 
 /// Runs until the server stops.
 pub async fn run(server: Shared, stop: CancellationToken) {
+    tokio::join!(credentials(&server, &stop), blobs(&server, &stop));
+}
+
+/// Every node sweeps: what the sweep has seen stands in the index with its time, so that many do no more than one.
+async fn blobs(server: &Shared, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(BLOBS) => {}
+        }
+        match sweep(&server.shelf).await {
+            Ok(report) => {
+                tracing::info!(
+                    blobs = report.blobs,
+                    objects = report.objects,
+                    "swept blobs that nothing names"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(cause = %error, "blobs cannot be swept now; they are at the next sweep")
+            }
+        }
+    }
+}
+
+async fn credentials(server: &Shared, stop: &CancellationToken) {
     let mut round = 0_u32;
     let mut failing = false;
     loop {
@@ -38,9 +67,9 @@ pub async fn run(server: Shared, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(KEYS) => {}
         }
-        let outcome = keys(&server, round == 0).await;
+        let outcome = keys(server, round == 0).await;
         let outcome =
-            if outcome.is_ok() && round.is_multiple_of(SWEEP) { sweep(&server).await } else { outcome };
+            if outcome.is_ok() && round.is_multiple_of(SWEEP) { expired(server).await } else { outcome };
         if let Err(error) = &outcome
             && !failing
         {
@@ -63,7 +92,7 @@ async fn keys(server: &Arc<Server>, first: bool) -> Result<(), UpkeepError> {
     Ok(())
 }
 
-async fn sweep(server: &Arc<Server>) -> Result<(), UpkeepError> {
+async fn expired(server: &Arc<Server>) -> Result<(), UpkeepError> {
     let now = server.clock.now();
     server.credentials.sweep(now, Micros(now.0 - ENDED_KEPT * 1_000_000)).await?;
     Ok(())

@@ -1,7 +1,7 @@
 //! Purging an entry: erasure for good. Its ciphertexts and wrapped keys go, and nothing more is ever accepted for it.
 //!
 //! The event stands before anything is deleted: a crash in between leaves bytes that [`Purger::erase`] deletes when
-//! the command is repeated, or that the next upkeep deletes.
+//! the command is repeated.
 
 use std::sync::Arc;
 
