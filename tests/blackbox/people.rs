@@ -49,16 +49,27 @@ pub async fn another(server: &Server, name: &str) -> Device {
 
 impl Device {
     /// The same device after its program was started anew.
-    pub async fn reopened(self) -> Self {
-        let Self { home, client } = self;
-        drop(client);
-        let client = Client::open(home.path(), &Unlock::Password(password())).await.unwrap();
-        Self { home, client }
+    pub async fn reopened(mut self) -> Self {
+        self.client.close().await;
+        self.client = Client::open(self.home.path(), &Unlock::Password(password())).await.unwrap();
+        self
     }
 
     /// The contents of all heads of all entries, sorted.
     pub async fn contents(&self) -> Vec<String> {
         contents(&self.entries().await.unwrap())
+    }
+}
+
+/// A test that ends ends its process, and the database's threads must not be cut off while its cipher library cleans
+/// up. The test's own runtime stands still meanwhile, so the closing has one of its own.
+impl Drop for Device {
+    fn drop(&mut self) {
+        let client = self.client.clone();
+        let close = async move { tokio::time::timeout(Duration::from_secs(2), client.close()).await };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let closing = std::thread::spawn(move || runtime.map(|runtime| runtime.block_on(close)));
+        let _ = closing.join();
     }
 }
 

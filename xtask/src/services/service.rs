@@ -106,7 +106,7 @@ impl Drop for Service {
             std::thread::sleep(POLL);
         }
         eprintln!("{} does not stop; killing its process group", self.name);
-        let kill = format!("kill -KILL -- -{}", self.keeper.id());
+        let kill = format!("kill -s KILL -- -{}", self.keeper.id());
         let _ = Command::new("/bin/sh").args(["-c", &kill]).status();
         let _ = self.keeper.wait();
     }
