@@ -7,6 +7,7 @@
 pub(crate) mod alarms;
 pub(crate) mod entries;
 pub(crate) mod keys;
+mod library;
 pub(crate) mod outbox;
 pub(crate) mod streams;
 #[cfg(test)]
@@ -40,6 +41,7 @@ impl Store {
     /// # Errors
     /// [`Error::WrongPassword`] if the key does not open it.
     pub(crate) async fn open(path: &Path, key: &LocalKey, create: bool) -> Result<Self, Error> {
+        library::keep_until_exit();
         let raw = key.database_key()?;
         let options = SqliteConnectOptions::new()
             .filename(path)
