@@ -7,7 +7,6 @@
 pub(crate) mod alarms;
 pub(crate) mod entries;
 pub(crate) mod keys;
-mod library;
 pub(crate) mod outbox;
 pub(crate) mod streams;
 #[cfg(test)]
@@ -41,7 +40,6 @@ impl Store {
     /// # Errors
     /// [`Error::WrongPassword`] if the key does not open it.
     pub(crate) async fn open(path: &Path, key: &LocalKey, create: bool) -> Result<Self, Error> {
-        library::keep_until_exit();
         let raw = key.database_key()?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -54,15 +52,19 @@ impl Store {
         let options = sqlx::ConnectOptions::disable_statement_logging(options);
         // The first connection tells whether the key is right, before a pool retries a wrong one for long.
         let mut first = SqliteConnection::connect_with(&options).await.map_err(wrong_key)?;
-        check_cipher(&mut first).await?;
-        migrate(&mut first).await?;
+        let usable = prepare(&mut first).await;
         first.close().await?;
+        usable?;
         make_private(path)?;
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_mins(1))
             .connect_with(options)
             .await?;
+        // Dropped without `close`, a pool closes its connections on their own threads, later. If the process ends
+        // just then, SQLCipher's exit handler frees its heap under them and the process dies by SIGSEGV after all
+        // its work was done. A pool that is never dropped leaves idle threads, which the end of a process ends well.
+        std::mem::forget(pool.clone());
         Ok(Self { pool })
     }
 
@@ -80,6 +82,11 @@ impl Store {
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+async fn prepare(connection: &mut SqliteConnection) -> Result<(), Error> {
+    check_cipher(connection).await?;
+    migrate(connection).await
 }
 
 /// A plain SQLite would ignore the key without a word.
