@@ -1,0 +1,33 @@
+//! What happens to the log and the server as a whole.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What happens to the log and the server as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SystemEvent {
+    /// `system.signing_key_rotated`
+    SigningKeyRotated(SigningKeyRotated),
+    /// `system.operator_acted`: an operator's command that changes something.
+    OperatorActed(OperatorActed),
+}
+
+/// The key that signs access tokens changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningKeyRotated {
+    /// The new key's id.
+    pub kid: String,
+    /// Its public part (Ed25519), lower-case hex.
+    pub public_key: String,
+}
+
+/// An operator ran a command that changes something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorActed {
+    /// The command's words, for example `projections rebuild entries`.
+    pub command: String,
+    /// One run of it.
+    pub run: Uuid,
+}
