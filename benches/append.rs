@@ -6,8 +6,10 @@
 //! `LOCKSTEP_TEST_POSTGRES` naming a Postgres whose user may create databases.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and stops at the first error")]
 
+#[path = "raw/mod.rs"]
+mod raw;
+
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -28,14 +30,11 @@ use lockstepd::{
     batcher::Batcher,
 };
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, SqliteConnection};
 use uuid::Uuid;
 
 const WRITERS: [usize; 4] = [1, 8, 32, 64];
 /// Ratios to reach, by number of writers.
 const TARGETS: [(usize, f64); 3] = [(1, 0.6), (32, 2.5), (64, 4.0)];
-/// As long as the stored header of a version.
-const PAYLOAD: usize = 600;
 
 struct SystemClock;
 impl Clock for SystemClock {
@@ -97,34 +96,21 @@ async fn run(options: &Options) {
 }
 
 async fn on_postgres(server: &str, options: &Options) -> Vec<Value> {
-    let name = format!("lockstep_bench_{}", Uuid::new_v4().simple());
-    let mut admin = PgConnection::connect(server).await.unwrap();
-    admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
-    let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+    let url = raw::database(server).await;
     let database = postgres::Database::connect(&url, 4).await.unwrap();
-    let mut plain = PgConnection::connect(&url).await.unwrap();
-    plain
-        .execute("CREATE TABLE raw (id bigserial PRIMARY KEY, event_id uuid NOT NULL, public text NOT NULL)")
-        .await
-        .unwrap();
     let batcher = start(Arc::new(PostgresLog::new(database.clone())));
     let mut lines = Vec::new();
     for writers in WRITERS {
-        let mut connections = Vec::new();
-        for _ in 0..writers {
-            connections.push(PgConnection::connect(&url).await.unwrap());
-        }
-        let (mut ours, mut raw) = (Vec::new(), Vec::new());
+        let mut connections = raw::connect(&url, writers).await;
+        let (mut ours, mut rows) = (Vec::new(), Vec::new());
         for _ in 0..=options.rounds {
-            raw.push(raw_postgres(&mut connections, options.round).await);
+            rows.push(raw::postgres(&mut connections, options.round).await);
             ours.push(through_batcher(&batcher, writers, options.round).await);
         }
-        lines.push(line("postgres", writers, ours, raw));
+        lines.push(line("postgres", writers, ours, rows));
     }
     batcher.shutdown().await;
     database.close().await;
-    plain.close().await.unwrap();
-    admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
     lines
 }
 
@@ -132,16 +118,15 @@ async fn on_sqlite(options: &Options) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let log = SqliteLog::open(&folder.path().join("log.db")).await.unwrap();
     let batcher = start(Arc::new(log));
-    let mut raw_connection = raw_sqlite_open(&folder.path().join("raw.db")).await;
+    let mut raw_connection = raw::open_sqlite(&folder.path().join("raw.db")).await;
     let mut lines = Vec::new();
     for writers in WRITERS {
-        let (mut ours, mut raw) = (Vec::new(), Vec::new());
+        let (mut ours, mut rows) = (Vec::new(), Vec::new());
         for _ in 0..=options.rounds {
-            // SQLite has one writer whatever we do: more connections would only wait for each other.
-            raw.push(raw_sqlite(&mut raw_connection, options.round).await);
+            rows.push(raw::sqlite(&mut raw_connection, options.round).await);
             ours.push(through_batcher(&batcher, writers, options.round).await);
         }
-        lines.push(line("sqlite", writers, ours, raw));
+        lines.push(line("sqlite", writers, ours, rows));
     }
     batcher.shutdown().await;
     lines
@@ -174,10 +159,6 @@ fn start(log: Arc<dyn EventLog>) -> Batcher {
     Batcher::start(log, Arc::new(SystemClock), |_| ())
 }
 
-fn payload() -> String {
-    format!("{{\"header\":\"{}\"}}", "0123456789abcdef".repeat(PAYLOAD / 16))
-}
-
 /// One writer's next event: a version of one of its 50 entries, after the version before it.
 fn version(stream: StreamId, n: usize, parents: &mut [Option<EventId>]) -> Unit {
     let entry = n % parents.len();
@@ -193,7 +174,7 @@ fn version(stream: StreamId, n: usize, parents: &mut [Option<EventId>]) -> Unit 
         device: Some(Uuid::nil().into()),
         correlation: None,
         causation: None,
-        public: payload(),
+        public: raw::payload(),
         sealed: None,
         content: None,
         body_hash: Hash32([n as u8; 32]),
@@ -237,59 +218,5 @@ async fn through_batcher(batcher: &Batcher, writers: usize, round: Duration) -> 
     for task in tasks {
         task.await.unwrap();
     }
-    rate(&done, started)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of a bench are far below 2^52")]
-fn rate(done: &AtomicU64, started: Instant) -> f64 {
-    done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
-}
-
-async fn raw_postgres(connections: &mut Vec<PgConnection>, round: Duration) -> f64 {
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let started = Instant::now();
-    let tasks: Vec<_> = connections
-        .drain(..)
-        .map(|mut connection| {
-            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    let insert = sqlx::query("INSERT INTO raw (event_id, public) VALUES ($1, $2)");
-                    let insert = insert.bind(Uuid::new_v4()).bind(payload());
-                    insert.execute(&mut connection).await.unwrap();
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-                connection
-            })
-        })
-        .collect();
-    tokio::time::sleep(round).await;
-    stop.store(true, Ordering::Relaxed);
-    for task in tasks {
-        connections.push(task.await.unwrap());
-    }
-    rate(&done, started)
-}
-
-async fn raw_sqlite_open(path: &Path) -> SqliteConnection {
-    let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
-        .synchronous(sqlx::sqlite::SqliteSynchronous::Full);
-    let mut connection = options.connect().await.unwrap();
-    let table = "CREATE TABLE raw (id INTEGER PRIMARY KEY, event_id BLOB NOT NULL, public TEXT NOT NULL)";
-    connection.execute(table).await.unwrap();
-    connection
-}
-
-async fn raw_sqlite(connection: &mut SqliteConnection, round: Duration) -> f64 {
-    let (done, started) = (AtomicU64::new(0), Instant::now());
-    while started.elapsed() < round {
-        let insert = sqlx::query("INSERT INTO raw (event_id, public) VALUES (?1, ?2)");
-        let insert = insert.bind(Uuid::new_v4()).bind(payload());
-        insert.execute(&mut *connection).await.unwrap();
-        done.fetch_add(1, Ordering::Relaxed);
-    }
-    rate(&done, started)
+    raw::rate(&done, started)
 }

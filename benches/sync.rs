@@ -6,14 +6,23 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+#[path = "raw/mod.rs"]
+mod raw;
+
 #[path = "sync/first_sync.rs"]
 mod first_sync;
+#[path = "sync/floor.rs"]
+mod floor;
+#[path = "sync/import.rs"]
+mod import;
 #[path = "sync/live.rs"]
 mod live;
 #[path = "sync/pushes.rs"]
 mod pushes;
 #[path = "sync/report.rs"]
 mod report;
+#[path = "sync/sockets.rs"]
+mod sockets;
 
 use report::Report;
 use support::mode::Mode;
@@ -29,8 +38,14 @@ fn main() {
         if options.wants("first_sync") {
             first_sync::measure(&options, &mut report).await;
         }
+        if options.wants("import") {
+            import::measure(&options, &mut report).await;
+        }
         if options.wants("live") {
             live::measure(&options, &mut report).await;
+        }
+        if options.wants("sockets") {
+            sockets::measure(&options, &mut report).await;
         }
     });
     report.write(&options);

@@ -1,9 +1,13 @@
 //! From a push to the frame with its content on another device, idle and under 200 writes a second.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use futures_util::{SinkExt, StreamExt};
 use lockstep_api::live::{ClientMessage, PROTOCOL, ServerMessage, Sub};
+use lockstep_events::StreamId;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{
@@ -12,6 +16,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
+    floor::{self, Floor},
     report::{Options, Report, Target, percentile},
     support::{
         child::Lockstepd,
@@ -20,25 +25,37 @@ use crate::{
     },
 };
 
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 pub async fn measure(options: &Options, report: &mut Report) {
-    for (mode, variables, _) in crate::modes().await {
-        let folder = tempfile::tempdir().unwrap();
-        let server =
-            Lockstepd::start(env!("CARGO_BIN_EXE_lockstepd"), folder.path(), "127.0.0.1:0", &variables);
-        let limits = if mode == "embedded" { (3.0, 15.0) } else { (10.0, 100.0) };
-        let samples = if options.quick { 30 } else { 300 };
-        latency(&server, mode, "idle", samples, limits, report).await;
-        let others = Device::register(server.addr).await;
+    let samples = if options.quick { 30 } else { 300 };
+    for (mode, mut variables, _) in crate::modes().await {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let keys = folders[0].path().join("server.json").display().to_string();
+        variables.push(("LOCKSTEP_KEY_FILE".to_owned(), keys));
+        let start = |n: usize| {
+            let program = env!("CARGO_BIN_EXE_lockstepd");
+            Lockstepd::start(program, folders[n].path(), "127.0.0.1:0", &variables)
+        };
+        let written = start(0);
+        let (limits, other, floor) = if mode == "embedded" {
+            ((3.0, 15.0), None, floor::embedded(samples).await)
+        } else {
+            // The listener is at another node: every event crosses NATS.
+            ((10.0, 100.0), Some(start(1)), floor::distributed(samples).await)
+        };
+        let read = other.as_ref().map_or(written.addr, |other| other.addr);
+        let bench = Bench { written: written.addr, read, mode, samples, limits, floor };
+        bench.latency("idle", report).await;
+        let others = Device::register(written.addr).await;
         let load = tokio::spawn(background(others));
-        latency(&server, mode, "under 200 writes/s", samples, limits, report).await;
+        bench.latency("under 200 writes/s", report).await;
         load.abort();
     }
 }
 
-/// A device that follows its vault.
-async fn follow(device: &Device) -> Socket {
+/// A device that follows its account and its vault.
+pub async fn follow(device: &Device) -> Socket {
     let mut request =
         format!("wss://localhost:{}/v1/live", device.addr.port()).into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", PROTOCOL.parse().unwrap());
@@ -48,10 +65,14 @@ async fn follow(device: &Device) -> Socket {
         ticket: None,
         client: "bench".to_owned(),
         caps: Vec::new(),
-        subs: vec![Sub { stream: device.vault.into(), after: None }],
+        subs: [device.account.into(), device.vault.into()].map(|stream| Sub { stream, after: None }).to_vec(),
     };
     socket.send(Message::text(serde_json::to_string(&hello).unwrap())).await.unwrap();
-    while !said(&mut socket).await.iter().any(|said| matches!(said, ServerMessage::Subbed { .. })) {}
+    let mut subbed = 0;
+    while subbed < 2 {
+        let said = said(&mut socket).await;
+        subbed += said.iter().filter(|said| matches!(said, ServerMessage::Subbed { .. })).count();
+    }
     socket
 }
 
@@ -66,53 +87,67 @@ async fn said(socket: &mut Socket) -> Vec<ServerMessage> {
     }
 }
 
-async fn until(socket: &mut Socket, seq: u64) {
+async fn until(socket: &mut Socket, vault: StreamId, seq: u64) {
     loop {
         for message in said(socket).await {
-            if matches!(message, ServerMessage::Ev { to, .. } if to.0 >= seq) {
+            if matches!(message, ServerMessage::Ev { stream, to, .. } if stream == vault && to.0 >= seq) {
                 return;
             }
         }
     }
 }
 
-async fn latency(
-    server: &Lockstepd,
-    mode: &str,
-    when: &str,
+/// One way from a writer to a listener.
+struct Bench<'a> {
+    written: SocketAddr,
+    read: SocketAddr,
+    mode: &'a str,
     samples: usize,
-    (p50, p99): (f64, f64),
-    report: &mut Report,
-) {
-    let device = Device::register(server.addr).await;
-    let other = device.another().await;
-    let mut socket = follow(&other).await;
-    let mut wire = Wire::connect(server.addr).await.unwrap();
-    let bearer = format!("Bearer {}", device.token);
-    let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
-    let (of, mut parents) = (entry(), Vec::new());
-    let first = device.seq().await;
-    until_caught_up(&mut socket, first).await;
-    let mut took = Vec::new();
-    for n in 0..samples as u64 {
-        let item = device.edit(of, &parents, &[&n.to_be_bytes()[..], &[7; 600]].concat());
-        parents = vec![id(&item)];
-        let body = serde_json::to_vec(&device.batch(vec![item])).unwrap();
-        let bytes = request("POST", &device.push_path(), &headers, &body);
-        let sent = Instant::now();
-        let (reply, ()) = tokio::join!(wire.exchange(&bytes), until(&mut socket, first + n + 1));
-        took.push(sent.elapsed().as_secs_f64() * 1000.0);
-        assert_eq!(reply.unwrap().status, 200);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let name = |what: &str| format!("push to frame on another device, {what}, {when}, {mode}");
-    report.row(&name("p50"), "ms", percentile(&mut took, 0.5), Target::AtMost(p50));
-    report.row(&name("p99"), "ms", percentile(&mut took, 0.99), Target::AtMost(p99));
+    limits: (f64, f64),
+    floor: Floor,
 }
 
-async fn until_caught_up(socket: &mut Socket, seq: u64) {
+impl Bench<'_> {
+    async fn latency(&self, when: &str, report: &mut Report) {
+        let device = Device::register(self.written).await;
+        let other = Device { addr: self.read, ..device.another().await };
+        let mut socket = follow(&other).await;
+        let mut wire = Wire::connect(self.written).await.unwrap();
+        let bearer = format!("Bearer {}", device.token);
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+        let (of, mut parents) = (entry(), Vec::new());
+        let (vault, first) = (StreamId::from(device.vault), device.seq().await);
+        until_caught_up(&mut socket, vault, first).await;
+        let mut took = Vec::new();
+        for n in 0..self.samples as u64 {
+            let item = device.edit(of, &parents, &[&n.to_be_bytes()[..], &[7; 600]].concat());
+            parents = vec![id(&item)];
+            let body = serde_json::to_vec(&device.batch(vec![item])).unwrap();
+            let bytes = request("POST", &device.push_path(), &headers, &body);
+            let sent = Instant::now();
+            let heard = async {
+                until(&mut socket, vault, first + n + 1).await;
+                sent.elapsed().as_secs_f64() * 1000.0
+            };
+            let (reply, at) = tokio::join!(wire.exchange(&bytes), heard);
+            took.push(at);
+            assert_eq!(reply.unwrap().status, 200);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let name = |what: &str| format!("push to frame on another device, {what}, {when}, {}", self.mode);
+        let floor = &self.floor;
+        for (what, share, least, most) in
+            [("p50", 0.5, floor.p50, self.limits.0), ("p99", 0.99, floor.p99, self.limits.1)]
+        {
+            let ours = percentile(&mut took, share);
+            report.beside(&name(what), "ms", ours, Some((least, floor.name)), Target::AtMost(most));
+        }
+    }
+}
+
+async fn until_caught_up(socket: &mut Socket, vault: StreamId, seq: u64) {
     if seq > 0 {
-        until(socket, seq).await;
+        until(socket, vault, seq).await;
     }
 }
 

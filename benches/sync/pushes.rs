@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    raw,
     report::{Options, Report, Target, median, percentile},
     support::{
         child::Lockstepd,
@@ -23,18 +24,47 @@ pub async fn measure(options: &Options, report: &mut Report) {
         let folder = tempfile::tempdir().unwrap();
         let server =
             Lockstepd::start(env!("CARGO_BIN_EXE_lockstepd"), folder.path(), "127.0.0.1:0", &variables);
+        let mut raw = Raw::open(mode, folder.path()).await;
         for writers in [1, 8, 32] {
-            let mut rounds = Vec::new();
+            let (mut rounds, mut rows) = (Vec::new(), Vec::new());
             for _ in 0..options.rounds {
+                rows.push(raw.round(writers).await);
                 rounds.push(round(&server, writers, if options.quick { 50 } else { 400 }).await);
             }
             let of = |pick: fn(&Round) -> f64| median(rounds.iter().map(pick).collect());
             let target = if writers == 32 { Target::AtLeast(least) } else { Target::None };
             let name = |what: &str| format!("{what}, {mode}, {writers} at a time");
-            report.row(&name("one-version pushes"), "pushes/s", of(|r| r.rate), target);
+            let floor = Some((median(rows), "one INSERT per transaction"));
+            report.beside(&name("one-version pushes"), "pushes/s", of(|r| r.rate), floor, target);
             report.row(&name("push to durable, p50"), "ms", of(|r| r.p50), Target::None);
             report.row(&name("push to durable, p99"), "ms", of(|r| r.p99), Target::None);
             report.row(&name("server CPU per push"), "ms", of(|r| r.cpu_ms), Target::None);
+        }
+    }
+}
+
+/// What the same database does without us, in the same run.
+enum Raw {
+    Sqlite(Box<sqlx::SqliteConnection>),
+    Postgres(String),
+}
+
+impl Raw {
+    async fn open(mode: &str, folder: &std::path::Path) -> Self {
+        if mode == "embedded" {
+            return Self::Sqlite(Box::new(raw::open_sqlite(&folder.join("raw.db")).await));
+        }
+        Self::Postgres(raw::database(&std::env::var("LOCKSTEP_TEST_POSTGRES").unwrap()).await)
+    }
+
+    async fn round(&mut self, writers: usize) -> f64 {
+        const ROUND: Duration = Duration::from_millis(1000);
+        match self {
+            Self::Sqlite(file) => raw::sqlite(file, ROUND).await,
+            Self::Postgres(url) => {
+                let mut connections = raw::connect(url, writers).await;
+                raw::postgres(&mut connections, ROUND).await
+            }
         }
     }
 }

@@ -5,13 +5,13 @@
 
 use crate::process::{self, Doing, Result, fail};
 use crate::services::{self, S3Kind};
-use crate::{install, report};
+use crate::{cold, install, report};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 #[derive(Args)]
 pub struct Options {
-    /// Which benches to run; all when none is named. The others keep their last results.
+    /// Which benches to run: append, rebuild, sync, build; all when none is named. The others keep their last results.
     names: Vec<String>,
     /// How often each measurement is repeated.
     #[arg(long, default_value_t = 5)]
@@ -64,13 +64,13 @@ pub enum Kind {
 /// Runs them one after the other: they must not disturb each other.
 pub fn run(options: &Options) -> Result<()> {
     install::ensure(&[&install::BUILD])?;
-    let known = programs()?;
+    let known: Vec<String> = programs()?.into_iter().chain([cold::NAME.to_owned()]).collect();
     if let Some(unknown) = options.names.iter().find(|name| !known.contains(name)) {
         return fail(format!("there is no bench {unknown}; there are: {}", known.join(", ")));
     }
     let chosen: Vec<_> =
         known.iter().filter(|name| options.names.is_empty() || options.names.contains(name)).collect();
-    for name in &chosen {
+    for name in chosen.iter().filter(|name| **name != cold::NAME) {
         process::run(&mut process::cargo(&["bench", "--locked", "--bench", name, "--no-run"]))?;
     }
     let services = services::start(S3Kind::S3s, false)?;
@@ -85,6 +85,9 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn measure(name: &str, rounds: u32, services: &services::Services) -> Result<Measured> {
+    if name == cold::NAME {
+        return cold::measure();
+    }
     println!("\n━━ bench {name}");
     let folder = process::cache().join("bench");
     std::fs::create_dir_all(&folder).doing("create a folder for results")?;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod cold;
 mod fuzz;
 mod generate;
 mod install;
