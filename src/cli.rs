@@ -5,7 +5,10 @@ mod keys;
 mod options;
 mod projections;
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -68,6 +71,28 @@ enum Command {
 enum ConfigCommand {
     /// Print the options as they are in effect, secrets left out.
     Show,
+}
+
+/// The program: runs what the command line asks for, and prints to the terminal.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let run = || -> Result<(), AnyError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(run(cli, &mut io::stdout()))
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("lockstepd: {error}");
+            let mut cause = error.source();
+            while let Some(source) = cause {
+                eprint!(": {source}");
+                cause = source.source();
+            }
+            eprintln!();
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs a command; what it has to say goes to `out`.

@@ -1,27 +1,7 @@
-//! The server's program.
+//! The server's program. Everything is in the library: what is instantiated here would be compiled twice.
 
-use std::{io, process::ExitCode};
-
-use clap::Parser;
-use lockstepd::cli::{self, AnyError, Cli};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let run = || -> Result<(), AnyError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(cli::run(cli, &mut io::stdout()))
-    };
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprint!("lockstepd: {error}");
-            let mut cause = error.source();
-            while let Some(source) = cause {
-                eprint!(": {source}");
-                cause = source.source();
-            }
-            eprintln!();
-            ExitCode::FAILURE
-        }
-    }
+    lockstepd::cli::main()
 }

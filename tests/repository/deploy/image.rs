@@ -69,6 +69,7 @@ fn the_image_holds_only_what_an_earlier_stage_built() {
 fn it_builds_with_the_committed_lock_and_at_least_the_rust_we_ask_for() {
     let all = instructions();
     let build = all.iter().find(|(word, rest)| word == "RUN" && rest.contains("cargo build")).unwrap();
+    assert!(build.1.contains("--features distributed"), "the image can be either mode");
     assert!(build.1.contains("--locked") && build.1.contains("--release") && build.1.contains("type=cache"));
     let manifest: toml::Table = text("Cargo.toml").parse().unwrap();
     let asked = manifest["workspace"]["package"]["rust-version"].as_str().unwrap();
