@@ -62,8 +62,9 @@ impl Mint {
         let options = Layer { data: Some(data.to_owned()), ..Layer::from_environment(get).unwrap() };
         let config = Config::with(options).unwrap();
         let tools = app::tools(&config).await.unwrap();
-        let keys = load_or_turn(&*tools.credentials, &tools.keys, SystemClock.now(), &mut rand::rngs::OsRng);
-        Self(Tokens::new(config.issuer, 1200, keys.await.unwrap().0))
+        let mut random = rand::rngs::OsRng;
+        let keys = load_or_turn(&*tools.credentials, &tools.keys, SystemClock.now(), &mut random).await;
+        Self(Tokens::new(config.issuer, 1200, keys.unwrap().0))
     }
 
     /// Another device of the same account.

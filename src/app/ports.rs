@@ -180,6 +180,10 @@ fn scheme(port: &Secret) -> &str {
 }
 
 fn unsupported(option: &'static str, value: &Secret) -> StartError {
-    let hint = if cfg!(feature = "distributed") { "" } else { ": this build is embedded only; build it with --features distributed" };
+    let hint = if cfg!(feature = "distributed") {
+        ""
+    } else {
+        ": this build is embedded only; build it with --features distributed"
+    };
     StartError::Unsupported { option, value: scheme(value).to_owned(), hint }
 }

@@ -1,8 +1,13 @@
 //! Making access tokens, and the keys that sign them as this node knows them.
 
-use std::sync::{PoisonError, RwLock};
+use std::{
+    num::NonZeroUsize,
+    sync::{Mutex, PoisonError, RwLock},
+};
 
 use lockstep_events::{AccountId, DeviceId, Micros, SessionId};
+use lru::LruCache;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
@@ -10,11 +15,18 @@ use super::{
     token::{self, AUDIENCE, Claims, Scope, TokenError},
 };
 
+/// So many tokens are remembered as verified, about 300 bytes each.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
 /// Signs and verifies access tokens.
+///
+/// A device sends the same token with every request of five minutes. Its signature is checked once and its claims
+/// are remembered by its SHA-256, until the set of keys changes; its times are checked with every request.
 pub struct Tokens {
     issuer: String,
     life_s: u32,
     keys: RwLock<KeySet>,
+    verified: Mutex<LruCache<[u8; 32], Claims>>,
 }
 
 /// Whom a token is for.
@@ -37,7 +49,8 @@ pub struct Bearer {
 impl Tokens {
     /// Tokens of an issuer, valid for `life_s` seconds.
     pub fn new(issuer: String, life_s: u32, keys: KeySet) -> Self {
-        Self { issuer, life_s, keys: RwLock::new(keys) }
+        let verified = Mutex::new(LruCache::new(REMEMBERED));
+        Self { issuer, life_s, keys: RwLock::new(keys), verified }
     }
 
     /// How long a token is valid, in seconds.
@@ -47,7 +60,10 @@ impl Tokens {
 
     /// From now on with these keys.
     pub fn use_keys(&self, keys: KeySet) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let mut held = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *held = keys;
+        // Under the lock of the keys: nothing that an older key verified can come in afterwards.
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// What is published.
@@ -84,6 +100,74 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`]
     pub fn verify(&self, token: &str, now: Micros) -> Result<Claims, TokenError> {
-        token::verify(&self.keys.read().unwrap_or_else(PoisonError::into_inner), &self.issuer, token, now)
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let name: [u8; 32] = Sha256::digest(token).into();
+        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        if let Some(claims) = known {
+            token::check_times(&claims, now)?;
+            return Ok(claims);
+        }
+        let claims = token::verify(&keys, &self.issuer, token, now)?;
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).put(name, claims.clone());
+        Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{server_keys::ServerKeys, signing_keys::make};
+    use rand::rngs::OsRng;
+
+    fn at(second: i64) -> Micros {
+        Micros(second * 1_000_000)
+    }
+
+    fn keys() -> KeySet {
+        let folder = tempfile::tempdir().unwrap();
+        let server = ServerKeys::load_or_make(&folder.path().join("keys.json"), &mut OsRng).unwrap();
+        let mut row = make(&server, at(1), &mut OsRng);
+        row.state = crate::auth::credentials::KeyState::Current;
+        KeySet::new(vec![row], &server)
+    }
+
+    fn mint(tokens: &Tokens) -> String {
+        let bearer = Bearer {
+            account: AccountId(Uuid::from_u128(1)),
+            device: DeviceId(Uuid::from_u128(2)),
+            session: SessionId(Uuid::from_u128(3)),
+            scope: Scope::Vault,
+            proven_at: at(1000),
+            auth_epoch: 0,
+        };
+        tokens.mint(bearer, at(1000)).unwrap()
+    }
+
+    #[test]
+    fn a_token_that_was_verified_still_expires() {
+        let tokens = Tokens::new("urn:test".to_owned(), 300, keys());
+        let token = mint(&tokens);
+        assert!(tokens.verify(&token, at(1001)).is_ok());
+        assert_eq!(tokens.verify(&token, at(1306)), Err(TokenError::Expired));
+        assert!(tokens.verify(&token, at(1002)).is_ok(), "the clock decides, not what was said last");
+    }
+
+    #[test]
+    fn a_token_that_was_verified_dies_with_its_key() {
+        let tokens = Tokens::new("urn:test".to_owned(), 300, keys());
+        let token = mint(&tokens);
+        assert!(tokens.verify(&token, at(1001)).is_ok());
+        tokens.use_keys(keys());
+        assert_eq!(tokens.verify(&token, at(1001)), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn what_did_not_verify_is_not_remembered() {
+        let tokens = Tokens::new("urn:test".to_owned(), 300, keys());
+        let mut forged = mint(&tokens);
+        let last = if forged.ends_with('A') { 'B' } else { 'A' };
+        forged.replace_range(forged.len() - 2..forged.len() - 1, &last.to_string());
+        assert_eq!(tokens.verify(&forged, at(1001)), Err(TokenError::Invalid));
+        assert_eq!(tokens.verify(&forged, at(1001)), Err(TokenError::Invalid));
     }
 }

@@ -101,7 +101,7 @@ pub fn verify(keys: &KeySet, issuer: &str, token: &str, now: Micros) -> Result<C
     let claims = jsonwebtoken::decode::<Claims>(token, &jwt::decoding_key(&key), &validation(issuer))
         .map_err(|_| TokenError::Invalid)?
         .claims;
-    check_times(&claims, now.seconds())?;
+    check_times(&claims, now)?;
     Ok(claims)
 }
 
@@ -116,7 +116,12 @@ fn validation(issuer: &str) -> Validation {
     validation
 }
 
-fn check_times(claims: &Claims, now: i64) -> Result<(), TokenError> {
+/// Checks the times of claims whose signature was verified.
+///
+/// # Errors
+/// [`TokenError`]
+pub fn check_times(claims: &Claims, now: Micros) -> Result<(), TokenError> {
+    let now = now.seconds();
     let sane = (0..=i64::MAX / 4).contains(&claims.exp)
         && (0..=claims.exp).contains(&claims.nbf)
         && (0..=claims.exp).contains(&claims.iat);

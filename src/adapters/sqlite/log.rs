@@ -172,11 +172,17 @@ impl EventLog for SqliteLog {
     ) -> Result<Vec<(BlobHash, Vec<u8>)>, LogError> {
         let mut kept = HashMap::with_capacity(hashes.len());
         for chunk in chunks(hashes) {
-            let mut query = QueryBuilder::<Sqlite>::new("SELECT hash, bytes FROM contents");
+            // One row for all: each row is a message between two threads, which costs more than these digits.
+            let mut query = QueryBuilder::<Sqlite>::new(
+                "SELECT group_concat(hex(hash) || '|' || hex(bytes), char(10)) FROM contents",
+            );
             of_stream(&mut query, stream, chunk);
-            let rows: Vec<(Vec<u8>, Vec<u8>)> =
-                query.build_query_as().fetch_all(self.database.readers()).await.map_err(failed)?;
-            kept.extend(rows);
+            let lines: Option<String> =
+                query.build_query_scalar().fetch_one(self.database.readers()).await.map_err(failed)?;
+            for line in lines.iter().flat_map(|lines| lines.split('\n')) {
+                let (hash, bytes) = fixed(content(line), "a content cannot be read")?;
+                kept.insert(hash, bytes);
+            }
         }
         Ok(hashes.iter().filter_map(|hash| Some((*hash, kept.remove(hash.0.as_slice())?))).collect())
     }
@@ -267,6 +273,12 @@ async fn stream_heads(
         })
     };
     rows.into_iter().map(head).collect()
+}
+
+/// Hash and bytes of a content, from their digits.
+fn content(line: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (hash, bytes) = line.split_once('|')?;
+    Some((hex::decode(hash).ok()?, hex::decode(bytes).ok()?))
 }
 
 /// What an error of SQLite means to a caller of the log.

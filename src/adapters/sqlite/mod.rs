@@ -42,7 +42,12 @@ impl Database {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .pragma("journal_size_limit", "67108864");
+            .pragma("journal_size_limit", "67108864")
+            // A batch writes some pages again that the batch before wrote. Copying them into the file only every 32 MiB
+            // copies most of them once instead of many times.
+            .pragma("wal_autocheckpoint", "8192")
+            // A large batch must not spill half-done pages for want of room.
+            .pragma("cache_size", "-16384");
         let writer = pool(1).connect_with(writing).await?;
         MIGRATIONS.run(&writer).await?;
         let readers = pool(READERS).connect_lazy_with(options.read_only(true));

@@ -83,9 +83,24 @@ fn live(query: &mut QueryBuilder<Sqlite>, of: Projection) {
     query.push_bind(of.code()).push(")");
 }
 
-/// The rows behind keys; the generation is one number or the live one.
+/// The lines of a query that gives one row with all of them, or null for none. A document is JSON on one line. One
+/// row, because each row is a message between two threads.
+async fn lines(on: &SqlitePool, query: &mut QueryBuilder<Sqlite>) -> Result<Vec<String>, ReadError> {
+    let all: Option<String> = query.build_query_scalar().fetch_one(on).await.map_err(failed)?;
+    Ok(all.iter().flat_map(|all| all.split('\n')).map(str::to_owned).collect())
+}
+
+/// Projection and document of a line.
+fn typed_line(line: &str) -> Option<(Projection, String)> {
+    let (of, document) = line.split_once(' ')?;
+    Some((Projection::from_code(of.parse().ok()?)?, document.to_owned()))
+}
+
+/// The rows behind keys, as lines of projection and document; the generation is one number or the live one.
 fn by_key(keys: &[Key], generation: Option<Generation>) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT r.projection, r.document FROM (");
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT group_concat(r.projection || ' ' || r.document, char(10)) FROM (",
+    );
     query.push_values(keys, |mut key, wanted| {
         key.push_bind(wanted.projection().code())
             .push_bind(wanted.scope().to_vec())
@@ -175,25 +190,21 @@ impl Documents for SqliteDocuments {
     async fn by_key(&self, in_: Generation, keys: &[Key]) -> Result<Vec<(Projection, String)>, ReadError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(KEYS) {
-            let rows: Vec<(i16, String)> =
-                by_key(chunk, Some(in_)).build_query_as().fetch_all(&self.readers).await.map_err(failed)?;
-            found.extend(rows.into_iter().filter_map(|(of, text)| Some((Projection::from_code(of)?, text))));
+            let lines = lines(&self.readers, &mut by_key(chunk, Some(in_))).await?;
+            found.extend(lines.iter().filter_map(|line| typed_line(line)));
         }
         Ok(found)
     }
 
     async fn of_group(&self, in_: Generation, group: Group) -> Result<Vec<String>, ReadError> {
-        sqlx::query_scalar(
-            "SELECT document FROM read_rows WHERE projection = ? AND generation = ? AND scope = ? \
-             AND parent = ? ORDER BY place, id",
-        )
-        .bind(group.projection().code())
-        .bind(i64::from(in_.0))
-        .bind(group.scope().to_vec())
-        .bind(group.parent().to_vec())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed)
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT group_concat(document, char(10) ORDER BY place, id) FROM read_rows WHERE projection = ",
+        );
+        query.push_bind(group.projection().code());
+        query.push(" AND generation = ").push_bind(i64::from(in_.0));
+        query.push(" AND scope = ").push_bind(group.scope().to_vec());
+        query.push(" AND parent = ").push_bind(group.parent().to_vec());
+        lines(&self.readers, &mut query).await
     }
 
     async fn commit(
@@ -327,22 +338,23 @@ impl Documents for SqliteDocuments {
     async fn live_by_key(&self, _of: Projection, keys: &[Key]) -> Result<Vec<String>, ReadError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(KEYS) {
-            let rows: Vec<(i16, String)> =
-                by_key(chunk, None).build_query_as().fetch_all(&self.readers).await.map_err(failed)?;
-            found.extend(rows.into_iter().map(|(_, text)| text));
+            let lines = lines(&self.readers, &mut by_key(chunk, None)).await?;
+            found.extend(lines.iter().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())));
         }
         Ok(found)
     }
 
     async fn live_listing(&self, listing: Listing<'_>) -> Result<Vec<String>, ReadError> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT document FROM read_rows WHERE projection = ");
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT group_concat(document, char(10)) FROM (SELECT document FROM read_rows WHERE projection = ",
+        );
         query.push_bind(listing.projection.code()).push(" AND generation = ");
         live(&mut query, listing.projection);
         query.push(" AND scope = ").push_bind(listing.scope.to_vec());
         query.push(" AND parent = ").push_bind(listing.parent.to_vec());
         query.push(" AND place > ").push_bind(listing.after);
-        query.push(" ORDER BY place, id LIMIT ").push_bind(listing.limit);
-        query.build_query_scalar().fetch_all(&self.readers).await.map_err(failed)
+        query.push(" ORDER BY place, id LIMIT ").push_bind(listing.limit).push(")");
+        lines(&self.readers, &mut query).await
     }
 
     async fn live_page(
@@ -352,11 +364,7 @@ impl Documents for SqliteDocuments {
         after: &[u8],
         limit: i64,
     ) -> Result<Vec<String>, ReadError> {
-        page("document", of, scope, after, limit)
-            .build_query_scalar()
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)
+        lines(&self.readers, &mut page("document", of, scope, after, limit)).await
     }
 
     async fn live_ids(
@@ -366,21 +374,18 @@ impl Documents for SqliteDocuments {
         after: &[u8],
         limit: i64,
     ) -> Result<Vec<Vec<u8>>, ReadError> {
-        page("id", of, scope, after, limit)
-            .build_query_scalar()
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)
+        let lines = lines(&self.readers, &mut page("hex(id)", of, scope, after, limit)).await?;
+        Ok(lines.iter().filter_map(|id| hex::decode(id).ok()).collect())
     }
 }
 
 fn page(what: &str, of: Projection, scope: &[u8], after: &[u8], limit: i64) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
-    query.push(what).push(" FROM read_rows WHERE projection = ").push_bind(of.code());
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT group_concat(line, char(10)) FROM (SELECT ");
+    query.push(what).push(" AS line FROM read_rows WHERE projection = ").push_bind(of.code());
     query.push(" AND generation = ");
     live(&mut query, of);
     query.push(" AND scope = ").push_bind(scope.to_vec()).push(" AND id > ").push_bind(after.to_vec());
-    query.push(" ORDER BY id LIMIT ").push_bind(limit);
+    query.push(" ORDER BY id LIMIT ").push_bind(limit).push(")");
     query
 }
 

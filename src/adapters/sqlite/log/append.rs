@@ -1,14 +1,46 @@
 //! One batch inside one write transaction: load what the planner needs, plan, insert.
+//!
+//! Every statement is a message to the connection's thread and back, which costs more than the work of a small one.
+//! So a batch is loaded by one statement that answers with one row, and stored by one.
 
 use lockstep_events::{
-    Chain, EventId, Hash32, LogError, Micros, Outcome, Position, Seq, StreamId, SubjectId, Unit,
-    log::StreamHead,
+    Chain, Epoch, EventId, Hash32, LogError, Micros, Outcome, Position, Seq, StreamId, StreamKind, SubjectId,
+    Unit,
+    log::{StreamHead, Tail},
     planner::{Known, Needs, Plan, Row, Standing, plan},
 };
+use serde_json::{Value, json};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::{chunks, failed, fixed, stream_heads, tail};
+use super::{chunks, failed, fixed};
+
+/// What a batch needs to know, a line for each thing that stands: `t`ail, `s`tream, `p`air of stream and subject,
+/// `e`vent. The ids that are asked for come as bytes one behind the other.
+const LOAD: &str = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?4)
+    SELECT group_concat(line, char(10)) FROM (
+    SELECT line FROM (SELECT 't|' || position || '|' || recorded_at AS line
+        FROM events ORDER BY position DESC LIMIT 1)
+    UNION ALL SELECT 's|' || hex(s.stream) || '|' || s.kind || '|' || hex(s.epoch) || '|' || s.seq || '|' || hex(s.chain)
+        FROM n CROSS JOIN streams s ON s.stream = substr(?1, n.i * 16 + 1, 16)
+    UNION ALL SELECT 'p|' || hex(pair) || '|' || seq FROM (
+        SELECT substr(?2, n.i * 32 + 1, 32) AS pair, (SELECT max(e.seq) FROM events e
+            WHERE e.stream = substr(?2, n.i * 32 + 1, 16) AND e.subject = substr(?2, n.i * 32 + 17, 16)) AS seq
+        FROM n) WHERE seq IS NOT NULL
+    UNION ALL SELECT 'e|' || hex(e.event_id) || '|' || hex(e.stream) || '|' || e.position || '|' || e.seq || '|'
+        || e.recorded_at || '|' || hex(e.chain) || '|' || hex(e.body_hash)
+        FROM n CROSS JOIN events e ON e.event_id = substr(?3, n.i * 16 + 1, 16))";
+
+/// Heads of streams, from an array of arrays.
+const STORE_HEADS: &str = "; INSERT INTO streams (stream, kind, epoch, seq, chain)
+    SELECT unhex(value ->> 0), value ->> 1, unhex(value ->> 2), value ->> 3, unhex(value ->> 4) FROM json_each(";
+const OVER_HEADS: &str =
+    ") WHERE true ON CONFLICT (stream) DO UPDATE SET seq = excluded.seq, chain = excluded.chain";
+
+/// Small ciphertexts. The same may come again with another version: what is kept already has the same hash.
+const STORE_CONTENTS: &str = "; INSERT INTO contents (stream, hash, bytes)
+    SELECT unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2) FROM json_each(";
+const OVER_CONTENTS: &str = ") WHERE true ON CONFLICT (stream, hash) DO NOTHING";
 
 pub(super) async fn append(
     on: &mut SqliteConnection,
@@ -22,83 +54,85 @@ pub(super) async fn append(
 }
 
 async fn load(on: &mut SqliteConnection, needs: &Needs) -> Result<Known, LogError> {
-    let mut known = Known { tail: tail(&mut *on).await?, ..Known::default() };
-    let streams: Vec<_> = needs.streams.iter().copied().collect();
-    for chunk in chunks(&streams) {
-        let heads = stream_heads(&mut *on, chunk).await?;
-        known.streams.extend(heads.into_iter().map(|head| (head.stream, head)));
-    }
-    let subjects: Vec<_> = needs.subjects.iter().copied().collect();
-    for chunk in chunks(&subjects) {
-        load_subjects(on, chunk, &mut known).await?;
-    }
-    let events: Vec<_> = needs.events.iter().copied().collect();
-    for chunk in chunks(&events) {
-        load_standing(on, chunk, &mut known).await?;
+    let streams: Vec<u8> = needs.streams.iter().flat_map(|id| *id.0.as_bytes()).collect();
+    let pair =
+        |(stream, subject): &(StreamId, SubjectId)| [*stream.0.as_bytes(), *subject.0.as_bytes()].concat();
+    let pairs: Vec<u8> = needs.subjects.iter().flat_map(pair).collect();
+    let events: Vec<u8> = needs.events.iter().flat_map(|id| *id.0.as_bytes()).collect();
+    let most = needs.streams.len().max(needs.subjects.len()).max(needs.events.len());
+    let lines: Option<String> = sqlx::query_scalar(LOAD)
+        .bind(streams)
+        .bind(pairs)
+        .bind(events)
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_one(on)
+        .await
+        .map_err(failed)?;
+    let mut known = Known::default();
+    for line in lines.iter().flat_map(|lines| lines.split('\n')) {
+        fixed(learn(&mut known, line), "what stands in the log cannot be read")?;
     }
     Ok(known)
 }
 
-async fn load_subjects(
-    on: &mut SqliteConnection,
-    subjects: &[(StreamId, SubjectId)],
-    known: &mut Known,
-) -> Result<(), LogError> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT n.column1, n.column2, (SELECT max(e.seq) FROM events e WHERE e.stream = n.column1 \
-         AND e.subject = n.column2) FROM (",
-    );
-    query.push_values(subjects, |mut pair, (stream, subject)| {
-        pair.push_bind(stream.0).push_bind(subject.0);
-    });
-    query.push(") n");
-    let rows: Vec<(Uuid, Uuid, Option<i64>)> = query.build_query_as().fetch_all(on).await.map_err(failed)?;
-    known.subjects.extend(rows.into_iter().filter_map(|(stream, subject, seq)| {
-        Some(((StreamId(stream), SubjectId(subject)), Seq::from_i64(seq?)))
-    }));
-    Ok(())
+/// One line of [`LOAD`].
+fn learn(known: &mut Known, line: &str) -> Option<()> {
+    let fields: Vec<&str> = line.split('|').collect();
+    match *fields.as_slice() {
+        ["t", position, at] => {
+            known.tail =
+                Tail { position: Position::from_i64(number(position)?), recorded_at: Micros(number(at)?) }
+        }
+        ["s", stream, kind, epoch, seq, chain] => {
+            let stream = StreamId(id(stream)?);
+            let head = StreamHead {
+                stream,
+                kind: StreamKind::from_code(kind.parse().ok()?)?,
+                epoch: Epoch::from_slice(&hex::decode(epoch).ok()?)?,
+                seq: Seq::from_i64(number(seq)?),
+                chain: Chain::from_slice(&hex::decode(chain).ok()?)?,
+            };
+            known.streams.insert(stream, head);
+        }
+        ["p", pair, seq] => {
+            let (stream, subject) = pair.split_at_checked(32)?;
+            known
+                .subjects
+                .insert((StreamId(id(stream)?), SubjectId(id(subject)?)), Seq::from_i64(number(seq)?));
+        }
+        ["e", event, stream, position, seq, at, chain, body] => {
+            let standing = Standing {
+                stream: StreamId(id(stream)?),
+                position: Position::from_i64(number(position)?),
+                seq: Seq::from_i64(number(seq)?),
+                recorded_at: Micros(number(at)?),
+                chain: Chain::from_slice(&hex::decode(chain).ok()?)?,
+                body_hash: Hash32::from_slice(&hex::decode(body).ok()?)?,
+            };
+            known.events.insert(EventId(id(event)?), standing);
+        }
+        _ => return None,
+    }
+    Some(())
 }
 
-type StandingRow = (Uuid, Uuid, i64, i64, i64, Vec<u8>, Vec<u8>);
+fn id(hex: &str) -> Option<Uuid> {
+    Uuid::try_parse(hex).ok()
+}
 
-async fn load_standing(
-    on: &mut SqliteConnection,
-    events: &[EventId],
-    known: &mut Known,
-) -> Result<(), LogError> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT event_id, stream, position, seq, recorded_at, chain, body_hash FROM events WHERE event_id IN (",
-    );
-    let mut wanted = query.separated(", ");
-    for id in events {
-        wanted.push_bind(id.0);
-    }
-    query.push(")");
-    let rows: Vec<StandingRow> = query.build_query_as().fetch_all(on).await.map_err(failed)?;
-    for (id, stream, position, seq, recorded_at, chain, body_hash) in rows {
-        let standing = Standing {
-            stream: StreamId(stream),
-            position: Position::from_i64(position),
-            seq: Seq::from_i64(seq),
-            recorded_at: Micros(recorded_at),
-            chain: fixed(Chain::from_slice(&chain), "a chain is not 32 bytes")?,
-            body_hash: fixed(Hash32::from_slice(&body_hash), "a body hash is not 32 bytes")?,
-        };
-        known.events.insert(EventId(id), standing);
-    }
-    Ok(())
+fn number(text: &str) -> Option<i64> {
+    text.parse().ok()
 }
 
 async fn store(on: &mut SqliteConnection, plan: &Plan<'_>) -> Result<(), LogError> {
-    for chunk in chunks(&plan.rows) {
-        insert_events(on, chunk).await?;
-    }
-    for chunk in chunks(&plan.heads) {
-        store_heads(on, chunk).await?;
-    }
-    let with_content: Vec<_> = plan.rows.iter().filter(|row| row.event.content.is_some()).collect();
-    for chunk in chunks(&with_content) {
-        insert_contents(on, chunk).await?;
+    let mut parts = chunks(&plan.rows).peekable();
+    while let Some(rows) = parts.next() {
+        let mut query = insert_events(rows);
+        if parts.peek().is_none() {
+            query.push(STORE_HEADS).push_bind(heads(plan)).push(OVER_HEADS);
+            query.push(STORE_CONTENTS).push_bind(contents(plan)).push(OVER_CONTENTS);
+        }
+        query.build().execute(&mut *on).await.map_err(failed)?;
     }
     let with_sealed: Vec<_> = plan.rows.iter().filter(|row| row.event.sealed.is_some()).collect();
     for chunk in chunks(&with_sealed) {
@@ -107,7 +141,29 @@ async fn store(on: &mut SqliteConnection, plan: &Plan<'_>) -> Result<(), LogErro
     Ok(())
 }
 
-async fn insert_events(on: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(), LogError> {
+fn heads(plan: &Plan<'_>) -> String {
+    let head = |head: &StreamHead| {
+        json!([
+            head.stream.0.simple().to_string(),
+            head.kind.code(),
+            head.epoch.to_string(),
+            head.seq.as_i64(),
+            head.chain.to_string()
+        ])
+    };
+    Value::Array(plan.heads.iter().map(head).collect()).to_string()
+}
+
+fn contents(plan: &Plan<'_>) -> String {
+    let content = |row: &Row<'_>| {
+        let content = row.event.content.as_ref()?;
+        let stream = row.event.stream.0.simple().to_string();
+        Some(json!([stream, content.hash.to_string(), hex::encode(&content.bytes)]))
+    };
+    Value::Array(plan.rows.iter().filter_map(content).collect()).to_string()
+}
+
+fn insert_events(rows: &[Row<'_>]) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO events (position, stream, stream_kind, seq, subject, event_id, kind, schema, actor, device, \
          correlation, causation, recorded_at, public, sealed_hash, body_hash, chain, content_hash) ",
@@ -134,35 +190,7 @@ async fn insert_events(on: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<()
             .push_bind(row.chain.0.to_vec())
             .push_bind(event.content.as_ref().map(|content| content.hash.0.to_vec()));
     });
-    query.build().execute(on).await.map_err(failed)?;
-    Ok(())
-}
-
-async fn store_heads(on: &mut SqliteConnection, heads: &[StreamHead]) -> Result<(), LogError> {
-    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO streams (stream, kind, epoch, seq, chain) ");
-    query.push_values(heads, |mut values, head| {
-        values
-            .push_bind(head.stream.0)
-            .push_bind(head.kind.code())
-            .push_bind(head.epoch.0.to_vec())
-            .push_bind(head.seq.as_i64())
-            .push_bind(head.chain.0.to_vec());
-    });
-    query.push(" ON CONFLICT (stream) DO UPDATE SET seq = excluded.seq, chain = excluded.chain");
-    query.build().execute(on).await.map_err(failed)?;
-    Ok(())
-}
-
-/// The same ciphertext may come again with another version: what is kept already has the same hash.
-async fn insert_contents(on: &mut SqliteConnection, rows: &[&Row<'_>]) -> Result<(), LogError> {
-    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO contents (stream, hash, bytes) ");
-    let contents = rows.iter().filter_map(|row| Some((row.event.stream, row.event.content.as_ref()?)));
-    query.push_values(contents, |mut values, (stream, content)| {
-        values.push_bind(stream.0).push_bind(content.hash.0.to_vec()).push_bind(content.bytes.clone());
-    });
-    query.push(" ON CONFLICT (stream, hash) DO NOTHING");
-    query.build().execute(on).await.map_err(failed)?;
-    Ok(())
+    query
 }
 
 async fn insert_sealed(on: &mut SqliteConnection, rows: &[&Row<'_>]) -> Result<(), LogError> {
