@@ -35,13 +35,31 @@ pub enum BlobError {
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Keeps immutable objects. A key is `[a-z0-9/-]{1,200}` and is never written twice with other bytes.
+/// Refuses a key that no store has to know: it must be `[a-z0-9/-]{1,200}`.
+///
+/// # Errors
+/// `Other`.
+pub fn check_key(key: &str) -> Result<(), BlobError> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'/' || b == b'-';
+    if key.is_empty() || key.len() > 200 || !key.bytes().all(allowed) {
+        return Err(BlobError::Other("an object key has 1 to 200 of a-z, 0-9, / and -".into()));
+    }
+    Ok(())
+}
+
+/// Keeps immutable objects. A key is `[a-z0-9/-]{1,200}`, another one is refused, and it is never written twice with
+/// other bytes.
+///
+/// What `put` has answered survives a power cut, and nobody sees an object before all of its bytes are there. An
+/// object that is not there is [`BlobError::Missing`], and so are bytes beyond its end: a short answer is never given.
+/// A store that cannot be reached says [`BlobError::Unavailable`] within half a minute; then nothing is known about
+/// what was asked, and asking again is always right.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
-    /// Stores an object; durable when it returns. Storing the same bytes again is no error.
+    /// Stores an object; durable when it returns. Storing the same bytes again, also at the same time, is no error.
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError>;
 
-    /// Bytes `offset .. offset + length` of an object.
+    /// Bytes `offset .. offset + length` of an object, all of them.
     async fn get(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, BlobError>;
 
     /// How long an object is.
@@ -50,7 +68,8 @@ pub trait BlobStore: Send + Sync {
     /// Deletes an object; deleting what is not there is no error.
     async fn delete(&self, key: &str) -> Result<(), BlobError>;
 
-    /// Keys with a prefix, after a key, ascending, at most `limit`: for the sweep of orphans.
+    /// Keys with a prefix, after a key (which need not be there any more), ascending, at most `limit`: for the sweep of
+    /// orphans.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, BlobError>;
 
     /// A URL at which a client may PUT exactly this object without a token of ours, with the headers that it must
@@ -83,6 +102,8 @@ pub struct BlobPlace {
 /// A blob is *named* once an event that needs it was about to be appended. That is noted before the append, so that
 /// a crash can leave a blob too many and never one too few. Unnamed blobs, and objects in which no blob lies, are
 /// swept in two phases: seen once, and deleted when they are seen again long enough after.
+///
+/// Every call is one transaction, and many nodes may call at the same time.
 #[async_trait]
 pub trait BlobIndex: Send + Sync {
     /// Those of these blobs that a vault has.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use lockstep_events::canonical::sha256;
 use uuid::Uuid;
 
-use crate::blobs::{BlobError, BlobStore};
+use crate::blobs::{BlobError, BlobStore, check_key};
 
 /// A blob store in a folder.
 #[derive(Debug, Clone)]
@@ -37,10 +37,7 @@ impl FilesystemBlobs {
     /// Objects are spread over 256 folders by a hash of their key; the key itself is the name, its slashes as dots
     /// (which no key has).
     fn place(&self, key: &str) -> Result<PathBuf, BlobError> {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'/' || b == b'-';
-        if key.is_empty() || key.len() > 200 || !key.bytes().all(allowed) {
-            return Err(BlobError::Other("an object key has 1 to 200 of a-z, 0-9, / and -".into()));
-        }
+        check_key(key)?;
         let shard = format!("{:02x}", sha256(key.as_bytes())[0]);
         Ok(self.objects.join(shard).join(key.replace('/', ".")))
     }

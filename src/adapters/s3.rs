@@ -18,7 +18,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use lockstep_events::canonical::sha256;
 
-use crate::blobs::{BlobError, BlobStore};
+use crate::blobs::{BlobError, BlobStore, check_key};
 
 /// What it takes to reach a bucket.
 #[derive(Clone)]
@@ -109,12 +109,14 @@ where
 #[async_trait]
 impl BlobStore for S3Blobs {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
+        check_key(key)?;
         let put = self.client.put_object().bucket(&self.bucket).key(key);
         let put = put.checksum_sha256(STANDARD.encode(sha256(&bytes)));
         put.body(ByteStream::from(bytes)).send().await.map(drop).map_err(failed)
     }
 
     async fn get(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, BlobError> {
+        check_key(key)?;
         if length == 0 {
             return Ok(Bytes::new());
         }
@@ -126,11 +128,13 @@ impl BlobStore for S3Blobs {
     }
 
     async fn length(&self, key: &str) -> Result<u64, BlobError> {
+        check_key(key)?;
         let head = self.client.head_object().bucket(&self.bucket).key(key).send().await.map_err(failed)?;
         u64::try_from(head.content_length().unwrap_or(-1)).map_err(|_| BlobError::Missing)
     }
 
     async fn delete(&self, key: &str) -> Result<(), BlobError> {
+        check_key(key)?;
         match self.client.delete_object().bucket(&self.bucket).key(key).send().await.map_err(failed) {
             Ok(_) | Err(BlobError::Missing) => Ok(()),
             Err(error) => Err(error),
