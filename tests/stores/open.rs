@@ -20,7 +20,8 @@ use uuid::Uuid;
 /// A store, and what must live as long as it.
 pub struct Opened<P: ?Sized> {
     pub port: Arc<P>,
-    pub keep: Box<dyn Any + Send>,
+    /// A folder, if it has one.
+    pub _keep: Box<dyn Any + Send>,
 }
 
 fn service(name: &str) -> String {
@@ -30,7 +31,7 @@ fn service(name: &str) -> String {
 pub async fn filesystem() -> Opened<dyn BlobStore> {
     let folder = tempfile::tempdir().unwrap();
     let store = FilesystemBlobs::open(&folder.path().join("blobs")).unwrap();
-    Opened { port: Arc::new(store), keep: Box::new(folder) }
+    Opened { port: Arc::new(store), _keep: Box::new(folder) }
 }
 
 /// A bucket of its own on the server that `cargo xtask test` started.
@@ -45,7 +46,7 @@ pub async fn s3() -> Opened<dyn BlobStore> {
     };
     let store = S3Blobs::new(&options);
     store.make_bucket().await.unwrap();
-    Opened { port: Arc::new(store), keep: Box::new(()) }
+    Opened { port: Arc::new(store), _keep: Box::new(()) }
 }
 
 async fn sqlite_operations() -> (SqliteOperations, TempDir) {
@@ -65,28 +66,28 @@ async fn database() -> Database {
 
 pub async fn sqlite_index() -> Opened<dyn BlobIndex> {
     let (tables, folder) = sqlite_operations().await;
-    Opened { port: Arc::new(tables), keep: Box::new(folder) }
+    Opened { port: Arc::new(tables), _keep: Box::new(folder) }
 }
 
 pub async fn postgres_index() -> Opened<dyn BlobIndex> {
-    Opened { port: Arc::new(PostgresOperations::new(&database().await)), keep: Box::new(()) }
+    Opened { port: Arc::new(PostgresOperations::new(&database().await)), _keep: Box::new(()) }
 }
 
 pub async fn sqlite_answers() -> Opened<dyn KeptAnswers> {
     let (tables, folder) = sqlite_operations().await;
-    Opened { port: Arc::new(tables), keep: Box::new(folder) }
+    Opened { port: Arc::new(tables), _keep: Box::new(folder) }
 }
 
 pub async fn postgres_answers() -> Opened<dyn KeptAnswers> {
-    Opened { port: Arc::new(PostgresOperations::new(&database().await)), keep: Box::new(()) }
+    Opened { port: Arc::new(PostgresOperations::new(&database().await)), _keep: Box::new(()) }
 }
 
 pub async fn sqlite_credentials() -> Opened<dyn CredentialStore> {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteCredentials::open(&folder.path().join("credentials.sqlite")).await.unwrap();
-    Opened { port: Arc::new(store), keep: Box::new(folder) }
+    Opened { port: Arc::new(store), _keep: Box::new(folder) }
 }
 
 pub async fn postgres_credentials() -> Opened<dyn CredentialStore> {
-    Opened { port: Arc::new(PostgresCredentials::new(&database().await)), keep: Box::new(()) }
+    Opened { port: Arc::new(PostgresCredentials::new(&database().await)), _keep: Box::new(()) }
 }
