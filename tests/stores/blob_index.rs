@@ -27,6 +27,12 @@ over_every_adapter! { sqlite = crate::open::sqlite_index, postgres = crate::open
     an_object_with_a_blob_is_no_orphan;
     an_object_that_got_a_blob_after_it_was_seen_is_no_orphan;
     a_forgotten_orphan_is_seen_as_if_for_the_first_time;
+    the_mark_of_a_blob_rises_whenever_it_is_named;
+    a_blob_that_was_named_since_its_mark_was_read_is_not_removed;
+    two_who_take_out_the_last_two_blobs_of_an_object_leave_it_to_exactly_one;
+    into_a_doomed_object_no_blob_is_entered;
+    a_doomed_object_is_told_until_it_is_forgotten;
+    of_a_removal_and_a_naming_at_the_same_time_one_comes_first;
 }}
 
 fn vault(n: u128) -> VaultId {
@@ -51,6 +57,13 @@ fn objects(names: &[&str]) -> Vec<String> {
 async fn pack(index: &dyn BlobIndex, object: &str, blobs: std::ops::Range<u32>, at: i64) {
     let places: Vec<_> = blobs.map(|n| (hash(n), place(object, u64::from(n) * 10, 10))).collect();
     index.insert(vault(1), &places, Micros(at)).await.unwrap();
+}
+
+/// Takes blobs out, as they are now.
+async fn remove(index: &dyn BlobIndex, of: u128, blobs: &[u32]) -> Vec<String> {
+    let hashes: Vec<_> = blobs.iter().map(|n| hash(*n)).collect();
+    let marks = index.marks(vault(of), &hashes).await.unwrap();
+    index.remove(vault(of), &marks).await.unwrap()
 }
 
 async fn there(index: &dyn BlobIndex, n: u32) -> bool {
@@ -84,7 +97,7 @@ async fn a_blob_belongs_to_its_vault_alone(index: Arc<dyn BlobIndex>) {
     assert_eq!(index.find(vault(2), &[hash(1)]).await.unwrap(), []);
     assert_eq!(index.name(vault(2), &[hash(1)]).await.unwrap(), []);
     index.insert(vault(2), &[(hash(1), place("packs/b", 0, 10))], Micros(1)).await.unwrap();
-    assert_eq!(index.remove(vault(2), &[hash(1)]).await.unwrap(), ["packs/b"]);
+    assert_eq!(remove(&*index, 2, &[1]).await, ["packs/b"]);
     assert!(there(&*index, 1).await);
 }
 
@@ -121,20 +134,20 @@ async fn many_enter_the_same_blobs_at_the_same_time(index: Arc<dyn BlobIndex>) {
 async fn a_removed_blob_is_not_found_and_its_object_is_empty(index: Arc<dyn BlobIndex>) {
     pack(&*index, "packs/a", 1..3, 1).await;
     index.name(vault(1), &[hash(1)]).await.unwrap();
-    assert_eq!(index.remove(vault(1), &[hash(1), hash(2)]).await.unwrap(), ["packs/a"]);
+    assert_eq!(remove(&*index, 1, &[1, 2]).await, ["packs/a"]);
     assert!(!there(&*index, 1).await && !there(&*index, 2).await);
 }
 
 async fn an_object_in_which_another_blob_lies_is_not_empty(index: Arc<dyn BlobIndex>) {
     pack(&*index, "packs/a", 1..3, 1).await;
-    assert!(index.remove(vault(1), &[hash(1)]).await.unwrap().is_empty());
+    assert!(remove(&*index, 1, &[1]).await.is_empty());
     assert!(there(&*index, 2).await);
-    assert_eq!(index.remove(vault(1), &[hash(2)]).await.unwrap(), ["packs/a"]);
+    assert_eq!(remove(&*index, 1, &[2]).await, ["packs/a"]);
 }
 
 async fn removing_what_is_not_there_empties_nothing(index: Arc<dyn BlobIndex>) {
-    assert!(index.remove(vault(1), &[hash(1)]).await.unwrap().is_empty());
-    assert!(index.remove(vault(1), &[]).await.unwrap().is_empty());
+    assert!(remove(&*index, 1, &[1]).await.is_empty());
+    assert!(remove(&*index, 1, &[]).await.is_empty());
 }
 
 async fn an_unnamed_blob_goes_when_it_was_seen_twice_far_enough_apart(index: Arc<dyn BlobIndex>) {
@@ -201,4 +214,81 @@ async fn a_forgotten_orphan_is_seen_as_if_for_the_first_time(index: Arc<dyn Blob
     index.forget_orphans(&object).await.unwrap();
     assert!(index.orphans(&object, Micros(150), Micros(150)).await.unwrap().is_empty());
     assert_eq!(index.orphans(&object, Micros(151), Micros(160)).await.unwrap(), object);
+}
+
+async fn the_mark_of_a_blob_rises_whenever_it_is_named(index: Arc<dyn BlobIndex>) {
+    pack(&*index, "packs/a", 1..3, 1).await;
+    let marks = || async { index.marks(vault(1), &[hash(1), hash(9)]).await.unwrap() };
+    assert_eq!(marks().await, [(hash(1), 0)]);
+    for mark in 1..4 {
+        index.name(vault(1), &[hash(1), hash(9)]).await.unwrap();
+        assert_eq!(marks().await, [(hash(1), mark)]);
+    }
+    assert_eq!(index.marks(vault(1), &[hash(2)]).await.unwrap(), [(hash(2), 0)]);
+}
+
+async fn a_blob_that_was_named_since_its_mark_was_read_is_not_removed(index: Arc<dyn BlobIndex>) {
+    pack(&*index, "packs/a", 1..3, 1).await;
+    let marks = index.marks(vault(1), &[hash(1), hash(2)]).await.unwrap();
+    index.name(vault(1), &[hash(1)]).await.unwrap();
+    assert!(index.remove(vault(1), &marks).await.unwrap().is_empty());
+    assert!(there(&*index, 1).await && !there(&*index, 2).await);
+}
+
+async fn two_who_take_out_the_last_two_blobs_of_an_object_leave_it_to_exactly_one(index: Arc<dyn BlobIndex>) {
+    for round in 0..10 {
+        let object = format!("packs/{round}");
+        pack(&*index, &object, 1..3, 1).await;
+        let removing = [1, 2].map(|n| {
+            let index = Arc::clone(&index);
+            tokio::spawn(async move { remove(&*index, 1, &[n]).await })
+        });
+        let mut doomed = Vec::new();
+        for one in removing {
+            doomed.extend(one.await.unwrap());
+        }
+        assert_eq!(doomed, [object]);
+    }
+}
+
+async fn into_a_doomed_object_no_blob_is_entered(index: Arc<dyn BlobIndex>) {
+    pack(&*index, "direct/a", 1..2, 1).await;
+    assert_eq!(remove(&*index, 1, &[1]).await, ["direct/a"]);
+    pack(&*index, "direct/a", 1..2, 2).await;
+    assert!(!there(&*index, 1).await);
+    let object = objects(&["direct/b"]);
+    index.orphans(&object, Micros(50), Micros(100)).await.unwrap();
+    assert_eq!(index.orphans(&object, Micros(101), Micros(200)).await.unwrap(), object);
+    pack(&*index, "direct/b", 1..2, 300).await;
+    assert!(!there(&*index, 1).await);
+    index.forget_orphans(&object).await.unwrap();
+    pack(&*index, "direct/b", 1..2, 400).await;
+    assert!(there(&*index, 1).await);
+}
+
+async fn a_doomed_object_is_told_until_it_is_forgotten(index: Arc<dyn BlobIndex>) {
+    assert!(index.doomed(10).await.unwrap().is_empty());
+    pack(&*index, "packs/b", 1..2, 1).await;
+    pack(&*index, "packs/a", 2..3, 1).await;
+    remove(&*index, 1, &[1, 2]).await;
+    index.orphans(&objects(&["packs/c"]), Micros(50), Micros(100)).await.unwrap();
+    assert_eq!(index.doomed(10).await.unwrap(), ["packs/a", "packs/b"]);
+    assert_eq!(index.doomed(1).await.unwrap(), ["packs/a"]);
+    index.forget_orphans(&objects(&["packs/a"])).await.unwrap();
+    assert_eq!(index.doomed(10).await.unwrap(), ["packs/b"]);
+}
+
+async fn of_a_removal_and_a_naming_at_the_same_time_one_comes_first(index: Arc<dyn BlobIndex>) {
+    for round in 0..20 {
+        pack(&*index, &format!("packs/{round}"), round..round + 1, 1).await;
+        let marks = index.marks(vault(1), &[hash(round)]).await.unwrap();
+        let naming = {
+            let index = Arc::clone(&index);
+            tokio::spawn(async move { index.name(vault(1), &[hash(round)]).await.unwrap() })
+        };
+        let doomed = index.remove(vault(1), &marks).await.unwrap();
+        let named = naming.await.unwrap();
+        assert_eq!(named.is_empty(), doomed.len() == 1);
+        assert_eq!(there(&*index, round).await, !named.is_empty());
+    }
 }

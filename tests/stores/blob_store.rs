@@ -23,6 +23,10 @@ over_every_adapter! { filesystem = crate::open::filesystem, s3 = crate::open::s3
     a_list_after_a_key_that_is_gone_goes_on_behind_it;
     a_key_of_other_characters_is_refused_everywhere;
     an_object_of_megabytes_comes_back;
+    the_bytes_of_a_file_become_an_object;
+    a_file_that_is_not_there_becomes_no_object;
+    a_list_tells_how_long_each_object_is;
+    an_upload_in_parts_that_nobody_began_is_missing_and_aborted_without_an_error;
 }}
 
 async fn put(store: &dyn BlobStore, key: &str, bytes: &[u8]) {
@@ -35,7 +39,7 @@ async fn whole(store: &dyn BlobStore, key: &str) -> Vec<u8> {
 }
 
 async fn keys(store: &dyn BlobStore, prefix: &str, after: Option<&str>, limit: usize) -> Vec<String> {
-    store.list(prefix, after, limit).await.unwrap()
+    store.list(prefix, after, limit).await.unwrap().into_iter().map(|object| object.key).collect()
 }
 
 fn is_missing<T: std::fmt::Debug>(result: Result<T, BlobError>) -> bool {
@@ -189,4 +193,103 @@ async fn an_object_of_megabytes_comes_back(store: Arc<dyn BlobStore>) {
     put(&*store, "a", &bytes).await;
     assert!(whole(&*store, "a").await == bytes);
     assert!(store.get("a", 4_999_000, 1000).await.unwrap() == bytes[4_999_000..]);
+}
+
+async fn the_bytes_of_a_file_become_an_object(store: Arc<dyn BlobStore>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    for _ in 0..2 {
+        std::fs::write(&file, &bytes).unwrap();
+        store.put_file("a", &file).await.unwrap();
+        assert!(whole(&*store, "a").await == bytes);
+    }
+    assert_eq!(keys(&*store, "", None, 10).await, ["a"]);
+}
+
+async fn a_file_that_is_not_there_becomes_no_object(store: Arc<dyn BlobStore>) {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(store.put_file("a", &folder.path().join("nothing")).await.is_err());
+    assert!(is_missing(store.length("a").await));
+}
+
+async fn a_list_tells_how_long_each_object_is(store: Arc<dyn BlobStore>) {
+    put(&*store, "a", &[1; 7]).await;
+    put(&*store, "b", &[1; 70_000]).await;
+    let lengths: Vec<u64> =
+        store.list("", None, 10).await.unwrap().into_iter().map(|object| object.length).collect();
+    assert_eq!(lengths, [7, 70_000]);
+}
+
+async fn an_upload_in_parts_that_nobody_began_is_missing_and_aborted_without_an_error(
+    store: Arc<dyn BlobStore>,
+) {
+    let nobody = uuid::Uuid::new_v4().to_string();
+    assert!(is_missing(store.finish_parts("a", &nobody, &["\"tag\"".to_owned()]).await));
+    store.abort_parts("a", &nobody).await.unwrap();
+    assert!(is_missing(store.length("a").await));
+}
+
+/// What only a store does that clients reach themselves.
+mod presigned {
+    use lockstep_events::canonical::sha256;
+    use lockstepd::blobs::Presigned;
+
+    use super::{BlobError, is_missing, keys, whole};
+
+    const PART: usize = 5 * 1024 * 1024;
+
+    async fn send(request: &Presigned, bytes: &[u8]) -> reqwest::Response {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut put = reqwest::Client::new().put(&request.url).body(bytes.to_vec());
+        for (name, value) in request.headers.iter().filter(|(name, _)| name != "content-length") {
+            put = put.header(name, value);
+        }
+        put.send().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_presigned_put_takes_exactly_the_promised_bytes() {
+        let store = crate::open::s3().await.port;
+        let signed = store.presign_put("a", 5, &sha256(b"right"), 60).await.unwrap().unwrap();
+        assert!(!send(&signed, b"wrong").await.status().is_success());
+        assert!(!send(&signed, b"right and more").await.status().is_success());
+        assert!(is_missing(store.length("a").await));
+        assert!(send(&signed, b"right").await.status().is_success());
+        assert_eq!(whole(&*store, "a").await, b"right");
+    }
+
+    #[tokio::test]
+    async fn parts_become_an_object_when_they_are_finished_and_not_before() {
+        let store = crate::open::s3().await.port;
+        let bytes: Vec<u8> =
+            (0..u32::try_from(PART * 2 + 100).unwrap()).map(|n| n.to_le_bytes()[1]).collect();
+        let lengths: Vec<u64> = bytes.chunks(PART).map(|part| part.len() as u64).collect();
+        let begun = store.start_parts("a", &lengths, 60).await.unwrap().unwrap();
+        let mut tags = vec![String::new(); 3];
+        for at in [2, 0, 1] {
+            let part = bytes.chunks(PART).nth(at).unwrap();
+            let answer = send(&begun.parts[at], part).await;
+            assert!(answer.status().is_success());
+            tags[at] = answer.headers()["etag"].to_str().unwrap().to_owned();
+        }
+        assert!(is_missing(store.length("a").await));
+        store.finish_parts("a", &begun.upload, &tags).await.unwrap();
+        assert!(whole(&*store, "a").await == bytes);
+        assert_eq!(keys(&*store, "", None, 10).await, ["a"]);
+        assert!(is_missing(store.finish_parts("a", &begun.upload, &tags).await));
+    }
+
+    #[tokio::test]
+    async fn an_aborted_upload_is_gone() {
+        let store = crate::open::s3().await.port;
+        let begun = store.start_parts("a", &[5], 60).await.unwrap().unwrap();
+        let answer = send(&begun.parts[0], b"bytes").await;
+        let tags = [answer.headers()["etag"].to_str().unwrap().to_owned()];
+        store.abort_parts("a", &begun.upload).await.unwrap();
+        store.abort_parts("a", &begun.upload).await.unwrap();
+        let finished = store.finish_parts("a", &begun.upload, &tags).await;
+        assert!(matches!(finished, Err(BlobError::Missing)), "{finished:?}");
+        assert!(keys(&*store, "", None, 10).await.is_empty());
+    }
 }

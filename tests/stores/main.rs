@@ -5,9 +5,12 @@
 mod blob_index;
 mod blob_store;
 mod credentials;
+mod fuse;
 mod kept_answers;
 mod open;
+mod repack;
 mod sessions;
+mod upkeep;
 
 /// A test of every case for every adapter.
 macro_rules! over_every_adapter {

@@ -38,6 +38,7 @@ pub async fn filesystem() -> Opened<dyn BlobStore> {
 pub async fn s3() -> Opened<dyn BlobStore> {
     let endpoint = service("LOCKSTEP_TEST_S3");
     let options = S3Options {
+        public_endpoint: endpoint.clone(),
         endpoint,
         region: "us-east-1".to_owned(),
         bucket: format!("stores-{}", Uuid::new_v4()),
