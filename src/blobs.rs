@@ -1,22 +1,30 @@
 //! Long ciphertexts: the store port (immutable objects by key), the index port (which vault has which, and where),
 //! and what stands on the two.
 
+mod check;
+mod index;
+mod large;
+mod repack;
 mod shelf;
 mod sweep;
 #[cfg(test)]
 pub mod testing;
 mod uploads;
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use lockstep_events::{BlobHash, Micros, VaultId};
 
+pub use index::{BlobIndex, BlobPlace, Lying};
+pub use large::{LargeError, Ticket};
+pub use repack::{LIVE_SHARE, repack};
 pub use shelf::{Shelf, direct_key};
 pub use sweep::{SweepReport, sweep};
-pub use uploads::{UploadError, Uploads};
+pub use uploads::{UploadError, Uploads, Whole};
 
-/// A blob that goes through the server is at most so long, in bytes.
-pub const MAX_BLOB: u64 = 10 * 1024 * 1024;
+/// A blob above this length is uploaded in parts of this length where the object store takes them itself, in bytes.
+pub const PART: u64 = 8 * 1024 * 1024;
 
 /// Why the blob store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -35,13 +43,61 @@ pub enum BlobError {
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Keeps immutable objects. A key is `[a-z0-9/-]{1,200}` and is never written twice with other bytes.
+/// Refuses a key that no store has to know: it must be `[a-z0-9/-]{1,200}`.
+///
+/// # Errors
+/// `Other`.
+pub fn check_key(key: &str) -> Result<(), BlobError> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'/' || b == b'-';
+    if key.is_empty() || key.len() > 200 || !key.bytes().all(allowed) {
+        return Err(BlobError::Other("an object key has 1 to 200 of a-z, 0-9, / and -".into()));
+    }
+    Ok(())
+}
+
+/// An object in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// How long it is.
+    pub length: u64,
+}
+
+/// A `PUT` that a client may send to the store without a token of ours.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Presigned {
+    /// Where to. Whoever has it may use it: it is never logged.
+    pub url: String,
+    /// Headers that must be sent along.
+    pub headers: Vec<(String, String)>,
+}
+
+/// An upload in parts that has begun.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// Names it, together with the object's key.
+    pub upload: String,
+    /// One request per part, in order.
+    pub parts: Vec<Presigned>,
+}
+
+/// Keeps immutable objects. A key is `[a-z0-9/-]{1,200}`, another one is refused, and it is never written twice with
+/// other bytes.
+///
+/// What `put` has answered survives a power cut, and nobody sees an object before all of its bytes are there. An
+/// object that is not there is [`BlobError::Missing`], and so are bytes beyond its end: a short answer is never given.
+/// A store that cannot be reached says [`BlobError::Unavailable`] within half a minute; then nothing is known about
+/// what was asked, and asking again is always right.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
-    /// Stores an object; durable when it returns. Storing the same bytes again is no error.
+    /// Stores an object; durable when it returns. Storing the same bytes again, also at the same time, is no error.
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError>;
 
-    /// Bytes `offset .. offset + length` of an object.
+    /// The same with the bytes of a file, which may be gone afterwards. The bytes are never all in memory.
+    async fn put_file(&self, key: &str, file: &Path) -> Result<(), BlobError>;
+
+    /// Bytes `offset .. offset + length` of an object, all of them.
     async fn get(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, BlobError>;
 
     /// How long an object is.
@@ -50,84 +106,38 @@ pub trait BlobStore: Send + Sync {
     /// Deletes an object; deleting what is not there is no error.
     async fn delete(&self, key: &str) -> Result<(), BlobError>;
 
-    /// Keys with a prefix, after a key, ascending, at most `limit`: for the sweep of orphans.
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, BlobError>;
+    /// Objects whose key has a prefix, after a key (which need not be there any more), ascending, at most `limit`: for
+    /// the sweep of orphans.
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BlobError>;
 
-    /// A URL at which a client may PUT exactly this object without a token of ours, with the headers that it must
-    /// send along; none where the store has no such thing (then the upload goes through the server).
+    /// How a client may put exactly these bytes at a key; none where clients do not reach the store (then the upload
+    /// goes through the server).
     async fn presign_put(
         &self,
         key: &str,
         length: u64,
         sha256: &[u8; 32],
         expires_s: u32,
-    ) -> Result<Option<(String, Vec<(String, String)>)>, BlobError>;
+    ) -> Result<Option<Presigned>, BlobError>;
+
+    /// Begins an upload in parts of these lengths; none where clients do not reach the store. The object is there when
+    /// the upload was finished and not before.
+    async fn start_parts(
+        &self,
+        key: &str,
+        lengths: &[u64],
+        expires_s: u32,
+    ) -> Result<Option<Parts>, BlobError>;
+
+    /// Makes the object of its parts, which the store named by these tags when it took them.
+    ///
+    /// # Errors
+    /// `Missing` if there is no such upload (any more), or a part is not there or has another tag.
+    async fn finish_parts(&self, key: &str, upload: &str, tags: &[String]) -> Result<(), BlobError>;
+
+    /// Throws away an upload in parts; one that is not there (any more) is no error.
+    async fn abort_parts(&self, key: &str, upload: &str) -> Result<(), BlobError>;
 
     /// Whether it answers, for `/health/ready`.
     async fn ready(&self) -> Result<(), BlobError>;
-}
-
-/// Where the bytes of a blob lie.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlobPlace {
-    /// The key of the object.
-    pub pack: String,
-    /// The first byte in it.
-    pub offset: u64,
-    /// How many.
-    pub length: u64,
-}
-
-/// Which vault has which blob, and where. A hash that another vault has gives nothing.
-///
-/// A blob is *named* once an event that needs it was about to be appended. That is noted before the append, so that
-/// a crash can leave a blob too many and never one too few. Unnamed blobs, and objects in which no blob lies, are
-/// swept in two phases: seen once, and deleted when they are seen again long enough after.
-#[async_trait]
-pub trait BlobIndex: Send + Sync {
-    /// Those of these blobs that a vault has.
-    async fn find(
-        &self,
-        vault: VaultId,
-        hashes: &[BlobHash],
-    ) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError>;
-
-    /// The same, and from now on they are named.
-    async fn name(
-        &self,
-        vault: VaultId,
-        hashes: &[BlobHash],
-    ) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError>;
-
-    /// Enters blobs of a vault; one that is there keeps its place.
-    async fn insert(
-        &self,
-        vault: VaultId,
-        blobs: &[(BlobHash, BlobPlace)],
-        now: Micros,
-    ) -> Result<(), BlobError>;
-
-    /// Takes blobs of a vault out. The objects in which no blob lies any more.
-    async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<String>, BlobError>;
-
-    /// Takes out unnamed blobs that were added before one time and first seen so before another, and notes all other
-    /// unnamed ones that were added before the first time as seen `now`. How many went.
-    async fn sweep_unnamed(
-        &self,
-        added_before: Micros,
-        seen_before: Micros,
-        now: Micros,
-    ) -> Result<u64, BlobError>;
-
-    /// Of these objects, those in which no blob lies and that were first seen so before a time. The others in which
-    /// none lies are noted as seen `now`.
-    async fn orphans(
-        &self,
-        objects: &[String],
-        seen_before: Micros,
-        now: Micros,
-    ) -> Result<Vec<String>, BlobError>;
-
-    /// Forgets what was noted about objects that are deleted.
-    async fn forget_orphans(&self, objects: &[String]) -> Result<(), BlobError>;
 }

@@ -185,12 +185,20 @@ options! {
     blobs: Secret,
     /// The S3 service's URL.
     s3_endpoint: String,
+    /// The S3 service's URL for clients.
+    s3_public_endpoint: String,
     /// Its region.
     s3_region: String,
     /// Its access key.
     s3_access_key: Secret,
     /// Its secret key.
     s3_secret_key: Secret,
+    /// Bytes of a blob.
+    max_blob_bytes: u64,
+    /// Bytes of an attachment.
+    max_attachment_bytes: u64,
+    /// Days of history.
+    retention_days: u32,
     /// Connections to each Postgres database.
     database_connections: u32,
     /// The file with the server's secret keys.

@@ -30,7 +30,8 @@ pub struct KeptAnswer {
     pub body: Vec<u8>,
 }
 
-/// Keeps answers. The first one under a key stays.
+/// Keeps answers. The first one under a key stays, whoever else answers at the same time, until its time is over: then
+/// it is no longer found, and when it was swept its key is free again. Every call is one transaction.
 #[async_trait]
 pub trait KeptAnswers: Send + Sync {
     /// What is kept under a key.

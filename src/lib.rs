@@ -22,5 +22,6 @@ pub mod kept_answers;
 pub mod members;
 pub mod operate;
 mod private_file;
+pub mod retention;
 pub mod served;
 pub mod state;

@@ -82,6 +82,10 @@ codes! {
     HashMismatch = "hash_mismatch", 422, "The bytes do not have the promised hash";
     /// An upload does not continue where the server is.
     OffsetMismatch = "offset_mismatch", 409, "The upload does not continue at this offset";
+    /// There is no such upload in parts, or not all parts are there: prepare it again.
+    UploadGone = "upload_gone", 409, "There is no such upload, or parts of it are missing";
+    /// The body came more slowly than the server bears.
+    BodyTooSlow = "body_too_slow", 408, "The body came too slowly";
     /// Too many requests: wait.
     TooManyRequests = "too_many_requests", 429, "Too many requests";
     /// The plan's limit is reached.

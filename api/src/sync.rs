@@ -141,6 +141,10 @@ pub struct PushItem {
     /// Only for `edit` without parents.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub infer_parents: bool,
+    /// Blobs that this version needs beside its ciphertext: its attachments. They must have been uploaded. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 32)]
+    pub attachments: Vec<BlobHash>,
 }
 
 /// `POST /v1/vaults/{vault}/versions`.
@@ -269,6 +273,9 @@ pub struct SnapshotVersion {
     /// The ciphertext, where it is inline and still kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Bytes64>,
+    /// Blobs beside its ciphertext that live as long as it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<BlobHash>,
 }
 
 /// An entry in a snapshot.
@@ -385,6 +392,9 @@ pub struct BlobRef {
     pub hash: BlobHash,
     /// Its length in bytes.
     pub size: u64,
+    /// It is an attachment: a file of any length that the server allows for one, not what a version says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attachment: bool,
 }
 
 /// `POST /v1/vaults/{vault}/blobs/prepare`.
@@ -418,6 +428,44 @@ pub enum PreparedBlob {
         /// Bytes that the server already has; go on from there (proxied uploads only).
         offset: u64,
     },
+    /// Upload it in parts, in any order and at the same time, then call
+    /// `POST /v1/vaults/{vault}/blobs/{hash}/complete`.
+    Parts {
+        /// The blob.
+        hash: BlobHash,
+        /// Names the upload.
+        upload: String,
+        /// Every part but the last is so long, in bytes.
+        part_size: u64,
+        /// One `PUT` per part, in order. The answer's `ETag` goes into the completion.
+        parts: Vec<BlobPart>,
+        /// Until when, seconds from now.
+        expires_in: u32,
+    },
+}
+
+/// Where one part of a blob goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlobPart {
+    /// A presigned URL of the object store.
+    pub url: String,
+    /// Headers that must be sent along.
+    pub headers: std::collections::BTreeMap<String, String>,
+}
+
+/// `POST /v1/vaults/{vault}/blobs/{hash}/complete`: all parts are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompleteBlob {
+    /// How long the blob is.
+    pub size: u64,
+    /// The upload, as it was prepared.
+    #[schema(max_length = 1100)]
+    pub upload: String,
+    /// The `ETag` that the object store answered to each part, in order.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub tags: Vec<String>,
 }
 
 /// Answer to [`PrepareBlobs`], in order.

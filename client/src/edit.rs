@@ -1,7 +1,9 @@
 //! Writing: every change is a version, durable in the local database with its place in the outbox before the call
 //! returns (C2).
 
-use lockstep_events::{AccountId, Chain, EntryId, Seq, VersionId, VersionKind, canonical::Writer};
+use std::collections::BTreeSet;
+
+use lockstep_events::{AccountId, BlobHash, Chain, EntryId, Seq, VersionId, VersionKind, canonical::Writer};
 use sqlx::SqliteConnection;
 
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
     error::Error,
     model::{Content, Resolution},
     store::{
-        entries, outbox, streams,
+        attachments, entries, outbox, streams,
         versions::{self, ContentState, Kept},
     },
     sync::push::wire_size,
@@ -117,17 +119,34 @@ impl Engine {
         Ok(entries)
     }
 
-    /// New content on top of the heads that the person was shown.
+    /// New content on top of the heads that the person was shown. It keeps their attachments.
     pub(crate) async fn edit(
         &self,
         entry: EntryId,
         base: &[VersionId],
         content: &[u8],
     ) -> Result<VersionId, Error> {
+        self.edit_with(entry, base, content, None).await
+    }
+
+    /// The same, with exactly these attachments.
+    pub(crate) async fn edit_with(
+        &self,
+        entry: EntryId,
+        base: &[VersionId],
+        content: &[u8],
+        exactly: Option<&[BlobHash]>,
+    ) -> Result<VersionId, Error> {
         let mut tx = self.store.begin().await?;
         self.check_versions(&mut tx, entry, base).await?;
         let desk = self.desk(&mut tx).await?;
         let version = self.author(&desk).write(entry, base.to_vec(), content, &mut os_random())?;
+        let attached: BTreeSet<BlobHash> = match exactly {
+            Some(exactly) => exactly.iter().copied().collect(),
+            None => attachments::of(&mut tx, base).await?.into_values().flatten().collect(),
+        };
+        let attached: Vec<_> = attached.into_iter().collect();
+        attachments::put(&mut tx, version.id, &attached).await?;
         let id = self.save(&mut tx, version, None).await?;
         tx.commit().await?;
         self.outbox.notify_one();

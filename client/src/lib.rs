@@ -4,6 +4,7 @@
 //! database), `transport` and `session` (the server), `sync` (pull, push, live), `view` and `edit` (entries).
 
 mod account;
+mod attachments;
 pub mod client;
 pub mod crypto;
 mod devices;
@@ -23,4 +24,5 @@ mod transport;
 mod view;
 
 pub use client::{Client, Follow, Unlock};
+pub use crypto::attachment::Attachment;
 pub use error::Error;

@@ -1,13 +1,16 @@
 //! Requests to the server: HTTPS, JSON, problems. No redirect is followed and nothing goes out in the open.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::SeekFrom, path::PathBuf, sync::Arc, time::Duration};
 
 use lockstep_api::{Code, Problem};
 use reqwest::{Method, StatusCode, header};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -25,6 +28,11 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longer than the longest long-poll.
 const ANSWER: Duration = Duration::from_mins(1);
+/// Files take as long as the server bears.
+const FILE: Duration = Duration::from_mins(10);
+
+/// So much of a file is in memory at the same time.
+const PIECE: u64 = 64 * 1024;
 
 /// A WebSocket to the server.
 pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
@@ -38,6 +46,8 @@ pub(crate) enum Body {
     Json(Vec<u8>),
     /// Bytes of a blob.
     Bytes(Vec<u8>),
+    /// Bytes of a file, from one of them on, at most so many: read while they are sent.
+    File(PathBuf, u64, u64),
 }
 
 impl Body {
@@ -51,6 +61,8 @@ impl Body {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) retry_after: Option<Duration>,
+    /// Names what was stored.
+    pub(crate) etag: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -131,8 +143,34 @@ impl Transport {
             Body::Bytes(bytes) => {
                 request.header(header::CONTENT_TYPE, "application/octet-stream").body(bytes)
             }
+            Body::File(path, from, most) => {
+                let (length, file) = open(&path, from, most).await?;
+                let request = request.header(header::CONTENT_TYPE, "application/octet-stream");
+                request.header(header::CONTENT_LENGTH, length).timeout(FILE).body(file)
+            }
         };
         read(request.send().await.map_err(offline)?).await
+    }
+
+    /// Writes the body of an answer behind what a file holds, if the server answers with the rest of it.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+        token: &str,
+        file: &mut tokio::fs::File,
+    ) -> Result<Answer, Error> {
+        let from = file.metadata().await?.len();
+        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(token).timeout(FILE);
+        let request = request.header(header::RANGE, format!("bytes={from}-"));
+        let mut response = request.send().await.map_err(offline)?;
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            return read(response).await;
+        }
+        while let Some(chunk) = response.chunk().await.map_err(offline)? {
+            file.write_all(&chunk).await?;
+        }
+        file.sync_all().await?;
+        Ok(Answer { status: StatusCode::PARTIAL_CONTENT, retry_after: None, etag: None, body: Vec::new() })
     }
 
     /// Opens the WebSocket of the live feed.
@@ -157,6 +195,23 @@ impl Transport {
     }
 }
 
+/// A piece of a file, and how long it is.
+async fn open(path: &std::path::Path, from: u64, most: u64) -> Result<(u64, reqwest::Body), Error> {
+    let mut file = tokio::fs::File::open(path).await?;
+    let length = file.metadata().await?.len().saturating_sub(from).min(most);
+    file.seek(SeekFrom::Start(from)).await?;
+    let pieces = futures_util::stream::try_unfold((file, length), |(mut file, left)| async move {
+        let mut piece = vec![0; usize::try_from(left.min(PIECE)).unwrap_or_default()];
+        if piece.is_empty() {
+            return Ok::<_, std::io::Error>(None);
+        }
+        file.read_exact(&mut piece).await?;
+        let left = left - piece.len() as u64;
+        Ok(Some((piece, (file, left))))
+    });
+    Ok((length, reqwest::Body::wrap_stream(pieces)))
+}
+
 async fn read(mut response: reqwest::Response) -> Result<Answer, Error> {
     let status = response.status();
     let retry_after = response
@@ -164,6 +219,7 @@ async fn read(mut response: reqwest::Response) -> Result<Answer, Error> {
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .map(|seconds: u64| Duration::from_secs(seconds.min(3600)));
+    let etag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(offline)? {
         if body.len() + chunk.len() > MAX_ANSWER {
@@ -171,7 +227,7 @@ async fn read(mut response: reqwest::Response) -> Result<Answer, Error> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, retry_after, body })
+    Ok(Answer { status, retry_after, etag, body })
 }
 
 fn boxed(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -1,7 +1,7 @@
 //! The rows of the read models: what queries see. Each row is one document with one key.
 
 use lockstep_events::{
-    AccountId, DeviceId, EntryId, Micros, Position, Seq, SessionId, VaultId, VersionId,
+    AccountId, BlobHash, DeviceId, EntryId, Micros, Position, Seq, SessionId, VaultId, VersionId,
     event::{Method, RevokeReason},
     graph::Heads,
     header::Header,
@@ -216,4 +216,7 @@ pub struct VersionRow {
     pub inferred_parents: Vec<VersionId>,
     /// Its ciphertext is gone: pruned, purged, or never re-offered.
     pub content_gone: bool,
+    /// Blobs beside its ciphertext that live as long as it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<BlobHash>,
 }

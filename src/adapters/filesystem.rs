@@ -12,7 +12,7 @@ use bytes::Bytes;
 use lockstep_events::canonical::sha256;
 use uuid::Uuid;
 
-use crate::blobs::{BlobError, BlobStore};
+use crate::blobs::{BlobError, BlobStore, Listed, Parts, Presigned, check_key};
 
 /// A blob store in a folder.
 #[derive(Debug, Clone)]
@@ -37,10 +37,7 @@ impl FilesystemBlobs {
     /// Objects are spread over 256 folders by a hash of their key; the key itself is the name, its slashes as dots
     /// (which no key has).
     fn place(&self, key: &str) -> Result<PathBuf, BlobError> {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'/' || b == b'-';
-        if key.is_empty() || key.len() > 200 || !key.bytes().all(allowed) {
-            return Err(BlobError::Other("an object key has 1 to 200 of a-z, 0-9, / and -".into()));
-        }
+        check_key(key)?;
         let shard = format!("{:02x}", sha256(key.as_bytes())[0]);
         Ok(self.objects.join(shard).join(key.replace('/', ".")))
     }
@@ -59,19 +56,48 @@ impl FilesystemBlobs {
         written.map_err(failed)
     }
 
-    fn names(&self, prefix: &str, after: Option<&str>, limit: usize) -> io::Result<Vec<String>> {
-        let mut keys = Vec::new();
+    /// Moves a file that is synced into its place. Where it lies on another disk, its bytes are copied.
+    fn adopt(&self, key: &str, file: &Path) -> Result<(), BlobError> {
+        let place = self.place(key)?;
+        if place.exists() {
+            return Ok(());
+        }
+        File::open(file).and_then(|file| file.sync_all()).map_err(failed)?;
+        match move_to(file, &place) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => self.copy(file, &place),
+            moved => moved.map_err(failed),
+        }
+    }
+
+    fn copy(&self, file: &Path, place: &Path) -> Result<(), BlobError> {
+        let unfinished = self.unfinished.join(Uuid::new_v4().to_string());
+        let copied = fs::copy(file, &unfinished)
+            .and_then(|_| File::open(&unfinished)?.sync_all())
+            .and_then(|()| move_to(&unfinished, place));
+        copied.map_err(failed)
+    }
+
+    fn listed(&self, prefix: &str, after: Option<&str>, limit: usize) -> io::Result<Vec<Listed>> {
+        let mut all = Vec::new();
         for shard in fs::read_dir(&self.objects)? {
             for object in fs::read_dir(shard?.path())? {
-                let key = object?.file_name().to_string_lossy().replace('.', "/");
+                let object = object?;
+                let key = object.file_name().to_string_lossy().replace('.', "/");
                 if key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after) {
-                    keys.push(key);
+                    all.push((key, object));
                 }
             }
         }
-        keys.sort_unstable();
-        keys.truncate(limit);
-        Ok(keys)
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        all.truncate(limit);
+        let mut listed = Vec::with_capacity(all.len());
+        for (key, object) in all {
+            // One that was deleted meanwhile is not in the list.
+            if let Ok(data) = object.metadata() {
+                listed.push(Listed { key, length: data.len() });
+            }
+        }
+        Ok(listed)
     }
 }
 
@@ -79,12 +105,17 @@ fn write_and_move(unfinished: &Path, place: &Path, bytes: &[u8]) -> io::Result<(
     let mut file = File::create_new(unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    move_to(unfinished, place)
+}
+
+/// Makes a synced file an object: it is there as a whole, durably.
+fn move_to(file: &Path, place: &Path) -> io::Result<()> {
     let folder = place.parent().ok_or(io::ErrorKind::InvalidInput)?;
     if !folder.exists() {
         fs::create_dir_all(folder)?;
         folder.parent().map_or(Ok(()), sync_folder)?;
     }
-    fs::rename(unfinished, place)?;
+    fs::rename(file, place)?;
     sync_folder(folder)
 }
 
@@ -117,6 +148,11 @@ impl BlobStore for FilesystemBlobs {
         blocking(move || store.write(&key, &bytes)).await
     }
 
+    async fn put_file(&self, key: &str, file: &Path) -> Result<(), BlobError> {
+        let (store, key, file) = (self.clone(), key.to_owned(), file.to_owned());
+        blocking(move || store.adopt(&key, &file)).await
+    }
+
     async fn get(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, BlobError> {
         let place = self.place(key)?;
         blocking(move || {
@@ -139,9 +175,9 @@ impl BlobStore for FilesystemBlobs {
         blocking(move || fs::remove_file(place).or_else(missing_is_fine).map_err(failed)).await
     }
 
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, BlobError> {
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BlobError> {
         let (store, prefix, after) = (self.clone(), prefix.to_owned(), after.map(str::to_owned));
-        blocking(move || store.names(&prefix, after.as_deref(), limit).map_err(failed)).await
+        blocking(move || store.listed(&prefix, after.as_deref(), limit).map_err(failed)).await
     }
 
     async fn presign_put(
@@ -150,8 +186,20 @@ impl BlobStore for FilesystemBlobs {
         _: u64,
         _: &[u8; 32],
         _: u32,
-    ) -> Result<Option<(String, Vec<(String, String)>)>, BlobError> {
+    ) -> Result<Option<Presigned>, BlobError> {
         Ok(None)
+    }
+
+    async fn start_parts(&self, _: &str, _: &[u64], _: u32) -> Result<Option<Parts>, BlobError> {
+        Ok(None)
+    }
+
+    async fn finish_parts(&self, _: &str, _: &str, _: &[String]) -> Result<(), BlobError> {
+        Err(BlobError::Missing)
+    }
+
+    async fn abort_parts(&self, _: &str, _: &str) -> Result<(), BlobError> {
+        Ok(())
     }
 
     async fn ready(&self) -> Result<(), BlobError> {

@@ -152,6 +152,7 @@ fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
         #[cfg(feature = "distributed")]
         "s3" => Ok(Arc::new(S3Blobs::new(&S3Options {
             endpoint: config.s3_endpoint.clone(),
+            public_endpoint: config.s3_public_endpoint.clone(),
             region: config.s3_region.clone(),
             bucket: config.blobs.expose().trim_start_matches("s3://").to_owned(),
             access_key: config.s3_access_key.expose().to_owned(),

@@ -1,7 +1,10 @@
 //! What a node does by itself from time to time: takes over signing keys, turns them when they are due, deletes what
-//! has expired, sweeps blobs that nothing names.
+//! has expired, prunes old versions, sweeps blobs that nothing names.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use lockstep_events::{LogError, Micros};
 use rand::rngs::OsRng;
@@ -9,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{credentials::CredentialError, signing_keys::load_or_turn},
-    blobs::sweep,
+    blobs::{BlobError, sweep},
     commands::rotate_key,
+    retention::{RetentionError, prune},
     state::{Server, Shared},
 };
 
@@ -18,8 +22,12 @@ use crate::{
 const KEYS: Duration = Duration::from_millis(500);
 /// Rounds of the key watch between two sweeps: a minute.
 const SWEEP: u32 = 120;
-/// A little over what must lie between two sightings of the same unnamed blob.
-const BLOBS: Duration = Duration::from_secs(4 * 3600 + 300);
+/// How often it is looked whether it is time for what follows.
+const LOOK: Duration = Duration::from_mins(1);
+/// Blobs are swept every so many seconds: a little over what must lie between two sightings of an unnamed one.
+const SWEEP_S: i64 = 4 * 3600 + 300;
+/// Old versions are pruned once a day.
+const PRUNE_S: i64 = 24 * 3600;
 /// Sessions that ended are kept so long, in seconds: 30 days.
 const ENDED_KEPT: i64 = 30 * 24 * 3600;
 
@@ -32,31 +40,55 @@ enum UpkeepError {
     Log(#[from] LogError),
 }
 
+#[derive(Debug, thiserror::Error)]
+enum StoresError {
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
+    #[error("unfinished uploads cannot be read")]
+    Uploads(#[from] std::io::Error),
+}
+
 /// Runs until the server stops.
 pub async fn run(server: Shared, stop: CancellationToken) {
     tokio::join!(credentials(&server, &stop), blobs(&server, &stop));
 }
 
-/// Every node sweeps: what the sweep has seen stands in the index with its time, so that many do no more than one.
 async fn blobs(server: &Shared, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(BLOBS) => {}
+            () = tokio::time::sleep(LOOK) => {}
         }
-        match sweep(&server.shelf).await {
-            Ok(report) => {
-                tracing::info!(
-                    blobs = report.blobs,
-                    objects = report.objects,
-                    "swept blobs that nothing names"
-                );
-            }
-            Err(error) => {
-                tracing::warn!(cause = %error, "blobs cannot be swept now; they are at the next sweep")
+        tokio::select! {
+            () = stop.cancelled() => return,
+            outcome = stores(server) => if let Err(error) = outcome {
+                tracing::warn!(cause = %error, "blobs cannot be looked after now; it is tried again");
             }
         }
     }
+}
+
+/// One node does it for all. Whoever took the turn and failed leaves it to the next one: nothing is lost by waiting.
+async fn stores(server: &Shared) -> Result<(), StoresError> {
+    let (index, now) = (&server.shelf.index, server.clock.now());
+    server.uploads.sweep(UNIX_EPOCH + Duration::from_micros(now.0.unsigned_abs())).await?;
+    if index.take_turn("prune", now.plus_seconds(-PRUNE_S), now).await? {
+        let report = prune(server).await?;
+        tracing::info!(entries = report.entries, versions = report.versions, "pruned old versions");
+    }
+    if index.take_turn("sweep", now.plus_seconds(-SWEEP_S), now).await? {
+        let report = sweep(&server.shelf).await?;
+        tracing::info!(
+            blobs = report.blobs,
+            objects = report.objects,
+            repacked = report.repacked,
+            uploads = report.uploads,
+            "swept blobs that nothing names"
+        );
+    }
+    Ok(())
 }
 
 async fn credentials(server: &Shared, stop: &CancellationToken) {
@@ -95,5 +127,6 @@ async fn keys(server: &Arc<Server>, first: bool) -> Result<(), UpkeepError> {
 async fn expired(server: &Arc<Server>) -> Result<(), UpkeepError> {
     let now = server.clock.now();
     server.credentials.sweep(now, Micros(now.0 - ENDED_KEPT * 1_000_000)).await?;
+    server.kept_answers.sweep(now).await?;
     Ok(())
 }

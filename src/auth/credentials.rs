@@ -151,7 +151,9 @@ pub struct SigningKeyRow {
     pub changed_at: Micros,
 }
 
-/// Keeps credentials. Every call is one transaction.
+/// Keeps credentials. Every call is one transaction, and many nodes may call at the same time: what is taken, reserved,
+/// rotated or replaced is so for exactly one of them, and the others are told. What a refused call brought is not
+/// stored, not even in part.
 #[async_trait]
 pub trait CredentialStore: Send + Sync {
     /// Whether it answers, for `/health/ready`.

@@ -3,14 +3,20 @@
 //! Blob first, index second, event last: what an event or the index names is there, and what is there without a
 //! name is swept.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, stream};
-use lockstep_events::{BlobHash, Clock, VaultId, canonical::sha256};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use lockstep_events::{BlobHash, Clock, VaultId};
 use uuid::Uuid;
 
-use super::{BlobError, BlobIndex, BlobPlace, BlobStore, MAX_BLOB};
+use super::{
+    BlobError, BlobIndex, BlobPlace, BlobStore, PART,
+    check::{WINDOW, hash_object},
+};
 
 /// So many objects are read at the same time for one request.
 const READERS: usize = 8;
@@ -36,7 +42,7 @@ impl Shelf {
     /// # Errors
     /// If the store or the index does not answer. Then nothing is on the shelf.
     pub async fn put(&self, vault: VaultId, blobs: &[(BlobHash, Bytes)]) -> Result<(), BlobError> {
-        let pack = format!("packs/{vault}/{}", Uuid::new_v4());
+        let pack = pack_key(vault);
         let mut bytes = BytesMut::with_capacity(blobs.iter().map(|(_, bytes)| bytes.len()).sum());
         let mut places = Vec::with_capacity(blobs.len());
         for (hash, blob) in blobs {
@@ -46,6 +52,21 @@ impl Shelf {
         }
         self.store.put(&pack, bytes.freeze()).await?;
         self.index.insert(vault, &places, self.clock.now()).await
+    }
+
+    /// Stores the bytes of a file, whose hash has been checked, as an object of its own. The file may be gone then.
+    ///
+    /// # Errors
+    /// If the store or the index does not answer. Then nothing is on the shelf.
+    pub async fn put_file(
+        &self,
+        vault: VaultId,
+        (hash, length): (BlobHash, u64),
+        file: &Path,
+    ) -> Result<(), BlobError> {
+        let pack = pack_key(vault);
+        self.store.put_file(&pack, file).await?;
+        self.index.insert(vault, &[(hash, BlobPlace { pack, offset: 0, length })], self.clock.now()).await
     }
 
     /// Lengths of those of these blobs that are on the shelf. They stay there from now on: an event will name them.
@@ -73,7 +94,8 @@ impl Shelf {
         Ok(lengths)
     }
 
-    /// A direct upload, if it is there and has its hash. One that has not is deleted.
+    /// A direct upload, if it is there and has its hash. One that has not is as if it were not there: the sweep
+    /// deletes it when nobody can be looking at it any more.
     async fn arrived(&self, vault: VaultId, hash: BlobHash) -> Result<Option<BlobPlace>, BlobError> {
         let pack = direct_key(vault, &hash);
         let length = match self.store.length(&pack).await {
@@ -81,11 +103,8 @@ impl Shelf {
             Err(BlobError::Missing) => return Ok(None),
             Err(error) => return Err(error),
         };
-        if length <= MAX_BLOB && sha256(&self.store.get(&pack, 0, length).await?) == hash.0 {
-            return Ok(Some(BlobPlace { pack, offset: 0, length }));
-        }
-        self.store.delete(&pack).await?;
-        Ok(None)
+        let right = length <= PART && hash_object(&*self.store, &pack, length).await? == hash.0;
+        Ok(right.then_some(BlobPlace { pack, offset: 0, length }))
     }
 
     /// The bytes of those of these blobs that a vault has, at most `most` bytes together; a blob that would go over
@@ -119,16 +138,71 @@ impl Shelf {
         Ok(found)
     }
 
-    /// Takes blobs off the shelf, and deletes the objects in which no other blob lies.
+    /// The bytes of a blob from one of them on, a megabyte at a time, and how long the whole is; none: the vault does
+    /// not have it.
+    ///
+    /// # Errors
+    /// If the index does not answer. Later the stream says so if the store does not.
+    pub async fn stream(
+        self: &Arc<Self>,
+        vault: VaultId,
+        hash: BlobHash,
+        from: u64,
+    ) -> Result<Option<(u64, BoxStream<'static, Result<Bytes, BlobError>>)>, BlobError> {
+        let Some((_, place)) = self.index.find(vault, &[hash]).await?.pop() else { return Ok(None) };
+        let length = place.length;
+        let store = Arc::clone(&self.store);
+        let pieces = stream::try_unfold(from, move |at| {
+            let (store, place) = (Arc::clone(&store), place.clone());
+            async move {
+                if at >= place.length {
+                    return Ok(None);
+                }
+                let size = (place.length - at).min(WINDOW);
+                let bytes = store.get(&place.pack, place.offset + at, size).await?;
+                Ok(Some((bytes, at + size)))
+            }
+        });
+        Ok(Some((length, pieces.boxed())))
+    }
+
+    /// Takes blobs off the shelf that nothing may name any more, and deletes the objects in which no other blob lies.
     ///
     /// # Errors
     /// If the store or the index does not answer; what is left over is swept.
     pub async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<(), BlobError> {
-        for pack in self.index.remove(vault, hashes).await? {
-            self.store.delete(&pack).await?;
-        }
-        Ok(())
+        let marks = self.index.marks(vault, hashes).await?;
+        self.remove_unless_named(vault, &marks).await
     }
+
+    /// The same, but a blob that was named since its mark was read stays.
+    ///
+    /// # Errors
+    /// If the store or the index does not answer; what is left over is swept.
+    pub async fn remove_unless_named(
+        &self,
+        vault: VaultId,
+        marks: &[(BlobHash, u64)],
+    ) -> Result<(), BlobError> {
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let doomed = self.index.remove(vault, marks).await?;
+        self.delete(&doomed).await
+    }
+
+    /// Deletes doomed objects.
+    pub(super) async fn delete(&self, doomed: &[String]) -> Result<(), BlobError> {
+        for object in doomed {
+            self.store.delete(object).await?;
+        }
+        self.index.forget_orphans(doomed).await
+    }
+}
+
+/// A key that no object has or had.
+pub(super) fn pack_key(vault: VaultId) -> String {
+    format!("packs/{vault}/{}", Uuid::new_v4())
 }
 
 fn lengths(places: Vec<(BlobHash, BlobPlace)>) -> HashMap<BlobHash, u64> {

@@ -1,7 +1,9 @@
 //! The sweep of what nobody names, in two phases: seen unnamed after a day, and deleted if it is seen so again in a
 //! later cycle, at least four hours after. Nothing that an upload or a push has in its hands is ever that old.
+//!
+//! After that, objects of which little is still named are rewritten.
 
-use super::{BlobError, Shelf};
+use super::{BlobError, Listed, Shelf, repack::repack};
 
 const AGE_S: i64 = 24 * 3600;
 const BETWEEN_S: i64 = 4 * 3600;
@@ -14,32 +16,60 @@ pub struct SweepReport {
     pub blobs: u64,
     /// Objects that were deleted.
     pub objects: u64,
+    /// Objects whose blobs lie in smaller ones now.
+    pub repacked: u64,
+    /// Uploads in parts that were given up.
+    pub uploads: u64,
 }
 
-/// One cycle. It may stop anywhere and be run again.
+/// One cycle. It may stop anywhere and be run again, and on several nodes at the same time.
 ///
 /// # Errors
 /// If the store or the index does not answer.
 pub async fn sweep(shelf: &Shelf) -> Result<SweepReport, BlobError> {
     let now = shelf.clock.now();
     let (added_before, seen_before) = (now.plus_seconds(-AGE_S), now.plus_seconds(-BETWEEN_S));
-    let mut report = SweepReport {
-        blobs: shelf.index.sweep_unnamed(added_before, seen_before, now).await?,
-        ..SweepReport::default()
-    };
+    let mut report = SweepReport { objects: left_over(shelf).await?, ..SweepReport::default() };
+    report.blobs = shelf.index.sweep_unnamed(added_before, seen_before, now).await?;
+    for (object, upload) in shelf.index.uploads_before(added_before, PAGE).await? {
+        shelf.store.abort_parts(&object, &upload).await?;
+        shelf.index.upload_ended(&object).await?;
+        report.uploads += 1;
+    }
     let mut after: Option<String> = None;
     loop {
         let page = shelf.store.list("", after.as_deref(), PAGE).await?;
+        let keys: Vec<String> = page.iter().map(|object| object.key.clone()).collect();
         // An object without a blob was seen first at least a day before it goes: it has to wait as long as a blob.
-        let old = shelf.index.orphans(&page, added_before, now).await?;
-        for object in &old {
-            shelf.store.delete(object).await?;
-            report.objects += 1;
-        }
-        shelf.index.forget_orphans(&old).await?;
+        let old = shelf.index.orphans(&keys, added_before, now).await?;
+        shelf.delete(&old).await?;
+        report.objects += old.len() as u64;
+        report.repacked += repack_of(shelf, &page, &keys).await?;
         if page.len() < PAGE {
             return Ok(report);
         }
-        after = page.last().cloned();
+        after = keys.last().cloned();
     }
+}
+
+/// Deletes what an earlier process had doomed.
+async fn left_over(shelf: &Shelf) -> Result<u64, BlobError> {
+    let mut deleted = 0;
+    loop {
+        let doomed = shelf.index.doomed(PAGE).await?;
+        if doomed.is_empty() {
+            return Ok(deleted);
+        }
+        shelf.delete(&doomed).await?;
+        deleted += doomed.len() as u64;
+    }
+}
+
+async fn repack_of(shelf: &Shelf, page: &[Listed], keys: &[String]) -> Result<u64, BlobError> {
+    let mut repacked = 0;
+    for (object, used) in shelf.index.used(keys).await? {
+        let length = page.iter().find(|listed| listed.key == object).map_or(0, |listed| listed.length);
+        repacked += u64::from(repack(shelf, &Listed { key: object, length }, used).await?);
+    }
+    Ok(repacked)
 }

@@ -1,12 +1,12 @@
 //! A shelf without anything on it, for tests of what stands on one.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_events::{BlobHash, Clock, Micros, VaultId};
 
-use super::{BlobError, BlobIndex, BlobPlace, BlobStore, Shelf};
+use super::{BlobError, BlobIndex, BlobPlace, BlobStore, Listed, Lying, Parts, Presigned, Shelf};
 
 struct Nothing;
 
@@ -20,58 +20,93 @@ impl Clock for Nothing {
     }
 }
 
+type Result<T> = std::result::Result<T, BlobError>;
+
 #[async_trait]
 impl BlobIndex for Nothing {
-    async fn find(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError> {
+    async fn find(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>> {
         Ok(Vec::new())
     }
-    async fn name(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError> {
+    async fn name(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>> {
         Ok(Vec::new())
     }
-    async fn insert(&self, _: VaultId, _: &[(BlobHash, BlobPlace)], _: Micros) -> Result<(), BlobError> {
+    async fn insert(&self, _: VaultId, _: &[(BlobHash, BlobPlace)], _: Micros) -> Result<()> {
         Ok(())
     }
-    async fn remove(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<String>, BlobError> {
+    async fn marks(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, u64)>> {
         Ok(Vec::new())
     }
-    async fn sweep_unnamed(&self, _: Micros, _: Micros, _: Micros) -> Result<u64, BlobError> {
+    async fn remove(&self, _: VaultId, _: &[(BlobHash, u64)]) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+    async fn sweep_unnamed(&self, _: Micros, _: Micros, _: Micros) -> Result<u64> {
         Ok(0)
     }
-    async fn orphans(&self, _: &[String], _: Micros, _: Micros) -> Result<Vec<String>, BlobError> {
+    async fn orphans(&self, _: &[String], _: Micros, _: Micros) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
-    async fn forget_orphans(&self, _: &[String]) -> Result<(), BlobError> {
+    async fn doomed(&self, _: usize) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+    async fn forget_orphans(&self, _: &[String]) -> Result<()> {
         Ok(())
+    }
+    async fn used(&self, _: &[String]) -> Result<Vec<(String, u64)>> {
+        Ok(Vec::new())
+    }
+    async fn lying_in(&self, _: &str) -> Result<Vec<Lying>> {
+        Ok(Vec::new())
+    }
+    async fn relocate(&self, _: &str, _: &str, _: &[Lying]) -> Result<()> {
+        Ok(())
+    }
+    async fn upload_started(&self, _: &str, _: &str, _: Micros) -> Result<()> {
+        Ok(())
+    }
+    async fn uploads_before(&self, _: Micros, _: usize) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+    async fn upload_ended(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+    async fn take_turn(&self, _: &str, _: Micros, _: Micros) -> Result<bool> {
+        Ok(false)
     }
 }
 
 #[async_trait]
 impl BlobStore for Nothing {
-    async fn put(&self, _: &str, _: Bytes) -> Result<(), BlobError> {
+    async fn put(&self, _: &str, _: Bytes) -> Result<()> {
         Ok(())
     }
-    async fn get(&self, _: &str, _: u64, _: u64) -> Result<Bytes, BlobError> {
-        Err(BlobError::Missing)
-    }
-    async fn length(&self, _: &str) -> Result<u64, BlobError> {
-        Err(BlobError::Missing)
-    }
-    async fn delete(&self, _: &str) -> Result<(), BlobError> {
+    async fn put_file(&self, _: &str, _: &Path) -> Result<()> {
         Ok(())
     }
-    async fn list(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<String>, BlobError> {
+    async fn get(&self, _: &str, _: u64, _: u64) -> Result<Bytes> {
+        Err(BlobError::Missing)
+    }
+    async fn length(&self, _: &str) -> Result<u64> {
+        Err(BlobError::Missing)
+    }
+    async fn delete(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+    async fn list(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<Listed>> {
         Ok(Vec::new())
     }
-    async fn presign_put(
-        &self,
-        _: &str,
-        _: u64,
-        _: &[u8; 32],
-        _: u32,
-    ) -> Result<Option<(String, Vec<(String, String)>)>, BlobError> {
+    async fn presign_put(&self, _: &str, _: u64, _: &[u8; 32], _: u32) -> Result<Option<Presigned>> {
         Ok(None)
     }
-    async fn ready(&self) -> Result<(), BlobError> {
+    async fn start_parts(&self, _: &str, _: &[u64], _: u32) -> Result<Option<Parts>> {
+        Ok(None)
+    }
+    async fn finish_parts(&self, _: &str, _: &str, _: &[String]) -> Result<()> {
+        Err(BlobError::Missing)
+    }
+    async fn abort_parts(&self, _: &str, _: &str) -> Result<()> {
+        Ok(())
+    }
+    async fn ready(&self) -> Result<()> {
         Ok(())
     }
 }

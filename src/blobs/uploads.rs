@@ -1,17 +1,30 @@
 //! Uploads through the server that are not finished: a broken connection goes on where it stopped.
+//!
+//! What came is a file beside the store, hashed while it comes; no blob is ever in memory as a whole.
 
 use std::{
+    collections::HashMap,
     io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use lockstep_events::{BlobHash, VaultId, canonical::sha256};
+use lockstep_events::{BlobHash, VaultId};
+use sha2::{Digest, Sha256};
 use tokio::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::AsyncWriteExt,
+    sync::OwnedMutexGuard,
 };
+use tokio_util::sync::CancellationToken;
+
+use super::check::hash_file;
+
+/// A part that nobody went on with for so long is thrown away.
+const KEPT: Duration = Duration::from_hours(24);
 
 /// Why an upload did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -25,24 +38,64 @@ pub enum UploadError {
     /// The bytes do not have the hash. They are thrown away.
     #[error("the bytes do not have the promised hash")]
     Hash,
-    /// The connection broke; what came is kept.
+    /// The connection broke, or a newer one took over; what came is kept. In what the body says: anywhere.
     #[error("the upload broke off at {0}")]
     Broken(u64),
+    /// The bytes came too slowly; what came is kept.
+    #[error("the upload was too slow")]
+    TooSlow,
     /// The disk.
     #[error("the part cannot be kept")]
     Disk(#[from] io::Error),
+}
+
+/// The bytes of a whole blob, synced to a file. Until it is [`Whole::done`] the upload can go on at its end: then what
+/// came need not come again when the store did not answer.
+#[derive(Debug)]
+pub struct Whole {
+    path: PathBuf,
+    _turn: Turn,
+}
+
+impl Whole {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Deletes the file, if it was not moved away.
+    pub async fn done(self) {
+        // What cannot be deleted is swept.
+        let _ = fs::remove_file(&self.path).await;
+    }
 }
 
 /// The parts of unfinished uploads, each a file.
 #[derive(Debug, Clone)]
 pub struct Uploads {
     folder: PathBuf,
+    /// One writer for each part: the newest.
+    writers: Arc<Mutex<HashMap<PathBuf, Writer>>>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// Cancelled when a newer one takes over.
+    newest: CancellationToken,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The right to write a part.
+#[derive(Debug)]
+struct Turn {
+    over: CancellationToken,
+    _guard: OwnedMutexGuard<()>,
 }
 
 impl Uploads {
     /// Parts in a folder, which is made when it is needed.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), writers: Arc::default() }
     }
 
     fn part(&self, vault: VaultId, hash: &BlobHash) -> PathBuf {
@@ -56,48 +109,218 @@ impl Uploads {
 
     /// Takes bytes from `offset` on; the whole blob, checked, once all `size` bytes are here. Offset 0 starts again.
     ///
+    /// A client that goes on may be here before its broken connection was noticed: the newest request takes over.
+    ///
     /// # Errors
     /// [`UploadError`]. After `Broken` the upload can go on.
-    pub async fn take<E>(
+    pub async fn take(
         &self,
         vault: VaultId,
         hash: &BlobHash,
         (offset, size): (u64, u64),
-        mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    ) -> Result<Bytes, UploadError> {
+        body: impl Stream<Item = Result<Bytes, UploadError>> + Unpin,
+    ) -> Result<Whole, UploadError> {
         fs::create_dir_all(&self.folder).await?;
         let path = self.part(vault, hash);
+        let turn = self.turn(&path).await;
         let here = self.offset(vault, hash).await;
         if offset != 0 && offset != here {
             return Err(UploadError::Offset(here));
         }
-        let mut part = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .append(offset > 0)
-            .truncate(offset == 0)
-            .open(&path)
-            .await?;
-        let mut at = offset;
-        while let Some(chunk) = body.next().await {
-            let Ok(chunk) = chunk else {
-                part.flush().await?;
-                return Err(UploadError::Broken(at));
-            };
-            at += chunk.len() as u64;
-            if at > size {
-                drop(part);
-                fs::remove_file(&path).await?;
-                return Err(UploadError::TooLong);
-            }
-            part.write_all(&chunk).await?;
-        }
+        let hasher = hashed(&path, offset).await?;
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).append(offset > 0).truncate(offset == 0);
+        let mut part = options.open(&path).await?;
+        let outcome = receive(&mut part, (offset, size), hasher, &turn.over, body).await;
         part.flush().await?;
-        if at < size {
-            return Err(UploadError::Broken(at));
+        match outcome {
+            Ok(digest) if digest == hash.0 => {
+                part.sync_all().await?;
+                Ok(Whole { path, _turn: turn })
+            }
+            outcome => {
+                drop(part);
+                let error = outcome.err().unwrap_or(UploadError::Hash);
+                if matches!(error, UploadError::TooLong | UploadError::Hash) {
+                    fs::remove_file(&path).await?;
+                }
+                Err(error)
+            }
         }
-        let bytes = Bytes::from(fs::read(&path).await?);
-        fs::remove_file(&path).await?;
-        if sha256(&bytes) == hash.0 { Ok(bytes) } else { Err(UploadError::Hash) }
+    }
+
+    fn writers(&self) -> MutexGuard<'_, HashMap<PathBuf, Writer>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the present writer of a part to stop, and waits until it has.
+    async fn turn(&self, path: &Path) -> Turn {
+        let over = CancellationToken::new();
+        let turn = {
+            let mut writers = self.writers();
+            // Writers of other parts that have ended need no place any more.
+            writers.retain(|other, writer| other == path || Arc::strong_count(&writer.turn) > 1);
+            let writer = writers.entry(path.to_owned()).or_default();
+            std::mem::replace(&mut writer.newest, over.clone()).cancel();
+            Arc::clone(&writer.turn)
+        };
+        Turn { over, _guard: turn.lock_owned().await }
+    }
+
+    /// Deletes parts that nobody went on with for a day; how many.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub async fn sweep(&self, now: SystemTime) -> io::Result<u64> {
+        let mut parts = match fs::read_dir(&self.folder).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            other => other?,
+        };
+        let mut deleted = 0;
+        while let Some(part) = parts.next_entry().await? {
+            let changed = part.metadata().await?.modified()?;
+            if now.duration_since(changed).is_ok_and(|age| age > KEPT) {
+                fs::remove_file(part.path()).await?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// The hash of what is here already.
+async fn hashed(path: &Path, length: u64) -> io::Result<Sha256> {
+    if length == 0 {
+        return Ok(Sha256::new());
+    }
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || hash_file(&path, length)).await.map_err(io::Error::other)?
+}
+
+async fn receive(
+    part: &mut File,
+    (offset, size): (u64, u64),
+    mut hasher: Sha256,
+    over: &CancellationToken,
+    mut body: impl Stream<Item = Result<Bytes, UploadError>> + Unpin,
+) -> Result<[u8; 32], UploadError> {
+    let mut at = offset;
+    loop {
+        let chunk = tokio::select! {
+            () = over.cancelled() => return Err(UploadError::Broken(at)),
+            chunk = body.next() => chunk,
+        };
+        let Some(chunk) = chunk else { break };
+        let chunk = chunk.map_err(|error| match error {
+            UploadError::Broken(_) => UploadError::Broken(at),
+            other => other,
+        })?;
+        at += chunk.len() as u64;
+        if at > size {
+            return Err(UploadError::TooLong);
+        }
+        hasher.update(&chunk);
+        part.write_all(&chunk).await?;
+    }
+    if at < size { Err(UploadError::Broken(at)) } else { Ok(hasher.finalize().into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::FileTimes;
+
+    use futures_util::stream;
+    use lockstep_events::canonical::sha256;
+    use uuid::Uuid;
+
+    use super::*;
+
+    type Chunks = Vec<Result<Bytes, UploadError>>;
+
+    fn ok(bytes: &[u8]) -> Result<Bytes, UploadError> {
+        Ok(Bytes::copy_from_slice(bytes))
+    }
+
+    async fn take(
+        uploads: &Uploads,
+        hash: &BlobHash,
+        place: (u64, u64),
+        chunks: Chunks,
+    ) -> Result<Vec<u8>, UploadError> {
+        let whole = uploads.take(VaultId(Uuid::nil()), hash, place, stream::iter(chunks)).await?;
+        let bytes = std::fs::read(whole.path()).unwrap();
+        whole.done().await;
+        Ok(bytes)
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_broke_off_goes_on_where_it_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = BlobHash(sha256(b"0123456789"));
+        let uploads = Uploads::new(folder.path());
+        let broken = take(&uploads, &hash, (0, 10), vec![ok(b"0123"), Err(UploadError::Broken(0))]).await;
+        assert!(matches!(broken, Err(UploadError::Broken(4))));
+        // The process is another one meanwhile.
+        let uploads = Uploads::new(folder.path());
+        assert!(matches!(take(&uploads, &hash, (5, 10), vec![]).await, Err(UploadError::Offset(4))));
+        assert!(matches!(take(&uploads, &hash, (4, 10), vec![ok(b"45")]).await, Err(UploadError::Broken(6))));
+        assert_eq!(take(&uploads, &hash, (6, 10), vec![ok(b"67"), ok(b"89")]).await.unwrap(), b"0123456789");
+        assert_eq!(uploads.offset(VaultId(Uuid::nil()), &hash).await, 0, "nothing is left behind");
+    }
+
+    #[tokio::test]
+    async fn a_whole_that_could_not_be_stored_need_not_come_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = Uploads::new(folder.path());
+        let (vault, hash) = (VaultId(Uuid::nil()), BlobHash(sha256(b"0123456789")));
+        let body = stream::iter(vec![ok(b"0123456789")]);
+        drop(uploads.take(vault, &hash, (0, 10), body).await.unwrap());
+        assert_eq!(uploads.offset(vault, &hash).await, 10);
+        assert_eq!(take(&uploads, &hash, (10, 10), vec![]).await.unwrap(), b"0123456789");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_the_promised_blob_is_thrown_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = Uploads::new(folder.path());
+        let hash = BlobHash(sha256(b"0123456789"));
+        let wrong = take(&uploads, &hash, (0, 10), vec![ok(b"012345678x")]).await;
+        assert!(matches!(wrong, Err(UploadError::Hash)));
+        let long = take(&uploads, &hash, (0, 10), vec![ok(b"0123456789"), ok(b"x")]).await;
+        assert!(matches!(long, Err(UploadError::TooLong)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_newest_request_takes_over_from_one_whose_connection_hangs() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = Uploads::new(folder.path());
+        let hash = BlobHash(sha256(b"0123456789"));
+        let hanging = {
+            let uploads = uploads.clone();
+            let body = Box::pin(stream::iter(vec![ok(b"0123")]).chain(stream::pending()));
+            tokio::spawn(async move { uploads.take(VaultId(Uuid::nil()), &hash, (0, 10), body).await })
+        };
+        while uploads.offset(VaultId(Uuid::nil()), &hash).await < 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(take(&uploads, &hash, (4, 10), vec![ok(b"456789")]).await.unwrap(), b"0123456789");
+        assert!(matches!(hanging.await.unwrap(), Err(UploadError::Broken(4))));
+    }
+
+    #[tokio::test]
+    async fn a_part_that_nobody_went_on_with_for_a_day_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = Uploads::new(folder.path());
+        assert_eq!(Uploads::new(&folder.path().join("none")).sweep(SystemTime::now()).await.unwrap(), 0);
+        for (age_h, byte) in [(25, 1), (23, 2)] {
+            let _ = take(&uploads, &BlobHash([byte; 32]), (0, 10), vec![ok(b"0123")]).await;
+            let part = uploads.part(VaultId(Uuid::nil()), &BlobHash([byte; 32]));
+            let then = SystemTime::now() - Duration::from_hours(age_h);
+            let file = std::fs::File::options().write(true).open(part).unwrap();
+            file.set_times(FileTimes::new().set_modified(then)).unwrap();
+        }
+        assert_eq!(uploads.sweep(SystemTime::now()).await.unwrap(), 1);
+        assert_eq!(uploads.offset(VaultId(Uuid::nil()), &BlobHash([2; 32])).await, 4);
     }
 }

@@ -25,7 +25,7 @@ const PAGE: usize = 500;
 pub struct Retention {
     /// The last so many versions of an entry.
     pub versions: usize,
-    /// Versions of the last so many days.
+    /// What was a head at any time in the last so many days.
     pub days: u32,
 }
 
@@ -38,11 +38,13 @@ struct Entry {
     gone: BTreeSet<VersionId>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
     seq: Seq,
-    at: Micros,
-    content: Option<BlobHash>,
+    /// Since when another version builds on it.
+    superseded: Option<Micros>,
+    /// Its ciphertext, if its kind has one, and its attachments.
+    contents: Vec<BlobHash>,
     content_of: Option<VersionId>,
 }
 
@@ -58,9 +60,14 @@ impl Entry {
             VaultEvent::VersionAdded(added) => {
                 let id = added.header.version_id();
                 self.graph.insert(id, added.parents());
-                let (content, content_of) = (added.header.content_hash, added.header.content_of);
-                self.versions
-                    .insert(id, Version { seq: recorded.seq, at: recorded.recorded_at, content, content_of });
+                for parent in added.parents() {
+                    if let Some(parent) = self.versions.get_mut(parent) {
+                        parent.superseded.get_or_insert(recorded.recorded_at);
+                    }
+                }
+                let contents = added.contents().collect();
+                let (seq, content_of) = (recorded.seq, added.header.content_of);
+                self.versions.insert(id, Version { seq, superseded: None, contents, content_of });
                 if added.content_missing {
                     self.gone.insert(id);
                 }
@@ -79,7 +86,9 @@ impl Entry {
         let recent = by_age
             .iter()
             .enumerate()
-            .filter(|(rank, (_, version))| *rank < retention.versions || version.at >= since)
+            .filter(|(rank, (_, version))| {
+                *rank < retention.versions || version.superseded.is_none_or(|at| at >= since)
+            })
             .map(|(_, (id, _))| **id);
         let heads = self.heads.ids();
         let mut kept: BTreeSet<VersionId> = recent.collect();
@@ -87,12 +96,20 @@ impl Entry {
         kept.extend(heads);
         let targets: Vec<_> = kept.iter().filter_map(|id| self.versions.get(id)?.content_of).collect();
         kept.extend(targets);
-        let kept_hashes: BTreeSet<_> = kept.iter().filter_map(|id| self.versions.get(id)?.content).collect();
-        let goes = |(id, version): (&VersionId, &Version)| {
-            let content = version.content.filter(|_| !kept.contains(id) && !self.gone.contains(id))?;
-            (!kept_hashes.contains(&content)).then_some((*id, content))
+        let kept_hashes: BTreeSet<_> = kept
+            .iter()
+            .filter_map(|id| self.versions.get(id))
+            .flat_map(|version| &version.contents)
+            .collect();
+        let goes = |(id, version): &(&VersionId, &Version)| {
+            let content = version.contents.first();
+            let may_go = !kept.contains(*id) && !self.gone.contains(*id);
+            may_go && content.is_some_and(|content| !kept_hashes.contains(content))
         };
-        self.versions.iter().filter_map(goes).unzip()
+        let going: Vec<_> = self.versions.iter().filter(goes).collect();
+        let hashes: BTreeSet<_> = going.iter().flat_map(|(_, version)| &version.contents).collect();
+        let hashes = hashes.difference(&kept_hashes).map(|hash| **hash).collect();
+        (going.into_iter().map(|(id, _)| *id).collect(), hashes)
     }
 }
 
@@ -130,6 +147,9 @@ impl Pruner {
         if versions.is_empty() {
             return Ok(0);
         }
+        // A version that is pushed meanwhile and names one of these again finds the event below, looks again, and
+        // raises the blob's mark: then the blob stays.
+        let marks = self.shelf.index.marks(vault, &contents).await?;
         let pruned = ContentPruned { entry, versions, contents };
         let (count, hashes) = (pruned.versions.len(), pruned.contents.clone());
         let unit = unit(vault, pruned, state.heads.last_seq)?;
@@ -137,7 +157,7 @@ impl Pruner {
             return Ok(0);
         }
         self.log.erase_contents(vault.into(), &hashes).await?;
-        self.shelf.remove(vault, &hashes).await?;
+        self.shelf.remove_unless_named(vault, &marks).await?;
         self.entries.refresh(vault, entry, state.heads).await?;
         Ok(count)
     }
@@ -196,8 +216,11 @@ mod tests {
             let kind = if of.is_some() { VersionKind::Adopt } else { VersionKind::Edit };
             entry.heads.accept(v(*n), kind, &parents, Seq(seq));
             entry.graph.insert(v(*n), &parents);
-            let content = of.is_none().then_some(BlobHash([*n; 32]));
-            let version = Version { seq: Seq(seq), at: Micros(0), content, content_of: of.map(v) };
+            for parent in &parents {
+                entry.versions.get_mut(parent).unwrap().superseded.get_or_insert(Micros(0));
+            }
+            let contents = if of.is_none() { vec![BlobHash([*n; 32])] } else { Vec::new() };
+            let version = Version { seq: Seq(seq), superseded: None, contents, content_of: of.map(v) };
             entry.versions.insert(v(*n), version);
         }
         entry
@@ -217,7 +240,7 @@ mod tests {
     fn the_last_versions_and_those_of_the_last_days_are_kept() {
         let mut entry = given(&[(1, &[], None), (2, &[1], None), (3, &[2], None), (4, &[3], None)]);
         assert_eq!(entry.prunable(Retention { versions: 3, days: 0 }, NOW).0, [v(1)]);
-        entry.versions.get_mut(&v(2)).unwrap().at = NOW;
+        entry.versions.get_mut(&v(2)).unwrap().superseded = Some(NOW);
         assert_eq!(entry.prunable(Retention { versions: 0, days: 1 }, NOW).0, [v(1), v(3)]);
     }
 
@@ -225,6 +248,18 @@ mod tests {
     fn what_an_adopted_head_keeps_is_kept() {
         let entry = given(&[(1, &[], None), (2, &[1], None), (3, &[2], None), (4, &[3], Some(1))]);
         assert_eq!(entry.prunable(NOTHING, NOW).0, [v(2), v(3)]);
+    }
+
+    #[test]
+    fn an_attachment_goes_with_the_last_version_that_names_it() {
+        let file = |n: u8| BlobHash([100 + n; 32]);
+        let mut entry = given(&[(1, &[], None), (2, &[1], None), (3, &[2], None)]);
+        for (n, files) in [(1, vec![file(1), file(2)]), (2, vec![file(1)]), (3, vec![file(2)])] {
+            entry.versions.get_mut(&v(n)).unwrap().contents.extend(files);
+        }
+        let (versions, hashes) = entry.prunable(NOTHING, NOW);
+        assert_eq!(versions, [v(1), v(2)]);
+        assert_eq!(hashes, [BlobHash([1; 32]), BlobHash([2; 32]), file(1)]);
     }
 
     #[test]

@@ -130,9 +130,10 @@ impl Purger {
             let hashes: Vec<BlobHash> = page
                 .iter()
                 .filter_map(|recorded| match recorded.event() {
-                    Ok(Event::Vault(VaultEvent::VersionAdded(added))) => added.header.content_hash,
+                    Ok(Event::Vault(VaultEvent::VersionAdded(added))) => Some(added),
                     _ => None,
                 })
+                .flat_map(|added| added.contents().collect::<Vec<_>>())
                 .collect();
             self.log.erase_contents(stream, &hashes).await?;
             self.shelf.remove(vault, &hashes).await?;

@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use lockstep_events::{
-    AccountId, BatchId, DeviceId, Epoch, EventLog, Header, LogError, Seq, VaultId, VersionId, graph::Head,
-    ids::Signature, log::StreamHead,
+    AccountId, BatchId, BlobHash, DeviceId, Epoch, EventLog, Header, LogError, Seq, VaultId, VersionId,
+    graph::Head, ids::Signature, log::StreamHead,
 };
 
 use crate::{
@@ -70,6 +70,8 @@ pub struct Item {
     pub expect_heads: Option<Vec<VersionId>>,
     /// Take parents from what the device was last served.
     pub infer_parents: bool,
+    /// Blobs that are kept as long as it.
+    pub attachments: Vec<BlobHash>,
 }
 
 /// Why a version was not accepted.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::{
+    body::Body,
     extract::{MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use super::{
     leftover,
+    pace::Paced,
     problem::{Failure, Pending},
 };
 use crate::state::Shared;
@@ -48,7 +50,8 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
     let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let limit = time_limit(&method, template.as_deref(), server.config.request_timeout_s);
     request.extensions_mut().insert(id);
-    let (request, rest) = leftover::watch(request);
+    let paced = request.map(|body| Body::new(Paced::new(body)));
+    let (request, rest) = leftover::watch(paced);
     let run = AssertUnwindSafe(tokio::time::timeout(limit, next.run(request))).catch_unwind();
     let response = match run.await {
         Ok(Ok(response)) => response,
@@ -69,7 +72,9 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
 
 /// Uploads may be long; everything else may not.
 fn time_limit(method: &Method, template: Option<&str>, seconds: u64) -> Duration {
-    let upload = method == Method::PUT && template.is_some_and(|t| t.contains("/blobs/"));
+    let upload = template.is_some_and(|template| {
+        (method == Method::PUT && template.contains("/blobs/")) || template.ends_with("/complete")
+    });
     Duration::from_secs(if upload { seconds * 20 } else { seconds })
 }
 

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use lockstep_api::{
     Code,
-    sync::{BlobRef, GetBlobs, PrepareBlobs, PreparedBlob, PreparedBlobs},
+    sync::{BlobPart, BlobRef, GetBlobs, PrepareBlobs, PreparedBlob, PreparedBlobs},
 };
 use lockstep_events::{BlobHash, VaultId, canonical::sha256};
 use serde::Deserialize;
@@ -22,10 +23,11 @@ use super::{
     Answer, Failure, Path, Query, Routes,
     caller::Caller,
     extract::{Json, check_content_type, read_body},
+    pace,
     version_view::own,
 };
 use crate::{
-    blobs::{MAX_BLOB, UploadError, direct_key},
+    blobs::{PART, Presigned, UploadError, direct_key},
     state::{Server, Shared},
 };
 
@@ -38,6 +40,12 @@ const TOO_LARGE: u32 = u32::MAX - 1;
 /// A presigned address is good for so many seconds.
 const PRESIGNED_S: u32 = 900;
 const OCTETS: &str = "application/octet-stream";
+
+/// How long a blob may be.
+pub(super) fn limit(server: &Server, attachment: bool) -> u64 {
+    let config = &server.config;
+    if attachment { config.max_attachment_bytes } else { config.max_blob_bytes }
+}
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -62,8 +70,9 @@ async fn prepare(
     if body.blobs.is_empty() || body.blobs.len() > 256 {
         return Err(Failure::from(Code::InvalidField).detail("1 to 256 blobs"));
     }
-    if body.blobs.iter().any(|blob| blob.size == 0 || blob.size > MAX_BLOB) {
-        return Err(Failure::from(Code::InvalidField).detail("a blob has 1 to 10485760 bytes"));
+    if let Some(blob) = body.blobs.iter().find(|b| b.size == 0 || b.size > limit(&server, b.attachment)) {
+        let detail = format!("this blob may have 1 to {} bytes", limit(&server, blob.attachment));
+        return Err(Failure::from(Code::InvalidField).detail(detail));
     }
     let hashes: Vec<BlobHash> = body.blobs.iter().map(|blob| blob.hash).collect();
     let have: HashMap<_, _> = server.shelf.index.find(vault, &hashes).await?.into_iter().collect();
@@ -78,19 +87,33 @@ async fn prepare(
     Ok(Json(PreparedBlobs { blobs }))
 }
 
-async fn upload(server: &Server, vault: VaultId, BlobRef { hash, size }: BlobRef) -> Answer<PreparedBlob> {
-    let key = direct_key(vault, &hash);
-    if let Some((url, headers)) = server.shelf.store.presign_put(&key, size, &hash.0, PRESIGNED_S).await? {
-        let headers = headers.into_iter().collect();
-        return Ok(PreparedBlob::Put { hash, url, headers, expires_in: PRESIGNED_S, offset: 0 });
+async fn upload(server: &Server, vault: VaultId, blob: BlobRef) -> Answer<PreparedBlob> {
+    let BlobRef { hash, size, attachment } = blob;
+    let (shelf, expires_in) = (&server.shelf, PRESIGNED_S);
+    if size > PART {
+        if let Some((ticket, parts)) = shelf.start_large(vault, size, PRESIGNED_S).await? {
+            let parts = parts.into_iter().map(part).collect();
+            let upload = ticket.text();
+            return Ok(PreparedBlob::Parts { hash, upload, part_size: PART, parts, expires_in });
+        }
+    } else if let Some(put) =
+        shelf.store.presign_put(&direct_key(vault, &hash), size, &hash.0, PRESIGNED_S).await?
+    {
+        let BlobPart { url, headers } = part(put);
+        return Ok(PreparedBlob::Put { hash, url, headers, expires_in, offset: 0 });
     }
+    let kind = if attachment { "&attachment=true" } else { "" };
     Ok(PreparedBlob::Put {
         hash,
-        url: format!("/v1/vaults/{vault}/blobs/{hash}?size={size}"),
+        url: format!("/v1/vaults/{vault}/blobs/{hash}?size={size}{kind}"),
         headers: BTreeMap::from([(header::CONTENT_TYPE.to_string(), OCTETS.to_owned())]),
         expires_in: 24 * 3600,
         offset: server.uploads.offset(vault, &hash).await,
     })
+}
+
+fn part(put: Presigned) -> BlobPart {
+    BlobPart { url: put.url, headers: put.headers.into_iter().collect() }
 }
 
 /// Several blobs in one upload, stored as one object: frames of `hash (32 bytes) ‖ length (u32 big-endian) ‖ bytes`,
@@ -188,8 +211,12 @@ async fn find(
 #[into_params(parameter_in = Query)]
 struct Size {
     /// How long the blob is, in bytes.
-    #[param(minimum = 1, maximum = 10_485_760)]
+    #[param(minimum = 1)]
     size: u64,
+    /// Whether it is an attachment: these may be longer.
+    #[serde(default)]
+    #[param(required = false)]
+    attachment: bool,
 }
 
 /// One blob through the server. With the header `upload-offset` it goes on where an earlier request broke off;
@@ -205,7 +232,7 @@ async fn put_one(
     State(server): State<Shared>,
     caller: Caller,
     Path((vault, hash)): Path<(VaultId, BlobHash)>,
-    Query(Size { size }): Query<Size>,
+    Query(Size { size, attachment }): Query<Size>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<StatusCode> {
@@ -214,20 +241,25 @@ async fn put_one(
     if size == 0 {
         return Err(Failure::from(Code::InvalidParameter).detail("a blob has at least one byte"));
     }
-    if size > MAX_BLOB {
-        return Err(Code::BodyTooLarge.into());
+    let most = limit(&server, attachment);
+    if size > most {
+        return Err(Failure::from(Code::BodyTooLarge).detail(format!("at most {most} bytes")));
     }
-    let offset =
-        match headers.get("upload-offset") {
-            None => 0,
-            Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
-                Failure::from(Code::InvalidHeader).detail("upload-offset is a number of bytes")
-            })?,
-        };
-    let taken = server.uploads.take(vault, &hash, (offset, size), body.into_data_stream()).await;
-    let bytes = taken.map_err(not_taken)?;
-    server.shelf.put(vault, &[(hash, bytes)]).await?;
+    let offset = number(&headers, "upload-offset", |text| text.parse().ok())?.unwrap_or(0);
+    let broken =
+        |error| if pace::was_too_slow(&error) { UploadError::TooSlow } else { UploadError::Broken(0) };
+    let body = body.into_data_stream().map_err(broken);
+    let whole = server.uploads.take(vault, &hash, (offset, size), body).await.map_err(not_taken)?;
+    server.shelf.put_file(vault, (hash, size), whole.path()).await?;
+    whole.done().await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A header that holds a number, in some way.
+fn number(headers: &HeaderMap, name: &str, read: impl Fn(&str) -> Option<u64>) -> Answer<Option<u64>> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let number = value.to_str().ok().and_then(read);
+    number.map(Some).ok_or_else(|| Failure::from(Code::InvalidHeader).detail(format!("{name} is not valid")))
 }
 
 fn not_taken(error: UploadError) -> Failure {
@@ -236,6 +268,7 @@ fn not_taken(error: UploadError) -> Failure {
             Failure::from(Code::OffsetMismatch).facts(serde_json::json!({ "offset": at }))
         }
         UploadError::TooLong | UploadError::Hash => Code::HashMismatch.into(),
+        UploadError::TooSlow => Code::BodyTooSlow.into(),
         UploadError::Disk(ref disk) if disk.kind() == std::io::ErrorKind::StorageFull => {
             Failure::caused(Code::NoRoom, error)
         }
@@ -243,19 +276,49 @@ fn not_taken(error: UploadError) -> Failure {
     }
 }
 
-/// One blob.
+/// One blob, or with `Range: bytes=N-` the rest of it.
 #[utoipa::path(get, path = "/v1/vaults/{vault}/blobs/{hash}", tag = "blobs", security(("token" = [])),
-    params(("vault" = VaultId, Path), ("hash" = BlobHash, Path)),
-    responses((status = 200, description = "Its bytes", content_type = "application/octet-stream")))]
+    params(("vault" = VaultId, Path), ("hash" = BlobHash, Path),
+        ("range" = Option<String>, Header, description = "`bytes=N-`: from this byte on")),
+    responses((status = 200, description = "Its bytes", content_type = "application/octet-stream"),
+        (status = 206, description = "The rest of them", content_type = "application/octet-stream")))]
 async fn get_one(
     State(server): State<Shared>,
     caller: Caller,
     Path((vault, hash)): Path<(VaultId, BlobHash)>,
+    headers: HeaderMap,
 ) -> Answer<Response> {
     own(&server, caller.account, vault).await?;
-    let bytes = find(&server, vault, &[hash], MAX_BLOB).await?.remove(&hash).flatten();
-    let bytes = bytes.ok_or(Code::NotFound)?;
-    Ok(([(header::CONTENT_TYPE, OCTETS)], bytes).into_response())
+    let from = |text: &str| text.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok();
+    let from = number(&headers, "range", from)?;
+    let start = from.unwrap_or(0);
+    let (length, body) = match server.log.contents(vault.into(), &[hash]).await?.pop() {
+        Some((_, bytes)) => {
+            let rest = bytes.get(usize::try_from(start).unwrap_or(usize::MAX)..).unwrap_or_default();
+            (bytes.len() as u64, Body::from(rest.to_vec()))
+        }
+        None => long(&server, (vault, hash), start).await?,
+    };
+    if start >= length && length > 0 {
+        return Err(Failure::from(Code::InvalidHeader).detail("the range begins behind the last byte"));
+    }
+    let mut answer = ([(header::CONTENT_TYPE, OCTETS)], body).into_response();
+    answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length - start));
+    if from.is_some() {
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let range = format!("bytes {start}-{}/{length}", length - 1);
+        answer.headers_mut().extend(HeaderValue::from_str(&range).ok().map(|r| (header::CONTENT_RANGE, r)));
+    }
+    Ok(answer)
+}
+
+/// A long blob from one of its bytes on. The first bytes are there before anything is answered: a store that is not
+/// there is still a problem then, and not a broken answer.
+async fn long(server: &Server, (vault, hash): (VaultId, BlobHash), from: u64) -> Answer<(u64, Body)> {
+    let (length, mut pieces) = server.shelf.stream(vault, hash, from).await?.ok_or(Code::NotFound)?;
+    let first = pieces.next().await.transpose()?;
+    let body = stream::iter(first.map(Ok)).chain(pieces);
+    Ok((length, Body::from_stream(body)))
 }
 
 #[cfg(test)]

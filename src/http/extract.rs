@@ -9,7 +9,7 @@ use axum::{
 use lockstep_api::{Code, MAX_JSON_BYTES};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::problem::Failure;
+use super::{pace::was_too_slow, problem::Failure};
 
 /// How deep arrays and objects of a body may be nested.
 const MAX_DEPTH: usize = 32;
@@ -57,7 +57,8 @@ pub fn check_content_type(headers: &HeaderMap, wanted: &str) -> Result<(), Failu
 /// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
-/// `body_too_large`, before anything is read where the length is announced; `invalid_json` if it breaks off.
+/// `body_too_large`, before anything is read where the length is announced; `body_too_slow`; `invalid_json` if it
+/// breaks off.
 pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, Failure> {
     let too_large = || Failure::from(Code::BodyTooLarge).detail(format!("at most {limit} bytes"));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
@@ -65,6 +66,9 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<
         return Err(too_large());
     }
     to_bytes(body, limit).await.map_err(|error| {
+        if was_too_slow(&error) {
+            return Code::BodyTooSlow.into();
+        }
         let limited = error.into_inner().is::<http_body_util::LengthLimitError>();
         if limited { too_large() } else { Failure::from(Code::InvalidJson).detail("the body broke off") }
     })

@@ -22,7 +22,7 @@ pub enum PortState {
     Ok,
     /// It does not; requests that need it get a 503.
     Down,
-    /// It does not, and nothing but speed depends on it.
+    /// It does not, and most of what is asked is served without it: the rest is slower, or gets a 503.
     Degraded,
 }
 
@@ -59,14 +59,15 @@ async fn ready(State(server): State<Shared>) -> Response {
     let credentials = tokio::time::timeout(wait, server.credentials.ready());
     let blobs = tokio::time::timeout(wait, server.shelf.store.ready());
     let (log, reads, credentials, blobs) = tokio::join!(log, reads, credentials, blobs);
+    let most = |ok: bool| if ok { PortState::Ok } else { PortState::Degraded };
     let state = |ok: bool| if ok { PortState::Ok } else { PortState::Down };
-    let bus = if server.bus.connected() { PortState::Ok } else { PortState::Degraded };
     let ports = BTreeMap::from([
         ("log".to_owned(), state(matches!(log, Ok(Ok(_))) && server.feed.ready())),
         ("reads".to_owned(), state(matches!(reads, Ok(Ok(_))))),
         ("credentials".to_owned(), state(matches!(credentials, Ok(Ok(()))))),
-        ("blobs".to_owned(), state(matches!(blobs, Ok(Ok(()))))),
-        ("bus".to_owned(), bus),
+        // A node that were taken out for it could not serve what needs no blob either.
+        ("blobs".to_owned(), most(matches!(blobs, Ok(Ok(()))))),
+        ("bus".to_owned(), most(server.bus.connected())),
     ]);
     let ready = !server.draining.is_cancelled() && ports.values().all(|port| *port != PortState::Down);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

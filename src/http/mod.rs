@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod around;
+pub mod blob_parts;
 pub mod blobs;
 pub mod caller;
 pub mod changes;
@@ -15,6 +16,7 @@ pub mod jwks;
 mod leftover;
 pub mod live;
 pub mod openapi;
+pub mod pace;
 pub mod problem;
 pub mod purge;
 pub mod reconcile;
@@ -48,6 +50,7 @@ fn resources() -> Vec<Routes> {
         devices::routes(),
         health::routes(),
         blobs::routes(),
+        blob_parts::routes(),
         file::routes(),
         history::routes(),
         purge::routes(),

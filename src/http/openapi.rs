@@ -27,8 +27,14 @@ const ALWAYS: &[Code] = &[
 const WITH_TOKEN: &[Code] =
     &[Code::Unauthenticated, Code::TokenExpired, Code::Revoked, Code::VaultProofRequired];
 /// A request with a body may meet these.
-const WITH_BODY: &[Code] =
-    &[Code::InvalidJson, Code::InvalidField, Code::UnsupportedMediaType, Code::BodyTooLarge, Code::NoRoom];
+const WITH_BODY: &[Code] = &[
+    Code::InvalidJson,
+    Code::InvalidField,
+    Code::UnsupportedMediaType,
+    Code::BodyTooLarge,
+    Code::BodyTooSlow,
+    Code::NoRoom,
+];
 /// A request with parameters may meet these.
 const WITH_PARAMETERS: &[Code] = &[Code::InvalidParameter];
 

@@ -49,6 +49,7 @@ pub fn view(row: VersionRow, shorts: &Shorts) -> SnapshotVersion {
         parent_inferred: row.parent_inferred,
         inferred_parents: row.inferred_parents,
         content_gone: row.content_gone,
+        attachments: row.attachments,
     }
 }
 

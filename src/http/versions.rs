@@ -76,6 +76,7 @@ fn item(item: sync::PushItem) -> Item {
         content: item.inline.map(|bytes| bytes.0),
         expect_heads: item.expect_heads,
         infer_parents: item.infer_parents,
+        attachments: item.attachments,
     }
 }
 

@@ -8,6 +8,7 @@ mod live;
 #[path = "../bus/nats_process.rs"]
 #[expect(dead_code, reason = "the suite of the bus uses more of it")]
 mod nats_process;
+mod retention;
 mod services;
 mod socket;
 #[path = "../blackbox/support/mod.rs"]

@@ -39,6 +39,7 @@ impl Person {
             inline: Some(ciphertext.to_vec().into()),
             expect_heads: None,
             infer_parents: false,
+            attachments: Vec::new(),
         }
     }
 

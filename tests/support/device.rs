@@ -223,6 +223,7 @@ impl Device {
             inline: None,
             expect_heads: None,
             infer_parents: false,
+            attachments: Vec::new(),
         }
     }
 }

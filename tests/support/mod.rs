@@ -5,4 +5,5 @@
 pub mod child;
 pub mod device;
 pub mod mode;
+pub mod s3_process;
 pub mod wire;

@@ -33,6 +33,7 @@ impl Mode {
         let database = format!("{server}/{name}");
         let s3 = S3Options {
             endpoint: service("LOCKSTEP_TEST_S3"),
+            public_endpoint: String::new(),
             region: "us-east-1".to_owned(),
             bucket: name.clone(),
             access_key: service("LOCKSTEP_TEST_S3_KEY"),
@@ -45,7 +46,8 @@ impl Mode {
             ("CREDENTIALS", database),
             ("BUS", service("LOCKSTEP_TEST_NATS")),
             ("BLOBS", format!("s3://{name}")),
-            ("S3_ENDPOINT", s3.endpoint),
+            ("S3_ENDPOINT", s3.endpoint.clone()),
+            ("S3_PUBLIC_ENDPOINT", s3.endpoint),
             ("S3_ACCESS_KEY", s3.access_key),
             ("S3_SECRET_KEY", s3.secret_key),
         ];

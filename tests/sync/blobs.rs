@@ -22,44 +22,50 @@ in_both_modes! {
     a_blob_of_another_vault_gives_nothing;
 }
 
-fn long(byte: u8) -> Vec<u8> {
+pub const OCTETS: [(&str, &str); 1] = [("content-type", "application/octet-stream")];
+
+pub fn long(byte: u8) -> Vec<u8> {
     vec![byte; 40_000]
 }
 
-fn hash(bytes: &[u8]) -> BlobHash {
+pub fn hash(bytes: &[u8]) -> BlobHash {
     BlobHash(sha256(bytes))
 }
 
-async fn prepare(device: &Device, bytes: &[u8]) -> PreparedBlob {
+pub async fn prepare(device: &Device, bytes: &[u8]) -> PreparedBlob {
     let path = format!("/v1/vaults/{}/blobs/prepare", device.vault);
     let body = json!({ "blobs": [{ "hash": hash(bytes), "size": bytes.len() }] });
     device.post(&path, &body).await.json::<PreparedBlobs>().blobs.remove(0)
 }
 
 /// Uploads to wherever the server says: through itself, or straight to the object store.
-async fn upload(device: &Device, prepared: PreparedBlob, bytes: &[u8]) -> u16 {
-    let PreparedBlob::Put { url, headers, .. } = prepared else { return 200 };
+pub async fn upload(device: &Device, prepared: PreparedBlob, bytes: &[u8]) -> u16 {
+    let PreparedBlob::Put { url, headers, offset, .. } = prepared else { return 200 };
     if url.starts_with('/') {
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        return device.send("PUT", &url, &headers, bytes).await.status;
+        let offset_text = offset.to_string();
+        let mut headers: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        headers.push(("upload-offset", &offset_text));
+        let rest = &bytes[usize::try_from(offset).unwrap()..];
+        return device.send("PUT", &url, &headers, rest).await.status;
     }
-    presigned(&url, &headers, bytes).await
+    presigned(&url, &headers, bytes).await.status().as_u16()
 }
 
-async fn presigned(url: &str, headers: &BTreeMap<String, String>, bytes: &[u8]) -> u16 {
+pub async fn presigned(url: &str, headers: &BTreeMap<String, String>, bytes: &[u8]) -> reqwest::Response {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut put = reqwest::Client::new().put(url).body(bytes.to_vec());
     for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length")) {
         put = put.header(name, value);
     }
-    put.send().await.unwrap().status().as_u16()
+    put.send().await.unwrap()
 }
 
-fn without_bytes(device: &Device, bytes: &[u8]) -> PushItem {
+pub fn without_bytes(device: &Device, bytes: &[u8]) -> PushItem {
     PushItem { inline: None, ..device.edit(entry(), &[], bytes) }
 }
 
-async fn one(device: &Device, hash: &BlobHash) -> Reply {
+pub async fn one(device: &Device, hash: &BlobHash) -> Reply {
     device.get(&format!("/v1/vaults/{}/blobs/{hash}", device.vault)).await
 }
 
@@ -76,7 +82,7 @@ async fn a_long_ciphertext_is_uploaded_first_named_by_a_version_and_read_back(mo
     assert!(matches!(prepare(device, &bytes).await, PreparedBlob::Have { .. }));
 }
 
-fn frame(hash: &BlobHash, bytes: &[u8]) -> Vec<u8> {
+pub fn frame(hash: &BlobHash, bytes: &[u8]) -> Vec<u8> {
     [hash.as_bytes(), &u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
 

@@ -5,11 +5,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attachments;
 mod bad_input;
 mod blobs;
 mod file;
+mod large;
+mod object_store_down;
 mod outcomes;
 mod reading;
+mod slow;
 mod survival;
 
 use support::{child::Lockstepd, device::Device, mode::Mode};
@@ -25,8 +29,12 @@ struct Ground {
 
 impl Ground {
     async fn new(mode: Mode) -> Self {
+        Self::with(mode.options().await).await
+    }
+
+    /// With these options, as environment variables.
+    async fn with(options: Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = mode.options().await;
         let server = start(&folder, "127.0.0.1:0", &options);
         let device = Device::register(server.addr).await;
         Self { server, device, folder, options }

@@ -173,6 +173,7 @@ impl Stream {
                 inferred_parents: Vec::new(),
                 content_missing: false,
                 wrapped_key: version.wrapped_key.as_ref().map(hex::encode),
+                attachments: Vec::new(),
             };
             self.accept(&added, version.ciphertext);
             accepted.push(version.id);

@@ -77,6 +77,16 @@ impl Context {
         Self::end(start("lockstep/v1/entry").fixed(&header.context_fields()))
     }
 
+    /// An attachment: account, vault, entry, its id, id of its key.
+    pub fn attachment(
+        (account, vault, entry): (AccountId, VaultId, EntryId),
+        attachment: Uuid,
+        key_id: Uuid,
+    ) -> Self {
+        let w = start("lockstep/v1/attach").fixed(account.as_bytes()).fixed(vault.as_bytes());
+        Self::end(w.fixed(entry.as_bytes()).fixed(attachment.as_bytes()).fixed(key_id.as_bytes()))
+    }
+
     /// An exported archive: account, its own random id, generation counter, suite of its password, salt.
     pub fn archive(account: AccountId, file: Uuid, counter: u64, suite: u16, salt: &[u8; 32]) -> Self {
         let w = start("lockstep/v1/export").fixed(account.as_bytes()).fixed(file.as_bytes());

@@ -14,6 +14,7 @@
 //! Encodings, written out so that a second implementation can follow (`testdata/box_v1.py` is one):
 //! `lp(x)` = length of x as u32 | x; all numbers big-endian; ids as their 16 bytes; HKDF is HKDF-SHA-512.
 
+pub mod attachment;
 pub mod context;
 pub mod hierarchy;
 pub mod identity;

@@ -5,6 +5,7 @@
 //! write transactions begin `IMMEDIATE` and read again what they decide by.
 
 pub(crate) mod alarms;
+pub(crate) mod attachments;
 pub(crate) mod entries;
 pub(crate) mod keys;
 pub(crate) mod outbox;
@@ -23,7 +24,7 @@ use sqlx::{
 use crate::{crypto::keys::LocalKey, error::Error};
 
 /// Version of the schema, as `PRAGMA user_version`.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// An open local database.
 #[derive(Debug, Clone)]
@@ -102,15 +103,19 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(wrong_key)?;
     let version: i64 =
         sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await.map_err(wrong_key)?;
-    match version {
-        0 => {
-            sqlx::raw_sql(include_str!("schema.sql")).execute(&mut *tx).await?;
-            sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *tx).await?;
-            Ok(tx.commit().await?)
-        }
-        SCHEMA => Ok(()),
-        _ => Err(Error::UpdateNeeded("this local database".to_owned())),
+    if version > SCHEMA {
+        return Err(Error::UpdateNeeded("this local database".to_owned()));
     }
+    if version == SCHEMA {
+        return Ok(());
+    }
+    for (step, sql) in (1..).zip([include_str!("schema.sql"), include_str!("attachments.sql")]) {
+        if version < step {
+            sqlx::raw_sql(sql).execute(&mut *tx).await?;
+        }
+    }
+    sqlx::raw_sql("PRAGMA user_version = 2").execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
 }
 
 /// SQLite's "file is not a database" (26) is what a wrong key looks like.

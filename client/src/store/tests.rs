@@ -232,3 +232,24 @@ async fn a_cursor_and_the_chain_of_every_life_come_back() {
     let seen = streams::chains_at(&mut tx, place.stream, Seq(5)).await.unwrap();
     assert_eq!(seen, [Chain([1; 32]), Chain([2; 32])]);
 }
+
+#[tokio::test]
+async fn a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_has() {
+    let home = Home::new();
+    let store = home.open().await;
+    let mut tx = store.begin().await.unwrap();
+    alarms::raise(&mut tx, AlarmKind::Chain, Micros(1), "at 5").await.unwrap();
+    sqlx::raw_sql("DROP TABLE attachments; PRAGMA user_version = 1").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    store.close().await;
+    let store = home.open().await;
+    let mut tx = store.begin().await.unwrap();
+    let version = lockstep_events::VersionId([1; 32]);
+    let files = [lockstep_events::BlobHash([9; 32]), lockstep_events::BlobHash([8; 32])];
+    for _ in 0..2 {
+        super::attachments::put(&mut tx, version, &files).await.unwrap();
+    }
+    let kept = super::attachments::of(&mut tx, &[version]).await.unwrap();
+    assert_eq!(kept[&version], files);
+    assert_eq!(alarms::all(&mut tx).await.unwrap().len(), 1);
+}

@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     model::{AlarmKind, Change},
     store::{
-        entries,
+        attachments, entries,
         keys::{self, Trusted},
         outbox, streams,
         streams::Place,
@@ -314,6 +314,7 @@ async fn keep(
     content: Option<&[u8]>,
     at: (Seq, Micros),
 ) -> Result<(), Error> {
+    attachments::put(db, id, &added.attachments).await?;
     if versions::get(db, id).await?.is_some() {
         versions::place(db, id, at, added.parents()).await?;
         outbox::remove(db, id).await?;

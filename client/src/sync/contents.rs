@@ -2,18 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_api::sync::{BlobRef, GetBlobs, PrepareBlobs, PreparedBlob, PreparedBlobs};
+use lockstep_api::sync::GetBlobs;
 use lockstep_events::{BlobHash, VersionId};
 use reqwest::Method;
 
 use super::check;
-use crate::{
-    engine::Engine,
-    error::Error,
-    model::Wanted,
-    store::{versions, versions::Kept},
-    transport::Body,
-};
+use crate::{engine::Engine, error::Error, model::Wanted, store::versions, transport::Body};
 
 /// Hashes of one request.
 const PER_REQUEST: u32 = 200;
@@ -107,38 +101,6 @@ impl Engine {
             Some(refusal) => Err(self.alarm(refusal.kind, &refusal.detail).await),
             None => Ok(settled),
         }
-    }
-
-    /// Uploads ciphertexts that are too long to stand inline in a push. Those that the vault has already are skipped.
-    pub(crate) async fn upload(&self, versions: &[&Kept]) -> Result<(), Error> {
-        if versions.is_empty() {
-            return Ok(());
-        }
-        let vault = self.vault();
-        let mut bytes = BTreeMap::new();
-        for version in versions {
-            if let (Some(hash), Some(ciphertext)) = (version.header.content_hash, &version.ciphertext) {
-                bytes.insert(hash, ciphertext);
-            }
-        }
-        let blobs =
-            bytes.iter().map(|(hash, bytes)| BlobRef { hash: *hash, size: bytes.len() as u64 }).collect();
-        let path = format!("/v1/vaults/{vault}/blobs/prepare");
-        let prepared: PreparedBlobs = self.post(&path, &PrepareBlobs { blobs }).await?;
-        for blob in prepared.blobs {
-            let PreparedBlob::Put { hash, url, headers, .. } = blob else { continue };
-            let bytes = bytes.get(&hash).ok_or(Error::Protocol("a blob that was not offered"))?;
-            let headers: Vec<_> = headers.into_iter().collect();
-            let body = Body::Bytes((*bytes).clone());
-            // A presigned address gets no token: it is another service's.
-            let answer = if url.starts_with('/') {
-                self.request_with(Method::PUT, &url, &headers, body).await?
-            } else {
-                self.transport.send(Method::PUT, &url, None, &headers, body).await?
-            };
-            answer.ok()?;
-        }
-        Ok(())
     }
 }
 

@@ -11,3 +11,4 @@ pub(crate) mod push;
 pub(crate) mod reset;
 pub(crate) mod settle;
 pub(crate) mod snapshot;
+mod uploads;

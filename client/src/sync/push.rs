@@ -4,14 +4,14 @@ use lockstep_api::{
     Bytes64, Code, MAX_INLINE, MAX_ITEMS, MAX_PUSH_BYTES,
     sync::{Push, PushItem, Pushed},
 };
-use lockstep_events::{BatchId, StreamKind, VersionId};
+use lockstep_events::{BatchId, BlobHash, StreamKind, VersionId};
 
 use crate::{
     crypto::{os_random, version::new_id},
     engine::Engine,
     error::Error,
     store::{
-        outbox,
+        attachments, outbox,
         outbox::Waiting,
         versions::{self, Kept},
     },
@@ -70,7 +70,7 @@ pub(super) fn cut(waiting: Vec<(Waiting, Kept)>) -> Batch {
     batch
 }
 
-fn item(version: &Kept) -> PushItem {
+fn item(version: &Kept, attachments: Option<&Vec<BlobHash>>) -> PushItem {
     let inline = version.ciphertext.as_ref().filter(|bytes| bytes.len() <= MAX_INLINE);
     PushItem {
         header: version.header.clone(),
@@ -80,6 +80,7 @@ fn item(version: &Kept) -> PushItem {
         inline: inline.map(|bytes| Bytes64(bytes.clone())),
         expect_heads: None,
         infer_parents: false,
+        attachments: attachments.cloned().unwrap_or_default(),
     }
 }
 
@@ -145,16 +146,18 @@ impl Engine {
             .map(|(_, version)| version)
             .filter(|version| version.ciphertext.as_ref().is_some_and(|bytes| bytes.len() > MAX_INLINE))
             .collect();
-        for part in large.chunks(64) {
-            self.upload(part).await?;
-        }
+        let ids: Vec<VersionId> = batch.iter().map(|(_, version)| version.id).collect();
+        let mut db = self.store.pool().acquire().await?;
+        let attached = attachments::of(&mut db, &ids).await?;
+        drop(db);
+        self.upload(&large, &attached).await?;
         let vault = self.vault();
         let place = self.place(vault.into(), StreamKind::Vault).await?;
         let batch_id: BatchId = new_id(&mut os_random());
         let push = Push {
             epoch: place.epoch,
             batch_id,
-            items: batch.iter().map(|(_, version)| item(version)).collect(),
+            items: batch.iter().map(|(_, version)| item(version, attached.get(&version.id))).collect(),
             groups: groups(batch),
             reoffer: batch.iter().any(|(waiting, _)| waiting.reoffer),
         };

@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     model::AlarmKind,
     store::{
-        entries,
+        attachments, entries,
         entries::EntryRow,
         keys::{self, Trusted},
         outbox, streams,
@@ -147,6 +147,7 @@ impl Engine {
         }
         let parents =
             if version.parent_inferred { &version.inferred_parents } else { &version.header.parents };
+        attachments::put(db, id, &version.attachments).await?;
         if versions::get(db, id).await?.is_some() {
             versions::place(db, id, (version.seq, version.accepted_at), parents).await?;
             outbox::remove(db, id).await?;

@@ -54,9 +54,18 @@ pub struct VersionAdded {
     pub content_missing: bool,
     /// The content key of this version, wrapped by the vault key: opaque to the server (lower-case hex).
     pub wrapped_key: Option<String>,
+    /// Blobs beside its ciphertext that must be kept as long as it: its attachments. What they are stands in the
+    /// ciphertext; here they are named so that nobody sweeps them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<BlobHash>,
 }
 
 impl VersionAdded {
+    /// Its ciphertext, if its kind has one, and its attachments.
+    pub fn contents(&self) -> impl Iterator<Item = BlobHash> + '_ {
+        self.header.content_hash.into_iter().chain(self.attachments.iter().copied())
+    }
+
     /// What the version builds on in the graph: the parents of its header, or what the server took for them.
     pub fn parents(&self) -> &[VersionId] {
         if self.parent_inferred { &self.inferred_parents } else { &self.header.parents }

@@ -139,6 +139,7 @@ fn version_added(working: &mut Working, recorded: &Recorded, body: &VersionAdded
         parent_inferred: body.parent_inferred,
         inferred_parents: body.inferred_parents.clone(),
         content_gone: body.content_missing,
+        attachments: body.attachments.clone(),
     })));
     Ok(())
 }

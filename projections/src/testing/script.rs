@@ -254,6 +254,7 @@ impl Script {
             inferred_parents: if parent_inferred { parents } else { Vec::new() },
             content_missing: self.random.percent(5),
             wrapped_key: self.random.percent(50).then(|| "00ff".repeat(20)),
+            attachments: Vec::new(),
         };
         let event = Event::Vault(VaultEvent::VersionAdded(Box::new(added)));
         unit_of(StreamKind::Vault, new_event(id.event_id(), stream.into(), Some(subject), &event))

@@ -13,6 +13,9 @@ use crate::members::Device;
 /// A wrapped content key has at most so many hexadecimal digits.
 const MAX_WRAPPED_KEY: usize = 512;
 
+/// A version has at most so many attachments.
+const MAX_ATTACHMENTS: usize = 32;
+
 /// An item that was looked at.
 #[derive(Debug, Clone)]
 pub struct Ready {
@@ -32,6 +35,8 @@ pub struct Ready {
     pub content: Option<(BlobHash, u32)>,
     /// Whether the ciphertext came along.
     pub inline: bool,
+    /// Its attachments.
+    pub attachments: Vec<BlobHash>,
     /// Its expectation, ascending.
     pub expect_heads: Option<Vec<VersionId>>,
     /// Its parents were inferred.
@@ -62,6 +67,7 @@ impl Ready {
             content_of: header.content_of,
             content: header.content_hash.map(|hash| (hash, header.content_len)),
             inline: item.content.is_some(),
+            attachments: item.attachments.clone(),
             expect_heads,
             inferred: item.infer_parents,
             reoffer: push.reoffer,
@@ -92,7 +98,7 @@ fn refusal(item: &Item, push: &Push) -> Option<Refusal> {
         return Some(Refusal::Forbidden(error.to_string()));
     }
     place(item, push).or_else(|| author(item, push)).map(forbidden).or_else(|| {
-        if let Some(why) = key(item) {
+        if let Some(why) = key(item).or_else(|| attachments(item)) {
             return Some(forbidden(why));
         }
         content(item)
@@ -132,6 +138,13 @@ fn key(item: &Item) -> Option<&'static str> {
             (!fits).then_some("the wrapped key is not 1 to 256 bytes of lower-case hexadecimal")
         }
     }
+}
+
+fn attachments(item: &Item) -> Option<&'static str> {
+    if !item.attachments.is_empty() && !item.header.kind.has_content() {
+        return Some("a version without content has no attachments");
+    }
+    (item.attachments.len() > MAX_ATTACHMENTS).then_some("a version has at most 32 attachments")
 }
 
 fn content(item: &Item) -> Option<Refusal> {

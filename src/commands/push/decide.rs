@@ -129,7 +129,8 @@ impl<'a> Batch<'a> {
             unknown.versions.extend(named.into_iter().filter(|v| !facts.versions.contains_key(v)));
             let kept = item.content_of.and_then(|of| facts.stood(&of)).and_then(|stood| stood.content);
             let wanted = item.content.filter(|_| !item.inline).map(|(hash, _)| hash).or(kept);
-            unknown.blobs.extend(wanted.filter(|hash| !facts.blobs.contains_key(hash)));
+            let wanted = wanted.iter().chain(&item.attachments);
+            unknown.blobs.extend(wanted.filter(|hash| !facts.blobs.contains_key(*hash)));
         }
         unknown
     }
@@ -231,6 +232,10 @@ impl Attempt<'_> {
 
     /// Whether the ciphertext is gone for ever, or why the version cannot come without it.
     fn content(&self, item: &Ready) -> Result<bool, Refusal> {
+        let there = |hash| matches!(self.facts.blobs.get(hash), Some(Some(_)));
+        if !item.reoffer && !item.attachments.iter().all(there) {
+            return Err(Refusal::BlobMissing);
+        }
         let Some((hash, length)) = item.content.filter(|_| !item.inline) else { return Ok(false) };
         match self.facts.blobs.get(&hash).copied().flatten() {
             Some(stored) if stored == u64::from(length) => Ok(false),

@@ -80,6 +80,8 @@ impl Pusher {
             *heads = self.entries.refresh(push.vault, *entry, std::mem::take(heads)).await?;
         }
         facts.versions.retain(|_, stood| stood.is_some());
+        // Pruning may have come between: what is named again now is not taken away.
+        facts.blobs.clear();
         Ok(())
     }
 
@@ -195,6 +197,7 @@ fn event(push: &Push, ready: &Ready, verdict: &Verdict) -> Result<NewEvent, LogE
         inferred_parents: if ready.inferred { ready.parents.clone() } else { Vec::new() },
         content_missing: *verdict == Verdict::Append { content_missing: true },
         wrapped_key: item.wrapped_key.clone(),
+        attachments: ready.attachments.clone(),
     };
     let encoded = Event::Vault(VaultEvent::VersionAdded(Box::new(added)))
         .encode()

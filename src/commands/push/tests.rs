@@ -159,6 +159,7 @@ fn edit(by: u8, of: EntryId, parents: &[VersionId], text: &str) -> Item {
             content: Some(bytes),
             expect_heads: None,
             infer_parents: false,
+            attachments: Vec::new(),
         },
     )
 }

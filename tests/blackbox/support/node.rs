@@ -147,7 +147,7 @@ async fn distributed() -> Layer {
     let mut admin = sqlx::PgConnection::connect(&server).await.unwrap();
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
-    make_bucket().await;
+    let bucket = make_bucket().await;
     let (base, _) = server.rsplit_once('/').unwrap();
     let database = format!("{base}/{name}");
     let key = |name: &str| Some(service(name).as_str().into());
@@ -156,7 +156,7 @@ async fn distributed() -> Layer {
         reads: Some(database.as_str().into()),
         credentials: Some(database.as_str().into()),
         bus: key("LOCKSTEP_TEST_NATS"),
-        blobs: Some(format!("s3://{BUCKET}").as_str().into()),
+        blobs: Some(format!("s3://{bucket}").as_str().into()),
         s3_endpoint: Some(service("LOCKSTEP_TEST_S3")),
         s3_access_key: key("LOCKSTEP_TEST_S3_KEY"),
         s3_secret_key: key("LOCKSTEP_TEST_S3_SECRET"),
@@ -165,15 +165,17 @@ async fn distributed() -> Layer {
     }
 }
 
-const BUCKET: &str = "lockstep-blackbox";
-
-async fn make_bucket() {
+/// Its own: a sweep deletes what its index does not know.
+async fn make_bucket() -> String {
+    let bucket = format!("blackbox-{}", uuid::Uuid::new_v4());
     let options = lockstepd::adapters::s3::S3Options {
         endpoint: service("LOCKSTEP_TEST_S3"),
+        public_endpoint: String::new(),
         region: "us-east-1".to_owned(),
-        bucket: BUCKET.to_owned(),
+        bucket: bucket.clone(),
         access_key: service("LOCKSTEP_TEST_S3_KEY"),
         secret_key: service("LOCKSTEP_TEST_S3_SECRET"),
     };
     lockstepd::adapters::s3::S3Blobs::new(&options).make_bucket().await.unwrap();
+    bucket
 }

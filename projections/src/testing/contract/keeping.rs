@@ -80,6 +80,7 @@ fn version_row(vault: VaultId, entry: u128, seq: u64) -> VersionRow {
         parent_inferred: false,
         inferred_parents: Vec::new(),
         content_gone: false,
+        attachments: vec![BlobHash([4; 32])],
     }
 }
 

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use lockstep_events::{BlobHash, Micros, VaultId};
+use uuid::Uuid;
 
 use super::{Nature, PostgresOperations, nature};
-use crate::blobs::{BlobError, BlobIndex, BlobPlace};
+use crate::blobs::{BlobError, BlobIndex, BlobPlace, Lying};
 
 fn failed(error: sqlx::Error) -> BlobError {
     match nature(&error) {
@@ -46,7 +47,7 @@ impl BlobIndex for PostgresOperations {
 
     async fn name(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Places, BlobError> {
         let rows = sqlx::query_as(
-            "UPDATE blobs SET named = true, seen_at = NULL WHERE vault = $1 AND hash = ANY($2)
+            "UPDATE blobs SET named = true, names = names + 1, seen_at = NULL WHERE vault = $1 AND hash = ANY($2)
              RETURNING hash, pack, byte_offset, length",
         )
         .bind(vault.as_bytes().as_slice())
@@ -65,10 +66,18 @@ impl BlobIndex for PostgresOperations {
         let packs: Vec<_> = blobs.iter().map(|(_, place)| place.pack.clone()).collect();
         let offsets: Vec<_> = blobs.iter().map(|(_, place)| signed(place.offset)).collect();
         let lengths: Vec<_> = blobs.iter().map(|(_, place)| signed(place.length)).collect();
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        // Waits for whoever is about to doom one of these objects; the next statement sees what became of it.
+        sqlx::query("DELETE FROM orphans WHERE pack = ANY($1) AND NOT doomed")
+            .bind(&packs)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         sqlx::query(
             "INSERT INTO blobs (vault, hash, pack, byte_offset, length, added_at)
              SELECT $1, b.hash, b.pack, b.byte_offset, b.length, $6
              FROM unnest($2::bytea[], $3::text[], $4::bigint[], $5::bigint[]) AS b (hash, pack, byte_offset, length)
+             WHERE NOT EXISTS (SELECT 1 FROM orphans o WHERE o.pack = b.pack)
              ORDER BY b.hash ON CONFLICT DO NOTHING",
         )
         .bind(vault.as_bytes().as_slice())
@@ -77,31 +86,65 @@ impl BlobIndex for PostgresOperations {
         .bind(offsets)
         .bind(lengths)
         .bind(now.0)
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
         .map_err(failed)?;
-        Ok(())
+        transaction.commit().await.map_err(failed)
     }
 
-    async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<String>, BlobError> {
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
-        let mut packs: Vec<String> =
-            sqlx::query_scalar("DELETE FROM blobs WHERE vault = $1 AND hash = ANY($2) RETURNING pack")
+    async fn marks(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<(BlobHash, u64)>, BlobError> {
+        let rows: Vec<(Vec<u8>, i64)> =
+            sqlx::query_as("SELECT hash, names FROM blobs WHERE vault = $1 AND hash = ANY($2)")
                 .bind(vault.as_bytes().as_slice())
                 .bind(bytes(hashes))
-                .fetch_all(&mut *transaction)
+                .fetch_all(&self.pool)
                 .await
                 .map_err(failed)?;
+        let mark = |(hash, mark): (Vec<u8>, i64)| Some((BlobHash::from_slice(&hash)?, mark.cast_unsigned()));
+        Ok(rows.into_iter().filter_map(mark).collect())
+    }
+
+    async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>, BlobError> {
+        let (hashes, marks): (Vec<_>, Vec<_>) =
+            blobs.iter().map(|(hash, mark)| (*hash, signed(*mark))).unzip();
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut packs: Vec<String> = sqlx::query_scalar(
+            "DELETE FROM blobs b USING unnest($2::bytea[], $3::bigint[]) AS r (hash, mark)
+             WHERE b.vault = $1 AND b.hash = r.hash AND b.names = r.mark RETURNING b.pack",
+        )
+        .bind(vault.as_bytes().as_slice())
+        .bind(bytes(&hashes))
+        .bind(marks)
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(failed)?;
         packs.sort_unstable();
         packs.dedup();
-        let used: Vec<String> = sqlx::query_scalar("SELECT DISTINCT pack FROM blobs WHERE pack = ANY($1)")
+        // The row is there before it is looked whether the object is empty: two who each take out one of the last two
+        // blobs meet here, and the second sees what the first did.
+        sqlx::query(
+            "INSERT INTO orphans (pack, seen_at) SELECT pack, 0 FROM unnest($1::text[]) AS p (pack) ORDER BY pack
+             ON CONFLICT (pack) DO UPDATE SET seen_at = orphans.seen_at",
+        )
+        .bind(&packs)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        let doomed = sqlx::query_scalar(
+            "UPDATE orphans o SET doomed = true WHERE o.pack = ANY($1)
+             AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.pack = o.pack) RETURNING o.pack",
+        )
+        .bind(&packs)
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        sqlx::query("DELETE FROM orphans WHERE pack = ANY($1) AND NOT doomed")
             .bind(&packs)
-            .fetch_all(&mut *transaction)
+            .execute(&mut *transaction)
             .await
             .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
-        packs.retain(|pack| !used.contains(pack));
-        Ok(packs)
+        Ok(doomed)
     }
 
     async fn sweep_unnamed(
@@ -140,19 +183,111 @@ impl BlobIndex for PostgresOperations {
         .execute(&self.pool)
         .await
         .map_err(failed)?;
-        sqlx::query_scalar(
-            "SELECT o.pack FROM orphans o WHERE o.pack = ANY($1) AND o.seen_at < $2
-             AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.pack = o.pack) ORDER BY o.pack",
+        let mut old: Vec<String> = sqlx::query_scalar(
+            "UPDATE orphans o SET doomed = true WHERE o.pack = ANY($1) AND (o.seen_at < $2 OR o.doomed)
+             AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.pack = o.pack) RETURNING o.pack",
         )
         .bind(objects)
         .bind(seen_before.0)
         .fetch_all(&self.pool)
         .await
-        .map_err(failed)
+        .map_err(failed)?;
+        old.sort_unstable();
+        Ok(old)
+    }
+
+    async fn doomed(&self, limit: usize) -> Result<Vec<String>, BlobError> {
+        sqlx::query_scalar("SELECT pack FROM orphans WHERE doomed ORDER BY pack LIMIT $1")
+            .bind(signed(limit as u64))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)
     }
 
     async fn forget_orphans(&self, objects: &[String]) -> Result<(), BlobError> {
         let gone = sqlx::query("DELETE FROM orphans WHERE pack = ANY($1)").bind(objects).execute(&self.pool);
         gone.await.map(drop).map_err(failed)
+    }
+
+    async fn used(&self, objects: &[String]) -> Result<Vec<(String, u64)>, BlobError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT pack, sum(length)::bigint FROM blobs WHERE pack = ANY($1) GROUP BY pack ORDER BY pack",
+        )
+        .bind(objects)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(rows.into_iter().map(|(pack, bytes)| (pack, bytes.cast_unsigned())).collect())
+    }
+
+    async fn lying_in(&self, object: &str) -> Result<Vec<Lying>, BlobError> {
+        let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64)> =
+            sqlx::query_as("SELECT vault, hash, byte_offset, length FROM blobs WHERE pack = $1")
+                .bind(object)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(failed)?;
+        let lying = |(vault, hash, offset, length): (Vec<u8>, Vec<u8>, i64, i64)| {
+            let (vault, hash) = (VaultId(Uuid::from_slice(&vault).ok()?), BlobHash::from_slice(&hash)?);
+            Some(Lying { vault, hash, offset: offset.cast_unsigned(), length: length.cast_unsigned() })
+        };
+        Ok(rows.into_iter().filter_map(lying).collect())
+    }
+
+    async fn relocate(&self, from: &str, to: &str, blobs: &[Lying]) -> Result<(), BlobError> {
+        let vaults: Vec<Vec<u8>> = blobs.iter().map(|blob| blob.vault.as_bytes().to_vec()).collect();
+        let hashes: Vec<_> = blobs.iter().map(|blob| blob.hash).collect();
+        let offsets: Vec<_> = blobs.iter().map(|blob| signed(blob.offset)).collect();
+        let moved = sqlx::query(
+            "UPDATE blobs b SET pack = $2, byte_offset = m.byte_offset
+             FROM unnest($3::bytea[], $4::bytea[], $5::bigint[]) AS m (vault, hash, byte_offset)
+             WHERE b.vault = m.vault AND b.hash = m.hash AND b.pack = $1",
+        )
+        .bind(from)
+        .bind(to)
+        .bind(vaults)
+        .bind(bytes(&hashes))
+        .bind(offsets)
+        .execute(&self.pool);
+        moved.await.map(drop).map_err(failed)
+    }
+
+    async fn upload_started(&self, object: &str, upload: &str, now: Micros) -> Result<(), BlobError> {
+        let started = sqlx::query(
+            "INSERT INTO uploads (object, upload, started_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(object)
+        .bind(upload)
+        .bind(now.0)
+        .execute(&self.pool);
+        started.await.map(drop).map_err(failed)
+    }
+
+    async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>, BlobError> {
+        sqlx::query_as(
+            "SELECT object, upload FROM uploads WHERE started_at < $1 ORDER BY started_at, object LIMIT $2",
+        )
+        .bind(time.0)
+        .bind(signed(limit as u64))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)
+    }
+
+    async fn upload_ended(&self, object: &str) -> Result<(), BlobError> {
+        let ended = sqlx::query("DELETE FROM uploads WHERE object = $1").bind(object).execute(&self.pool);
+        ended.await.map(drop).map_err(failed)
+    }
+
+    async fn take_turn(&self, name: &str, last_before: Micros, now: Micros) -> Result<bool, BlobError> {
+        let taken = sqlx::query(
+            "INSERT INTO turns AS t (name, taken_at) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET taken_at = $2 WHERE t.taken_at < $3",
+        )
+        .bind(name)
+        .bind(now.0)
+        .bind(last_before.0)
+        .execute(&self.pool);
+        Ok(taken.await.map_err(failed)?.rows_affected() > 0)
     }
 }

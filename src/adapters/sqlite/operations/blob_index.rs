@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use lockstep_events::{BlobHash, Micros, VaultId};
+use uuid::Uuid;
 
 use super::{Nature, SqliteOperations, nature};
-use crate::blobs::{BlobError, BlobIndex, BlobPlace};
+use crate::blobs::{BlobError, BlobIndex, BlobPlace, Lying};
 
 pub(super) fn failed(error: sqlx::Error) -> BlobError {
     match nature(&error) {
@@ -42,12 +43,14 @@ impl BlobIndex for SqliteOperations {
     async fn name(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Places, BlobError> {
         let mut transaction = self.begin().await.map_err(failed)?;
         for hash in hashes {
-            sqlx::query("UPDATE blobs SET named = 1, seen_at = NULL WHERE vault = ? AND hash = ?")
-                .bind(vault.as_bytes().as_slice())
-                .bind(hash.as_bytes().as_slice())
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
+            sqlx::query(
+                "UPDATE blobs SET named = 1, names = names + 1, seen_at = NULL WHERE vault = ? AND hash = ?",
+            )
+            .bind(vault.as_bytes().as_slice())
+            .bind(hash.as_bytes().as_slice())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)?;
         self.find(vault, hashes).await
@@ -61,8 +64,14 @@ impl BlobIndex for SqliteOperations {
     ) -> Result<(), BlobError> {
         let mut transaction = self.begin().await.map_err(failed)?;
         for (hash, place) in blobs {
+            sqlx::query("DELETE FROM orphans WHERE pack = ? AND doomed = 0")
+                .bind(&place.pack)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
             sqlx::query(
-                "INSERT INTO blobs (vault, hash, pack, byte_offset, length, added_at) VALUES (?, ?, ?, ?, ?, ?)
+                "INSERT INTO blobs (vault, hash, pack, byte_offset, length, added_at)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM orphans WHERE pack = ?3)
                  ON CONFLICT DO NOTHING",
             )
             .bind(vault.as_bytes().as_slice())
@@ -78,29 +87,48 @@ impl BlobIndex for SqliteOperations {
         transaction.commit().await.map_err(failed)
     }
 
-    async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<String>, BlobError> {
-        let mut transaction = self.begin().await.map_err(failed)?;
-        let mut empty = Vec::new();
+    async fn marks(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<(BlobHash, u64)>, BlobError> {
+        let mut marks = Vec::new();
         for hash in hashes {
-            let pack: Option<String> =
-                sqlx::query_scalar("DELETE FROM blobs WHERE vault = ? AND hash = ? RETURNING pack")
+            let mark: Option<i64> =
+                sqlx::query_scalar("SELECT names FROM blobs WHERE vault = ? AND hash = ?")
                     .bind(vault.as_bytes().as_slice())
                     .bind(hash.as_bytes().as_slice())
-                    .fetch_optional(&mut *transaction)
+                    .fetch_optional(&self.pool)
                     .await
                     .map_err(failed)?;
+            marks.extend(mark.map(|mark| (*hash, mark.cast_unsigned())));
+        }
+        Ok(marks)
+    }
+
+    async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>, BlobError> {
+        let mut transaction = self.begin().await.map_err(failed)?;
+        let mut doomed = Vec::new();
+        for (hash, mark) in blobs {
+            let pack: Option<String> = sqlx::query_scalar(
+                "DELETE FROM blobs WHERE vault = ? AND hash = ? AND names = ? RETURNING pack",
+            )
+            .bind(vault.as_bytes().as_slice())
+            .bind(hash.as_bytes().as_slice())
+            .bind(signed(*mark))
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
             let Some(pack) = pack else { continue };
-            let used: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM blobs WHERE pack = ?)")
-                .bind(&pack)
-                .fetch_one(&mut *transaction)
-                .await
-                .map_err(failed)?;
-            if !used {
-                empty.push(pack);
-            }
+            let empty = sqlx::query(
+                "INSERT INTO orphans (pack, seen_at, doomed)
+                 SELECT ?1, 0, 1 WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE pack = ?1)
+                 ON CONFLICT (pack) DO UPDATE SET doomed = 1",
+            )
+            .bind(&pack)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            doomed.extend((empty.rows_affected() > 0).then_some(pack));
         }
         transaction.commit().await.map_err(failed)?;
-        Ok(empty)
+        Ok(doomed)
     }
 
     async fn sweep_unnamed(
@@ -144,21 +172,29 @@ impl BlobIndex for SqliteOperations {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-            let is_old: Option<bool> = sqlx::query_scalar(
-                "SELECT seen_at < ?2 AND NOT EXISTS (SELECT 1 FROM blobs WHERE pack = ?1)
-                 FROM orphans WHERE pack = ?1",
+            let is_old = sqlx::query(
+                "UPDATE orphans SET doomed = 1 WHERE pack = ?1 AND (seen_at < ?2 OR doomed = 1)
+                 AND NOT EXISTS (SELECT 1 FROM blobs WHERE pack = ?1)",
             )
             .bind(object)
             .bind(seen_before.0)
-            .fetch_optional(&mut *transaction)
+            .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-            if is_old == Some(true) {
+            if is_old.rows_affected() > 0 {
                 old.push(object.clone());
             }
         }
         transaction.commit().await.map_err(failed)?;
         Ok(old)
+    }
+
+    async fn doomed(&self, limit: usize) -> Result<Vec<String>, BlobError> {
+        sqlx::query_scalar("SELECT pack FROM orphans WHERE doomed = 1 ORDER BY pack LIMIT ?")
+            .bind(signed(limit as u64))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)
     }
 
     async fn forget_orphans(&self, objects: &[String]) -> Result<(), BlobError> {
@@ -167,5 +203,89 @@ impl BlobIndex for SqliteOperations {
             gone.await.map_err(failed)?;
         }
         Ok(())
+    }
+
+    async fn used(&self, objects: &[String]) -> Result<Vec<(String, u64)>, BlobError> {
+        let mut used = Vec::new();
+        for object in objects {
+            let bytes: Option<i64> = sqlx::query_scalar("SELECT sum(length) FROM blobs WHERE pack = ?")
+                .bind(object)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(failed)?;
+            used.extend(bytes.map(|bytes| (object.clone(), bytes.cast_unsigned())));
+        }
+        Ok(used)
+    }
+
+    async fn lying_in(&self, object: &str) -> Result<Vec<Lying>, BlobError> {
+        let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64)> =
+            sqlx::query_as("SELECT vault, hash, byte_offset, length FROM blobs WHERE pack = ?")
+                .bind(object)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(failed)?;
+        let lying = |(vault, hash, offset, length): (Vec<u8>, Vec<u8>, i64, i64)| {
+            let (vault, hash) = (VaultId(Uuid::from_slice(&vault).ok()?), BlobHash::from_slice(&hash)?);
+            Some(Lying { vault, hash, offset: offset.cast_unsigned(), length: length.cast_unsigned() })
+        };
+        Ok(rows.into_iter().filter_map(lying).collect())
+    }
+
+    async fn relocate(&self, from: &str, to: &str, blobs: &[Lying]) -> Result<(), BlobError> {
+        let mut transaction = self.begin().await.map_err(failed)?;
+        for blob in blobs {
+            sqlx::query(
+                "UPDATE blobs SET pack = ?, byte_offset = ? WHERE vault = ? AND hash = ? AND pack = ?",
+            )
+            .bind(to)
+            .bind(signed(blob.offset))
+            .bind(blob.vault.as_bytes().as_slice())
+            .bind(blob.hash.as_bytes().as_slice())
+            .bind(from)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn upload_started(&self, object: &str, upload: &str, now: Micros) -> Result<(), BlobError> {
+        let started = sqlx::query(
+            "INSERT INTO uploads (object, upload, started_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(object)
+        .bind(upload)
+        .bind(now.0)
+        .execute(&self.pool);
+        started.await.map(drop).map_err(failed)
+    }
+
+    async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>, BlobError> {
+        sqlx::query_as(
+            "SELECT object, upload FROM uploads WHERE started_at < ? ORDER BY started_at, object LIMIT ?",
+        )
+        .bind(time.0)
+        .bind(signed(limit as u64))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)
+    }
+
+    async fn upload_ended(&self, object: &str) -> Result<(), BlobError> {
+        let ended = sqlx::query("DELETE FROM uploads WHERE object = ?").bind(object).execute(&self.pool);
+        ended.await.map(drop).map_err(failed)
+    }
+
+    async fn take_turn(&self, name: &str, last_before: Micros, now: Micros) -> Result<bool, BlobError> {
+        let taken = sqlx::query(
+            "INSERT INTO turns (name, taken_at) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET taken_at = ?2 WHERE taken_at < ?3",
+        )
+        .bind(name)
+        .bind(now.0)
+        .bind(last_before.0)
+        .execute(&self.pool);
+        Ok(taken.await.map_err(failed)?.rows_affected() > 0)
     }
 }

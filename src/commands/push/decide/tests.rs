@@ -21,6 +21,7 @@ fn edit(n: u8, parents: &[u8]) -> Ready {
         content_of: None,
         content: Some((BlobHash([n; 32]), 10)),
         inline: true,
+        attachments: Vec::new(),
         expect_heads: None,
         inferred: false,
         reoffer: false,
@@ -205,4 +206,21 @@ fn an_adopt_keeps_content_that_is_there() {
     assert_eq!(decided(&[adopt(3, &[2], 8)], &[], &facts), [refuse(Refusal::MissingParents(vec![v(8)]))]);
     facts.blobs.insert(BlobHash([1; 32]), None);
     assert_eq!(decided(&[adopt(3, &[2], 1)], &[], &facts), [refuse(Refusal::BlobMissing)]);
+}
+
+#[test]
+fn a_version_waits_for_its_attachments_unless_it_is_offered_again() {
+    let file = BlobHash([99; 32]);
+    let item = Ready { attachments: vec![file], ..edit(1, &[]) };
+    let mut facts = given(&[]);
+    let unknown = decide(&[&item], &[], &facts).unwrap_err();
+    assert_eq!(unknown.blobs, BTreeSet::from([file]));
+    facts.blobs.insert(file, None);
+    assert_eq!(decided(&[item.clone()], &[], &facts), [Verdict::Refuse(Refusal::BlobMissing)]);
+    let accepted = Verdict::Append { content_missing: false };
+    let again = Ready { reoffer: true, ..item.clone() };
+    facts.versions.insert(v(1), None);
+    assert_eq!(decided(&[again], &[], &facts), [accepted.clone()]);
+    facts.blobs.insert(file, Some(5));
+    assert_eq!(decided(&[item], &[], &facts), [accepted]);
 }

@@ -1,0 +1,92 @@
+//! Attachments on this device: sealed files beside the local database, by the hash of the sealed bytes.
+
+use std::path::{Path, PathBuf};
+
+use lockstep_api::Code;
+use lockstep_events::{BlobHash, EntryId};
+use tokio::{fs, io::AsyncWriteExt};
+
+use crate::{
+    crypto::{
+        attachment::{Attachment, seal_attachment},
+        os_random,
+        wipe::Plaintext,
+    },
+    engine::Engine,
+    error::Error,
+};
+
+/// The longest sealed file that a server takes by default.
+const MAX_SEALED: usize = 100 * 1024 * 1024;
+
+impl Engine {
+    /// Where the sealed bytes of a blob are kept.
+    pub(crate) fn sealed_file(&self, hash: &BlobHash) -> PathBuf {
+        self.home.join("attachments").join(hash.to_string())
+    }
+
+    /// Seals a file and keeps it until it was sent.
+    pub(crate) async fn attach(&self, entry: EntryId, content: &[u8]) -> Result<Attachment, Error> {
+        let place = (self.account(), self.vault(), entry);
+        let (attachment, sealed) = seal_attachment(place, content, &mut os_random())?;
+        if sealed.len() > MAX_SEALED {
+            return Err(Error::Invalid("an attachment has at most about 90 MiB"));
+        }
+        let path = self.sealed_file(&attachment.hash);
+        let unfinished = path.with_extension("new");
+        let mut file = create(&unfinished).await?;
+        file.write_all(&sealed).await?;
+        file.sync_all().await?;
+        fs::rename(unfinished, path).await?;
+        Ok(attachment)
+    }
+
+    /// The file behind an attachment.
+    pub(crate) async fn attachment(
+        &self,
+        entry: EntryId,
+        attachment: &Attachment,
+    ) -> Result<Plaintext, Error> {
+        let place = (self.account(), self.vault(), entry);
+        let path = self.sealed_file(&attachment.hash);
+        if !fs::try_exists(&path).await? {
+            self.download(attachment, &path).await?;
+        }
+        Ok(attachment.open(place, &fs::read(&path).await?)?)
+    }
+
+    /// Fetches a sealed file; one that broke off goes on where it stopped.
+    async fn download(&self, attachment: &Attachment, path: &Path) -> Result<(), Error> {
+        let unfinished = path.with_extension("part");
+        let url = format!("/v1/vaults/{}/blobs/{}", self.vault(), attachment.hash);
+        let mut file = create(&unfinished).await?;
+        let token = self.access_token().await?;
+        match self.transport.download(&url, &token, &mut file).await?.ok() {
+            Ok(_) => {}
+            Err(Error::Refused { problem, .. }) if problem.code == Code::NotFound => {
+                return Err(Error::ContentGone);
+            }
+            // What is here may be longer than the blob: it is not it.
+            Err(Error::Refused { problem, .. }) if problem.code == Code::InvalidHeader => {}
+            Err(other) => return Err(other),
+        }
+        let sealed = fs::read(&unfinished).await?;
+        if BlobHash(lockstep_events::canonical::sha256(&sealed)) != attachment.hash {
+            fs::remove_file(&unfinished).await?;
+            return Err(Error::Protocol("an attachment that does not have its hash"));
+        }
+        Ok(fs::rename(unfinished, path).await?)
+    }
+}
+
+/// Opens a file of this profile to write at its end; nobody else may read it.
+async fn create(path: &Path) -> Result<fs::File, Error> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).await?;
+    }
+    let mut options = fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    Ok(options.open(path).await?)
+}

@@ -1,0 +1,46 @@
+//! The blobs that live as long as a version, beside its ciphertext.
+
+use std::collections::BTreeMap;
+
+use lockstep_events::{BlobHash, VersionId};
+use sqlx::SqliteConnection;
+
+use super::fixed;
+use crate::error::Error;
+
+/// Keeps the attachments of a version. Keeping them again changes nothing.
+pub(crate) async fn put(
+    db: &mut SqliteConnection,
+    version: VersionId,
+    attachments: &[BlobHash],
+) -> Result<(), Error> {
+    for (n, hash) in (0_i64..).zip(attachments) {
+        sqlx::query("INSERT OR IGNORE INTO attachments (version, n, hash) VALUES (?, ?, ?)")
+            .bind(version.as_bytes().as_slice())
+            .bind(n)
+            .bind(hash.as_bytes().as_slice())
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The attachments of some versions; versions without any are left out.
+pub(crate) async fn of(
+    db: &mut SqliteConnection,
+    versions: &[VersionId],
+) -> Result<BTreeMap<VersionId, Vec<BlobHash>>, Error> {
+    let mut all: BTreeMap<VersionId, Vec<BlobHash>> = BTreeMap::new();
+    for version in versions {
+        let rows: Vec<(Vec<u8>,)> =
+            sqlx::query_as("SELECT hash FROM attachments WHERE version = ? ORDER BY n")
+                .bind(version.as_bytes().as_slice())
+                .fetch_all(&mut *db)
+                .await?;
+        if !rows.is_empty() {
+            let hashes = rows.iter().map(|(hash,)| fixed(hash).map(BlobHash)).collect::<Result<_, _>>()?;
+            all.insert(*version, hashes);
+        }
+    }
+    Ok(all)
+}

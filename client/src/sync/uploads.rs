@@ -1,0 +1,150 @@
+//! Uploads of what does not stand inline in a push: long ciphertexts and attachments.
+
+use std::collections::BTreeMap;
+
+use lockstep_api::{
+    Code,
+    sync::{BlobPart, BlobRef, CompleteBlob, PrepareBlobs, PreparedBlob, PreparedBlobs},
+};
+use lockstep_events::{BlobHash, VersionId};
+use reqwest::Method;
+
+use crate::{engine::Engine, error::Error, store::versions::Kept, transport::Body};
+
+/// How often an upload that broke off is gone on with before it is left to the next push.
+const ATTEMPTS: usize = 4;
+
+/// What is uploaded.
+struct Upload {
+    blob: BlobRef,
+    body: Body,
+}
+
+impl Upload {
+    /// The bytes from one of them on, at most so many.
+    fn piece(&self, from: u64, most: u64) -> Body {
+        match &self.body {
+            Body::Bytes(bytes) => {
+                let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                Body::Bytes(bytes[from..].iter().take(most).copied().collect())
+            }
+            Body::File(path, ..) => Body::File(path.clone(), from, most),
+            other => other.clone(),
+        }
+    }
+}
+
+impl Engine {
+    /// Uploads the long ciphertexts of some versions and the attachments of some. Those that the vault has already are
+    /// skipped, and attachments that are not on this device: then somebody else sent them, or the server says that they
+    /// are missing.
+    pub(super) async fn upload(
+        &self,
+        versions: &[&Kept],
+        attachments: &BTreeMap<VersionId, Vec<BlobHash>>,
+    ) -> Result<(), Error> {
+        let mut uploads = BTreeMap::new();
+        for version in versions {
+            if let (Some(hash), Some(ciphertext)) = (version.header.content_hash, &version.ciphertext) {
+                let blob = BlobRef { hash, size: ciphertext.len() as u64, attachment: false };
+                uploads.insert(hash, Upload { blob, body: Body::Bytes(ciphertext.clone()) });
+            }
+        }
+        for hash in attachments.values().flatten() {
+            let path = self.sealed_file(hash);
+            if let Ok(data) = tokio::fs::metadata(&path).await {
+                let blob = BlobRef { hash: *hash, size: data.len(), attachment: true };
+                uploads.insert(*hash, Upload { blob, body: Body::File(path, 0, u64::MAX) });
+            }
+        }
+        let uploads: Vec<Upload> = uploads.into_values().collect();
+        for some in uploads.chunks(64) {
+            self.upload_some(some).await?;
+        }
+        Ok(())
+    }
+
+    async fn upload_some(&self, uploads: &[Upload]) -> Result<(), Error> {
+        for attempt in 1.. {
+            match self.try_upload(uploads).await {
+                Err(Error::Offline(_)) if attempt < ATTEMPTS => {}
+                Err(Error::Refused { problem, .. })
+                    if matches!(problem.code, Code::OffsetMismatch | Code::UploadGone)
+                        && attempt < ATTEMPTS => {}
+                other => return other,
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks where to, and goes on from there.
+    async fn try_upload(&self, uploads: &[Upload]) -> Result<(), Error> {
+        let path = format!("/v1/vaults/{}/blobs/prepare", self.vault());
+        let blobs = uploads.iter().map(|upload| upload.blob).collect();
+        let prepared: PreparedBlobs = self.post(&path, &PrepareBlobs { blobs }).await?;
+        for blob in prepared.blobs {
+            let (PreparedBlob::Have { hash }
+            | PreparedBlob::Put { hash, .. }
+            | PreparedBlob::Parts { hash, .. }) = blob;
+            let upload = uploads.iter().find(|upload| upload.blob.hash == hash);
+            let upload = upload.ok_or(Error::Protocol("a blob that was not offered"))?;
+            self.upload_one(upload, blob).await?;
+        }
+        Ok(())
+    }
+
+    async fn upload_one(&self, upload: &Upload, prepared: PreparedBlob) -> Result<(), Error> {
+        let direct = match prepared {
+            PreparedBlob::Have { .. } => return Ok(()),
+            PreparedBlob::Put { url, offset, .. } if url.starts_with('/') => {
+                return self.through_the_server(upload, offset).await;
+            }
+            PreparedBlob::Put { url, headers, .. } => {
+                self.straight(&BlobPart { url, headers }, upload.piece(0, u64::MAX)).await.map(drop)
+            }
+            PreparedBlob::Parts { upload: name, part_size, parts, .. } => {
+                self.in_parts(upload, (name, part_size), &parts).await
+            }
+        };
+        match direct {
+            // This device does not reach the object store, or does not trust it: the server does.
+            Err(Error::Offline(_) | Error::Certificate) => self.through_the_server(upload, 0).await,
+            other => other,
+        }
+    }
+
+    async fn through_the_server(&self, upload: &Upload, offset: u64) -> Result<(), Error> {
+        let BlobRef { hash, size, attachment } = upload.blob;
+        let kind = if attachment { "&attachment=true" } else { "" };
+        let path = format!("/v1/vaults/{}/blobs/{hash}?size={size}{kind}", self.vault());
+        let headers = [("upload-offset".to_owned(), offset.to_string())];
+        let body = upload.piece(offset, u64::MAX);
+        self.request_with(Method::PUT, &path, &headers, body).await?.ok().map(drop)
+    }
+
+    /// Sends to a presigned address, which gets no token: it is another service's. The tag of what it stored.
+    async fn straight(&self, to: &BlobPart, body: Body) -> Result<Option<String>, Error> {
+        let mut headers: Vec<_> = to.headers.clone().into_iter().collect();
+        headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+        let answer = self.transport.send(Method::PUT, &to.url, None, &headers, body).await?;
+        let tag = answer.etag.clone();
+        answer.ok().map(|_| tag)
+    }
+
+    async fn in_parts(
+        &self,
+        upload: &Upload,
+        (name, part_size): (String, u64),
+        parts: &[BlobPart],
+    ) -> Result<(), Error> {
+        let mut tags = Vec::with_capacity(parts.len());
+        for (number, part) in (0..).zip(parts) {
+            let tag = self.straight(part, upload.piece(number * part_size, part_size)).await?;
+            tags.push(tag.ok_or(Error::Protocol("a part that was stored without a tag"))?);
+        }
+        let path = format!("/v1/vaults/{}/blobs/{}/complete", self.vault(), upload.blob.hash);
+        let body = CompleteBlob { size: upload.blob.size, upload: name, tags };
+        self.request(Method::POST, &path, Body::json(&body)?).await?.ok().map(drop)
+    }
+}

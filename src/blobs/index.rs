@@ -1,0 +1,120 @@
+//! The index port: which vault has which blob, and where it lies.
+
+use async_trait::async_trait;
+use lockstep_events::{BlobHash, Micros, VaultId};
+
+use super::BlobError;
+
+/// Where the bytes of a blob lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobPlace {
+    /// The key of the object.
+    pub pack: String,
+    /// The first byte in it.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// A blob that lies in an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lying {
+    /// Whose it is.
+    pub vault: VaultId,
+    /// Its hash.
+    pub hash: BlobHash,
+    /// Its first byte in the object.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// Which vault has which blob, and where. A hash that another vault has gives nothing.
+///
+/// A blob is *named* once an event that needs it was about to be appended. That is noted before the append, so that
+/// a crash can leave a blob too many and never one too few. Unnamed blobs, and objects in which no blob lies, are
+/// swept in two phases: seen once, and deleted when they are seen again long enough after.
+///
+/// An object is *doomed* before it is deleted, and only while no blob lies in it; into a doomed object no blob is
+/// entered any more. So whatever happens at the same time, a blob that was entered and named is not deleted under
+/// whoever named it.
+///
+/// Every call is one transaction, and many nodes may call at the same time.
+#[async_trait]
+pub trait BlobIndex: Send + Sync {
+    /// Those of these blobs that a vault has.
+    async fn find(
+        &self,
+        vault: VaultId,
+        hashes: &[BlobHash],
+    ) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError>;
+
+    /// The same, and from now on they are named. Their mark rises.
+    async fn name(
+        &self,
+        vault: VaultId,
+        hashes: &[BlobHash],
+    ) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError>;
+
+    /// Enters blobs of a vault. One that is there keeps its place; one that would lie in a doomed object is left out.
+    async fn insert(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, BlobPlace)],
+        now: Micros,
+    ) -> Result<(), BlobError>;
+
+    /// The marks of those of these blobs that a vault has: how often each was named.
+    async fn marks(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<(BlobHash, u64)>, BlobError>;
+
+    /// Takes blobs of a vault out; one whose mark is another one by now was named since and stays. The objects in
+    /// which no blob lies any more: they are doomed.
+    async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>, BlobError>;
+
+    /// Takes out unnamed blobs that were added before one time and first seen so before another, and notes all other
+    /// unnamed ones that were added before the first time as seen `now`. How many went.
+    async fn sweep_unnamed(
+        &self,
+        added_before: Micros,
+        seen_before: Micros,
+        now: Micros,
+    ) -> Result<u64, BlobError>;
+
+    /// Of these objects, those in which no blob lies and that were first seen so before a time: they are doomed. The
+    /// others in which none lies are noted as seen `now`.
+    async fn orphans(
+        &self,
+        objects: &[String],
+        seen_before: Micros,
+        now: Micros,
+    ) -> Result<Vec<String>, BlobError>;
+
+    /// Doomed objects, at most `limit`: what an earlier process did not come to delete.
+    async fn doomed(&self, limit: usize) -> Result<Vec<String>, BlobError>;
+
+    /// Forgets what was noted about objects that are deleted.
+    async fn forget_orphans(&self, objects: &[String]) -> Result<(), BlobError>;
+
+    /// How many bytes of each of these objects are a blob's; objects in which no blob lies are left out.
+    async fn used(&self, objects: &[String]) -> Result<Vec<(String, u64)>, BlobError>;
+
+    /// The blobs that lie in an object.
+    async fn lying_in(&self, object: &str) -> Result<Vec<Lying>, BlobError>;
+
+    /// Blobs that lie in one object lie in another from now on, at these places. One that does not lie in `from`
+    /// (any more) stays as it is.
+    async fn relocate(&self, from: &str, to: &str, blobs: &[Lying]) -> Result<(), BlobError>;
+
+    /// Notes that an upload in parts was begun.
+    async fn upload_started(&self, object: &str, upload: &str, now: Micros) -> Result<(), BlobError>;
+
+    /// Uploads in parts that were begun before a time and did not end, at most `limit`: object and upload.
+    async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>, BlobError>;
+
+    /// An upload in parts has ended, one way or the other.
+    async fn upload_ended(&self, object: &str) -> Result<(), BlobError>;
+
+    /// Takes the turn at something that one node does for all every so often: whether it was last begun before a
+    /// time, or never. Then it counts as begun `now`. Of many who ask at the same time exactly one is told yes.
+    async fn take_turn(&self, name: &str, last_before: Micros, now: Micros) -> Result<bool, BlobError>;
+}

@@ -1,0 +1,122 @@
+//! Large blobs that clients upload straight to the object store, in parts.
+//!
+//! The store only knows hashes of parts, so the whole is read once and compared with its hash before it counts. Until
+//! then it is an object in which no blob lies. Every upload has a key of its own: whoever still holds a request of an
+//! older one cannot change what was taken.
+
+use lockstep_events::{BlobHash, VaultId};
+use uuid::Uuid;
+
+use super::{BlobError, BlobPlace, PART, Presigned, Shelf, check::hash_object};
+
+/// Names an upload in parts to its client: `<uuid>.<the store's name for it>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    nonce: Uuid,
+    upload: String,
+}
+
+impl Ticket {
+    /// Reads a ticket; none: it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (nonce, upload) = text.split_once('.')?;
+        let fits = (1..=1024).contains(&upload.len()) && upload.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then_some(Self { nonce: nonce.parse().ok()?, upload: upload.to_owned() })
+    }
+
+    /// The ticket as text.
+    pub fn text(&self) -> String {
+        format!("{}.{}", self.nonce, self.upload)
+    }
+
+    fn key(&self, vault: VaultId) -> String {
+        format!("large/{vault}/{}", self.nonce)
+    }
+}
+
+/// Why an upload in parts was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LargeError {
+    /// There is no such upload, or parts of it are not there.
+    #[error("there is no such upload, or parts of it are missing")]
+    NoUpload,
+    /// The whole does not have the hash or length.
+    #[error("the bytes do not have the promised hash")]
+    Hash,
+    /// Store or index.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+impl Shelf {
+    /// Begins an upload in parts; none where clients do not reach the store.
+    ///
+    /// # Errors
+    /// If the store or the index does not answer.
+    pub async fn start_large(
+        &self,
+        vault: VaultId,
+        size: u64,
+        expires_s: u32,
+    ) -> Result<Option<(Ticket, Vec<Presigned>)>, BlobError> {
+        let lengths: Vec<u64> =
+            (0..size.div_ceil(PART)).map(|number| (size - number * PART).min(PART)).collect();
+        let mut ticket = Ticket { nonce: Uuid::new_v4(), upload: String::new() };
+        let key = ticket.key(vault);
+        let Some(parts) = self.store.start_parts(&key, &lengths, expires_s).await? else { return Ok(None) };
+        self.index.upload_started(&key, &parts.upload, self.clock.now()).await?;
+        ticket.upload = parts.upload;
+        Ok(Some((ticket, parts.parts)))
+    }
+
+    /// Makes a blob of its parts. Doing it again is no error.
+    ///
+    /// # Errors
+    /// [`LargeError`]. After `Hash` it has to begin again.
+    pub async fn finish_large(
+        &self,
+        vault: VaultId,
+        (hash, size): (BlobHash, u64),
+        ticket: &Ticket,
+        tags: &[String],
+    ) -> Result<(), LargeError> {
+        if !self.index.find(vault, &[hash]).await?.is_empty() {
+            return Ok(());
+        }
+        let pack = ticket.key(vault);
+        match self.store.finish_parts(&pack, &ticket.upload, tags).await {
+            // An earlier call may have come so far.
+            Ok(()) | Err(BlobError::Missing) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let length = match self.store.length(&pack).await {
+            Err(BlobError::Missing) => return Err(LargeError::NoUpload),
+            other => other?,
+        };
+        if length != size || hash_object(&*self.store, &pack, length).await? != hash.0 {
+            // No blob lies in it: it is an orphan, which the sweep deletes.
+            self.index.upload_ended(&pack).await?;
+            return Err(LargeError::Hash);
+        }
+        let place = BlobPlace { pack: pack.clone(), offset: 0, length };
+        self.index.insert(vault, &[(hash, place)], self.clock.now()).await?;
+        self.index.upload_ended(&pack).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_comes_back_from_its_text_and_nothing_else_is_one() {
+        let ticket = Ticket { nonce: Uuid::from_u128(7), upload: "a.b~c".to_owned() };
+        assert_eq!(Ticket::parse(&ticket.text()), Some(ticket));
+        let nonce = Uuid::from_u128(7);
+        for wrong in ["", "x", "x.y", &format!("{nonce}."), &format!("{nonce}.a b"), &format!("../{nonce}.a")]
+        {
+            assert_eq!(Ticket::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Old versions lose their ciphertext by the retention rule; what is shown, and what it is compared with, does not.
+
+use std::time::{Duration, Instant};
+
+use lockstep_api::{
+    Code,
+    account::Tokens,
+    sync::{Push, PushItem, Pushed},
+};
+use lockstep_events::{BatchId, BlobHash, VersionId, canonical::sha256, header::sign_version};
+use lockstepd::{
+    blobs::sweep,
+    config::Layer,
+    retention::{PruneReport, prune},
+    state::Server,
+};
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use crate::support::{Mode, Node, Person, assert_problem, body};
+
+const DAY: i64 = 24 * 3600;
+
+fn hash(bytes: &[u8]) -> BlobHash {
+    BlobHash(sha256(bytes))
+}
+
+fn id(item: &PushItem) -> VersionId {
+    item.header.version_id()
+}
+
+impl Person {
+    async fn upload(&self, node: &Node, blobs: &[&[u8]]) {
+        let frame = |bytes: &&[u8]| {
+            let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+            [hash(bytes).as_bytes(), &length[..], bytes].concat()
+        };
+        let frames: Vec<u8> = blobs.iter().flat_map(frame).collect();
+        let post = node.request("POST", &format!("/v1/vaults/{}/blobs", self.vault)).body(frames);
+        let post = post.header("content-type", "application/octet-stream");
+        let answer = post.bearer_auth(&self.tokens.access_token).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    }
+
+    /// A version that builds on others.
+    fn over(&self, parents: &[&PushItem], ciphertext: &[u8]) -> PushItem {
+        let mut item = self.entry(ciphertext);
+        item.header.entry = parents[0].header.entry;
+        item.header.parents = parents.iter().map(|parent| id(parent)).collect();
+        self.signed(item)
+    }
+
+    fn signed(&self, mut item: PushItem) -> PushItem {
+        if item.inline.as_ref().is_some_and(|inline| inline.0.len() > 16 * 1024) {
+            item.inline = None;
+        }
+        item.signature = sign_version(&self.device_key, &item.header.version_id());
+        item
+    }
+
+    async fn push(&self, node: &Node, items: &[&PushItem]) {
+        let items = items.iter().map(|item| (*item).clone()).collect();
+        let (epoch, batch_id) = (self.epoch(node).await, BatchId(Uuid::new_v4()));
+        let push = Push { epoch, batch_id, items, groups: Vec::new(), reoffer: false };
+        let path = format!("/v1/vaults/{}/versions", self.vault);
+        let pushed: Pushed = body(self.post(node, &path, &push).await, StatusCode::OK).await;
+        assert!(pushed.results.iter().all(|result| result.outcome.stands()), "{:?}", pushed.results);
+    }
+
+    async fn has(&self, node: &Node, bytes: &[u8]) {
+        let answer = self.get(node, &format!("/v1/vaults/{}/blobs/{}", self.vault, hash(bytes))).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(answer.bytes().await.unwrap() == bytes);
+    }
+
+    async fn has_not(&self, node: &Node, bytes: &[u8]) {
+        let path = format!("/v1/vaults/{}/blobs/{}", self.vault, hash(bytes));
+        assert_problem(self.get(node, &path).await, Code::NotFound).await;
+    }
+}
+
+/// A round that saw both entries: the read models follow the log.
+async fn looked_at_both(server: &Server) -> PruneReport {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let report = prune(server).await.unwrap();
+        if report.entries == 2 {
+            return report;
+        }
+        assert!(Instant::now() < until, "{report:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn what_was_replaced_long_ago_goes_and_nothing_else(mode: Mode) {
+    let days = Layer { retention_days: Some(10), ..Layer::default() };
+    let node = Node::start_with(mode, days).await;
+    let mut person = Person::register(&node).await;
+    let [long_one, long_two, long_three, file, lasting] = [1, 2, 3, 4, 5].map(|n| vec![n; 20_000]);
+    person.upload(&node, &[&long_one, &long_two, &long_three, &file, &lasting]).await;
+
+    let mut first = person.signed(person.entry(&long_one));
+    first.attachments = vec![hash(&file), hash(&lasting)];
+    let mut second = person.over(&[&first], b"the second");
+    second.attachments = vec![hash(&lasting)];
+    let third = person.over(&[&second], &long_two);
+    person.push(&node, &[&first, &second, &third]).await;
+    let old = person.signed(person.entry(b"before the base"));
+    let base = person.over(&[&old], b"the base");
+    let left = person.over(&[&base], b"the left");
+    let right = person.over(&[&base], &long_three);
+    person.push(&node, &[&old, &base]).await;
+    person.push(&node, &[&left, &right]).await;
+    let server = &node.running().server;
+    let report = looked_at_both(server).await;
+    assert_eq!(report, PruneReport { entries: 2, versions: 0 }, "nothing is old");
+
+    node.clock.pass(8 * DAY);
+    let token = person.tokens.refresh_token.clone();
+    person.tokens = body::<Tokens>(person.refresh(&node, &token).await, StatusCode::OK).await;
+    let fourth = person.over(&[&third], b"the fourth");
+    person.push(&node, &[&fourth]).await;
+    node.clock.pass(8 * DAY);
+    let token = person.tokens.refresh_token.clone();
+    person.tokens = body::<Tokens>(person.refresh(&node, &token).await, StatusCode::OK).await;
+    assert_eq!(prune(server).await.unwrap(), PruneReport { entries: 2, versions: 3 });
+    for gone in [&long_one[..], &file, &lasting, b"the second", b"before the base"] {
+        person.has_not(&node, gone).await;
+    }
+    for kept in [&long_two[..], b"the fourth", b"the base", b"the left", &long_three] {
+        person.has(&node, kept).await;
+    }
+    assert_eq!(prune(server).await.unwrap(), PruneReport { entries: 2, versions: 0 }, "it is done once");
+    let events = person.changes(&node, "").await.events;
+    assert_eq!(events.iter().filter(|event| event.kind == "entry.content_pruned").count(), 2);
+
+    // The object that is left with two of five blobs is rewritten, and they are still there.
+    assert_eq!(sweep(&server.shelf).await.unwrap().repacked, 1);
+    person.has(&node, &long_two).await;
+    person.has(&node, &long_three).await;
+}
+
+async fn without_a_rule_everything_is_kept(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = Person::register(&node).await;
+    let first = person.signed(person.entry(b"the first"));
+    let second = person.over(&[&first], b"the second");
+    person.push(&node, &[&first, &second]).await;
+    node.clock.pass(1000 * DAY);
+    assert_eq!(prune(&node.running().server).await.unwrap(), PruneReport::default());
+}
+
+mod embedded {
+    use crate::support::Mode;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_replaced_long_ago_goes_and_nothing_else() {
+        super::what_was_replaced_long_ago_goes_and_nothing_else(Mode::Embedded).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_rule_everything_is_kept() {
+        super::without_a_rule_everything_is_kept(Mode::Embedded).await;
+    }
+}
+
+mod distributed {
+    use crate::support::Mode;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_replaced_long_ago_goes_and_nothing_else() {
+        super::what_was_replaced_long_ago_goes_and_nothing_else(Mode::Distributed).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_rule_everything_is_kept() {
+        super::without_a_rule_everything_is_kept(Mode::Distributed).await;
+    }
+}
