@@ -209,3 +209,87 @@ impl DerefMut for Tx {
         &mut self.conn
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    async fn pool(dir: &Path) -> Pool {
+        let options = SqliteConnectOptions::new().filename(dir.join("some.db")).create_if_missing(true);
+        let pool = Pool::open(options).await.unwrap();
+        raw_sql("CREATE TABLE t (n INTEGER)").execute(&mut *pool.acquire().await.unwrap()).await.unwrap();
+        pool
+    }
+
+    /// How often this process has the database open.
+    fn open(dir: &Path) -> usize {
+        let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        files.filter(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.starts_with(dir))).count()
+    }
+
+    #[tokio::test]
+    async fn when_the_last_owner_is_dropped_no_connection_is_open_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path()).await;
+        let others = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+        assert!(open(dir.path()) >= 2);
+        drop(pool);
+        assert!(open(dir.path()) >= 2, "somebody still works");
+        drop(others);
+        assert_eq!(open(dir.path()), 0);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_in_the_middle_of_a_transaction_leaves_no_connection_open() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            let (begun, wait) = std::sync::mpsc::channel();
+            let path = dir.path().join("some.db");
+            runtime.spawn(async move {
+                let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+                let pool = Pool::open(options).await.unwrap();
+                let mut tx = pool.begin().await.unwrap();
+                raw_sql("CREATE TABLE IF NOT EXISTS t (n INTEGER)").execute(&mut *tx).await.unwrap();
+                begun.send(()).unwrap();
+                let _second = pool.acquire().await.unwrap();
+                std::future::pending::<()>().await;
+            });
+            wait.recv().unwrap();
+            drop(runtime);
+            assert_eq!(open(dir.path()), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_dropped_is_rolled_back_before_anybody_else_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path()).await;
+        let mut tx = pool.begin().await.unwrap();
+        raw_sql("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
+        drop(tx);
+        let mut tx = pool.begin().await.unwrap();
+        let n: i64 = sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&mut *tx).await.unwrap();
+        assert_eq!(n, 0);
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_those_who_work_and_nobody_gets_a_connection_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path()).await;
+        let busy = pool.acquire().await.unwrap();
+        let closing = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.close().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!closing.is_finished());
+        drop(busy);
+        closing.await.unwrap();
+        assert_eq!(open(dir.path()), 0);
+        assert!(matches!(pool.acquire().await, Err(sqlx::Error::PoolClosed)));
+    }
+}
