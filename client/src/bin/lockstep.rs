@@ -3,6 +3,6 @@
 #[path = "../cli/mod.rs"]
 mod cli;
 
-fn main() -> std::process::ExitCode {
+fn main() {
     cli::main()
 }

@@ -10,40 +10,52 @@ mod prompt;
 mod ui;
 mod verbs;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{io::Write, sync::Arc};
 
 use clap::Parser;
 
 use failure::{Done, Exit, Failure};
 use ui::Ui;
 
-/// Runs the command line of this process.
-pub fn main() -> ExitCode {
-    let cli = match args::Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return parse_error(&error),
+/// Runs the command line of this process, and ends it.
+pub fn main() -> ! {
+    let code = match args::Cli::try_parse() {
+        Ok(cli) => command(cli),
+        Err(error) => parse_error(&error),
     };
+    end(code)
+}
+
+fn command(cli: args::Cli) -> u8 {
     let ui = Ui::new(cli.global.json, cli.global.quiet, cli.global.color);
     match run(cli, ui) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) if failure.message == BROKEN_PIPE => ExitCode::SUCCESS,
+        Ok(()) => 0,
+        Err(failure) if failure.message == BROKEN_PIPE => 0,
         Err(failure) => {
             ui.error(&failure);
-            ExitCode::from(failure.exit as u8)
+            failure.exit as u8
         }
     }
 }
 
+/// Ends the process at once. No exit handler runs: those of the libraries inside free what a thread that is cut off
+/// in the middle of its work may still hold.
+fn end(code: u8) -> ! {
+    let _ = std::io::stdout().flush();
+    let _ = std::io::stderr().flush();
+    signal_hook::low_level::exit(code.into())
+}
+
 /// As a shell expects of a process that ended by SIGINT.
-const INTERRUPTED: i32 = 130;
+const INTERRUPTED: u8 = 130;
 
 /// What `std` says when the reader of our output has left, which is no failure of ours (`lockstep list | head -1`).
 const BROKEN_PIPE: &str = "Broken pipe (os error 32)";
 
 /// clap prints help and errors itself, on the right channel; its code for wrong usage is ours.
-fn parse_error(error: &clap::Error) -> ExitCode {
+fn parse_error(error: &clap::Error) -> u8 {
     let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8))
+    u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8)
 }
 
 fn run(cli: args::Cli, ui: Ui) -> Done {
@@ -67,7 +79,7 @@ async fn end_when_interrupted(app: Arc<app::App>) {
         app.close().await;
         // A prompt may have switched the terminal's echo off.
         let _ = console::Term::stderr().show_cursor();
-        std::process::exit(INTERRUPTED);
+        end(INTERRUPTED);
     }
 }
 

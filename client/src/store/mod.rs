@@ -6,6 +6,7 @@
 
 pub(crate) mod alarms;
 pub(crate) mod attachments;
+mod connections;
 pub(crate) mod entries;
 pub(crate) mod keys;
 pub(crate) mod outbox;
@@ -16,11 +17,10 @@ pub(crate) mod versions;
 
 use std::{path::Path, time::Duration};
 
-use sqlx::{
-    Connection, Sqlite, SqliteConnection, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
-};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
+use self::connections::Pool;
+pub(crate) use self::connections::Tx;
 use crate::{crypto::keys::LocalKey, error::Error};
 
 /// Version of the schema, as `PRAGMA user_version`.
@@ -29,11 +29,8 @@ const SCHEMA: i64 = 2;
 /// An open local database.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
-    pool: SqlitePool,
+    pool: Pool,
 }
-
-/// A write transaction.
-pub(crate) type Tx = Transaction<'static, Sqlite>;
 
 impl Store {
     /// Opens the database, or creates it.
@@ -51,43 +48,28 @@ impl Store {
             .busy_timeout(Duration::from_secs(20))
             .foreign_keys(false);
         let options = sqlx::ConnectOptions::disable_statement_logging(options);
-        // The first connection tells whether the key is right, before a pool retries a wrong one for long.
-        let mut first = SqliteConnection::connect_with(&options).await.map_err(wrong_key)?;
-        let usable = prepare(&mut first).await;
-        first.close().await?;
-        usable?;
+        let pool = Pool::open(options).await.map_err(wrong_key)?;
+        let mut first = pool.acquire().await?;
+        check_cipher(&mut first).await?;
+        migrate(&mut first).await?;
         make_private(path)?;
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(Duration::from_mins(1))
-            .connect_with(options)
-            .await?;
-        // Dropped without `close`, a pool closes its connections on their own threads, later. If the process ends
-        // just then, SQLCipher's exit handler frees its heap under them and the process dies by SIGSEGV after all
-        // its work was done. A pool that is never dropped leaves idle threads, which the end of a process ends well.
-        std::mem::forget(pool.clone());
         Ok(Self { pool })
     }
 
     /// For reading.
-    pub(crate) const fn pool(&self) -> &SqlitePool {
+    pub(crate) const fn pool(&self) -> &Pool {
         &self.pool
     }
 
     /// Begins a write transaction.
     pub(crate) async fn begin(&self) -> Result<Tx, Error> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+        Ok(self.pool.begin().await?)
     }
 
-    /// Closes all connections.
+    /// Closes all connections; waits until nobody uses one.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
-}
-
-async fn prepare(connection: &mut SqliteConnection) -> Result<(), Error> {
-    check_cipher(connection).await?;
-    migrate(connection).await
 }
 
 /// A plain SQLite would ignore the key without a word.
