@@ -26,7 +26,8 @@ pub fn routes() -> Routes {
 #[utoipa::path(post, path = "/v1/vaults/{vault}/versions", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path)), request_body = sync::Push,
     responses((status = 200, description = "One outcome per item, in order", body = sync::Pushed),
-        (status = 409, description = "The stream has another epoch; nothing was done")))]
+        (status = 409, description = "The stream has another epoch; nothing was done"),
+        (status = 422, description = "A field is not valid, or the `batch_id` came with other versions before; nothing was done")))]
 async fn push(
     State(server): State<Shared>,
     caller: Caller,
@@ -127,6 +128,8 @@ impl From<PushError> for Failure {
             PushError::Epoch(head) => {
                 Self::from(Code::EpochMismatch).facts(json!({ "epoch": head.epoch, "head": head.seq }))
             }
+            PushError::BatchReused => Self::from(Code::IdempotencyKeyReused)
+                .detail("this batch_id came with other versions; a batch is repeated as it was"),
             PushError::Contended => Self::caused(Code::LogUnavailable, error),
             PushError::Log(error) => error.into(),
             PushError::Blobs(error) => error.into(),
