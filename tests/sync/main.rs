@@ -8,9 +8,11 @@ mod support;
 mod bad_input;
 mod blobs;
 mod file;
+mod memory;
 mod outcomes;
 mod reading;
 mod survival;
+mod threads;
 
 use support::{child::Lockstepd, device::Device, mode::Mode};
 use tempfile::TempDir;
@@ -25,8 +27,14 @@ struct Ground {
 
 impl Ground {
     async fn new(mode: Mode) -> Self {
+        Self::with(mode, &[]).await
+    }
+
+    /// With some options besides.
+    async fn with(mode: Mode, more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = mode.options().await;
+        let mut options = mode.options().await;
+        options.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let server = start(&folder, "127.0.0.1:0", &options);
         let device = Device::register(server.addr).await;
         Self { server, device, folder, options }
