@@ -26,8 +26,7 @@ pub fn routes() -> Routes {
 #[utoipa::path(post, path = "/v1/vaults/{vault}/versions", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path)), request_body = sync::Push,
     responses((status = 200, description = "One outcome per item, in order", body = sync::Pushed),
-        (status = 409, description = "The stream has another epoch; nothing was done"),
-        (status = 422, description = "A field is not valid, or the `batch_id` came with other versions before; nothing was done")))]
+        (status = 409, description = "The stream has another epoch; nothing was done")))]
 async fn push(
     State(server): State<Shared>,
     caller: Caller,
