@@ -146,7 +146,7 @@ async fn over_a_bus_that_loses_doubles_reorders_and_stalls_every_event_comes_onc
     );
     delays.sort_unstable();
     let at = |share: usize| delays[(delays.len() - 1) * share / 100];
-    println!("{counts:?}: p50 {:?}, p90 {:?}, p99 {:?}, max {:?}", at(50), at(90), at(99), at(100));
+    eprintln!("{counts:?}: p50 {:?}, p90 {:?}, p99 {:?}, max {:?}", at(50), at(90), at(99), at(100));
     // A lost message is found by the next look at the tail, 250 to 500 ms later; the rest is room for a busy machine.
     assert!(at(90) < Duration::from_millis(2 * tail_poll_ms + 500), "{:?}", at(90));
     assert!(at(100) < Duration::from_secs(5), "{:?}", at(100));

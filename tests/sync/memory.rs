@@ -88,7 +88,7 @@ async fn eight_clients_that_do_not_read_cost_no_memory_for_the_events_that_wait_
     let (after, _) = ground.server.memory();
     let waiting = SLOW * PUSHES * VERSIONS * BYTES as u64 * 4 / 3;
     let grown = after.saturating_sub(before);
-    println!("{} KiB more for {} KiB that wait", grown / 1024, waiting / 1024);
+    eprintln!("{} KiB more for {} KiB that wait", grown / 1024, waiting / 1024);
     let bound = SLOW * PER_SOCKET + ROOM;
     assert!(waiting > 5 * bound, "this would not notice a queue: {waiting} bytes wait");
     assert!(grown < bound, "{grown} bytes more");
