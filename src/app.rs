@@ -26,7 +26,10 @@ use crate::{
     batcher::Batcher,
     blobs::{BlobError, Shelf, Uploads},
     clock::SystemClock,
-    commands::{purge::Purger, push::Pusher},
+    commands::{
+        purge::Purger,
+        push::{Batches, Pusher},
+    },
     config::Config,
     entries::EntryStates,
     feed::{Feed, Pace},
@@ -206,7 +209,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
     let batcher = Batcher::start(Arc::clone(&ports.log), Arc::clone(&clock), move |batch| bus.publish(batch));
     let members = Arc::new(Members::new(Arc::clone(&ports.log)));
     let entries = Arc::new(EntryStates::new(Arc::clone(&ports.log), Arc::clone(&ports.reads)));
-    let served = Arc::new(Served::default());
+    let served = Arc::new(Served::new(ports.served));
     let shelf = Arc::new(Shelf { store: ports.blobs, index: ports.blob_index, clock: Arc::clone(&clock) });
     let purger = Purger {
         log: Arc::clone(&ports.log),
@@ -221,6 +224,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         entries: Arc::clone(&entries),
         members: Arc::clone(&members),
         served: Arc::clone(&served),
+        batches: Batches::default(),
     };
     let tokens = Tokens::new(config.issuer.clone(), config.access_token_s, signing);
     let proofs = Semaphore::new(config.max_password_proofs);

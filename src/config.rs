@@ -229,6 +229,10 @@ options! {
     live_pong_s: u64,
     /// Seconds that an expired token is borne on an open socket.
     live_token_grace_s: u64,
+    /// Seconds that a blocked write to a live socket is borne.
+    live_blocked_s: u64,
+    /// Seconds that a live socket may be behind what is kept in memory.
+    live_behind_s: u64,
 }
 
 fn from_variable<T>(name: &str, get: impl Fn(&str) -> Option<String>) -> Result<Option<T>, ConfigError>

@@ -1,40 +1,168 @@
-//! What each device was last served: up to which seq of a stream.
+//! What each device was last served: up to which seq of which life of a stream.
 //!
-//! Kept in memory, for a bounded number of devices. A restart forgets it, and another node never knew it: then a
-//! device was served nothing, and a save without parents becomes a branch. Forgetting can cost a branch, never an
-//! edit.
+//! It is noted in memory by whatever answers or pushes pages, and written behind: what has changed since is kept in
+//! the database every few seconds, many places at once, a bounded number in each round. It is read from there when a
+//! save names no parents, so another node knows it too, and a node that was started again. What is not known (too
+//! young, or forgotten) counts as never served, and a save over it becomes a branch. Forgetting can cost a branch,
+//! never an edit: a place is never further than what was sent, and a place of another life counts for nothing.
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{
+    collections::VecDeque,
     num::NonZeroUsize,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use lockstep_events::{DeviceId, Seq, StreamId};
+use async_trait::async_trait;
+use lockstep_events::{DeviceId, Epoch, Micros, Seq, StreamId};
 use lru::LruCache;
 
-const DEVICES: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+use crate::auth::credentials::CredentialError;
 
-/// The places, by device and stream.
-#[derive(Debug)]
-pub struct Served(Mutex<LruCache<(DeviceId, StreamId), Seq>>);
+/// Places in memory, about 150 bytes each.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+/// Places that are written in one statement.
+const AT_ONCE: usize = 500;
 
-impl Default for Served {
-    fn default() -> Self {
-        Self(Mutex::new(LruCache::new(DEVICES)))
-    }
+/// How far a device was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The device.
+    pub device: DeviceId,
+    /// The stream.
+    pub stream: StreamId,
+    /// Its life then.
+    pub epoch: Epoch,
+    /// Everything up to here.
+    pub seq: Seq,
+}
+
+/// Keeps places for all nodes, over restarts.
+///
+/// 1. Of two places of the same life the further one stays, in whatever order they come.
+/// 2. A place of another life replaces what was kept.
+#[async_trait]
+pub trait ServedPlaces: Send + Sync {
+    /// Keeps places; no device and stream twice among them.
+    async fn keep(&self, places: &[Place], now: Micros) -> Result<(), CredentialError>;
+
+    /// The place of a device in a stream, of whatever life it is.
+    async fn place(&self, device: DeviceId, stream: StreamId) -> Result<Option<Place>, CredentialError>;
+
+    /// Deletes what was not kept anew since a time.
+    async fn forget_before(&self, before: Micros) -> Result<u64, CredentialError>;
+}
+
+/// The places that this node knows, and the ones that all nodes know.
+pub struct Served {
+    kept: Arc<dyn ServedPlaces>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    places: LruCache<(DeviceId, StreamId), Known>,
+    /// Those that are further than what is kept, each once, the oldest first.
+    unkept: VecDeque<(DeviceId, StreamId)>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    epoch: Epoch,
+    seq: Seq,
+    unkept: bool,
 }
 
 impl Served {
-    /// Notes that a device was sent everything of a stream up to a seq. Called by whatever answers or pushes pages.
-    pub fn note(&self, device: DeviceId, stream: StreamId, to: Seq) {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = places.get_or_insert_mut((device, stream), Seq::default);
-        *place = to.max(*place);
+    /// Nothing is in memory yet.
+    pub fn new(kept: Arc<dyn ServedPlaces>) -> Self {
+        let inner = Inner { places: LruCache::new(REMEMBERED), unkept: VecDeque::new() };
+        Self { kept, inner: Mutex::new(inner) }
     }
 
-    /// Up to where a device was served; 0 if that is not known.
-    pub fn to(&self, device: DeviceId, stream: StreamId) -> Seq {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        places.get(&(device, stream)).copied().unwrap_or_default()
+    // Every change is one call under the lock; a panic leaves nothing half-done.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a device was sent everything of a life of a stream up to a seq. Never waits.
+    pub fn note(&self, device: DeviceId, stream: StreamId, epoch: Epoch, to: Seq) {
+        let key = (device, stream);
+        let mut inner = self.inner();
+        let nothing = || Known { epoch, seq: Seq::ZERO, unkept: false };
+        let known = inner.places.get_or_insert_mut(key, nothing);
+        if known.epoch == epoch && known.seq >= to {
+            return;
+        }
+        let waits = std::mem::replace(known, Known { epoch, seq: to, unkept: true }).unkept;
+        if !waits {
+            inner.unkept.push_back(key);
+        }
+    }
+
+    /// Up to where a device was served in this life of a stream; 0 if that is not known. Asks the database.
+    pub async fn to(&self, device: DeviceId, stream: StreamId, epoch: Epoch) -> Seq {
+        let here = self.inner().places.get(&(device, stream)).map(|known| (known.epoch, known.seq));
+        let kept = self.kept.place(device, stream).await.unwrap_or_else(|error| {
+            tracing::debug!(cause = %error, "what a device was served is not known now; its save may be a branch");
+            None
+        });
+        let all = here.into_iter().chain(kept.map(|place| (place.epoch, place.seq)));
+        all.filter(|(of, _)| *of == epoch).map(|(_, seq)| seq).max().unwrap_or_default()
+    }
+
+    /// Keeps what is not kept yet, at most so many places; how many are left.
+    ///
+    /// # Errors
+    /// If the database does not answer; nothing is forgotten for that.
+    pub async fn keep(&self, now: Micros, at_most: usize) -> Result<usize, CredentialError> {
+        let mut room = at_most;
+        loop {
+            let batch = self.take(room.min(AT_ONCE));
+            if batch.is_empty() {
+                return Ok(self.inner().unkept.len());
+            }
+            room -= batch.len();
+            if let Err(error) = self.kept.keep(&batch, now).await {
+                self.put_back(&batch);
+                return Err(error);
+            }
+        }
+    }
+
+    /// Deletes what nobody was served since a time.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn forget_before(&self, before: Micros) -> Result<u64, CredentialError> {
+        self.kept.forget_before(before).await
+    }
+
+    fn take(&self, at_most: usize) -> Vec<Place> {
+        let mut inner = self.inner();
+        let mut batch = Vec::with_capacity(at_most.min(inner.unkept.len()));
+        while batch.len() < at_most {
+            let Some((device, stream)) = inner.unkept.pop_front() else { break };
+            // What fell out of memory meanwhile is forgotten.
+            if let Some(known) = inner.places.peek_mut(&(device, stream)).filter(|known| known.unkept) {
+                known.unkept = false;
+                batch.push(Place { device, stream, epoch: known.epoch, seq: known.seq });
+            }
+        }
+        batch
+    }
+
+    fn put_back(&self, batch: &[Place]) {
+        let mut inner = self.inner();
+        for Place { device, stream, .. } in batch.iter().rev() {
+            let known = inner.places.peek_mut(&(*device, *stream)).filter(|known| !known.unkept);
+            if known.map(|known| known.unkept = true).is_some() {
+                inner.unkept.push_front((*device, *stream));
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,7 +153,7 @@ pub struct PushItem {
 pub struct Push {
     /// The life of the vault's stream that the sender knows. Another one: nothing is done.
     pub epoch: Epoch,
-    /// Names this push.
+    /// Names this push. A retry repeats it with the same items; with other items it is refused.
     pub batch_id: BatchId,
     /// At most 256.
     #[schema(min_items = 1, max_items = 256)]

@@ -28,6 +28,7 @@ use crate::{
     bus::Bus,
     config::{Config, Secret},
     kept_answers::KeptAnswers,
+    served::ServedPlaces,
 };
 
 /// The ports, open.
@@ -38,18 +39,20 @@ pub struct Ports {
     pub blobs: Arc<dyn BlobStore>,
     pub blob_index: Arc<dyn BlobIndex>,
     pub kept_answers: Arc<dyn KeptAnswers>,
+    pub served: Arc<dyn ServedPlaces>,
     pub bus: Arc<dyn Bus>,
 }
 
 pub async fn open(config: &Config) -> Result<Ports, StartError> {
     let mut databases = Databases::new(config);
-    let (blob_index, kept_answers) = operations(config, &mut databases).await?;
+    let Operations { blob_index, kept_answers, served } = operations(config, &mut databases).await?;
     let log = log(config, &mut databases).await?;
     Ok(Ports {
         bus: bus(config, log.as_ref()).await?,
         log,
         blob_index,
         kept_answers,
+        served,
         reads: reads(config, &mut databases).await?,
         credentials: credentials(config, &mut databases).await?,
         blobs: blobs(config)?,
@@ -126,21 +129,31 @@ pub async fn credentials(
     }
 }
 
+/// The ports that the operational tables keep.
+struct Operations {
+    blob_index: Arc<dyn BlobIndex>,
+    kept_answers: Arc<dyn KeptAnswers>,
+    served: Arc<dyn ServedPlaces>,
+}
+
+impl Operations {
+    fn of<T: BlobIndex + KeptAnswers + ServedPlaces + 'static>(tables: T) -> Self {
+        let tables = Arc::new(tables);
+        Self { blob_index: Arc::clone(&tables) as _, kept_answers: Arc::clone(&tables) as _, served: tables }
+    }
+}
+
 /// The operational tables stand beside the credentials: in the same database, or in a file of the same folder.
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
-async fn operations(
-    config: &Config,
-    databases: &mut Databases<'_>,
-) -> Result<(Arc<dyn BlobIndex>, Arc<dyn KeptAnswers>), StartError> {
+async fn operations(config: &Config, databases: &mut Databases<'_>) -> Result<Operations, StartError> {
     match scheme(&config.credentials) {
         "sqlite" => {
-            let tables = Arc::new(SqliteOperations::open(&config.data.join("operations.sqlite")).await?);
-            Ok((Arc::clone(&tables) as Arc<dyn BlobIndex>, tables))
+            let tables = SqliteOperations::open(&config.data.join("operations.sqlite")).await?;
+            Ok(Operations::of(tables))
         }
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => {
-            let tables = Arc::new(PostgresOperations::new(&databases.of(&config.credentials).await?));
-            Ok((Arc::clone(&tables) as Arc<dyn BlobIndex>, tables))
+            Ok(Operations::of(PostgresOperations::new(&databases.of(&config.credentials).await?)))
         }
         _ => Err(unsupported("credentials", &config.credentials)),
     }

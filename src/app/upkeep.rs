@@ -1,9 +1,9 @@
 //! What a node does by itself from time to time: takes over signing keys, turns them when they are due, deletes what
-//! has expired, prunes old versions, sweeps blobs that nothing names.
+//! has expired, prunes old versions, sweeps blobs that nothing names, keeps what devices were served.
 
 use std::{
     sync::Arc,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use lockstep_events::{LogError, Micros};
@@ -28,6 +28,16 @@ const LOOK: Duration = Duration::from_mins(1);
 const SWEEP_S: i64 = 4 * 3600 + 300;
 /// Old versions are pruned once a day.
 const PRUNE_S: i64 = 24 * 3600;
+/// Between two rounds in which it is kept what devices were served.
+const SERVED: Duration = Duration::from_secs(2);
+/// Places that are kept in one round: a busy node writes no more than a thousand rows a second for it.
+const PLACES: usize = 2_000;
+/// The last round of a node that stops may take so long.
+const LAST_ROUND: Duration = Duration::from_secs(3);
+/// Between two sweeps of places that nobody was served for long.
+const PLACES_SWEPT: Duration = Duration::from_hours(24);
+/// A place is kept so long, in seconds: 180 days.
+const PLACES_KEPT_S: i64 = 180 * 24 * 3600;
 /// Sessions that ended are kept so long, in seconds: 30 days.
 const ENDED_KEPT: i64 = 30 * 24 * 3600;
 
@@ -52,7 +62,39 @@ enum StoresError {
 
 /// Runs until the server stops.
 pub async fn run(server: Shared, stop: CancellationToken) {
-    tokio::join!(credentials(&server, &stop), blobs(&server, &stop));
+    tokio::join!(credentials(&server, &stop), blobs(&server, &stop), served(&server, &stop));
+}
+
+/// Written behind, and once more at the end. What does not get there costs a branch at most.
+async fn served(server: &Shared, stop: &CancellationToken) {
+    let mut swept = Instant::now();
+    let mut failing = false;
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(SERVED) => {}
+        }
+        let round = async {
+            let at_most = if stop.is_cancelled() { usize::MAX } else { PLACES };
+            let now = server.clock.now();
+            server.served.keep(now, at_most).await?;
+            if swept.elapsed() > PLACES_SWEPT {
+                swept = Instant::now();
+                server.served.forget_before(Micros(now.0 - PLACES_KEPT_S * 1_000_000)).await?;
+            }
+            Ok::<_, CredentialError>(())
+        };
+        let outcome = tokio::select! {
+            outcome = round => outcome,
+            () = async { stop.cancelled().await; tokio::time::sleep(LAST_ROUND).await } => return,
+        };
+        if let Err(error) = &outcome
+            && !failing
+        {
+            tracing::warn!(cause = %error, "it is not kept at the moment what devices were served");
+        }
+        failing = outcome.is_err();
+    }
 }
 
 async fn blobs(server: &Shared, stop: &CancellationToken) {

@@ -9,6 +9,7 @@
 //! refusal or a conflict makes this file look at the log. Nothing here waits for a read model.
 
 mod answer;
+mod batches;
 mod check;
 mod cluster;
 pub mod decide;
@@ -30,6 +31,7 @@ use crate::{
     members::Members,
     served::Served,
 };
+pub use batches::Batches;
 pub use check::Ready;
 
 /// Versions as a device sends them.
@@ -147,6 +149,9 @@ pub enum PushError {
     /// The stream has another life. Nothing was done.
     #[error("the stream has another epoch")]
     Epoch(StreamHead),
+    /// The batch came before with other versions. Nothing was done.
+    #[error("the batch came before with other versions")]
+    BatchReused,
     /// Other writers changed the same entries again and again while this push was decided.
     #[error("the entries changed too often meanwhile")]
     Contended,
@@ -172,6 +177,8 @@ pub struct Pusher {
     pub members: Arc<Members>,
     /// For inferred parents.
     pub served: Arc<Served>,
+    /// What came lately.
+    pub batches: Batches,
 }
 
 impl Pusher {
@@ -188,6 +195,9 @@ impl Pusher {
             return Err(PushError::Epoch(head));
         }
         let ready = self.check(&push).await?;
+        if !self.batches.admit(&push, &ready) {
+            return Err(PushError::BatchReused);
+        }
         let clusters = cluster::clusters(&ready, &push.groups);
         let settled =
             try_join_all(clusters.iter().map(|cluster| self.settle(&push, &ready, cluster))).await?;
@@ -205,6 +215,11 @@ impl Pusher {
     /// re-offer brings, are looked up afresh, so that a revoked device is refused.
     async fn check(&self, push: &Push) -> Result<Vec<Ready>, PushError> {
         let mut ready: Vec<Ready> = Vec::with_capacity(push.items.len());
+        let served = if push.items.iter().any(|item| item.infer_parents) {
+            self.served.to(push.device, push.vault.into(), push.epoch).await
+        } else {
+            Seq::ZERO
+        };
         for (index, item) in push.items.iter().enumerate() {
             let mut checked = Ready::new(index, item, push);
             if checked.refusal.is_none() {
@@ -213,7 +228,7 @@ impl Pusher {
                 checked.verify(item, device);
             }
             if checked.refusal.is_none() && item.infer_parents {
-                checked.parents = self.infer(push, &item.header, checked.version).await?;
+                checked.parents = self.infer(push, &item.header, checked.version, served).await?;
             }
             checked.first = ready.iter().position(|earlier| earlier.version == checked.version);
             ready.push(checked);
@@ -232,5 +247,7 @@ impl Answer {
     }
 }
 
+#[cfg(test)]
+mod stale_tests;
 #[cfg(test)]
 mod tests;

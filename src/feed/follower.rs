@@ -59,6 +59,8 @@ async fn poll(feed: Arc<Feed>, tails: mpsc::Sender<Position>, every: Duration) {
             Ok(Ok(tail)) => {
                 if !feed.ready() {
                     tracing::info!("the log answers again");
+                    // Perhaps it is another one: a backup.
+                    feed.hubs.doubt();
                 }
                 feed.touched(false);
                 // If the follower has not yet looked at the last one, this one can wait for the next round.
@@ -128,7 +130,11 @@ impl Follower {
                     }
                 });
             }
-            Ok(News::Reconnected) | Err(RecvError::Lagged(_)) => self.refill_at = Some(Instant::now()),
+            Ok(News::Reconnected) | Err(RecvError::Lagged(_)) => {
+                self.refill_at = Some(Instant::now());
+                // News of another life are not in the log's order: they may have been among what was lost.
+                self.feed.hubs.doubt();
+            }
             // The bus is closed: the tail is still looked at.
             Err(RecvError::Closed) => self.news = None,
         }

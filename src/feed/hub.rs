@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lockstep_api::sync::ResetReason;
 use lockstep_events::{
     AccountId, DeviceId, Epoch, EventLog, LogError, Recorded, Seq, StreamId, StreamKind, log::StreamHead,
 };
@@ -28,7 +29,7 @@ const CHECK: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Hub {
     stream: StreamId,
-    opened: OnceCell<Option<Opened>>,
+    opened: OnceCell<Opened>,
     inner: Mutex<Inner>,
 }
 
@@ -44,16 +45,18 @@ pub struct Opened {
 #[derive(Debug)]
 struct Inner {
     ring: Ring,
+    gone: bool,
     listeners: HashMap<u64, Arc<Signal>>,
     empty_since: Instant,
-    checked: Instant,
+    checked: Option<Instant>,
 }
 
 impl Hub {
     /// A hub that collects events already but has not asked the log yet.
     pub fn new(stream: StreamId, now: Instant) -> Self {
         let listeners = HashMap::new();
-        let inner = Inner { ring: Ring::new(stream), listeners, empty_since: now, checked: now };
+        let inner =
+            Inner { ring: Ring::new(stream), gone: false, listeners, empty_since: now, checked: Some(now) };
         Self { stream, opened: OnceCell::new(), inner: Mutex::new(inner) }
     }
 
@@ -62,23 +65,37 @@ impl Hub {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the stream's head and owner, once for all who open it together; none if there is no such stream.
+    /// Reads the stream's head and owner, once for all who open it together; none if there is no such stream, which
+    /// is asked again the next time.
     pub async fn open(&self, log: &dyn EventLog) -> Result<Option<Opened>, LogError> {
         let opened = self.opened.get_or_try_init(|| async {
             let ids = [self.stream];
             let (heads, owner) =
-                tokio::try_join!(log.stream_heads(&ids), owner::of_stream(log, self.stream))?;
-            Ok::<_, LogError>(heads.first().map(|head| {
-                self.inner().ring.set_head(head);
-                Opened { kind: head.kind, owner }
-            }))
+                tokio::try_join!(log.stream_heads(&ids), owner::of_stream(log, self.stream)).map_err(Some)?;
+            let head = heads.first().ok_or(None)?;
+            self.inner().ring.set_head(head);
+            Ok(Opened { kind: head.kind, owner })
         });
-        opened.await.copied()
+        match opened.await {
+            Ok(opened) => Ok(Some(*opened)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
+        }
     }
 
     /// The stream's life and last seq, as far as this node knows.
     pub fn head(&self) -> (Epoch, Seq) {
         self.inner().ring.head()
+    }
+
+    /// What a listener of another life is told: why, and the present life if there is one.
+    pub fn reset(&self) -> (ResetReason, Option<Epoch>, Option<Seq>) {
+        let inner = self.inner();
+        if inner.gone {
+            return (ResetReason::StreamGone, None, None);
+        }
+        let (epoch, head) = inner.ring.head();
+        (ResetReason::EpochChanged, Some(epoch), Some(head))
     }
 
     /// What there is for a device that has everything up to `after`.
@@ -94,10 +111,28 @@ impl Hub {
     /// The log says where the stream is.
     pub fn set_head(&self, head: &StreamHead, now: Instant) {
         let mut inner = self.inner();
-        inner.checked = now;
+        inner.checked = Some(now);
+        inner.gone = false;
         if inner.ring.set_head(head) {
             inner.listeners.values().for_each(|listener| listener.wake());
         }
+    }
+
+    /// The log was asked and does not have this stream. If it had it before, a backup from before its beginning was
+    /// put in its place: whatever life of it a listener knows is over.
+    pub fn missing(&self, now: Instant) {
+        let mut inner = self.inner();
+        inner.checked = Some(now);
+        if self.opened.initialized() && !inner.gone {
+            inner.gone = true;
+            inner.ring = Ring::new(self.stream);
+            inner.listeners.values().for_each(|listener| listener.wake());
+        }
+    }
+
+    /// Whether the stream was there and is no more.
+    pub fn is_gone(&self) -> bool {
+        self.inner().gone
     }
 
     /// Tells every listener that there is news.
@@ -131,6 +166,12 @@ impl Hub {
 
     /// Whether it is time to ask the log where the stream is.
     pub fn wants_check(&self, now: Instant) -> bool {
-        self.opened.initialized() && now.duration_since(self.inner().checked) >= CHECK
+        let recently = |checked: Instant| now.duration_since(checked) < CHECK;
+        self.opened.initialized() && !self.inner().checked.is_some_and(recently)
+    }
+
+    /// The log may have been exchanged, or the bus may have lost news: it is time to ask.
+    pub fn doubt(&self) {
+        self.inner().checked = None;
     }
 }

@@ -78,13 +78,17 @@ impl Hubs {
     /// # Errors
     /// If the log does not answer; the hub is asked about again later.
     pub async fn renewed(&self, log: &dyn EventLog, stream: StreamId) -> Result<(), LogError> {
-        let hub = self.hubs().get(&stream).map(Arc::clone);
-        if let Some(hub) = hub
-            && let Some(head) = log.stream_heads(&[stream]).await?.first()
-        {
-            hub.set_head(head, Instant::now());
+        let Some(hub) = self.hubs().get(&stream).map(Arc::clone) else { return Ok(()) };
+        match log.stream_heads(&[stream]).await?.first() {
+            Some(head) => hub.set_head(head, Instant::now()),
+            None => hub.missing(Instant::now()),
         }
         Ok(())
+    }
+
+    /// The log was away, or the bus was: every hub is asked about at the next [`Self::tidy`].
+    pub fn doubt(&self) {
+        self.hubs().values().for_each(|hub| hub.doubt());
     }
 
     /// Drops what nobody needs, and asks the log about some hubs that were not asked about for long.
@@ -103,9 +107,12 @@ impl Hubs {
             return Ok(());
         }
         let streams: Vec<StreamId> = due.iter().map(|(stream, _)| *stream).collect();
-        for head in log.stream_heads(&streams).await? {
-            if let Some((_, hub)) = due.iter().find(|(stream, _)| *stream == head.stream) {
-                hub.set_head(&head, now);
+        let heads: HashMap<StreamId, _> =
+            log.stream_heads(&streams).await?.into_iter().map(|head| (head.stream, head)).collect();
+        for (stream, hub) in due {
+            match heads.get(&stream) {
+                Some(head) => hub.set_head(head, now),
+                None => hub.missing(now),
             }
         }
         Ok(())

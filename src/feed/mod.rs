@@ -175,7 +175,11 @@ impl Feed {
         let own = opened.is_some_and(|opened| {
             opened.owner == Some(account) && matches!(opened.kind, StreamKind::Account | StreamKind::Vault)
         });
-        Ok(own.then_some(listening))
+        if own && listening.hub.is_gone() {
+            // Perhaps it is there again.
+            self.hubs.renewed(self.log.as_ref(), stream).await?;
+        }
+        Ok((own && !listening.hub.is_gone()).then_some(listening))
     }
 
     /// A cursor is ahead of its stream, though it names the stream's present life: the server has lost data. It is

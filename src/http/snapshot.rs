@@ -63,7 +63,7 @@ async fn snapshot(
     };
     let (entries, last) = page(&server, vault, start.after).await?;
     if last.is_none() {
-        server.served.note(caller.device, vault.into(), start.place.seq);
+        server.served.note(caller.device, vault.into(), start.place.epoch, start.place.seq);
     }
     Ok(Json(Snapshot {
         vault,

@@ -128,6 +128,8 @@ impl From<PushError> for Failure {
             PushError::Epoch(head) => {
                 Self::from(Code::EpochMismatch).facts(json!({ "epoch": head.epoch, "head": head.seq }))
             }
+            PushError::BatchReused => Self::from(Code::IdempotencyKeyReused)
+                .detail("this batch_id came with other versions; a batch is repeated as it was"),
             PushError::Contended => Self::caused(Code::LogUnavailable, error),
             PushError::Log(error) => error.into(),
             PushError::Blobs(error) => error.into(),

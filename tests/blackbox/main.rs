@@ -6,6 +6,7 @@ mod accounts;
 mod bad_input;
 mod conflicts;
 mod jwt;
+mod matrix;
 mod people;
 mod process;
 mod refresh;

@@ -39,6 +39,29 @@ async fn a_device_that_was_away_for_more_than_a_page_catches_up() {
 }
 
 #[tokio::test]
+async fn an_import_of_427_entries_and_their_removal_arrive_together_and_leave_nothing() {
+    // vaultwarden #4693
+    let server = Server::start();
+    let first = register(&server, "undone@example.org").await;
+    let away = another(&server, "undone@example.org").await;
+    let contents: Vec<_> = (0..427).map(|n| Plaintext::new(format!("imported {n}").into_bytes())).collect();
+    first.add_many(&contents, &mut |_| {}).await.unwrap();
+    first.sync().await.unwrap();
+    for entry in first.entries().await.unwrap() {
+        first.remove(entry.entry, &entry.head_ids()).await.unwrap();
+    }
+    first.sync().await.unwrap();
+    let report = away.sync().await.unwrap();
+    assert!(report.pulled >= 2 * 427, "{report:?}");
+    for device in [&first, &away] {
+        let left: Vec<_> = device.entries().await.unwrap().into_iter().filter(|e| !e.deleted).collect();
+        assert!(left.is_empty(), "{} entries are left", left.len());
+        let status = device.status().await.unwrap();
+        assert_eq!((status.conflicts, status.waiting, status.quarantined), (0, 0, 0));
+    }
+}
+
+#[tokio::test]
 async fn contents_of_every_size_arrive_live_and_at_first_sync() {
     let server = Server::start();
     let first = register(&server, "sizes@example.org").await;

@@ -278,35 +278,3 @@ async fn a_server_that_stops_gives_everyone_a_time_of_their_own_to_come_back() {
     let head = person.write(&node, epoch, &[vec![1; 40]]).await.head;
     socket.events(person.vault.into(), Seq::ZERO, head).await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_read_is_ended_and_costs_the_others_nothing() {
-    let node = Node::start(Mode::Embedded).await;
-    let person = Person::register(&node).await;
-    let (fast, slow) = (person.enrol(&node).await, person.enrol(&node).await);
-    let (epoch, stream) = (person.epoch(&node).await, StreamId::from(person.vault));
-    let mut fast = Socket::hello(&node, &fast, &[all(person.vault)]).await;
-    let mut slow = Socket::hello(&node, &slow, &[all(person.vault)]).await;
-    let mut at = Seq::ZERO;
-    let mut slowest = Duration::ZERO;
-    // More than the kernel's buffers of one connection hold.
-    for _ in 0..25 {
-        let pushed = person.write(&node, epoch, &vec![vec![3; 4_000]; 128]).await;
-        let began = Instant::now();
-        fast.events(stream, at, pushed.head).await;
-        at = pushed.head;
-        slowest = slowest.max(began.elapsed());
-    }
-    assert!(slowest < Duration::from_secs(2), "a fast reader waited {slowest:?}");
-    let until = Instant::now() + Duration::from_secs(40);
-    while node.running().server.feed.sockets.len() > 1 {
-        assert!(Instant::now() < until, "the slow socket was never ended");
-        // The fast one goes on answering pings.
-        let _ = tokio::time::timeout(Duration::from_millis(50), fast.next()).await;
-    }
-    let mut heard = 0;
-    while let Heard::Message(message) = slow.next().await {
-        heard += usize::from(matches!(message, ServerMessage::Ev { .. }));
-    }
-    assert!(heard > 0);
-}

@@ -4,12 +4,17 @@
 
 mod changes;
 mod cluster;
+mod faulty_bus;
+mod faulty_nats;
 mod live;
 #[path = "../bus/nats_process.rs"]
-#[expect(dead_code, reason = "the suite of the bus uses more of it")]
 mod nats_process;
+mod outage;
+mod resets;
 mod retention;
+mod served;
 mod services;
+mod slow;
 mod socket;
 #[path = "../blackbox/support/mod.rs"]
 mod support;

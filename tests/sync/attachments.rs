@@ -115,7 +115,7 @@ async fn a_file_of_many_megabytes_reaches_another_device(mode: Mode) {
     if let Some((_, public)) = options.iter_mut().find(|(name, _)| name == "LOCKSTEP_S3_PUBLIC_ENDPOINT") {
         *public = format!("https://{}", listener.local_addr().unwrap());
     }
-    let ground = Ground::with(options).await;
+    let ground = Ground::with_options(options).await;
     let straight = front(listener, ground.folder.path()).await;
     let name = format!("files-{}@example.org", uuid::Uuid::new_v4());
     let first = Device::new(&ground, &name, true).await;
@@ -156,7 +156,7 @@ async fn a_file_that_was_cut_off_by_the_death_of_the_server_arrives(mode: Mode) 
     for (_, public) in options.iter_mut().filter(|(name, _)| name == "LOCKSTEP_S3_PUBLIC_ENDPOINT") {
         public.clear();
     }
-    let mut ground = Ground::with(options).await;
+    let mut ground = Ground::with_options(options).await;
     let name = format!("cut-{}@example.org", uuid::Uuid::new_v4());
     let first = Device::new(&ground, &name, true).await;
     let entry = first.client.add(b"to be replaced").await.unwrap();

@@ -2,7 +2,7 @@
 
 use lockstep_api::{
     MAX_PUSH_BYTES,
-    sync::{PushItem, PushOutcome},
+    sync::{PushItem, PushOutcome, Pushed},
 };
 use lockstep_events::{AccountId, Epoch, VaultId, VersionId};
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use crate::{
 in_both_modes! {
     a_request_that_is_not_right_is_refused_as_a_whole;
     an_item_that_is_not_right_is_refused_by_itself;
+    a_batch_that_is_repeated_with_another_body_is_refused_and_changes_nothing;
 }
 
 async fn a_request_that_is_not_right_is_refused_as_a_whole(mode: Mode) {
@@ -32,6 +33,7 @@ async fn a_request_that_is_not_right_is_refused_as_a_whole(mode: Mode) {
         serde_json::to_vec(&body).unwrap()
     };
     let epoch = Epoch([9; 16]);
+    let of_another_stream = device.stream(device.account.into()).await.epoch;
     let json = "application/json";
     let cases: Vec<(&str, &str, Vec<u8>)> = vec![
         ("invalid_field", json, with(&|b| b["unknown"] = json!(1))),
@@ -42,6 +44,7 @@ async fn a_request_that_is_not_right_is_refused_as_a_whole(mode: Mode) {
         ("invalid_field", json, with(&|b| b["groups"] = json!([[1]]))),
         ("invalid_field", json, with(&|b| b["groups"] = json!([[0], [0]]))),
         ("epoch_mismatch", json, with(&|b| b["epoch"] = json!(epoch))),
+        ("epoch_mismatch", json, with(&|b| b["epoch"] = json!(of_another_stream))),
         ("invalid_json", json, b"{".to_vec()),
         ("invalid_json", json, vec![b'{', 0xff, b'}']),
         ("unsupported_media_type", "text/plain", with(&|_| ())),
@@ -123,4 +126,33 @@ async fn an_item_that_is_not_right_is_refused_by_itself(mode: Mode) {
     }
     assert_eq!(device.seq().await, tail);
     assert_eq!(device.push(vec![good]).await[0].outcome, PushOutcome::Accepted);
+}
+
+async fn a_batch_that_is_repeated_with_another_body_is_refused_and_changes_nothing(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let push = device.batch(vec![device.edit(entry(), &[], b"first"), device.edit(entry(), &[], b"second")]);
+    let first: Pushed = device.post(&device.push_path(), &push).await.json();
+    let tail = device.seq().await;
+    let mut others = [push.clone(), push.clone(), push.clone(), push.clone()];
+    others[0].items[0] = device.edit(entry(), &[], b"another");
+    others[1].items.swap(0, 1);
+    others[2].items.truncate(1);
+    others[3].groups = vec![vec![0, 1]];
+    for other in others {
+        assert_eq!(device.post(&device.push_path(), &other).await.code(), "idempotency_key_reused");
+    }
+    assert_eq!(device.seq().await, tail);
+    let again: Pushed = device.post(&device.push_path(), &push).await.json();
+    for (one, two) in first.results.iter().zip(&again.results) {
+        assert_eq!((two.outcome, two.seq), (PushOutcome::Duplicate, one.seq));
+    }
+    // Another device's batches are its own.
+    let phone = device.another().await;
+    let mut same = phone.batch(vec![phone.edit(entry(), &[], b"phone")]);
+    same.batch_id = push.batch_id;
+    assert_eq!(
+        phone.post(&phone.push_path(), &same).await.json::<Pushed>().results[0].outcome,
+        PushOutcome::Accepted
+    );
 }

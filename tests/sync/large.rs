@@ -113,7 +113,7 @@ async fn an_attachment_of_many_megabytes_is_uploaded_named_and_read_back_without
 async fn a_blob_at_its_limit_is_taken_and_one_byte_more_is_not(mode: Mode) {
     let limits = [("LOCKSTEP_MAX_BLOB_BYTES", "30000"), ("LOCKSTEP_MAX_ATTACHMENT_BYTES", "40000")];
     let limits = limits.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let ground = Ground::with([mode.options().await, limits.to_vec()].concat()).await;
+    let ground = Ground::with_options([mode.options().await, limits.to_vec()].concat()).await;
     let device = &ground.device;
     let prepare = |size: u64, attachment: bool| {
         let path = format!("/v1/vaults/{}/blobs/prepare", device.vault);

@@ -10,11 +10,13 @@ mod bad_input;
 mod blobs;
 mod file;
 mod large;
+mod memory;
 mod object_store_down;
 mod outcomes;
 mod reading;
 mod slow;
 mod survival;
+mod threads;
 
 use support::{child::Lockstepd, device::Device, mode::Mode};
 use tempfile::TempDir;
@@ -29,11 +31,18 @@ struct Ground {
 
 impl Ground {
     async fn new(mode: Mode) -> Self {
-        Self::with(mode.options().await).await
+        Self::with(mode, &[]).await
+    }
+
+    /// With some options besides.
+    async fn with(mode: Mode, more: &[(&str, &str)]) -> Self {
+        let mut options = mode.options().await;
+        options.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Self::with_options(options).await
     }
 
     /// With these options, as environment variables.
-    async fn with(options: Vec<(String, String)>) -> Self {
+    async fn with_options(options: Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = start(&folder, "127.0.0.1:0", &options);
         let device = Device::register(server.addr).await;

@@ -18,7 +18,7 @@ async fn ground() -> (Ground, S3Process) {
     let store = S3Process::start().await;
     let mut options = Mode::Distributed.options().await;
     store.instead(&mut options);
-    (Ground::with(options).await, store)
+    (Ground::with_options(options).await, store)
 }
 
 fn come_back(reply: &Reply, what: &str) {

@@ -7,7 +7,7 @@ use lockstep_api::sync::{PushItem, PushOutcome, Pushed};
 use crate::{
     Ground, in_both_modes,
     support::{
-        device::{Device, entry},
+        device::{Device, entry, id},
         mode::Mode,
         wire::{Wire, request},
     },
@@ -15,6 +15,7 @@ use crate::{
 
 in_both_modes! {
     a_server_killed_in_the_middle_of_pushes_has_each_version_exactly_once_after_the_retry;
+    a_place_that_a_killed_server_had_not_kept_costs_a_branch_at_most_and_never_an_edit;
 }
 
 const ROUNDS: usize = 5;
@@ -71,4 +72,27 @@ async fn a_server_killed_in_the_middle_of_pushes_has_each_version_exactly_once_a
         total += answered.len();
     }
     assert!(total >= ROUNDS);
+}
+
+async fn a_place_that_a_killed_server_had_not_kept_costs_a_branch_at_most_and_never_an_edit(mode: Mode) {
+    let mut ground = Ground::new(mode).await;
+    let partial = ground.device.another().await;
+    for wait in [0, 3_000] {
+        let of = entry();
+        let root = ground.device.edit(of, &[], b"root");
+        ground.device.push(vec![root.clone()]).await;
+        let served = partial.get(&format!("/v1/streams/{}/changes", partial.vault)).await;
+        assert_eq!(served.status, 200);
+        let unseen = ground.device.edit(of, &[id(&root)], b"not served to the other device");
+        ground.device.push(vec![unseen.clone()]).await;
+        // At once, and when the place may be kept already: both must do.
+        tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+        ground.kill_and_start();
+        let mut save = partial.edit(of, &[], b"saved over the root");
+        save.infer_parents = true;
+        let result = partial.push(vec![save.clone()]).await.remove(0);
+        assert_eq!(result.outcome, PushOutcome::AcceptedForked);
+        let heads: Vec<_> = result.heads.unwrap().iter().map(|head| head.version).collect();
+        assert_eq!(heads, [id(&unseen), id(&save)], "an edit that was not seen is still a head");
+    }
 }

@@ -1,6 +1,13 @@
-//! A log that does something before each append: fails, waits, counts. For tests of what stands on a log.
+//! A log that does something around each append (fails, waits) and counts what is read. For tests of what stands on a log.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -22,13 +29,15 @@ pub struct HookedLog {
     inner: Arc<dyn EventLog>,
     before: Hook,
     after: Hook,
+    reads: AtomicUsize,
+    read: AtomicUsize,
 }
 
 impl HookedLog {
     /// A log whose appends pass through.
     pub fn new(inner: Arc<dyn EventLog>) -> Self {
         let pass = || -> Hook { Box::new(|_| Box::pin(async { Ok(()) })) };
-        Self { inner, before: pass(), after: pass() }
+        Self { inner, before: pass(), after: pass(), reads: AtomicUsize::new(0), read: AtomicUsize::new(0) }
     }
 
     /// With a hook before each append.
@@ -43,6 +52,18 @@ impl HookedLog {
     pub fn after(mut self, hook: impl Fn(&[Unit]) -> Verdict + Send + Sync + 'static) -> Self {
         self.after = Box::new(hook);
         self
+    }
+
+    /// How often the log was asked for anything, and how many events it answered with.
+    pub fn reads(&self) -> (usize, usize) {
+        (self.reads.load(Ordering::SeqCst), self.read.load(Ordering::SeqCst))
+    }
+
+    /// Counts a question and its answer.
+    fn counted<T>(&self, answer: Result<Vec<T>, LogError>) -> Result<Vec<T>, LogError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.read.fetch_add(answer.as_ref().map_or(0, Vec::len), Ordering::SeqCst);
+        answer
     }
 }
 
@@ -62,7 +83,7 @@ impl EventLog for HookedLog {
         filter: &Filter,
         contents: Contents,
     ) -> Result<Vec<Recorded>, LogError> {
-        self.inner.read_all(after, limit, filter, contents).await
+        self.counted(self.inner.read_all(after, limit, filter, contents).await)
     }
 
     async fn read_stream(
@@ -72,7 +93,7 @@ impl EventLog for HookedLog {
         limit: usize,
         contents: Contents,
     ) -> Result<Vec<Recorded>, LogError> {
-        self.inner.read_stream(stream, after, limit, contents).await
+        self.counted(self.inner.read_stream(stream, after, limit, contents).await)
     }
 
     async fn read_subject(
@@ -82,11 +103,11 @@ impl EventLog for HookedLog {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Recorded>, LogError> {
-        self.inner.read_subject(stream, subject, after, limit).await
+        self.counted(self.inner.read_subject(stream, subject, after, limit).await)
     }
 
     async fn find(&self, ids: &[EventId]) -> Result<Vec<Recorded>, LogError> {
-        self.inner.find(ids).await
+        self.counted(self.inner.find(ids).await)
     }
 
     async fn tail(&self) -> Result<Tail, LogError> {
@@ -94,7 +115,7 @@ impl EventLog for HookedLog {
     }
 
     async fn stream_heads(&self, streams: &[StreamId]) -> Result<Vec<StreamHead>, LogError> {
-        self.inner.stream_heads(streams).await
+        self.counted(self.inner.stream_heads(streams).await)
     }
 
     async fn chain_at(&self, stream: StreamId, seq: Seq) -> Result<Option<Chain>, LogError> {
@@ -106,7 +127,7 @@ impl EventLog for HookedLog {
         stream: StreamId,
         hashes: &[BlobHash],
     ) -> Result<Vec<(BlobHash, Vec<u8>)>, LogError> {
-        self.inner.contents(stream, hashes).await
+        self.counted(self.inner.contents(stream, hashes).await)
     }
 
     async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {

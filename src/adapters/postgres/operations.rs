@@ -1,7 +1,8 @@
-//! Operational tables in Postgres: the index of blobs and kept answers.
+//! Operational tables in Postgres: the index of blobs, kept answers, what devices were served.
 
 mod answers;
 mod blob_index;
+mod served;
 
 use sqlx::PgPool;
 

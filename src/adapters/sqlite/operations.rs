@@ -1,7 +1,8 @@
-//! Operational tables in a SQLite file of their own: the index of blobs and kept answers.
+//! Operational tables in a SQLite file of their own: the index of blobs, kept answers, what devices were served.
 
 mod answers;
 mod blob_index;
+mod served;
 
 use std::{path::Path, time::Duration};
 

@@ -4,6 +4,8 @@
 //! and what it wrote itself since. The version that would be shown to a person from that much of the log becomes the
 //! parent: a save over the newest state replaces it, a stale save becomes a branch, and nothing is overwritten
 //! unseen. If it is not known what the device was served, it was served nothing.
+//!
+//! Such a push asks the database where its device is, once, and reads its entries from the log; no other push does.
 
 use lockstep_events::{Event, Header, LogError, Seq, StreamId, VersionId, event::VaultEvent, graph::Heads};
 
@@ -17,9 +19,9 @@ impl Pusher {
         push: &Push,
         header: &Header,
         itself: VersionId,
+        served: Seq,
     ) -> Result<Vec<VersionId>, LogError> {
         let stream = StreamId::from(push.vault);
-        let served = self.served.to(push.device, stream);
         let mut heads = Heads::default();
         let mut after = Seq::ZERO;
         loop {

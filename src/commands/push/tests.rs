@@ -14,7 +14,7 @@ use lockstep_projections::testing::MemoryReads;
 use uuid::Uuid;
 
 use super::*;
-use crate::blobs::testing::no_blobs;
+use crate::{blobs::testing::no_blobs, served::testing::MemoryPlaces};
 
 struct At;
 impl Clock for At {
@@ -23,19 +23,19 @@ impl Clock for At {
     }
 }
 
-const ACCOUNT: AccountId = AccountId(Uuid::from_u128(1));
-const VAULT: VaultId = VaultId(Uuid::from_u128(2));
-const EPOCH: Epoch = Epoch([7; 16]);
+pub(super) const ACCOUNT: AccountId = AccountId(Uuid::from_u128(1));
+pub(super) const VAULT: VaultId = VaultId(Uuid::from_u128(2));
+pub(super) const EPOCH: Epoch = Epoch([7; 16]);
 
 fn device(n: u8) -> DeviceId {
     DeviceId(Uuid::from_u128(100 + u128::from(n)))
 }
 
-fn key(n: u8) -> SigningKey {
+pub(super) fn key(n: u8) -> SigningKey {
     SigningKey::from_bytes(&[n; 32])
 }
 
-fn entry(n: u128) -> EntryId {
+pub(super) fn entry(n: u128) -> EntryId {
     EntryId(Uuid::from_u128(1000 + n))
 }
 
@@ -65,7 +65,7 @@ impl World {
     }
 }
 
-fn node(log: &Arc<dyn EventLog>) -> Pusher {
+pub(super) fn node(log: &Arc<dyn EventLog>) -> Pusher {
     let reads = Arc::new(MemoryReads::default());
     Pusher {
         log: Arc::clone(log),
@@ -73,11 +73,12 @@ fn node(log: &Arc<dyn EventLog>) -> Pusher {
         shelf: Arc::new(no_blobs()),
         entries: Arc::new(EntryStates::new(Arc::clone(log), reads)),
         members: Arc::new(Members::new(Arc::clone(log))),
-        served: Arc::new(Served::default()),
+        batches: Batches::default(),
+        served: Arc::new(Served::new(Arc::new(MemoryPlaces::default()))),
     }
 }
 
-fn new_event(stream: StreamId, subject: Option<DeviceId>, n: u128, event: &Event) -> NewEvent {
+pub(super) fn new_event(stream: StreamId, subject: Option<DeviceId>, n: u128, event: &Event) -> NewEvent {
     let encoded = event.encode().unwrap();
     let subject = subject.map(Into::into);
     let body_hash = NewEvent::hash_body(stream, subject, encoded.kind, encoded.schema, &encoded.public, None);
@@ -98,7 +99,7 @@ fn new_event(stream: StreamId, subject: Option<DeviceId>, n: u128, event: &Event
     }
 }
 
-fn founding() -> Unit {
+pub(super) fn founding() -> Unit {
     let claim = |stream, kind| StreamClaim { stream, kind, expect: StreamExpect::None, epoch_if_new: EPOCH };
     let added = |n: u8| {
         let says = Claim::DeviceAdded { device: device(n), public_key: public_key(&key(n)) };
@@ -114,13 +115,13 @@ fn founding() -> Unit {
     }
 }
 
-fn push(by: u8, items: Vec<Item>) -> Push {
+pub(super) fn push(by: u8, items: Vec<Item>) -> Push {
     Push {
         account: ACCOUNT,
         device: device(by),
         vault: VAULT,
         epoch: EPOCH,
-        batch: BatchId(Uuid::from_u128(9)),
+        batch: BatchId(Uuid::new_v4()),
         items,
         groups: Vec::new(),
         reoffer: false,
@@ -131,7 +132,7 @@ fn answers(pushed: Pushed) -> Vec<Answer> {
     pushed.answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
-fn edit(by: u8, of: EntryId, parents: &[VersionId], text: &str) -> Item {
+pub(super) fn edit(by: u8, of: EntryId, parents: &[VersionId], text: &str) -> Item {
     let bytes = text.as_bytes().to_vec();
     let header = Header {
         format: FORMAT,
@@ -169,7 +170,7 @@ fn signed(by: u8, mut item: Item) -> Item {
     item
 }
 
-fn id(item: &Item) -> VersionId {
+pub(super) fn id(item: &Item) -> VersionId {
     item.header.version_id()
 }
 
@@ -365,7 +366,7 @@ async fn a_save_without_parents_replaces_what_its_device_saw_and_forks_from_what
     world.push(vec![root.clone()]).await;
     let save = |text: &str| Item { infer_parents: true, ..edit(2, entry(1), &[], text) };
 
-    world.pusher.served.note(device(2), VAULT.into(), Seq(2));
+    world.pusher.served.note(device(2), VAULT.into(), EPOCH, Seq(2));
     let first = save("over the root");
     let answer = answers(world.pusher.push(push(2, vec![first.clone()])).await.unwrap()).remove(0);
     assert!(matches!(&answer, Answer::Accepted { branch: 0, forked: false, .. }), "{answer:?}");
@@ -376,4 +377,35 @@ async fn a_save_without_parents_replaces_what_its_device_saw_and_forks_from_what
 
     let again = answers(world.pusher.push(push(2, vec![first])).await.unwrap()).remove(0);
     assert!(matches!(again, Answer::Duplicate { seq: Seq(3), .. }), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_again_with_other_versions_is_refused_and_one_that_is_repeated_is_not() {
+    let world = World::new().await;
+    let first = push(1, vec![edit(1, entry(1), &[], "a"), edit(1, entry(2), &[], "b")]);
+    world.pusher.push(first.clone()).await.unwrap();
+    let tail = world.tail().await;
+    let other = Push { items: vec![edit(1, entry(3), &[], "c")], ..first.clone() };
+    assert!(matches!(world.pusher.push(other.clone()).await, Err(PushError::BatchReused)));
+    let turned = Push { items: first.items.iter().rev().cloned().collect(), ..first.clone() };
+    assert!(matches!(world.pusher.push(turned).await, Err(PushError::BatchReused)));
+    assert_eq!(world.tail().await, tail);
+    let again = answers(world.pusher.push(first.clone()).await.unwrap());
+    assert!(again.iter().all(|answer| matches!(answer, Answer::Duplicate { .. })), "{again:?}");
+    let renamed = Push { batch: BatchId(Uuid::new_v4()), ..other };
+    let accepted = answers(world.pusher.push(renamed).await.unwrap());
+    assert!(matches!(accepted[0], Answer::Accepted { .. }));
+}
+
+#[tokio::test]
+async fn only_a_save_without_parents_asks_what_its_device_was_served_and_once_for_a_batch() {
+    let world = World::new().await;
+    let places = Arc::new(MemoryPlaces::default());
+    let pusher = Pusher { served: Arc::new(Served::new(places.clone())), ..node(&world.log) };
+    let items = (0..50).map(|n| edit(1, entry(n), &[], "named")).collect();
+    pusher.push(push(1, items)).await.unwrap();
+    assert_eq!(places.reads.load(Ordering::SeqCst), 0);
+    let save = |n| Item { infer_parents: true, ..edit(2, entry(n), &[], "unnamed") };
+    pusher.push(push(2, (0..50).map(save).collect())).await.unwrap();
+    assert_eq!((places.reads.load(Ordering::SeqCst), places.writes.load(Ordering::SeqCst)), (1, 0));
 }

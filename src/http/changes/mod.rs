@@ -104,7 +104,7 @@ async fn changes(
         return sse::events(server, caller, wish).await;
     }
     let page = poll::page_or_wait(&server, &caller, wish).await?;
-    server.served.note(caller.device, stream, page.to);
+    server.served.note(caller.device, stream, page.epoch, page.to);
     Ok(([(header::CACHE_CONTROL, "no-store")], Json::<_>(page)).into_response())
 }
 

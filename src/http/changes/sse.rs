@@ -15,7 +15,6 @@ use futures_util::stream;
 use lockstep_api::{
     Code, Cursor, MAX_LIVE_INLINE,
     live::{ServerMessage, close},
-    sync::ResetReason,
 };
 use lockstep_events::{Epoch, Seq, log::Contents};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -127,15 +126,14 @@ impl Events {
 
     fn ev(&mut self, frame: &Bytes, to: Seq) -> Bytes {
         self.sent = to;
-        self.server.served.note(self.caller.device, self.wish.stream, to);
+        self.server.served.note(self.caller.device, self.wish.stream, self.epoch, to);
         event("ev", Some(Cursor { epoch: self.epoch, seq: to }), frame)
     }
 
     fn reset(&mut self) -> Bytes {
         self.over = true;
-        let (epoch, head) = self.listening.hub.head();
-        let (stream, reason) = (self.wish.stream, ResetReason::EpochChanged);
-        last("reset", &ServerMessage::Reset { stream, reason, epoch: Some(epoch), head: Some(head) })
+        let (reason, epoch, head) = self.listening.hub.reset();
+        last("reset", &ServerMessage::Reset { stream: self.wish.stream, reason, epoch, head })
     }
 
     fn bye(&mut self, why: Close) -> Bytes {

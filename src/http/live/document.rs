@@ -13,10 +13,16 @@ const CLOSE_CODES: [(u16, &str); 10] = [
     (close::BAD_REQUEST, "bad request; final"),
     (close::TOKEN_EXPIRED, "the token expired or is not valid: renew it and come back"),
     (close::REVOKED, "the session or device was revoked; final, the client locks"),
-    (close::STREAM_GONE, "the stream is gone; final (a lone stream of many is told by `reset`)"),
+    (
+        close::STREAM_GONE,
+        "the last stream that the socket followed is gone, or none of those in `hello` is there; final",
+    ),
     (close::TOO_SLOW, "the client did not read fast enough: come back and catch up"),
     (close::SUPERSEDED, "a newer socket of the same device took over; final"),
-    (close::RESET, "every cursor is void: pull and come back (a lone stream of many is told by `reset`)"),
+    (
+        close::RESET,
+        "the last stream that the socket followed began another life, or every cursor in `hello` is void: pull and come back",
+    ),
     (close::RATE, "too many messages: come back later"),
     (close::INTERNAL, "a defect of the server: come back later"),
     (close::DRAINING, "the server is stopping, or the socket is old: come back inside `wait_ms` of `bye`"),
@@ -88,7 +94,10 @@ fn description() -> String {
         "The first frame is `hello`, within {} s, with an access token or a ticket of `POST /v1/live/ticket`; no \
          credential ever stands in the URL. `ev` is applied only where `from` is the client's own place in the \
          stream; otherwise it pulls by `GET /v1/streams/{{stream}}/changes`. A stream that does not exist and one of \
-         somebody else are told the same: `reset` with `stream_gone`.",
+         somebody else are told the same: `reset` with `stream_gone`. `reset` ends one subscription and leaves the \
+         socket open for the others. If it ends the last one that the socket followed, or if every subscription of \
+         `hello` is answered by it, `bye` follows and the socket is closed: with 4404 if all those streams are gone, \
+         else with 4410. A `sub` that is answered by `reset` does not close the socket.",
         HELLO.as_secs()
     )
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     sending::{End, Wire},
-    socket::{MAX_SUBS, Socket},
+    socket::{MAX_SUBS, Socket, Void},
     timing::{Beat, HELLO, Timing},
 };
 use crate::{
@@ -28,7 +28,8 @@ use crate::{
 /// Serves a socket from its first frame to its last.
 pub async fn welcome(server: Shared, socket: WebSocket) {
     // Boxed: what only the greeting needs does not stay for the life of the socket.
-    let mut wire = Wire { socket, signal: Arc::new(Signal::default()), woken: false };
+    let blocked = Duration::from_secs(server.config.live_blocked_s);
+    let mut wire = Wire { socket, signal: Arc::new(Signal::default()), woken: false, blocked };
     let greeted = Box::pin(greet(&server, &mut wire)).await;
     match greeted {
         Ok(socket) => {
@@ -55,8 +56,13 @@ async fn greet(server: &Shared, wire: &mut Wire) -> Result<Socket, End> {
     }
     let mut socket = start(server, caller, connected);
     wire.send(&welcome_of(server, &caller, &socket.beat)).await?;
+    let wished = subs.len();
     for sub in subs {
         socket.subscribe(server, wire, sub).await?;
+    }
+    // Each was told by `reset`. A wish that the log could not answer is not void.
+    if wished > 0 && socket.void.gone + socket.void.reset == wished {
+        return Err(socket.void.end());
     }
     Ok(socket)
 }
@@ -103,7 +109,7 @@ fn start(server: &Shared, caller: Caller, connected: Connected) -> Socket {
     };
     let jitter = rand::thread_rng().gen_range(0.0..1.0);
     let timing = Timing::new(beat, Instant::now(), left(server, &caller), jitter);
-    Socket { caller, beat, timing, subs: Vec::new(), _connected: connected }
+    Socket { caller, beat, timing, subs: Vec::new(), void: Void::default(), _connected: connected }
 }
 
 /// How long a caller's token is still valid.

@@ -9,8 +9,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::feed::{Close, Signal};
 
-/// A write that is blocked for longer ends the socket.
-const BLOCKED: Duration = Duration::from_secs(10);
 /// The last words to a client may take so long.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -38,6 +36,8 @@ pub struct Wire {
     pub signal: Arc<Signal>,
     /// A wake-up was used up while writing: look again.
     pub woken: bool,
+    /// A write that is blocked for longer ends the socket.
+    pub blocked: Duration,
 }
 
 impl Wire {
@@ -55,8 +55,8 @@ impl Wire {
     }
 
     async fn write(&mut self, message: Message) -> Result<(), End> {
+        let mut blocked = pin!(sleep(self.blocked));
         let mut sending = pin!(self.socket.send(message));
-        let mut blocked = pin!(sleep(BLOCKED));
         loop {
             tokio::select! {
                 biased;
@@ -78,7 +78,9 @@ impl Wire {
         let bye = ServerMessage::Bye { code, reconnect, wait_ms: wait(why) };
         let Ok(text) = serde_json::to_string(&bye) else { return };
         let frame = CloseFrame { code, reason: Utf8Bytes::from_static("") };
-        let _ = timeout(FAREWELL, async {
+        // Who was too slow so far is given as long again, or it would never hear why.
+        let patience = if code == close::TOO_SLOW { self.blocked.max(FAREWELL) } else { FAREWELL };
+        let _ = timeout(patience, async {
             let _ = self.socket.send(Message::Text(text.into())).await;
             let _ = self.socket.send(Message::Close(Some(frame))).await;
             // Until the client has answered: closing at once could throw away what is on its way to it.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use axum::extract::ws::Message;
-use lockstep_api::live::{ClientMessage, HeadAt, ServerMessage, Sub, close};
+use lockstep_api::{
+    live::{ClientMessage, HeadAt, ServerMessage, Sub, close},
+    sync::ResetReason,
+};
 use lockstep_events::StreamId;
 use rand::Rng;
 use tokio::time::{Instant, sleep_until};
@@ -31,7 +34,32 @@ pub struct Socket {
     pub beat: Beat,
     pub timing: Timing,
     pub subs: Vec<Subscription>,
+    /// What became of streams that were wished for and are not followed.
+    pub void: Void,
     pub _connected: Connected,
+}
+
+/// Wishes and subscriptions that came to nothing, or to an end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Void {
+    /// Because the stream is not there.
+    pub gone: usize,
+    /// Because the cursor is of another life.
+    pub reset: usize,
+}
+
+impl Void {
+    fn count(&mut self, reason: ResetReason) {
+        match reason {
+            ResetReason::StreamGone => self.gone += 1,
+            ResetReason::EpochChanged | ResetReason::CursorAhead => self.reset += 1,
+        }
+    }
+
+    /// How a socket ends that follows nothing any more. If one of its streams lives on, its client comes back.
+    pub const fn end(self) -> End {
+        End::code(if self.reset > 0 { close::RESET } else { close::STREAM_GONE })
+    }
 }
 
 impl Socket {
@@ -66,21 +94,25 @@ impl Socket {
     /// One step for every stream; when to come back if not everything is sent.
     async fn send_news(&mut self, server: &Shared, wire: &mut Wire) -> Result<Option<Instant>, End> {
         let mut again: Option<Instant> = None;
-        let mut over: Option<StreamId> = None;
+        let mut over: Vec<StreamId> = Vec::new();
         for sub in &mut self.subs {
             let at = match sub.step(server, wire, self.caller.device).await? {
                 Step::Done => continue,
                 Step::More => Instant::now(),
                 Step::Later(at) => at,
-                Step::Over => {
-                    over = Some(sub.stream);
-                    Instant::now()
+                Step::Over(reason) => {
+                    self.void.count(reason);
+                    over.push(sub.stream);
+                    continue;
                 }
             };
             again = Some(again.map_or(at, |again| again.min(at)));
         }
-        if let Some(over) = over {
-            self.subs.retain(|sub| sub.stream != over);
+        if !over.is_empty() {
+            self.subs.retain(|sub| !over.contains(&sub.stream));
+            if self.subs.is_empty() {
+                return Err(self.void.end());
+            }
         }
         Ok(again)
     }
@@ -153,6 +185,9 @@ impl Socket {
         }
         match subscription::subscribe(&server.feed, self.caller.account, &wire.signal, &sub).await {
             Ok((answer, subscription)) => {
+                if let ServerMessage::Reset { reason, .. } = &answer {
+                    self.void.count(*reason);
+                }
                 self.subs.extend(subscription);
                 wire.send(&answer).await
             }

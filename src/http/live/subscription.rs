@@ -20,8 +20,6 @@ use lockstep_api::live::Sub;
 
 /// Events that are read from the log at once for a socket that is behind.
 const PAGE: usize = 100;
-/// A socket that was live and is behind the ring for longer is too slow.
-const BEHIND: Duration = Duration::from_mins(1);
 /// After the log did not answer.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -47,8 +45,8 @@ pub enum Step {
     More,
     /// Not before this time.
     Later(Instant),
-    /// The stream has begun another life; the subscription is over.
-    Over,
+    /// The stream has begun another life, or is gone; the client is told, and the subscription is over.
+    Over(ResetReason),
 }
 
 /// What a wish to follow a stream came to: the answer, and the subscription if there is one.
@@ -77,6 +75,9 @@ pub async fn subscribe(
     if from > head {
         // Another node may have told the client first: the log decides.
         feed.hubs.renewed(feed.log(), stream).await?;
+        if listening.hub.is_gone() {
+            return reset(ResetReason::StreamGone, None);
+        }
         head = listening.hub.head().1;
         if from > head {
             let reason = feed.data_was_lost(stream, from.0, head.0).await?;
@@ -113,11 +114,9 @@ impl Subscription {
             }
             Next::Behind => Box::pin(self.read_log(server, wire, device)).await,
             Next::OtherEpoch => {
-                let (epoch, head) = self.head();
-                let (stream, reason) = (self.stream, ResetReason::EpochChanged);
-                wire.send(&ServerMessage::Reset { stream, reason, epoch: Some(epoch), head: Some(head) })
-                    .await?;
-                Ok(Step::Over)
+                let (reason, epoch, head) = self.listening.hub.reset();
+                wire.send(&ServerMessage::Reset { stream: self.stream, reason, epoch, head }).await?;
+                Ok(Step::Over(reason))
             }
         }
     }
@@ -127,7 +126,8 @@ impl Subscription {
             (self.live, self.behind_since) = (false, Some(Instant::now()));
             wire.send(&ServerMessage::Lag { stream: self.stream, head: self.head().1 }).await?;
         }
-        if self.behind_since.is_some_and(|since| since.elapsed() > BEHIND) {
+        let borne = Duration::from_secs(server.config.live_behind_s);
+        if self.behind_since.is_some_and(|since| since.elapsed() > borne) {
             return Err(End::code(close::TOO_SLOW));
         }
         let page =
@@ -169,7 +169,7 @@ impl Subscription {
         wire.send_encoded(frame).await?;
         self.sent = to;
         self.retry_at = None;
-        server.served.note(device, self.stream, to);
+        server.served.note(device, self.stream, self.epoch, to);
         Ok(())
     }
 }

@@ -90,11 +90,16 @@ impl Node {
 
     /// Another server on the same stores (distributed only).
     pub async fn second(&self) -> Self {
+        self.second_with(Layer::default()).await
+    }
+
+    /// Another server on the same stores, with some options in place of the first one's.
+    pub async fn second_with(&self, changed: Layer) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Layer {
             data: Some(folder.path().join("data")),
             key_file: Some(self.folder.path().join("data/keys/server.json")),
-            ..self.options.clone()
+            ..changed.over(self.options.clone())
         };
         let mut node = Self { running: None, folder, options, http: http(), clock: Arc::clone(&self.clock) };
         node.begin().await;

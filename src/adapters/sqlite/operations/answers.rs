@@ -9,7 +9,7 @@ use crate::{
     kept_answers::{AnswerKey, KeptAnswer, KeptAnswers},
 };
 
-fn failed(error: sqlx::Error) -> CredentialError {
+pub(super) fn failed(error: sqlx::Error) -> CredentialError {
     match nature(&error) {
         Nature::Passing => CredentialError::Unavailable(Box::new(error)),
         Nature::Full => CredentialError::Full(Box::new(error)),
