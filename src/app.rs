@@ -28,6 +28,7 @@ use crate::{
     clock::SystemClock,
     commands::{purge::Purger, push::Pusher},
     config::Config,
+    digests::Digests,
     entries::EntryStates,
     feed::{Feed, Pace},
     http::{
@@ -231,6 +232,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         kept_answers: ports.kept_answers,
         members,
         entries,
+        digests: Arc::new(Digests::new(Arc::clone(&ports.log))),
         served,
         purger,
         pusher,
