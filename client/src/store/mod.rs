@@ -23,7 +23,7 @@ pub(crate) use self::connections::Tx;
 use crate::{crypto::keys::LocalKey, error::Error};
 
 /// Version of the schema, as `PRAGMA user_version`.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// An open local database.
 #[derive(Debug, Clone)]
@@ -84,15 +84,17 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(wrong_key)?;
     let version: i64 =
         sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await.map_err(wrong_key)?;
-    match version {
-        0 => {
-            sqlx::raw_sql(include_str!("schema.sql")).execute(&mut *tx).await?;
-            sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *tx).await?;
-            Ok(tx.commit().await?)
-        }
-        SCHEMA => Ok(()),
-        _ => Err(Error::UpdateNeeded("this local database".to_owned())),
+    if version > SCHEMA {
+        return Err(Error::UpdateNeeded("this local database".to_owned()));
     }
+    if version < 1 {
+        sqlx::raw_sql(include_str!("schema.sql")).execute(&mut *tx).await?;
+    }
+    if version < 2 {
+        sqlx::raw_sql(include_str!("schema-2.sql")).execute(&mut *tx).await?;
+        sqlx::raw_sql("PRAGMA user_version = 2").execute(&mut *tx).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// SQLite's "file is not a database" (26) is what a wrong key looks like.
