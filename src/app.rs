@@ -31,6 +31,7 @@ use crate::{
         push::{Batches, Pusher},
     },
     config::Config,
+    digests::Digests,
     entries::EntryStates,
     feed::{Feed, Pace},
     http::{
@@ -235,6 +236,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         kept_answers: ports.kept_answers,
         members,
         entries,
+        digests: Arc::new(Digests::new(Arc::clone(&ports.log))),
         served,
         purger,
         pusher,

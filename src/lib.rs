@@ -15,6 +15,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod digests;
 pub mod entries;
 pub mod feed;
 pub mod http;

@@ -14,6 +14,7 @@ use crate::{
     bus::Bus,
     commands::{purge::Purger, push::Pusher},
     config::Config,
+    digests::Digests,
     entries::EntryStates,
     feed::Feed,
     kept_answers::KeptAnswers,
@@ -47,6 +48,8 @@ pub struct Server {
     pub members: Arc<Members>,
     /// Heads of entries, for those who write.
     pub entries: Arc<EntryStates>,
+    /// Digests of the vaults, for devices to compare theirs with.
+    pub digests: Arc<Digests>,
     /// What each device was last served.
     pub served: Arc<Served>,
     /// Takes purges.

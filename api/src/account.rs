@@ -148,6 +148,15 @@ pub struct Account {
     pub suite: u16,
 }
 
+/// `POST /v1/roster`: statements that a device holds, offered to a server that may have lost them by a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OfferRoster {
+    /// Consecutive statements of the account's roster, at most 64.
+    #[schema(min_items = 1, max_items = 64)]
+    pub statements: Vec<Statement>,
+}
+
 /// `POST /v1/devices`, with the enrolment token as bearer.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

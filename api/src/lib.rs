@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod live;
 pub mod opaque;
 pub mod problem;
+mod reconcile;
 pub mod sync;
 
 pub use bytes64::Bytes64;

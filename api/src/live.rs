@@ -1,6 +1,6 @@
 //! The WebSocket sub-protocol `lockstep.v1`: JSON text frames at `/v1/live`.
 
-use lockstep_events::{Chain, Epoch, Micros, Seq, SessionId, StreamId};
+use lockstep_events::{Chain, Epoch, Micros, Seq, SessionId, SetDigest, StreamId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -96,6 +96,9 @@ pub struct HeadAt {
     pub epoch: Epoch,
     /// Its last seq.
     pub head: Seq,
+    /// The digest of all versions up to `head`, of a vault's stream; missing where this node does not know it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_digest: Option<SetDigest>,
 }
 
 /// What the server sends.

@@ -1,7 +1,7 @@
 //! Streams, changes, pushes, snapshots, reconciling, blobs.
 
 use lockstep_events::{
-    AccountId, BatchId, BlobHash, Chain, DeviceId, EntryId, Epoch, EventId, Micros, Seq, StreamId,
+    AccountId, BatchId, BlobHash, Chain, DeviceId, EntryId, Epoch, EventId, Micros, Seq, SetDigest, StreamId,
     StreamKind, SubjectId, VaultId, VersionId,
     graph::Head,
     header::Header,
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Bytes64;
+pub use crate::reconcile::{Bucket, GetVersions, Reconcile, Reconciled, Versions};
 
 /// The head of a stream. `GET /v1/streams` lists those of the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -87,6 +88,10 @@ pub struct Changes {
     pub more: bool,
     /// The chain at `to`.
     pub chain: Chain,
+    /// The digest of all versions that the vault accepted up to `to`. On the page that ends at the head of a vault's
+    /// stream; missing where this node does not know it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_digest: Option<SetDigest>,
     /// Gapless, from `from + 1` to `to`.
     pub events: Vec<StreamEvent>,
 }
@@ -304,6 +309,10 @@ pub struct Snapshot {
     pub position: Seq,
     /// The chain at `position`.
     pub chain: Chain,
+    /// The digest of all versions that the vault accepted up to `position`; missing where this node does not know it
+    /// yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_digest: Option<SetDigest>,
     /// Entries in order of id.
     pub entries: Vec<SnapshotEntry>,
     /// Ask for this page next; none: this was the last.
@@ -324,47 +333,6 @@ pub struct History {
     /// Ask with `after` = this seq for the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Seq>,
-}
-
-/// `POST /v1/vaults/{vault}/reconcile`: what the client holds, by the first byte of the version id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "by")]
-pub enum Reconcile {
-    /// First round: 256 buckets.
-    Buckets {
-        /// Count and set digest of each bucket, by first byte of the version id.
-        #[schema(min_items = 256, max_items = 256)]
-        buckets: Vec<Bucket>,
-    },
-    /// Second round: the ids of some buckets.
-    Ids {
-        /// The buckets that are asked about.
-        buckets: Vec<u8>,
-        /// All ids that the client holds in them.
-        ids: Vec<VersionId>,
-    },
-}
-
-/// A bucket of version ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Bucket {
-    /// How many.
-    pub count: u64,
-    /// Sum mod 2^256 of SHA-256(version id).
-    pub digest: Hash32,
-}
-
-/// Answer to [`Reconcile`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Reconciled {
-    /// First round: the buckets that differ.
-    pub differ: Vec<u8>,
-    /// Second round: what only the server has; fetch it by history or changes.
-    pub server_only: Vec<VersionId>,
-    /// Second round: what only the client has; offer it again.
-    pub client_only: Vec<VersionId>,
 }
 
 /// `POST /v1/vaults/{vault}/entries/{entry}/purge`, with an `Idempotency-Key`.

@@ -251,6 +251,50 @@ pub(crate) async fn login(
     name: &str,
     password: &Password,
 ) -> Result<Arc<Engine>, Error> {
+    log_in(home, server, name, password, false).await
+}
+
+/// A server that was restored to a time before this device joined gets the roster back from it.
+async fn give_back(engine: &Engine, name: &str, password: &Password) -> Result<(), Error> {
+    let (answer, _) = prove(&engine.transport, name, password, None).await?;
+    let token = answer.enrol_token.filter(|_| answer.account.account == engine.account());
+    let token = token.ok_or(Error::LoginFailed)?;
+    let statements = keys::statements(&mut *engine.store.pool().acquire().await?).await?;
+    crate::sync::offer::roster(&engine.transport, &token, &statements).await
+}
+
+/// Proves the password, and the key of the device that is here.
+async fn prove(
+    transport: &Transport,
+    name: &str,
+    password: &Password,
+    here: Option<&Engine>,
+) -> Result<(LoggedIn, opaque::LoggedIn), Error> {
+    let (login, request) = Login::start(password, &mut os_random())?;
+    let start = LoginStart { name: name.to_owned(), request: request.into() };
+    let started: LoginStarted = post(transport, "/v1/sessions/start", None, &start).await?;
+    let response = started.response.0;
+    let done =
+        heavy(move || login.finish(&response, &mut os_random())).await.map_err(|error| match error {
+            Error::Rejected(_) => Error::WrongPassword,
+            other => other,
+        })?;
+    let device = here.map(|engine| DeviceProof {
+        device: engine.device(),
+        signature: engine.keys.device_key.sign(&proof_message(started.attempt.as_bytes())),
+    });
+    let finish =
+        LoginFinish { attempt: started.attempt, finalization: done.finalization.clone().into(), device };
+    Ok((post(transport, "/v1/sessions/finish", None, &finish).await?, done))
+}
+
+async fn log_in(
+    home: &Path,
+    server: &Server,
+    name: &str,
+    password: &Password,
+    again: bool,
+) -> Result<Arc<Engine>, Error> {
     password.check_len()?;
     let here = if Profile::exists(home) {
         Some(open(home, &crate::client::Unlock::Password(password.clone())).await?)
@@ -258,22 +302,19 @@ pub(crate) async fn login(
         None
     };
     let transport = Transport::new(server)?;
-    let (login, request) = Login::start(password, &mut os_random())?;
-    let start = LoginStart { name: name.to_owned(), request: request.into() };
-    let started: LoginStarted = post(&transport, "/v1/sessions/start", None, &start).await?;
-    let response = started.response.0;
-    let done =
-        heavy(move || login.finish(&response, &mut os_random())).await.map_err(|error| match error {
-            Error::Rejected(_) => Error::LoginFailed,
-            other => other,
-        })?;
-    let device = here.as_ref().map(|engine| DeviceProof {
-        device: engine.device(),
-        signature: engine.keys.device_key.sign(&proof_message(started.attempt.as_bytes())),
-    });
-    let finish =
-        LoginFinish { attempt: started.attempt, finalization: done.finalization.clone().into(), device };
-    let answer: LoggedIn = post(&transport, "/v1/sessions/finish", None, &finish).await?;
+    let (answer, done) = match prove(&transport, name, password, here.as_deref()).await {
+        // The password was right: it opened the server's answer. So it is this device that the server does not know.
+        Err(Error::LoginFailed) if here.is_some() && !again => {
+            if let Some(engine) = &here {
+                give_back(engine, name, password).await?;
+                engine.store.close().await;
+            }
+            drop(here);
+            return Box::pin(log_in(home, server, name, password, true)).await;
+        }
+        Err(Error::WrongPassword) => return Err(Error::LoginFailed),
+        other => other?,
+    };
     match (here, answer.tokens, answer.enrol_token) {
         (Some(engine), Some(tokens), _) => {
             if answer.account.account != engine.account() {

@@ -348,6 +348,11 @@ impl Client {
         self.engine.file_get().await
     }
 
+    /// The entry that holds the file: for its history, its conflict and its resolution.
+    pub fn file_entry(&self) -> EntryId {
+        self.engine.file_entry()
+    }
+
     /// Replaces the file as a whole, on top of the heads that [`Client::file_get`] gave (none for the first).
     ///
     /// # Errors

@@ -231,7 +231,7 @@ impl Engine {
     }
 
     /// Keeps a version: an `adopt` of whatever has its content, or a tombstone if it is one.
-    async fn adopt(
+    pub(crate) async fn adopt(
         &self,
         db: &mut SqliteConnection,
         entry: EntryId,

@@ -51,6 +51,10 @@ pub(crate) struct Engine {
     pub(crate) link: watch::Sender<Link>,
     /// Something was put into the outbox.
     pub(crate) outbox: Notify,
+    /// Whether the versions here were compared with their digest since this process began.
+    pub(crate) audited: std::sync::atomic::AtomicBool,
+    /// Heads of entries whose contents were compared and differ.
+    pub(crate) told_apart: tokio::sync::Mutex<std::collections::BTreeSet<Vec<lockstep_events::VersionId>>>,
     /// Somebody noticed that there is something to pull.
     pub(crate) behind: Notify,
 }
@@ -77,6 +81,8 @@ impl Engine {
             changes: broadcast::channel(1024).0,
             link: watch::channel(Link::Stale).0,
             outbox: Notify::new(),
+            audited: std::sync::atomic::AtomicBool::new(false),
+            told_apart: tokio::sync::Mutex::default(),
             behind: Notify::new(),
         }))
     }

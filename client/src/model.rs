@@ -73,6 +73,8 @@ alarm_kinds! {
     Reset = "reset", "the server has begun a new life of this stream (a restore)";
     /// The server's OPAQUE key is not the one of registration.
     ServerKey = "server_key", "the server's login key has changed";
+    /// The versions on this device are not those that the server has.
+    SetDigest = "set_digest", "the versions on this device and on the server are not the same";
     /// A page or frame is not what was asked for.
     Page = "page", "the server sent a page that was not asked for";
 }

@@ -225,6 +225,8 @@ byte_ids! {
     BlobHash, 32;
     /// The running hash of a stream at a seq: SHA-256(0x02 ‖ chain before ‖ leaf hash).
     Chain, 32;
+    /// What a set of versions is recognised by, whatever their order: the sum mod 2^256 of SHA-256(version id).
+    SetDigest, 32;
     /// 128 random bits that name one unbroken life of a stream; renewed by a restore.
     Epoch, 16;
     /// An Ed25519 public key.

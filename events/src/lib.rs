@@ -18,6 +18,7 @@ pub mod ids;
 pub mod log;
 pub mod planner;
 pub mod roster;
+mod set_digest;
 pub mod time;
 mod upcast;
 
@@ -29,7 +30,7 @@ pub use event::Event;
 pub use header::{Header, VersionKind};
 pub use ids::{
     AccountId, BatchId, BlobHash, Chain, DeviceId, EntryId, Epoch, EventId, Hash32, Position, Seq, SessionId,
-    StreamId, StreamKind, SubjectId, VaultId, VersionId,
+    SetDigest, StreamId, StreamKind, SubjectId, VaultId, VersionId,
 };
 pub use log::{EventLog, LogError, Outcome, Unit};
 pub use time::{Clock, Micros};

@@ -5,6 +5,7 @@ pub mod end_session;
 pub mod enrol_device;
 pub mod facts;
 pub mod login;
+pub mod offer_roster;
 pub mod prune;
 pub mod purge;
 pub mod push;

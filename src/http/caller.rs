@@ -114,3 +114,17 @@ impl FromRequestParts<Shared> for Enrolling {
         if caller.scope == Scope::Enrol { Ok(Self(caller)) } else { Err(Code::Forbidden.into()) }
     }
 }
+
+/// A device of the account, or someone who proved its password: for what the account's own key vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnOrEnrolling(pub Caller);
+
+impl FromRequestParts<Shared> for OwnOrEnrolling {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
+        let caller = any_scope(parts, server)?;
+        let fits = matches!(caller.scope, Scope::Vault | Scope::Enrol);
+        if fits { Ok(Self(caller)) } else { Err(Code::Forbidden.into()) }
+    }
+}

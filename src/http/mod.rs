@@ -20,12 +20,14 @@ pub mod pace;
 pub mod problem;
 pub mod purge;
 pub mod reconcile;
+pub mod roster;
 pub mod serve;
 pub mod sessions;
 pub mod snapshot;
 pub mod streams;
 pub mod ticket;
 pub mod tls;
+pub mod version_list;
 pub mod version_view;
 pub mod versions;
 
@@ -57,10 +59,12 @@ fn resources() -> Vec<Routes> {
         jwks::routes(),
         live::routes(),
         reconcile::routes(),
+        roster::routes(),
         sessions::routes(),
         snapshot::routes(),
         streams::routes(),
         ticket::routes(),
+        version_list::routes(),
         versions::routes(),
     ]
 }

@@ -10,7 +10,7 @@ use lockstep_api::{
     Code, MAX_PUSH_BYTES,
     sync::{Bucket, Reconcile, Reconciled},
 };
-use lockstep_events::{VaultId, VersionId, canonical::sha256, ids::Hash32};
+use lockstep_events::{VaultId, VersionId};
 use utoipa_axum::routes;
 
 use super::{
@@ -43,13 +43,9 @@ async fn reconcile(
     caught_up(&server, vault).await?;
     match body {
         Reconcile::Buckets { buckets } if buckets.len() == BUCKETS => {
-            let mut own = vec![Bucket { count: 0, digest: Hash32::ZERO }; BUCKETS];
-            each_id(&server, vault, |id| {
-                let bucket = &mut own[usize::from(id.0[0])];
-                bucket.count += 1;
-                bucket.digest = Hash32(add(bucket.digest.0, sha256(&id.0)));
-            })
-            .await?;
+            let mut ids = Vec::new();
+            each_id(&server, vault, |id| ids.push(id)).await?;
+            let own = Bucket::all(ids);
             let differ = (0..=u8::MAX).zip(own.iter().zip(&buckets)).filter(|(_, (a, b))| a != b);
             let differ = differ.map(|(bucket, _)| bucket).collect();
             Ok(Json(Reconciled { differ, server_only: Vec::new(), client_only: Vec::new() }))
@@ -83,36 +79,5 @@ async fn each_id(server: &Server, vault: VaultId, mut visit: impl FnMut(VersionI
         if !full {
             return Ok(());
         }
-    }
-}
-
-/// Sum mod 2^256 of two big-endian numbers.
-fn add(mut a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
-    let mut carry = 0_u16;
-    for (digit, other) in a.iter_mut().zip(b).rev() {
-        let sum = u16::from(*digit) + u16::from(other) + carry;
-        *digit = sum.to_be_bytes()[1];
-        carry = sum >> 8;
-    }
-    a
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digests_add_with_carry_and_wrap_around() {
-        let one = {
-            let mut n = [0; 32];
-            n[31] = 1;
-            n
-        };
-        assert_eq!(add([0xff; 32], one), [0; 32]);
-        let mut low = [0; 32];
-        low[31] = 0xff;
-        let mut carried = [0; 32];
-        carried[30] = 1;
-        assert_eq!(add(low, one), carried);
     }
 }

@@ -61,6 +61,7 @@ async fn snapshot(
         None => first(&server, vault).await?,
         Some(page) => later(&server, vault, &page).await?,
     };
+    let set_digest = server.digests.at(vault.into(), (start.place.seq, start.chain), &[]).await;
     let (entries, last) = page(&server, vault, start.after).await?;
     if last.is_none() {
         server.served.note(caller.device, vault.into(), start.place.epoch, start.place.seq);
@@ -70,6 +71,7 @@ async fn snapshot(
         epoch: start.place.epoch,
         position: start.place.seq,
         chain: start.chain,
+        set_digest,
         entries,
         next: last.map(|entry| Start { after: Some(entry), ..start }.to_string()),
     }))

@@ -4,9 +4,19 @@ use lockstep_client::{crypto::wipe::Plaintext, model::Resolution};
 use lockstep_events::{EntryId, VersionId};
 
 use crate::{
+    mode::Mode,
     people::{Device, another, register, text},
     server::Server,
 };
+
+in_both_modes! {
+    the_same_edit_on_two_devices_becomes_one_by_itself_though_both_adopt_it_at_once,
+    edits_apart_are_two_visible_branches_with_their_ancestor_on_both_devices,
+    the_same_choice_on_both_devices_is_one_head,
+    a_merge_by_hand_replaces_both_and_a_branch_that_arrives_meanwhile_stays_open,
+    keep_both_makes_an_entry_of_the_other_side,
+    a_delete_and_an_edit_apart_leave_the_entry_visible_until_somebody_decides,
+}
 
 /// An entry that two devices edited apart, both synced.
 async fn apart(server: &Server, name: &str) -> (Device, Device, EntryId) {
@@ -28,9 +38,8 @@ async fn heads(device: &Device, entry: EntryId) -> Vec<VersionId> {
     device.get(entry).await.unwrap().head_ids()
 }
 
-#[tokio::test]
-async fn edits_apart_are_two_visible_branches_with_their_ancestor_on_both_devices() {
-    let server = Server::start();
+async fn edits_apart_are_two_visible_branches_with_their_ancestor_on_both_devices(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let (first, second, entry) = apart(&server, "apart@example.org").await;
     for device in [&first, &second] {
         let conflicts = device.conflicts().await.unwrap();
@@ -44,9 +53,8 @@ async fn edits_apart_are_two_visible_branches_with_their_ancestor_on_both_device
     }
 }
 
-#[tokio::test]
-async fn the_same_choice_on_both_devices_is_one_head() {
-    let server = Server::start();
+async fn the_same_choice_on_both_devices_is_one_head(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let (first, second, entry) = apart(&server, "choice@example.org").await;
     let shown = heads(&first, entry).await;
     for device in [&first, &second] {
@@ -60,9 +68,8 @@ async fn the_same_choice_on_both_devices_is_one_head() {
     assert_eq!(first.status().await.unwrap().conflicts, 0);
 }
 
-#[tokio::test]
-async fn a_merge_by_hand_replaces_both_and_a_branch_that_arrives_meanwhile_stays_open() {
-    let server = Server::start();
+async fn a_merge_by_hand_replaces_both_and_a_branch_that_arrives_meanwhile_stays_open(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let (first, second, entry) = apart(&server, "merge@example.org").await;
     let shown = heads(&first, entry).await;
     second.edit(entry, &shown[1..], b"second, once more").await.unwrap();
@@ -76,9 +83,8 @@ async fn a_merge_by_hand_replaces_both_and_a_branch_that_arrives_meanwhile_stays
     assert_eq!(first.contents().await, second.contents().await);
 }
 
-#[tokio::test]
-async fn keep_both_makes_an_entry_of_the_other_side() {
-    let server = Server::start();
+async fn keep_both_makes_an_entry_of_the_other_side(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let (first, second, entry) = apart(&server, "keep@example.org").await;
     let shown = heads(&first, entry).await;
     first.resolve(entry, &shown, &Resolution::KeepBoth(shown[0])).await.unwrap();
@@ -90,9 +96,8 @@ async fn keep_both_makes_an_entry_of_the_other_side() {
     assert_eq!(second.status().await.unwrap().conflicts, 0);
 }
 
-#[tokio::test]
-async fn a_delete_and_an_edit_apart_leave_the_entry_visible_until_somebody_decides() {
-    let server = Server::start();
+async fn a_delete_and_an_edit_apart_leave_the_entry_visible_until_somebody_decides(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "delete@example.org").await;
     let entry = first.add(b"base").await.unwrap();
     first.sync().await.unwrap();
@@ -116,4 +121,32 @@ async fn a_delete_and_an_edit_apart_leave_the_entry_visible_until_somebody_decid
     first.sync().await.unwrap();
     second.sync().await.unwrap();
     assert_eq!(second.contents().await, ["base"]);
+}
+
+async fn the_same_edit_on_two_devices_becomes_one_by_itself_though_both_adopt_it_at_once(mode: Mode) {
+    let server = Server::start_in(mode).await;
+    let first = register(&server, "same@example.org").await;
+    let entry = first.add(b"base").await.unwrap();
+    first.sync().await.unwrap();
+    let second = another(&server, "same@example.org").await;
+    for device in [&first, &second] {
+        let base = heads(device, entry).await;
+        device.edit(entry, &base, b"the same new password").await.unwrap();
+    }
+    let (one, other) = tokio::join!(first.sync(), second.sync());
+    one.unwrap();
+    other.unwrap();
+    // Each has its own edit in; now both see both, and both adopt.
+    for _ in 0..3 {
+        let (one, other) = tokio::join!(first.sync(), second.sync());
+        one.unwrap();
+        other.unwrap();
+    }
+    for device in [&first, &second] {
+        assert_eq!(device.contents().await, ["the same new password"]);
+        assert_eq!(device.status().await.unwrap().conflicts, 0);
+        assert_eq!(device.history(entry).await.unwrap().len(), 4, "base, two edits, one adopt");
+        assert_eq!(device.alarms().await.unwrap(), []);
+    }
+    assert_eq!(heads(&first, entry).await, heads(&second, entry).await);
 }

@@ -8,9 +8,12 @@ use std::{
 
 use lockstep_client::server::{Server as Address, Trust};
 
+use crate::mode::Mode;
+
 /// A running server. Killed when dropped.
 pub struct Server {
     data: tempfile::TempDir,
+    options: Vec<(String, String)>,
     process: Option<Child>,
     /// Its address and pinned certificate.
     pub address: Address,
@@ -19,9 +22,18 @@ pub struct Server {
 impl Server {
     /// Starts an embedded server on a free port.
     pub fn start() -> Self {
+        Self::with(Vec::new())
+    }
+
+    /// Starts a server of a mode on a free port.
+    pub async fn start_in(mode: Mode) -> Self {
+        Self::with(mode.options().await)
+    }
+
+    fn with(options: Vec<(String, String)>) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (process, address) = serve(&data, "127.0.0.1:0");
-        Self { data, process: Some(process), address }
+        let (process, address) = serve(&data, "127.0.0.1:0", &options);
+        Self { data, options, process: Some(process), address }
     }
 
     /// Kills the process as a crash would (SIGKILL).
@@ -35,12 +47,13 @@ impl Server {
     /// Starts it again, at the same address, with the same data.
     pub fn start_again(&mut self) {
         self.kill();
-        let (process, address) = serve(&self.data, &self.socket().to_string());
+        let (process, address) = serve(&self.data, &self.socket().to_string(), &self.options);
         assert_eq!(address, self.address, "certificate and address are kept");
         self.process = Some(process);
     }
 
-    fn socket(&self) -> SocketAddr {
+    /// Where it listens.
+    pub fn socket(&self) -> SocketAddr {
         self.address.url.trim_start_matches("https://").parse().unwrap()
     }
 }
@@ -51,10 +64,11 @@ impl Drop for Server {
     }
 }
 
-fn serve(data: &tempfile::TempDir, listen: &str) -> (Child, Address) {
+fn serve(data: &tempfile::TempDir, listen: &str, options: &[(String, String)]) -> (Child, Address) {
     let mut process = Command::new(env!("CARGO_BIN_EXE_lockstepd"))
         .args(["serve", "--listen", listen, "--data"])
         .arg(data.path())
+        .envs(options.iter().map(|(name, value)| (name, value)))
         .env("LOCKSTEP_LOG_FILTER", "error")
         .stdout(Stdio::piped())
         .spawn()

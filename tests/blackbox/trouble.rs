@@ -1,18 +1,29 @@
 //! Servers that die, networks that are not there.
 
+use std::time::Duration;
+
 use lockstep_client::{
-    Error,
+    Client, Error,
     model::{AlarmKind, Link},
+    server::{Server as Address, Trust},
 };
 
 use crate::{
-    people::{another, register, until},
+    mode::Mode,
+    people::{another, password, register, until},
+    proxy::Proxy,
     server::Server,
+    support::{self, Node},
 };
 
-#[tokio::test]
-async fn what_is_written_while_the_server_is_down_goes_out_when_it_is_back() {
-    let mut server = Server::start();
+in_both_modes! {
+    what_is_written_while_the_server_is_down_goes_out_when_it_is_back,
+    the_live_feed_comes_back_by_itself_after_the_server_was_killed,
+    kills_in_the_middle_of_pushes_lose_and_double_nothing,
+}
+
+async fn what_is_written_while_the_server_is_down_goes_out_when_it_is_back(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
     let first = register(&server, "down@example.org").await;
     server.kill();
     first.add(b"written offline").await.unwrap();
@@ -25,9 +36,8 @@ async fn what_is_written_while_the_server_is_down_goes_out_when_it_is_back() {
     assert_eq!(second.contents().await, ["written offline"]);
 }
 
-#[tokio::test]
-async fn the_live_feed_comes_back_by_itself_after_the_server_was_killed() {
-    let mut server = Server::start();
+async fn the_live_feed_comes_back_by_itself_after_the_server_was_killed(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
     let first = register(&server, "heal@example.org").await;
     let second = another(&server, "heal@example.org").await;
     let mut watching = second.follow();
@@ -43,9 +53,8 @@ async fn the_live_feed_comes_back_by_itself_after_the_server_was_killed() {
     assert_eq!(second.alarms().await.unwrap(), [], "a crash is no restore");
 }
 
-#[tokio::test]
-async fn kills_in_the_middle_of_pushes_lose_and_double_nothing() {
-    let mut server = Server::start();
+async fn kills_in_the_middle_of_pushes_lose_and_double_nothing(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
     let device = register(&server, "kills@example.org").await;
     for round in 0..5 {
         let contents: Vec<_> = (0..60)
@@ -104,4 +113,31 @@ async fn a_server_that_was_restored_to_an_older_backup_gets_back_what_it_lost_fr
     assert_eq!((status.waiting, status.quarantined, status.conflicts), (0, 0, 0));
     let alarms = first.alarms().await.unwrap();
     assert!(alarms.iter().all(|alarm| alarm.kind == AlarmKind::Reset) && !alarms.is_empty(), "{alarms:?}");
+}
+
+#[tokio::test]
+async fn a_device_whose_websocket_is_refused_goes_on_by_long_poll_and_returns_to_live_when_it_works() {
+    let node = Node::start(support::Mode::Embedded).await;
+    let proxy = Proxy::start(node.running().addr);
+    let trust = Trust::Pinned(proxy.fingerprint.parse().unwrap());
+    let address = Address::new(&format!("https://{}", proxy.addr), trust).unwrap();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let name = "proxied@example.org";
+    let first = Client::register(one.path(), &address, name, &password()).await.unwrap();
+    first.sync().await.unwrap();
+    let second = Client::login(two.path(), &address, name, &password()).await.unwrap();
+    let mut watching = second.follow();
+    watching.link.wait_for(|link| *link == Link::Polling).await.unwrap();
+    first.add(b"by long-poll").await.unwrap();
+    first.sync().await.unwrap();
+    until("the entry comes without a socket", || async { second.entries().await.unwrap().len() == 1 }).await;
+    assert_eq!(*watching.link.borrow(), Link::Polling);
+    proxy.refuse(false);
+    let live =
+        tokio::time::timeout(Duration::from_mins(2), watching.link.wait_for(|link| *link == Link::Live));
+    live.await.unwrap().unwrap();
+    first.add(b"live").await.unwrap();
+    first.sync().await.unwrap();
+    until("the next one comes live", || async { second.entries().await.unwrap().len() == 2 }).await;
+    assert_eq!(second.alarms().await.unwrap(), []);
 }

@@ -3,13 +3,20 @@
 use lockstep_client::crypto::wipe::Plaintext;
 
 use crate::{
+    mode::Mode,
     people::{another, register, until},
     server::Server,
 };
 
-#[tokio::test]
-async fn an_import_of_a_thousand_entries_is_the_same_on_a_device_that_comes_later() {
-    let server = Server::start();
+in_both_modes! {
+    an_import_of_a_thousand_entries_is_the_same_on_a_device_that_comes_later,
+    a_device_that_was_away_for_more_than_a_page_catches_up,
+    contents_of_every_size_arrive_live_and_at_first_sync,
+    the_history_of_an_entry_is_there_on_a_device_that_came_later,
+}
+
+async fn an_import_of_a_thousand_entries_is_the_same_on_a_device_that_comes_later(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "import@example.org").await;
     let contents: Vec<_> =
         (0..1000).map(|n| Plaintext::new(format!("entry number {n}").into_bytes())).collect();
@@ -22,9 +29,8 @@ async fn an_import_of_a_thousand_entries_is_the_same_on_a_device_that_comes_late
     assert_eq!(second.contents().await, first.contents().await);
 }
 
-#[tokio::test]
-async fn a_device_that_was_away_for_more_than_a_page_catches_up() {
-    let server = Server::start();
+async fn a_device_that_was_away_for_more_than_a_page_catches_up(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "away@example.org").await;
     first.add(b"seen").await.unwrap();
     first.sync().await.unwrap();
@@ -61,9 +67,8 @@ async fn an_import_of_427_entries_and_their_removal_arrive_together_and_leave_no
     }
 }
 
-#[tokio::test]
-async fn contents_of_every_size_arrive_live_and_at_first_sync() {
-    let server = Server::start();
+async fn contents_of_every_size_arrive_live_and_at_first_sync(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "sizes@example.org").await;
     let second = another(&server, "sizes@example.org").await;
     let _watching = second.follow();
@@ -79,9 +84,8 @@ async fn contents_of_every_size_arrive_live_and_at_first_sync() {
     assert_eq!(third.contents().await, expected);
 }
 
-#[tokio::test]
-async fn the_history_of_an_entry_is_there_on_a_device_that_came_later() {
-    let server = Server::start();
+async fn the_history_of_an_entry_is_there_on_a_device_that_came_later(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "history@example.org").await;
     let entry = first.add(b"version 0").await.unwrap();
     for n in 1..5 {

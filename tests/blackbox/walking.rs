@@ -7,13 +7,19 @@ use lockstep_client::{
 };
 
 use crate::{
+    mode::Mode,
     people::{PASSWORD, another, password, register, until},
     server::Server,
 };
 
-#[tokio::test]
-async fn what_one_device_adds_the_other_sees_live() {
-    let server = Server::start();
+in_both_modes! {
+    what_one_device_adds_the_other_sees_live,
+    both_devices_follow_each_other_without_a_word_of_sync,
+    the_one_encrypted_file_comes_back_on_another_device,
+}
+
+async fn what_one_device_adds_the_other_sees_live(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "walker@example.org").await;
     let second = another(&server, "walker@example.org").await;
     let mut watching = second.follow();
@@ -33,9 +39,8 @@ async fn what_one_device_adds_the_other_sees_live() {
     assert_eq!(*watching.link.borrow(), Link::Live, "by the socket, not by polling");
 }
 
-#[tokio::test]
-async fn both_devices_follow_each_other_without_a_word_of_sync() {
-    let server = Server::start();
+async fn both_devices_follow_each_other_without_a_word_of_sync(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "both@example.org").await;
     let second = another(&server, "both@example.org").await;
     let (_one, _two) = (first.follow(), second.follow());
@@ -86,9 +91,8 @@ async fn a_server_with_another_certificate_is_not_spoken_to() {
     assert!(matches!(refused, Err(Error::Certificate)), "{:?}", refused.err());
 }
 
-#[tokio::test]
-async fn the_one_encrypted_file_comes_back_on_another_device() {
-    let server = Server::start();
+async fn the_one_encrypted_file_comes_back_on_another_device(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "file@example.org").await;
     assert!(first.file_get().await.unwrap().is_none());
     first.file_put(&[], b"everything").await.unwrap();

@@ -1,6 +1,15 @@
 //! Two devices that change the same entry apart.
 
-use crate::{device::Device, server::Server};
+use crate::{device::Device, mode::Mode, server::Server};
+
+in_both_modes! {
+    without_a_choice_the_sides_are_shown_masked_and_the_code_is_5,
+    keeping_one_side_leaves_one_head_on_both_devices_and_the_other_in_the_history,
+    a_merge_takes_what_only_one_side_changed_and_keeps_the_other_password_among_the_old_ones,
+    keeping_both_makes_two_entries,
+    deleting_a_divergent_entry_names_all_its_heads_and_deletes_exactly_those,
+    deleted_here_and_edited_there_is_a_conflict_in_which_the_entry_stays_visible,
+}
 
 struct Apart {
     laptop: Device,
@@ -9,8 +18,8 @@ struct Apart {
 }
 
 /// An entry "mail" whose password both devices changed.
-fn apart() -> Apart {
-    let server = Server::start();
+fn apart(mode: Mode) -> Apart {
+    let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     laptop.ok(&["add", "mail", "--username", "ada", "--set", "password=first"]);
     let phone = Device::logged_in(&server);
@@ -22,9 +31,8 @@ fn apart() -> Apart {
     Apart { laptop, phone, _server: server }
 }
 
-#[test]
-fn without_a_choice_the_sides_are_shown_masked_and_the_code_is_5() {
-    let Apart { laptop, phone: _phone, _server } = apart();
+fn without_a_choice_the_sides_are_shown_masked_and_the_code_is_5(mode: Mode) {
+    let Apart { laptop, phone: _phone, _server } = apart(mode);
     let shown = laptop.run(&["resolve", "mail"]);
     assert_eq!(shown.code, 5);
     assert!(
@@ -43,9 +51,8 @@ fn without_a_choice_the_sides_are_shown_masked_and_the_code_is_5() {
     assert_eq!(error["error"]["contested"], serde_json::json!(["password"]));
 }
 
-#[test]
-fn keeping_one_side_leaves_one_head_on_both_devices_and_the_other_in_the_history() {
-    let Apart { laptop, phone, _server } = apart();
+fn keeping_one_side_leaves_one_head_on_both_devices_and_the_other_in_the_history(mode: Mode) {
+    let Apart { laptop, phone, _server } = apart(mode);
     let kept = laptop.ok(&["get", "mail", "password"]);
     laptop.ok(&["resolve", "mail", "--keep", "1"]);
     phone.ok(&["sync"]);
@@ -62,9 +69,8 @@ fn keeping_one_side_leaves_one_head_on_both_devices_and_the_other_in_the_history
     );
 }
 
-#[test]
-fn a_merge_takes_what_only_one_side_changed_and_keeps_the_other_password_among_the_old_ones() {
-    let Apart { laptop, phone, _server } = apart();
+fn a_merge_takes_what_only_one_side_changed_and_keeps_the_other_password_among_the_old_ones(mode: Mode) {
+    let Apart { laptop, phone, _server } = apart(mode);
     laptop.ok(&["resolve", "mail", "--merge-set", "password=both"]);
     phone.ok(&["sync"]);
     let item = phone.json(&["get", "mail"]);
@@ -74,9 +80,8 @@ fn a_merge_takes_what_only_one_side_changed_and_keeps_the_other_password_among_t
     assert!(["first", "laptop", "phone"].iter().all(|password| old.contains(password)), "{old}");
 }
 
-#[test]
-fn keeping_both_makes_two_entries() {
-    let Apart { laptop, phone, _server } = apart();
+fn keeping_both_makes_two_entries(mode: Mode) {
+    let Apart { laptop, phone, _server } = apart(mode);
     laptop.ok(&["resolve", "mail", "--keep-both"]);
     phone.ok(&["sync"]);
     for device in [&laptop, &phone] {
@@ -85,9 +90,8 @@ fn keeping_both_makes_two_entries() {
     }
 }
 
-#[test]
-fn deleting_a_divergent_entry_names_all_its_heads_and_deletes_exactly_those() {
-    let Apart { laptop, phone, _server } = apart();
+fn deleting_a_divergent_entry_names_all_its_heads_and_deletes_exactly_those(mode: Mode) {
+    let Apart { laptop, phone, _server } = apart(mode);
     let refused = laptop.run(&["rm", "mail"]);
     assert_eq!(refused.code, 2, "without a terminal nothing is deleted unasked");
     let deleted = laptop.run(&["rm", "mail", "--yes"]);
@@ -101,9 +105,8 @@ fn deleting_a_divergent_entry_names_all_its_heads_and_deletes_exactly_those() {
     assert_eq!(laptop.json(&["list"])[0]["name"], "mail");
 }
 
-#[test]
-fn deleted_here_and_edited_there_is_a_conflict_in_which_the_entry_stays_visible() {
-    let server = Server::start();
+fn deleted_here_and_edited_there_is_a_conflict_in_which_the_entry_stays_visible(mode: Mode) {
+    let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     laptop.ok(&["add", "mail", "--set", "password=first"]);
     let phone = Device::logged_in(&server);

@@ -67,3 +67,69 @@ fn the_one_encrypted_file_is_put_and_got_whole_and_binary() {
     let large = laptop.run_with(&["file", "put", "-"], &[0; 60 * 1024]);
     assert_eq!(large.code, 8, "{}", large.err);
 }
+
+/// A file that two devices put apart.
+fn put_apart(server: &Server) -> (Device, Device) {
+    let put = |device: &Device, args: &[&str], text: &[u8]| {
+        let answer = device.run_with(args, text);
+        assert_eq!(answer.code, 0, "{}", answer.err);
+    };
+    let laptop = Device::registered(server);
+    put(&laptop, &["file", "put", "-"], b"the first");
+    let phone = Device::logged_in(server);
+    assert_eq!(phone.ok(&["file", "get"]), "the first");
+    put(&laptop, &["--offline", "file", "put", "-"], b"of the laptop");
+    put(&phone, &["--offline", "file", "put", "-"], b"of the phone");
+    for device in [&laptop, &phone, &laptop] {
+        device.ok(&["sync"]);
+    }
+    (laptop, phone)
+}
+
+#[test]
+fn a_file_that_was_put_apart_is_resolved_by_keeping_one_side_and_the_other_stays_in_the_list() {
+    let server = Server::start();
+    let (laptop, phone) = put_apart(&server);
+    let got = laptop.run(&["file", "get"]);
+    assert_eq!(got.out, "of the laptop", "who came first is shown meanwhile");
+    assert!(got.err.contains("lockstep file resolve"), "{}", got.err);
+    let undecided = laptop.run(&["--json", "file", "resolve"]);
+    assert_eq!(undecided.code, 5);
+    let sides = undecided.json();
+    assert_eq!(sides["sides"].as_array().unwrap().len(), 2);
+    assert_eq!(laptop.json(&["conflicts"])[0]["file"], true);
+    assert_eq!(laptop.run(&["file", "resolve", "--keep", "3"]).code, 3);
+
+    laptop.ok(&["file", "resolve", "--keep", "2"]);
+    phone.ok(&["sync"]);
+    for device in [&laptop, &phone] {
+        assert_eq!(device.ok(&["file", "get"]), "of the phone");
+        assert_eq!(device.json(&["conflicts"]), serde_json::json!([]));
+        let list = device.json(&["file", "list"]);
+        let list = list.as_array().unwrap();
+        assert_eq!(list.len(), 4, "three puts and a choice");
+        assert_eq!(list.iter().filter(|version| version["head"] == true).count(), 1);
+        let lost = list.iter().find(|version| version["bytes"] == "of the laptop".len()).unwrap();
+        let id = lost["version"].as_str().unwrap();
+        assert_eq!(device.ok(&["file", "get", "--version", &id[..12]]), "of the laptop");
+        assert_eq!(device.json(&["file", "list", "--last", "1"]).as_array().unwrap().len(), 1);
+    }
+    let again = laptop.run(&["file", "resolve", "--keep", "1"]);
+    assert_eq!(again.code, 0, "a second time there is nothing to do: {}", again.err);
+}
+
+#[test]
+fn a_file_that_was_put_apart_is_resolved_by_keeping_one_side_and_copies_of_the_others() {
+    let server = Server::start();
+    let (laptop, phone) = put_apart(&server);
+    let copies = phone.home().join("copies");
+    let done = phone.json(&["file", "resolve", "--keep-both", copies.to_str().unwrap()]);
+    let paths = done["copies"].as_array().unwrap();
+    assert_eq!(paths.len(), 1);
+    assert_eq!(std::fs::read(paths[0].as_str().unwrap()).unwrap(), b"of the phone");
+    laptop.ok(&["sync"]);
+    for device in [&laptop, &phone] {
+        assert_eq!(device.ok(&["file", "get"]), "of the laptop");
+        assert_eq!(device.json(&["conflicts"]), serde_json::json!([]));
+    }
+}

@@ -2,12 +2,29 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+/// Runs tests, written for a mode, embedded and over Postgres, NATS and S3.
+macro_rules! in_both_modes {
+    ($($test:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[test] fn $test() { super::$test(crate::mode::Mode::Embedded); })+
+        }
+        mod distributed {
+            $(#[test] fn $test() { super::$test(crate::mode::Mode::Distributed); })+
+        }
+    };
+}
+
 mod agent;
 mod conflicts;
 mod device;
 mod files;
+#[allow(dead_code, reason = "each program that shares this uses a part of it")]
+#[path = "../support/mode.rs"]
+mod mode;
 mod offline;
 mod passwords;
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod server;
 mod shapes;
 mod story;

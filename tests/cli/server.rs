@@ -5,9 +5,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use crate::mode::Mode;
+
 /// A server with its data; killed and deleted with this value.
 pub struct Server {
     data: tempfile::TempDir,
+    options: Vec<(String, String)>,
     child: Child,
     pub url: String,
     pub fingerprint: String,
@@ -15,9 +18,24 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
+        Self::with(Vec::new())
+    }
+
+    /// A server of a mode.
+    pub fn start_in(mode: Mode) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self::with(runtime.block_on(mode.options()))
+    }
+
+    /// A server without TLS, for behind a proxy.
+    pub fn start_plain() -> Self {
+        Self::with(vec![("LOCKSTEP_PLAIN_HTTP".to_owned(), "true".to_owned())])
+    }
+
+    fn with(options: Vec<(String, String)>) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (child, url, fingerprint) = spawn(data.path(), "127.0.0.1:0");
-        Self { data, child, url, fingerprint }
+        let (child, url, fingerprint) = spawn(data.path(), "127.0.0.1:0", &options);
+        Self { data, options, child, url, fingerprint }
     }
 
     /// As a power cut would.
@@ -30,7 +48,7 @@ impl Server {
     /// Starts again on the same data and address.
     pub fn start_again(&mut self) {
         let address = self.url.strip_prefix("https://").unwrap();
-        let (child, url, fingerprint) = spawn(self.data.path(), address);
+        let (child, url, fingerprint) = spawn(self.data.path(), address, &self.options);
         assert_eq!((&url, &fingerprint), (&self.url, &self.fingerprint), "address and certificate are kept");
         self.child = child;
     }
@@ -43,8 +61,9 @@ impl Drop for Server {
     }
 }
 
-fn spawn(data: &std::path::Path, listen: &str) -> (Child, String, String) {
+fn spawn(data: &std::path::Path, listen: &str, options: &[(String, String)]) -> (Child, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
+    command.envs(options.iter().map(|(name, value)| (name, value)));
     command.arg("serve").arg("--data").arg(data).args(["--listen", listen]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -54,7 +73,8 @@ fn spawn(data: &std::path::Path, listen: &str) -> (Child, String, String) {
         line[prefix.len()..].to_owned()
     };
     let url = find("Lockstep serves at ");
-    let fingerprint = find("Certificate, SHA-256: ");
+    let plain = url.starts_with("http://");
+    let fingerprint = if plain { String::new() } else { find("Certificate, SHA-256: ") };
     // The last line: after it nobody misses the reader of this pipe.
     find("Next: ");
     (child, url, fingerprint)

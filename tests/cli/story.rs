@@ -4,14 +4,18 @@ use serde_json::Value;
 
 use crate::{
     device::{Device, answer},
+    mode::Mode,
     server::Server,
 };
 
+in_both_modes! {
+    three_thousand_items_are_imported_followed_live_edited_apart_resolved_and_survive_a_kill,
+}
+
 const ITEMS: usize = 3000;
 
-#[test]
-fn three_thousand_items_are_imported_followed_live_edited_apart_resolved_and_survive_a_kill() {
-    let mut server = Server::start();
+fn three_thousand_items_are_imported_followed_live_edited_apart_resolved_and_survive_a_kill(mode: Mode) {
+    let mut server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     let phone = Device::logged_in(&server);
     let file = laptop.home().join("export.json");

@@ -4,11 +4,19 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
-use crate::{device::Device, server::Server};
+use crate::{
+    device::{Device, NAME},
+    mode::Mode,
+    proxy::Proxy,
+    server::Server,
+};
 
-#[test]
-fn watch_turns_live_shows_a_change_turns_stale_and_comes_back() {
-    let mut server = Server::start();
+in_both_modes! {
+    watch_turns_live_shows_a_change_turns_stale_and_comes_back,
+}
+
+fn watch_turns_live_shows_a_change_turns_stale_and_comes_back(mode: Mode) {
+    let mut server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     let phone = Device::logged_in(&server);
     let mut watch = phone.start(&["--json", "watch", "--seconds", "120"]);
@@ -25,6 +33,32 @@ fn watch_turns_live_shows_a_change_turns_stale_and_comes_back() {
     until("stale", "link", "stale");
     server.start_again();
     until("live again", "link", "live");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn watch_says_polling_while_a_proxy_lets_no_websocket_through_and_live_when_it_does() {
+    let server = Server::start_plain();
+    let proxy = Proxy::start(server.url.strip_prefix("http://").unwrap().parse().unwrap());
+    let url = format!("https://{}", proxy.addr);
+    let enter = |verb: &str| {
+        let device = Device::empty();
+        device.ok(&[verb, "--server", &url, "--email", NAME, "--fingerprint", &proxy.fingerprint]);
+        device
+    };
+    let (laptop, phone) = (enter("register"), enter("login"));
+    let mut watch = phone.start(&["--json", "watch", "--seconds", "180"]);
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut until = |what: &str, key: &str, value: &str| {
+        lines.find(|line| line[key] == value).unwrap_or_else(|| panic!("{what} never came"))
+    };
+    until("polling", "link", "polling");
+    laptop.ok(&["add", "mail", "--set", "password=x"]);
+    until("the change", "change", "version");
+    proxy.refuse(false);
+    until("live", "link", "live");
     watch.kill().unwrap();
     watch.wait().unwrap();
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lockstep_api::sync::StreamEvent;
 use lockstep_events::{
-    AccountId, Chain, DeviceId, Epoch, Event, Micros, NewEvent, Position, Recorded, Seq, StreamId,
+    AccountId, Chain, DeviceId, Epoch, Event, Micros, NewEvent, Position, Recorded, Seq, SetDigest, StreamId,
     StreamKind, VersionId,
     envelope::{Content, Place},
     event::{AccountEvent, RosterStated, VaultEvent, VersionAdded},
@@ -54,9 +54,7 @@ async fn device(new: NewProfile) -> TestDevice {
         (StreamId::from(engine.account()), StreamKind::Account),
         (StreamId::from(engine.vault()), StreamKind::Vault),
     ] {
-        let place =
-            streams::Place { stream, kind, epoch: EPOCH, seq: Seq::ZERO, chain: Chain::ZERO, lives: 1 };
-        streams::put(&mut tx, &place).await.unwrap();
+        streams::put(&mut tx, &streams::Place::start(stream, kind, EPOCH)).await.unwrap();
     }
     tx.commit().await.unwrap();
     TestDevice { engine, _home: home }
@@ -194,6 +192,15 @@ impl Stream {
         self.append(&Event::Vault(event), Uuid::from_u128(5).into(), None, None);
     }
 
+    /// The digest of all versions.
+    pub(crate) fn digest(&self) -> SetDigest {
+        let version = |event: &Recorded| match event.event().unwrap() {
+            Event::Vault(VaultEvent::VersionAdded(added)) => Some(added.header.version_id()),
+            _ => None,
+        };
+        self.events.iter().filter_map(version).collect()
+    }
+
     /// Everything after a seq.
     pub(crate) fn page(&self, from: u64) -> Page {
         let events: Vec<StreamEvent> =
@@ -204,6 +211,7 @@ impl Stream {
             from: Seq(from),
             to: Seq(self.events.len() as u64),
             chain: self.events.last().map_or(Chain::ZERO, |event| event.chain),
+            set_digest: Some(self.digest()),
             events,
         }
     }

@@ -65,6 +65,33 @@ pub(crate) async fn put(db: &mut SqliteConnection, entry: &EntryRow) -> Result<(
     Ok(())
 }
 
+/// The entries of which the last event came after a seq.
+pub(crate) async fn changed_after(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    seq: Seq,
+) -> Result<Vec<EntryId>, Error> {
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT entry FROM entries WHERE vault = ? AND json_extract(heads, '$.last_seq') > ?")
+            .bind(vault.as_bytes().as_slice())
+            .bind(seq.as_i64())
+            .fetch_all(db)
+            .await?;
+    rows.iter().map(|(entry,)| Ok(EntryId(uuid(entry)?))).collect()
+}
+
+/// The entries with two or more accepted heads.
+pub(crate) async fn branched(db: &mut SqliteConnection, vault: VaultId) -> Result<Vec<EntryRow>, Error> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT entry, vault, heads, pinned FROM entries WHERE vault = ? AND \
+         json_array_length(heads, '$.heads') > 1",
+    )
+    .bind(vault.as_bytes().as_slice())
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(row).collect()
+}
+
 /// After a reset: nothing is accepted. Pins stay.
 pub(crate) async fn clear_accepted(db: &mut SqliteConnection, vault: VaultId) -> Result<(), Error> {
     let empty = serde_json::to_string(&Heads::default()).map_err(|_| damaged())?;

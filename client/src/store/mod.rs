@@ -24,7 +24,7 @@ pub(crate) use self::connections::Tx;
 use crate::{crypto::keys::LocalKey, error::Error};
 
 /// Version of the schema, as `PRAGMA user_version`.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// An open local database.
 #[derive(Debug, Clone)]
@@ -91,12 +91,13 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
     if version == SCHEMA {
         return Ok(());
     }
-    for (step, sql) in (1..).zip([include_str!("schema.sql"), include_str!("attachments.sql")]) {
+    let steps = [include_str!("schema.sql"), include_str!("attachments.sql"), include_str!("schema-3.sql")];
+    for (step, sql) in (1..).zip(steps) {
         if version < step {
             sqlx::raw_sql(sql).execute(&mut *tx).await?;
         }
     }
-    sqlx::raw_sql("PRAGMA user_version = 2").execute(&mut *tx).await?;
+    sqlx::raw_sql("PRAGMA user_version = 3").execute(&mut *tx).await?;
     Ok(tx.commit().await?)
 }
 

@@ -1,7 +1,7 @@
 //! Cursors, and the chain at every seq.
 
-use lockstep_events::{Chain, Epoch, Seq, StreamId, StreamKind};
-use sqlx::SqliteConnection;
+use lockstep_events::{Chain, Epoch, Seq, SetDigest, StreamId, StreamKind};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{damaged, fixed, uuid};
 use crate::error::Error;
@@ -21,11 +21,25 @@ pub(crate) struct Place {
     pub(crate) chain: Chain,
     /// How many lives of the stream this device has seen.
     pub(crate) lives: u32,
+    /// The digest of all versions accepted up to `seq`; none if that is not known yet.
+    pub(crate) digest: Option<SetDigest>,
+    /// The digest of those among them that this device never held.
+    pub(crate) absent: SetDigest,
 }
 
-type Row = (Vec<u8>, i64, Vec<u8>, i64, Vec<u8>, i64);
+impl Place {
+    /// The beginning of a stream.
+    pub(crate) const fn start(stream: StreamId, kind: StreamKind, epoch: Epoch) -> Self {
+        let (seq, chain, absent) = (Seq::ZERO, Chain::ZERO, SetDigest::ZERO);
+        Self { stream, kind, epoch, seq, chain, lives: 1, digest: Some(SetDigest::ZERO), absent }
+    }
+}
 
-fn place((stream, kind, epoch, seq, chain, lives): Row) -> Result<Place, Error> {
+type Row = (Vec<u8>, i64, Vec<u8>, i64, Vec<u8>, i64, Option<Vec<u8>>, Vec<u8>);
+
+const SELECT: &str = "SELECT stream, kind, epoch, seq, chain, lives, digest, absent FROM streams";
+
+fn place((stream, kind, epoch, seq, chain, lives, digest, absent): Row) -> Result<Place, Error> {
     Ok(Place {
         stream: StreamId(uuid(&stream)?),
         kind: i16::try_from(kind).ok().and_then(StreamKind::from_code).ok_or_else(damaged)?,
@@ -33,33 +47,32 @@ fn place((stream, kind, epoch, seq, chain, lives): Row) -> Result<Place, Error> 
         seq: Seq::from_i64(seq),
         chain: Chain(fixed(&chain)?),
         lives: u32::try_from(lives).map_err(|_| damaged())?,
+        digest: digest.map(|digest| fixed(&digest).map(SetDigest)).transpose()?,
+        absent: SetDigest(fixed(&absent)?),
     })
 }
 
 /// One stream's place.
 pub(crate) async fn get(db: &mut SqliteConnection, stream: StreamId) -> Result<Option<Place>, Error> {
-    let row: Option<Row> =
-        sqlx::query_as("SELECT stream, kind, epoch, seq, chain, lives FROM streams WHERE stream = ?")
-            .bind(stream.as_bytes().as_slice())
-            .fetch_optional(db)
-            .await?;
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push(" WHERE stream = ").push_bind(stream.as_bytes().to_vec());
+    let row: Option<Row> = query.build_query_as().fetch_optional(db).await?;
     row.map(place).transpose()
 }
 
 /// All places: the account stream first.
 pub(crate) async fn all(db: &mut SqliteConnection) -> Result<Vec<Place>, Error> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT stream, kind, epoch, seq, chain, lives FROM streams ORDER BY kind, stream")
-            .fetch_all(db)
-            .await?;
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    let rows: Vec<Row> = query.push(" ORDER BY kind, stream").build_query_as().fetch_all(db).await?;
     rows.into_iter().map(place).collect()
 }
 
 /// Moves the cursor. Only ever in the transaction that applied everything up to it (C1).
 pub(crate) async fn put(db: &mut SqliteConnection, place: &Place) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO streams (stream, kind, epoch, seq, chain, lives) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stream) \
-         DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, chain = excluded.chain, lives = excluded.lives",
+        "INSERT INTO streams (stream, kind, epoch, seq, chain, lives, digest, absent) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (stream) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, chain = excluded.chain, \
+         lives = excluded.lives, digest = excluded.digest, absent = excluded.absent",
     )
     .bind(place.stream.as_bytes().as_slice())
     .bind(i64::from(place.kind.code()))
@@ -67,6 +80,8 @@ pub(crate) async fn put(db: &mut SqliteConnection, place: &Place) -> Result<(), 
     .bind(place.seq.as_i64())
     .bind(place.chain.as_bytes().as_slice())
     .bind(i64::from(place.lives))
+    .bind(place.digest.map(|digest| digest.0.to_vec()))
+    .bind(place.absent.as_bytes().as_slice())
     .execute(db)
     .await?;
     Ok(())
@@ -101,4 +116,41 @@ pub(crate) async fn chains_at(
         .fetch_all(db)
         .await?;
     rows.iter().map(|(chain,)| fixed(chain).map(Chain)).collect()
+}
+
+/// The chains of one life up to a seq, ascending.
+pub(crate) async fn chains_up_to(
+    db: &mut SqliteConnection,
+    (stream, epoch): (StreamId, Epoch),
+    last: Seq,
+) -> Result<Vec<(Seq, Chain)>, Error> {
+    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT seq, chain FROM chains WHERE stream = ? AND epoch = ? AND seq <= ? ORDER BY seq",
+    )
+    .bind(stream.as_bytes().as_slice())
+    .bind(epoch.as_bytes().as_slice())
+    .bind(last.as_i64())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|(seq, chain)| Ok((Seq::from_i64(*seq), Chain(fixed(chain)?)))).collect()
+}
+
+/// A new life that begins as the old one was up to a seq has its chains up to there.
+pub(crate) async fn carry_chains(
+    db: &mut SqliteConnection,
+    stream: StreamId,
+    (old, new): (Epoch, Epoch),
+    last: Seq,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT OR IGNORE INTO chains (stream, epoch, seq, chain) SELECT stream, ?, seq, chain FROM chains \
+         WHERE stream = ? AND epoch = ? AND seq <= ?",
+    )
+    .bind(new.as_bytes().as_slice())
+    .bind(stream.as_bytes().as_slice())
+    .bind(old.as_bytes().as_slice())
+    .bind(last.as_i64())
+    .execute(db)
+    .await?;
+    Ok(())
 }

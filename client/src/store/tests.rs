@@ -191,7 +191,7 @@ async fn after_a_reset_nothing_is_lost_and_the_same_heads_are_shown() {
     entries::put(&mut tx, &row).await.unwrap();
     let before = entries::shown(&mut tx, ENTRY).await.unwrap().unwrap().heads.ids();
     entries::clear_accepted(&mut tx, VAULT).await.unwrap();
-    versions::unplace_all(&mut tx, VAULT).await.unwrap();
+    versions::unplace_after(&mut tx, VAULT, Seq::ZERO).await.unwrap();
     assert_eq!(entries::shown(&mut tx, ENTRY).await.unwrap().unwrap().heads.ids(), before);
     assert_eq!(versions::unplaced(&mut tx, VAULT).await.unwrap().len(), 2);
 }
@@ -216,12 +216,10 @@ async fn a_cursor_and_the_chain_of_every_life_come_back() {
     let store = home.open().await;
     let mut tx = store.begin().await.unwrap();
     let place = streams::Place {
-        stream: StreamId(VAULT.0),
-        kind: StreamKind::Vault,
-        epoch: Epoch([1; 16]),
         seq: Seq(5),
         chain: Chain([5; 32]),
-        lives: 1,
+        digest: Some([version(1, &[], VersionKind::Edit).id].into_iter().collect()),
+        ..streams::Place::start(StreamId(VAULT.0), StreamKind::Vault, Epoch([1; 16]))
     };
     streams::put(&mut tx, &place).await.unwrap();
     assert_eq!(streams::get(&mut tx, place.stream).await.unwrap(), Some(place));

@@ -138,11 +138,50 @@ pub(crate) async fn unplaced(db: &mut SqliteConnection, vault: VaultId) -> Resul
 
 /// The ids of all placed versions of a vault.
 pub(crate) async fn placed_ids(db: &mut SqliteConnection, vault: VaultId) -> Result<Vec<VersionId>, Error> {
+    ids_up_to(db, vault, Seq(u64::MAX)).await
+}
+
+/// The ids of the versions of a vault that have a place up to a seq.
+pub(crate) async fn ids_up_to(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    last: Seq,
+) -> Result<Vec<VersionId>, Error> {
     let rows: Vec<(Vec<u8>,)> =
-        sqlx::query_as("SELECT id FROM versions WHERE vault = ? AND seq IS NOT NULL ORDER BY id")
+        sqlx::query_as("SELECT id FROM versions WHERE vault = ? AND seq <= ? ORDER BY id")
             .bind(vault.as_bytes().as_slice())
+            .bind(last.as_i64())
             .fetch_all(db)
             .await?;
+    rows.iter().map(|(id,)| fixed(id).map(VersionId)).collect()
+}
+
+/// The ids and entries of the versions of a vault that have a place after a seq.
+pub(crate) async fn placed_after(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    seq: Seq,
+) -> Result<Vec<(VersionId, EntryId)>, Error> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT id, entry FROM versions WHERE vault = ? AND seq > ? ORDER BY seq")
+            .bind(vault.as_bytes().as_slice())
+            .bind(seq.as_i64())
+            .fetch_all(db)
+            .await?;
+    rows.iter().map(|(id, entry)| Ok((VersionId(fixed(id)?), EntryId(uuid(entry)?)))).collect()
+}
+
+/// The ids of all versions of a vault that are here and not in quarantine, ascending.
+pub(crate) async fn offerable_ids(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+) -> Result<Vec<VersionId>, Error> {
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT id FROM versions WHERE vault = ? AND id NOT IN (SELECT version FROM quarantine) ORDER BY id",
+    )
+    .bind(vault.as_bytes().as_slice())
+    .fetch_all(db)
+    .await?;
     rows.iter().map(|(id,)| fixed(id).map(VersionId)).collect()
 }
 
@@ -189,10 +228,20 @@ pub(crate) async fn place(
     Ok(())
 }
 
-/// After a reset: no version of the vault has a place any more. Nothing else is touched (C5).
-pub(crate) async fn unplace_all(db: &mut SqliteConnection, vault: VaultId) -> Result<(), Error> {
-    sqlx::query("UPDATE versions SET seq = NULL WHERE vault = ?")
+/// After a reset: no version of the vault has a place after this seq any more. Nothing else is touched (C5).
+pub(crate) async fn unplace_after(db: &mut SqliteConnection, vault: VaultId, seq: Seq) -> Result<(), Error> {
+    sqlx::query("UPDATE versions SET seq = NULL WHERE vault = ? AND seq > ?")
         .bind(vault.as_bytes().as_slice())
+        .bind(seq.as_i64())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A version turns out to have no place.
+pub(crate) async fn unplace(db: &mut SqliteConnection, id: VersionId) -> Result<(), Error> {
+    sqlx::query("UPDATE versions SET seq = NULL WHERE id = ?")
+        .bind(id.as_bytes().as_slice())
         .execute(db)
         .await?;
     Ok(())

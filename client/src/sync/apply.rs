@@ -3,7 +3,7 @@
 
 use lockstep_api::sync::{Changes, StreamEvent};
 use lockstep_events::{
-    Chain, EntryId, Epoch, Event, Micros, Recorded, Seq, StreamId, VaultId,
+    Chain, EntryId, Epoch, Event, Micros, Recorded, Seq, SetDigest, StreamId, VaultId,
     event::{AccountEvent, EntryPurged, VaultEvent, VersionAdded},
     roster::{Claim, Statement},
 };
@@ -13,7 +13,7 @@ use super::check::{self, Against, Received, Refusal};
 use crate::{
     engine::Engine,
     error::Error,
-    model::{AlarmKind, Change},
+    model::{Alarm, AlarmKind, Change},
     store::{
         attachments, entries,
         keys::{self, Trusted},
@@ -31,13 +31,14 @@ pub(crate) struct Page {
     pub(crate) from: Seq,
     pub(crate) to: Seq,
     pub(crate) chain: Chain,
+    pub(crate) set_digest: Option<SetDigest>,
     pub(crate) events: Vec<StreamEvent>,
 }
 
 impl From<Changes> for Page {
     fn from(page: Changes) -> Self {
-        let Changes { stream, epoch, from, to, chain, events, .. } = page;
-        Self { stream, epoch, from, to, chain, events }
+        let Changes { stream, epoch, from, to, chain, set_digest, events, .. } = page;
+        Self { stream, epoch, from, to, chain, set_digest, events }
     }
 }
 
@@ -88,14 +89,17 @@ impl Engine {
             return Ok(Applied::OtherLife);
         }
         if page.to <= place.seq {
+            drop(tx);
+            self.heard_digest(page.stream, (page.epoch, page.to), page.set_digest).await?;
             return Ok(Applied::Old);
         }
         if page.from != place.seq {
             return Ok(Applied::Gap);
         }
         match self.apply_at(&mut tx, place, page).await {
-            Ok(changes) => {
+            Ok((changes, alarm)) => {
                 tx.commit().await?;
+                self.tell(alarm);
                 for change in changes {
                     let _ = self.changes.send(change);
                 }
@@ -116,13 +120,17 @@ impl Engine {
         db: &mut SqliteConnection,
         place: Place,
         page: &Page,
-    ) -> Result<Vec<Change>, Stop> {
+    ) -> Result<(Vec<Change>, Option<Alarm>), Stop> {
         let stream = (place.stream, place.kind);
         let events = check::page(stream, (place.seq, place.chain), (page.to, page.chain), &page.events)?;
         let mut trusted = keys::trusted(db).await?;
         let mut changes = Vec::new();
+        let mut digest = place.digest;
         for event in &events {
             let decoded = event.event().map_err(|error| Error::UpdateNeeded(error.to_string()))?;
+            if let (Event::Vault(VaultEvent::VersionAdded(added)), Some(digest)) = (&decoded, &mut digest) {
+                digest.add(&added.header.version_id());
+            }
             let change = match decoded {
                 Event::Account(account) => self.apply_account(db, &mut trusted, event, &account).await?,
                 Event::Vault(vault) => self.apply_vault(db, &trusted, &place, event, vault).await?,
@@ -131,8 +139,10 @@ impl Engine {
             changes.extend(change);
             streams::note_chain(db, (place.stream, place.epoch), event.seq, &event.chain).await?;
         }
-        streams::put(db, &Place { seq: page.to, chain: page.chain, ..place }).await?;
-        Ok(changes)
+        let place = Place { seq: page.to, chain: page.chain, digest, ..place };
+        streams::put(db, &place).await?;
+        let alarm = self.compare_digest(db, &place, page.set_digest).await?;
+        Ok((changes, alarm))
     }
 
     async fn apply_account(

@@ -11,7 +11,7 @@ use crate::{
     account::testing::{EPOCH, Stream, TestDevice, two_devices},
     crypto::{identity::DeviceKey, os_random},
     model::{Content, Resolution},
-    sync::check,
+    sync::{check, reset::Life},
 };
 
 async fn contents(device: &TestDevice) -> Vec<String> {
@@ -301,10 +301,18 @@ async fn after_a_restore_of_the_server_what_it_lost_is_offered_again_and_nothing
 
     let restored = Stream { id: vault.id, kind: vault.kind, epoch: Epoch([9; 16]), events: backup };
     let place = streams::get(&mut a.store.begin().await.unwrap(), vault.id).await.unwrap().unwrap();
-    a.reset(&place, Some(restored.epoch)).await.unwrap();
+    let nothing_in_common = Life {
+        epoch: restored.epoch,
+        common: (Seq::ZERO, Chain::ZERO),
+        entries: Vec::new(),
+        versions: Vec::new(),
+    };
+    a.begin_life(&place, &nothing_in_common).await.unwrap();
     assert_eq!(contents(&a).await, before, "in the middle of it");
     a.apply(&restored.page(0)).await.unwrap();
-    a.reoffer_if_due().await.unwrap();
+    let lost = versions::unplaced(&mut a.store.begin().await.unwrap(), a.vault()).await.unwrap();
+    let lost: Vec<_> = lost.iter().map(|version| version.id).collect();
+    a.offer_again(&place, &lost).await.unwrap();
     assert_eq!(contents(&a).await, before);
     let waiting = outbox::first(&mut a.store.begin().await.unwrap(), a.vault(), 9).await.unwrap();
     assert_eq!(waiting.iter().map(|w| w.reoffer).collect::<Vec<_>>(), [true, false]);
@@ -314,7 +322,7 @@ async fn after_a_restore_of_the_server_what_it_lost_is_offered_again_and_nothing
     let mut restored = restored;
     restored.accept_all(&a).await;
     let place = streams::get(&mut b.store.begin().await.unwrap(), vault.id).await.unwrap().unwrap();
-    b.reset(&place, Some(restored.epoch)).await.unwrap();
+    b.begin_life(&place, &nothing_in_common).await.unwrap();
     b.apply(&restored.page(0)).await.unwrap();
     a.apply(&restored.page(1)).await.unwrap();
     assert_eq!(contents(&b).await, before);

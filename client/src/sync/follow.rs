@@ -86,7 +86,9 @@ pub(crate) async fn feed_loop(engine: Arc<Engine>) {
         };
         let wait = match round.await {
             Ok(end) => {
-                unopened = 0;
+                // A proxy may open a socket and let nothing through.
+                let was_live = *engine.link.borrow() == Link::Live;
+                unopened = if was_live { 0 } else { unopened + 1 };
                 match after(&engine, end, &mut backoff).await {
                     Some(wait) => wait,
                     None => break,

@@ -105,7 +105,7 @@ impl Engine {
     async fn hear(&self, socket: &mut Socket, message: ServerMessage) -> Result<Next, Error> {
         match message {
             ServerMessage::Ev { stream, epoch, from, to, chain, events } => {
-                self.news(&Page { stream, epoch, from, to, chain, events }).await?;
+                self.news(&Page { stream, epoch, from, to, chain, set_digest: None, events }).await?;
             }
             ServerMessage::Ping { t, pos } => {
                 send(socket, &ClientMessage::Pong { t }).await?;
@@ -113,6 +113,7 @@ impl Engine {
                     if self.is_behind(head.stream, head.head).await? {
                         self.behind.notify_one();
                     }
+                    self.heard_digest(head.stream, (head.epoch, head.head), head.set_digest).await?;
                 }
             }
             ServerMessage::Subbed { stream, head, .. } => {
@@ -150,6 +151,8 @@ impl Engine {
                 if !versions::wanted(&mut db, self.vault(), 1).await?.is_empty() {
                     self.behind.notify_one();
                 }
+                drop(db);
+                self.adopt_identical().await?;
             }
             Applied::Old => {}
             Applied::Gap | Applied::OtherLife => self.behind.notify_one(),

@@ -2,9 +2,9 @@
 
 use lockstep_api::{
     Code, Cursor, MAX_INLINE, MAX_PAGE,
-    sync::{Changes, Reset, Streams},
+    sync::{Changes, Streams},
 };
-use lockstep_events::{Chain, Seq, StreamId, StreamKind};
+use lockstep_events::{Seq, StreamId, StreamKind};
 
 use super::apply::{Applied, Page};
 use crate::{
@@ -22,11 +22,16 @@ impl Engine {
     pub(crate) async fn pull(&self) -> Result<u64, Error> {
         let _one = self.pulling.lock().await;
         let mut applied = self.pull_stream(self.account().into(), StreamKind::Account).await?;
+        if self.offer_roster_if_due().await? {
+            applied += self.pull_stream(self.account().into(), StreamKind::Account).await?;
+        }
         self.learn_vault_key().await?;
         applied += self.first_snapshot().await?;
         applied += self.pull_stream(self.vault().into(), StreamKind::Vault).await?;
-        self.reoffer_if_due().await?;
+        self.reconcile_if_due().await?;
         self.fetch_contents().await?;
+        self.adopt_identical().await?;
+        self.audit_digest().await?;
         Ok(applied)
     }
 
@@ -44,9 +49,8 @@ impl Engine {
             let page = match self.changes_after(&place, 0).await {
                 Ok(page) => page,
                 Err(Error::Refused { problem, .. }) if problem.code == Code::CursorReset => {
-                    let facts: Option<Reset> =
-                        problem.facts.and_then(|facts| serde_json::from_value(facts).ok());
-                    self.reset(&place, facts.and_then(|facts| facts.epoch)).await?;
+                    drop(problem);
+                    self.reset(&place).await?;
                     races += 1;
                     if races > RACES {
                         return Err(Error::Protocol("a stream that resets again and again"));
@@ -72,8 +76,10 @@ impl Engine {
     pub(crate) async fn changes_after(&self, place: &Place, wait: u64) -> Result<Changes, Error> {
         let cursor = Cursor { epoch: place.epoch, seq: place.seq };
         let stream = place.stream;
+        // What was read in another life of the stream is here already, with its content.
+        let inline = if place.lives > 1 && place.seq == Seq::ZERO { 0 } else { MAX_INLINE };
         let path = format!(
-            "/v1/streams/{stream}/changes?after={cursor}&limit={MAX_PAGE}&wait={wait}&inline={MAX_INLINE}"
+            "/v1/streams/{stream}/changes?after={cursor}&limit={MAX_PAGE}&wait={wait}&inline={inline}"
         );
         let page: Changes = self.fetch(&path).await?;
         if page.stream != stream || page.epoch != place.epoch || page.from != place.seq || page.to < page.from
@@ -102,7 +108,7 @@ impl Engine {
         let all: Streams = self.fetch("/v1/streams").await?;
         let info = all.streams.iter().find(|info| info.stream == stream && info.kind == kind);
         let epoch = info.ok_or(Error::Protocol("the account's stream is not in its list"))?.epoch;
-        let place = Place { stream, kind, epoch, seq: Seq::ZERO, chain: Chain::ZERO, lives: 1 };
+        let place = Place::start(stream, kind, epoch);
         let mut tx = self.store.begin().await?;
         if let Some(there) = streams::get(&mut tx, stream).await? {
             return Ok(there);

@@ -1,79 +1,191 @@
-//! A stream that has begun another life: nothing is wiped; the history is read again, and what the server lost is
-//! offered again (C5, D1).
+//! A stream that has begun another life: nothing is wiped. This device goes back to the last place at which the two
+//! lives are the same, reads what came after it, and offers again what the server lost (C5, D1).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use lockstep_api::sync::Streams;
-use lockstep_events::{Chain, Epoch, Seq, StreamKind, VaultId};
+use lockstep_api::{
+    Code, Cursor,
+    sync::{Changes, History, SnapshotVersion, StreamInfo, Streams},
+};
+use lockstep_events::{
+    Chain, EntryId, Epoch, Seq, SetDigest, StreamId, StreamKind, VaultId,
+    graph::{Head, Heads},
+};
+use sqlx::SqliteConnection;
 
+use super::{offer, reconcile};
 use crate::{
     engine::Engine,
     error::Error,
-    model::{AlarmKind, Change},
-    store::{alarms, entries, keys, outbox, streams, streams::Place, versions},
+    model::AlarmKind,
+    store::{alarms, entries, entries::EntryRow, streams, streams::Place, versions},
 };
 
-fn due(vault: VaultId) -> String {
-    format!("reoffer/{vault}")
+/// What the new life of a stream has in common with the old one, and what the server says about the rest.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// Its name.
+    pub(crate) epoch: Epoch,
+    /// The last place that both lives have.
+    pub(crate) common: (Seq, Chain),
+    /// Entries of which something happened after it, as the server has them.
+    pub(crate) entries: Vec<EntryRow>,
+    /// Their versions after it.
+    pub(crate) versions: Vec<SnapshotVersion>,
 }
 
 impl Engine {
-    /// Goes back to the beginning of a stream's new life. Keeps every version, the outbox and the old chains.
-    pub(crate) async fn reset(&self, old: &Place, epoch: Option<Epoch>) -> Result<(), Error> {
-        let epoch = match epoch {
-            Some(epoch) => epoch,
-            None => self.current_epoch(old).await?,
-        };
+    /// Goes to where the stream's new life is as the old one was. Keeps every version, the outbox and the old chains.
+    pub(crate) async fn reset(&self, old: &Place) -> Result<(), Error> {
+        let info = self.info(old.stream).await?;
+        let common = self.common_place(old, &info).await?;
+        let (mut entries, mut versions) = (Vec::new(), Vec::new());
+        for entry in self.entries_after(old, common.0).await? {
+            let (row, history) = self.accepted_by_server(old.stream.into(), entry, common.0).await?;
+            entries.push(row);
+            versions.extend(history.into_iter().filter(|version| version.seq > common.0));
+        }
+        self.begin_life(old, &Life { epoch: info.epoch, common, entries, versions }).await
+    }
+
+    /// The local half, in one transaction.
+    pub(crate) async fn begin_life(&self, old: &Place, life: &Life) -> Result<(), Error> {
         let mut tx = self.store.begin().await?;
-        let now = streams::get(&mut tx, old.stream).await?;
-        if now.is_some_and(|now| now.epoch == epoch && now.epoch != old.epoch) {
+        if streams::get(&mut tx, old.stream).await?.is_some_and(|now| now.epoch != old.epoch) {
+            // Another process of this profile was here first.
             return Ok(());
         }
-        let fresh = Place { epoch, seq: Seq::ZERO, chain: Chain::ZERO, lives: old.lives + 1, ..*old };
-        streams::put(&mut tx, &fresh).await?;
+        let (seq, chain) = life.common;
+        let place = Place { epoch: life.epoch, seq, chain, lives: old.lives + 1, ..*old };
+        streams::carry_chains(&mut tx, old.stream, (old.epoch, life.epoch), seq).await?;
         if old.kind == StreamKind::Vault {
-            let vault = VaultId::from(old.stream);
-            versions::unplace_all(&mut tx, vault).await?;
-            entries::clear_accepted(&mut tx, vault).await?;
-            keys::set(&mut tx, &due(vault), b"1").await?;
+            go_back(&mut tx, old.seq, place, &life.entries).await?;
+            if let Err(refusal) = self.take_all(&mut tx, old.stream.into(), &life.versions).await? {
+                drop(tx);
+                return Err(self.alarm(refusal.kind, &refusal.detail).await);
+            }
+        } else {
+            streams::put(&mut tx, &place).await?;
+            offer::make_due(&mut tx).await?;
         }
         let detail = format!("{} was at {} of {}", old.stream, old.seq, old.epoch);
         let alarm = alarms::raise(&mut tx, AlarmKind::Reset, self.now(), &detail).await?;
         tx.commit().await?;
-        if let Some(alarm) = alarm {
-            let _ = self.changes.send(Change::Alarm(alarm));
-        }
+        self.tell(alarm);
         Ok(())
     }
 
-    async fn current_epoch(&self, old: &Place) -> Result<Epoch, Error> {
+    async fn info(&self, stream: StreamId) -> Result<StreamInfo, Error> {
         let all: Streams = self.fetch("/v1/streams").await?;
-        let info = all.streams.iter().find(|info| info.stream == old.stream);
-        Ok(info.ok_or(Error::Protocol("the account's stream is not in its list"))?.epoch)
+        let info = all.streams.into_iter().find(|info| info.stream == stream);
+        info.ok_or(Error::Protocol("the account's stream is not in its list"))
     }
 
-    /// After a reset, once the new life was read to its head: everything that the server no longer has goes out
-    /// again, in the order in which it came here, so that parents come before children.
-    pub(crate) async fn reoffer_if_due(&self) -> Result<(), Error> {
-        let vault = self.vault();
-        let mut tx = self.store.begin().await?;
-        if keys::get(&mut tx, &due(vault)).await?.is_none() {
-            return Ok(());
+    /// The last place of this device's history that the new life has too: its chain binds everything before it. Found
+    /// by halving, a dozen small requests whatever the length of the stream.
+    async fn common_place(&self, old: &Place, info: &StreamInfo) -> Result<(Seq, Chain), Error> {
+        let last = old.seq.min(info.head);
+        let mut db = self.store.pool().acquire().await?;
+        let known = streams::chains_up_to(&mut db, (old.stream, old.epoch), last).await?;
+        drop(db);
+        if known.last() == Some(&(info.head, info.chain)) {
+            return Ok((info.head, info.chain));
         }
-        let waiting: BTreeMap<_, _> =
-            outbox::first(&mut tx, vault, u32::MAX).await?.into_iter().map(|w| (w.version, w)).collect();
-        for version in waiting.keys() {
-            outbox::remove(&mut tx, *version).await?;
+        let (mut same, mut differs) = (0, known.len());
+        while same < differs {
+            let middle = usize::midpoint(same, differs);
+            let (seq, chain) = known[middle];
+            if self.chain_at(old.stream, (info.epoch, seq)).await? == Some(chain) {
+                same = middle + 1;
+            } else {
+                differs = middle;
+            }
         }
-        for version in versions::unplaced(&mut tx, vault).await? {
-            let known = waiting.get(&version.id);
-            let unit = known.and_then(|waiting| waiting.unit);
-            let reoffer = known.is_none_or(|waiting| waiting.reoffer);
-            outbox::add(&mut tx, (vault, version.id), unit, reoffer).await?;
-        }
-        keys::remove(&mut tx, &due(vault)).await?;
-        tx.commit().await?;
-        self.outbox.notify_one();
-        Ok(())
+        Ok(same.checked_sub(1).map_or((Seq::ZERO, Chain::ZERO), |last| known[last]))
     }
+
+    async fn chain_at(&self, stream: StreamId, (epoch, seq): (Epoch, Seq)) -> Result<Option<Chain>, Error> {
+        let before = Cursor { epoch, seq: Seq(seq.0.saturating_sub(1)) };
+        let path = format!("/v1/streams/{stream}/changes?after={before}&limit=1&inline=0");
+        let page: Changes = self.fetch(&path).await?;
+        Ok((page.to == seq).then_some(page.chain))
+    }
+
+    /// The entries of which something happened after a place.
+    async fn entries_after(&self, old: &Place, seq: Seq) -> Result<BTreeSet<EntryId>, Error> {
+        if old.kind != StreamKind::Vault || seq == Seq::ZERO {
+            return Ok(BTreeSet::new());
+        }
+        let vault = VaultId::from(old.stream);
+        let mut db = self.store.pool().acquire().await?;
+        let placed = versions::placed_after(&mut db, vault, seq).await?;
+        let mut entries: BTreeSet<EntryId> = placed.into_iter().map(|(_, entry)| entry).collect();
+        entries.extend(entries::changed_after(&mut db, vault, seq).await?);
+        Ok(entries)
+    }
+
+    /// An entry as the server has it now, with its versions; nothing is accepted of one that it does not know. Events that come later
+    /// and are counted here already change nothing (see `apply::fold`).
+    pub(crate) async fn accepted_by_server(
+        &self,
+        vault: VaultId,
+        entry: EntryId,
+        seq: Seq,
+    ) -> Result<(EntryRow, Vec<SnapshotVersion>), Error> {
+        let (mut heads, mut versions) = (Heads::default(), Vec::new());
+        let mut after = 0;
+        loop {
+            let path = format!("/v1/vaults/{vault}/entries/{entry}/versions?after={after}&limit=200");
+            let page: History = match self.fetch(&path).await {
+                Ok(page) => page,
+                Err(Error::Refused { problem, .. }) if problem.code == Code::NotFound => break,
+                Err(other) => return Err(other),
+            };
+            count(&mut heads, &page.heads, &page.versions);
+            versions.extend(page.versions);
+            match page.next {
+                Some(next) if next.0 > after => after = next.0,
+                _ => break,
+            }
+        }
+        heads.last_seq = heads.last_seq.min(seq);
+        Ok((EntryRow { entry, vault, heads, pinned: None }, versions))
+    }
+}
+
+fn count(heads: &mut Heads, shown: &[Head], versions: &[SnapshotVersion]) {
+    heads.heads = shown.to_vec();
+    heads.heads.sort_by_key(|head| head.branch);
+    for version in versions {
+        heads.next_branch = heads.next_branch.max(version.branch + 1);
+        heads.last_seq = heads.last_seq.max(version.seq);
+    }
+}
+
+/// A vault goes back to its common place.
+async fn go_back(
+    db: &mut SqliteConnection,
+    was: Seq,
+    mut place: Place,
+    rows: &[EntryRow],
+) -> Result<(), Error> {
+    let vault = VaultId::from(place.stream);
+    if place.seq == Seq::ZERO {
+        (place.digest, place.absent) = (Some(SetDigest::ZERO), SetDigest::ZERO);
+        entries::clear_accepted(db, vault).await?;
+    } else if let Some(digest) = &mut place.digest {
+        for id in versions::ids_up_to(db, vault, was).await? {
+            digest.remove(&id);
+        }
+        for id in versions::ids_up_to(db, vault, place.seq).await? {
+            digest.add(&id);
+        }
+    }
+    versions::unplace_after(db, vault, place.seq).await?;
+    for row in rows {
+        let pinned = entries::accepted(db, vault, row.entry).await?.pinned;
+        entries::put(db, &EntryRow { pinned, ..row.clone() }).await?;
+    }
+    streams::put(db, &place).await?;
+    reconcile::make_due(db, vault, reconcile::Why::Reset).await
 }

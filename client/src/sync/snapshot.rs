@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use lockstep_api::sync::{History, Snapshot, SnapshotEntry, SnapshotVersion};
 use lockstep_events::{
-    EntryId, StreamKind, VaultId, VersionId,
+    EntryId, Seq, SetDigest, StreamKind, VaultId, VersionId,
     graph::{Head, Heads},
 };
 use sqlx::SqliteConnection;
@@ -46,6 +46,7 @@ impl Engine {
         let mut taken = 0;
         let mut next: Option<String> = None;
         let mut start = None;
+        let mut digest = None;
         loop {
             let query = next.map(|page| format!("?page={page}")).unwrap_or_default();
             let page: Snapshot = self.fetch(&format!("/v1/vaults/{vault}/snapshot{query}")).await?;
@@ -53,8 +54,9 @@ impl Engine {
             if page.vault != vault || page.epoch != place.epoch || *start.get_or_insert(at) != at {
                 return Err(self.alarm(AlarmKind::Page, &format!("snapshot of {vault}")).await);
             }
-            let end = page.next.is_none().then_some(Place { seq: at.1, chain: at.2, ..place });
-            taken += self.take_page(&page.entries, end).await?;
+            digest = digest.or(page.set_digest);
+            let end = page.next.is_none().then_some(Place { seq: at.1, chain: at.2, digest: None, ..place });
+            taken += self.take_page(&page.entries, end.map(|end| (end, digest))).await?;
             match page.next {
                 Some(more) => next = Some(more),
                 None => return Ok(taken),
@@ -62,7 +64,11 @@ impl Engine {
         }
     }
 
-    async fn take_page(&self, entries: &[SnapshotEntry], end: Option<Place>) -> Result<u64, Error> {
+    async fn take_page(
+        &self,
+        entries: &[SnapshotEntry],
+        end: Option<(Place, Option<SetDigest>)>,
+    ) -> Result<u64, Error> {
         let mut tx = self.store.begin().await?;
         let trusted = keys::trusted(&mut tx).await?;
         let mut taken = 0;
@@ -76,9 +82,10 @@ impl Engine {
             }
         }
         // The cursor comes with the last page: a first sync that is cut off begins again.
-        if let Some(end) = end {
+        if let Some((end, digest)) = end {
             streams::put(&mut tx, &end).await?;
             streams::note_chain(&mut tx, (end.stream, end.epoch), end.seq, &end.chain).await?;
+            self.compare_digest(&mut tx, &end, digest).await?;
         }
         tx.commit().await?;
         Ok(taken)
@@ -148,7 +155,11 @@ impl Engine {
         let parents =
             if version.parent_inferred { &version.inferred_parents } else { &version.header.parents };
         attachments::put(db, id, &version.attachments).await?;
-        if versions::get(db, id).await?.is_some() {
+        let known = versions::get(db, id).await?;
+        if known.as_ref().is_none_or(|known| known.seq.is_none()) {
+            held_now(db, vault, id, version.seq).await?;
+        }
+        if known.is_some() {
             versions::place(db, id, (version.seq, version.accepted_at), parents).await?;
             outbox::remove(db, id).await?;
             if let Some(content) = content {
@@ -196,6 +207,39 @@ impl Engine {
         }
     }
 
+    /// Checks and keeps versions that were asked for, all or none.
+    pub(crate) async fn take_versions(
+        &self,
+        vault: VaultId,
+        versions: &[SnapshotVersion],
+    ) -> Result<(), Error> {
+        let mut tx = self.store.begin().await?;
+        match self.take_all(&mut tx, vault, versions).await? {
+            Ok(()) => Ok(tx.commit().await?),
+            Err(refusal) => {
+                tx.rollback().await?;
+                Err(self.alarm(refusal.kind, &refusal.detail).await)
+            }
+        }
+    }
+
+    /// As [`Self::take_versions`], in a transaction that the caller ends.
+    pub(crate) async fn take_all(
+        &self,
+        db: &mut SqliteConnection,
+        vault: VaultId,
+        versions: &[SnapshotVersion],
+    ) -> Checked<()> {
+        let trusted = keys::trusted(db).await?;
+        for version in versions {
+            let at = (vault, version.header.entry);
+            if let Err(refusal) = self.take_version(db, &trusted, at, version).await? {
+                return Ok(Err(refusal));
+            }
+        }
+        Ok(Ok(()))
+    }
+
     async fn fetch_history(&self, entry: EntryId) -> Result<(), Error> {
         let vault = self.vault();
         let mut after = 0;
@@ -203,15 +247,10 @@ impl Engine {
             let path =
                 format!("/v1/vaults/{vault}/entries/{entry}/versions?after={after}&limit=100&content=1");
             let page: History = self.fetch(&path).await?;
-            let mut tx = self.store.begin().await?;
-            let trusted = keys::trusted(&mut tx).await?;
-            for version in &page.versions {
-                if let Err(refusal) = self.take_version(&mut tx, &trusted, (vault, entry), version).await? {
-                    tx.rollback().await?;
-                    return Err(self.alarm(refusal.kind, &refusal.detail).await);
-                }
+            if page.versions.iter().any(|version| version.header.entry != entry) {
+                return Err(self.alarm(AlarmKind::Page, &format!("history of {entry}")).await);
             }
-            tx.commit().await?;
+            self.take_versions(vault, &page.versions).await?;
             match page.next {
                 Some(next) if next.0 > after => after = next.0,
                 _ => break,
@@ -219,4 +258,14 @@ impl Engine {
         }
         self.fetch_contents().await
     }
+}
+
+/// A version that the digest counts as never held is held from now on.
+async fn held_now(db: &mut SqliteConnection, vault: VaultId, id: VersionId, seq: Seq) -> Result<(), Error> {
+    let Some(mut place) = streams::get(db, vault.into()).await? else { return Ok(()) };
+    if place.digest.is_some() && seq <= place.seq {
+        place.absent.remove(&id);
+        streams::put(db, &place).await?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use lockstep_api::{
     sync::{Changes, Reset, ResetReason, StreamEvent},
 };
 use lockstep_events::{
-    Chain, Recorded, Seq,
+    Chain, Recorded, Seq, StreamKind,
     log::{Contents, StreamHead},
 };
 
@@ -35,6 +35,11 @@ pub async fn read(server: &Shared, wish: &Wish) -> Result<Changes, Failure> {
         None => (from, server.log.chain_at(wish.stream, from).await?.unwrap_or(Chain::ZERO)),
     };
     let head_seq = head.seq.max(to);
+    let set_digest = if head.kind == StreamKind::Vault && to == head_seq {
+        server.digests.at(wish.stream, (to, chain), &events).await
+    } else {
+        None
+    };
     let events: Vec<StreamEvent> = events.iter().map(stream_event).collect();
     Ok(Changes {
         stream: wish.stream,
@@ -44,6 +49,7 @@ pub async fn read(server: &Shared, wish: &Wish) -> Result<Changes, Failure> {
         head: head_seq,
         more: to < head_seq,
         chain,
+        set_digest,
         events,
     })
 }

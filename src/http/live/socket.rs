@@ -133,7 +133,8 @@ impl Socket {
     fn ping(&self, server: &Shared) -> ServerMessage {
         let place = |sub: &Subscription| {
             let (epoch, head) = sub.head();
-            HeadAt { stream: sub.stream, epoch, head }
+            let set_digest = sub.of_vault.then(|| server.digests.known(sub.stream, head)).flatten();
+            HeadAt { stream: sub.stream, epoch, head, set_digest }
         };
         ServerMessage::Ping { t: server.clock.now(), pos: self.subs.iter().map(place).collect() }
     }

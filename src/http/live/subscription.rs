@@ -27,6 +27,8 @@ const RETRY: Duration = Duration::from_millis(500);
 pub struct Subscription {
     /// The stream.
     pub stream: StreamId,
+    /// Whether it is a vault's.
+    pub of_vault: bool,
     /// Its life.
     pub epoch: Epoch,
     listening: Listening,
@@ -87,8 +89,16 @@ pub async fn subscribe(
     let live = from == head;
     let state = if live { SubState::Live } else { SubState::CatchingUp };
     let subbed = ServerMessage::Subbed { stream, epoch, from, head, state };
-    let subscription =
-        Subscription { stream, epoch, listening, sent: from, live, behind_since: None, retry_at: None };
+    let subscription = Subscription {
+        stream,
+        of_vault: StreamId::from(account) != stream,
+        epoch,
+        listening,
+        sent: from,
+        live,
+        behind_since: None,
+        retry_at: None,
+    };
     Ok((subbed, Some(subscription)))
 }
 

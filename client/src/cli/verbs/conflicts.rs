@@ -23,6 +23,7 @@ pub async fn run(app: &App) -> Done {
             .map(|conflict| {
                 json!({
                     "id": conflict.entry.entry,
+                    "file": conflict.entry.entry == client.file_entry(),
                     "name": opened(conflict.entry.clone()).name(),
                     "heads": conflict.entry.heads.iter().map(|head| json!({
                         "version": head.version, "kind": head.kind, "device": head.device, "branch": head.branch, "time": head.client_time,
@@ -38,6 +39,10 @@ pub async fn run(app: &App) -> Done {
         return Ok(());
     }
     for conflict in &conflicts {
+        if conflict.entry.entry == client.file_entry() {
+            app.ui.data("file      the one encrypted file was put apart: lockstep file resolve")?;
+            continue;
+        }
         let found = opened(conflict.entry.clone());
         let fields = contested(conflict).iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
         let deleted = conflict.entry.heads.iter().any(|head| item_of(head).is_none());

@@ -15,6 +15,8 @@ use crate::cli::{
     failure::{Done, Exit, Failure},
 };
 
+use super::file_versions;
+
 /// The most that fits.
 const MAX_FILE: u64 = 56 * 1024;
 
@@ -26,16 +28,21 @@ Examples:
   lockstep file get > notes.kdbx
   lockstep file get --out notes.kdbx
   tar cz dotfiles | lockstep file put -
+  lockstep file list                          # what was put before, newest first
+  lockstep file get --version 3f2a9c          # an earlier one
+  lockstep file resolve                       # after it was put apart on two devices: the sides
+  lockstep file resolve --keep 2              # side 2 stays, the others are in the list
+  lockstep file resolve --keep-both copies/   # side 1 stays, the others are written into a folder
 
 One opaque file per account, up to 56 KiB, encrypted on this device. `put` builds on what this
-device has seen: if another device was faster, both versions stay and the next `put` closes the gap.")]
+device has seen: if another device was faster, both versions stay until `put` or `resolve`.")]
 pub struct File {
-    /// Get or put
+    /// What to do
     #[command(subcommand)]
     action: Action,
 }
 
-/// Get or put.
+/// What to do.
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Print the file
@@ -43,7 +50,14 @@ enum Action {
         /// Write to this file instead
         #[arg(long, short, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// An earlier version, by its number in `list` or the beginning of its id
+        #[arg(long, value_name = "VERSION")]
+        version: Option<String>,
     },
+    /// List what was put, newest first
+    List(file_versions::List),
+    /// Choose, where it was put apart on several devices
+    Resolve(file_versions::Resolve),
     /// Replace the file as a whole
     Put {
         /// File to read; - for standard input
@@ -51,10 +65,10 @@ enum Action {
     },
 }
 
-/// Gets or puts.
+/// Gets, puts, lists or resolves.
 ///
 /// # Errors
-/// No file yet; too long.
+/// No file yet; too long; nothing chosen.
 pub async fn run(args: File, app: &App) -> Done {
     let client = app.open().await?;
     if !app.offline
@@ -68,12 +82,19 @@ pub async fn run(args: File, app: &App) -> Done {
     }
     let present = client.file_get().await?;
     match args.action {
-        Action::Get { out } => {
-            let Some((content, heads)) = present else {
-                return Err(Failure::new(Exit::NotFound, "there is no file yet", "lockstep file put FILE"));
+        Action::List(args) => file_versions::list(&args, app, &client).await,
+        Action::Resolve(args) => file_versions::resolve(&args, app, &client).await,
+        Action::Get { out, version } => {
+            let Some((mut content, heads)) = present else {
+                return Err(none_yet());
             };
-            if heads.len() > 1 {
-                app.ui.warn("the file was put apart on several devices; this is the version shown meanwhile");
+            if let Some(wanted) = version {
+                content = file_versions::one(&client, &wanted).await?;
+            } else if heads.len() > 1 {
+                app.ui.warn(
+                    "the file was put apart on several devices; this is the version shown meanwhile: \
+                     lockstep file resolve",
+                );
             }
             match out {
                 None => app.ui.raw(&content),
@@ -96,6 +117,11 @@ pub async fn run(args: File, app: &App) -> Done {
     }
 }
 
+/// There is no file.
+pub fn none_yet() -> Failure {
+    Failure::new(Exit::NotFound, "there is no file yet", "lockstep file put FILE")
+}
+
 fn read(path: &Path) -> Done<zeroize::Zeroizing<Vec<u8>>> {
     let failed = |error: std::io::Error| {
         Failure::new(Exit::NotFound, format!("{}: {error}", path.display()), "check the path")
@@ -114,7 +140,11 @@ fn read(path: &Path) -> Done<zeroize::Zeroizing<Vec<u8>>> {
     Ok(content)
 }
 
-fn write(path: &Path, content: &[u8]) -> Done {
+/// Writes a content where only its owner reads it.
+///
+/// # Errors
+/// If the system does not let us.
+pub fn write(path: &Path, content: &[u8]) -> Done {
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     Ok(file.sync_all()?)

@@ -9,6 +9,7 @@ pub mod devices;
 pub mod edit;
 pub mod export;
 pub mod file;
+mod file_versions;
 pub mod fixtures;
 pub mod generate;
 pub mod get;

@@ -90,6 +90,9 @@ enum Choice {
 pub async fn run(args: Resolve, app: &App) -> Done {
     let client = app.open().await?;
     let found = app.find(&client, &args.entry).await?;
+    if found.entry.entry == client.file_entry() {
+        return Err(Failure::usage("this is the one encrypted file", "lockstep file resolve"));
+    }
     if !found.entry.divergent {
         if app.ui.json {
             return app.ui.document(&json!({ "entry": found.entry.entry, "divergent": false }));

@@ -1,0 +1,148 @@
+//! Offering statements of a roster back: after a restore to a time before them. They are signed by the account, so it
+//! does not matter which of its devices brings them.
+
+use lockstep_events::{
+    AccountId, DeviceId, Position, StreamId,
+    roster::{Claim, Roster, Statement},
+};
+
+use super::{
+    account,
+    facts::Actor,
+    revoke_device::RevokeDevice,
+    roster::{StateError, state},
+};
+use crate::state::Server;
+
+/// An offer.
+pub struct OfferRoster {
+    /// Whose roster.
+    pub account: AccountId,
+    /// Who brings it; none: a device that is not enrolled as far as this server knows.
+    pub device: Option<DeviceId>,
+    /// Consecutive statements; some of them may stand already.
+    pub statements: Vec<Statement>,
+}
+
+/// Those that do not stand yet, if all together make one roster.
+fn decide(
+    mut roster: Roster,
+    stated: &[Statement],
+    offered: &[Statement],
+) -> Result<Vec<Statement>, StateError> {
+    let mut missing = Vec::new();
+    for statement in offered {
+        let known = usize::try_from(statement.epoch).ok().and_then(|at| stated.get(at));
+        match known {
+            Some(known) if known == statement => {}
+            _ => {
+                roster.apply(statement)?;
+                missing.push(statement.clone());
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// The number of the last statement that was offered.
+fn last_epoch(offered: &[Statement]) -> u64 {
+    offered.last().map_or(0, |statement| u64::from(statement.epoch))
+}
+
+/// Who an event names that no known device brought: the device that the statements are about.
+fn bringer(offered: &[Statement]) -> DeviceId {
+    let added = offered.iter().rev().find_map(|statement| match statement.claim {
+        Claim::DeviceAdded { device, .. } => Some(device),
+        _ => None,
+    });
+    added.unwrap_or(DeviceId::NIL)
+}
+
+impl OfferRoster {
+    /// Appends what is missing; where the last of it stands.
+    ///
+    /// # Errors
+    /// [`StateError`]
+    pub async fn run(self, server: &Server) -> Result<Option<Position>, StateError> {
+        let row = account::present(server, self.account).await?.ok_or(StateError::NoDevice)?;
+        let roster = account::roster(&row)?;
+        let known_epoch = roster.epoch;
+        let missing = decide(roster, &row.roster, &self.statements)?;
+        let device = self.device.unwrap_or_else(|| bringer(&self.statements));
+        let actor = Actor { account: self.account, device };
+        let mut last = None;
+        for statement in missing {
+            last = Some(match statement.claim {
+                Claim::DeviceRevoked { device } => {
+                    RevokeDevice { actor, device, statement }.run(server).await?
+                }
+                _ => state(server, actor, &statement, Vec::new()).await?,
+            });
+        }
+        if last.is_some() && self.device.is_none() {
+            // A device that was enrolled, and that this server does not know: it lost what came since. Places that
+            // were given out then may name something else by now, so all streams begin another life.
+            let vaults = row.vaults.iter().map(|vault| StreamId::from(*vault));
+            for stream in std::iter::once(StreamId::from(self.account)).chain(vaults) {
+                server
+                    .feed
+                    .data_was_lost(stream, last_epoch(&self.statements), u64::from(known_epoch))
+                    .await?;
+            }
+        }
+        Ok(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+    use lockstep_events::{Hash32, header::public_key, ids::PublicKey, roster::RosterError};
+    use uuid::Uuid;
+
+    fn account() -> AccountId {
+        AccountId(Uuid::from_u128(1))
+    }
+
+    fn stated(key: &SigningKey, devices: u128) -> Vec<Statement> {
+        let created = Claim::AccountCreated { signing_key: public_key(key) };
+        let mut all = vec![Statement::sign(key, account(), 0, Hash32::ZERO, created)];
+        for device in 1..=devices {
+            let (epoch, previous) = (all.len(), all.last().map_or(Hash32::ZERO, Statement::hash));
+            let device = DeviceId(Uuid::from_u128(device));
+            let claim = Claim::DeviceAdded { device, public_key: PublicKey([7; 32]) };
+            all.push(Statement::sign(key, account(), u32::try_from(epoch).unwrap(), previous, claim));
+        }
+        all
+    }
+
+    fn fold(stated: &[Statement]) -> Roster {
+        let mut roster = Roster::start(&stated[0]).unwrap();
+        stated[1..].iter().for_each(|next| roster.apply(next).unwrap());
+        roster
+    }
+
+    #[test]
+    fn a_roster_that_was_cut_off_gets_the_rest_and_nothing_twice() {
+        let all = stated(&SigningKey::from_bytes(&[1; 32]), 3);
+        let missing = decide(fold(&all[..2]), &all[..2], &all).unwrap();
+        assert_eq!(missing, all[2..]);
+        assert_eq!(decide(fold(&all), &all, &all).unwrap(), []);
+        assert_eq!(bringer(&missing), DeviceId(Uuid::from_u128(3)));
+    }
+
+    #[test]
+    fn statements_of_another_key_or_after_a_gap_are_refused() {
+        let all = stated(&SigningKey::from_bytes(&[1; 32]), 3);
+        let other = stated(&SigningKey::from_bytes(&[2; 32]), 3);
+        assert!(matches!(
+            decide(fold(&all[..2]), &all[..2], &other),
+            Err(StateError::Roster(RosterError::Order))
+        ));
+        assert!(matches!(
+            decide(fold(&all[..2]), &all[..2], &all[3..]),
+            Err(StateError::Roster(RosterError::Order))
+        ));
+    }
+}

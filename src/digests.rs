@@ -1,0 +1,133 @@
+//! The digest of the versions of each vault, at the end of its stream: what devices compare theirs with.
+//!
+//! Folded from the log and kept in memory for a bounded number of vaults. Whoever asks for the digest at a place that
+//! is a page away gets it at once; one that is further away (a large vault, after a restart) is folded in the
+//! background, one vault at a time, and given out from the next question on. Nothing here is on the path of a push.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lockstep_events::{
+    Chain, Event, EventLog, Recorded, Seq, SetDigest, StreamId, canonical::next_chain, event::VaultEvent,
+    log::Contents,
+};
+use lru::LruCache;
+use tokio::sync::Semaphore;
+
+/// So many vaults, about 100 bytes each.
+const KEPT: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+const PAGE: usize = 1000;
+
+/// A digest and the place that it belongs to. The chain tells whether the log is still the one it was folded from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    seq: Seq,
+    chain: Chain,
+    digest: SetDigest,
+}
+
+impl Known {
+    const START: Self = Self { seq: Seq::ZERO, chain: Chain::ZERO, digest: SetDigest::ZERO };
+
+    /// Goes on by the events that follow; none if they do not.
+    fn after(mut self, events: &[Recorded]) -> Option<Self> {
+        for event in events {
+            if event.seq <= self.seq {
+                continue;
+            }
+            if event.seq != self.seq.next() || next_chain(&self.chain, &event.leaf_hash()) != event.chain {
+                return None;
+            }
+            if let Ok(Event::Vault(VaultEvent::VersionAdded(added))) = event.event() {
+                self.digest.add(&added.header.version_id());
+            }
+            (self.seq, self.chain) = (event.seq, event.chain);
+        }
+        Some(self)
+    }
+}
+
+/// The digests that this node knows.
+pub struct Digests {
+    log: Arc<dyn EventLog>,
+    kept: Mutex<LruCache<StreamId, Known>>,
+    folding: Semaphore,
+}
+
+impl Digests {
+    /// Nothing is known yet.
+    pub fn new(log: Arc<dyn EventLog>) -> Self {
+        Self { log, kept: Mutex::new(LruCache::new(KEPT)), folding: Semaphore::new(1) }
+    }
+
+    fn kept(&self, stream: StreamId) -> Known {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(&stream).copied().unwrap_or(Known::START)
+    }
+
+    fn keep(&self, stream: StreamId, known: Known) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).put(stream, known);
+    }
+
+    /// The digest at the end of a page of a vault's stream; `events` are those of the page.
+    pub async fn at(
+        self: &Arc<Self>,
+        stream: StreamId,
+        (seq, chain): (Seq, Chain),
+        events: &[Recorded],
+    ) -> Option<SetDigest> {
+        let kept = self.kept(stream);
+        let page_is_further = events.first().is_none_or(|first| first.seq > kept.seq.next());
+        let mut known = if page_is_further { kept } else { kept.after(events).unwrap_or(Known::START) };
+        if known.seq.0 + (PAGE as u64) < seq.0 {
+            self.fold_later(stream);
+            return None;
+        }
+        if known.seq < seq {
+            known = self.next(stream, known).await.unwrap_or(Known::START);
+        }
+        if known.seq != kept.seq {
+            self.keep(stream, known);
+        }
+        (known.seq == seq && known.chain == chain).then_some(known.digest)
+    }
+
+    /// The digest at the end of a vault's stream if it is known. If not, it is the next time.
+    pub fn known(self: &Arc<Self>, stream: StreamId, seq: Seq) -> Option<SetDigest> {
+        let known = self.kept(stream);
+        if known.seq == seq {
+            return Some(known.digest);
+        }
+        self.fold_later(stream);
+        None
+    }
+
+    async fn next(&self, stream: StreamId, known: Known) -> Option<Known> {
+        let events = self.log.read_stream(stream, known.seq, PAGE, Contents::No).await.ok()?;
+        known.after(&events)
+    }
+
+    fn fold_later(self: &Arc<Self>, stream: StreamId) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            // Somebody is at it: whoever asks again gets it then.
+            let Ok(_turn) = this.folding.try_acquire() else { return };
+            let mut known = this.kept(stream);
+            loop {
+                let before = known.seq;
+                known = match this.next(stream, known).await {
+                    Some(next) => next,
+                    // The log was restored to another past.
+                    None if before > Seq::ZERO => Known::START,
+                    None => return,
+                };
+                this.keep(stream, known);
+                if known.seq == before {
+                    return;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,143 @@
+//! Servers that were restored: what is found out with few bytes, and what devices give back.
+
+use lockstep_client::{
+    Client,
+    crypto::wipe::Plaintext,
+    model::AlarmKind,
+    server::{Server as Address, Trust},
+};
+
+use crate::{
+    people::{Device, another, password, register, until},
+    proxy::Relay,
+    server::Server,
+};
+
+const ENTRIES: usize = 3000;
+const NAME: &str = "restored@example.org";
+
+fn only_resets(kinds: &[lockstep_client::model::Alarm]) -> bool {
+    kinds.iter().all(|alarm| alarm.kind == AlarmKind::Reset) && !kinds.is_empty()
+}
+
+fn through(relay: &Relay, server: &Server) -> Address {
+    Address::new(&format!("https://{}", relay.addr), server.address.trust.clone()).unwrap()
+}
+
+async fn device(address: &Address, first: bool) -> Device {
+    let home = tempfile::tempdir().unwrap();
+    let client = if first {
+        Client::register(home.path(), address, NAME, &password()).await.unwrap()
+    } else {
+        Client::login(home.path(), address, NAME, &password()).await.unwrap()
+    };
+    Device { home, client }
+}
+
+#[tokio::test]
+async fn after_a_restore_five_differences_among_three_thousand_versions_move_few_bytes() {
+    let mut server = Server::start();
+    let (near, far) = (Relay::start(server.socket()), Relay::start(server.socket()));
+    let first = device(&through(&near, &server), true).await;
+    let contents: Vec<_> =
+        (0..ENTRIES).map(|n| Plaintext::new(format!("entry number {n}").into_bytes())).collect();
+    let entries = first.add_many(&contents, &mut |_| {}).await.unwrap();
+    first.sync().await.unwrap();
+    let everything = near.moved();
+    let second = device(&through(&far, &server), false).await;
+    second.sync().await.unwrap();
+    let a_first_sync = far.moved();
+    server.kill();
+    let backup = server.backup();
+    server.start_again();
+    for n in 0..3 {
+        first.add(format!("after the backup {n}").as_bytes()).await.unwrap();
+    }
+    for entry in &entries[..2] {
+        let base = first.get(*entry).await.unwrap().head_ids();
+        first.edit(*entry, &base, b"edited after the backup").await.unwrap();
+    }
+    first.sync().await.unwrap();
+    second.sync().await.unwrap();
+    let expected = second.contents().await;
+    assert_eq!(first.contents().await, expected);
+    server.kill();
+    server.restore(&backup);
+    server.start_again();
+    let _ = (near.moved(), far.moved());
+    for device in [&first, &second] {
+        until("a device syncs with the restored server", || async { device.sync().await.is_ok() }).await;
+    }
+    let (by_the_first, by_the_second) = (near.moved(), far.moved());
+    assert!(by_the_first < 200_000 && by_the_first * 10 < everything, "{by_the_first} of {everything}");
+    assert!(by_the_second < 200_000 && by_the_second * 5 < a_first_sync, "{by_the_second} of {a_first_sync}");
+    let third = another(&server, NAME).await;
+    for device in [&first, &second, &third] {
+        device.sync().await.unwrap();
+        assert_eq!(device.contents().await, expected);
+        let status = device.status().await.unwrap();
+        assert_eq!((status.waiting, status.quarantined, status.conflicts), (0, 0, 0));
+    }
+    assert!(only_resets(&first.alarms().await.unwrap()), "{:?}", first.alarms().await);
+    assert!(only_resets(&second.alarms().await.unwrap()), "{:?}", second.alarms().await);
+}
+
+/// A server that was restored to a time before the second device joined.
+async fn before_the_second(name: &str) -> (Server, Device, Device) {
+    let mut server = Server::start();
+    let first = register(&server, name).await;
+    first.add(b"in the backup").await.unwrap();
+    first.sync().await.unwrap();
+    server.kill();
+    let backup = server.backup();
+    server.start_again();
+    let second = another(&server, name).await;
+    second.add(b"by the second").await.unwrap();
+    second.sync().await.unwrap();
+    first.sync().await.unwrap();
+    server.kill();
+    server.restore(&backup);
+    server.start_again();
+    (server, first, second)
+}
+
+async fn logged_in_again(server: &Server, mut device: Device, name: &str) -> Device {
+    device.client.close().await;
+    device.client = Client::login(device.home.path(), &server.address, name, &password()).await.unwrap();
+    device
+}
+
+async fn all_is_there(server: &Server, devices: [&Device; 2]) {
+    let [first, second] = devices;
+    until("both have everything", || async {
+        let _ = (first.sync().await, second.sync().await);
+        let expected = ["by the second", "in the backup", "once more"];
+        first.contents().await == expected && second.contents().await == expected
+    })
+    .await;
+    for device in devices {
+        let status = device.status().await.unwrap();
+        assert_eq!((status.waiting, status.quarantined, status.conflicts), (0, 0, 0));
+        assert!(only_resets(&device.alarms().await.unwrap()), "{:?}", device.alarms().await);
+        assert_eq!(device.devices().await.unwrap().len(), 2);
+    }
+    let Trust::Pinned(_) = server.address.trust else { panic!("pinned") };
+}
+
+#[tokio::test]
+async fn a_device_that_joined_after_the_backup_goes_on_working_since_another_gives_its_statement_back() {
+    let (server, first, second) = before_the_second("given-back@example.org").await;
+    until("the first syncs with the restored server", || async { first.sync().await.is_ok() }).await;
+    let second = logged_in_again(&server, second, "given-back@example.org").await;
+    second.add(b"once more").await.unwrap();
+    all_is_there(&server, [&first, &second]).await;
+}
+
+#[tokio::test]
+async fn a_device_that_joined_after_the_backup_gives_its_own_statement_back_when_it_logs_in() {
+    let (server, first, second) = before_the_second("alone@example.org").await;
+    let second = logged_in_again(&server, second, "alone@example.org").await;
+    until("the second syncs with the restored server", || async { second.sync().await.is_ok() }).await;
+    second.add(b"once more").await.unwrap();
+    all_is_there(&server, [&first, &second]).await;
+}

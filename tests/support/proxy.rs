@@ -1,0 +1,131 @@
+//! What stands between a device and its server: a relay that counts bytes, and a proxy that lets no WebSocket through.
+
+#![allow(dead_code, reason = "each program that shares this uses a part of it")]
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use lockstep_events::canonical::sha256;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsAcceptor;
+
+/// Runs something for as long as this process lives, whatever runtime its maker has.
+fn in_background(work: impl Future<Output = ()> + Send + 'static) {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(work);
+    });
+}
+
+fn listen() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// Hands bytes on as they are, and counts them.
+pub struct Relay {
+    pub addr: SocketAddr,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Relay {
+    pub fn start(upstream: SocketAddr) -> Self {
+        let (listener, addr) = listen();
+        let bytes = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&bytes);
+        in_background(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(upstream).await else { continue };
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
+                tokio::spawn(pump(from_client, to_server, Arc::clone(&counted)));
+                tokio::spawn(pump(from_server, to_client, Arc::clone(&counted)));
+            }
+        });
+        Self { addr, bytes }
+    }
+
+    /// Bytes in both directions since this was asked last.
+    pub fn moved(&self) -> u64 {
+        self.bytes.swap(0, Ordering::SeqCst)
+    }
+}
+
+async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, count: Arc<AtomicU64>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(len @ 1..) = from.read(&mut buffer).await {
+        count.fetch_add(len as u64, Ordering::SeqCst);
+        if to.write_all(&buffer[..len]).await.is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown().await;
+}
+
+/// A proxy that speaks TLS with its own certificate, as those of companies do, and plain HTTP with the server.
+pub struct Proxy {
+    pub addr: SocketAddr,
+    /// SHA-256 of its certificate.
+    pub fingerprint: String,
+    refuses: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    /// At first no WebSocket goes through.
+    pub fn start(upstream: SocketAddr) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let fingerprint = hex::encode(sha256(&certificate));
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let config = rustls::ServerConfig::builder().with_no_client_auth();
+        let tls = TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate], key).unwrap()));
+        let (listener, addr) = listen();
+        let refuses = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&refuses);
+        in_background(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(serve(client, upstream, tls.clone(), Arc::clone(&asked)));
+            }
+        });
+        Self { addr, fingerprint, refuses }
+    }
+
+    /// Whether requests for a WebSocket are cut off from now on.
+    pub fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::SeqCst);
+    }
+}
+
+async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, refuses: Arc<AtomicBool>) {
+    let Ok(mut client) = tls.accept(client).await else { return };
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let Ok(1..) = client.read_buf(&mut head).await else { return };
+    }
+    let asks = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    if asks.contains("upgrade: websocket") && refuses.load(Ordering::SeqCst) {
+        let _ = client
+            .write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await;
+        let _ = client.shutdown().await;
+        return;
+    }
+    let Ok(mut server) = TcpStream::connect(upstream).await else { return };
+    if server.write_all(&head).await.is_ok() {
+        let _ = copy_bidirectional(&mut client, &mut server).await;
+    }
+}
