@@ -237,7 +237,10 @@ async fn a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
     let store = home.open().await;
     let mut tx = store.begin().await.unwrap();
     alarms::raise(&mut tx, AlarmKind::Chain, Micros(1), "at 5").await.unwrap();
-    sqlx::raw_sql("DROP TABLE attachments; PRAGMA user_version = 1").execute(&mut *tx).await.unwrap();
+    sqlx::raw_sql(
+        "DROP TABLE attachments; ALTER TABLE streams DROP COLUMN digest; ALTER TABLE streams DROP COLUMN absent; \
+         PRAGMA user_version = 1",
+    ).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
     store.close().await;
     let store = home.open().await;
