@@ -58,6 +58,8 @@ codes! {
     RefreshFailed = "refresh_failed", 401, "The refresh token is not valid";
     /// The token proves an identity but not knowledge of a key.
     VaultProofRequired = "vault_proof_required", 403, "Proof of a vault key is needed";
+    /// The password has to be proven again: `POST /v1/sessions/step-up/start`.
+    StepUpRequired = "step_up_required", 403, "The password has to be proven again";
     /// Not yours.
     Forbidden = "forbidden", 403, "This is not allowed";
     /// There is nothing here, or it is not yours: the answer is the same.

@@ -88,6 +88,7 @@ stored_events! {
     Account::SessionOpened in AccountEvent => "session.opened", 1;
     Account::SessionRefreshed in AccountEvent => "session.refreshed", 1;
     Account::RefreshReused in AccountEvent => "session.refresh_reused", 1;
+    Account::SessionsEnded in AccountEvent => "account.sessions_ended", 1;
     Account::SessionRevoked in AccountEvent => "session.revoked", 1;
     Vault::Created in VaultEvent => "vault.created", 1;
     Vault::VersionAdded in VaultEvent => "entry.version_added", 1;

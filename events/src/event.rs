@@ -1,9 +1,11 @@
 //! The events themselves. A released shape is never edited: a change is a new schema with an upcaster.
 
+mod access;
 mod account;
 mod system;
 mod vault;
 
+pub use access::*;
 pub use account::*;
 pub use system::*;
 pub use vault::*;

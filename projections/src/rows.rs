@@ -106,7 +106,7 @@ pub struct AccountRow {
     pub vaults: Vec<VaultId>,
     /// Generation of each credential, by name.
     pub credentials: std::collections::BTreeMap<String, u32>,
-    /// Raised by everything that ends access: revocations of devices and sessions.
+    /// Seq in the account stream of the last event that ended access: of a device, of a session or of all.
     pub auth_epoch: u64,
     /// When it was registered.
     pub created_at: Micros,

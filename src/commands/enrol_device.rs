@@ -2,6 +2,7 @@
 
 use lockstep_events::{
     AccountId, DeviceId, SessionId,
+    event::Method,
     roster::{Claim, Roster, RosterError, Statement},
 };
 
@@ -22,6 +23,8 @@ pub struct EnrolDevice {
     pub account: AccountId,
     /// The session of the enrolment token: a retry opens the same.
     pub session: SessionId,
+    /// How it was proven who asks.
+    pub method: Method,
     /// `device_added`.
     pub statement: Statement,
 }
@@ -53,11 +56,11 @@ impl EnrolDevice {
         let row = account::present(server, self.account).await?.ok_or(StateError::NoDevice)?;
         let device = decide(account::roster(&row)?, &row.roster, &self.statement)?;
         let actor = Actor { account: self.account, device };
-        let stored = session::with_id(server, actor, self.session, server.clock.now());
+        let stored = session::with_id(server, actor, self.session, self.method, server.clock.now());
         server.credentials.open_session(&stored).await?;
-        let opened = actor.session_opened(self.session)?;
+        let opened = actor.session_opened(self.session, self.method)?;
         let position = state(server, actor, &self.statement, vec![opened]).await?;
-        Ok(Opened { stored, position })
+        Ok(Opened { stored, position, auth_epoch: row.auth_epoch })
     }
 }
 

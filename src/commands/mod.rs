@@ -1,6 +1,7 @@
 //! What changes something: load, decide, append. One decision, one file.
 
 pub mod account;
+pub mod end_access;
 pub mod end_session;
 pub mod enrol_device;
 pub mod facts;

@@ -96,7 +96,8 @@ impl Register {
         };
         server.credentials.confirm(account).await?;
         server.credentials.open_session(&stored).await?;
-        Ok(Opened { stored, position: placed.iter().map(|p| p.position).max().unwrap_or_default() })
+        let position = placed.iter().map(|p| p.position).max().unwrap_or_default();
+        Ok(Opened { stored, position, auth_epoch: 0 })
     }
 
     /// Everything that needs no look at what stands.
@@ -161,7 +162,7 @@ impl Register {
         let about = [&b"attached"[..], self.vault.as_bytes()];
         events.push(actor.event(derived("lockstep/v1/vault", &about), Some(self.vault.into()), attached)?);
         events.push(self.stated(actor, 2)?);
-        events.push(actor.session_opened(stored.session)?);
+        events.push(actor.session_opened(stored.session, stored.method)?);
         events.push(self.vault_created(actor)?);
         let epoch = |stream: &[u8]| {
             let bytes = server.keys.stable("epoch", &[self.attempt.as_bytes(), stream].concat());

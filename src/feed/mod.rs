@@ -33,7 +33,7 @@ pub use self::{
     hub::{Hub, Opened},
     hubs::{Hubs, Listening},
     owner::of_stream,
-    revocations::{REMEMBERED, Revocations, Revoked},
+    revocations::{Access, REMEMBERED, Revocations, Revoked},
     ring::Next,
     signal::{Close, Signal},
     sockets::{Connected, Sockets},

@@ -89,7 +89,7 @@ async fn finish(
     };
     let opened = command.run(&server).await?;
     in_effect(&server, opened.position).await;
-    let tokens = sessions::tokens(&server, &opened.stored, 0)?;
+    let tokens = sessions::tokens(&server, &opened.stored, opened.auth_epoch)?;
     Ok((StatusCode::CREATED, Json(tokens)))
 }
 

@@ -21,6 +21,7 @@ pub mod reconcile;
 pub mod serve;
 pub mod sessions;
 pub mod snapshot;
+pub mod step_up;
 pub mod streams;
 pub mod ticket;
 pub mod tls;
@@ -56,6 +57,7 @@ fn resources() -> Vec<Routes> {
         reconcile::routes(),
         sessions::routes(),
         snapshot::routes(),
+        step_up::routes(),
         streams::routes(),
         ticket::routes(),
         versions::routes(),

@@ -9,6 +9,7 @@ mod jwt;
 mod people;
 mod process;
 mod refresh;
+mod scope;
 mod server;
 mod sessions;
 mod support;

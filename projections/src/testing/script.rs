@@ -8,8 +8,8 @@ use lockstep_events::{
     VersionKind,
     event::{
         AccountCreated, AccountEvent, ContentPruned, EntryPurged, Method, RevokeReason, RosterStated,
-        SessionOpened, SessionRefreshed, SessionRevoked, VaultAttached, VaultCreated, VaultEvent,
-        VersionAdded,
+        SessionOpened, SessionRefreshed, SessionRevoked, SessionsEnded, VaultAttached, VaultCreated,
+        VaultEvent, VersionAdded,
     },
     graph::Graph,
     ids::{PublicKey, Signature},
@@ -212,6 +212,9 @@ impl Script {
         let event = if self.random.percent(60) {
             let generation = u32::try_from(self.random.below(50)).unwrap_or_default();
             AccountEvent::SessionRefreshed(SessionRefreshed { session, generation })
+        } else if self.random.percent(20) {
+            let keep = self.random.percent(50).then_some(session);
+            AccountEvent::SessionsEnded(SessionsEnded { reason: RevokeReason::PasswordChanged, keep })
         } else {
             AccountEvent::SessionRevoked(SessionRevoked { session, reason: RevokeReason::Logout })
         };

@@ -6,7 +6,8 @@ use ed25519_dalek::{Signer, SigningKey};
 use lockstep_api::{
     account::{
         Account, DeviceProof, EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted, Refresh,
-        RegisterFinish, RegisterStart, RegisterStarted, RevokeDevice, Tokens, Wrap, proof_message,
+        RegisterFinish, RegisterStart, RegisterStarted, RevokeDevice, StepUpFinish, StepUpStart, Tokens,
+        Wrap, proof_message,
     },
     opaque::{CONTEXT, ServerSuite},
 };
