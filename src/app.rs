@@ -38,6 +38,7 @@ use crate::{
     private_file,
     served::Served,
     state::{Server, Shared},
+    subjects::{SubjectError, Subjects, keys::KeyStoreError},
 };
 
 /// Why the server does not start.
@@ -76,6 +77,12 @@ pub enum StartError {
     /// No credentials.
     #[error("the credential store cannot be opened")]
     Credentials(#[from] CredentialError),
+    /// No subject keys.
+    #[error("the subject keys cannot be opened")]
+    SubjectKeys(#[from] KeyStoreError),
+    /// Subject keys that do not go with the key file, or a key file that cannot be written.
+    #[error("the subject keys cannot be brought to the current epoch")]
+    Epochs(#[from] SubjectError),
     /// No operational tables, or no blob store.
     #[error("the blob store or its index cannot be opened")]
     Blobs(#[from] BlobError),
@@ -199,6 +206,8 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         return Err(StartError::ForeignKeys(config.key_path()));
     }
     let (signing, _) = load_or_turn(&*ports.credentials, &keys, clock.now(), &mut OsRng).await?;
+    let subjects = Subjects::new(ports.subject_keys, &keys, Arc::clone(&clock), config.key_path());
+    subjects.turn_epochs().await?;
     let runner = Runner::start(Arc::clone(&ports.log), Arc::clone(&ports.reads)).await?;
     let pace = Pace { poll: Duration::from_millis(config.tail_poll_ms), ..Pace::default() };
     let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace).await?;
@@ -240,6 +249,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         batcher,
         reads: ports.reads,
         credentials: ports.credentials,
+        subjects,
         bus: ports.bus,
         feed,
         tokens,

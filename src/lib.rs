@@ -24,3 +24,4 @@ pub mod operate;
 mod private_file;
 pub mod served;
 pub mod state;
+pub mod subjects;

@@ -19,6 +19,7 @@ use crate::{
     kept_answers::KeptAnswers,
     members::Members,
     served::Served,
+    subjects::Subjects,
 };
 
 /// One running server.
@@ -37,6 +38,8 @@ pub struct Server {
     pub progress: Progress,
     /// Credentials.
     pub credentials: Arc<dyn CredentialStore>,
+    /// Personal data: sealed, opened, destroyed.
+    pub subjects: Subjects,
     /// Long ciphertexts.
     pub shelf: Arc<Shelf>,
     /// Those that are on their way.
