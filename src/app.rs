@@ -26,7 +26,11 @@ use crate::{
     batcher::Batcher,
     blobs::{BlobError, Shelf, Uploads},
     clock::SystemClock,
-    commands::{purge::Purger, push::Pusher},
+    commands::{
+        admin::{AdminError, bootstrap},
+        purge::Purger,
+        push::Pusher,
+    },
     config::Config,
     entries::EntryStates,
     feed::{Feed, Pace},
@@ -35,7 +39,9 @@ use crate::{
         tls::{self, TlsError},
     },
     members::Members,
+    plans::PlanBook,
     private_file,
+    quotas::Quotas,
     served::Served,
     state::{Server, Shared},
     subjects::{SubjectError, Subjects, keys::KeyStoreError},
@@ -117,6 +123,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// SHA-256 of its certificate, lower-case hex; none with plain HTTP.
     pub fingerprint: Option<String>,
+    /// The token that names the first administrator, if this start made one.
+    pub bootstrap: Option<bootstrap::Opened>,
     /// What its requests use.
     pub server: Shared,
     tasks: Tasks,
@@ -167,6 +175,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     let addr =
         listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
     let (server, runner) = assemble(config, clock).await?;
+    let bootstrap = first_administrator(&server).await?;
     let news = server.feed.applied();
     let stop_following = CancellationToken::new();
     let poll = Duration::from_millis(server.config.tail_poll_ms);
@@ -184,9 +193,25 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         url: format!("{scheme}://{addr}"),
         addr,
         fingerprint: tls.map(|tls| tls.fingerprint),
+        bootstrap,
         server,
         tasks: Tasks { http, follower, upkeep, stop_following, _lock: lock },
     })
+}
+
+/// A server that never had an administrator makes the one-time token that names one.
+async fn first_administrator(server: &Server) -> Result<Option<bootstrap::Opened>, StartError> {
+    let (log, now) = (server.log.as_ref(), server.clock.now());
+    if !bootstrap::wanted(log, now).await? {
+        return Ok(None);
+    }
+    let file = server.config.bootstrap_path();
+    match bootstrap::open(log, &server.keys, &file, now, &mut OsRng).await {
+        Ok(opened) => Ok(Some(opened)),
+        Err(AdminError::Log(error)) => Err(error.into()),
+        // Another node was first.
+        Err(_) => Ok(None),
+    }
 }
 
 /// The log and the read store alone: for an operator's command, beside a running server or without one.
@@ -223,7 +248,15 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         entries: Arc::clone(&entries),
         shelf: Arc::clone(&shelf),
     };
+    let quotas = Arc::new(Quotas::new(
+        Arc::clone(&ports.reads),
+        Arc::clone(&feed.standings),
+        Arc::clone(&feed.usage),
+        Arc::new(PlanBook::new(&config.plans, &config.default_plan)),
+        Arc::clone(&clock),
+    ));
     let pusher = Pusher {
+        quotas: Arc::clone(&quotas),
         log: Arc::clone(&ports.log),
         batcher: batcher.clone(),
         shelf: Arc::clone(&shelf),
@@ -243,6 +276,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         served,
         purger,
         pusher,
+        quotas,
         config,
         clock,
         log: ports.log,

@@ -18,6 +18,7 @@ use crate::{
     feed::Feed,
     kept_answers::KeptAnswers,
     members::Members,
+    quotas::Quotas,
     served::Served,
     subjects::Subjects,
 };
@@ -56,6 +57,8 @@ pub struct Server {
     pub purger: Purger,
     /// Takes pushes.
     pub pusher: Pusher,
+    /// What plans have room for.
+    pub quotas: Arc<Quotas>,
     /// News of other nodes.
     pub bus: Arc<dyn Bus>,
     /// What this node knows of the end of the log, who listens to it, and whose tokens are refused.

@@ -66,6 +66,9 @@ pub struct RegisterFinish {
     pub vault: VaultId,
     /// `ark/password`, `ask` and `vault/<vault>`, each of generation 1.
     pub wraps: Vec<Wrap>,
+    /// Where registration is not open to everybody: the token of an invitation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<String>,
 }
 
 /// `POST /v1/sessions/start`: OPAQUE login, KE1.

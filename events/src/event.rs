@@ -2,11 +2,15 @@
 
 mod access;
 mod account;
+mod admin;
+mod standing;
 mod system;
 mod vault;
 
 pub use access::*;
 pub use account::*;
+pub use admin::*;
+pub use standing::*;
 pub use system::*;
 pub use vault::*;
 

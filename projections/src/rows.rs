@@ -7,6 +7,7 @@ use lockstep_events::{
     header::Header,
     ids::{PublicKey, Signature},
     roster::Statement,
+    standing::Standing,
 };
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,9 @@ pub struct AccountRow {
     pub auth_epoch: u64,
     /// When it was registered.
     pub created_at: Micros,
+    /// Role, plan, flags; whether it is disabled.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// A device.

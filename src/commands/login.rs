@@ -53,6 +53,9 @@ pub enum LoginError {
     /// There is no such account, or the device's proof is not right.
     #[error("the login failed")]
     Failed,
+    /// Nobody may use the account.
+    #[error("the account is disabled")]
+    Disabled,
     /// The account cannot be looked at.
     #[error(transparent)]
     Look(#[from] LookError),
@@ -84,6 +87,9 @@ impl Login {
     /// [`LoginError`]
     pub async fn run(self, server: &Server) -> Result<LoggedIn, LoginError> {
         let row = account::present(server, self.account).await?.ok_or(LoginError::Failed)?;
+        if row.standing.disabled {
+            return Err(LoginError::Disabled);
+        }
         let Some(proof) = &self.proof else { return Ok(LoggedIn { row, opened: None }) };
         decide(&account::roster(&row)?, proof)?;
         let sessions = server.reads.sessions(self.account).await.map_err(LookError::from)?;

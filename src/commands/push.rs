@@ -13,6 +13,7 @@ mod check;
 mod cluster;
 pub mod decide;
 mod infer;
+mod room;
 mod settle;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::{
     blobs::{BlobError, Shelf},
     entries::EntryStates,
     members::Members,
+    quotas::{Exceeded, Quotas},
     served::Served,
 };
 pub use check::Ready;
@@ -89,6 +91,8 @@ pub enum Refusal {
     TooManyBranches,
     /// It is not right in itself, or not the sender's.
     Forbidden(String),
+    /// The plan has no room for it.
+    QuotaExceeded(Exceeded),
     /// Another item of its group was refused.
     NotAttempted,
 }
@@ -170,6 +174,8 @@ pub struct Pusher {
     pub members: Arc<Members>,
     /// For inferred parents.
     pub served: Arc<Served>,
+    /// Whether there is room.
+    pub quotas: Arc<Quotas>,
 }
 
 impl Pusher {

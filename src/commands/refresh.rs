@@ -71,7 +71,9 @@ impl RefreshSession {
             return Err(RefreshError::Invalid);
         }
         let auth_epoch = open_at(server, &stored).await?;
-        if device.revoked.is_some() {
+        // A session that was opened while the account was being disabled has no end of its own.
+        let disabled = server.feed.standings.of(stored.account).await?.disabled;
+        if disabled || device.revoked.is_some() {
             return Err(RefreshError::Ended);
         }
         Ok((self.rotate(server, stored).await?, auth_epoch))

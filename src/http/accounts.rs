@@ -37,7 +37,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What a registration meets.
-    FinishProblems: NameTaken, AttemptExpired;
+    FinishProblems: NameTaken, AttemptExpired, InvitationRequired;
 }
 
 /// Begins a registration (OPAQUE).
@@ -86,6 +86,7 @@ async fn finish(
         device: body.device,
         vault: body.vault,
         wraps: body.wraps.into_iter().map(wrapped).collect(),
+        invitation: body.invitation,
     };
     let opened = command.run(&server).await?;
     in_effect(&server, opened.position).await;
@@ -97,6 +98,7 @@ impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
             RegisterError::NameTaken => Code::NameTaken.into(),
+            RegisterError::NoInvitation => Code::InvitationRequired.into(),
             RegisterError::Invalid(what) => Self::from(Code::InvalidField).detail(what),
             RegisterError::Roster(error) => {
                 Self::from(Code::InvalidField).detail(format!("statements: {error}"))

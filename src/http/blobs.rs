@@ -67,6 +67,8 @@ async fn prepare(
     }
     let hashes: Vec<BlobHash> = body.blobs.iter().map(|blob| blob.hash).collect();
     let have: HashMap<_, _> = server.shelf.index.find(vault, &hashes).await?.into_iter().collect();
+    let new = body.blobs.iter().filter(|blob| !have.contains_key(&blob.hash)).map(|blob| blob.size).sum();
+    server.quotas.check_upload(caller.account, vault, new).await??;
     let mut blobs = Vec::with_capacity(body.blobs.len());
     for blob in body.blobs {
         blobs.push(if have.contains_key(&blob.hash) {
@@ -224,6 +226,7 @@ async fn put_one(
                 Failure::from(Code::InvalidHeader).detail("upload-offset is a number of bytes")
             })?,
         };
+    server.quotas.check_upload(caller.account, vault, size).await??;
     let taken = server.uploads.take(vault, &hash, (offset, size), body.into_data_stream()).await;
     let bytes = taken.map_err(not_taken)?;
     server.shelf.put(vault, &[(hash, bytes)]).await?;

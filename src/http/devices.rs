@@ -90,7 +90,7 @@ impl From<StateError> for Failure {
             StateError::Overtaken => Code::RosterConflict.into(),
             StateError::Invalid(what) => Self::from(Code::InvalidField).detail(what),
             StateError::NoDevice => Code::NotFound.into(),
-            StateError::TooManyDevices => Self::from(Code::QuotaExceeded).detail("at most 32 devices"),
+            StateError::TooManyDevices(exceeded) => exceeded.into(),
             StateError::Look(error) => error.into(),
             StateError::Log(error) => error.into(),
             StateError::Credentials(error) => error.into(),

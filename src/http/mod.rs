@@ -1,7 +1,10 @@
 //! The HTTP surface: one file per resource; a handler parses, calls, answers.
 
 pub mod accounts;
+pub mod activity;
+pub mod admin;
 pub mod around;
+pub mod billing;
 pub mod blobs;
 pub mod caller;
 pub mod changes;
@@ -14,6 +17,7 @@ pub mod idempotency;
 pub mod jwks;
 mod leftover;
 pub mod live;
+
 pub mod openapi;
 pub mod problem;
 pub mod purge;
@@ -45,6 +49,8 @@ pub type Routes = OpenApiRouter<Shared>;
 fn resources() -> Vec<Routes> {
     vec![
         accounts::routes(),
+        admin::routes(),
+        billing::routes(),
         changes::routes(),
         devices::routes(),
         health::routes(),
@@ -54,6 +60,7 @@ fn resources() -> Vec<Routes> {
         purge::routes(),
         jwks::routes(),
         live::routes(),
+        activity::routes(),
         reconcile::routes(),
         sessions::routes(),
         snapshot::routes(),

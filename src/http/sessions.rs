@@ -55,7 +55,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What a login meets.
-    LoginProblems: LoginFailed, AttemptExpired;
+    LoginProblems: LoginFailed, AttemptExpired, AccountDisabled;
     /// What a refresh meets.
     RefreshProblems: RefreshFailed, Revoked;
     /// What the end of a session meets.
@@ -223,6 +223,7 @@ impl From<LoginError> for Failure {
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Failed => Code::LoginFailed.into(),
+            LoginError::Disabled => Code::AccountDisabled.into(),
             LoginError::Look(error) => error.into(),
             LoginError::Log(error) => error.into(),
             LoginError::Credentials(error) => error.into(),

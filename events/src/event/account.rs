@@ -32,6 +32,20 @@ pub enum AccountEvent {
     SessionRevoked(SessionRevoked),
     /// `account.sessions_ended`; its subject is the session that goes on, if one does.
     SessionsEnded(super::SessionsEnded),
+    /// `account.role_set`; its subject is the account.
+    RoleSet(super::RoleSet),
+    /// `account.plan_set`; its subject is the account.
+    PlanSet(super::PlanSet),
+    /// `account.flag_set`; its subject is the account.
+    FlagSet(super::FlagSet),
+    /// `account.disabled`; its subject is the account.
+    Disabled(super::AccountDisabled),
+    /// `account.enabled`; its subject is the account.
+    Enabled(super::AccountEnabled),
+    /// `account.viewed`
+    Viewed(super::AccountViewed),
+    /// `account.invited`
+    Invited(super::AccountInvited),
 }
 
 /// An account was registered.

@@ -7,6 +7,7 @@ use lockstep_events::{
         SessionsEnded, VaultAttached,
     },
     roster::Claim,
+    standing::Standing,
 };
 
 use super::{AccountEvent, Group, Key, Needs, Unfit, Working};
@@ -44,6 +45,12 @@ pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
         AccountEvent::SessionsEnded(_) => {
             Needs { keys: vec![account], group: Some(Group::SessionsOf(recorded.stream.into())) }
         }
+        AccountEvent::RoleSet(_)
+        | AccountEvent::PlanSet(_)
+        | AccountEvent::FlagSet(_)
+        | AccountEvent::Disabled(_)
+        | AccountEvent::Enabled(_) => Needs { keys: vec![account], group: None },
+        AccountEvent::Viewed(_) | AccountEvent::Invited(_) => Needs::default(),
     }
 }
 
@@ -65,6 +72,15 @@ pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &Accoun
         }
         AccountEvent::SessionRevoked(body) => end_session(working, recorded, body.session, body.reason),
         AccountEvent::SessionsEnded(body) => sessions_ended(working, recorded, body),
+        AccountEvent::RoleSet(_)
+        | AccountEvent::PlanSet(_)
+        | AccountEvent::FlagSet(_)
+        | AccountEvent::Disabled(_)
+        | AccountEvent::Enabled(_) => {
+            account(working, recorded)?.standing.apply(event);
+            Ok(())
+        }
+        AccountEvent::Viewed(_) | AccountEvent::Invited(_) => Ok(()),
     }
 }
 
@@ -79,6 +95,7 @@ fn created(working: &mut Working, recorded: &Recorded, body: &AccountCreated) ->
         credentials: std::collections::BTreeMap::new(),
         auth_epoch: 0,
         created_at: recorded.recorded_at,
+        standing: Standing::default(),
     }));
     Ok(())
 }
