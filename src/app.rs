@@ -27,6 +27,7 @@ use crate::{
     blobs::{BlobError, Shelf, Uploads},
     clock::SystemClock,
     commands::{
+        admin::{AdminError, bootstrap},
         purge::Purger,
         push::{Batches, Pusher},
     },
@@ -39,9 +40,12 @@ use crate::{
         tls::{self, TlsError},
     },
     members::Members,
+    plans::PlanBook,
     private_file,
+    quotas::Quotas,
     served::Served,
     state::{Server, Shared},
+    subjects::{SubjectError, Subjects, keys::KeyStoreError},
 };
 
 /// Why the server does not start.
@@ -80,6 +84,12 @@ pub enum StartError {
     /// No credentials.
     #[error("the credential store cannot be opened")]
     Credentials(#[from] CredentialError),
+    /// No subject keys.
+    #[error("the subject keys cannot be opened")]
+    SubjectKeys(#[from] KeyStoreError),
+    /// Subject keys that do not go with the key file, or a key file that cannot be written.
+    #[error("the subject keys cannot be brought to the current epoch")]
+    Epochs(#[from] SubjectError),
     /// No operational tables, or no blob store.
     #[error("the blob store or its index cannot be opened")]
     Blobs(#[from] BlobError),
@@ -114,6 +124,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// SHA-256 of its certificate, lower-case hex; none with plain HTTP.
     pub fingerprint: Option<String>,
+    /// The token that names the first administrator, if this start made one.
+    pub bootstrap: Option<bootstrap::Opened>,
     /// What its requests use.
     pub server: Shared,
     tasks: Tasks,
@@ -164,6 +176,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     let addr =
         listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
     let (server, runner) = assemble(config, clock).await?;
+    let bootstrap = first_administrator(&server).await?;
     let news = server.feed.applied();
     let stop_following = CancellationToken::new();
     let poll = Duration::from_millis(server.config.tail_poll_ms);
@@ -181,9 +194,25 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         url: format!("{scheme}://{addr}"),
         addr,
         fingerprint: tls.map(|tls| tls.fingerprint),
+        bootstrap,
         server,
         tasks: Tasks { http, follower, upkeep, stop_following, _lock: lock },
     })
+}
+
+/// A server that never had an administrator makes the one-time token that names one.
+async fn first_administrator(server: &Server) -> Result<Option<bootstrap::Opened>, StartError> {
+    let (log, now) = (server.log.as_ref(), server.clock.now());
+    if !bootstrap::wanted(log, now).await? {
+        return Ok(None);
+    }
+    let file = server.config.bootstrap_path();
+    match bootstrap::open(log, &server.keys, &file, now, &mut OsRng).await {
+        Ok(opened) => Ok(Some(opened)),
+        Err(AdminError::Log(error)) => Err(error.into()),
+        // Another node was first.
+        Err(_) => Ok(None),
+    }
 }
 
 /// The log and the read store alone: for an operator's command, beside a running server or without one.
@@ -203,6 +232,8 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         return Err(StartError::ForeignKeys(config.key_path()));
     }
     let (signing, _) = load_or_turn(&*ports.credentials, &keys, clock.now(), &mut OsRng).await?;
+    let subjects = Subjects::new(ports.subject_keys, &keys, Arc::clone(&clock), config.key_path());
+    subjects.turn_epochs().await?;
     let runner = Runner::start(Arc::clone(&ports.log), Arc::clone(&ports.reads)).await?;
     let pace = Pace { poll: Duration::from_millis(config.tail_poll_ms), ..Pace::default() };
     let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace).await?;
@@ -218,7 +249,15 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         entries: Arc::clone(&entries),
         shelf: Arc::clone(&shelf),
     };
+    let quotas = Arc::new(Quotas::new(
+        Arc::clone(&ports.reads),
+        Arc::clone(&feed.standings),
+        Arc::clone(&feed.usage),
+        Arc::new(PlanBook::new(&config.plans, &config.default_plan)),
+        Arc::clone(&clock),
+    ));
     let pusher = Pusher {
+        quotas: Arc::clone(&quotas),
         log: Arc::clone(&ports.log),
         batcher: batcher.clone(),
         shelf: Arc::clone(&shelf),
@@ -240,12 +279,14 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         served,
         purger,
         pusher,
+        quotas,
         config,
         clock,
         log: ports.log,
         batcher,
         reads: ports.reads,
         credentials: ports.credentials,
+        subjects,
         bus: ports.bus,
         feed,
         tokens,

@@ -1,5 +1,6 @@
 //! The command line: what it says, and which function does it.
 
+mod admin;
 mod health;
 mod keys;
 mod options;
@@ -39,6 +40,11 @@ enum Command {
     Serve,
     /// Ask a running server whether it serves; exit code 1 if it does not.
     Health(health::Ask),
+    /// Administrators.
+    Admin {
+        #[command(subcommand)]
+        command: admin::AdminCommand,
+    },
     /// The keys that sign access tokens.
     Keys {
         #[command(subcommand)]
@@ -103,6 +109,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(cli.options.config()?, out).await,
         Command::Health(ask) => health::ask(ask, &cli.options.config()?, out).await,
+        Command::Admin { command } => admin::run(command, &cli.options.config()?, out).await,
         Command::Keys { command } => keys::run(command, &cli.options.config()?, out).await,
         Command::Projections { what } => projections::run(what, &cli.options.config()?, out).await,
         Command::Openapi => Ok(writeln!(out, "{}", http::document().to_pretty_json()?)?),
@@ -125,6 +132,9 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     let pin = running.fingerprint.as_ref().map(|f| format!(" --fingerprint {f}")).unwrap_or_default();
     if let Some(fingerprint) = &running.fingerprint {
         writeln!(out, "Certificate, SHA-256: {fingerprint}")?;
+    }
+    if let Some(opened) = &running.bootstrap {
+        admin::print(opened, out)?;
     }
     writeln!(out, "Next: lockstep register --server {} --email you@example.org{pin}", running.url)?;
     out.flush()?;

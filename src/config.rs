@@ -5,6 +5,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::plans::Plans;
+
 const DEFAULTS: &str = include_str!("config.default.toml");
 
 /// Why the options cannot be used.
@@ -108,6 +110,13 @@ words! {
         Text = "text",
         /// For programs.
         Json = "json",
+    }
+    /// Who may register.
+    Registration {
+        /// Anybody.
+        Open = "open",
+        /// Who was invited.
+        Invited = "invited",
     }
     /// The oldest TLS version that is accepted.
     TlsMin {
@@ -233,6 +242,16 @@ options! {
     live_blocked_s: u64,
     /// Seconds that a live socket may be behind what is kept in memory.
     live_behind_s: u64,
+    /// Whether anybody may register, or only who was invited.
+    registration: Registration,
+    /// Whether role grants and deletions take two administrators.
+    two_admins: bool,
+    /// Key of the biller's signatures, or empty: there is no biller.
+    billing_secret: Secret,
+    /// The plan of an account that was given none.
+    default_plan: String,
+    /// Every plan. Last: it is a table.
+    plans: Plans,
 }
 
 fn from_variable<T>(name: &str, get: impl Fn(&str) -> Option<String>) -> Result<Option<T>, ConfigError>
@@ -293,6 +312,9 @@ impl Config {
         if !(10..=1200).contains(&self.access_token_s) {
             return Err(ConfigError::Contradiction("access_token_s must be from 10 to 1200"));
         }
+        if !self.plans.0.contains_key(&self.default_plan) {
+            return Err(ConfigError::Contradiction("default_plan must be one of plans"));
+        }
         let many = [&self.log, &self.reads, &self.credentials].map(|s| s.expose() == "sqlite");
         if self.bus.expose() != "in_process" && many.contains(&true) {
             return Err(ConfigError::Contradiction(
@@ -305,6 +327,11 @@ impl Config {
     /// Whether the database of this port is the file in the data folder.
     pub fn is_sqlite(port: &Secret) -> bool {
         port.expose() == "sqlite"
+    }
+
+    /// The file with the one-time token that names the first administrator.
+    pub fn bootstrap_path(&self) -> PathBuf {
+        self.data.join("bootstrap-token")
     }
 
     /// The file with the server's secret keys.

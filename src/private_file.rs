@@ -43,6 +43,15 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Deletes a file, if it is there.
+pub fn forget(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(cause = %error, "a file that is of no use any more cannot be deleted");
+    }
+}
+
 fn beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", uuid::Uuid::new_v4()));

@@ -19,7 +19,9 @@ use crate::{
     feed::Feed,
     kept_answers::KeptAnswers,
     members::Members,
+    quotas::Quotas,
     served::Served,
+    subjects::Subjects,
 };
 
 /// One running server.
@@ -38,6 +40,8 @@ pub struct Server {
     pub progress: Progress,
     /// Credentials.
     pub credentials: Arc<dyn CredentialStore>,
+    /// Personal data: sealed, opened, destroyed.
+    pub subjects: Subjects,
     /// Long ciphertexts.
     pub shelf: Arc<Shelf>,
     /// Those that are on their way.
@@ -56,6 +60,8 @@ pub struct Server {
     pub purger: Purger,
     /// Takes pushes.
     pub pusher: Pusher,
+    /// What plans have room for.
+    pub quotas: Arc<Quotas>,
     /// News of other nodes.
     pub bus: Arc<dyn Bus>,
     /// What this node knows of the end of the log, who listens to it, and whose tokens are refused.

@@ -66,6 +66,9 @@ pub struct RegisterFinish {
     pub vault: VaultId,
     /// `ark/password`, `ask` and `vault/<vault>`, each of generation 1.
     pub wraps: Vec<Wrap>,
+    /// Where registration is not open to everybody: the token of an invitation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<String>,
 }
 
 /// `POST /v1/sessions/start`: OPAQUE login, KE1.
@@ -130,6 +133,40 @@ pub struct LoggedIn {
     /// For a new device: a token, valid for 5 min, with which it enrols itself at `POST /v1/devices`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrol_token: Option<String>,
+}
+
+/// `POST /v1/sessions/step-up/start`: OPAQUE login, KE1, in a session that is open.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepUpStart {
+    /// OPAQUE `CredentialRequest` (KE1).
+    pub request: Bytes64,
+}
+
+/// `POST /v1/sessions/step-up/finish`: OPAQUE login, KE3.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepUpFinish {
+    /// From [`LoginStarted`].
+    pub attempt: Uuid,
+    /// OPAQUE `CredentialFinalization` (KE3).
+    pub finalization: Bytes64,
+}
+
+/// Answer to [`StepUpFinish`].
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SteppedUp {
+    /// JWT (EdDSA) of the same session; counts as freshly proven for 5 min.
+    pub access_token: String,
+    /// Seconds.
+    pub expires_in: u32,
+}
+
+impl std::fmt::Debug for SteppedUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SteppedUp").finish_non_exhaustive()
+    }
 }
 
 /// An account's keys and roster, as its own devices see them. `GET /v1/account`.

@@ -4,10 +4,12 @@
 //! hexadecimal; ciphertexts and protocol messages are standard base64 with padding.
 
 pub mod account;
+pub mod admin;
 pub mod bytes64;
 pub mod cursor;
 pub mod live;
 pub mod opaque;
+pub mod plan;
 pub mod problem;
 mod reconcile;
 pub mod sync;

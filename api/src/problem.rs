@@ -58,6 +58,12 @@ codes! {
     RefreshFailed = "refresh_failed", 401, "The refresh token is not valid";
     /// The token proves an identity but not knowledge of a key.
     VaultProofRequired = "vault_proof_required", 403, "Proof of a vault key is needed";
+    /// The password has to be proven again: `POST /v1/sessions/step-up/start`.
+    StepUpRequired = "step_up_required", 403, "The password has to be proven again";
+    /// An administrator has disabled the account. Told only to whoever proved the password.
+    AccountDisabled = "account_disabled", 403, "The account is disabled";
+    /// Where registration is not open to everybody: without a valid invitation.
+    InvitationRequired = "invitation_required", 403, "An invitation is needed";
     /// Not yours.
     Forbidden = "forbidden", 403, "This is not allowed";
     /// There is nothing here, or it is not yours: the answer is the same.

@@ -233,6 +233,9 @@ pub struct PushResult {
     /// One sentence, where the outcome alone does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// With `quota_exceeded`: which limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<crate::plan::Quota>,
 }
 
 /// Answer to [`Push`].

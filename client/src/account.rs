@@ -44,7 +44,7 @@ pub(crate) fn vault_wrap(vault: VaultId) -> String {
 }
 
 /// Runs something that stretches a password where it does not stop other tasks.
-async fn heavy<T: Send + 'static>(
+pub(crate) async fn heavy<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, crate::crypto::Rejected> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work)
@@ -88,6 +88,7 @@ pub(crate) async fn register(
     server: &Server,
     name: &str,
     password: &Password,
+    invitation: Option<&str>,
 ) -> Result<Arc<Engine>, Error> {
     password.check_new(name)?;
     if Profile::exists(home) {
@@ -99,7 +100,8 @@ pub(crate) async fn register(
     let started: RegisterStarted = post(&transport, "/v1/accounts/start", None, &start).await?;
     let response = started.response.0;
     let registered = heavy(move || registration.finish(&response, &mut os_random())).await?;
-    let (finish, mut new) = found_account(started.account, started.attempt, &registered)?;
+    let (mut finish, mut new) = found_account(started.account, started.attempt, &registered)?;
+    finish.invitation = invitation.map(str::to_owned);
     new.tokens = post(&transport, "/v1/accounts/finish", None, &finish).await?;
     write_profile(home, server, name, password, new).await
 }
@@ -142,6 +144,7 @@ fn found_account(
             wrap(ASK_WRAP.to_owned(), &signing_wrap),
             wrap(vault_wrap(vault), &key_wrap),
         ],
+        invitation: None,
     };
     let new = NewProfile {
         account,

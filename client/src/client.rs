@@ -55,7 +55,22 @@ impl Client {
         name: &str,
         password: &Password,
     ) -> Result<Self, Error> {
-        account::register(home, server, name, password).await.map(|engine| Self { engine })
+        account::register(home, server, name, password, None).await.map(|engine| Self { engine })
+    }
+
+    /// As [`Client::register`], where registration takes an invitation. *Online.*
+    ///
+    /// # Errors
+    /// As [`Client::register`].
+    pub async fn register_invited(
+        home: &Path,
+        server: &Server,
+        name: &str,
+        password: &Password,
+        invitation: &str,
+    ) -> Result<Self, Error> {
+        let invitation = Some(invitation);
+        account::register(home, server, name, password, invitation).await.map(|engine| Self { engine })
     }
 
     /// Logs in: enrols this device if the directory is empty, or opens a new session for the device that is there.
@@ -372,6 +387,50 @@ impl Client {
         body: Option<&serde_json::Value>,
     ) -> Result<(u16, String), Error> {
         self.engine.call(method, path, body).await
+    }
+
+    /// Proves the password again, for what needs a fresh proof. *Online.*
+    ///
+    /// # Errors
+    /// [`Error::LoginFailed`] if it is not the password.
+    pub async fn step_up(&self, password: &Password) -> Result<(), Error> {
+        self.engine.step_up(password).await
+    }
+
+    /// Asks a path of the server for JSON. *Online.*
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn fetch<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.engine.fetch(path).await
+    }
+
+    /// As [`Client::fetch`], saying why: what an administrator looks at. *Online.*
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn look<T: serde::de::DeserializeOwned>(&self, path: &str, reason: &str) -> Result<T, Error> {
+        self.engine.look(path, reason).await
+    }
+
+    /// Sends JSON to a path of the server and reads JSON. *Online.*
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn act<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<T, Error> {
+        self.engine.act(path, body).await
+    }
+
+    /// Deletes a path of the server. *Online.*
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn take_away(&self, path: &str) -> Result<(), Error> {
+        self.engine.take_away(path).await
     }
 
     /// The access token that this device's requests carry, for another program; valid for some minutes. *Online* if

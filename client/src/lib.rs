@@ -4,6 +4,7 @@
 //! database), `transport` and `session` (the server), `sync` (pull, push, live), `view` and `edit` (entries).
 
 mod account;
+mod admin;
 mod attachments;
 pub mod client;
 pub mod crypto;

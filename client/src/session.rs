@@ -35,6 +35,13 @@ impl Engine {
         Ok(tx.commit().await?)
     }
 
+    /// Keeps another access token of the same session.
+    pub(crate) async fn keep_access_token(&self, token: String, expires_in: u32) -> Result<(), Error> {
+        let _one = self.refreshing.lock().await;
+        let Kept { tokens, .. } = self.tokens().await?;
+        self.keep_tokens(Tokens { access_token: token, expires_in, ..tokens }).await
+    }
+
     async fn tokens(&self) -> Result<Kept, Error> {
         let mut db = self.store.pool().acquire().await?;
         let text = keys::get(&mut db, keys::name::TOKENS).await?.ok_or(Error::Revoked)?;

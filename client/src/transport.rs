@@ -135,7 +135,8 @@ impl Transport {
             request = request.bearer_auth(token);
         }
         for (name, value) in headers {
-            request = request.header(name, value);
+            // As bytes: a reason may hold any letter.
+            request = request.header(name, value.as_bytes());
         }
         request = match body {
             Body::None => request,

@@ -88,13 +88,30 @@ stored_events! {
     Account::SessionOpened in AccountEvent => "session.opened", 1;
     Account::SessionRefreshed in AccountEvent => "session.refreshed", 1;
     Account::RefreshReused in AccountEvent => "session.refresh_reused", 1;
+    Account::SessionsEnded in AccountEvent => "account.sessions_ended", 1;
     Account::SessionRevoked in AccountEvent => "session.revoked", 1;
+    Account::RoleSet in AccountEvent => "account.role_set", 1;
+    Account::PlanSet in AccountEvent => "account.plan_set", 1;
+    Account::FlagSet in AccountEvent => "account.flag_set", 1;
+    Account::Disabled in AccountEvent => "account.disabled", 1;
+    Account::Enabled in AccountEvent => "account.enabled", 1;
+    Account::Viewed in AccountEvent => "account.viewed", 1;
+    Account::Invited in AccountEvent => "account.invited", 1;
     Vault::Created in VaultEvent => "vault.created", 1;
     Vault::VersionAdded in VaultEvent => "entry.version_added", 1;
     Vault::ContentPruned in VaultEvent => "entry.content_pruned", 1;
     Vault::Purged in VaultEvent => "entry.purged", 1;
     System::SigningKeyRotated in SystemEvent => "system.signing_key_rotated", 1;
     System::OperatorActed in SystemEvent => "system.operator_acted", 1;
+    System::BootstrapOpened in SystemEvent => "admin.bootstrap_opened", 1;
+    System::Bootstrapped in SystemEvent => "admin.bootstrapped", 1;
+    System::RollChanged in SystemEvent => "admin.roll_changed", 1;
+    System::InvitationMade in SystemEvent => "admin.invitation_made", 1;
+    System::InvitationUsed in SystemEvent => "admin.invitation_used", 1;
+    System::InvitationWithdrawn in SystemEvent => "admin.invitation_withdrawn", 1;
+    System::Proposed in SystemEvent => "admin.proposed", 1;
+    System::ProposalSettled in SystemEvent => "admin.proposal_settled", 1;
+    System::LogRead in SystemEvent => "audit.log_read", 1;
 }
 
 fn json<T: Serialize>(body: &T) -> Result<String, serde_json::Error> {

@@ -93,6 +93,16 @@ impl NewEvent {
         )
     }
 
+    /// The same event with a sealed part, which its identity covers.
+    #[must_use]
+    pub fn with_sealed(mut self, sealed: Sealed) -> Self {
+        let subject = self.subject;
+        self.body_hash =
+            Self::hash_body(self.stream, subject, &self.kind, self.schema, &self.public, Some(&sealed));
+        self.sealed = Some(sealed);
+        self
+    }
+
     /// SHA-256 of the sealed bytes, if there are any.
     pub fn sealed_hash(&self) -> Option<Hash32> {
         self.sealed.as_ref().map(|s| Hash32(sha256(&s.bytes)))

@@ -1,10 +1,16 @@
 //! The events themselves. A released shape is never edited: a change is a new schema with an upcaster.
 
+mod access;
 mod account;
+mod admin;
+mod standing;
 mod system;
 mod vault;
 
+pub use access::*;
 pub use account::*;
+pub use admin::*;
+pub use standing::*;
 pub use system::*;
 pub use vault::*;
 

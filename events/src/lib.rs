@@ -3,7 +3,7 @@
 //! Everything an auditor, a server and a client must agree on, and nothing else: identifiers ([`ids`]), the
 //! envelope of one event ([`envelope`]), the events themselves ([`event`]), their canonical encoding
 //! ([`canonical`]), version headers ([`header`]) and the version graph ([`graph`]), the device roster
-//! ([`roster`]), the contract of the log ([`log`]) and what an append decides
+//! ([`roster`]), what an account may do ([`standing`]), the contract of the log ([`log`]) and what an append decides
 //! ([`planner`]).
 //!
 //! The crate has no runtime, no clock, no randomness and no I/O: it can be depended on alone.
@@ -19,6 +19,7 @@ pub mod log;
 pub mod planner;
 pub mod roster;
 mod set_digest;
+pub mod standing;
 pub mod time;
 mod upcast;
 

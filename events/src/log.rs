@@ -16,8 +16,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    envelope::{NewEvent, Recorded},
-    ids::{BlobHash, Chain, Epoch, EventId, Position, Seq, StreamId, StreamKind, SubjectId},
+    envelope::{NewEvent, Recorded, Sealed},
+    ids::{AccountId, BlobHash, Chain, Epoch, EventId, Position, Seq, StreamId, StreamKind, SubjectId},
     time::Micros,
 };
 
@@ -165,6 +165,20 @@ pub struct StreamHead {
     pub chain: Chain,
 }
 
+/// Which sealed parts are erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealedParts {
+    /// Those with one person's data that are kept for one of these purposes.
+    Of(AccountId, Vec<String>),
+    /// Those that are kept for a purpose, of every person, with a period before this one.
+    Before {
+        /// The purpose.
+        purpose: String,
+        /// The first period that stays. A part without a period stays too.
+        period: String,
+    },
+}
+
 /// Which contents a read brings along with its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contents {
@@ -269,6 +283,20 @@ pub trait EventLog: Send + Sync {
 
     /// Erases small ciphertexts of one stream (pruning and purge, after their event is appended).
     async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError>;
+
+    /// The sealed parts of those of these events that (still) have one, in the order asked.
+    async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError>;
+
+    /// Sealed parts with a person's data, in the order of their events' ids, after one of them; at most `limit`.
+    async fn sealed_about(
+        &self,
+        subject: AccountId,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<(EventId, Sealed)>, LogError>;
+
+    /// Erases sealed parts; how many. Their events stay as they are: the leaf has only the hash.
+    async fn erase_sealed(&self, which: &SealedParts) -> Result<u64, LogError>;
 
     /// Gives a stream a new life: after a restore, or when a cursor ahead of it shows that data was lost.
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError>;

@@ -7,6 +7,7 @@ use lockstep_events::{
     header::Header,
     ids::{PublicKey, Signature},
     roster::Statement,
+    standing::Standing,
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,10 +107,13 @@ pub struct AccountRow {
     pub vaults: Vec<VaultId>,
     /// Generation of each credential, by name.
     pub credentials: std::collections::BTreeMap<String, u32>,
-    /// Raised by everything that ends access: revocations of devices and sessions.
+    /// Seq in the account stream of the last event that ended access: of a device, of a session or of all.
     pub auth_epoch: u64,
     /// When it was registered.
     pub created_at: Micros,
+    /// Role, plan, flags; whether it is disabled.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// A device.

@@ -136,6 +136,9 @@ pub trait ReadStore: Send + Sync {
     /// An account.
     async fn account(&self, account: AccountId) -> Result<Option<AccountRow>, ReadError>;
 
+    /// Accounts in order of id, after an id, at most `limit`.
+    async fn accounts(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<AccountRow>, ReadError>;
+
     /// A device.
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, ReadError>;
 

@@ -1,6 +1,6 @@
 //! Rows of the credential tables, the same in both databases.
 
-use lockstep_events::{AccountId, DeviceId, Micros, SessionId, ids::PublicKey};
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method, ids::PublicKey};
 use uuid::Uuid;
 
 use crate::auth::credentials::{
@@ -28,6 +28,14 @@ pub fn micros_to_bytes(times: &[Micros]) -> Vec<u8> {
 
 fn micros_from_bytes(bytes: &[u8]) -> Vec<Micros> {
     bytes.chunks_exact(8).filter_map(|c| Some(Micros(i64::from_be_bytes(c.try_into().ok()?)))).collect()
+}
+
+/// The stored name of a method: the one that events and tokens have.
+pub fn method_name(method: Method) -> Result<String> {
+    match serde_json::to_value(method) {
+        Ok(serde_json::Value::String(name)) => Ok(name),
+        _ => Err(CredentialError::Other("a method has no name".into())),
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -108,6 +116,7 @@ pub struct SessionRow {
     session: Vec<u8>,
     account: Vec<u8>,
     device: Vec<u8>,
+    method: String,
     seed: Vec<u8>,
     generation: i64,
     token_hash: Vec<u8>,
@@ -122,6 +131,8 @@ impl SessionRow {
             session: SessionId(uuid(&self.session)?),
             account: AccountId(uuid(&self.account)?),
             device: DeviceId(uuid(&self.device)?),
+            method: serde_json::from_value(self.method.into())
+                .map_err(|e| CredentialError::Other(e.into()))?,
             seed: fixed(&self.seed)?,
             generation: number(self.generation)?,
             token_hash: fixed(&self.token_hash)?,

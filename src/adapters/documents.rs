@@ -186,6 +186,12 @@ impl<D: Documents> ReadStore for Reads<D> {
         self.one(Key::Account(account)).await
     }
 
+    async fn accounts(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<AccountRow>, ReadError> {
+        let after: &[u8] = after.as_ref().map_or(&[], |id| id.as_bytes());
+        let of = Projection::Accounts;
+        typed(of, &self.0.live_page(of, &[], after, count(limit)).await?)
+    }
+
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, ReadError> {
         self.one(Key::Device(device)).await
     }

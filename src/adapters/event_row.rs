@@ -1,6 +1,8 @@
 //! A row of `events`, the same in every SQL database, and the way back to the published type.
 
-use lockstep_events::{Chain, Hash32, LogError, Micros, Position, Recorded, Seq, StreamId, StreamKind};
+use lockstep_events::{
+    Chain, EventId, Hash32, LogError, Micros, Position, Recorded, Sealed, Seq, StreamId, StreamKind,
+};
 use uuid::Uuid;
 
 #[derive(sqlx::FromRow)]
@@ -63,6 +65,24 @@ impl EventRow {
     /// All rows, or the first damage.
     pub fn all(rows: Vec<Self>) -> Result<Vec<Recorded>, LogError> {
         rows.into_iter().map(Self::recorded).collect()
+    }
+}
+
+/// A row of `event_sealed`.
+#[derive(sqlx::FromRow)]
+pub(super) struct SealedRow {
+    event_id: Uuid,
+    subject: Uuid,
+    purpose: String,
+    period: String,
+    bytes: Vec<u8>,
+}
+
+impl SealedRow {
+    /// The sealed part, by its event.
+    pub fn sealed(self) -> (EventId, Sealed) {
+        let Self { event_id, subject, purpose, period, bytes } = self;
+        (event_id.into(), Sealed { subject: subject.into(), purpose, period, bytes })
     }
 }
 

@@ -12,3 +12,4 @@ pub mod postgres;
 #[cfg(feature = "distributed")]
 pub mod s3;
 pub mod sqlite;
+mod subject_key_row;

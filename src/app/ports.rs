@@ -11,7 +11,7 @@ use crate::adapters::{
     nats::NatsBus,
     postgres::{
         Database, credentials::PostgresCredentials, log::PostgresLog, operations::PostgresOperations,
-        read::PostgresReads,
+        read::PostgresReads, subject_keys::PostgresSubjectKeys,
     },
     s3::{S3Blobs, S3Options},
 };
@@ -21,6 +21,7 @@ use crate::{
         in_process::InProcessBus,
         sqlite::{
             credentials::SqliteCredentials, log::SqliteLog, operations::SqliteOperations, read::SqliteReads,
+            subject_keys::SqliteSubjectKeys,
         },
     },
     auth::credentials::CredentialStore,
@@ -29,6 +30,7 @@ use crate::{
     config::{Config, Secret},
     kept_answers::KeptAnswers,
     served::ServedPlaces,
+    subjects::keys::SubjectKeys,
 };
 
 /// The ports, open.
@@ -36,6 +38,7 @@ pub struct Ports {
     pub log: Arc<dyn EventLog>,
     pub reads: Arc<dyn ReadStore>,
     pub credentials: Arc<dyn CredentialStore>,
+    pub subject_keys: Arc<dyn SubjectKeys>,
     pub blobs: Arc<dyn BlobStore>,
     pub blob_index: Arc<dyn BlobIndex>,
     pub kept_answers: Arc<dyn KeptAnswers>,
@@ -55,6 +58,7 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
         served,
         reads: reads(config, &mut databases).await?,
         credentials: credentials(config, &mut databases).await?,
+        subject_keys: subject_keys(config, &mut databases).await?,
         blobs: blobs(config)?,
     })
 }
@@ -140,6 +144,22 @@ impl Operations {
     fn of<T: BlobIndex + KeptAnswers + ServedPlaces + 'static>(tables: T) -> Self {
         let tables = Arc::new(tables);
         Self { blob_index: Arc::clone(&tables) as _, kept_answers: Arc::clone(&tables) as _, served: tables }
+    }
+}
+
+/// The subject keys stand beside the credentials: in the same database or file.
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+pub async fn subject_keys(
+    config: &Config,
+    databases: &mut Databases<'_>,
+) -> Result<Arc<dyn SubjectKeys>, StartError> {
+    match scheme(&config.credentials) {
+        "sqlite" => Ok(Arc::new(SqliteSubjectKeys::open(&config.data.join("credentials.sqlite")).await?)),
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => {
+            Ok(Arc::new(PostgresSubjectKeys::new(&databases.of(&config.credentials).await?)))
+        }
+        _ => Err(unsupported("credentials", &config.credentials)),
     }
 }
 

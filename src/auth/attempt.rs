@@ -1,6 +1,6 @@
 //! What is kept between the first and the second message of a registration or login.
 
-use lockstep_events::AccountId;
+use lockstep_events::{AccountId, SessionId};
 use serde::{Deserialize, Serialize};
 
 use super::credentials::NameIndex;
@@ -24,6 +24,13 @@ pub enum Attempt {
     Login {
         /// The account; none if there is none with that name, and then the login fails at its end.
         account: Option<AccountId>,
+        /// OPAQUE's own state.
+        state: Vec<u8>,
+    },
+    /// A password proven again.
+    StepUp {
+        /// The session in which it was asked for.
+        session: SessionId,
         /// OPAQUE's own state.
         state: Vec<u8>,
     },

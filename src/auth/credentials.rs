@@ -4,7 +4,7 @@
 //! public parts of signing keys. The log holds commitments and facts; a row here is meaningless without its event.
 
 use async_trait::async_trait;
-use lockstep_events::{AccountId, DeviceId, Micros, SessionId, ids::PublicKey};
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method, ids::PublicKey};
 use uuid::Uuid;
 
 /// Why the credential store did not answer.
@@ -89,6 +89,8 @@ pub struct StoredSession {
     pub account: AccountId,
     /// Its device.
     pub device: DeviceId,
+    /// How it proved itself.
+    pub method: Method,
     /// Random; with a server key it makes the tokens.
     pub seed: [u8; 32],
     /// Number of the valid token, from 0.
@@ -207,6 +209,17 @@ pub trait CredentialStore: Send + Sync {
 
     /// Ends sessions; those that have ended already stay as they are.
     async fn end_sessions(&self, sessions: &[SessionId], at: Micros) -> Result<(), CredentialError>;
+
+    /// Ends all sessions of an account that were opened until a time, but one.
+    async fn end_sessions_of(
+        &self,
+        account: AccountId,
+        keep: Option<SessionId>,
+        at: Micros,
+    ) -> Result<(), CredentialError>;
+
+    /// The password record of an account.
+    async fn password_of(&self, account: AccountId) -> Result<Option<PasswordRecord>, CredentialError>;
 
     /// Deletes attempts that have expired and sessions that ended before a time; how many rows went.
     async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64, CredentialError>;

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError, RwLock},
 };
 
-use lockstep_events::{AccountId, DeviceId, Micros, SessionId};
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -17,6 +17,8 @@ use super::{
 
 /// So many tokens are remembered as verified, about 300 bytes each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// A token of scope [`Scope::Identity`] is valid so long, in seconds; it is not refreshed.
+pub const IDENTITY_LIFE_S: u32 = 15 * 60;
 
 /// Signs and verifies access tokens.
 ///
@@ -40,7 +42,9 @@ pub struct Bearer {
     pub session: SessionId,
     /// What it allows.
     pub scope: Scope,
-    /// When the session proved itself.
+    /// How the session proved itself.
+    pub method: Method,
+    /// When the password was last proven; zero if it was not.
     pub proven_at: Micros,
     /// The account's auth epoch.
     pub auth_epoch: u64,
@@ -56,6 +60,11 @@ impl Tokens {
     /// How long a token is valid, in seconds.
     pub fn life_s(&self) -> u32 {
         self.life_s
+    }
+
+    /// How long a token of a scope is valid, in seconds.
+    pub fn life_of(&self, scope: Scope) -> u32 {
+        if scope == Scope::Identity { IDENTITY_LIFE_S } else { self.life_s }
     }
 
     /// From now on with these keys.
@@ -86,9 +95,9 @@ impl Tokens {
             jti: Uuid::new_v4(),
             iat,
             nbf: iat,
-            exp: iat + i64::from(self.life_s),
+            exp: iat + i64::from(self.life_of(bearer.scope)),
             scope: bearer.scope,
-            acr: "opaque".to_owned(),
+            acr: bearer.method,
             auth_time: bearer.proven_at.seconds(),
             aep: bearer.auth_epoch,
         };

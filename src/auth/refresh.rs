@@ -3,7 +3,7 @@
 //! recognised without a row of its own.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use lockstep_events::{AccountId, DeviceId, Micros, SessionId, canonical::sha256};
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, canonical::sha256, event::Method};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -48,6 +48,7 @@ pub fn token(keys: &ServerKeys, session: SessionId, seed: &[u8; 32], generation:
 pub fn begin(
     keys: &ServerKeys,
     (account, device, session): (AccountId, DeviceId, SessionId),
+    method: Method,
     seed: [u8; 32],
     now: Micros,
 ) -> StoredSession {
@@ -55,6 +56,7 @@ pub fn begin(
         session,
         account,
         device,
+        method,
         seed,
         generation: 0,
         token_hash: sha256(token(keys, session, &seed, 0).as_bytes()),
@@ -137,7 +139,8 @@ mod tests {
     }
 
     fn session(keys: &ServerKeys) -> StoredSession {
-        begin(keys, (AccountId::NIL, DeviceId::NIL, SessionId(Uuid::from_u128(7))), [9; 32], at(0))
+        let names = (AccountId::NIL, DeviceId::NIL, SessionId(Uuid::from_u128(7)));
+        begin(keys, names, Method::Password, [9; 32], at(0))
     }
 
     fn present(keys: &ServerKeys, stored: &StoredSession, generation: u32) -> Presented {

@@ -1,8 +1,9 @@
 //! The server's secret keys: one file that only the server may read. Databases hold nothing that opens anything
 //! without it; every node of one log shares it.
 //!
-//! The file has a random root, from which keys for single purposes are derived, and the OPAQUE setups, which are
-//! kept as they were made, each with its number: records name the setup that made them, so that it can be renewed.
+//! The file has a random root, from which keys for single purposes are derived; the OPAQUE setups, which are kept as
+//! they were made, each with its number: records name the setup that made them, so that it can be renewed; and the
+//! key of the oldest epoch that still opens subject keys (see `subjects::epochs`), which moves on every 30 days.
 
 use std::{fs, io, path::Path};
 
@@ -19,7 +20,7 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::credentials::NameIndex;
-use crate::private_file;
+use crate::{private_file, subjects::epochs::EpochKeys};
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,15 @@ struct KeyFile {
     version: u32,
     root: String,
     opaque_setups: Vec<StoredSetup>,
+    /// None only in a file of an earlier program.
+    subject_epoch: Option<StoredEpoch>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredEpoch {
+    first: u32,
+    key: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,6 +65,7 @@ struct StoredSetup {
 impl Drop for KeyFile {
     fn drop(&mut self) {
         self.root.zeroize();
+        self.subject_epoch.iter_mut().for_each(|stored| stored.key.zeroize());
         self.opaque_setups.iter_mut().for_each(|stored| stored.setup.zeroize());
     }
 }
@@ -63,6 +74,7 @@ impl Drop for KeyFile {
 pub struct ServerKeys {
     root: Zeroizing<[u8; 32]>,
     setups: Vec<(u32, ServerSetup<ServerSuite>)>,
+    epochs: EpochKeys,
 }
 
 impl ServerKeys {
@@ -70,7 +82,7 @@ impl ServerKeys {
     pub fn generate(rng: &mut (impl RngCore + CryptoRng)) -> Self {
         let mut root = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut *root);
-        Self { root, setups: vec![(1, ServerSetup::new(rng))] }
+        Self { root, setups: vec![(1, ServerSetup::new(rng))], epochs: EpochKeys::generate(rng) }
     }
 
     /// The keys of the file, which is made if it does not exist.
@@ -86,8 +98,35 @@ impl ServerKeys {
             let text = Zeroizing::new(Self::generate(rng).to_text());
             private_file::write_new(path, text.as_bytes()).map_err(failed)?;
         }
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
-        Self::from_text(&text).ok_or_else(|| KeyFileError::Shape(path.display().to_string()))
+        let (keys, is_complete) = Self::read(path, rng)?;
+        if is_complete {
+            return Ok(keys);
+        }
+        // A file of an earlier program gets what it lacks; it is read again, in case that another node was first.
+        let text = Zeroizing::new(keys.to_text());
+        private_file::write(path, text.as_bytes()).map_err(failed)?;
+        Ok(Self::read(path, rng)?.0)
+    }
+
+    fn read(path: &Path, rng: &mut (impl RngCore + CryptoRng)) -> Result<(Self, bool), KeyFileError> {
+        let place = || path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| KeyFileError::File { path: place(), source })?;
+        Self::from_text(&Zeroizing::new(text), rng).ok_or_else(|| KeyFileError::Shape(place()))
+    }
+
+    /// Replaces the epochs in a key file by later ones: the keys before them are gone.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn keep_epochs(path: &Path, later: &EpochKeys) -> Result<(), KeyFileError> {
+        let (mut keys, is_complete) = Self::read(path, &mut rand::rngs::OsRng)?;
+        if is_complete && keys.epochs.first() >= later.first() {
+            return Ok(());
+        }
+        keys.epochs = later.clone();
+        let text = Zeroizing::new(keys.to_text());
+        private_file::write(path, text.as_bytes())
+            .map_err(|source| KeyFileError::File { path: path.display().to_string(), source })
     }
 
     fn to_text(&self) -> String {
@@ -98,11 +137,16 @@ impl ServerKeys {
             opaque_setups: setups
                 .map(|(id, setup)| StoredSetup { id: *id, setup: hex::encode(setup.serialize()) })
                 .collect(),
+            subject_epoch: Some(StoredEpoch {
+                first: self.epochs.first(),
+                key: hex::encode(**self.epochs.first_key()),
+            }),
         };
         serde_json::to_string_pretty(&file).unwrap_or_default()
     }
 
-    fn from_text(text: &str) -> Option<Self> {
+    /// The keys, and whether the text had all of them.
+    fn from_text(text: &str, rng: &mut (impl RngCore + CryptoRng)) -> Option<(Self, bool)> {
         let file: KeyFile = serde_json::from_str(text).ok().filter(|file: &KeyFile| file.version == 1)?;
         let mut root = Zeroizing::new([0; 32]);
         hex::decode_to_slice(&file.root, &mut *root).ok()?;
@@ -111,7 +155,15 @@ impl ServerKeys {
             let bytes = Zeroizing::new(hex::decode(&stored.setup).ok()?);
             setups.push((stored.id, ServerSetup::deserialize(&bytes).ok()?));
         }
-        (!setups.is_empty()).then_some(Self { root, setups })
+        let epochs = match &file.subject_epoch {
+            None => EpochKeys::generate(rng),
+            Some(stored) => {
+                let mut key = Zeroizing::new([0; 32]);
+                hex::decode_to_slice(&stored.key, &mut *key).ok()?;
+                EpochKeys::from(stored.first, key)
+            }
+        };
+        (!setups.is_empty()).then_some((Self { root, setups, epochs }, file.subject_epoch.is_some()))
     }
 
     /// The setup that new records are made with, and its number.
@@ -124,6 +176,11 @@ impl ServerKeys {
     /// The setup that a record names.
     pub fn setup(&self, id: u32) -> Option<&ServerSetup<ServerSuite>> {
         self.setups.iter().find(|(known, _)| *known == id).map(|(_, setup)| setup)
+    }
+
+    /// The keys that seal subject keys.
+    pub fn epoch_keys(&self) -> &EpochKeys {
+        &self.epochs
     }
 
     fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
@@ -212,6 +269,24 @@ mod tests {
             fs::write(&path, text).unwrap();
             assert!(matches!(ServerKeys::load_or_make(&path, &mut OsRng), Err(KeyFileError::Shape(_))));
         }
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_program_gets_epoch_keys_once_and_they_only_move_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.json");
+        let made = ServerKeys::load_or_make(&path, &mut OsRng).unwrap();
+        let mut file: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        file.as_object_mut().unwrap().remove("subject_epoch");
+        fs::write(&path, file.to_string()).unwrap();
+        let completed = ServerKeys::load_or_make(&path, &mut OsRng).unwrap();
+        let again = ServerKeys::load_or_make(&path, &mut OsRng).unwrap();
+        assert_eq!(completed.commitment(), made.commitment());
+        assert_eq!(completed.epochs.key(7), again.epochs.key(7));
+        ServerKeys::keep_epochs(&path, &again.epochs.from_epoch(5)).unwrap();
+        ServerKeys::keep_epochs(&path, &again.epochs).unwrap();
+        let moved = ServerKeys::load_or_make(&path, &mut OsRng).unwrap();
+        assert_eq!((moved.epochs.key(4), moved.epochs.key(7)), (None, again.epochs.key(7)));
     }
 
     #[test]

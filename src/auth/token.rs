@@ -1,7 +1,7 @@
 //! Access tokens: JWTs signed with EdDSA, and every check of them.
 
 use jsonwebtoken::{Algorithm, Header, Validation};
-use lockstep_events::{AccountId, DeviceId, Micros, SessionId};
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ pub enum Scope {
     Vault,
     /// Only the enrolment of a new device.
     Enrol,
+    /// Who somebody is, without knowledge of a key: no ciphertext, no wraps, no export, no feed.
+    Identity,
 }
 
 /// What a token says. All of it is required, and nothing else may stand there.
@@ -54,8 +56,8 @@ pub struct Claims {
     /// What it allows.
     pub scope: Scope,
     /// How the session proved itself.
-    pub acr: String,
-    /// When it did.
+    pub acr: Method,
+    /// When the password was last proven; 0 if it was not.
     pub auth_time: i64,
     /// The account's auth epoch when the token was made.
     pub aep: u64,

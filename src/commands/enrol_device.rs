@@ -2,6 +2,7 @@
 
 use lockstep_events::{
     AccountId, DeviceId, SessionId,
+    event::Method,
     roster::{Claim, Roster, RosterError, Statement},
 };
 
@@ -11,10 +12,10 @@ use super::{
     roster::{StateError, state},
     session::{self, Opened},
 };
-use crate::state::Server;
+use crate::{quotas::Exceeded, state::Server};
 
-/// An account has at most so many devices.
-const MAX_DEVICES: usize = 32;
+/// An account has at most so many devices, whatever its plan says.
+const MAX_DEVICES: u64 = 32;
 
 /// An enrolment.
 pub struct EnrolDevice {
@@ -22,12 +23,19 @@ pub struct EnrolDevice {
     pub account: AccountId,
     /// The session of the enrolment token: a retry opens the same.
     pub session: SessionId,
+    /// How it was proven who asks.
+    pub method: Method,
     /// `device_added`.
     pub statement: Statement,
 }
 
 /// The device that the statement adds to the roster; whether it stands there already, word for word.
-fn decide(mut roster: Roster, stated: &[Statement], next: &Statement) -> Result<DeviceId, StateError> {
+fn decide(
+    mut roster: Roster,
+    stated: &[Statement],
+    next: &Statement,
+    limit: u64,
+) -> Result<DeviceId, StateError> {
     let Claim::DeviceAdded { device, .. } = next.claim else {
         return Err(StateError::Invalid("statement: device_added is needed"));
     };
@@ -37,8 +45,9 @@ fn decide(mut roster: Roster, stated: &[Statement], next: &Statement) -> Result<
     if device == DeviceId::NIL {
         return Err(RosterError::Claim.into());
     }
-    if roster.devices.values().filter(|device| !device.revoked).count() >= MAX_DEVICES {
-        return Err(StateError::TooManyDevices);
+    let used = roster.devices.values().filter(|device| !device.revoked).count() as u64;
+    if used >= limit {
+        return Err(StateError::TooManyDevices(Exceeded { what: "devices", limit, used }));
     }
     roster.apply(next)?;
     Ok(device)
@@ -51,13 +60,15 @@ impl EnrolDevice {
     /// [`StateError`]
     pub async fn run(self, server: &Server) -> Result<Opened, StateError> {
         let row = account::present(server, self.account).await?.ok_or(StateError::NoDevice)?;
-        let device = decide(account::roster(&row)?, &row.roster, &self.statement)?;
+        let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
+        let limit = plan.devices.unwrap_or(MAX_DEVICES).min(MAX_DEVICES);
+        let device = decide(account::roster(&row)?, &row.roster, &self.statement, limit)?;
         let actor = Actor { account: self.account, device };
-        let stored = session::with_id(server, actor, self.session, server.clock.now());
+        let stored = session::with_id(server, actor, self.session, self.method, server.clock.now());
         server.credentials.open_session(&stored).await?;
-        let opened = actor.session_opened(self.session)?;
+        let opened = actor.session_opened(self.session, self.method)?;
         let position = state(server, actor, &self.statement, vec![opened]).await?;
-        Ok(Opened { stored, position })
+        Ok(Opened { stored, position, auth_epoch: row.auth_epoch })
     }
 }
 
@@ -98,13 +109,13 @@ mod tests {
     fn a_device_joins_by_the_next_statement_of_the_roster() {
         let (roster, stated) = with_devices(2);
         let next = add(&roster, 9);
-        assert_eq!(decide(roster, &stated, &next).unwrap(), DeviceId(Uuid::from_u128(9)));
+        assert_eq!(decide(roster, &stated, &next, 32).unwrap(), DeviceId(Uuid::from_u128(9)));
     }
 
     #[test]
     fn a_retry_is_recognised_although_the_roster_has_moved_on() {
         let (roster, stated) = with_devices(3);
-        assert!(decide(roster, &stated, &stated[2]).is_ok());
+        assert!(decide(roster, &stated, &stated[2], 32).is_ok());
     }
 
     #[test]
@@ -112,13 +123,21 @@ mod tests {
         let (early, _) = with_devices(1);
         let late = add(&early, 9);
         let (roster, stated) = with_devices(3);
-        assert!(matches!(decide(roster, &stated, &late), Err(StateError::Roster(RosterError::Order))));
+        assert!(matches!(decide(roster, &stated, &late, 32), Err(StateError::Roster(RosterError::Order))));
     }
 
     #[test]
     fn the_thirty_third_device_is_refused() {
         let (roster, stated) = with_devices(32);
         let next = add(&roster, 99);
-        assert!(matches!(decide(roster, &stated, &next), Err(StateError::TooManyDevices)));
+        assert!(matches!(decide(roster, &stated, &next, 32), Err(StateError::TooManyDevices(_))));
+    }
+
+    #[test]
+    fn a_plan_may_allow_fewer() {
+        let (roster, stated) = with_devices(2);
+        let next = add(&roster, 99);
+        let full = Exceeded { what: "devices", limit: 2, used: 2 };
+        assert!(matches!(decide(roster, &stated, &next, 2), Err(StateError::TooManyDevices(e)) if e == full));
     }
 }

@@ -22,6 +22,36 @@ pub fn statement_id(account: AccountId, epoch: u32) -> EventId {
     derived("lockstep/v1/statement", &[account.as_bytes(), &epoch.to_be_bytes()])
 }
 
+/// An event of any stream; without an actor it is the server's or an operator's.
+///
+/// # Errors
+/// Only if serde cannot write one of our own types.
+pub fn new_event(
+    actor: Option<Actor>,
+    stream: StreamId,
+    event_id: EventId,
+    subject: Option<SubjectId>,
+    event: &Event,
+) -> Result<NewEvent, LogError> {
+    let encoded = event.encode().map_err(|error| LogError::Other(Box::new(error)))?;
+    let body_hash = NewEvent::hash_body(stream, subject, encoded.kind, encoded.schema, &encoded.public, None);
+    Ok(NewEvent {
+        event_id,
+        stream,
+        subject,
+        kind: encoded.kind.to_owned(),
+        schema: encoded.schema,
+        actor: actor.map(|actor| actor.account),
+        device: actor.map(|actor| actor.device),
+        correlation: None,
+        causation: None,
+        public: encoded.public,
+        sealed: None,
+        content: None,
+        body_hash,
+    })
+}
+
 /// Who acts.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor {
@@ -56,33 +86,16 @@ impl Actor {
         subject: Option<SubjectId>,
         event: &Event,
     ) -> Result<NewEvent, LogError> {
-        let encoded = event.encode().map_err(|error| LogError::Other(Box::new(error)))?;
-        let body_hash =
-            NewEvent::hash_body(stream, subject, encoded.kind, encoded.schema, &encoded.public, None);
-        Ok(NewEvent {
-            event_id,
-            stream,
-            subject,
-            kind: encoded.kind.to_owned(),
-            schema: encoded.schema,
-            actor: Some(self.account),
-            device: Some(self.device),
-            correlation: None,
-            causation: None,
-            public: encoded.public,
-            sealed: None,
-            content: None,
-            body_hash,
-        })
+        new_event(Some(self), stream, event_id, subject, event)
     }
 
     /// `session.opened`.
     ///
     /// # Errors
     /// Only if serde cannot write one of our own types.
-    pub fn session_opened(self, session: SessionId) -> Result<NewEvent, LogError> {
+    pub fn session_opened(self, session: SessionId, method: Method) -> Result<NewEvent, LogError> {
         let id = derived("lockstep/v1/session-opened", &[session.as_bytes()]);
-        let body = SessionOpened { session, device: self.device, method: Method::Password };
+        let body = SessionOpened { session, device: self.device, method };
         self.event(id, Some(session.into()), AccountEvent::SessionOpened(body))
     }
 

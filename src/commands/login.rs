@@ -2,8 +2,11 @@
 //! may enrol itself.
 
 use lockstep_events::{
-    AccountId, DeviceId, LogError, Outcome, SessionId, Unit, event::RevokeReason, header::verify,
-    ids::Signature, roster::Roster,
+    AccountId, DeviceId, LogError, Outcome, SessionId, Unit,
+    event::{Method, RevokeReason},
+    header::verify,
+    ids::Signature,
+    roster::Roster,
 };
 use lockstep_projections::rows::{AccountRow, SessionRow};
 
@@ -20,6 +23,8 @@ pub struct Login {
     pub account: AccountId,
     /// The session that it opens.
     pub session: SessionId,
+    /// How it was proven who asks.
+    pub method: Method,
     /// The device's proof, if it is enrolled.
     pub proof: Option<Proof>,
 }
@@ -48,6 +53,9 @@ pub enum LoginError {
     /// There is no such account, or the device's proof is not right.
     #[error("the login failed")]
     Failed,
+    /// Nobody may use the account.
+    #[error("the account is disabled")]
+    Disabled,
     /// The account cannot be looked at.
     #[error(transparent)]
     Look(#[from] LookError),
@@ -79,24 +87,28 @@ impl Login {
     /// [`LoginError`]
     pub async fn run(self, server: &Server) -> Result<LoggedIn, LoginError> {
         let row = account::present(server, self.account).await?.ok_or(LoginError::Failed)?;
+        if row.standing.disabled {
+            return Err(LoginError::Disabled);
+        }
         let Some(proof) = &self.proof else { return Ok(LoggedIn { row, opened: None }) };
         decide(&account::roster(&row)?, proof)?;
         let sessions = server.reads.sessions(self.account).await.map_err(LookError::from)?;
         let old = replaced(&sessions, proof.device);
-        let opened = self.open(server, proof.device, &old).await?;
+        let opened = self.open(server, &row, proof.device, &old).await?;
         Ok(LoggedIn { row, opened: Some(opened) })
     }
 
     async fn open(
         &self,
         server: &Server,
+        row: &AccountRow,
         device: DeviceId,
         replaced: &[SessionId],
     ) -> Result<Opened, LoginError> {
         let actor = Actor { account: self.account, device };
         let now = server.clock.now();
-        let stored = session::with_id(server, actor, self.session, now);
-        let opened = actor.session_opened(self.session)?;
+        let stored = session::with_id(server, actor, self.session, self.method, now);
+        let opened = actor.session_opened(self.session, self.method)?;
         // A session that ended meanwhile for another reason makes its own event only once: it is left out then.
         let mut events = vec![opened];
         for old in replaced {
@@ -105,7 +117,7 @@ impl Login {
         server.credentials.open_session(&stored).await?;
         let position = append(server, actor, events).await?;
         session::end(server, replaced, now).await?;
-        Ok(Opened { stored, position })
+        Ok(Opened { stored, position, auth_epoch: row.auth_epoch })
     }
 }
 
@@ -138,7 +150,6 @@ mod tests {
     use ed25519_dalek::{Signer, SigningKey};
     use lockstep_events::{
         Micros,
-        event::Method,
         header::public_key,
         roster::{Claim, Statement},
     };

@@ -14,6 +14,7 @@ mod check;
 mod cluster;
 pub mod decide;
 mod infer;
+mod room;
 mod settle;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::{
     blobs::{BlobError, Shelf},
     entries::EntryStates,
     members::Members,
+    quotas::{Exceeded, Quotas},
     served::Served,
 };
 pub use batches::Batches;
@@ -93,6 +95,8 @@ pub enum Refusal {
     TooManyBranches,
     /// It is not right in itself, or not the sender's.
     Forbidden(String),
+    /// The plan has no room for it.
+    QuotaExceeded(Exceeded),
     /// Another item of its group was refused.
     NotAttempted,
 }
@@ -179,6 +183,8 @@ pub struct Pusher {
     pub served: Arc<Served>,
     /// What came lately.
     pub batches: Batches,
+    /// Whether there is room.
+    pub quotas: Arc<Quotas>,
 }
 
 impl Pusher {

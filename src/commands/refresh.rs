@@ -18,6 +18,7 @@ use crate::{
         credentials::{CredentialError, StoredSession},
         refresh::{self, Lives, Presented, Verdict},
     },
+    feed::Access,
     state::Server,
 };
 
@@ -58,24 +59,24 @@ pub enum RefreshError {
 }
 
 impl RefreshSession {
-    /// Refreshes; the session with its valid token.
+    /// Refreshes; the session with its valid token, and the auth epoch for its access token.
     ///
     /// # Errors
     /// [`RefreshError`]
-    pub async fn run(self, server: &Server) -> Result<StoredSession, RefreshError> {
+    pub async fn run(self, server: &Server) -> Result<(StoredSession, u64), RefreshError> {
         let stored = self.stored(server).await?;
         let device = device(server, &stored).await?;
         // Proof first: who has only the token, and not the device, can change nothing with it.
         if !verify(&device.public_key, &self.message, &self.signature) {
             return Err(RefreshError::Invalid);
         }
-        let known = server.reads.session(stored.session).await.map_err(LookError::from)?;
-        let ended = known.is_some_and(|row| row.revoked.is_some());
-        if ended || device.revoked.is_some() || server.feed.revocations.refuses(stored.device, stored.session)
-        {
+        let auth_epoch = open_at(server, &stored).await?;
+        // A session that was opened while the account was being disabled has no end of its own.
+        let disabled = server.feed.standings.of(stored.account).await?.disabled;
+        if disabled || device.revoked.is_some() {
             return Err(RefreshError::Ended);
         }
-        self.rotate(server, stored).await
+        Ok((self.rotate(server, stored).await?, auth_epoch))
     }
 
     async fn stored(&self, server: &Server) -> Result<StoredSession, RefreshError> {
@@ -114,6 +115,28 @@ async fn device(server: &Server, stored: &StoredSession) -> Result<DeviceRow, Re
     }
     account::caught_up(server).await?;
     server.reads.device(stored.device).await.map_err(LookError::from)?.ok_or(RefreshError::Invalid)
+}
+
+/// The account's auth epoch, at which the session was open still. It is read first: whatever ends the session after
+/// that has a higher one, and the access token is refused by it.
+async fn open_at(server: &Server, stored: &StoredSession) -> Result<u64, RefreshError> {
+    let auth_epoch = looked(server, stored).await?;
+    let StoredSession { account, device, session, .. } = *stored;
+    if !server.feed.revocations.refuses(&Access { account, device, session, auth_epoch }) {
+        return Ok(auth_epoch);
+    }
+    // This node has heard of an end that its read models may not have yet: whom it concerns is said by them.
+    account::caught_up(server).await?;
+    looked(server, stored).await
+}
+
+async fn looked(server: &Server, stored: &StoredSession) -> Result<u64, RefreshError> {
+    let row = server.reads.account(stored.account).await.map_err(LookError::from)?;
+    let known = server.reads.session(stored.session).await.map_err(LookError::from)?;
+    if known.is_some_and(|row| row.revoked.is_some()) {
+        return Err(RefreshError::Ended);
+    }
+    Ok(row.map_or(0, |row| row.auth_epoch))
 }
 
 fn lives(server: &Server) -> Lives {

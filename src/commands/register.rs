@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{
     facts::{Actor, claim, derived, statement_id},
+    invited,
     session::{self, Opened},
 };
 use crate::{
@@ -45,6 +46,8 @@ pub struct Register {
     pub vault: VaultId,
     /// The wrapped keys.
     pub wraps: Vec<Wrapped>,
+    /// The token of an invitation.
+    pub invitation: Option<String>,
 }
 
 /// Why an account was not registered.
@@ -53,6 +56,9 @@ pub enum RegisterError {
     /// The name belongs to another account.
     #[error("the name is taken")]
     NameTaken,
+    /// An invitation is needed, and this is not a valid one.
+    #[error("there is no valid invitation")]
+    NoInvitation,
     /// Something in it is not as it must be.
     #[error("{0}")]
     Invalid(&'static str),
@@ -79,6 +85,7 @@ impl Register {
         self.check()?;
         let account = self.password.account;
         let now = server.clock.now();
+        let invited = invited::look(server, self.invitation.as_deref(), account, now).await?;
         let reservation = Reservation {
             name: self.name,
             attempt: self.attempt,
@@ -90,13 +97,17 @@ impl Register {
         let actor = Actor { account, device: self.device };
         let cause = self.attempt.as_bytes();
         let stored = session::stable(server, actor, cause, now);
-        let unit = self.unit(server, actor, &stored)?;
+        let mut unit = self.unit(server, actor, &stored)?;
+        if let Some(invited) = &invited {
+            invited.join(server, actor, &mut unit)?;
+        }
         let Outcome::Appended(placed) = server.batcher.append(unit).await? else {
-            return Err(RegisterError::Differs);
+            return Err(if invited.is_some() { RegisterError::NoInvitation } else { RegisterError::Differs });
         };
         server.credentials.confirm(account).await?;
         server.credentials.open_session(&stored).await?;
-        Ok(Opened { stored, position: placed.iter().map(|p| p.position).max().unwrap_or_default() })
+        let position = placed.iter().map(|p| p.position).max().unwrap_or_default();
+        Ok(Opened { stored, position, auth_epoch: 0 })
     }
 
     /// Everything that needs no look at what stands.
@@ -161,7 +172,7 @@ impl Register {
         let about = [&b"attached"[..], self.vault.as_bytes()];
         events.push(actor.event(derived("lockstep/v1/vault", &about), Some(self.vault.into()), attached)?);
         events.push(self.stated(actor, 2)?);
-        events.push(actor.session_opened(stored.session)?);
+        events.push(actor.session_opened(stored.session, stored.method)?);
         events.push(self.vault_created(actor)?);
         let epoch = |stream: &[u8]| {
             let bytes = server.keys.stable("epoch", &[self.attempt.as_bytes(), stream].concat());

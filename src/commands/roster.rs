@@ -11,7 +11,7 @@ use super::{
     account::LookError,
     facts::{Actor, existing_account, statement_id},
 };
-use crate::{auth::credentials::CredentialError, state::Server};
+use crate::{auth::credentials::CredentialError, quotas::Exceeded, state::Server};
 
 /// Why a statement was not appended.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +28,9 @@ pub enum StateError {
     /// There is no such device.
     #[error("there is no such device")]
     NoDevice,
-    /// Too many devices.
-    #[error("an account has at most 32 devices")]
-    TooManyDevices,
+    /// The plan allows no more devices.
+    #[error("the account has as many devices as it may have")]
+    TooManyDevices(Exceeded),
     /// The account cannot be looked at.
     #[error(transparent)]
     Look(#[from] LookError),

@@ -47,12 +47,17 @@ pub fn rotated(set: &KeySet, epoch_if_new: Epoch) -> Result<Option<Unit>, LogErr
     Ok(Some(Unit { streams, events: vec![event], ..Unit::default() }))
 }
 
+/// The epoch that the system stream begins with, whichever node is first.
+pub fn system_epoch(keys: &ServerKeys) -> Epoch {
+    Epoch::from_slice(&keys.stable("epoch", b"system")[..16]).unwrap_or(Epoch::ZERO)
+}
+
 /// Appends that event.
 ///
 /// # Errors
 /// If the log does not answer.
 pub async fn announce(server: &Server, set: &KeySet) -> Result<(), LogError> {
-    let epoch = Epoch::from_slice(&server.keys.stable("epoch", b"system")[..16]).unwrap_or(Epoch::ZERO);
+    let epoch = system_epoch(&server.keys);
     if let Some(unit) = rotated(set, epoch)? {
         server.batcher.append(unit).await?;
     }
@@ -122,7 +127,7 @@ impl OperatorKeys<'_> {
             return Err(KeyError::Overtaken);
         }
         let set = KeySet::new(after.to_vec(), self.keys);
-        let epoch = Epoch::from_slice(&self.keys.stable("epoch", b"system")[..16]).unwrap_or(Epoch::ZERO);
+        let epoch = system_epoch(self.keys);
         if let Some(unit) = rotated(&set, epoch)? {
             self.log.append(&[unit], self.now).await?;
         }

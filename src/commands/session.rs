@@ -1,6 +1,6 @@
 //! What opening a session is, whoever asks for it.
 
-use lockstep_events::{Micros, Position, SessionId};
+use lockstep_events::{Micros, Position, SessionId, event::Method};
 use uuid::Builder;
 
 use super::facts::Actor;
@@ -18,6 +18,8 @@ pub struct Opened {
     pub stored: StoredSession,
     /// Where its event stands.
     pub position: Position,
+    /// The account's auth epoch as it was looked at before: whatever ended access since then ended this, too.
+    pub auth_epoch: u64,
 }
 
 /// The session that a cause opens: the same for the same cause.
@@ -25,13 +27,19 @@ pub fn stable(server: &Server, actor: Actor, cause: &[u8], now: Micros) -> Store
     let mut id = [0; 16];
     id.copy_from_slice(&server.keys.stable("session-id", cause)[..16]);
     let session = SessionId(Builder::from_random_bytes(id).into_uuid());
-    with_id(server, actor, session, now)
+    with_id(server, actor, session, Method::Password, now)
 }
 
 /// The session with an id; its seed follows from it.
-pub fn with_id(server: &Server, actor: Actor, session: SessionId, now: Micros) -> StoredSession {
+pub fn with_id(
+    server: &Server,
+    actor: Actor,
+    session: SessionId,
+    method: Method,
+    now: Micros,
+) -> StoredSession {
     let seed = server.keys.stable("session-seed", session.as_bytes());
-    refresh::begin(&server.keys, (actor.account, actor.device, session), seed, now)
+    refresh::begin(&server.keys, (actor.account, actor.device, session), method, seed, now)
 }
 
 /// Sessions ended: their tokens need not be kept any more. Their events stand already.

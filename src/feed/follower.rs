@@ -156,6 +156,9 @@ impl Follower {
         let feed = &self.feed;
         let revoked = feed.revocations.apply(&batch.events);
         feed.sockets.revoke(&revoked);
+        feed.standings.apply(&batch.events);
+        feed.administrators.apply(&batch.events);
+        feed.usage.apply(&batch.events);
         feed.hubs.push(&batch.events);
         feed.position.send_replace(batch.to);
         // An error means that nobody listens.

@@ -4,6 +4,7 @@
 //! Hubs, revocations, read models and reactors get their news from it and from nowhere else, so there is one piece of
 //! gap code in the whole product. Nothing here ever waits for a slow consumer.
 
+mod administrators;
 mod follower;
 mod hub;
 mod hubs;
@@ -13,10 +14,12 @@ mod revocations;
 mod ring;
 mod signal;
 mod sockets;
+mod standings;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod wire;
 
 use std::{
@@ -30,13 +33,16 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
+    administrators::Administrators,
     hub::{Hub, Opened},
     hubs::{Hubs, Listening},
     owner::of_stream,
-    revocations::{REMEMBERED, Revocations, Revoked},
+    revocations::{Access, REMEMBERED, Revocations, Revoked},
     ring::Next,
     signal::{Close, Signal},
     sockets::{Connected, Sockets},
+    standings::{Standings, load as standing},
+    usage::{Amount, Usage, Used},
     wire::{Piece, fitting, frame, stream_event},
 };
 use crate::bus::{Bus, CommittedBatch};
@@ -71,6 +77,12 @@ pub struct Feed {
     pub sockets: Arc<Sockets>,
     /// Whose tokens are refused.
     pub revocations: Revocations,
+    /// What accounts may do.
+    pub standings: Arc<Standings>,
+    /// Who looks after this server.
+    pub administrators: Administrators,
+    /// What vaults take up.
+    pub usage: Arc<Usage>,
     owners: Mutex<lru::LruCache<StreamId, AccountId>>,
     applied: broadcast::Sender<Arc<CommittedBatch>>,
     position: watch::Sender<Position>,
@@ -96,12 +108,17 @@ impl Feed {
         let news = bus.subscribe();
         let tail = log.tail().await?.position;
         let revocations = Revocations::load(log.as_ref(), tail).await?;
+        let administrators = Administrators::load(log.as_ref()).await?;
+        let standings = Arc::new(Standings::new(Arc::clone(&log)));
         let feed = Arc::new(Self {
             log,
             bus,
             hubs: Hubs::default(),
             sockets: Arc::default(),
             revocations,
+            standings,
+            administrators,
+            usage: Arc::default(),
             owners: Mutex::new(lru::LruCache::new(OWNERS.try_into().unwrap_or(std::num::NonZeroUsize::MIN))),
             applied: broadcast::channel(APPLIED).0,
             position: watch::Sender::new(tail),

@@ -10,14 +10,15 @@ use std::{
 };
 
 use lockstep_events::{
-    DeviceId, EventLog, LogError, Micros, Position, Recorded, SessionId,
+    AccountId, DeviceId, EventLog, LogError, Micros, Position, Recorded, Seq, SessionId,
     log::{Contents, Filter},
 };
 
 /// Revocations are remembered so long after they were recorded: longer than any access token lives.
 pub const REMEMBERED: Duration = Duration::from_mins(30);
 /// Stored names of the events that revoke.
-const KINDS: [&str; 3] = ["device.revoked", "session.revoked", "session.refresh_reused"];
+const KINDS: [&str; 4] =
+    ["device.revoked", "account.sessions_ended", "session.revoked", "session.refresh_reused"];
 /// Events that are read at once when the node starts.
 const PAGE: usize = 1_000;
 
@@ -28,24 +29,85 @@ pub enum Revoked {
     Device(DeviceId),
     /// One session.
     Session(SessionId),
+    /// All sessions of an account that were opened before a place in its stream, but one.
+    Account {
+        /// The account.
+        account: AccountId,
+        /// The place.
+        before: Seq,
+        /// The session that goes on.
+        keep: Option<SessionId>,
+    },
+}
+
+/// Who has access to what, as its token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// The account.
+    pub account: AccountId,
+    /// The device.
+    pub device: DeviceId,
+    /// The session.
+    pub session: SessionId,
+    /// The account's auth epoch when the token was made: the seq of the last end of access that it knew.
+    pub auth_epoch: u64,
 }
 
 impl Revoked {
     /// What an event revokes, if it does. The envelope says it; the body is not looked at.
     pub fn by(event: &Recorded) -> Option<Self> {
-        let subject = event.subject.filter(|_| KINDS.contains(&event.kind.as_str()))?;
-        Some(if event.kind == KINDS[0] {
-            Self::Device(subject.into())
-        } else {
-            Self::Session(subject.into())
-        })
+        let kind = KINDS.into_iter().find(|kind| event.kind == *kind)?;
+        if kind == KINDS[1] {
+            let keep = event.subject.map(SessionId::from);
+            return Some(Self::Account { account: event.stream.into(), before: event.seq, keep });
+        }
+        let subject = event.subject?;
+        Some(if kind == KINDS[0] { Self::Device(subject.into()) } else { Self::Session(subject.into()) })
+    }
+
+    /// Whether this access has ended by it.
+    pub fn hits(&self, access: &Access) -> bool {
+        match *self {
+            Self::Device(device) => device == access.device,
+            Self::Session(session) => session == access.session,
+            Self::Account { account, before, keep } => {
+                account == access.account && access.auth_epoch < before.0 && keep != Some(access.session)
+            }
+        }
     }
 }
 
-/// The devices and sessions whose tokens are refused.
+/// The devices, sessions and accounts whose tokens are refused.
 #[derive(Debug, Default)]
 pub struct Revocations {
-    revoked: RwLock<HashMap<Revoked, Micros>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    single: HashMap<Revoked, Micros>,
+    accounts: HashMap<AccountId, Vec<(Revoked, Micros)>>,
+}
+
+impl Known {
+    fn forget(&mut self, until: Micros) {
+        self.single.retain(|_, at| *at > until);
+        self.accounts.retain(|_, ends| {
+            ends.retain(|(_, at)| *at > until);
+            !ends.is_empty()
+        });
+    }
+
+    fn learn(&mut self, what: Revoked, at: Micros) {
+        if let Revoked::Account { account, .. } = what {
+            let ends = self.accounts.entry(account).or_default();
+            if !ends.iter().any(|(known, _)| *known == what) {
+                ends.push((what, at));
+            }
+        } else {
+            self.single.insert(what, at);
+        }
+    }
 }
 
 impl Revocations {
@@ -72,19 +134,23 @@ impl Revocations {
         let revoking = events.iter().filter_map(|event| Some((Revoked::by(event)?, event.recorded_at)));
         let news: Vec<(Revoked, Micros)> = revoking.collect();
         if let Some((_, latest)) = news.last() {
-            let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-            revoked.retain(|_, at| *at > remembered_until(*latest));
-            revoked.extend(news.iter().copied());
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            known.forget(remembered_until(*latest));
+            for (what, at) in &news {
+                known.learn(*what, *at);
+            }
         }
         news.into_iter().map(|(what, _)| what).collect()
     }
 
-    /// Whether a token of this device and session must be refused.
-    pub fn refuses(&self, device: DeviceId, session: SessionId) -> bool {
-        let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
-        !revoked.is_empty()
-            && (revoked.contains_key(&Revoked::Device(device))
-                || revoked.contains_key(&Revoked::Session(session)))
+    /// Whether a token with this access must be refused.
+    pub fn refuses(&self, access: &Access) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let single = !known.single.is_empty()
+            && (known.single.contains_key(&Revoked::Device(access.device))
+                || known.single.contains_key(&Revoked::Session(access.session)));
+        let ends = known.accounts.get(&access.account);
+        single || ends.is_some_and(|ends| ends.iter().any(|(end, _)| end.hits(access)))
     }
 }
 
@@ -127,15 +193,45 @@ mod tests {
         Recorded { kind: kind.to_owned(), subject, recorded_at: Micros(minute * MINUTE), ..some_event(1) }
     }
 
+    fn access(account: u128, device: u128, session: u128, auth_epoch: u64) -> Access {
+        let (account, device, session) = (id(account).into(), id(device).into(), id(session).into());
+        Access { account, device, session, auth_epoch }
+    }
+
+    fn ended(account: u128, seq: u64, keep: Option<u128>) -> Recorded {
+        let subject = keep.map(|session| id(session).into());
+        let kind = "account.sessions_ended".to_owned();
+        Recorded { kind, subject, stream: StreamId(id(account)), seq: Seq(seq), ..some_event(1) }
+    }
+
+    #[test]
+    fn an_account_s_tokens_from_before_are_refused_but_those_of_the_kept_session_and_later_ones_are_not() {
+        let view = Revocations::default();
+        view.apply(&[ended(1, 10, Some(5))]);
+        assert!(view.refuses(&access(1, 2, 4, 9)));
+        assert!(!view.refuses(&access(1, 2, 5, 9)));
+        assert!(!view.refuses(&access(1, 2, 4, 10)));
+        assert!(!view.refuses(&access(9, 2, 4, 9)));
+    }
+
+    #[test]
+    fn a_session_that_an_earlier_end_did_not_spare_is_not_revived_by_a_later_one_that_would() {
+        let view = Revocations::default();
+        view.apply(&[ended(1, 10, None)]);
+        view.apply(&[ended(1, 12, Some(5))]);
+        assert!(view.refuses(&access(1, 2, 5, 9)));
+        assert!(!view.refuses(&access(1, 2, 5, 11)));
+    }
+
     #[test]
     fn a_revoked_device_or_session_is_refused_and_others_are_not() {
         let view = Revocations::default();
         let told =
             view.apply(&[revoking("device.revoked", 1, 0), revoking("session.revoked", 2, 0), some_event(9)]);
         assert_eq!(told, [Revoked::Device(id(1).into()), Revoked::Session(id(2).into())]);
-        assert!(view.refuses(id(1).into(), id(9).into()));
-        assert!(view.refuses(id(9).into(), id(2).into()));
-        assert!(!view.refuses(id(2).into(), id(1).into()));
+        assert!(view.refuses(&access(0, 1, 9, 0)));
+        assert!(view.refuses(&access(0, 9, 2, 0)));
+        assert!(!view.refuses(&access(0, 2, 1, 0)));
     }
 
     #[test]
@@ -143,8 +239,8 @@ mod tests {
         let view = Revocations::default();
         view.apply(&[revoking("session.revoked", 1, 0)]);
         view.apply(&[revoking("session.revoked", 2, 31)]);
-        assert!(!view.refuses(id(9).into(), id(1).into()));
-        assert!(view.refuses(id(9).into(), id(2).into()));
+        assert!(!view.refuses(&access(0, 9, 1, 0)));
+        assert!(view.refuses(&access(0, 9, 2, 0)));
     }
 
     async fn log_with(minutes: &[i64]) -> MemoryLog {
@@ -161,13 +257,13 @@ mod tests {
     async fn a_node_that_starts_knows_who_was_revoked_while_it_was_away() {
         let log = log_with(&[0, 1, 2, 40, 41, 60]).await;
         let view = Revocations::load(&log, Position(6)).await.unwrap();
-        let refused: Vec<bool> = (1..=6).map(|n| view.refuses(id(99).into(), id(n).into())).collect();
+        let refused: Vec<bool> = (1..=6).map(|n| view.refuses(&access(0, 99, n, 0))).collect();
         assert_eq!(refused, [false, false, false, true, true, true]);
     }
 
     #[tokio::test]
     async fn an_empty_log_revokes_nobody() {
         let view = Revocations::load(&log_with(&[]).await, Position(0)).await.unwrap();
-        assert!(!view.refuses(id(1).into(), id(1).into()));
+        assert!(!view.refuses(&access(0, 1, 1, 0)));
     }
 }

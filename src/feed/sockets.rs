@@ -6,11 +6,11 @@ use std::{
 };
 
 use lockstep_api::live::close;
-use lockstep_events::{DeviceId, SessionId};
+use lockstep_events::DeviceId;
 use rand::seq::SliceRandom;
 
 use super::{
-    revocations::Revoked,
+    revocations::{Access, Revoked},
     signal::{Close, Signal},
 };
 
@@ -32,8 +32,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Entry {
-    device: DeviceId,
-    session: SessionId,
+    access: Access,
     signal: Arc<Signal>,
 }
 
@@ -49,8 +48,8 @@ impl Drop for Connected {
     fn drop(&mut self) {
         let mut inner = self.sockets.inner();
         let Some(entry) = inner.all.remove(&self.signal.id) else { return };
-        if inner.live.get(&entry.device) == Some(&self.signal.id) {
-            inner.live.remove(&entry.device);
+        if inner.live.get(&entry.access.device) == Some(&self.signal.id) {
+            inner.live.remove(&entry.access.device);
         }
     }
 }
@@ -61,10 +60,10 @@ impl Sockets {
     }
 
     /// A live socket opens; an older one of the same device is closed.
-    pub fn live(self: &Arc<Self>, device: DeviceId, session: SessionId) -> Connected {
-        let connected = self.watch(device, session);
+    pub fn live(self: &Arc<Self>, access: Access) -> Connected {
+        let connected = self.watch(access);
         let mut inner = self.inner();
-        let older = inner.live.insert(device, connected.signal.id);
+        let older = inner.live.insert(access.device, connected.signal.id);
         if let Some(older) = older.and_then(|id| inner.all.get(&id)) {
             older.signal.close(Close::now(close::SUPERSEDED));
         }
@@ -73,13 +72,13 @@ impl Sockets {
     }
 
     /// A long-poll or event stream opens. Any number of them may run beside a live socket.
-    pub fn watch(self: &Arc<Self>, device: DeviceId, session: SessionId) -> Connected {
+    pub fn watch(self: &Arc<Self>, access: Access) -> Connected {
         let signal = Arc::new(Signal::default());
         let mut inner = self.inner();
         if inner.draining {
             signal.close(Close::draining((0, WINDOW_MS)));
         }
-        inner.all.insert(signal.id, Entry { device, session, signal: Arc::clone(&signal) });
+        inner.all.insert(signal.id, Entry { access, signal: Arc::clone(&signal) });
         drop(inner);
         Connected { sockets: Arc::clone(self), signal }
     }
@@ -90,10 +89,7 @@ impl Sockets {
             return;
         }
         let inner = self.inner();
-        let hit = |entry: &Entry| {
-            revoked.contains(&Revoked::Device(entry.device))
-                || revoked.contains(&Revoked::Session(entry.session))
-        };
+        let hit = |entry: &Entry| revoked.iter().any(|end| end.hits(&entry.access));
         inner
             .all
             .values()
@@ -133,6 +129,7 @@ fn slot(place: u32, number: u32) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockstep_events::{AccountId, Seq, SessionId};
     use uuid::Uuid;
 
     fn device(n: u128) -> DeviceId {
@@ -143,6 +140,12 @@ mod tests {
         SessionId(Uuid::from_u128(n))
     }
 
+    /// Device and session of this number, of one account.
+    fn access(n: u128) -> Access {
+        let account = AccountId(Uuid::from_u128(1));
+        Access { account, device: device(n), session: session(n), auth_epoch: 3 }
+    }
+
     fn code(connected: &Connected) -> Option<u16> {
         connected.signal.closed().map(|close| close.code)
     }
@@ -150,20 +153,32 @@ mod tests {
     #[test]
     fn a_newer_socket_of_the_same_device_closes_the_older_one() {
         let sockets = Arc::new(Sockets::default());
-        let (one, poll) = (sockets.live(device(1), session(1)), sockets.watch(device(1), session(1)));
-        let other = sockets.live(device(2), session(2));
-        let two = sockets.live(device(1), session(1));
+        let (one, poll) = (sockets.live(access(1)), sockets.watch(access(1)));
+        let other = sockets.live(access(2));
+        let two = sockets.live(access(1));
         assert_eq!([&one, &poll, &other, &two].map(code), [Some(close::SUPERSEDED), None, None, None]);
         drop(one);
-        let three = sockets.live(device(1), session(1));
+        let three = sockets.live(access(1));
         assert_eq!([&two, &three].map(code), [Some(close::SUPERSEDED), None]);
     }
 
     #[test]
     fn what_is_revoked_is_closed_and_nothing_else() {
         let sockets = Arc::new(Sockets::default());
-        let connected: Vec<_> = (1..=3).map(|n| sockets.live(device(n), session(n))).collect();
+        let connected: Vec<_> = (1..=3).map(|n| sockets.live(access(n))).collect();
         sockets.revoke(&[Revoked::Device(device(1)), Revoked::Session(session(3))]);
+        let codes: Vec<_> = connected.iter().map(code).collect();
+        assert_eq!(codes, [Some(close::REVOKED), None, Some(close::REVOKED)]);
+    }
+
+    #[test]
+    fn when_all_sessions_of_an_account_end_only_the_kept_one_stays_connected() {
+        let sockets = Arc::new(Sockets::default());
+        let connected: Vec<_> = (1..=3).map(|n| sockets.live(access(n))).collect();
+        let end = |account, before| Revoked::Account { account, before: Seq(before), keep: Some(session(2)) };
+        sockets.revoke(&[end(AccountId(Uuid::from_u128(9)), 7), end(access(1).account, 3)]);
+        assert!(connected.iter().all(|one| code(one).is_none()));
+        sockets.revoke(&[end(access(1).account, 4)]);
         let codes: Vec<_> = connected.iter().map(code).collect();
         assert_eq!(codes, [Some(close::REVOKED), None, Some(close::REVOKED)]);
     }
@@ -171,18 +186,18 @@ mod tests {
     #[test]
     fn on_a_drain_everyone_gets_a_slot_of_its_own_and_newcomers_are_sent_away() {
         let sockets = Arc::new(Sockets::default());
-        let connected: Vec<_> = (1..=3).map(|n| sockets.live(device(n), session(n))).collect();
+        let connected: Vec<_> = (1..=3).map(|n| sockets.live(access(n))).collect();
         sockets.drain();
         let mut slots: Vec<_> = connected.iter().map(|c| c.signal.closed().unwrap().wait_ms).collect();
         slots.sort_unstable();
         assert_eq!(slots, [(0, 10_000), (10_000, 20_000), (20_000, 30_000)]);
-        assert_eq!(code(&sockets.live(device(9), session(9))), Some(close::DRAINING));
+        assert_eq!(code(&sockets.live(access(9))), Some(close::DRAINING));
     }
 
     #[test]
     fn whoever_is_gone_is_forgotten() {
         let sockets = Arc::new(Sockets::default());
-        drop(sockets.live(device(1), session(1)));
+        drop(sockets.live(access(1)));
         assert!(sockets.is_empty() && sockets.inner().live.is_empty());
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    Close, Feed, Next, Pace, Signal,
+    Access, Close, Feed, Next, Pace, Signal,
     testing::{Faults, FaultyBus, Flaky, new_event, positions, unit},
 };
 use crate::bus::{Bus, CommittedBatch};
@@ -168,7 +168,13 @@ async fn a_revoked_device_is_refused_and_its_socket_closed_also_when_the_bus_is_
     for faults in [Faults::default(), Faults { loss: 1.0, ..Faults::default() }] {
         let node = Node::start(1, faults).await;
         let device = DeviceId(Uuid::from_u128(3));
-        let connected = node.feed.sockets.live(device, Uuid::from_u128(4).into());
+        let access = Access {
+            account: AccountId(Uuid::from_u128(1)),
+            device,
+            session: Uuid::from_u128(4).into(),
+            auth_epoch: 0,
+        };
+        let connected = node.feed.sockets.live(access);
         let account = StreamId(Uuid::from_u128(1));
         let revoked = NewEvent {
             kind: "device.revoked".to_owned(),
@@ -178,8 +184,9 @@ async fn a_revoked_device_is_refused_and_its_socket_closed_also_when_the_bus_is_
         let position = node.append(StreamKind::Account, revoked).await;
         reaches(&node.feed, position).await;
         assert_eq!(connected.signal.closed(), Some(Close::now(close::REVOKED)));
-        assert!(node.feed.revocations.refuses(device, Uuid::from_u128(4).into()));
-        assert!(!node.feed.revocations.refuses(Uuid::from_u128(9).into(), Uuid::from_u128(4).into()));
+        assert!(node.feed.revocations.refuses(&access));
+        let other = Access { device: Uuid::from_u128(9).into(), ..access };
+        assert!(!node.feed.revocations.refuses(&other));
     }
 }
 

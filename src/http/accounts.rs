@@ -37,7 +37,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What a registration meets.
-    FinishProblems: NameTaken, AttemptExpired;
+    FinishProblems: NameTaken, AttemptExpired, InvitationRequired;
 }
 
 /// Begins a registration (OPAQUE).
@@ -86,10 +86,11 @@ async fn finish(
         device: body.device,
         vault: body.vault,
         wraps: body.wraps.into_iter().map(wrapped).collect(),
+        invitation: body.invitation,
     };
     let opened = command.run(&server).await?;
     in_effect(&server, opened.position).await;
-    let tokens = sessions::tokens(&server, &opened.stored, 0)?;
+    let tokens = sessions::tokens(&server, &opened.stored, opened.auth_epoch)?;
     Ok((StatusCode::CREATED, Json(tokens)))
 }
 
@@ -97,6 +98,7 @@ impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
             RegisterError::NameTaken => Code::NameTaken.into(),
+            RegisterError::NoInvitation => Code::InvitationRequired.into(),
             RegisterError::Invalid(what) => Self::from(Code::InvalidField).detail(what),
             RegisterError::Roster(error) => {
                 Self::from(Code::InvalidField).detail(format!("statements: {error}"))

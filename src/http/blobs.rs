@@ -76,6 +76,8 @@ async fn prepare(
     }
     let hashes: Vec<BlobHash> = body.blobs.iter().map(|blob| blob.hash).collect();
     let have: HashMap<_, _> = server.shelf.index.find(vault, &hashes).await?.into_iter().collect();
+    let new = body.blobs.iter().filter(|blob| !have.contains_key(&blob.hash)).map(|blob| blob.size).sum();
+    server.quotas.check_upload(caller.account, vault, new).await??;
     let mut blobs = Vec::with_capacity(body.blobs.len());
     for blob in body.blobs {
         blobs.push(if have.contains_key(&blob.hash) {
@@ -248,6 +250,7 @@ async fn put_one(
     let offset = number(&headers, "upload-offset", |text| text.parse().ok())?.unwrap_or(0);
     let broken =
         |error| if pace::was_too_slow(&error) { UploadError::TooSlow } else { UploadError::Broken(0) };
+    server.quotas.check_upload(caller.account, vault, size).await??;
     let body = body.into_data_stream().map_err(broken);
     let whole = server.uploads.take(vault, &hash, (offset, size), body).await.map_err(not_taken)?;
     server.shelf.put_file(vault, (hash, size), whole.path()).await?;

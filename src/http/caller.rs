@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use axum::{
     extract::FromRequestParts,
-    http::{Method, header, request::Parts},
+    http::{self, header, request::Parts},
 };
 use lockstep_api::Code;
-use lockstep_events::{AccountId, DeviceId, SessionId};
+use lockstep_events::{AccountId, DeviceId, SessionId, event::Method};
 
 use super::problem::Failure;
 use crate::{
     auth::token::{Claims, TokenError},
+    feed::Access,
     state::{Server, Shared},
 };
 
@@ -19,6 +20,8 @@ pub use crate::auth::token::Scope;
 
 /// A node that has not heard of the log for so long refuses to write.
 const WRITE_TOUCH: Duration = Duration::from_secs(10);
+/// What needs a step-up needs a password that was proven at most so long ago, in seconds.
+const FRESH_S: i64 = 5 * 60;
 /// A node that has not heard of the log for so long refuses everything.
 const READ_TOUCH: Duration = Duration::from_secs(30);
 
@@ -35,8 +38,14 @@ pub struct Caller {
     pub session: SessionId,
     /// What the token allows.
     pub scope: Scope,
+    /// How the session proved itself.
+    pub method: Method,
     /// When the token expires, seconds since 1970.
     pub expires_at: i64,
+    /// When the password was last proven, seconds since 1970; 0 if it was not.
+    pub proven_at: i64,
+    /// The account's auth epoch when the token was made.
+    pub auth_epoch: u64,
 }
 
 impl Caller {
@@ -49,11 +58,18 @@ impl Caller {
             TokenError::Invalid => Failure::from(Code::Unauthenticated),
             TokenError::Expired => Failure::from(Code::TokenExpired),
         })?;
-        if server.feed.revocations.refuses(claims.did, claims.sid) {
+        let caller = Self::from(&claims);
+        if server.feed.revocations.refuses(&caller.access()) {
             return Err(Code::Revoked.into());
         }
         in_touch(server, READ_TOUCH)?;
-        Ok(Self::from(&claims))
+        Ok(caller)
+    }
+
+    /// What may end before the token does.
+    pub fn access(&self) -> Access {
+        let Self { account, device, session, auth_epoch, .. } = *self;
+        Access { account, device, session, auth_epoch }
     }
 }
 
@@ -64,7 +80,10 @@ impl From<&Claims> for Caller {
             device: claims.did,
             session: claims.sid,
             scope: claims.scope,
+            method: claims.acr,
             expires_at: claims.exp,
+            proven_at: claims.auth_time,
+            auth_epoch: claims.aep,
         }
     }
 }
@@ -87,7 +106,7 @@ fn any_scope(parts: &Parts, server: &Server) -> Result<Caller, Failure> {
         return Err(Code::Unauthenticated.into());
     }
     let caller = Caller::verified(server, token)?;
-    if parts.method != Method::GET && parts.method != Method::HEAD {
+    if parts.method != http::Method::GET && parts.method != http::Method::HEAD {
         in_touch(server, WRITE_TOUCH)?;
     }
     Ok(caller)
@@ -126,5 +145,37 @@ impl FromRequestParts<Shared> for OwnOrEnrolling {
         let caller = any_scope(parts, server)?;
         let fits = matches!(caller.scope, Scope::Vault | Scope::Enrol);
         if fits { Ok(Self(caller)) } else { Err(Code::Forbidden.into()) }
+    }
+}
+
+/// Someone who is who they say, whether or not they know a key: scope [`Scope::Identity`] or [`Scope::Vault`].
+///
+/// Only for routes that give neither ciphertext nor wraps nor the feed. Everything else takes a [`Caller`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identified(pub Caller);
+
+impl FromRequestParts<Shared> for Identified {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
+        let caller = any_scope(parts, server)?;
+        match caller.scope {
+            Scope::Identity | Scope::Vault => Ok(Self(caller)),
+            Scope::Enrol => Err(Code::VaultProofRequired.into()),
+        }
+    }
+}
+
+/// A caller of scope [`Scope::Vault`] who proved the password within the last five minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepUp(pub Caller);
+
+impl FromRequestParts<Shared> for StepUp {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
+        let caller = Caller::from_request_parts(parts, server).await?;
+        let fresh = caller.proven_at.saturating_add(FRESH_S) > server.clock.now().seconds();
+        if fresh { Ok(Self(caller)) } else { Err(Code::StepUpRequired.into()) }
     }
 }

@@ -59,11 +59,11 @@ async fn enrol(
     Enrolling(caller): Enrolling,
     Json(body): Json<Body>,
 ) -> Answer<(StatusCode, Json<Tokens>)> {
-    let (account, session) = (caller.account, caller.session);
-    let opened = EnrolDevice { account, session, statement: body.statement }.run(&server).await?;
+    let Caller { account, session, method, .. } = caller;
+    let command = EnrolDevice { account, session, method, statement: body.statement };
+    let opened = command.run(&server).await?;
     in_effect(&server, opened.position).await;
-    let row = server.reads.account(account).await?;
-    let tokens = sessions::tokens(&server, &opened.stored, row.map_or(0, |row| row.auth_epoch))?;
+    let tokens = sessions::tokens(&server, &opened.stored, opened.auth_epoch)?;
     Ok((StatusCode::CREATED, Json(tokens)))
 }
 
@@ -90,7 +90,7 @@ impl From<StateError> for Failure {
             StateError::Overtaken => Code::RosterConflict.into(),
             StateError::Invalid(what) => Self::from(Code::InvalidField).detail(what),
             StateError::NoDevice => Code::NotFound.into(),
-            StateError::TooManyDevices => Self::from(Code::QuotaExceeded).detail("at most 32 devices"),
+            StateError::TooManyDevices(exceeded) => exceeded.into(),
             StateError::Look(error) => error.into(),
             StateError::Log(error) => error.into(),
             StateError::Credentials(error) => error.into(),

@@ -74,7 +74,11 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<
     })
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+/// Reads a body that was read already.
+///
+/// # Errors
+/// `invalid_json`, `invalid_field`.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Failure::from(Code::InvalidJson).detail("the body is not UTF-8"))?;
     if depth(text) > MAX_DEPTH {

@@ -1,7 +1,10 @@
 //! The HTTP surface: one file per resource; a handler parses, calls, answers.
 
 pub mod accounts;
+pub mod activity;
+pub mod admin;
 pub mod around;
+pub mod billing;
 pub mod blob_parts;
 pub mod blobs;
 pub mod caller;
@@ -15,6 +18,7 @@ pub mod idempotency;
 pub mod jwks;
 mod leftover;
 pub mod live;
+
 pub mod openapi;
 pub mod pace;
 pub mod problem;
@@ -24,6 +28,7 @@ pub mod roster;
 pub mod serve;
 pub mod sessions;
 pub mod snapshot;
+pub mod step_up;
 pub mod streams;
 pub mod ticket;
 pub mod tls;
@@ -48,6 +53,8 @@ pub type Routes = OpenApiRouter<Shared>;
 fn resources() -> Vec<Routes> {
     vec![
         accounts::routes(),
+        admin::routes(),
+        billing::routes(),
         changes::routes(),
         devices::routes(),
         health::routes(),
@@ -58,10 +65,12 @@ fn resources() -> Vec<Routes> {
         purge::routes(),
         jwks::routes(),
         live::routes(),
+        activity::routes(),
         reconcile::routes(),
         roster::routes(),
         sessions::routes(),
         snapshot::routes(),
+        step_up::routes(),
         streams::routes(),
         ticket::routes(),
         version_list::routes(),

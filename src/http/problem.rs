@@ -6,11 +6,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use lockstep_api::{Code, Problem};
+use lockstep_api::{Code, Problem, plan::Quota};
 use lockstep_events::LogError;
 use lockstep_projections::store::ReadError;
 
-use crate::{auth::credentials::CredentialError, blobs::BlobError};
+use crate::{auth::credentials::CredentialError, blobs::BlobError, quotas::Exceeded};
 
 /// A problem on its way to the caller, with its cause for the operator's log.
 #[derive(Debug)]
@@ -57,6 +57,13 @@ impl From<Code> for Failure {
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         Self { problem: Box::new(problem), cause: None }
+    }
+}
+
+impl From<Exceeded> for Failure {
+    fn from(Exceeded { what, limit, used }: Exceeded) -> Self {
+        let detail = format!("{what}: {used} of {limit} are used");
+        Self::from(Code::QuotaExceeded).detail(detail).facts(Quota { what: what.to_owned(), limit, used })
     }
 }
 

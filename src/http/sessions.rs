@@ -9,7 +9,7 @@ use lockstep_api::{
         LoggedIn, LoginFinish, LoginStart, LoginStarted, Refresh, Session, Sessions, Tokens, proof_message,
     },
 };
-use lockstep_events::{DeviceId, SessionId};
+use lockstep_events::{DeviceId, Micros, SessionId, event::Method};
 use rand::rngs::OsRng;
 use tokio::sync::SemaphorePermit;
 use utoipa_axum::routes;
@@ -55,7 +55,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What a login meets.
-    LoginProblems: LoginFailed, AttemptExpired;
+    LoginProblems: LoginFailed, AttemptExpired, AccountDisabled;
     /// What a refresh meets.
     RefreshProblems: RefreshFailed, Revoked;
     /// What the end of a session meets.
@@ -123,7 +123,7 @@ async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> 
     let message = proof_message(body.attempt.as_bytes());
     let proof = body.device.map(|p| Proof { device: p.device, message, signature: p.signature });
     let session = SessionId(Uuid::new_v4());
-    let done = Login { account, session, proof }.run(&server).await?;
+    let done = Login { account, session, method: Method::Password, proof }.run(&server).await?;
     let epoch = done.row.auth_epoch;
     let (tokens, enrol_token) = if let Some(opened) = &done.opened {
         in_effect(&server, opened.position).await;
@@ -131,7 +131,8 @@ async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> 
     } else {
         let now = server.clock.now();
         let (device, scope) = (DeviceId::NIL, Scope::Enrol);
-        let bearer = Bearer { account, device, session, scope, proven_at: now, auth_epoch: epoch };
+        let method = Method::Password;
+        let bearer = Bearer { account, device, session, scope, method, proven_at: now, auth_epoch: epoch };
         (None, Some(server.tokens.mint(bearer, now).map_err(|e| Failure::caused(Code::Internal, e))?))
     };
     let account = accounts::shown(&server, done.row).await?;
@@ -148,7 +149,8 @@ pub fn tokens(server: &Server, stored: &StoredSession, auth_epoch: u64) -> Answe
         device: stored.device,
         session: stored.session,
         scope: Scope::Vault,
-        proven_at: stored.opened_at,
+        method: stored.method,
+        proven_at: if stored.method == Method::Password { stored.opened_at } else { Micros(0) },
         auth_epoch,
     };
     let access_token = server.tokens.mint(bearer, server.clock.now());
@@ -168,9 +170,9 @@ pub fn tokens(server: &Server, stored: &StoredSession, auth_epoch: u64) -> Answe
 async fn renew(State(server): State<Shared>, Json(body): Json<Refresh>) -> Answer<Json<Tokens>> {
     let presented = refresh::Presented::parse(&body.refresh_token).ok_or(Code::RefreshFailed)?;
     let message = proof_message(body.refresh_token.as_bytes());
-    let stored = RefreshSession { presented, message, signature: body.signature }.run(&server).await?;
-    let row = server.reads.account(stored.account).await?;
-    Ok(Json(tokens(&server, &stored, row.map_or(0, |row| row.auth_epoch))?))
+    let command = RefreshSession { presented, message, signature: body.signature };
+    let (stored, auth_epoch) = command.run(&server).await?;
+    Ok(Json(tokens(&server, &stored, auth_epoch)?))
 }
 
 /// The sessions of the account.
@@ -221,6 +223,7 @@ impl From<LoginError> for Failure {
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Failed => Code::LoginFailed.into(),
+            LoginError::Disabled => Code::AccountDisabled.into(),
             LoginError::Look(error) => error.into(),
             LoginError::Log(error) => error.into(),
             LoginError::Credentials(error) => error.into(),

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use lockstep_api::{Code, live::Ticket};
-use lockstep_events::{AccountId, DeviceId, SessionId};
+use lockstep_events::{AccountId, DeviceId, SessionId, event::Method};
 use utoipa_axum::routes;
 use uuid::Uuid;
 
@@ -16,8 +16,8 @@ use crate::state::Shared;
 /// How long a ticket is valid, in seconds.
 const LIFE_S: i64 = 30;
 /// Tells a ticket from the other attempts that the credential store keeps.
-const MARK: &[u8; 8] = b"ticket/1";
-const LENGTH: usize = MARK.len() + 3 * 16 + 8;
+const MARK: &[u8; 8] = b"ticket/2";
+const LENGTH: usize = MARK.len() + 3 * 16 + 2 * 8;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -44,7 +44,7 @@ pub async fn redeem(server: &Shared, ticket: &str) -> Result<Caller, Failure> {
     let id = Uuid::parse_str(ticket).map_err(|_| unknown())?;
     let state = server.credentials.take_attempt(id, server.clock.now()).await?;
     let caller = state.as_deref().and_then(unpack).ok_or_else(unknown)?;
-    if server.feed.revocations.refuses(caller.device, caller.session) {
+    if server.feed.revocations.refuses(&caller.access()) {
         return Err(Code::Revoked.into());
     }
     Ok(caller)
@@ -57,6 +57,7 @@ fn pack(caller: &Caller) -> Vec<u8> {
     out.extend_from_slice(caller.device.as_bytes());
     out.extend_from_slice(caller.session.as_bytes());
     out.extend_from_slice(&caller.expires_at.to_be_bytes());
+    out.extend_from_slice(&caller.auth_epoch.to_be_bytes());
     out
 }
 
@@ -64,13 +65,17 @@ fn unpack(bytes: &[u8]) -> Option<Caller> {
     let (mark, rest) = bytes.split_at_checked(MARK.len())?;
     let fields: &[u8; LENGTH - MARK.len()] = rest.try_into().ok().filter(|_| mark == MARK)?;
     let id = |at: usize| Uuid::from_slice(&fields[16 * at..16 * (at + 1)]).ok();
-    let expires_at = i64::from_be_bytes(fields[48..].try_into().ok()?);
+    let expires_at = i64::from_be_bytes(fields[48..56].try_into().ok()?);
+    let auth_epoch = u64::from_be_bytes(fields[56..].try_into().ok()?);
     Some(Caller {
         account: AccountId(id(0)?),
         device: DeviceId(id(1)?),
         session: SessionId(id(2)?),
         scope: Scope::Vault,
+        method: Method::Password,
         expires_at,
+        proven_at: 0,
+        auth_epoch,
     })
 }
 
@@ -86,7 +91,10 @@ mod tests {
             device: DeviceId(id(2)),
             session: SessionId(id(3)),
             scope: Scope::Vault,
+            method: Method::Password,
             expires_at: 1_800_000_000,
+            proven_at: 0,
+            auth_epoch: 7,
         };
         let packed = pack(&caller);
         assert_eq!(unpack(&packed), Some(caller));

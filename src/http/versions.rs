@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use axum::extract::State;
 use lockstep_api::{
     Code, MAX_ITEMS, MAX_PUSH_BYTES,
+    plan::Quota,
     sync::{self, PushOutcome, PushResult},
 };
 use lockstep_events::{VaultId, VersionId};
@@ -14,6 +15,7 @@ use utoipa_axum::routes;
 use super::{Answer, Failure, Path, Routes, caller::Caller, extract::Json};
 use crate::{
     commands::push::{Answer as Outcome, Item, Push, PushError, Pushed, Refusal},
+    quotas::Exceeded,
     state::Shared,
 };
 
@@ -89,6 +91,7 @@ fn result(version_id: VersionId, answer: Outcome) -> PushResult {
         heads: None,
         missing: Vec::new(),
         error: None,
+        quota: None,
     };
     match answer {
         Outcome::Accepted { seq, branch, forked, heads } => {
@@ -117,6 +120,10 @@ fn refused(blank: PushResult, refusal: Refusal) -> PushResult {
         Refusal::EntryPurged => PushResult { outcome: PushOutcome::EntryPurged, ..blank },
         Refusal::TooManyBranches => PushResult { outcome: PushOutcome::TooManyBranches, ..blank },
         Refusal::Forbidden(why) => PushResult { outcome: PushOutcome::Forbidden, error: Some(why), ..blank },
+        Refusal::QuotaExceeded(Exceeded { what, limit, used }) => {
+            let quota = Some(Quota { what: what.to_owned(), limit, used });
+            PushResult { outcome: PushOutcome::QuotaExceeded, quota, ..blank }
+        }
         Refusal::NotAttempted => PushResult { outcome: PushOutcome::NotAttempted, ..blank },
     }
 }

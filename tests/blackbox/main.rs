@@ -28,6 +28,7 @@ mod process;
 mod proxy;
 mod reconcile;
 mod refresh;
+mod scope;
 mod server;
 mod sessions;
 mod support;

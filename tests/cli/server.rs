@@ -38,6 +38,11 @@ impl Server {
         Self { data, options, child, url, fingerprint }
     }
 
+    /// What the first administrator needs.
+    pub fn bootstrap_token(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("bootstrap-token")).unwrap()
+    }
+
     /// As a power cut would.
     pub fn kill(&mut self) {
         // On Unix this is SIGKILL.

@@ -76,6 +76,7 @@ impl Device {
             wraps: ["ark/password", "ask", &format!("vault/{vault}")]
                 .map(|name| Wrap { name: name.to_owned(), generation: 1, bytes: Bytes64(vec![7; 92]) })
                 .to_vec(),
+            invitation: None,
         };
         let tokens: Tokens = post(addr, "/v1/accounts/finish", None, &finish).await;
         let mut this = Self {

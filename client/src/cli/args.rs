@@ -98,6 +98,12 @@ pub enum Verb {
     Resolve(verbs::resolve::Resolve),
     /// List or revoke devices
     Devices(verbs::devices::Devices),
+    /// Show the plan: its limits, what is used of them, its features
+    Plan,
+    /// Show all that was done by and to the account
+    Activity(verbs::activity::Activity),
+    /// Look after accounts; for administrators and auditors
+    Admin(verbs::admin::Admin),
     /// Make a password or passphrase
     #[command(visible_alias = "gen")]
     Generate(verbs::generate::Generate),

@@ -368,6 +368,7 @@ async fn a_refused_version_goes_into_quarantine_and_hinders_no_other() {
         heads: None,
         missing: Vec::new(),
         error: None,
+        quota: None,
     };
     let results = vec![result(0, PushOutcome::QuotaExceeded), result(1, PushOutcome::Accepted)];
     let answer = Pushed { epoch: EPOCH, head: Seq(1), results };

@@ -30,6 +30,22 @@ pub enum AccountEvent {
     RefreshReused(RefreshReused),
     /// `session.revoked`; its subject is the session.
     SessionRevoked(SessionRevoked),
+    /// `account.sessions_ended`; its subject is the session that goes on, if one does.
+    SessionsEnded(super::SessionsEnded),
+    /// `account.role_set`; its subject is the account.
+    RoleSet(super::RoleSet),
+    /// `account.plan_set`; its subject is the account.
+    PlanSet(super::PlanSet),
+    /// `account.flag_set`; its subject is the account.
+    FlagSet(super::FlagSet),
+    /// `account.disabled`; its subject is the account.
+    Disabled(super::AccountDisabled),
+    /// `account.enabled`; its subject is the account.
+    Enabled(super::AccountEnabled),
+    /// `account.viewed`
+    Viewed(super::AccountViewed),
+    /// `account.invited`
+    Invited(super::AccountInvited),
 }
 
 /// An account was registered.
@@ -76,6 +92,14 @@ pub struct VaultAttached {
 pub enum Method {
     /// OPAQUE.
     Password,
+    /// A link in an e-mail, and the key of an enrolled device.
+    MagicLink,
+    /// An identity provider, and the key of an enrolled device.
+    Oidc,
+    /// The approval by an enrolled device.
+    Approval,
+    /// The recovery code.
+    Recovery,
 }
 
 /// A session began.
@@ -126,6 +150,28 @@ pub enum RevokeReason {
     Replaced,
     /// Too many devices: the oldest idle one ended.
     DeviceLimit,
+    /// All others were ended from another session of the account.
+    Others,
+    /// The password was changed.
+    PasswordChanged,
+    /// The recovery code was used.
+    Recovered,
+    /// The e-mail address was changed.
+    EmailChanged,
+    /// The role was changed.
+    RoleChanged,
+    /// The plan forbids access.
+    PlanBanned,
+    /// An administrator ended it.
+    Admin,
+    /// An administrator disabled the account.
+    Disabled,
+    /// The account is being deleted.
+    Deletion,
+    /// The keys of the account were changed.
+    KeysRotated,
+    /// A second factor was set or removed.
+    FactorChanged,
 }
 
 /// A session ended.

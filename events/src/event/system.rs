@@ -10,6 +10,24 @@ pub enum SystemEvent {
     SigningKeyRotated(SigningKeyRotated),
     /// `system.operator_acted`: an operator's command that changes something.
     OperatorActed(OperatorActed),
+    /// `admin.bootstrap_opened`
+    BootstrapOpened(super::BootstrapOpened),
+    /// `admin.bootstrapped`
+    Bootstrapped(super::AdminBootstrapped),
+    /// `admin.roll_changed`
+    RollChanged(super::RollChanged),
+    /// `admin.invitation_made`
+    InvitationMade(super::InvitationMade),
+    /// `admin.invitation_used`
+    InvitationUsed(super::InvitationUsed),
+    /// `admin.invitation_withdrawn`
+    InvitationWithdrawn(super::InvitationWithdrawn),
+    /// `admin.proposed`
+    Proposed(super::ActProposed),
+    /// `admin.proposal_settled`
+    ProposalSettled(super::ProposalSettled),
+    /// `audit.log_read`
+    LogRead(super::LogRead),
 }
 
 /// The key that signs access tokens changed.

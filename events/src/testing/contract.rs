@@ -96,6 +96,9 @@ macro_rules! log_contract {
             a_new_event_may_bring_an_erased_content_back
             contents_come_in_the_order_asked
             a_sealed_part_is_committed_to_by_its_hash
+            a_sealed_part_is_read_by_its_event_and_by_its_person
+            erasing_a_persons_sealed_parts_leaves_all_others_and_every_event
+            erasing_sealed_parts_by_age_leaves_later_periods_and_those_without
             the_whole_log_is_read_page_by_page
             a_filter_by_stream_kind_leaves_the_others_out
             a_filter_by_kinds_leaves_the_others_out

@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{
-    envelope::Recorded,
-    ids::{BlobHash, Chain, Epoch, EventId, Position, Seq, StreamId, SubjectId},
-    log::{Contents, EventLog, Filter, LogError, Outcome, StreamHead, Tail, Unit},
+    envelope::{Recorded, Sealed},
+    ids::{AccountId, BlobHash, Chain, Epoch, EventId, Position, Seq, StreamId, SubjectId},
+    log::{Contents, EventLog, Filter, LogError, Outcome, SealedParts, StreamHead, Tail, Unit},
     time::Micros,
 };
 
@@ -132,6 +132,23 @@ impl EventLog for HookedLog {
 
     async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
         self.inner.erase_contents(stream, hashes).await
+    }
+
+    async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        self.inner.sealed_parts(ids).await
+    }
+
+    async fn sealed_about(
+        &self,
+        subject: AccountId,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        self.inner.sealed_about(subject, after, limit).await
+    }
+
+    async fn erase_sealed(&self, which: &SealedParts) -> Result<u64, LogError> {
+        self.inner.erase_sealed(which).await
     }
 
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {

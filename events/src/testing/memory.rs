@@ -1,7 +1,8 @@
 //! The in-memory log: the planner over maps. For tests of everything that stands on a log.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -10,8 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     envelope::{Recorded, Sealed},
-    ids::{BlobHash, Chain, Epoch, EventId, Position, Seq, StreamId, SubjectId},
-    log::{Contents, EventLog, Filter, LogError, Outcome, StreamHead, Tail, Unit},
+    ids::{AccountId, BlobHash, Chain, Epoch, EventId, Position, Seq, StreamId, SubjectId},
+    log::{Contents, EventLog, Filter, LogError, Outcome, SealedParts, StreamHead, Tail, Unit},
     planner::{Known, plan},
     time::Micros,
 };
@@ -29,7 +30,7 @@ struct State {
     events: Vec<Stored>,
     streams: HashMap<StreamId, Vec<usize>>,
     contents: HashMap<(StreamId, BlobHash), Vec<u8>>,
-    sealed: HashMap<EventId, Sealed>,
+    sealed: BTreeMap<EventId, Sealed>,
 }
 
 #[derive(Debug)]
@@ -51,11 +52,6 @@ impl MemoryLog {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The sealed part of an event, if it has one.
-    pub fn sealed(&self, event: EventId) -> Option<Sealed> {
-        self.read().sealed.get(&event).cloned()
     }
 }
 
@@ -177,6 +173,37 @@ impl EventLog for MemoryLog {
         let mut state = self.write();
         let erased = hashes.iter().filter(|hash| state.contents.remove(&(stream, **hash)).is_some());
         Ok(erased.count() as u64)
+    }
+
+    async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        let state = self.read();
+        Ok(ids.iter().filter_map(|id| Some((*id, state.sealed.get(id)?.clone()))).collect())
+    }
+
+    async fn sealed_about(
+        &self,
+        subject: AccountId,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        let state = self.read();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let about = state.sealed.range((from, Bound::Unbounded)).filter(|(_, part)| part.subject == subject);
+        Ok(about.take(limit).map(|(id, part)| (*id, part.clone())).collect())
+    }
+
+    async fn erase_sealed(&self, which: &SealedParts) -> Result<u64, LogError> {
+        let mut state = self.write();
+        let before = state.sealed.len();
+        state.sealed.retain(|_, part| match which {
+            SealedParts::Of(subject, purposes) => {
+                part.subject != *subject || !purposes.contains(&part.purpose)
+            }
+            SealedParts::Before { purpose, period } => {
+                part.purpose != *purpose || part.period.is_empty() || part.period >= *period
+            }
+        });
+        Ok((before - state.sealed.len()) as u64)
     }
 
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {

@@ -4,9 +4,10 @@ use lockstep_events::{
     AccountId, Recorded, SessionId,
     event::{
         AccountCreated, CredentialSet, RevokeReason, RosterStated, SessionOpened, SessionRefreshed,
-        VaultAttached,
+        SessionsEnded, VaultAttached,
     },
     roster::Claim,
+    standing::Standing,
 };
 
 use super::{AccountEvent, Group, Key, Needs, Unfit, Working};
@@ -41,6 +42,15 @@ pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
         AccountEvent::SessionRevoked(body) => {
             Needs { keys: vec![account, Key::Session(body.session)], group: None }
         }
+        AccountEvent::SessionsEnded(_) => {
+            Needs { keys: vec![account], group: Some(Group::SessionsOf(recorded.stream.into())) }
+        }
+        AccountEvent::RoleSet(_)
+        | AccountEvent::PlanSet(_)
+        | AccountEvent::FlagSet(_)
+        | AccountEvent::Disabled(_)
+        | AccountEvent::Enabled(_) => Needs { keys: vec![account], group: None },
+        AccountEvent::Viewed(_) | AccountEvent::Invited(_) => Needs::default(),
     }
 }
 
@@ -61,6 +71,16 @@ pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &Accoun
             end_session(working, recorded, body.session, RevokeReason::RefreshReuse)
         }
         AccountEvent::SessionRevoked(body) => end_session(working, recorded, body.session, body.reason),
+        AccountEvent::SessionsEnded(body) => sessions_ended(working, recorded, body),
+        AccountEvent::RoleSet(_)
+        | AccountEvent::PlanSet(_)
+        | AccountEvent::FlagSet(_)
+        | AccountEvent::Disabled(_)
+        | AccountEvent::Enabled(_) => {
+            account(working, recorded)?.standing.apply(event);
+            Ok(())
+        }
+        AccountEvent::Viewed(_) | AccountEvent::Invited(_) => Ok(()),
     }
 }
 
@@ -75,6 +95,7 @@ fn created(working: &mut Working, recorded: &Recorded, body: &AccountCreated) ->
         credentials: std::collections::BTreeMap::new(),
         auth_epoch: 0,
         created_at: recorded.recorded_at,
+        standing: Standing::default(),
     }));
     Ok(())
 }
@@ -126,16 +147,34 @@ fn device_revoked(working: &mut Working, recorded: &Recorded, body: &RosterState
     let Claim::DeviceRevoked { device } = body.statement.claim else {
         return Err("its statement does not revoke a device");
     };
-    stated(working, recorded, body)?.auth_epoch += 1;
+    stated(working, recorded, body)?.auth_epoch = recorded.seq.0;
     let row = working.device(Key::Device(device)).ok_or(NO_DEVICE)?;
     row.revoked.get_or_insert((recorded.recorded_at, recorded.position));
+    end_where(working, recorded, RevokeReason::DeviceRevoked, |session| session.device == device)
+}
+
+fn sessions_ended(working: &mut Working, recorded: &Recorded, body: &SessionsEnded) -> Result<(), Unfit> {
+    let row = account(working, recorded)?;
+    row.auth_epoch = recorded.seq.0;
+    let ended = row.account;
+    let hit = |session: &SessionRow| session.account == ended && Some(session.session) != body.keep;
+    end_where(working, recorded, body.reason, hit)
+}
+
+/// Ends every open session that passes a test.
+fn end_where(
+    working: &mut Working,
+    recorded: &Recorded,
+    reason: RevokeReason,
+    hit: impl Fn(&SessionRow) -> bool,
+) -> Result<(), Unfit> {
     let open = working.keys_where(
         Projection::Sessions,
-        |row| matches!(row, Row::Session(s) if s.device == device && s.revoked.is_none()),
+        |row| matches!(row, Row::Session(s) if s.revoked.is_none() && hit(s)),
     );
     for key in open {
         let row = working.session(key).ok_or(NO_SESSION)?;
-        row.revoked = Some((recorded.recorded_at, RevokeReason::DeviceRevoked));
+        row.revoked = Some((recorded.recorded_at, reason));
     }
     Ok(())
 }
@@ -172,6 +211,6 @@ fn end_session(
 ) -> Result<(), Unfit> {
     let row = working.session(Key::Session(session)).ok_or(NO_SESSION)?;
     row.revoked.get_or_insert((recorded.recorded_at, reason));
-    account(working, recorded)?.auth_epoch += 1;
+    account(working, recorded)?.auth_epoch = recorded.seq.0;
     Ok(())
 }

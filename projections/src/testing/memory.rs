@@ -200,6 +200,15 @@ impl ReadStore for MemoryReads {
         Ok(found.into_iter().next())
     }
 
+    async fn accounts(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<AccountRow>, ReadError> {
+        let mut found = self.live_rows(Projection::Accounts, |row| match row {
+            Row::Account(row) if Some(row.account) > after => Some(row.clone()),
+            _ => None,
+        });
+        found.truncate(limit);
+        Ok(found)
+    }
+
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, ReadError> {
         let found = self.live_rows(Projection::Devices, |row| match row {
             Row::Device(row) if row.device == device => Some(row.clone()),

@@ -7,14 +7,16 @@ use lockstep_events::{
     Micros, NewEvent, Outcome, Seq, SessionId, StreamId, StreamKind, SubjectId, Unit, VaultId, VersionId,
     VersionKind,
     event::{
-        AccountCreated, AccountEvent, ContentPruned, EntryPurged, Method, RevokeReason, RosterStated,
-        SessionOpened, SessionRefreshed, SessionRevoked, VaultAttached, VaultCreated, VaultEvent,
-        VersionAdded,
+        AccountCreated, AccountDisabled, AccountEnabled, AccountEvent, AccountViewed, ContentPruned,
+        EntryPurged, FlagSet, Method, PlanSet, PlanSource, RevokeReason, Role, RoleSet, RosterStated,
+        SessionOpened, SessionRefreshed, SessionRevoked, SessionsEnded, VaultAttached, VaultCreated,
+        VaultEvent, VersionAdded, Viewed,
     },
     graph::Graph,
     ids::{PublicKey, Signature},
     log::{StreamClaim, StreamExpect},
     roster::{Claim, Statement},
+    standing::Standing,
 };
 use uuid::Uuid;
 
@@ -111,7 +113,8 @@ impl Script {
             0..2 => self.make_vault(),
             2..5 => self.add_device(),
             5..7 => self.revoke_device(),
-            7..15 => self.session_step(),
+            7..13 => self.session_step(),
+            13..15 => self.standing(),
             15..18 => self.prune(),
             18..20 => self.purge(),
             _ => self.version(),
@@ -212,10 +215,34 @@ impl Script {
         let event = if self.random.percent(60) {
             let generation = u32::try_from(self.random.below(50)).unwrap_or_default();
             AccountEvent::SessionRefreshed(SessionRefreshed { session, generation })
+        } else if self.random.percent(20) {
+            let keep = self.random.percent(50).then_some(session);
+            AccountEvent::SessionsEnded(SessionsEnded { reason: RevokeReason::PasswordChanged, keep })
         } else {
             AccountEvent::SessionRevoked(SessionRevoked { session, reason: RevokeReason::Logout })
         };
         unit_of(StreamKind::Account, self.account_event(account, Some(session.into()), event))
+    }
+
+    fn standing(&mut self) -> Unit {
+        let at = self.any_account();
+        let account = self.accounts[at].account;
+        let event = match self.random.below(6) {
+            0 => AccountEvent::RoleSet(RoleSet { role: Role::Auditor }),
+            1 => AccountEvent::Disabled(AccountDisabled {}),
+            2 => AccountEvent::Enabled(AccountEnabled {}),
+            3 => AccountEvent::FlagSet(FlagSet {
+                flag: "a".into(),
+                on: self.random.percent(50).then_some(true),
+            }),
+            4 => AccountEvent::Viewed(AccountViewed { what: Viewed::Account }),
+            _ => {
+                let until = self.random.percent(50).then_some(Micros(7));
+                let (plan, source, as_of) = ("paid".into(), PlanSource::Billing, until);
+                AccountEvent::PlanSet(PlanSet { plan, until, source, as_of })
+            }
+        };
+        unit_of(StreamKind::Account, self.account_event(account, Some(Standing::subject(account)), event))
     }
 
     fn any_vault(&mut self) -> usize {

@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::Database;
 use crate::{
-    adapters::credential_row::{KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, micros_to_bytes},
+    adapters::credential_row::{
+        KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, method_name, micros_to_bytes,
+    },
     auth::credentials::{
         CredentialError, CredentialStore, NameIndex, PasswordRecord, Reservation, Reserved, SigningKeyRow,
         StoredSession, Wrapped,
@@ -224,12 +226,13 @@ impl CredentialStore for PostgresCredentials {
 
     async fn open_session(&self, session: &StoredSession) -> Result<()> {
         sqlx::query(
-            "INSERT INTO sessions (session, account, device, seed, generation, token_hash, rotations, opened_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+            "INSERT INTO sessions (session, account, device, method, seed, generation, token_hash, rotations, opened_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         )
         .bind(id(session.session.0))
         .bind(id(session.account.0))
         .bind(id(session.device.0))
+        .bind(method_name(session.method)?)
         .bind(session.seed.to_vec())
         .bind(i64::from(session.generation))
         .bind(session.token_hash.to_vec())
@@ -243,7 +246,7 @@ impl CredentialStore for PostgresCredentials {
 
     async fn session(&self, session: SessionId) -> Result<Option<StoredSession>> {
         let row: Option<SessionRow> = sqlx::query_as(
-            "SELECT session, account, device, seed, generation, token_hash, rotations, opened_at, ended_at \
+            "SELECT session, account, device, method, seed, generation, token_hash, rotations, opened_at, ended_at \
              FROM sessions WHERE session = $1",
         )
         .bind(id(session.0))
@@ -281,6 +284,31 @@ impl CredentialStore for PostgresCredentials {
                 .map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
+    }
+
+    async fn end_sessions_of(&self, account: AccountId, keep: Option<SessionId>, at: Micros) -> Result<()> {
+        sqlx::query(
+            "UPDATE sessions SET ended_at = $1 \
+             WHERE account = $2 AND session <> $3 AND opened_at <= $4 AND ended_at IS NULL",
+        )
+        .bind(at.0)
+        .bind(id(account.0))
+        .bind(id(keep.unwrap_or(SessionId::NIL).0))
+        .bind(at.0)
+        .execute(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn password_of(&self, account: AccountId) -> Result<Option<PasswordRecord>> {
+        let row: Option<PasswordRow> =
+            sqlx::query_as("SELECT account, setup, suite, record FROM passwords WHERE account = $1")
+                .bind(id(account.0))
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(failed)?;
+        row.map(PasswordRow::record).transpose()
     }
 
     async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64> {

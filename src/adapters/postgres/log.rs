@@ -2,14 +2,15 @@
 
 mod append;
 mod columns;
+mod sealed;
 
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use lockstep_events::{
-    BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded, Seq, StreamId,
-    StreamKind, SubjectId, Unit,
-    log::{Contents, Filter, StreamHead, Tail},
+    AccountId, BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded,
+    Sealed, Seq, StreamId, StreamKind, SubjectId, Unit,
+    log::{Contents, Filter, SealedParts, StreamHead, Tail},
 };
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
@@ -213,6 +214,23 @@ impl EventLog for PostgresLog {
             .await
             .map_err(failed)?;
         Ok(u64::try_from(erased).unwrap_or(0))
+    }
+
+    async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        sealed::of_events(self.database.pool(), ids).await
+    }
+
+    async fn sealed_about(
+        &self,
+        subject: AccountId,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        sealed::about(self.database.pool(), subject, after, count(limit)).await
+    }
+
+    async fn erase_sealed(&self, which: &SealedParts) -> Result<u64, LogError> {
+        sealed::erase(self.database.pool(), which).await
     }
 
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {

@@ -4,6 +4,7 @@ pub mod credentials;
 pub mod log;
 pub mod operations;
 pub mod read;
+pub mod subject_keys;
 
 use std::time::Duration;
 

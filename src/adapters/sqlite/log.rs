@@ -1,14 +1,15 @@
 //! The log in SQLite: the planner decides inside one write transaction.
 
 mod append;
+mod sealed;
 
 use std::{collections::HashMap, path::Path};
 
 use async_trait::async_trait;
 use lockstep_events::{
-    BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded, Seq, StreamId,
-    StreamKind, SubjectId, Unit,
-    log::{Contents, Filter, StreamHead, Tail},
+    AccountId, BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded,
+    Sealed, Seq, StreamId, StreamKind, SubjectId, Unit,
+    log::{Contents, Filter, SealedParts, StreamHead, Tail},
 };
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 use uuid::Uuid;
@@ -195,6 +196,26 @@ impl EventLog for SqliteLog {
             of_stream(&mut query, stream, chunk);
             erased += query.build().execute(&mut *transaction).await.map_err(failed)?.rows_affected();
         }
+        transaction.commit().await.map_err(failed)?;
+        Ok(erased)
+    }
+
+    async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        sealed::of_events(self.database.readers(), ids).await
+    }
+
+    async fn sealed_about(
+        &self,
+        subject: AccountId,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        sealed::about(self.database.readers(), subject, after, count(limit)).await
+    }
+
+    async fn erase_sealed(&self, which: &SealedParts) -> Result<u64, LogError> {
+        let mut transaction = self.database.begin().await.map_err(failed)?;
+        let erased = sealed::erase(&mut transaction, which).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(erased)
     }

@@ -4,6 +4,7 @@ pub mod credentials;
 pub mod log;
 pub mod operations;
 pub mod read;
+pub mod subject_keys;
 
 use std::{path::Path, time::Duration};
 
@@ -42,6 +43,8 @@ impl Database {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // What is erased is overwritten, not just forgotten.
+            .pragma("secure_delete", "ON")
             .pragma("journal_size_limit", "67108864")
             // A batch writes some pages again that the batch before wrote. Copying them into the file only every 32 MiB
             // copies most of them once instead of many times.

@@ -15,6 +15,7 @@ use super::{
     answer::{self, Now},
     cluster::Cluster,
     decide::{Decision, Facts, Stood, Unknown, Verdict, decide},
+    room,
 };
 
 /// How often a cluster is decided again before the sender is asked to come back.
@@ -49,8 +50,20 @@ impl Pusher {
             if decision.append.is_empty() {
                 return Ok(answer::nothing_appended(&items, &decision, &facts.heads));
             }
+            let more = room::needed(&items, &decision, &facts);
+            let room = match self.quotas.reserve(push.account, push.vault, more).await? {
+                Ok(room) => room,
+                // Before a refusal by the state, that is looked at: what is refused may stand already.
+                Err(_) if !fresh => {
+                    self.refresh(push, &mut facts).await?;
+                    fresh = true;
+                    continue;
+                }
+                Err(exceeded) => return Ok(room::refused(&items, decision, exceeded, &facts.heads)),
+            };
             match self.append(push, &items, &decision, &facts).await? {
                 Outcome::Appended(placed) => {
+                    room::used(room, &placed);
                     return self.appended(push, &items, &decision, facts, &placed).await;
                 }
                 Outcome::Conflict(_) | Outcome::Missing(_) => {

@@ -14,7 +14,7 @@ use lockstep_projections::testing::MemoryReads;
 use uuid::Uuid;
 
 use super::*;
-use crate::{blobs::testing::no_blobs, served::testing::MemoryPlaces};
+use crate::{blobs::testing::no_blobs, feed::Standings, plans::PlanBook, served::testing::MemoryPlaces};
 
 struct At;
 impl Clock for At {
@@ -67,7 +67,11 @@ impl World {
 
 pub(super) fn node(log: &Arc<dyn EventLog>) -> Pusher {
     let reads = Arc::new(MemoryReads::default());
+    let standings = Arc::new(Standings::new(Arc::clone(log)));
+    let plans = Arc::new(PlanBook::default());
+    let quotas = Quotas::new(reads.clone(), standings, Arc::default(), plans, Arc::new(At));
     Pusher {
+        quotas: Arc::new(quotas),
         log: Arc::clone(log),
         batcher: Batcher::start(Arc::clone(log), Arc::new(At), |_| ()),
         shelf: Arc::new(no_blobs()),

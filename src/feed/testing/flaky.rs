@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use lockstep_events::{
-    BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded, Seq, StreamId,
-    SubjectId, Unit,
-    log::{Contents, Filter, StreamHead, Tail},
+    AccountId, BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded,
+    Sealed, Seq, StreamId, SubjectId, Unit,
+    log::{Contents, Filter, SealedParts, StreamHead, Tail},
     testing::MemoryLog,
 };
 use uuid::Uuid;
@@ -106,6 +106,23 @@ impl EventLog for Flaky {
 
     async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
         self.log.erase_contents(stream, hashes).await
+    }
+
+    async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        self.up()?.sealed_parts(ids).await
+    }
+
+    async fn sealed_about(
+        &self,
+        subject: AccountId,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<(EventId, Sealed)>, LogError> {
+        self.up()?.sealed_about(subject, after, limit).await
+    }
+
+    async fn erase_sealed(&self, which: &SealedParts) -> Result<u64, LogError> {
+        self.log.erase_sealed(which).await
     }
 
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {

@@ -112,6 +112,33 @@ impl Node {
         self.begin().await;
     }
 
+    #[allow(dead_code, reason = "some suites that share this need no other options")]
+    /// Stops the server and starts it again on the same stores, with some options in place of its own.
+    pub async fn restart_with(&mut self, changed: Layer) {
+        self.options = changed.over(self.options.clone());
+        self.restart().await;
+    }
+
+    #[allow(dead_code, reason = "some suites that share this wipe nothing")]
+    /// Stops the server, deletes every row of its read models, and starts it again.
+    pub async fn wipe_reads_and_restart(&mut self) {
+        use sqlx::{Connection, Executor};
+        self.running.take().unwrap().shutdown().await;
+        if let Some(reads) = self.options.reads.as_ref().filter(|reads| reads.expose() != "sqlite") {
+            let mut database = sqlx::PgConnection::connect(reads.expose()).await.unwrap();
+            let wipe = "TRUNCATE read_rows; UPDATE read_checkpoints SET position = 0";
+            database.execute(sqlx::raw_sql(wipe)).await.unwrap();
+        } else {
+            for entry in std::fs::read_dir(self.folder.path().join("data")).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap().to_string_lossy().starts_with("reads.sqlite") {
+                    std::fs::remove_file(path).unwrap();
+                }
+            }
+        }
+        self.begin().await;
+    }
+
     /// The server itself, for what the network does not show.
     pub fn running(&self) -> &Running {
         self.running.as_ref().unwrap()

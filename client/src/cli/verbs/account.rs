@@ -41,6 +41,9 @@ pub struct Enter {
     /// File with the certificate of the authority that signed the server's, PEM
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Invitation of an administrator, where a server does not let everybody register
+    #[arg(long, value_name = "TOKEN", env = "LOCKSTEP_INVITATION", hide_env_values = true)]
+    invitation: Option<String>,
 }
 
 /// What may be lost.
@@ -66,7 +69,10 @@ pub async fn register(args: Enter, app: &App) -> Done {
     let (server, name) = target(&args, app).await?;
     let password = new_password(app, &name)?;
     let wheel = app.ui.wheel("making keys (this takes a second, and makes guessing slow)");
-    let client = Client::register(&app.home, &server, &name, &password).await;
+    let client = match &args.invitation {
+        None => Client::register(&app.home, &server, &name, &password).await,
+        Some(token) => Client::register_invited(&app.home, &server, &name, &password, token.trim()).await,
+    };
     wheel.finish_and_clear();
     entered(app, &app.keep(client?), "registered").await
 }

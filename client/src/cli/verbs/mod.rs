@@ -1,7 +1,9 @@
 //! One file per verb, or per pair of verbs that belong together.
 
 pub mod account;
+pub mod activity;
 pub mod add;
+pub mod admin;
 pub mod api;
 pub mod changes;
 pub mod conflicts;
@@ -18,6 +20,7 @@ pub mod history;
 pub mod import;
 pub mod list;
 pub mod lock;
+pub mod plan;
 pub mod resolve;
 pub mod rm;
 pub mod status;
@@ -51,6 +54,9 @@ pub async fn run(verb: Verb, app: &App) -> Done {
         Verb::Conflicts => conflicts::run(app).await,
         Verb::Resolve(args) => resolve::run(args, app).await,
         Verb::Devices(args) => devices::run(args, app).await,
+        Verb::Plan => plan::run(app).await,
+        Verb::Activity(args) => activity::run(args, app).await,
+        Verb::Admin(args) => admin::run(args, app).await,
         Verb::Generate(args) => generate::run(&args, app),
         Verb::Import(args) => import::run(args, app).await,
         Verb::Export(args) => export::run(args, app).await,

@@ -1,7 +1,9 @@
 //! Small ciphertexts beside the events, and sealed parts.
 
 use super::*;
-use crate::{AccountId, BlobHash, NewEvent, Sealed, Seq, canonical::sha256, testing::build::*};
+use crate::{
+    AccountId, BlobHash, NewEvent, Sealed, Seq, canonical::sha256, log::SealedParts, testing::build::*,
+};
 use uuid::Uuid;
 
 fn hash(bytes: &[u8]) -> BlobHash {
@@ -89,17 +91,76 @@ pub async fn contents_come_in_the_order_asked(log: &dyn EventLog) {
     assert_eq!(log.erase_contents(stream(1), &[]).await.unwrap(), 0);
 }
 
-pub async fn a_sealed_part_is_committed_to_by_its_hash(log: &dyn EventLog) {
+fn part(n: u128, person: u128, purpose: &str, period: &str) -> NewEvent {
     let sealed = Sealed {
-        subject: AccountId(Uuid::from_u128(1)),
-        purpose: "identity".into(),
-        period: String::new(),
-        bytes: b"sealed".to_vec(),
+        subject: AccountId(Uuid::from_u128(person)),
+        purpose: purpose.into(),
+        period: period.into(),
+        bytes: format!("sealed {n}").into_bytes(),
     };
-    let with = NewEvent { sealed: Some(sealed), ..event(1, stream(1)) };
+    event(n, stream(1)).with_sealed(sealed)
+}
+
+async fn parts_left(log: &dyn EventLog, among: std::ops::RangeInclusive<u128>) -> Vec<u128> {
+    let ids: Vec<_> = among.map(id).collect();
+    let left = log.sealed_parts(&ids).await.unwrap();
+    left.iter().map(|(event, _)| event.0.as_u128() - id(0).0.as_u128()).collect()
+}
+
+pub async fn a_sealed_part_is_committed_to_by_its_hash(log: &dyn EventLog) {
+    let with = part(1, 1, "identity", "");
     append_one(log, unit(vec![with.clone(), event(2, stream(1))])).await;
     assert!(placed(&append_one(log, unit(vec![with])).await)[0].duplicate);
     let hashes: Vec<_> = all(log).await.iter().map(|event| event.sealed_hash.map(|hash| hash.0)).collect();
-    assert_eq!(hashes, [Some(sha256(b"sealed")), None]);
+    assert_eq!(hashes, [Some(sha256(b"sealed 1")), None]);
+    assert_sound(log).await;
+}
+
+pub async fn a_sealed_part_is_read_by_its_event_and_by_its_person(log: &dyn EventLog) {
+    let people = [1, 2, 1, 1];
+    let events: Vec<_> = (1..).zip(people).map(|(n, who)| part(n, who, "telemetry", "2026-11")).collect();
+    append_one(log, unit(events.clone())).await;
+    let asked = [id(4), id(9), id(2)];
+    let read = log.sealed_parts(&asked).await.unwrap();
+    let expected = |n: usize| (events[n].event_id, events[n].sealed.clone().unwrap());
+    assert_eq!(read, [expected(3), expected(1)]);
+    let person = AccountId(Uuid::from_u128(1));
+    assert_eq!(log.sealed_about(person, None, 2).await.unwrap(), [expected(0), expected(2)]);
+    assert_eq!(log.sealed_about(person, Some(id(3)), 2).await.unwrap(), [expected(3)]);
+    assert!(log.sealed_about(AccountId(Uuid::from_u128(3)), None, 9).await.unwrap().is_empty());
+    assert!(log.sealed_parts(&[]).await.unwrap().is_empty());
+}
+
+pub async fn erasing_a_persons_sealed_parts_leaves_all_others_and_every_event(log: &dyn EventLog) {
+    let events = vec![
+        part(1, 1, "identity", ""),
+        part(2, 1, "billing", "2026-11"),
+        part(3, 2, "identity", ""),
+        part(4, 1, "telemetry", "2026-11"),
+    ];
+    append_one(log, unit(events.clone())).await;
+    let before = all(log).await;
+    let which = SealedParts::Of(AccountId(Uuid::from_u128(1)), vec!["identity".into(), "telemetry".into()]);
+    assert_eq!(log.erase_sealed(&which).await.unwrap(), 2);
+    assert_eq!(log.erase_sealed(&which).await.unwrap(), 0);
+    assert_eq!(parts_left(log, 1..=4).await, [2, 3]);
+    assert_eq!(all(log).await, before);
+    assert!(placed(&append_one(log, unit(events)).await).iter().all(|placed| placed.duplicate));
+    assert_eq!(parts_left(log, 1..=4).await, [2, 3], "a retry brings nothing back");
+    assert_sound(log).await;
+}
+
+pub async fn erasing_sealed_parts_by_age_leaves_later_periods_and_those_without(log: &dyn EventLog) {
+    let events = vec![
+        part(1, 1, "telemetry", "2026-09"),
+        part(2, 2, "telemetry", "2026-10"),
+        part(3, 1, "telemetry", ""),
+        part(4, 1, "audit", "2026-09"),
+        part(5, 2, "telemetry", "2025-12"),
+    ];
+    append_one(log, unit(events)).await;
+    let which = SealedParts::Before { purpose: "telemetry".into(), period: "2026-10".into() };
+    assert_eq!(log.erase_sealed(&which).await.unwrap(), 2);
+    assert_eq!(parts_left(log, 1..=5).await, [2, 3, 4]);
     assert_sound(log).await;
 }

@@ -8,6 +8,7 @@ use lockstep_events::{
     event::Method,
     graph::{Head, Heads},
     ids::{PublicKey, Signature},
+    standing::Standing,
 };
 use uuid::Uuid;
 
@@ -116,6 +117,7 @@ fn account_row(account: AccountId) -> AccountRow {
         credentials: BTreeMap::from([("opaque".into(), 1)]),
         auth_epoch: 3,
         created_at: Micros(1),
+        standing: Standing { disabled: true, ..Standing::default() },
     }
 }
 
@@ -279,6 +281,21 @@ pub async fn lists_are_in_order_and_pages_join_without_gap_or_repetition(reads: 
     let added: Vec<_> = reads.devices(account).await.unwrap().iter().map(|row| row.added_at.0).collect();
     let opened: Vec<_> = reads.sessions(account).await.unwrap().iter().map(|row| row.opened_at.0).collect();
     assert_eq!((added, opened), (vec![1, 2, 3], vec![1, 2, 3]));
+}
+
+/// All accounts, page by page, in order of id.
+pub async fn accounts_are_paged_in_order_of_id(reads: Arc<dyn ReadStore>) {
+    let account = |n: u128| AccountId(uuid(0xacc0 + n));
+    let rows = (0..7).rev().map(|n| Row::Account(account_row(account(n))));
+    keep(&*reads, Family::Account, 0, rows.collect()).await;
+    let mut seen = Vec::new();
+    while let page = reads.accounts(seen.last().copied(), 3).await.unwrap()
+        && !page.is_empty()
+    {
+        assert!(page.len() <= 3);
+        seen.extend(page.into_iter().map(|row| row.account));
+    }
+    assert_eq!(seen, (0..7).map(account).collect::<Vec<_>>());
 }
 
 /// The same entry id in two vaults stays two entries.

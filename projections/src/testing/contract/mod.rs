@@ -56,6 +56,7 @@ macro_rules! read_store_contract {
             a_put_replaces_and_a_delete_removes
             thousands_of_rows_fit_into_one_commit_and_one_load
             lists_are_in_order_and_pages_join_without_gap_or_repetition
+            accounts_are_paged_in_order_of_id
             nothing_of_another_vault_is_ever_listed
             checksums_depend_on_rows_and_not_on_the_order_of_writing
             a_generation_is_invisible_until_it_is_switched

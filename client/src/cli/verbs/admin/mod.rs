@@ -1,0 +1,135 @@
+//! `admin`: looking after accounts.
+
+mod invite;
+mod user;
+
+use clap::{Args, Subcommand};
+use lockstep_api::{
+    Code,
+    admin::{Bootstrap, Done as Answer, Settle},
+};
+use lockstep_client::{Client, Error, crypto::password::Password};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::cli::{
+    app::App,
+    failure::{Done, Failure},
+};
+
+/// What to look after.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep admin bootstrap lsb_81d2…                       # the first administrator, by the server's token
+  lockstep admin user list
+  lockstep admin user disable ada@example.org --reason 'asked by telephone'
+  lockstep admin approve 3f1c0a52-… --reason 'as agreed'
+
+Every act and every look is written into the log of the account, where its owner reads it with your reason.
+Administrators see no entries, no keys and no names; they cannot set passwords and cannot add devices.")]
+pub struct Admin {
+    /// What to do
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Become the first administrator, with the token that the server printed
+    Bootstrap {
+        /// The token, `lsb_…`
+        token: String,
+    },
+    /// Accounts
+    User(user::User),
+    /// Withdraw an invitation that was not used
+    Withdraw {
+        /// Its id, as `admin user add` printed it
+        invitation: Uuid,
+    },
+    /// Approve what another administrator proposed
+    Approve(Proposal),
+    /// Withdraw a proposal
+    Reject(Proposal),
+}
+
+/// A proposal.
+#[derive(Debug, Args)]
+struct Proposal {
+    /// Its id, as it was printed when it was proposed
+    proposal: Uuid,
+    /// Why; the account's owner reads it
+    #[arg(long)]
+    reason: String,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Offline, refused.
+pub async fn run(args: Admin, app: &App) -> Done {
+    if app.offline {
+        return Err(Failure::usage("admin needs the server", "leave --offline away"));
+    }
+    let client = app.open().await?;
+    match args.what {
+        What::Bootstrap { token } => {
+            let body = Bootstrap { token };
+            let done = proven(app, &client, async || client.act("/v1/admin/bootstrap", &body).await).await?;
+            told(app, &done, "You are the administrator of this server.")
+        }
+        What::User(args) => user::run(args, app, &client).await,
+        What::Withdraw { invitation } => {
+            let path = format!("/v1/admin/invitations/{invitation}");
+            proven(app, &client, async || client.take_away(&path).await).await?;
+            if app.ui.json {
+                return app.ui.document(&json!({ "withdrawn": invitation }));
+            }
+            app.ui.done("The invitation is worth nothing now.");
+            Ok(())
+        }
+        What::Approve(proposal) => settle(app, &client, proposal, true).await,
+        What::Reject(proposal) => settle(app, &client, proposal, false).await,
+    }
+}
+
+async fn settle(app: &App, client: &Client, what: Proposal, approve: bool) -> Done {
+    let path = format!("/v1/admin/proposals/{}", what.proposal);
+    let body = Settle { approve, reason: what.reason };
+    let done = proven(app, client, async || client.act(&path, &body).await).await?;
+    told(app, &done, if approve { "Approved and done." } else { "The proposal is withdrawn." })
+}
+
+/// Asks the server; where it wants a fresh proof, asks for the password, proves it and asks again.
+async fn proven<T>(
+    app: &App,
+    client: &Client,
+    ask: impl AsyncFn() -> Result<T, Error>,
+) -> Result<T, Failure> {
+    match ask().await {
+        Err(Error::Refused { problem, .. }) if problem.code == Code::StepUpRequired => {
+            app.ui.say("The server wants the password to be proven again.");
+            let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
+            client.step_up(&password).await?;
+            Ok(ask().await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// What was done, or that it waits for somebody else.
+fn told(app: &App, done: &Answer, words: &str) -> Done {
+    if app.ui.json {
+        return app.ui.document(done);
+    }
+    match done.proposal {
+        None => app.ui.done(words),
+        Some(proposal) => {
+            app.ui.say("Proposed: another administrator has to approve it.");
+            app.ui.say(format!("  lockstep admin approve {proposal} --reason …"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! `admin user`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use lockstep_api::admin::{
+    AccountList, AccountView, Done as Answer, FindAccount, Reason, SessionViews, SetFlag, SetPlan, SetRole,
+};
+use lockstep_client::Client;
+use lockstep_events::{AccountId, Micros, event::Role};
+
+use super::{invite, proven, told};
+use crate::cli::{
+    app::App,
+    failure::Done,
+    verbs::watch::{clock, short_device},
+};
+
+/// Accounts.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep admin user add --plan paid                       # an invitation: the person chooses their own password
+  lockstep admin user show ada@example.org --reason 'ticket 12'
+  lockstep admin user set-plan ada@example.org paid --days 365 --reason 'paid by invoice'
+  lockstep admin user sessions ada@example.org --end --reason 'stolen laptop'
+
+USER is an account's id or the name that the person registered with.")]
+pub struct User {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Invite somebody: prints a token with which they register
+    Add(invite::Add),
+    /// List accounts
+    List {
+        /// Why; the owners read it
+        #[arg(long, default_value = "looking at the list of accounts")]
+        reason: String,
+    },
+    /// Show an account: role, plan, what it uses
+    Show(Of),
+    /// Disable an account: its sessions end, nobody logs in to it
+    Disable(Of),
+    /// Let a disabled account be used again
+    Enable(Of),
+    /// Delete an account
+    Delete(Of),
+    /// Give another role
+    SetRole {
+        #[command(flatten)]
+        of: Of,
+        /// The role
+        #[arg(value_enum)]
+        role: RoleWord,
+    },
+    /// Give another plan
+    SetPlan {
+        #[command(flatten)]
+        of: Of,
+        /// A plan of the server's configuration
+        plan: String,
+        /// For so many days; left out: for ever
+        #[arg(long, value_name = "N")]
+        days: Option<u32>,
+    },
+    /// Switch a feature for this account alone
+    SetFlag {
+        #[command(flatten)]
+        of: Of,
+        /// The feature
+        flag: String,
+        /// On, off, or what the plan says
+        #[arg(value_enum)]
+        on: Switch,
+    },
+    /// List the sessions of an account, or end them
+    Sessions {
+        #[command(flatten)]
+        of: Of,
+        /// End all of them
+        #[arg(long)]
+        end: bool,
+    },
+}
+
+/// Whose account, and why.
+#[derive(Debug, Args)]
+struct Of {
+    /// Id of the account, or the name that the person registered with
+    user: String,
+    /// Why; the account's owner reads it
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RoleWord {
+    User,
+    Auditor,
+    Admin,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+    Plan,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Offline, refused, no such account.
+pub async fn run(args: User, app: &App, client: &Client) -> Done {
+    match args.what {
+        What::Add(add) => invite::add(add, app, client).await,
+        What::List { reason } => list(app, client, &reason).await,
+        What::Show(of) => show(app, client, &of).await,
+        What::Disable(of) => plain(app, client, of, "disable", "The account is disabled.").await,
+        What::Enable(of) => plain(app, client, of, "enable", "The account can be used again.").await,
+        What::Delete(of) => plain(app, client, of, "delete", "The account is being deleted.").await,
+        What::SetRole { of, role } => {
+            let role = match role {
+                RoleWord::User => Role::User,
+                RoleWord::Auditor => Role::Auditor,
+                RoleWord::Admin => Role::Admin,
+            };
+            let body = SetRole { role, reason: of.reason.clone() };
+            act(app, client, &of, "role", &body, "The role is changed.").await
+        }
+        What::SetPlan { of, plan, days } => {
+            let until = days.map(days_from_now);
+            let body = SetPlan { plan, until, reason: of.reason.clone() };
+            act(app, client, &of, "plan", &body, "The plan is changed.").await
+        }
+        What::SetFlag { of, flag, on } => {
+            let on = match on {
+                Switch::On => Some(true),
+                Switch::Off => Some(false),
+                Switch::Plan => None,
+            };
+            let body = SetFlag { flag, on, reason: of.reason.clone() };
+            act(app, client, &of, "flags", &body, "The feature is switched.").await
+        }
+        What::Sessions { of, end: true } => {
+            plain(app, client, of, "sessions/end", "All sessions have ended.").await
+        }
+        What::Sessions { of, end: false } => sessions(app, client, &of).await,
+    }
+}
+
+/// So many days after now.
+pub(super) fn days_from_now(days: u32) -> Micros {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
+    now.plus_seconds(i64::from(days) * 24 * 3600)
+}
+
+/// The account that is meant. A name goes to the server in a body, and that it was looked for is written down.
+async fn account(app: &App, client: &Client, of: &Of) -> Done<AccountId> {
+    if let Ok(id) = of.user.parse::<uuid::Uuid>() {
+        return Ok(AccountId(id));
+    }
+    let body = FindAccount { name: of.user.clone(), reason: of.reason.clone() };
+    let found: AccountView =
+        proven(app, client, async || client.act("/v1/admin/accounts/find", &body).await).await?;
+    Ok(found.account)
+}
+
+async fn plain(app: &App, client: &Client, of: Of, verb: &str, words: &str) -> Done {
+    let body = Reason { reason: of.reason.clone() };
+    act(app, client, &of, verb, &body, words).await
+}
+
+async fn act(
+    app: &App,
+    client: &Client,
+    of: &Of,
+    verb: &str,
+    body: &(impl serde::Serialize + Sync),
+    words: &str,
+) -> Done {
+    let path = format!("/v1/admin/accounts/{}/{verb}", account(app, client, of).await?);
+    let done: Answer = proven(app, client, async || client.act(&path, body).await).await?;
+    told(app, &done, words)
+}
+
+async fn list(app: &App, client: &Client, reason: &str) -> Done {
+    let mut all: Vec<AccountView> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("/v1/admin/accounts?limit=100{after}");
+        let page: AccountList = proven(app, client, async || client.look(&path, reason).await).await?;
+        all.extend(page.accounts);
+        let Some(next) = page.after else { break };
+        after = format!("&after={next}");
+    }
+    if app.ui.json {
+        return app.ui.document(&all);
+    }
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    app.ui.table(&["ACCOUNT", "SINCE (UTC)", "ROLE", "PLAN", "STATE"], &rows)
+}
+
+fn row(view: &AccountView) -> Vec<String> {
+    let role = match view.role {
+        Role::User => "user",
+        Role::Auditor => "auditor",
+        Role::Admin => "admin",
+    };
+    let state = if view.disabled { "disabled" } else { "" };
+    let since = clock(view.created_at.seconds());
+    vec![view.account.to_string(), since, role.to_owned(), view.plan.clone(), state.to_owned()]
+}
+
+async fn show(app: &App, client: &Client, of: &Of) -> Done {
+    let path = format!("/v1/admin/accounts/{}", account(app, client, of).await?);
+    let view: AccountView = proven(app, client, async || client.look(&path, &of.reason).await).await?;
+    if app.ui.json {
+        return app.ui.document(&view);
+    }
+    let names = ["account", "since (UTC)", "role", "plan", "state"];
+    let mut rows: Vec<Vec<String>> =
+        names.iter().zip(row(&view)).map(|(name, value)| vec![(*name).to_owned(), value]).collect();
+    rows.extend(view.limits.iter().map(|measure| {
+        let limit = measure.limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+        vec![measure.what.clone(), format!("{}{limit}", measure.used)]
+    }));
+    rows.extend(view.flags.iter().map(|(flag, on)| vec![flag.clone(), on.to_string()]));
+    app.ui.table(&["WHAT", ""], &rows)
+}
+
+async fn sessions(app: &App, client: &Client, of: &Of) -> Done {
+    let path = format!("/v1/admin/accounts/{}/sessions", account(app, client, of).await?);
+    let views: SessionViews = proven(app, client, async || client.look(&path, &of.reason).await).await?;
+    if app.ui.json {
+        return app.ui.document(&views.sessions);
+    }
+    let rows: Vec<Vec<String>> = views
+        .sessions
+        .iter()
+        .map(|session| {
+            let state = if session.ended { "ended" } else { "open" };
+            let (opened, refreshed) = (session.opened_at.seconds(), session.refreshed_at.seconds());
+            vec![short_device(session.device), clock(opened), clock(refreshed), state.to_owned()]
+        })
+        .collect();
+    app.ui.table(&["DEVICE", "OPENED (UTC)", "REFRESHED (UTC)", "STATE"], &rows)
+}

@@ -1,0 +1,55 @@
+//! `lockstepd admin`: the first administrator. Works beside a running server or without one.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use lockstep_events::Clock;
+use rand::rngs::OsRng;
+
+use super::AnyError;
+use crate::{
+    app,
+    clock::SystemClock,
+    commands::admin::bootstrap::{Opened, open},
+    config::Config,
+};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Make a new one-time token for a server that never had an administrator. An earlier token is void then.
+    Bootstrap {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// If there was an administrator; whatever the stores say.
+pub async fn run(
+    command: AdminCommand,
+    config: &Config,
+    out: &mut (impl Write + Send),
+) -> Result<(), AnyError> {
+    let AdminCommand::Bootstrap { json } = command;
+    let tools = app::tools(config).await?;
+    let (file, now) = (config.bootstrap_path(), SystemClock.now());
+    let opened = open(&*tools.log, &tools.keys, &file, now, &mut OsRng).await?;
+    if json {
+        let document = serde_json::json!({ "token": opened.token, "until": opened.until });
+        return Ok(writeln!(out, "{document}")?);
+    }
+    print(&opened, out)
+}
+
+/// Says what the token is for.
+///
+/// # Errors
+/// If nothing can be written.
+pub fn print(opened: &Opened, out: &mut impl Write) -> Result<(), AnyError> {
+    writeln!(out, "First administrator, once, within 30 minutes: lockstep admin bootstrap {}", opened.token)?;
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! What all acts share: the standing that is decided about, claimed at exactly the seq that was looked at; the
+//! reason; the append.
+
+use lockstep_events::{
+    AccountId, Event, EventId, LogError, NewEvent, Outcome, Position, Seq, StreamId, StreamKind, Unit,
+    event::{AccountEvent, RevokeReason, SystemEvent},
+    log::{Current, StreamExpect, SubjectClaim, SubjectExpect},
+    standing::Standing,
+};
+use uuid::Uuid;
+
+use crate::{
+    auth::credentials::CredentialError,
+    commands::{
+        account::{LookError, in_effect},
+        end_access::EndAccess,
+        facts::{Actor, claim, existing_account},
+        rotate_key::system_epoch,
+    },
+    feed,
+    roll::{self, Roll},
+    state::Server,
+    subjects::{Purpose, SubjectError},
+};
+
+/// How often an act is decided again when somebody else changed the same thing meanwhile.
+const ROUNDS: usize = 16;
+/// A reason is at most so long, in bytes.
+const MAX_REASON: usize = 500;
+
+/// Why an act was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoAccount,
+    /// It does not follow from how things stand.
+    #[error("{0}")]
+    Illegal(&'static str),
+    /// Something in it is not as it must be.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// It takes two administrators, and this is the one who proposed it.
+    #[error("another administrator has to approve this")]
+    TakesTwo,
+    /// Others changed the same thing again and again.
+    #[error("this was changed too often meanwhile")]
+    Contended,
+    /// The reason could not be sealed.
+    #[error("the reason could not be sealed")]
+    Subjects(#[from] SubjectError),
+    /// The account cannot be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
+    /// The log did not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The credential store did not answer.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// Where its event stands.
+    pub position: Position,
+    /// With two administrators: it waits under this name.
+    pub proposal: Option<Uuid>,
+}
+
+impl Done {
+    /// Done.
+    pub fn at(position: Position) -> Self {
+        Self { position, proposal: None }
+    }
+}
+
+/// Somebody on the roll who acts on an account, and why.
+pub struct Act<'a> {
+    /// The server.
+    pub server: &'a Server,
+    /// Who.
+    pub by: Actor,
+    /// On whom.
+    pub account: AccountId,
+    /// Why.
+    pub reason: &'a str,
+}
+
+/// What changes in the standing, and which sessions end by it.
+pub(super) struct Change {
+    pub event: AccountEvent,
+    pub ends: Option<RevokeReason>,
+    /// Where it concerns the roll: its event, and the roll that was looked at.
+    pub roll: Option<(SystemEvent, Seq)>,
+}
+
+impl Change {
+    pub fn of(event: AccountEvent) -> Self {
+        Self { event, ends: None, roll: None }
+    }
+}
+
+impl Act<'_> {
+    /// Checks the reason, which every act has.
+    pub(super) fn checked(&self) -> Result<(), AdminError> {
+        let fits = (1..=MAX_REASON).contains(&self.reason.len()) && !self.reason.trim().is_empty();
+        let plain = !self.reason.chars().any(char::is_control);
+        if fits && plain { Ok(()) } else { Err(AdminError::Invalid("reason: 1 to 500 bytes of text")) }
+    }
+
+    /// An event about the account, with the reason as its sealed part.
+    pub(super) async fn event(&self, subject: bool, event: AccountEvent) -> Result<NewEvent, AdminError> {
+        let subject = subject.then_some(Standing::subject(self.account));
+        let id = EventId(Uuid::new_v4());
+        let event = self.by.event_in(self.account.into(), id, subject, &Event::Account(event))?;
+        self.sealed(event).await
+    }
+
+    /// Gives an event the reason as its sealed part.
+    pub(super) async fn sealed(&self, event: NewEvent) -> Result<NewEvent, AdminError> {
+        let subjects = &self.server.subjects;
+        Ok(subjects.seal_into(event, self.account, Purpose::Audit, self.reason.as_bytes()).await?)
+    }
+
+    /// Decides about the standing and appends what follows, again until nobody came between.
+    pub(super) async fn change(
+        &self,
+        decide: impl Fn(&Standing, &Roll) -> Result<Change, AdminError>,
+        extra: Option<&Extra>,
+    ) -> Result<Done, AdminError> {
+        self.checked()?;
+        for _ in 0..ROUNDS {
+            let (standing, seq) = feed::standing(self.server.log.as_ref(), self.account).await?;
+            let roll = Roll::load(self.server.log.as_ref()).await?;
+            let change = decide(&standing, &roll)?;
+            let ends = change.ends.map(|reason| EndAccess {
+                account: self.account,
+                reason,
+                keep: None,
+                actor: Some(self.by),
+                cause: Uuid::new_v4().as_bytes().to_vec(),
+                at: self.server.clock.now(),
+            });
+            let unit = self.unit(change, seq, ends.as_ref(), extra).await?;
+            match self.server.batcher.append(unit).await? {
+                Outcome::Appended(placed) => {
+                    let position = placed.iter().map(|placed| placed.position).max().unwrap_or_default();
+                    if let Some(ends) = ends {
+                        ends.settle(self.server).await?;
+                    }
+                    in_effect(self.server, position).await;
+                    return Ok(Done::at(position));
+                }
+                Outcome::Conflict(current) if no_such_stream(&current, self.account.into()) => {
+                    return Err(AdminError::NoAccount);
+                }
+                Outcome::Conflict(current) if extra.is_some_and(|extra| extra.is_over(&current)) => {
+                    return Err(AdminError::Illegal("this was settled already"));
+                }
+                Outcome::Conflict(_) | Outcome::IdReused(_) | Outcome::Missing(_) => {}
+            }
+        }
+        Err(AdminError::Contended)
+    }
+
+    async fn unit(
+        &self,
+        change: Change,
+        seq: Seq,
+        ends: Option<&EndAccess>,
+        extra: Option<&Extra>,
+    ) -> Result<Unit, AdminError> {
+        let account = StreamId::from(self.account);
+        let mut unit = Unit {
+            streams: vec![existing_account(self.account)],
+            subjects: vec![at(account, Standing::subject(self.account), seq)],
+            events: vec![self.event(true, change.event).await?],
+            ..Unit::default()
+        };
+        if let Some((event, seen)) = change.roll {
+            unit.subjects.push(at(StreamId::SYSTEM, roll::SUBJECT, seen));
+            unit.events.push(system_event(self.by, roll::SUBJECT, event)?);
+        }
+        if let Some(extra) = extra {
+            unit.subjects.push(extra.claim);
+            unit.events.push(extra.event.clone());
+        }
+        if unit.subjects.len() > 1 {
+            unit.streams.push(system(self.server));
+        }
+        if let Some(ends) = ends {
+            unit.events.push(ends.event()?);
+        }
+        Ok(unit)
+    }
+}
+
+/// Something in the system stream that belongs into the same unit: the settlement of a proposal.
+pub(super) struct Extra {
+    pub claim: SubjectClaim,
+    pub event: NewEvent,
+}
+
+impl Extra {
+    /// Whether somebody else was first: it happens once.
+    fn is_over(&self, current: &[Current]) -> bool {
+        let own = (self.claim.stream, self.claim.subject);
+        current
+            .iter()
+            .any(|now| matches!(now, Current::Subject(stream, subject, _) if (*stream, *subject) == own))
+    }
+}
+
+/// A subject at the seq that was looked at.
+pub(super) fn at(stream: StreamId, subject: lockstep_events::SubjectId, seq: Seq) -> SubjectClaim {
+    let expect = if seq == Seq::ZERO { SubjectExpect::None } else { SubjectExpect::Exact(seq) };
+    SubjectClaim { stream, subject, expect }
+}
+
+/// The claim of the system stream.
+pub(super) fn system(server: &Server) -> lockstep_events::log::StreamClaim {
+    claim(StreamId::SYSTEM, StreamKind::System, StreamExpect::Any, system_epoch(&server.keys))
+}
+
+/// An event of the system stream.
+pub(super) fn system_event(
+    by: Actor,
+    subject: lockstep_events::SubjectId,
+    event: SystemEvent,
+) -> Result<NewEvent, LogError> {
+    by.event_in(StreamId::SYSTEM, EventId(Uuid::new_v4()), Some(subject), &Event::System(event))
+}
+
+fn no_such_stream(current: &[Current], stream: StreamId) -> bool {
+    current.iter().any(|current| matches!(current, Current::Stream(of, None) if *of == stream))
+}

@@ -1,0 +1,184 @@
+//! The first administrator: a server without one writes a one-time token to its console and to a file that only its
+//! user may read. Whoever has an account and the token becomes administrator.
+//!
+//! Whether there is one is a question to the log, and the roll is claimed at the seq that was looked at: a wiped read
+//! model opens nothing, and of many who use the token at once one is named.
+
+use std::path::Path;
+
+use lockstep_events::{
+    AccountId, Event, EventId, EventLog, Hash32, LogError, Micros, NewEvent, Outcome, Seq, StreamId,
+    StreamKind, Unit,
+    canonical::sha256,
+    event::{AccountEvent, AdminBootstrapped, BootstrapOpened, Role, RoleSet, SystemEvent},
+    log::StreamExpect,
+    standing::Standing,
+};
+use rand::{CryptoRng, RngCore};
+use uuid::Uuid;
+
+use super::act::{AdminError, Done, at};
+use crate::{
+    auth::server_keys::ServerKeys,
+    commands::{
+        account::in_effect,
+        facts::{Actor, claim, existing_account, new_event},
+        rotate_key::system_epoch,
+    },
+    feed, private_file,
+    roll::{self, Roll},
+    state::Server,
+};
+
+/// A token is valid so long, in seconds: half an hour.
+pub const LIFE_S: i64 = 30 * 60;
+const PREFIX: &str = "lsb_";
+/// 160 bits.
+const SECRET: usize = 20;
+
+/// A token that was made.
+pub struct Opened {
+    /// As it is written down.
+    pub token: String,
+    /// Not valid after.
+    pub until: Micros,
+}
+
+fn decide_open(roll: &Roll) -> Result<(), AdminError> {
+    let closed = roll.admins() > 0 || roll.bootstrapped;
+    if closed { Err(AdminError::Illegal("this server has had an administrator")) } else { Ok(()) }
+}
+
+fn decide_use(roll: &Roll, standing: &Standing, token: Hash32, now: Micros) -> Result<(), AdminError> {
+    decide_open(roll)?;
+    if standing.disabled {
+        return Err(AdminError::Illegal("a disabled account gets no role"));
+    }
+    match roll.token {
+        Some((known, until)) if known == token && now < until => Ok(()),
+        _ => Err(AdminError::Illegal("this token is not valid: `lockstepd admin bootstrap` makes a new one")),
+    }
+}
+
+/// Makes a token, if there was never an administrator; it takes the place of an earlier one. Works beside a running
+/// server or without one.
+///
+/// # Errors
+/// [`AdminError::Illegal`] if there was one.
+pub async fn open(
+    log: &dyn EventLog,
+    keys: &ServerKeys,
+    file: &Path,
+    now: Micros,
+    rng: &mut (impl RngCore + CryptoRng),
+) -> Result<Opened, AdminError> {
+    let mut secret = [0; SECRET];
+    rng.fill_bytes(&mut secret);
+    let token = format!("{PREFIX}{}", hex::encode(secret));
+    let until = now.plus_seconds(LIFE_S);
+    let opened = BootstrapOpened { token: Hash32(sha256(token.as_bytes())), until };
+    for _ in 0..8 {
+        let roll = Roll::load(log).await?;
+        decide_open(&roll)?;
+        let id = EventId(Uuid::new_v4());
+        let event = Event::System(SystemEvent::BootstrapOpened(opened.clone()));
+        let event = new_event(None, StreamId::SYSTEM, id, Some(roll::SUBJECT), &event)?;
+        let outcome = log.append(&[on_roll(keys, &roll, event)], now).await?.pop();
+        if matches!(outcome, Some(Outcome::Appended(_))) {
+            let text = format!("{token}\n");
+            private_file::write(file, text.as_bytes()).map_err(|error| LogError::Other(Box::new(error)))?;
+            return Ok(Opened { token, until });
+        }
+    }
+    Err(AdminError::Contended)
+}
+
+fn on_roll(keys: &ServerKeys, roll: &Roll, event: NewEvent) -> Unit {
+    let epoch = system_epoch(keys);
+    Unit {
+        streams: vec![claim(StreamId::SYSTEM, StreamKind::System, StreamExpect::Any, epoch)],
+        subjects: vec![at(StreamId::SYSTEM, roll::SUBJECT, roll.seq)],
+        events: vec![event],
+        ..Unit::default()
+    }
+}
+
+/// Whether a token could be made: there never was an administrator, and no token is valid still.
+///
+/// # Errors
+/// If the log does not answer.
+pub async fn wanted(log: &dyn EventLog, now: Micros) -> Result<bool, LogError> {
+    let roll = Roll::load(log).await?;
+    Ok(decide_open(&roll).is_ok() && roll.token.is_none_or(|(_, until)| until <= now))
+}
+
+/// Uses the token: the account becomes administrator.
+///
+/// # Errors
+/// [`AdminError`]
+pub async fn bootstrap(server: &Server, by: Actor, token: &str) -> Result<Done, AdminError> {
+    let token = Hash32(sha256(token.trim().as_bytes()));
+    for _ in 0..8 {
+        let roll = Roll::load(server.log.as_ref()).await?;
+        let (standing, seq) = feed::standing(server.log.as_ref(), by.account).await?;
+        decide_use(&roll, &standing, token, server.clock.now())?;
+        let unit = named(server, by, token, (&roll, seq))?;
+        if let Outcome::Appended(placed) = server.batcher.append(unit).await? {
+            let position = placed.iter().map(|placed| placed.position).max().unwrap_or_default();
+            in_effect(server, position).await;
+            return Ok(Done::at(position));
+        }
+    }
+    Err(AdminError::Contended)
+}
+
+fn named(server: &Server, by: Actor, token: Hash32, seen: (&Roll, Seq)) -> Result<Unit, LogError> {
+    let (roll, seq) = seen;
+    let account: AccountId = by.account;
+    let body = SystemEvent::Bootstrapped(AdminBootstrapped { account, token });
+    let id = EventId(Uuid::new_v4());
+    let event = by.event_in(StreamId::SYSTEM, id, Some(roll::SUBJECT), &Event::System(body))?;
+    let mut unit = on_roll(&server.keys, roll, event);
+    let subject = Standing::subject(account);
+    unit.streams.push(existing_account(account));
+    unit.subjects.push(at(account.into(), subject, seq));
+    let set = AccountEvent::RoleSet(RoleSet { role: Role::Admin });
+    unit.events.push(by.event(EventId(Uuid::new_v4()), Some(subject), set)?);
+    Ok(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = Micros(100);
+
+    fn roll(token: Option<(u8, i64)>) -> Roll {
+        let token = token.map(|(n, until)| (Hash32([n; 32]), Micros(until)));
+        Roll { token, ..Roll::default() }
+    }
+
+    fn used(roll: &Roll, token: u8) -> bool {
+        decide_use(roll, &Standing::default(), Hash32([token; 32]), NOW).is_ok()
+    }
+
+    #[test]
+    fn the_token_names_the_first_administrator() {
+        assert!(used(&roll(Some((7, 101))), 7));
+    }
+
+    #[test]
+    fn illegal_transitions_are_refused() {
+        assert!(!used(&roll(None), 7));
+        assert!(!used(&roll(Some((8, 101))), 7));
+        assert!(!used(&roll(Some((7, 100))), 7));
+        let mut had = roll(Some((7, 101)));
+        had.bootstrapped = true;
+        assert!(!used(&had, 7) && decide_open(&had).is_err());
+        let mut has = roll(Some((7, 101)));
+        has.members.insert(AccountId(Uuid::from_u128(1)), Role::Admin);
+        assert!(!used(&has, 7) && decide_open(&has).is_err());
+        let disabled = Standing { disabled: true, ..Standing::default() };
+        assert!(decide_use(&roll(Some((7, 101))), &disabled, Hash32([7; 32]), NOW).is_err());
+    }
+}

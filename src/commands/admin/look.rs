@@ -1,0 +1,71 @@
+//! Looking at accounts: the event first. What is shown was written down as shown.
+
+use lockstep_events::{
+    AccountId, Event, EventId, Outcome, Position, StreamId, Unit,
+    event::{AccountEvent, AccountViewed, LogRead, SystemEvent, Viewed},
+};
+use uuid::Uuid;
+
+use super::act::{Act, AdminError, system};
+use crate::{
+    commands::{
+        account::in_effect,
+        facts::{Actor, existing_account},
+    },
+    state::Server,
+};
+
+/// Writes down that the account of the act is looked at.
+///
+/// # Errors
+/// [`AdminError`]; nothing may be shown then.
+pub async fn look(act: &Act<'_>, what: Viewed) -> Result<Position, AdminError> {
+    act.checked()?;
+    let events = vec![act.event(false, AccountEvent::Viewed(AccountViewed { what })).await?];
+    let unit = Unit { streams: vec![existing_account(act.account)], events, ..Unit::default() };
+    appended(act.server, unit).await
+}
+
+/// Writes down that accounts are listed: one event in the stream of each.
+///
+/// # Errors
+/// [`AdminError`]; nothing may be shown then.
+pub async fn list(
+    server: &Server,
+    by: Actor,
+    accounts: &[AccountId],
+    reason: &str,
+) -> Result<(), AdminError> {
+    let mut unit = Unit::default();
+    for account in accounts {
+        let act = Act { server, by, account: *account, reason };
+        act.checked()?;
+        let listed = AccountEvent::Viewed(AccountViewed { what: Viewed::Listed });
+        unit.streams.push(existing_account(*account));
+        unit.events.push(act.event(false, listed).await?);
+    }
+    if unit.events.is_empty() { Ok(()) } else { appended(server, unit).await.map(drop) }
+}
+
+async fn appended(server: &Server, unit: Unit) -> Result<Position, AdminError> {
+    let Outcome::Appended(placed) = server.batcher.append(unit).await? else {
+        return Err(AdminError::NoAccount);
+    };
+    let position = placed.iter().map(|placed| placed.position).max().unwrap_or_default();
+    in_effect(server, position).await;
+    Ok(position)
+}
+
+/// Writes down that the log itself is read.
+///
+/// # Errors
+/// [`AdminError`]; nothing may be shown then.
+pub async fn read_log(server: &Server, by: Actor, after: Position, limit: u32) -> Result<(), AdminError> {
+    let read = Event::System(SystemEvent::LogRead(LogRead { after, limit }));
+    let unit = Unit {
+        streams: vec![system(server)],
+        events: vec![by.event_in(StreamId::SYSTEM, EventId(Uuid::new_v4()), None, &read)?],
+        ..Unit::default()
+    };
+    appended(server, unit).await.map(drop)
+}

@@ -1,0 +1,122 @@
+//! What the biller says about a plan. The same event again changes nothing, however late it is repeated; one that is
+//! older than what was said last is not applied after it.
+
+use lockstep_events::{
+    Event, LogError, Outcome, Recorded, Unit,
+    event::{AccountEvent, PlanSet, PlanSource},
+    log::{SubjectClaim, SubjectExpect},
+    standing::Standing,
+};
+
+use super::facts::{derived, existing_account, new_event};
+use crate::{billing::Billed, feed, state::Server};
+
+/// How often it is decided again when the account changes meanwhile.
+const ROUNDS: usize = 16;
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// The account has the plan.
+    Now,
+    /// It was said before, or something newer was.
+    Before,
+}
+
+/// Why it was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum BillError {
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoAccount,
+    /// There is no such plan.
+    #[error("the configuration has no such plan")]
+    NoPlan,
+    /// An event with this id said something else.
+    #[error("an event with this id said something else")]
+    Differs,
+    /// The account was changed again and again meanwhile.
+    #[error("the account was changed too often meanwhile")]
+    Contended,
+    /// The log did not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+fn decide(standing: &Standing, billed: &Billed) -> Option<PlanSet> {
+    if standing.billed_as_of.is_some_and(|last| last >= billed.at) {
+        return None;
+    }
+    let (plan, until, as_of) = (billed.plan.clone(), billed.until, Some(billed.at));
+    Some(PlanSet { plan, until, source: PlanSource::Billing, as_of })
+}
+
+/// Whether an event is what the biller says.
+fn says(said: &Recorded, billed: &Billed) -> bool {
+    let Ok(Event::Account(AccountEvent::PlanSet(set))) = said.event() else { return false };
+    said.stream == billed.account.into()
+        && (set.plan, set.until, set.as_of) == (billed.plan.clone(), billed.until, Some(billed.at))
+}
+
+/// Applies what the biller says.
+///
+/// # Errors
+/// [`BillError`]
+pub async fn bill(server: &Server, billed: &Billed) -> Result<Applied, BillError> {
+    if !server.quotas.plans.has(&billed.plan) {
+        return Err(BillError::NoPlan);
+    }
+    let id = derived("lockstep/v1/billed", &[billed.id.as_bytes()]);
+    let (stream, subject) = (billed.account.into(), Standing::subject(billed.account));
+    for _ in 0..ROUNDS {
+        if let Some(said) = server.log.find(&[id]).await?.pop() {
+            return if says(&said, billed) { Ok(Applied::Before) } else { Err(BillError::Differs) };
+        }
+        let (standing, seq) = feed::standing(server.log.as_ref(), billed.account).await?;
+        let Some(set) = decide(&standing, billed) else { return Ok(Applied::Before) };
+        let event = new_event(None, stream, id, Some(subject), &Event::Account(AccountEvent::PlanSet(set)))?;
+        let expect = if seq.0 == 0 { SubjectExpect::None } else { SubjectExpect::Exact(seq) };
+        let unit = Unit {
+            streams: vec![existing_account(billed.account)],
+            subjects: vec![SubjectClaim { stream, subject, expect }],
+            events: vec![event],
+            ..Unit::default()
+        };
+        match server.batcher.append(unit).await? {
+            Outcome::Appended(placed) if placed.iter().all(|placed| placed.duplicate) => {
+                return Ok(Applied::Before);
+            }
+            Outcome::Appended(_) => return Ok(Applied::Now),
+            Outcome::IdReused(_) => return Err(BillError::Differs),
+            Outcome::Conflict(_) if server.log.stream_heads(&[stream]).await?.is_empty() => {
+                return Err(BillError::NoAccount);
+            }
+            Outcome::Conflict(_) | Outcome::Missing(_) => {}
+        }
+    }
+    Err(BillError::Contended)
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_events::{AccountId, Micros};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn billed(at: i64) -> Billed {
+        let account = AccountId(Uuid::from_u128(1));
+        Billed { id: "e".into(), account, plan: "paid".into(), until: Some(Micros(900)), at: Micros(at) }
+    }
+
+    #[test]
+    fn what_is_newer_is_applied_and_what_is_older_or_the_same_is_not() {
+        let mut standing = Standing::default();
+        let set = decide(&standing, &billed(5)).unwrap();
+        assert_eq!((set.source, set.as_of), (PlanSource::Billing, Some(Micros(5))));
+        standing.apply(&AccountEvent::PlanSet(set));
+        assert!(decide(&standing, &billed(5)).is_none());
+        assert!(decide(&standing, &billed(4)).is_none());
+        assert!(decide(&standing, &billed(6)).is_some());
+    }
+}

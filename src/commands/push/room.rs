@@ -1,0 +1,57 @@
+//! How much room a cluster needs in its vault, and what it is told if there is none.
+
+use std::collections::HashMap;
+
+use lockstep_events::{EntryId, graph::Heads, log::Placed};
+
+use super::{
+    Answer, Ready, Refusal, answer,
+    decide::{Decision, Facts, Verdict},
+};
+use crate::{
+    feed::Amount,
+    quotas::{Exceeded, Room},
+};
+
+/// Entries and bytes that the vault has more of once this is appended; less than nothing where entries go.
+pub(super) fn needed(items: &[&Ready], decision: &Decision, facts: &Facts) -> Amount {
+    let mut after: HashMap<EntryId, Heads> = HashMap::new();
+    let mut bytes = 0;
+    for &at in &decision.append {
+        let item = items[at];
+        let heads = after
+            .entry(item.entry)
+            .or_insert_with(|| facts.heads.get(&item.entry).cloned().unwrap_or_default());
+        heads.accept(item.version, item.kind, &item.parents, heads.last_seq.next());
+        if decision.verdicts[at] != (Verdict::Append { content_missing: true }) {
+            bytes += item.content.map_or(0, |(_, length)| i64::from(length));
+        }
+    }
+    let entries = after.iter().map(|(entry, heads)| live(Some(heads)) - live(facts.heads.get(entry))).sum();
+    Amount { entries, bytes }
+}
+
+fn live(heads: Option<&Heads>) -> i64 {
+    i64::from(heads.is_some_and(|heads| !heads.heads.is_empty() && !heads.is_deleted()))
+}
+
+/// The versions of a cluster that has no room are refused, all of them.
+pub(super) fn refused(
+    items: &[&Ready],
+    mut decision: Decision,
+    exceeded: Exceeded,
+    heads: &HashMap<EntryId, Heads>,
+) -> Vec<(usize, Answer)> {
+    for at in decision.append.drain(..) {
+        decision.verdicts[at] = Verdict::Refuse(Refusal::QuotaExceeded(exceeded));
+    }
+    answer::nothing_appended(items, &decision, heads)
+}
+
+/// What was reserved stands. Of a retry, some of which stood before, the read model knows the rest.
+pub(super) fn used(room: Option<Room<'_>>, placed: &[Placed]) {
+    let (Some(room), Some(last)) = (room, placed.iter().map(|placed| placed.seq).max()) else { return };
+    if placed.iter().all(|placed| !placed.duplicate) {
+        room.stands(last, placed.len());
+    }
+}

@@ -1,0 +1,143 @@
+//! `/v1/me`: what a person may have, and all that was done by and to their account.
+
+use axum::extract::State;
+use lockstep_api::{
+    Code,
+    plan::{Activities, Activity, ActorKind, Measure, MyPlan},
+};
+use lockstep_events::{AccountId, EventId, Recorded, Seq, StreamId, log::Contents};
+use lockstep_projections::rows::AccountRow;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::routes;
+
+use super::{Answer, Failure, Json, Query, Routes, admin::unsealed, caller::Caller};
+use crate::{
+    state::{Server, Shared},
+    subjects::Purpose,
+};
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(plan)).routes(routes!(activity))
+}
+
+/// Every limit of an account's plan with what it uses.
+///
+/// # Errors
+/// If the read models do not answer.
+pub async fn measures(server: &Server, row: &AccountRow) -> Answer<Vec<Measure>> {
+    let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
+    let devices = server.reads.devices(row.account).await?;
+    let devices = devices.iter().filter(|device| device.revoked.is_none()).count() as u64;
+    let (mut entries, mut bytes) = (0, 0);
+    for vault in &row.vaults {
+        let vault = server.reads.vault(*vault).await?;
+        entries += vault.as_ref().map_or(0, |vault| vault.live_entries);
+        bytes += vault.as_ref().map_or(0, |vault| vault.content_bytes);
+    }
+    let measure = |what: &str, limit, used| Measure { what: what.to_owned(), limit, used };
+    Ok(vec![
+        measure("vaults", plan.vaults, row.vaults.len() as u64),
+        measure("entries", plan.entries, entries),
+        measure("devices", plan.devices, devices),
+        measure("storage_bytes", plan.storage_bytes, bytes),
+    ])
+}
+
+/// The caller's plan: its limits with what is used, its features.
+#[utoipa::path(get, path = "/v1/me/plan", tag = "me", security(("token" = [])),
+    responses((status = 200, description = "The plan", body = MyPlan)))]
+async fn plan(State(server): State<Shared>, caller: Caller) -> Answer<Json<MyPlan>> {
+    let row = server.reads.account(caller.account).await?.ok_or(Code::NotFound)?;
+    let now = server.clock.now();
+    let (name, plan) = server.quotas.plans.of(&row.standing, now);
+    let held = row.standing.plan.as_ref().filter(|_| row.standing.plan_at(now) == Some(name));
+    Ok(Json(MyPlan {
+        plan: name.to_owned(),
+        until: held.and_then(|held| held.until),
+        role: row.standing.role,
+        limits: measures(&server, &row).await?,
+        history_days: plan.history_days,
+        flags: server.quotas.plans.flags(&row.standing, now),
+    }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Page {
+    /// Only what stands before this seq of the account stream.
+    before: Option<u64>,
+    /// At most so many.
+    #[serde(default = "usual")]
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    limit: u64,
+}
+
+fn usual() -> u64 {
+    100
+}
+
+/// All that was done by and to the caller's account, newest first: its own doings, and every act and look of an
+/// administrator with the reason that was given.
+#[utoipa::path(get, path = "/v1/me/activity", tag = "me", security(("token" = [])), params(Page),
+    responses((status = 200, description = "A page", body = Activities)))]
+async fn activity(
+    State(server): State<Shared>,
+    caller: Caller,
+    Query(page): Query<Page>,
+) -> Answer<Json<Activities>> {
+    if !(1..=500).contains(&page.limit) {
+        return Err(Failure::from(Code::InvalidParameter).detail("limit: 1 to 500"));
+    }
+    let stream = StreamId::from(caller.account);
+    let head = server.log.stream_heads(&[stream]).await?.first().map_or(0, |head| head.seq.0);
+    let end = page.before.unwrap_or(u64::MAX).min(head.saturating_add(1)).max(1);
+    let start = end.saturating_sub(page.limit).max(1);
+    let limit = usize::try_from(end - start).unwrap_or(0);
+    let events = match limit {
+        0 => Vec::new(),
+        limit => server.log.read_stream(stream, Seq(start - 1), limit, Contents::No).await?,
+    };
+    let reasons = reasons(&server, &events).await?;
+    let shown = events.iter().map(|recorded| shown(recorded, caller.account, &reasons));
+    let mut activity: Vec<Activity> = shown.collect();
+    activity.reverse();
+    Ok(Json(Activities { activity, before: (start > 1).then_some(Seq(start)) }))
+}
+
+/// Reasons that can still be read.
+async fn reasons(server: &Server, events: &[Recorded]) -> Answer<Vec<(EventId, String)>> {
+    let sealed = events.iter().filter(|recorded| recorded.sealed_hash.is_some());
+    let ids: Vec<EventId> = sealed.map(|recorded| recorded.event_id).collect();
+    let mut reasons = Vec::new();
+    for (id, sealed) in server.log.sealed_parts(&ids).await? {
+        if sealed.purpose != Purpose::Audit.name() {
+            continue;
+        }
+        if let Some(bytes) = server.subjects.open_of(id, &sealed).await.map_err(unsealed)? {
+            reasons.push((id, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+    }
+    Ok(reasons)
+}
+
+fn shown(recorded: &Recorded, own: AccountId, reasons: &[(EventId, String)]) -> Activity {
+    let by = match recorded.actor {
+        Some(actor) if actor == own => ActorKind::You,
+        Some(_) => ActorKind::Administrator,
+        None => ActorKind::Server,
+    };
+    let reason = reasons.iter().find(|(id, _)| *id == recorded.event_id).map(|(_, reason)| reason.clone());
+    Activity {
+        seq: recorded.seq,
+        at: recorded.recorded_at,
+        kind: recorded.kind.clone(),
+        by,
+        actor: recorded.actor,
+        device: recorded.device,
+        reason,
+        what: serde_json::from_str(&recorded.public).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,80 @@
+//! `/v1/sessions/step-up`: the password is proven again, for what needs a fresh proof.
+
+use axum::extract::State;
+use lockstep_api::{
+    Code,
+    account::{LoginStarted, StepUpFinish, StepUpStart, SteppedUp},
+};
+use rand::rngs::OsRng;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::{Answer, Failure, Json, Routes, caller::Caller, openapi::problems, sessions::proof_place};
+use crate::{
+    auth::{
+        attempt::{Attempt, LIFE_S},
+        minting::Bearer,
+        opaque,
+    },
+    state::Shared,
+};
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(start)).routes(routes!(finish))
+}
+
+problems! {
+    /// What a step-up meets.
+    StepUpProblems: LoginFailed, AttemptExpired;
+}
+
+/// Begins to prove the password again (OPAQUE), in the session that asks.
+#[utoipa::path(post, path = "/v1/sessions/step-up/start", tag = "sessions", request_body = StepUpStart,
+    security(("token" = [])), responses(
+    (status = 200, description = "Go on with `POST /v1/sessions/step-up/finish`", body = LoginStarted)))]
+async fn start(
+    State(server): State<Shared>,
+    caller: Caller,
+    Json(body): Json<StepUpStart>,
+) -> Answer<Json<LoginStarted>> {
+    let _place = proof_place(&server).await?;
+    let known = server.credentials.password_of(caller.account).await?.ok_or(Code::LoginFailed)?;
+    let newest = server.keys.newest_setup().1;
+    let setup = server.keys.setup(known.setup).unwrap_or(newest);
+    let record = Some(known.record.as_slice());
+    let answered = opaque::login_response(setup, caller.account, record, &body.request.0, &mut OsRng);
+    let (response, state) = answered
+        .map_err(|e| Failure::caused(Code::InvalidField, e).detail("request: not an OPAQUE message"))?;
+    let attempt = Uuid::new_v4();
+    let state = Attempt::StepUp { session: caller.session, state };
+    let until = server.clock.now().plus_seconds(LIFE_S);
+    server.credentials.put_attempt(attempt, &state.to_bytes(), until).await?;
+    Ok(Json(LoginStarted { attempt, response: response.into() }))
+}
+
+/// Ends it: an access token of the same session that counts as freshly proven for five minutes.
+#[utoipa::path(post, path = "/v1/sessions/step-up/finish", tag = "sessions", request_body = StepUpFinish,
+    security(("token" = [])), responses(
+    (status = 200, description = "The password was right", body = SteppedUp), StepUpProblems))]
+async fn finish(
+    State(server): State<Shared>,
+    caller: Caller,
+    Json(body): Json<StepUpFinish>,
+) -> Answer<Json<SteppedUp>> {
+    let now = server.clock.now();
+    let stored = server.credentials.take_attempt(body.attempt, now).await?;
+    let Some(Attempt::StepUp { session, state }) = stored.and_then(|b| Attempt::from_bytes(&b)) else {
+        return Err(Code::AttemptExpired.into());
+    };
+    let place = proof_place(&server).await?;
+    let proven = opaque::login_finish(&state, &body.finalization.0);
+    drop(place);
+    if proven.is_err() || session != caller.session {
+        return Err(Code::LoginFailed.into());
+    }
+    let Caller { account, device, session, scope, method, auth_epoch, .. } = caller;
+    let bearer = Bearer { account, device, session, scope, method, proven_at: now, auth_epoch };
+    let access_token = server.tokens.mint(bearer, now).map_err(|e| Failure::caused(Code::Internal, e))?;
+    Ok(Json(SteppedUp { access_token, expires_in: server.tokens.life_s() }))
+}

@@ -1,0 +1,121 @@
+//! Plans: what an account may have, by configuration. Which plan an account has is its standing, in the log.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
+
+use lockstep_events::{Micros, standing::Standing};
+use serde::{Deserialize, Serialize};
+
+/// Limits and features. A limit that is left out is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plan {
+    /// Vaults of the account.
+    pub vaults: Option<u64>,
+    /// Entries that are not deleted, over all its vaults.
+    pub entries: Option<u64>,
+    /// Devices that are not revoked.
+    pub devices: Option<u64>,
+    /// Bytes of ciphertext of all kept versions, over all its vaults.
+    pub storage_bytes: Option<u64>,
+    /// Old versions keep their content for so many days.
+    pub history_days: Option<u32>,
+    /// The features that it has.
+    pub flags: BTreeSet<String>,
+}
+
+/// Every plan, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Plans(pub BTreeMap<String, Plan>);
+
+impl FromStr for Plans {
+    type Err = toml::de::Error;
+
+    /// TOML, as below `plans` in a configuration file.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        toml::from_str(text)
+    }
+}
+
+/// The plans of a server, and which one counts for an account that has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanBook {
+    plans: BTreeMap<String, Plan>,
+    default: String,
+    fallback: Plan,
+}
+
+impl PlanBook {
+    /// The plans of a configuration, which has checked that the default one is among them.
+    pub fn new(plans: &Plans, default: &str) -> Self {
+        let fallback = plans.0.get(default).cloned().unwrap_or_default();
+        Self { plans: plans.0.clone(), default: default.to_owned(), fallback }
+    }
+
+    /// Whether there is such a plan.
+    pub fn has(&self, name: &str) -> bool {
+        self.plans.contains_key(name)
+    }
+
+    /// The plan of an account at a time, with its name. One that ended, or that the configuration no longer has,
+    /// counts as the default one.
+    pub fn of(&self, standing: &Standing, now: Micros) -> (&str, &Plan) {
+        let given = standing.plan_at(now).and_then(|name| self.plans.get_key_value(name));
+        given.map_or((&self.default, &self.fallback), |(name, plan)| (name, plan))
+    }
+
+    /// The features of an account at a time: those of its plan, and what was switched for it alone.
+    pub fn flags(&self, standing: &Standing, now: Micros) -> BTreeMap<String, bool> {
+        let known = self.plans.values().flat_map(|plan| &plan.flags);
+        let has = &self.of(standing, now).1.flags;
+        let mut flags: BTreeMap<_, _> = known.map(|flag| (flag.clone(), has.contains(flag))).collect();
+        flags.extend(standing.flags.clone());
+        flags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_events::{event::PlanSource, standing::HeldPlan};
+
+    use super::*;
+
+    fn book() -> PlanBook {
+        let plans = "standard = {}\nfree = { entries = 3 }\npaid = { flags = [\"attachments\"] }";
+        PlanBook::new(&plans.parse().unwrap(), "free")
+    }
+
+    fn holding(plan: &str, until: Option<i64>) -> Standing {
+        let (plan, until) = (plan.to_owned(), until.map(Micros));
+        Standing { plan: Some(HeldPlan { plan, until, source: PlanSource::Admin }), ..Standing::default() }
+    }
+
+    #[test]
+    fn an_account_without_a_plan_with_an_ended_one_and_with_an_unknown_one_has_the_default() {
+        let (book, now) = (book(), Micros(100));
+        for standing in [Standing::default(), holding("paid", Some(100)), holding("gone", None)] {
+            assert_eq!(book.of(&standing, now).0, "free");
+        }
+        assert_eq!(book.of(&holding("paid", Some(101)), now).0, "paid");
+    }
+
+    #[test]
+    fn what_was_switched_for_the_account_stands_over_its_plan() {
+        let (book, now) = (book(), Micros(0));
+        assert!(!book.flags(&Standing::default(), now)["attachments"]);
+        let mut paid = holding("paid", None);
+        assert!(book.flags(&paid, now)["attachments"]);
+        paid.flags.insert("attachments".into(), false);
+        paid.flags.insert("beta".into(), true);
+        let flags = book.flags(&paid, now);
+        assert_eq!((flags["attachments"], flags["beta"]), (false, true));
+    }
+
+    #[test]
+    fn a_limit_with_a_wrong_name_is_refused() {
+        assert!("free = { entires = 3 }".parse::<Plans>().is_err());
+    }
+}

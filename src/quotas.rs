@@ -1,0 +1,218 @@
+//! Whether a plan has room for what is about to be written. No database is asked on the way of a push, but where
+//! another node wrote to the same vault, and before anything is refused.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lockstep_events::{AccountId, Clock, LogError, Seq, VaultId};
+use lockstep_projections::ReadStore;
+use lru::LruCache;
+
+use crate::{
+    feed::{Amount, Standings, Usage},
+    plans::{Plan, PlanBook},
+};
+
+/// Accounts whose vaults are remembered.
+const ACCOUNTS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+/// How often an append that may fail is waited for before room is refused because of it.
+const WAITS: usize = 40;
+
+/// A limit of the plan is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Which: `entries`, `storage_bytes`, `devices`, `vaults`.
+    pub what: &'static str,
+    /// The limit.
+    pub limit: u64,
+    /// What is used already.
+    pub used: u64,
+}
+
+/// Decides about room.
+pub struct Quotas {
+    /// The rows.
+    pub reads: Arc<dyn ReadStore>,
+    /// Who has which plan.
+    pub standings: Arc<Standings>,
+    /// The counters.
+    pub usage: Arc<Usage>,
+    /// The plans.
+    pub plans: Arc<PlanBook>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    vaults: Mutex<LruCache<AccountId, Arc<[VaultId]>>>,
+}
+
+/// Room that was reserved; given back when it is dropped.
+pub struct Room<'a> {
+    usage: &'a Usage,
+    vault: VaultId,
+    more: Amount,
+    stands: Option<(Seq, u64)>,
+}
+
+impl Room<'_> {
+    /// What it was reserved for stands: so many events, the last of them here.
+    pub fn stands(mut self, last: Seq, events: usize) {
+        self.stands = Some((last, events as u64));
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.usage.ended(self.vault, self.more, self.stands);
+    }
+}
+
+impl Quotas {
+    /// Nothing is counted yet.
+    pub fn new(
+        reads: Arc<dyn ReadStore>,
+        standings: Arc<Standings>,
+        usage: Arc<Usage>,
+        plans: Arc<PlanBook>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { reads, standings, usage, plans, clock, vaults: Mutex::new(LruCache::new(ACCOUNTS)) }
+    }
+
+    /// The plan of an account now.
+    ///
+    /// # Errors
+    /// If its standing is not known and the log does not answer.
+    pub async fn plan(&self, account: AccountId) -> Result<&Plan, LogError> {
+        let standing = self.standings.of(account).await?;
+        Ok(self.plans.of(&standing, self.clock.now()).1)
+    }
+
+    /// For how many days old versions of an account keep their content; none: for ever.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub async fn history_days(&self, account: AccountId) -> Result<Option<u32>, LogError> {
+        Ok(self.plan(account).await?.history_days)
+    }
+
+    /// Reserves room in a vault; none if the account's plan counts nothing.
+    ///
+    /// # Errors
+    /// If there is none, as `Ok(Err(_))`; if the log does not answer.
+    pub async fn reserve(
+        &self,
+        account: AccountId,
+        vault: VaultId,
+        more: Amount,
+    ) -> Result<Result<Option<Room<'_>>, Exceeded>, LogError> {
+        let plan = self.plan(account).await?;
+        if plan.entries.is_none() && plan.storage_bytes.is_none() {
+            return Ok(Ok(None));
+        }
+        let vaults = self.vaults(account, vault).await;
+        self.read(&self.usage.unread(&vaults)).await;
+        let room = || Room { usage: &self.usage, vault, more, stands: None };
+        for round in 0..=WAITS {
+            let mut doubtful = false;
+            let reserved = self.usage.reserve(&vaults, (vault, more), |used| {
+                let full = fits(plan, used.settled + used.appending, more);
+                doubtful = full.is_err() && fits(plan, used.settled, more).is_ok();
+                full
+            });
+            match reserved {
+                Ok(()) => return Ok(Ok(Some(room()))),
+                Err(exceeded) if round == WAITS => return Ok(Err(exceeded)),
+                // What stands in the way may still fail.
+                Err(_) if doubtful => self.usage.some_end().await,
+                Err(exceeded) if round > 0 => return Ok(Err(exceeded)),
+                Err(_) => self.read(&vaults).await,
+            }
+        }
+        Ok(Ok(None))
+    }
+
+    /// Whether an upload would go over the plan. Nothing is reserved: bytes count when a version names them.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub async fn check_upload(
+        &self,
+        account: AccountId,
+        vault: VaultId,
+        bytes: u64,
+    ) -> Result<Result<(), Exceeded>, LogError> {
+        let more = Amount { entries: 0, bytes: i64::try_from(bytes).unwrap_or(i64::MAX / 2) };
+        Ok(self.reserve(account, vault, more).await?.map(drop))
+    }
+
+    async fn vaults(&self, account: AccountId, of_push: VaultId) -> Arc<[VaultId]> {
+        let known = || self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(vaults) = known().get(&account).filter(|vaults| vaults.contains(&of_push)) {
+            return Arc::clone(vaults);
+        }
+        let row = self.reads.account(account).await.ok().flatten();
+        let mut vaults = row.map(|row| row.vaults).unwrap_or_default();
+        if !vaults.contains(&of_push) {
+            // The read model is behind: not remembered.
+            vaults.push(of_push);
+            return vaults.into();
+        }
+        let vaults: Arc<[VaultId]> = vaults.into();
+        known().put(account, Arc::clone(&vaults));
+        vaults
+    }
+
+    /// A row that cannot be read now leaves the counter as it is: a push does not wait for a read model.
+    async fn read(&self, vaults: &[VaultId]) {
+        for vault in vaults {
+            let Ok(row) = self.reads.vault(*vault).await else { continue };
+            let amount = row.as_ref().map_or_else(Amount::default, |row| Amount {
+                entries: row.live_entries.cast_signed(),
+                bytes: row.content_bytes.cast_signed(),
+            });
+            self.usage.read(*vault, amount, row.map(|row| row.seq).unwrap_or_default());
+        }
+    }
+}
+
+fn fits(plan: &Plan, used: Amount, more: Amount) -> Result<(), Exceeded> {
+    let limits = [
+        ("entries", plan.entries, used.entries, more.entries),
+        ("storage_bytes", plan.storage_bytes, used.bytes, more.bytes),
+    ];
+    for (what, limit, used, more) in limits {
+        let Some(limit) = limit else { continue };
+        // Whatever makes it less is always welcome.
+        if more > 0 && used.saturating_add(more) > i64::try_from(limit).unwrap_or(i64::MAX) {
+            return Err(Exceeded { what, limit, used: u64::try_from(used).unwrap_or(0) });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amount(entries: i64, bytes: i64) -> Amount {
+        Amount { entries, bytes }
+    }
+
+    #[test]
+    fn a_limit_is_reached_exactly_and_named() {
+        let plan = Plan { entries: Some(3), storage_bytes: Some(100), ..Plan::default() };
+        assert_eq!(fits(&plan, amount(2, 90), amount(1, 10)), Ok(()));
+        let entries = Exceeded { what: "entries", limit: 3, used: 3 };
+        assert_eq!(fits(&plan, amount(3, 0), amount(1, 1)), Err(entries));
+        let bytes = Exceeded { what: "storage_bytes", limit: 100, used: 91 };
+        assert_eq!(fits(&plan, amount(0, 91), amount(0, 10)), Err(bytes));
+    }
+
+    #[test]
+    fn what_makes_it_less_is_taken_however_full_it_is() {
+        let plan = Plan { entries: Some(3), storage_bytes: Some(100), ..Plan::default() };
+        assert_eq!(fits(&plan, amount(9, 900), amount(-1, 0)), Ok(()));
+        assert_eq!(fits(&plan, amount(9, 900), amount(0, 0)), Ok(()));
+    }
+}

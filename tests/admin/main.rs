@@ -1,0 +1,38 @@
+//! Administrators, plans, quotas and bills, from outside: servers in this process, reached over the network, in both
+//! modes and over several nodes.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod access;
+mod audit;
+mod billing;
+mod bootstrap;
+mod invitations;
+mod office;
+mod plans;
+#[path = "../feed/socket.rs"]
+#[expect(dead_code, reason = "the suite of the feed uses more of it")]
+mod socket;
+#[path = "../blackbox/support/mod.rs"]
+mod support;
+mod two;
+#[path = "../feed/writing.rs"]
+mod writing;
+
+/// Each sentence is proven in both modes.
+macro_rules! in_both_modes {
+    ($($name:ident;)+) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::Mode::Embedded).await;
+            })+
+        }
+        mod distributed {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::Mode::Distributed).await;
+            })+
+        }
+    };
+}
+use in_both_modes;

@@ -1,0 +1,53 @@
+//! The rule of two administrators.
+
+use lockstep_api::{
+    Code,
+    admin::{Done, Settle},
+};
+use lockstep_events::event::Role;
+use lockstepd::config::Layer;
+use reqwest::{Response, StatusCode};
+
+use crate::{
+    in_both_modes,
+    office::{WHY, first_admin, why},
+    support::{Mode, Node, Person, assert_problem, body},
+};
+
+in_both_modes! {
+    a_role_and_a_deletion_take_two_administrators_and_happen_once;
+}
+
+impl Person {
+    async fn settle(&self, node: &Node, done: &Done, approve: bool) -> Response {
+        let path = format!("/v1/admin/proposals/{}", done.proposal.unwrap());
+        self.post(node, &path, &Settle { approve, reason: WHY.into() }).await
+    }
+}
+
+async fn a_role_and_a_deletion_take_two_administrators_and_happen_once(mode: Mode) {
+    let mut node = Node::start(mode).await;
+    let (admin, bob) = (first_admin(&node).await, Person::register(&node).await);
+    let ada = Person::register(&node).await;
+    admin.grants(&node, bob.account, Role::Admin).await;
+    node.restart_with(Layer { two_admins: Some(true), ..Layer::default() }).await;
+    let (admin, bob) = (admin.again(&node).await, bob.again(&node).await);
+    let proposed = admin.grants(&node, ada.account, Role::Auditor).await;
+    assert_eq!(ada.plan(&node).await.role, Role::User, "it is only proposed");
+    assert_problem(admin.settle(&node, &proposed, true).await, Code::Forbidden).await;
+    let both = tokio::join!(bob.settle(&node, &proposed, true), bob.settle(&node, &proposed, true));
+    let mut codes = [both.0.status(), both.1.status()];
+    codes.sort_unstable();
+    assert_eq!(codes, [StatusCode::OK, StatusCode::PRECONDITION_FAILED]);
+    let ada = ada.again(&node).await;
+    assert_eq!(ada.plan(&node).await.role, Role::Auditor);
+    let carol = Person::register(&node).await;
+    let proposed: Done = body(bob.act(&node, carol.account, "delete", &why()).await, StatusCode::OK).await;
+    assert_eq!(bob.settle(&node, &proposed, false).await.status(), StatusCode::OK);
+    assert_problem(admin.settle(&node, &proposed, true).await, Code::PreconditionFailed).await;
+    assert_eq!(carol.get(&node, "/v1/account").await.status(), StatusCode::OK);
+    let proposed = bob.acts(&node, carol.account, "delete", &why()).await;
+    assert_eq!(admin.settle(&node, &proposed, true).await.status(), StatusCode::OK);
+    assert_problem(carol.get(&node, "/v1/account").await, Code::Revoked).await;
+    assert_problem(carol.login(&node, &carol.password, true).await, Code::AccountDisabled).await;
+}
