@@ -1,4 +1,5 @@
 //! The server's program.
+#![deny(clippy::disallowed_types)]
 
 use std::{io, process::ExitCode};
 

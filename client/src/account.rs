@@ -259,7 +259,14 @@ pub(crate) async fn login(
     };
     let transport = Transport::new(server)?;
     let (login, request) = Login::start(password, &mut os_random())?;
-    let start = LoginStart { name: name.to_owned(), request: request.into() };
+    let proof = |about: &[u8]| {
+        here.as_ref().map(|engine| DeviceProof {
+            device: engine.device(),
+            signature: engine.keys.device_key.sign(&proof_message(about)),
+        })
+    };
+    let device = proof(&request);
+    let start = LoginStart { name: name.to_owned(), request: request.into(), device };
     let started: LoginStarted = post(&transport, "/v1/sessions/start", None, &start).await?;
     let response = started.response.0;
     let done =
@@ -267,10 +274,7 @@ pub(crate) async fn login(
             Error::Rejected(_) => Error::LoginFailed,
             other => other,
         })?;
-    let device = here.as_ref().map(|engine| DeviceProof {
-        device: engine.device(),
-        signature: engine.keys.device_key.sign(&proof_message(started.attempt.as_bytes())),
-    });
+    let device = proof(started.attempt.as_bytes());
     let finish =
         LoginFinish { attempt: started.attempt, finalization: done.finalization.clone().into(), device };
     let answer: LoggedIn = post(&transport, "/v1/sessions/finish", None, &finish).await?;

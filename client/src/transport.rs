@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{ClientRequestBuilder, http::Uri, protocol::WebSocketConfig},
+    tungstenite::{self, ClientRequestBuilder, http::Uri, protocol::WebSocketConfig},
 };
 
 use crate::{
@@ -150,7 +150,7 @@ impl Transport {
             let request = ClientRequestBuilder::new(address).with_sub_protocol(lockstep_api::live::PROTOCOL);
             let config =
                 WebSocketConfig::default().read_buffer_size(16 * 1024).max_message_size(Some(16 << 20));
-            let (socket, _) = client_async_with_config(request, tls, Some(config)).await.map_err(boxed)?;
+            let (socket, _) = client_async_with_config(request, tls, Some(config)).await.map_err(unopened)?;
             Ok(socket)
         };
         tokio::time::timeout(CONNECT, connect).await.map_err(boxed)?
@@ -159,11 +159,7 @@ impl Transport {
 
 async fn read(mut response: reqwest::Response) -> Result<Answer, Error> {
     let status = response.status();
-    let retry_after = response
-        .headers()
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .map(|seconds: u64| Duration::from_secs(seconds.min(3600)));
+    let retry_after = retry_after(response.headers());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(offline)? {
         if body.len() + chunk.len() > MAX_ANSWER {
@@ -172,6 +168,24 @@ async fn read(mut response: reqwest::Response) -> Result<Answer, Error> {
         body.extend_from_slice(&chunk);
     }
     Ok(Answer { status, retry_after, body })
+}
+
+/// How long the server asks to wait.
+fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.min(3600)))
+}
+
+/// A socket that was refused for now says for how long, like any other answer.
+fn unopened(error: tungstenite::Error) -> Error {
+    match error {
+        tungstenite::Error::Http(answer) if matches!(answer.status().as_u16(), 429 | 503) => {
+            let code = if answer.status().as_u16() == 429 { Code::TooManyRequests } else { Code::Draining };
+            let problem = Box::new(Problem::new(code));
+            Error::Refused { problem, retry_after: retry_after(answer.headers()) }
+        }
+        other => boxed(other),
+    }
 }
 
 fn boxed(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -11,7 +11,7 @@ use crate::adapters::{
     nats::NatsBus,
     postgres::{
         Database, credentials::PostgresCredentials, log::PostgresLog, operations::PostgresOperations,
-        read::PostgresReads,
+        rates::PostgresRates, read::PostgresReads,
     },
     s3::{S3Blobs, S3Options},
 };
@@ -20,7 +20,8 @@ use crate::{
         filesystem::FilesystemBlobs,
         in_process::InProcessBus,
         sqlite::{
-            credentials::SqliteCredentials, log::SqliteLog, operations::SqliteOperations, read::SqliteReads,
+            credentials::SqliteCredentials, log::SqliteLog, operations::SqliteOperations, rates::SqliteRates,
+            read::SqliteReads,
         },
     },
     auth::credentials::CredentialStore,
@@ -28,6 +29,7 @@ use crate::{
     bus::Bus,
     config::{Config, Secret},
     kept_answers::KeptAnswers,
+    limits::RateStore,
 };
 
 /// The ports, open.
@@ -38,6 +40,7 @@ pub struct Ports {
     pub blobs: Arc<dyn BlobStore>,
     pub blob_index: Arc<dyn BlobIndex>,
     pub kept_answers: Arc<dyn KeptAnswers>,
+    pub rates: Arc<dyn RateStore>,
     pub bus: Arc<dyn Bus>,
 }
 
@@ -50,6 +53,7 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
         log,
         blob_index,
         kept_answers,
+        rates: rates(config, &mut databases).await?,
         reads: reads(config, &mut databases).await?,
         credentials: credentials(config, &mut databases).await?,
         blobs: blobs(config)?,
@@ -141,6 +145,19 @@ async fn operations(
         "postgres" | "postgresql" => {
             let tables = Arc::new(PostgresOperations::new(&databases.of(&config.credentials).await?));
             Ok((Arc::clone(&tables) as Arc<dyn BlobIndex>, tables))
+        }
+        _ => Err(unsupported("credentials", &config.credentials)),
+    }
+}
+
+/// What all nodes count together stands beside the credentials that it protects: if they are gone, so is it.
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+async fn rates(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn RateStore>, StartError> {
+    match scheme(&config.credentials) {
+        "sqlite" => Ok(Arc::new(SqliteRates::open(&config.data.join("rates.sqlite")).await?)),
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => {
+            Ok(Arc::new(PostgresRates::new(&databases.of(&config.credentials).await?)))
         }
         _ => Err(unsupported("credentials", &config.credentials)),
     }

@@ -95,5 +95,6 @@ async fn keys(server: &Arc<Server>, first: bool) -> Result<(), UpkeepError> {
 async fn expired(server: &Arc<Server>) -> Result<(), UpkeepError> {
     let now = server.clock.now();
     server.credentials.sweep(now, Micros(now.0 - ENDED_KEPT * 1_000_000)).await?;
+    server.limits.sweep(now).await?;
     Ok(())
 }

@@ -168,7 +168,8 @@ async fn a_revoked_device_is_refused_and_its_socket_closed_also_when_the_bus_is_
     for faults in [Faults::default(), Faults { loss: 1.0, ..Faults::default() }] {
         let node = Node::start(1, faults).await;
         let device = DeviceId(Uuid::from_u128(3));
-        let connected = node.feed.sockets.live(device, Uuid::from_u128(4).into());
+        let connected =
+            node.feed.sockets.live(Uuid::from_u128(1).into(), device, Uuid::from_u128(4).into()).unwrap();
         let account = StreamId(Uuid::from_u128(1));
         let revoked = NewEvent {
             kind: "device.revoked".to_owned(),

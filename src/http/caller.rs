@@ -9,7 +9,7 @@ use axum::{
 use lockstep_api::Code;
 use lockstep_events::{AccountId, DeviceId, SessionId};
 
-use super::problem::Failure;
+use super::{limiting::Gate, problem::Failure};
 use crate::{
     auth::token::{Claims, TokenError},
     state::{Server, Shared},
@@ -76,8 +76,8 @@ fn in_touch(server: &Server, at_most: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The caller of a request, whatever its scope.
-fn any_scope(parts: &Parts, server: &Server) -> Result<Caller, Failure> {
+/// The caller of a request, whatever its scope, counted.
+async fn any_scope(parts: &Parts, server: &Server) -> Result<Caller, Failure> {
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Code::Unauthenticated.into());
@@ -90,6 +90,7 @@ fn any_scope(parts: &Parts, server: &Server) -> Result<Caller, Failure> {
     if parts.method != Method::GET && parts.method != Method::HEAD {
         in_touch(server, WRITE_TOUCH)?;
     }
+    Gate::of(parts, server).caller(server, &caller).await?;
     Ok(caller)
 }
 
@@ -97,7 +98,7 @@ impl FromRequestParts<Shared> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
-        let caller = any_scope(parts, server)?;
+        let caller = any_scope(parts, server).await?;
         if caller.scope == Scope::Vault { Ok(caller) } else { Err(Code::VaultProofRequired.into()) }
     }
 }
@@ -110,7 +111,7 @@ impl FromRequestParts<Shared> for Enrolling {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
-        let caller = any_scope(parts, server)?;
+        let caller = any_scope(parts, server).await?;
         if caller.scope == Scope::Enrol { Ok(Self(caller)) } else { Err(Code::Forbidden.into()) }
     }
 }

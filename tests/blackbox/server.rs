@@ -12,16 +12,22 @@ use lockstep_client::server::{Server as Address, Trust};
 pub struct Server {
     data: tempfile::TempDir,
     process: Option<Child>,
+    factor: u32,
     /// Its address and pinned certificate.
     pub address: Address,
 }
 
 impl Server {
-    /// Starts an embedded server on a free port.
+    /// Starts an embedded server on a free port. Its rate limits are no hindrance: tests are faster than people.
     pub fn start() -> Self {
+        Self::limited(crate::support::UNLIMITED)
+    }
+
+    /// Starts a server whose rate limits are so many times the usual ones.
+    pub fn limited(factor: u32) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (process, address) = serve(&data, "127.0.0.1:0");
-        Self { data, process: Some(process), address }
+        let (process, address) = serve(&data, "127.0.0.1:0", factor);
+        Self { data, process: Some(process), factor, address }
     }
 
     /// Kills the process as a crash would (SIGKILL).
@@ -35,7 +41,7 @@ impl Server {
     /// Starts it again, at the same address, with the same data.
     pub fn start_again(&mut self) {
         self.kill();
-        let (process, address) = serve(&self.data, &self.socket().to_string());
+        let (process, address) = serve(&self.data, &self.socket().to_string(), self.factor);
         assert_eq!(address, self.address, "certificate and address are kept");
         self.process = Some(process);
     }
@@ -51,11 +57,12 @@ impl Drop for Server {
     }
 }
 
-fn serve(data: &tempfile::TempDir, listen: &str) -> (Child, Address) {
+fn serve(data: &tempfile::TempDir, listen: &str, factor: u32) -> (Child, Address) {
     let mut process = Command::new(env!("CARGO_BIN_EXE_lockstepd"))
         .args(["serve", "--listen", listen, "--data"])
         .arg(data.path())
         .env("LOCKSTEP_LOG_FILTER", "error")
+        .env("LOCKSTEP_RATE_LIMIT_FACTOR", factor.to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -4,6 +4,7 @@
 
 mod changes;
 mod cluster;
+mod flood;
 mod live;
 #[path = "../bus/nats_process.rs"]
 #[expect(dead_code, reason = "the suite of the bus uses more of it")]
@@ -11,5 +12,6 @@ mod nats_process;
 mod services;
 mod socket;
 #[path = "../blackbox/support/mod.rs"]
+#[expect(dead_code, reason = "the black-box suite uses more of it")]
 mod support;
 mod writing;

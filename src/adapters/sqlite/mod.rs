@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod log;
 pub mod operations;
+pub mod rates;
 pub mod read;
 
 use std::{path::Path, time::Duration};
