@@ -39,9 +39,12 @@ use crate::{
         serve::Serve,
         tls::{self, TlsError},
     },
+    limits::{Limits, Proxies},
     members::Members,
+    metrics::Metrics,
     plans::PlanBook,
     private_file,
+    pseudonyms::Pseudonyms,
     quotas::Quotas,
     served::Served,
     state::{Server, Shared},
@@ -116,12 +119,17 @@ pub enum StartError {
     },
 }
 
+/// Connections of operators at most.
+const OPERATORS: usize = 64;
+
 /// A server that runs.
 pub struct Running {
     /// Where clients reach it, for example `https://127.0.0.1:8443`.
     pub url: String,
     /// The address that it listens on.
     pub addr: SocketAddr,
+    /// Where operators reach it, if anywhere.
+    pub admin_url: Option<String>,
     /// SHA-256 of its certificate, lower-case hex; none with plain HTTP.
     pub fingerprint: Option<String>,
     /// The token that names the first administrator, if this start made one.
@@ -133,6 +141,7 @@ pub struct Running {
 
 struct Tasks {
     http: JoinHandle<()>,
+    admin: Option<JoinHandle<()>>,
     follower: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     stop_following: CancellationToken,
@@ -146,6 +155,9 @@ impl Running {
         let drain = Duration::from_secs(self.server.config.drain_s);
         self.server.feed.drain(drain).await;
         let _ = self.tasks.http.await;
+        if let Some(admin) = self.tasks.admin {
+            let _ = admin.await;
+        }
         self.tasks.stop_following.cancel();
         let _ = self.tasks.upkeep.await;
         self.server.batcher.shutdown().await;
@@ -170,11 +182,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     let lock = lock_data(&config)?;
     let tls = if config.plain_http { None } else { Some(tls::load(&config)?) };
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|source| StartError::Listen { address: config.listen, source })?;
-    let addr =
-        listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let (listener, addr) = bind(config.listen).await?;
+    let admin = match config.admin_address() {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
     let (server, runner) = assemble(config, clock).await?;
     let bootstrap = first_administrator(&server).await?;
     let news = server.feed.applied();
@@ -189,14 +201,16 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         draining: server.draining.clone(),
     };
     let http = tokio::spawn(serve.run(listener, Duration::from_secs(server.config.drain_s)));
+    let (admin_url, admin) = admin.map(|bound| for_operators(&server, tls.as_ref(), bound)).unzip();
     let scheme = if tls.is_some() { "https" } else { "http" };
     Ok(Running {
         url: format!("{scheme}://{addr}"),
         addr,
+        admin_url,
         fingerprint: tls.map(|tls| tls.fingerprint),
         bootstrap,
         server,
-        tasks: Tasks { http, follower, upkeep, stop_following, _lock: lock },
+        tasks: Tasks { http, admin, follower, upkeep, stop_following, _lock: lock },
     })
 }
 
@@ -213,6 +227,31 @@ async fn first_administrator(server: &Server) -> Result<Option<bootstrap::Opened
         // Another node was first.
         Err(_) => Ok(None),
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Serves operators: in the open on this machine, with the server's certificate elsewhere.
+fn for_operators(
+    server: &Shared,
+    tls: Option<&tls::Tls>,
+    (listener, addr): (TcpListener, SocketAddr),
+) -> (String, JoinHandle<()>) {
+    let tls = tls.filter(|_| !addr.ip().is_loopback());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let serve = Serve {
+        router: crate::http::metrics::router(Arc::clone(server)),
+        tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
+        max_connections: OPERATORS,
+        draining: server.draining.clone(),
+    };
+    let drain = Duration::from_secs(server.config.drain_s);
+    (format!("{scheme}://{addr}"), tokio::spawn(serve.run(listener, drain)))
 }
 
 /// The log and the read store alone: for an operator's command, beside a running server or without one.
@@ -267,6 +306,8 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         batches: Batches::default(),
     };
     let tokens = Tokens::new(config.issuer.clone(), config.access_token_s, signing);
+    let proxies = Proxies::parse(&config.trusted_proxies).unwrap_or_default();
+    let limits = Limits::new(ports.rates, &keys, config.rate_limit_factor, proxies);
     let proofs = Semaphore::new(config.max_password_proofs);
     let server = Server {
         progress: runner.progress(),
@@ -290,6 +331,9 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
         bus: ports.bus,
         feed,
         tokens,
+        limits,
+        metrics: Metrics::default(),
+        pseudonyms: Pseudonyms::new(&keys),
         proofs,
         keys,
         draining: CancellationToken::new(),

@@ -12,6 +12,13 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 pub use options::Options;
 
@@ -129,6 +136,9 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     start_logging(&config)?;
     let running = app::start(config).await?;
     writeln!(out, "Lockstep serves at {}", running.url)?;
+    if let Some(url) = &running.admin_url {
+        writeln!(out, "Metrics: {url}/metrics")?;
+    }
     let pin = running.fingerprint.as_ref().map(|f| format!(" --fingerprint {f}")).unwrap_or_default();
     if let Some(fingerprint) = &running.fingerprint {
         writeln!(out, "Certificate, SHA-256: {fingerprint}")?;
@@ -161,21 +171,29 @@ async fn stopped_by_signal() -> io::Result<()> {
 }
 
 fn start_logging(config: &Config) -> Result<(), AnyError> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log_filter)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+    let filter = EnvFilter::try_new(&config.log_filter)?.and(filter_fn(may_be_logged));
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry();
     match config.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => registry.with(lines.with_filter(filter)).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_filter(filter)).init(),
     }
-    // Where it panicked, but not its message, which may hold what a caller sent.
+    keep_panics_quiet();
+    Ok(())
+}
+
+/// Whatever the filter asks for: what libraries say below `info` may hold anything, for example whole requests.
+pub fn may_be_logged(about: &Metadata<'_>) -> bool {
+    *about.level() <= Level::INFO || about.target().starts_with("lockstep")
+}
+
+/// From now on a panic is logged with its place, but without its message, which may hold what a caller sent.
+pub fn keep_panics_quiet() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a defect of the server");
     }));
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::plans::Plans;
+use crate::{limits::Proxies, plans::Plans};
 
 const DEFAULTS: &str = include_str!("config.default.toml");
 
@@ -222,6 +222,14 @@ options! {
     refresh_absolute_days: u32,
     /// Grace for a used refresh token, in seconds.
     refresh_grace_s: u32,
+    /// Every rate limit times this.
+    rate_limit_factor: u32,
+    /// Proxies whose word about their clients is believed.
+    trusted_proxies: String,
+    /// Web pages that may call.
+    cors_origins: String,
+    /// Where metrics are told; empty: nowhere.
+    admin_listen: String,
     /// Open connections.
     max_connections: usize,
     /// Password proofs at the same time.
@@ -296,6 +304,12 @@ impl Layer {
     }
 }
 
+/// `scheme://host[:port]`, written out.
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', '?', '#', '@', ' ']))
+}
+
 impl Config {
     /// The defaults, with some options in their place.
     ///
@@ -315,6 +329,22 @@ impl Config {
         if !self.plans.0.contains_key(&self.default_plan) {
             return Err(ConfigError::Contradiction("default_plan must be one of plans"));
         }
+        if self.rate_limit_factor == 0 {
+            return Err(ConfigError::Contradiction("rate_limit_factor must be at least 1"));
+        }
+        if Proxies::parse(&self.trusted_proxies).is_none() {
+            return Err(ConfigError::Contradiction(
+                "trusted_proxies must be addresses or networks (10.0.0.0/8), separated by commas",
+            ));
+        }
+        if !self.cors_origins.split(',').map(str::trim).all(|origin| origin.is_empty() || is_origin(origin)) {
+            return Err(ConfigError::Contradiction(
+                "cors_origins must be origins without a path (https://app.example.org), separated by commas",
+            ));
+        }
+        if !self.admin_listen.is_empty() && self.admin_address().is_none() {
+            return Err(ConfigError::Contradiction("admin_listen must be an address and a port, or empty"));
+        }
         let many = [&self.log, &self.reads, &self.credentials].map(|s| s.expose() == "sqlite");
         if self.bus.expose() != "in_process" && many.contains(&true) {
             return Err(ConfigError::Contradiction(
@@ -322,6 +352,11 @@ impl Config {
             ));
         }
         Ok(self)
+    }
+
+    /// Where the listener for operators is.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_listen.parse().ok()
     }
 
     /// Whether the database of this port is the file in the data folder.
@@ -389,6 +424,10 @@ mod tests {
     fn options_that_contradict_each_other_are_refused() {
         let lone = Layer { tls_cert: Some("a.pem".into()), ..Layer::default() };
         assert!(Config::with(lone).is_err());
+        let no_limit = Layer { rate_limit_factor: Some(0), ..Layer::default() };
+        assert!(Config::with(no_limit).is_err());
+        let anybody = Layer { trusted_proxies: Some("anybody".into()), ..Layer::default() };
+        assert!(Config::with(anybody).is_err());
         let split = Layer { bus: Some("nats://n".into()), ..Layer::default() };
         assert!(Config::with(split).is_err());
     }

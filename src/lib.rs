@@ -4,6 +4,7 @@
 //! log; `feed` tells every device what is new; `operate` is for the people who run it. `bus` and `blobs` are ports,
 //! like the log and the read store of the crates beside; `adapters` keep what the ports promise. Only `app` names an
 //! adapter.
+#![deny(clippy::disallowed_types)]
 
 pub mod adapters;
 pub mod app;
@@ -21,10 +22,13 @@ pub mod entries;
 pub mod feed;
 pub mod http;
 pub mod kept_answers;
+pub mod limits;
 pub mod members;
+pub mod metrics;
 pub mod operate;
 pub mod plans;
 mod private_file;
+pub mod pseudonyms;
 pub mod quotas;
 pub mod retention;
 pub mod roll;

@@ -18,7 +18,10 @@ use crate::{
     entries::EntryStates,
     feed::Feed,
     kept_answers::KeptAnswers,
+    limits::Limits,
     members::Members,
+    metrics::Metrics,
+    pseudonyms::Pseudonyms,
     quotas::Quotas,
     served::Served,
     subjects::Subjects,
@@ -68,6 +71,12 @@ pub struct Server {
     pub feed: Arc<Feed>,
     /// Access tokens.
     pub tokens: Tokens,
+    /// How much anybody may ask for.
+    pub limits: Limits,
+    /// What this node has done.
+    pub metrics: Metrics,
+    /// What accounts and sessions are called in the log.
+    pub pseudonyms: Pseudonyms,
     /// Places for password proofs: only so many are worked on at the same time.
     pub proofs: Semaphore,
     /// The server's secret keys.

@@ -80,6 +80,10 @@ pub struct LoginStart {
     pub name: String,
     /// OPAQUE `CredentialRequest` (KE1).
     pub request: Bytes64,
+    /// An enrolled device signs `proof_message` of `request`: then it is limited by itself, and not with everybody who
+    /// tries this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceProof>,
 }
 
 /// Answer to [`LoginStart`]; of the same form and cost for names that do not exist.

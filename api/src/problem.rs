@@ -46,6 +46,10 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", 415, "The content type is not supported here";
     /// The body is longer than this route takes.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
+    /// Path and query are longer than 4 KiB.
+    UrlTooLong = "url_too_long", 414, "Path and query are too long";
+    /// The head of the request is longer than 16 KiB.
+    HeadTooLarge = "head_too_large", 431, "The head of the request is too large";
     /// No access token, or one that does not verify.
     Unauthenticated = "unauthenticated", 401, "A valid access token is needed";
     /// The access token has expired: refresh it.

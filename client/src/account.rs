@@ -274,7 +274,14 @@ async fn prove(
     here: Option<&Engine>,
 ) -> Result<(LoggedIn, opaque::LoggedIn), Error> {
     let (login, request) = Login::start(password, &mut os_random())?;
-    let start = LoginStart { name: name.to_owned(), request: request.into() };
+    let proof = |about: &[u8]| {
+        here.map(|engine| DeviceProof {
+            device: engine.device(),
+            signature: engine.keys.device_key.sign(&proof_message(about)),
+        })
+    };
+    let device = proof(&request);
+    let start = LoginStart { name: name.to_owned(), request: request.into(), device };
     let started: LoginStarted = post(transport, "/v1/sessions/start", None, &start).await?;
     let response = started.response.0;
     let done =
@@ -282,10 +289,7 @@ async fn prove(
             Error::Rejected(_) => Error::WrongPassword,
             other => other,
         })?;
-    let device = here.map(|engine| DeviceProof {
-        device: engine.device(),
-        signature: engine.keys.device_key.sign(&proof_message(started.attempt.as_bytes())),
-    });
+    let device = proof(started.attempt.as_bytes());
     let finish =
         LoginFinish { attempt: started.attempt, finalization: done.finalization.clone().into(), device };
     Ok((post(transport, "/v1/sessions/finish", None, &finish).await?, done))

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{ClientRequestBuilder, http::Uri, protocol::WebSocketConfig},
+    tungstenite::{self, ClientRequestBuilder, http::Uri, protocol::WebSocketConfig},
 };
 
 use crate::{
@@ -189,7 +189,7 @@ impl Transport {
             let request = ClientRequestBuilder::new(address).with_sub_protocol(lockstep_api::live::PROTOCOL);
             let config =
                 WebSocketConfig::default().read_buffer_size(16 * 1024).max_message_size(Some(16 << 20));
-            let (socket, _) = client_async_with_config(request, tls, Some(config)).await.map_err(boxed)?;
+            let (socket, _) = client_async_with_config(request, tls, Some(config)).await.map_err(unopened)?;
             Ok(socket)
         };
         tokio::time::timeout(CONNECT, connect).await.map_err(boxed)?
@@ -215,11 +215,7 @@ async fn open(path: &std::path::Path, from: u64, most: u64) -> Result<(u64, reqw
 
 async fn read(mut response: reqwest::Response) -> Result<Answer, Error> {
     let status = response.status();
-    let retry_after = response
-        .headers()
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .map(|seconds: u64| Duration::from_secs(seconds.min(3600)));
+    let retry_after = retry_after(response.headers());
     let etag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(offline)? {
@@ -229,6 +225,24 @@ async fn read(mut response: reqwest::Response) -> Result<Answer, Error> {
         body.extend_from_slice(&chunk);
     }
     Ok(Answer { status, retry_after, etag, body })
+}
+
+/// How long the server asks to wait.
+fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.min(3600)))
+}
+
+/// A socket that was refused for now says for how long, like any other answer.
+fn unopened(error: tungstenite::Error) -> Error {
+    match error {
+        tungstenite::Error::Http(answer) if matches!(answer.status().as_u16(), 429 | 503) => {
+            let code = if answer.status().as_u16() == 429 { Code::TooManyRequests } else { Code::Draining };
+            let problem = Box::new(Problem::new(code));
+            Error::Refused { problem, retry_after: retry_after(answer.headers()) }
+        }
+        other => boxed(other),
+    }
 }
 
 fn boxed(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -11,7 +11,7 @@ use crate::adapters::{
     nats::NatsBus,
     postgres::{
         Database, credentials::PostgresCredentials, log::PostgresLog, operations::PostgresOperations,
-        read::PostgresReads, subject_keys::PostgresSubjectKeys,
+        rates::PostgresRates, read::PostgresReads, subject_keys::PostgresSubjectKeys,
     },
     s3::{S3Blobs, S3Options},
 };
@@ -20,8 +20,8 @@ use crate::{
         filesystem::FilesystemBlobs,
         in_process::InProcessBus,
         sqlite::{
-            credentials::SqliteCredentials, log::SqliteLog, operations::SqliteOperations, read::SqliteReads,
-            subject_keys::SqliteSubjectKeys,
+            credentials::SqliteCredentials, log::SqliteLog, operations::SqliteOperations, rates::SqliteRates,
+            read::SqliteReads, subject_keys::SqliteSubjectKeys,
         },
     },
     auth::credentials::CredentialStore,
@@ -29,6 +29,7 @@ use crate::{
     bus::Bus,
     config::{Config, Secret},
     kept_answers::KeptAnswers,
+    limits::RateStore,
     served::ServedPlaces,
     subjects::keys::SubjectKeys,
 };
@@ -43,6 +44,7 @@ pub struct Ports {
     pub blob_index: Arc<dyn BlobIndex>,
     pub kept_answers: Arc<dyn KeptAnswers>,
     pub served: Arc<dyn ServedPlaces>,
+    pub rates: Arc<dyn RateStore>,
     pub bus: Arc<dyn Bus>,
 }
 
@@ -56,6 +58,7 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
         blob_index,
         kept_answers,
         served,
+        rates: rates(config, &mut databases).await?,
         reads: reads(config, &mut databases).await?,
         credentials: credentials(config, &mut databases).await?,
         subject_keys: subject_keys(config, &mut databases).await?,
@@ -174,6 +177,19 @@ async fn operations(config: &Config, databases: &mut Databases<'_>) -> Result<Op
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => {
             Ok(Operations::of(PostgresOperations::new(&databases.of(&config.credentials).await?)))
+        }
+        _ => Err(unsupported("credentials", &config.credentials)),
+    }
+}
+
+/// What all nodes count together stands beside the credentials that it protects: if they are gone, so is it.
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+async fn rates(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn RateStore>, StartError> {
+    match scheme(&config.credentials) {
+        "sqlite" => Ok(Arc::new(SqliteRates::open(&config.data.join("rates.sqlite")).await?)),
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => {
+            Ok(Arc::new(PostgresRates::new(&databases.of(&config.credentials).await?)))
         }
         _ => Err(unsupported("credentials", &config.credentials)),
     }

@@ -170,5 +170,6 @@ async fn expired(server: &Arc<Server>) -> Result<(), UpkeepError> {
     let now = server.clock.now();
     server.credentials.sweep(now, Micros(now.0 - ENDED_KEPT * 1_000_000)).await?;
     server.kept_answers.sweep(now).await?;
+    server.limits.sweep(now).await?;
     Ok(())
 }

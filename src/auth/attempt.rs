@@ -22,6 +22,8 @@ pub enum Attempt {
     },
     /// A login.
     Login {
+        /// The blind index of the name whose failure this attempt counts as until it ends well.
+        name: Option<[u8; 32]>,
         /// The account; none if there is none with that name, and then the login fails at its end.
         account: Option<AccountId>,
         /// OPAQUE's own state.

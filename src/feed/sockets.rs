@@ -6,13 +6,14 @@ use std::{
 };
 
 use lockstep_api::live::close;
-use lockstep_events::DeviceId;
+use lockstep_events::{AccountId, DeviceId};
 use rand::seq::SliceRandom;
 
 use super::{
     revocations::{Access, Revoked},
     signal::{Close, Signal},
 };
+use crate::limits::{OPEN, OPEN_PER_ACCOUNT};
 
 /// Clients come back within so many milliseconds after a drain, each in its own slot.
 const WINDOW_MS: u32 = 30_000;
@@ -27,11 +28,14 @@ pub struct Sockets {
 struct Inner {
     all: HashMap<u64, Entry>,
     live: HashMap<DeviceId, u64>,
+    accounts: HashMap<AccountId, usize>,
     draining: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// The account of a live socket that counts among its open ones.
+    account: Option<AccountId>,
     access: Access,
     signal: Arc<Signal>,
 }
@@ -47,9 +51,23 @@ pub struct Connected {
 impl Drop for Connected {
     fn drop(&mut self) {
         let mut inner = self.sockets.inner();
-        let Some(entry) = inner.all.remove(&self.signal.id) else { return };
+        let Some(mut entry) = inner.all.remove(&self.signal.id) else { return };
+        let account = entry.account.take();
+        inner.leave(account);
         if inner.live.get(&entry.access.device) == Some(&self.signal.id) {
             inner.live.remove(&entry.access.device);
+        }
+    }
+}
+
+impl Inner {
+    /// A live socket of an account counts no more.
+    fn leave(&mut self, account: Option<AccountId>) {
+        let Some(account) = account else { return };
+        let Some(open) = self.accounts.get_mut(&account) else { return };
+        *open -= 1;
+        if *open == 0 {
+            self.accounts.remove(&account);
         }
     }
 }
@@ -59,16 +77,30 @@ impl Sockets {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A live socket opens; an older one of the same device is closed.
-    pub fn live(self: &Arc<Self>, access: Access) -> Connected {
+    /// A live socket opens; an older one of the same device is closed. Nothing if too many are open already, for this
+    /// account or on this node.
+    pub fn live(self: &Arc<Self>, access: Access) -> Option<Connected> {
+        let Access { account, device, .. } = access;
         let connected = self.watch(access);
         let mut inner = self.inner();
-        let older = inner.live.insert(access.device, connected.signal.id);
-        if let Some(older) = older.and_then(|id| inner.all.get(&id)) {
+        if let Some(older) = inner.live.get(&device).copied().and_then(|id| inner.all.get_mut(&id)) {
             older.signal.close(Close::now(close::SUPERSEDED));
+            let freed = older.account.take();
+            inner.leave(freed);
+        }
+        let open = inner.accounts.get(&account).copied().unwrap_or_default();
+        if open >= OPEN_PER_ACCOUNT || inner.live.len() >= OPEN {
+            // Unlocked first: the drop of the connection locks again.
+            drop(inner);
+            return None;
+        }
+        *inner.accounts.entry(account).or_default() += 1;
+        inner.live.insert(device, connected.signal.id);
+        if let Some(entry) = inner.all.get_mut(&connected.signal.id) {
+            entry.account = Some(account);
         }
         drop(inner);
-        connected
+        Some(connected)
     }
 
     /// A long-poll or event stream opens. Any number of them may run beside a live socket.
@@ -78,7 +110,7 @@ impl Sockets {
         if inner.draining {
             signal.close(Close::draining((0, WINDOW_MS)));
         }
-        inner.all.insert(signal.id, Entry { access, signal: Arc::clone(&signal) });
+        inner.all.insert(signal.id, Entry { account: None, access, signal: Arc::clone(&signal) });
         drop(inner);
         Connected { sockets: Arc::clone(self), signal }
     }
@@ -142,8 +174,16 @@ mod tests {
 
     /// Device and session of this number, of one account.
     fn access(n: u128) -> Access {
-        let account = AccountId(Uuid::from_u128(1));
+        of_account(1, n)
+    }
+
+    fn of_account(account: u128, n: u128) -> Access {
+        let account = AccountId(Uuid::from_u128(account));
         Access { account, device: device(n), session: session(n), auth_epoch: 3 }
+    }
+
+    fn live(sockets: &Arc<Sockets>, n: u128) -> Connected {
+        sockets.live(access(n)).unwrap()
     }
 
     fn code(connected: &Connected) -> Option<u16> {
@@ -153,19 +193,19 @@ mod tests {
     #[test]
     fn a_newer_socket_of_the_same_device_closes_the_older_one() {
         let sockets = Arc::new(Sockets::default());
-        let (one, poll) = (sockets.live(access(1)), sockets.watch(access(1)));
-        let other = sockets.live(access(2));
-        let two = sockets.live(access(1));
+        let (one, poll) = (live(&sockets, 1), sockets.watch(access(1)));
+        let other = live(&sockets, 2);
+        let two = live(&sockets, 1);
         assert_eq!([&one, &poll, &other, &two].map(code), [Some(close::SUPERSEDED), None, None, None]);
         drop(one);
-        let three = sockets.live(access(1));
+        let three = live(&sockets, 1);
         assert_eq!([&two, &three].map(code), [Some(close::SUPERSEDED), None]);
     }
 
     #[test]
     fn what_is_revoked_is_closed_and_nothing_else() {
         let sockets = Arc::new(Sockets::default());
-        let connected: Vec<_> = (1..=3).map(|n| sockets.live(access(n))).collect();
+        let connected: Vec<_> = (1..=3).map(|n| live(&sockets, n)).collect();
         sockets.revoke(&[Revoked::Device(device(1)), Revoked::Session(session(3))]);
         let codes: Vec<_> = connected.iter().map(code).collect();
         assert_eq!(codes, [Some(close::REVOKED), None, Some(close::REVOKED)]);
@@ -174,7 +214,7 @@ mod tests {
     #[test]
     fn when_all_sessions_of_an_account_end_only_the_kept_one_stays_connected() {
         let sockets = Arc::new(Sockets::default());
-        let connected: Vec<_> = (1..=3).map(|n| sockets.live(access(n))).collect();
+        let connected: Vec<_> = (1..=3).map(|n| live(&sockets, n)).collect();
         let end = |account, before| Revoked::Account { account, before: Seq(before), keep: Some(session(2)) };
         sockets.revoke(&[end(AccountId(Uuid::from_u128(9)), 7), end(access(1).account, 3)]);
         assert!(connected.iter().all(|one| code(one).is_none()));
@@ -186,18 +226,33 @@ mod tests {
     #[test]
     fn on_a_drain_everyone_gets_a_slot_of_its_own_and_newcomers_are_sent_away() {
         let sockets = Arc::new(Sockets::default());
-        let connected: Vec<_> = (1..=3).map(|n| sockets.live(access(n))).collect();
+        let connected: Vec<_> = (1..=3).map(|n| live(&sockets, n)).collect();
         sockets.drain();
         let mut slots: Vec<_> = connected.iter().map(|c| c.signal.closed().unwrap().wait_ms).collect();
         slots.sort_unstable();
         assert_eq!(slots, [(0, 10_000), (10_000, 20_000), (20_000, 30_000)]);
-        assert_eq!(code(&sockets.live(access(9))), Some(close::DRAINING));
+        assert_eq!(code(&live(&sockets, 9)), Some(close::DRAINING));
+    }
+
+    #[test]
+    fn an_account_has_ten_open_sockets_and_a_device_that_comes_back_is_no_eleventh() {
+        let sockets = Arc::new(Sockets::default());
+        let mut open: Vec<_> = (1..=10).map(|n| live(&sockets, n)).collect();
+        let eleventh = |account: u128| sockets.live(of_account(account, 11));
+        assert!(eleventh(1).is_none());
+        assert!(eleventh(2).is_some(), "another account is not concerned");
+        open.push(live(&sockets, 3));
+        assert!(eleventh(1).is_none());
+        open.remove(0);
+        assert!(eleventh(1).is_some());
+        drop(open);
+        assert!(sockets.inner().accounts.is_empty() && sockets.is_empty());
     }
 
     #[test]
     fn whoever_is_gone_is_forgotten() {
         let sockets = Arc::new(Sockets::default());
-        drop(sockets.live(access(1)));
+        drop(live(&sockets, 1));
         assert!(sockets.is_empty() && sockets.inner().live.is_empty());
     }
 }

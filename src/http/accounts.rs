@@ -14,6 +14,7 @@ use super::{
     Answer, Failure, Routes,
     caller::Caller,
     extract::Json,
+    limiting::Gate,
     openapi::problems,
     sessions::{self, checked_name, proof_place},
 };
@@ -27,6 +28,7 @@ use crate::{
         account::in_effect,
         register::{Register, RegisterError},
     },
+    limits::{Action, Subject},
     state::{Server, Shared},
 };
 
@@ -45,9 +47,11 @@ problems! {
     responses((status = 200, description = "Go on with `POST /v1/accounts/finish`", body = RegisterStarted)))]
 async fn start(
     State(server): State<Shared>,
+    gate: Gate,
     Json(body): Json<RegisterStart>,
 ) -> Answer<Json<RegisterStarted>> {
     let name = checked_name(&body.name)?;
+    gate.subject(&server, Action::Register, Subject::Name(server.keys.name_index(name))).await?;
     let _place = proof_place(&server).await?;
     let account = AccountId(Uuid::new_v4());
     let (setup_id, setup) = server.keys.newest_setup();

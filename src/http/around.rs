@@ -8,20 +8,27 @@ use std::{
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
 use lockstep_api::{Code, Problem};
+use lockstep_events::Clock;
 use uuid::Uuid;
 
 use super::{
+    cors::{self, Grant},
     leftover,
+    limiting::Gate,
     pace::Paced,
     problem::{Failure, Pending},
 };
-use crate::state::Shared;
+use crate::{
+    clock::SystemClock,
+    limits::truncated,
+    state::{Server, Shared},
+};
 
 /// The id of a request: in the answer's `x-request-id`, in problems, in the access log.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +37,11 @@ pub struct RequestId(pub Uuid);
 /// Marks an answer whose status says "error" and whose body is not a problem: it is sent as it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Written;
+
+/// Path and query are at most so long, in bytes.
+const MAX_URL: usize = 4 * 1024;
+/// Path, query and headers are at most so long, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
 
 const HEADERS: [(HeaderName, &str); 8] = [
     (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
@@ -49,10 +61,21 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
     let method = request.method().clone();
     let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let limit = time_limit(&method, template.as_deref(), server.config.request_timeout_s);
+    let grant = Grant::new(&server.config, request.headers());
+    let from = (request.headers(), request.extensions().get().copied());
+    let gate = Gate::new(&server, &method, template.as_deref(), from);
     request.extensions_mut().insert(id);
+    request.extensions_mut().insert(gate.clone());
     let paced = request.map(|body| Body::new(Paced::new(body)));
     let (request, rest) = leftover::watch(paced);
-    let run = AssertUnwindSafe(tokio::time::timeout(limit, next.run(request))).catch_unwind();
+    let passed = async {
+        let entered = gate.enter(&server).await;
+        match entered.and_then(|()| fits(request.uri(), request.headers())) {
+            Ok(()) => inside(&server, request, next).await,
+            Err(refused) => refused.into_response(),
+        }
+    };
+    let run = AssertUnwindSafe(tokio::time::timeout(limit, passed)).catch_unwind();
     let response = match run.await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => Failure::from(Code::TimedOut).into_response(),
@@ -62,12 +85,70 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
     if response.status().is_client_error() || response.status().is_server_error() {
         rest.drain().await;
     }
-    let response = with_headers(written(response, id), id);
-    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let status = response.status().as_u16();
+    let code = response.extensions().get::<Pending>().map(|pending| pending.0.code);
+    let mut response = with_headers(written(response, id), id);
+    gate.write(response.headers_mut());
+    grant.write(response.headers_mut());
     let route = template.as_deref().unwrap_or("-");
-    tracing::info!(%method, route, status, ms = millis, request = %id.0, "request");
+    let line = Line { method: &method, route, status: response.status(), code, took: started.elapsed(), id };
+    server.metrics.answered(method.as_str(), route, line.status.as_u16(), line.took);
+    line.log(&server, &gate);
     response
+}
+
+/// A line of the access log.
+struct Line<'a> {
+    method: &'a Method,
+    route: &'a str,
+    status: StatusCode,
+    code: Option<Code>,
+    took: Duration,
+    id: RequestId,
+}
+
+impl Line<'_> {
+    /// Writes it: who asked stands there under a name of this month, and from a network, not an address.
+    fn log(&self, server: &Server, gate: &Gate) {
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        // The time of the line itself, which is the machine's.
+        let now = SystemClock.now();
+        let (account, session) = match gate.known() {
+            Some((account, session)) => {
+                (server.pseudonyms.account(account, now), server.pseudonyms.session(session, now))
+            }
+            None => ("-".to_owned(), "-".to_owned()),
+        };
+        let (method, route, status) = (self.method, self.route, self.status.as_u16());
+        let code = self.code.map_or("-", Code::as_str);
+        let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        let from = truncated(gate.client());
+        tracing::info!(%method, route, status, code, ms = millis, account, session, %from, request = %self.id.0, "request");
+    }
+}
+
+/// The handler, or the answer to a browser that asks before it calls.
+async fn inside(server: &Shared, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match cors::preflight(&server.config, &parts) {
+        Some(answer) => answer,
+        None => next.run(Request::from_parts(parts, body)).await,
+    }
+}
+
+/// Checks the size of the head. What is far larger the connection refuses by itself.
+fn fits(uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if path > MAX_URL {
+        return Err(Failure::from(Code::UrlTooLong).detail("at most 4096 bytes"));
+    }
+    // As it stands on the wire: name, colon, space, value, end of line.
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if path + lines.sum::<usize>() > MAX_HEAD {
+        return Err(Failure::from(Code::HeadTooLarge).detail("at most 16384 bytes"));
+    }
+    Ok(())
 }
 
 /// Uploads may be long; everything else may not.

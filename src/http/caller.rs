@@ -9,7 +9,7 @@ use axum::{
 use lockstep_api::Code;
 use lockstep_events::{AccountId, DeviceId, SessionId, event::Method};
 
-use super::problem::Failure;
+use super::{limiting::Gate, problem::Failure};
 use crate::{
     auth::token::{Claims, TokenError},
     feed::Access,
@@ -95,8 +95,8 @@ fn in_touch(server: &Server, at_most: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The caller of a request, whatever its scope.
-fn any_scope(parts: &Parts, server: &Server) -> Result<Caller, Failure> {
+/// The caller of a request, whatever its scope, counted.
+async fn any_scope(parts: &Parts, server: &Server) -> Result<Caller, Failure> {
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Code::Unauthenticated.into());
@@ -109,6 +109,7 @@ fn any_scope(parts: &Parts, server: &Server) -> Result<Caller, Failure> {
     if parts.method != http::Method::GET && parts.method != http::Method::HEAD {
         in_touch(server, WRITE_TOUCH)?;
     }
+    Gate::of(parts, server).caller(server, &caller).await?;
     Ok(caller)
 }
 
@@ -116,7 +117,7 @@ impl FromRequestParts<Shared> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
-        let caller = any_scope(parts, server)?;
+        let caller = any_scope(parts, server).await?;
         if caller.scope == Scope::Vault { Ok(caller) } else { Err(Code::VaultProofRequired.into()) }
     }
 }
@@ -129,7 +130,7 @@ impl FromRequestParts<Shared> for Enrolling {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
-        let caller = any_scope(parts, server)?;
+        let caller = any_scope(parts, server).await?;
         if caller.scope == Scope::Enrol { Ok(Self(caller)) } else { Err(Code::Forbidden.into()) }
     }
 }
@@ -142,7 +143,7 @@ impl FromRequestParts<Shared> for OwnOrEnrolling {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
-        let caller = any_scope(parts, server)?;
+        let caller = any_scope(parts, server).await?;
         let fits = matches!(caller.scope, Scope::Vault | Scope::Enrol);
         if fits { Ok(Self(caller)) } else { Err(Code::Forbidden.into()) }
     }
@@ -158,7 +159,7 @@ impl FromRequestParts<Shared> for Identified {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
-        let caller = any_scope(parts, server)?;
+        let caller = any_scope(parts, server).await?;
         match caller.scope {
             Scope::Identity | Scope::Vault => Ok(Self(caller)),
             Scope::Enrol => Err(Code::VaultProofRequired.into()),

@@ -9,6 +9,7 @@ pub mod blob_parts;
 pub mod blobs;
 pub mod caller;
 pub mod changes;
+pub mod cors;
 pub mod devices;
 pub mod extract;
 pub mod file;
@@ -17,8 +18,9 @@ pub mod history;
 pub mod idempotency;
 pub mod jwks;
 mod leftover;
+pub mod limiting;
 pub mod live;
-
+pub mod metrics;
 pub mod openapi;
 pub mod pace;
 pub mod problem;

@@ -6,7 +6,7 @@ use lockstep_api::Code;
 use utoipa::{
     PartialSchema,
     openapi::{
-        ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
+        ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
         path::{Operation, Parameter, ParameterIn, PathItem},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -22,6 +22,8 @@ const ALWAYS: &[Code] = &[
     Code::TimedOut,
     Code::Draining,
     Code::TooManyRequests,
+    Code::UrlTooLong,
+    Code::HeadTooLarge,
 ];
 /// A request with a token may meet these.
 const WITH_TOKEN: &[Code] =
@@ -58,9 +60,20 @@ pub fn finished(mut document: OpenApi) -> OpenApi {
     let components = document.components.get_or_insert_with(Default::default);
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
     components.schemas.insert("Problem".to_owned(), lockstep_api::Problem::schema());
-    components.schemas.insert("Code".to_owned(), Code::schema());
+    components.schemas.insert("Code".to_owned(), codes());
     document.paths.paths.values_mut().flat_map(operations).for_each(complete);
     document
+}
+
+/// The schema of the codes; its description has each with its status and meaning.
+fn codes() -> RefOr<Schema> {
+    let mut schema = Code::schema();
+    let line = |code: &Code| format!("- `{}` ({}): {}", code.as_str(), code.status(), code.title());
+    let lines: Vec<String> = Code::ALL.iter().map(line).collect();
+    if let RefOr::T(Schema::Object(codes)) = &mut schema {
+        codes.description = Some(format!("What went wrong, as a stable word.\n\n{}", lines.join("\n")));
+    }
+    schema
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
@@ -142,4 +155,21 @@ fn response(codes: &[Code]) -> Response {
     let description = codes.iter().map(line).collect::<Vec<_>>().join("; ");
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_code_with_its_status_and_what_it_means() {
+        let document = serde_json::to_value(crate::http::document()).unwrap_or_default();
+        let schema = &document["components"]["schemas"]["Code"];
+        let described = schema["description"].as_str().unwrap_or_default();
+        for code in Code::ALL {
+            let line = format!("- `{}` ({}): {}", code.as_str(), code.status(), code.title());
+            assert!(described.lines().any(|described| described == line), "{line}");
+            assert!(schema["enum"].as_array().is_some_and(|all| all.iter().any(|one| one == code.as_str())));
+        }
+    }
 }

@@ -16,6 +16,8 @@ use crate::{auth::credentials::CredentialError, blobs::BlobError, quotas::Exceed
 #[derive(Debug)]
 pub struct Failure {
     problem: Box<Problem>,
+    /// Seconds after which the same request may work, where that is known.
+    wait: Option<u32>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -25,7 +27,7 @@ pub type Answer<T> = Result<T, Failure>;
 impl Failure {
     /// A problem with a cause that only the operator sees.
     pub fn caused(code: Code, cause: impl Error + Send + Sync + 'static) -> Self {
-        Self { problem: Box::new(Problem::new(code)), cause: Some(Box::new(cause)) }
+        Self { problem: Box::new(Problem::new(code)), wait: None, cause: Some(Box::new(cause)) }
     }
 
     /// With what happened this time: a sentence without anything that a caller sent.
@@ -39,6 +41,13 @@ impl Failure {
     #[must_use]
     pub fn facts(mut self, facts: impl serde::Serialize) -> Self {
         self.problem.facts = serde_json::to_value(facts).ok();
+        self
+    }
+
+    /// With the seconds after which the same request may work.
+    #[must_use]
+    pub fn after(mut self, seconds: u32) -> Self {
+        self.wait = Some(seconds);
         self
     }
 
@@ -56,7 +65,7 @@ impl From<Code> for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), cause: None }
+        Self { problem: Box::new(problem), wait: None, cause: None }
     }
 }
 
@@ -138,7 +147,7 @@ impl IntoResponse for Failure {
         let status =
             StatusCode::from_u16(self.problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
-        if let Some(seconds) = retry_after(self.problem.code) {
+        if let Some(seconds) = self.wait.or_else(|| retry_after(self.problem.code)) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {

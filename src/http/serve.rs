@@ -16,8 +16,8 @@ use tower::ServiceExt;
 
 /// How long a client may take for its TLS handshake, or for the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// The head of a request is at most so long.
-const HEAD_BYTES: usize = 16 * 1024;
+/// More of a head than this is not even read. From 16 KiB on it is refused with a problem.
+const HEAD_BYTES: usize = 64 * 1024;
 
 /// The address at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +89,7 @@ impl Serve {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME)
-            .max_buf_size(HEAD_BYTES + 48 * 1024)
+            .max_buf_size(HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);

@@ -9,7 +9,7 @@ use lockstep_api::{
         LoggedIn, LoginFinish, LoginStart, LoginStarted, Refresh, Session, Sessions, Tokens, proof_message,
     },
 };
-use lockstep_events::{DeviceId, Micros, SessionId, event::Method};
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method, header::verify};
 use rand::rngs::OsRng;
 use tokio::sync::SemaphorePermit;
 use utoipa_axum::routes;
@@ -19,12 +19,13 @@ use super::{
     Answer, Failure, Path, Routes, accounts,
     caller::{Caller, Scope},
     extract::Json,
+    limiting::Gate,
     openapi::problems,
 };
 use crate::{
     auth::{
         attempt::{Attempt, LIFE_S},
-        credentials::StoredSession,
+        credentials::{NameIndex, StoredSession},
         minting::Bearer,
         opaque, refresh,
     },
@@ -35,6 +36,7 @@ use crate::{
         login::{Login, LoginError, Proof},
         refresh::{RefreshError, RefreshSession},
     },
+    limits::{Action, Subject},
     state::{Server, Shared},
 };
 
@@ -90,10 +92,21 @@ pub async fn proof_place(server: &Server) -> Answer<SemaphorePermit<'_>> {
 /// Begins a login (OPAQUE). The answer is the same kind of answer for names that do not exist.
 #[utoipa::path(post, path = "/v1/sessions/start", tag = "sessions", request_body = LoginStart,
     responses((status = 200, description = "Go on with `POST /v1/sessions/finish`", body = LoginStarted)))]
-async fn start(State(server): State<Shared>, Json(body): Json<LoginStart>) -> Answer<Json<LoginStarted>> {
+async fn start(
+    State(server): State<Shared>,
+    gate: Gate,
+    Json(body): Json<LoginStart>,
+) -> Answer<Json<LoginStarted>> {
     let name = checked_name(&body.name)?;
+    let index = server.keys.name_index(name);
+    let known = server.credentials.password(index).await?;
+    let account = known.as_ref().map(|known| known.account);
+    let (action, subject) = match own_device(&server, account, &body).await? {
+        Some(device) => (Action::KnownLogin, Subject::Device(device)),
+        None => (Action::Login, Subject::Name(index)),
+    };
+    gate.subject(&server, action, subject).await?;
     let _place = proof_place(&server).await?;
-    let known = server.credentials.password(server.keys.name_index(name)).await?;
     let fake = server.keys.fake_account(name);
     let newest = server.keys.newest_setup().1;
     let setup = known.as_ref().and_then(|known| server.keys.setup(known.setup)).unwrap_or(newest);
@@ -102,10 +115,26 @@ async fn start(State(server): State<Shared>, Json(body): Json<LoginStart>) -> An
     let (response, state) = opaque::login_response(setup, id, record, &body.request.0, &mut OsRng)
         .map_err(|e| Failure::caused(Code::InvalidField, e).detail("request: not an OPAQUE message"))?;
     let attempt = Uuid::new_v4();
-    let state = Attempt::Login { account: known.map(|known| known.account), state };
+    let name = matches!(action, Action::Login).then_some(index.0);
+    let state = Attempt::Login { name, account, state };
     let until = server.clock.now().plus_seconds(LIFE_S);
     server.credentials.put_attempt(attempt, &state.to_bytes(), until).await?;
     Ok(Json(LoginStarted { attempt, response: response.into() }))
+}
+
+/// The enrolled device of this account that sends a login, if it proves its key: then whoever guesses at the name from
+/// elsewhere cannot keep it out.
+async fn own_device(
+    server: &Server,
+    account: Option<AccountId>,
+    body: &LoginStart,
+) -> Answer<Option<DeviceId>> {
+    let Some(proof) = &body.device else { return Ok(None) };
+    let message = proof_message(&body.request.0);
+    let row = server.reads.device(proof.device).await?;
+    let own = row.filter(|row| Some(row.account) == account && row.revoked.is_none());
+    let proven = own.filter(|row| verify(&row.public_key, &message, &proof.signature));
+    Ok(proven.map(|row| row.device))
 }
 
 /// Ends a login. An enrolled device gets its tokens, any other one a token to enrol itself with.
@@ -113,7 +142,7 @@ async fn start(State(server): State<Shared>, Json(body): Json<LoginStart>) -> An
     responses((status = 200, description = "The password was right", body = LoggedIn), LoginProblems))]
 async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> Answer<Json<LoggedIn>> {
     let stored = server.credentials.take_attempt(body.attempt, server.clock.now()).await?;
-    let Some(Attempt::Login { account, state }) = stored.and_then(|b| Attempt::from_bytes(&b)) else {
+    let Some(Attempt::Login { name, account, state }) = stored.and_then(|b| Attempt::from_bytes(&b)) else {
         return Err(Code::AttemptExpired.into());
     };
     let place = proof_place(&server).await?;
@@ -124,6 +153,9 @@ async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> 
     let proof = body.device.map(|p| Proof { device: p.device, message, signature: p.signature });
     let session = SessionId(Uuid::new_v4());
     let done = Login { account, session, method: Method::Password, proof }.run(&server).await?;
+    if let Some(name) = name {
+        server.limits.succeeded(Action::Login, Subject::Name(NameIndex(name))).await?;
+    }
     let epoch = done.row.auth_epoch;
     let (tokens, enrol_token) = if let Some(opened) = &done.opened {
         in_effect(&server, opened.position).await;
@@ -167,8 +199,9 @@ pub fn tokens(server: &Server, stored: &StoredSession, auth_epoch: u64) -> Answe
 /// New tokens for a session. A used token gives the same successor for a minute, and ends the session after that.
 #[utoipa::path(post, path = "/v1/sessions/refresh", tag = "sessions", request_body = Refresh,
     responses((status = 200, description = "The new tokens", body = Tokens), RefreshProblems))]
-async fn renew(State(server): State<Shared>, Json(body): Json<Refresh>) -> Answer<Json<Tokens>> {
+async fn renew(State(server): State<Shared>, gate: Gate, Json(body): Json<Refresh>) -> Answer<Json<Tokens>> {
     let presented = refresh::Presented::parse(&body.refresh_token).ok_or(Code::RefreshFailed)?;
+    gate.subject(&server, Action::Refresh, Subject::Session(presented.session)).await?;
     let message = proof_message(body.refresh_token.as_bytes());
     let command = RefreshSession { presented, message, signature: body.signature };
     let (stored, auth_epoch) = command.run(&server).await?;

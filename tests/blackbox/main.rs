@@ -1,6 +1,6 @@
 //! The product from outside: the real server, over HTTP and WebSocket, with the real client or with requests made by
 //! hand.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 /// Runs tests, written for a mode, embedded and over Postgres, NATS and S3.
 macro_rules! in_both_modes {
@@ -16,12 +16,19 @@ macro_rules! in_both_modes {
 
 mod accounts;
 mod bad_input;
+mod bola;
+mod canary;
 mod conflicts;
+mod enumeration;
+mod failed_proof;
 mod jwt;
+mod limits;
 mod matrix;
-#[allow(dead_code, reason = "each program that shares this uses a part of it")]
-#[path = "../support/mode.rs"]
-mod mode;
+#[path = "../bus/nats_process.rs"]
+#[expect(dead_code, reason = "the suite of the bus uses more of it")]
+mod nats_process;
+#[path = "../support/mod.rs"]
+mod outside;
 mod people;
 mod process;
 #[path = "../support/proxy.rs"]
@@ -32,6 +39,12 @@ mod scope;
 mod server;
 mod sessions;
 mod support;
+mod surface;
 mod trouble;
 mod volume;
 mod walking;
+#[path = "../feed/writing.rs"]
+#[expect(dead_code, reason = "the suite of the feed uses more of it")]
+mod writing;
+
+use outside::mode;

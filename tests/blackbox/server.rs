@@ -20,17 +20,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts an embedded server on a free port.
+    /// Starts an embedded server on a free port. Its rate limits are no hindrance: tests are faster than people.
     pub fn start() -> Self {
-        Self::with(Vec::new())
+        Self::with(Vec::new(), crate::support::UNLIMITED)
     }
 
     /// Starts a server of a mode on a free port.
     pub async fn start_in(mode: Mode) -> Self {
-        Self::with(mode.options().await)
+        Self::with(mode.options().await, crate::support::UNLIMITED)
     }
 
-    fn with(options: Vec<(String, String)>) -> Self {
+    /// Starts a server whose rate limits are so many times the usual ones.
+    pub fn limited(factor: u32) -> Self {
+        Self::with(Vec::new(), factor)
+    }
+
+    fn with(mut options: Vec<(String, String)>, factor: u32) -> Self {
+        options.push(("LOCKSTEP_RATE_LIMIT_FACTOR".to_owned(), factor.to_string()));
         let data = tempfile::tempdir().unwrap();
         let (process, address) = serve(&data, "127.0.0.1:0", &options);
         Self { data, options, process: Some(process), address }

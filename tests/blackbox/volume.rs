@@ -29,6 +29,25 @@ async fn an_import_of_a_thousand_entries_is_the_same_on_a_device_that_comes_late
     assert_eq!(second.contents().await, first.contents().await);
 }
 
+#[tokio::test]
+async fn an_import_of_three_thousand_entries_and_a_watching_device_stay_within_the_limits_as_they_ship() {
+    let server = Server::limited(1);
+    let first = register(&server, "large@example.org").await;
+    let second = another(&server, "large@example.org").await;
+    let watching = second.follow();
+    let contents: Vec<_> =
+        (0..3000).map(|n| Plaintext::new(format!("entry number {n}").into_bytes())).collect();
+    first.add_many(&contents, &mut |_| {}).await.unwrap();
+    let report = first.sync().await.unwrap();
+    assert_eq!((report.pushed, report.waiting, report.quarantined), (3000, 0, 0));
+    until("everything is on the device that watches", || async { second.contents().await.len() == 3000 })
+        .await;
+    drop(watching);
+    for device in [&first, &second] {
+        device.client.clone().close().await;
+    }
+}
+
 async fn a_device_that_was_away_for_more_than_a_page_catches_up(mode: Mode) {
     let server = Server::start_in(mode).await;
     let first = register(&server, "away@example.org").await;

@@ -70,6 +70,8 @@ fn spawn(data: &std::path::Path, listen: &str, options: &[(String, String)]) -> 
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
     command.envs(options.iter().map(|(name, value)| (name, value)));
     command.arg("serve").arg("--data").arg(data).args(["--listen", listen]);
+    // Tests are faster than people.
+    command.env("LOCKSTEP_RATE_LIMIT_FACTOR", "1000000");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut find = |prefix: &str| {

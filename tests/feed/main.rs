@@ -6,6 +6,7 @@ mod changes;
 mod cluster;
 mod faulty_bus;
 mod faulty_nats;
+mod flood;
 mod live;
 #[path = "../bus/nats_process.rs"]
 mod nats_process;
@@ -17,5 +18,6 @@ mod services;
 mod slow;
 mod socket;
 #[path = "../blackbox/support/mod.rs"]
+#[expect(dead_code, reason = "the black-box suite uses more of it")]
 mod support;
 mod writing;

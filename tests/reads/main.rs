@@ -1,8 +1,9 @@
-//! Every read store of the server passes the contract suite.
+//! Every read store of the server passes the contract suite, and so does every store of rate limits.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod database;
 mod operate;
+mod rates;
 
 mod sqlite {
     use std::{

@@ -6,6 +6,8 @@ mod deploy;
 mod documents;
 mod hygiene;
 mod imports;
+mod incidents;
+mod logging;
 mod manifests;
 mod migrations;
 mod paths;

@@ -5,23 +5,39 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
 };
 
 /// A running `lockstepd`. Killed when dropped.
 pub struct Lockstepd {
     child: Child,
     pub addr: SocketAddr,
+    said: Arc<Mutex<String>>,
 }
 
 impl Lockstepd {
     /// Starts the program on a data folder; `options` are environment variables.
     pub fn start(program: &str, data: &Path, listen: &str, options: &[(String, String)]) -> Self {
+        Self::start_writing(program, data, listen, options, Stdio::inherit())
+    }
+
+    /// As [`Self::start`]; what it logs goes to `errors`.
+    pub fn start_writing(
+        program: &str,
+        data: &Path,
+        listen: &str,
+        options: &[(String, String)],
+        errors: Stdio,
+    ) -> Self {
         let mut child = Command::new(program)
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
-            .envs(options.iter().map(|(name, value)| (name, value)))
+            // Tests and measurements are faster than people; `options` may say otherwise.
+            .env("LOCKSTEP_RATE_LIMIT_FACTOR", "1000000")
             .env("LOCKSTEP_LOG_FILTER", "warn")
+            .envs(options.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
+            .stderr(errors)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -30,15 +46,25 @@ impl Lockstepd {
             .map_while(Result::ok)
             .find_map(|line| line.split_once("https://").map(|p| p.1.to_owned()));
         let addr = url.expect("lockstepd did not start").trim().parse().unwrap();
-        // The rest of what it says is not read; it says little.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, addr }
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                heard.lock().unwrap().push_str(&line);
+            }
+        });
+        Self { child, addr, said }
     }
 
     /// `kill -9`.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// What it has said on its standard output after its address.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// Processor time so far, in seconds.

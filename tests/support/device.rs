@@ -98,7 +98,7 @@ impl Device {
     pub async fn another(&self) -> Self {
         let password = Password::new(PASSWORD.to_owned());
         let (login, ke1) = Login::start(&password, &mut os_random()).unwrap();
-        let start = LoginStart { name: self.name.clone(), request: ke1.into() };
+        let start = LoginStart { name: self.name.clone(), request: ke1.into(), device: None };
         let started: LoginStarted = post(self.addr, "/v1/sessions/start", None, &start).await;
         let done = login.finish(&started.response.0, &mut os_random()).unwrap();
         let finish =

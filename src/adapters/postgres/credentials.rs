@@ -332,7 +332,7 @@ const KEYS: &str =
 const KEYS_LOCK: i64 = 6_003_371_234_567_891;
 
 /// What an error of Postgres means to a caller of the credential store.
-fn failed(error: sqlx::Error) -> CredentialError {
+pub(super) fn failed(error: sqlx::Error) -> CredentialError {
     // Connection exceptions, shutdown and time-outs, no connection or memory, locks, serialisation: all pass.
     const PASSING: [&str; 7] = ["08", "57", "53200", "53300", "55P03", "40001", "40P01"];
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(String::from);

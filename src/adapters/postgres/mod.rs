@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod log;
 pub mod operations;
+pub mod rates;
 pub mod read;
 pub mod subject_keys;
 

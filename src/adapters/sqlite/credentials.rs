@@ -351,7 +351,7 @@ const KEYS: &str =
     "SELECT kid, public_key, state, created_at, changed_at FROM signing_keys ORDER BY created_at, kid";
 
 /// What an error of SQLite means to a caller of the credential store.
-fn failed(error: sqlx::Error) -> CredentialError {
+pub(super) fn failed(error: sqlx::Error) -> CredentialError {
     // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
     const PASSING: [i32; 6] = [5, 6, 9, 10, 14, 15];
     const FULL: i32 = 13;

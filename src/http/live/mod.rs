@@ -11,12 +11,13 @@ pub use document::document;
 
 use axum::{
     extract::{State, ws::WebSocketUpgrade},
+    http::HeaderMap,
     response::Response,
 };
 use lockstep_api::{Code, live::PROTOCOL};
 use utoipa_axum::routes;
 
-use super::{Routes, problem::Failure};
+use super::{Routes, cors, problem::Failure};
 use crate::state::Shared;
 
 /// A frame that a client sends is at most so long, in bytes.
@@ -34,8 +35,16 @@ pub fn routes() -> Routes {
     params(("Sec-WebSocket-Protocol" = String, Header, description = "`lockstep.v1`")),
     responses(
         (status = 101, description = "The socket is open; its frames are described in the AsyncAPI document"),
-        (status = 400, description = "Not a WebSocket upgrade to `lockstep.v1`", body = lockstep_api::Problem)))]
-async fn live(State(server): State<Shared>, upgrade: WebSocketUpgrade) -> Result<Response, Failure> {
+        (status = 400, description = "Not a WebSocket upgrade to `lockstep.v1`", body = lockstep_api::Problem),
+        (status = 403, description = "`forbidden`: a web page of another origin", body = lockstep_api::Problem)))]
+async fn live(
+    State(server): State<Shared>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Failure> {
+    if cors::is_foreign(&server.config, &headers) {
+        return Err(Failure::from(Code::Forbidden).detail("this page may not open a socket"));
+    }
     if server.draining.is_cancelled() {
         return Err(Code::Draining.into());
     }

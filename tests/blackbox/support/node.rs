@@ -61,8 +61,22 @@ impl Node {
         Self::start_with(mode, Layer::default()).await
     }
 
+    /// Starts a server of this mode on empty stores, with another clock.
+    pub async fn start_at(mode: Mode, clock: Arc<dyn Clock>) -> Self {
+        let mut node = Self::made(mode, Layer::default()).await;
+        let config = Config::with(node.options.clone()).unwrap();
+        node.running = Some(app::start_with(config, clock).await.unwrap());
+        node
+    }
+
     /// Starts a server of this mode on empty stores, with some options in place of the usual ones.
     pub async fn start_with(mode: Mode, changed: Layer) -> Self {
+        let mut node = Self::made(mode, changed).await;
+        node.begin().await;
+        node
+    }
+
+    async fn made(mode: Mode, changed: Layer) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = match mode {
             Mode::Embedded => Layer::default(),
@@ -74,12 +88,12 @@ impl Node {
             plain_http: Some(true),
             drain_s: Some(5),
             tail_poll_ms: Some(100),
+            // Tests are faster than people. Those about the limits themselves ask for the real ones.
+            rate_limit_factor: changed.rate_limit_factor.or(Some(super::UNLIMITED)),
             ..changed.over(options)
         };
         let clock = Arc::new(TestClock::default());
-        let mut node = Self { running: None, folder, options, http: http(), clock };
-        node.begin().await;
-        node
+        Self { running: None, folder, options, http: http(), clock }
     }
 
     async fn begin(&mut self) {

@@ -6,8 +6,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use lockstep_api::{
     account::{
         Account, DeviceProof, EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted, Refresh,
-        RegisterFinish, RegisterStart, RegisterStarted, RevokeDevice, StepUpFinish, StepUpStart, Tokens,
-        Wrap, proof_message,
+        RegisterFinish, RegisterStart, RegisterStarted, RevokeDevice, Tokens, Wrap, proof_message,
     },
     opaque::{CONTEXT, ServerSuite},
 };
@@ -118,8 +117,11 @@ impl Person {
     /// Logs in; with the device's proof if `proven`.
     pub async fn login(&self, node: &Node, password: &str, proven: bool) -> Response {
         let start = ClientLogin::<ServerSuite>::start(&mut OsRng, password.as_bytes()).unwrap();
-        let request =
-            LoginStart { name: self.name.clone(), request: start.message.serialize().to_vec().into() };
+        let request = LoginStart {
+            name: self.name.clone(),
+            request: start.message.serialize().to_vec().into(),
+            device: None,
+        };
         let answer = node.post("/v1/sessions/start", &request).send().await.unwrap();
         let started: LoginStarted = body(answer, StatusCode::OK).await;
         let response = CredentialResponse::deserialize(&started.response.0).unwrap();

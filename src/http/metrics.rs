@@ -1,0 +1,43 @@
+//! The listener for operators: `/metrics` and `/health`. Nothing of it is reachable where clients are served.
+
+use axum::{
+    Router,
+    extract::State,
+    http::header,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use lockstep_api::Code;
+
+use super::{around, health, problem::Failure};
+use crate::state::Shared;
+
+/// The router of the listener for operators.
+pub fn router(server: Shared) -> Router {
+    let (health, _) = health::routes().split_for_parts();
+    health
+        .route("/metrics", get(metrics))
+        .fallback(async || Failure::from(Code::NotFound))
+        .method_not_allowed_fallback(async || Failure::from(Code::MethodNotAllowed))
+        .layer(middleware::from_fn_with_state(server.clone(), around::around))
+        .with_state(server)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+async fn metrics(State(server): State<Shared>) -> Response {
+    let text = server.metrics.text(&[
+        (
+            "lockstep_connected",
+            "Live sockets, event streams and long-polls",
+            server.feed.sockets.len() as f64,
+        ),
+        ("lockstep_bus_connected", "Whether the bus answers", f64::from(u8::from(server.bus.connected()))),
+        (
+            "lockstep_out_of_touch_seconds",
+            "Since this node last heard of the end of the log",
+            server.feed.out_of_touch().as_secs_f64(),
+        ),
+    ]);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}

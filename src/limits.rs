@@ -1,0 +1,247 @@
+//! Rate limits. What concerns credentials is counted exactly by all nodes together, in the credential store's database:
+//! if that is gone, nothing that needs it is let through. Everything else each node counts for itself, in memory: no
+//! push waits for a database on this account.
+
+mod address;
+mod gcra;
+mod local;
+mod store;
+mod table;
+pub mod testing;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, canonical::Writer};
+use uuid::Uuid;
+
+pub use address::{Proxies, truncated};
+pub use gcra::{Quota, Standing};
+pub use store::{RateStore, Take, Taken};
+pub use table::{Action, OPEN, OPEN_PER_ACCOUNT, Rules, TABLE};
+
+use crate::auth::{
+    credentials::{CredentialError, NameIndex},
+    server_keys::ServerKeys,
+};
+use local::Local;
+
+/// The common store may take so long. What then became of a take is unknown: the request is not let through.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Whose bucket it is, beside the address that asks.
+#[derive(Clone, Copy)]
+pub enum Subject {
+    /// A name, known or not.
+    Name(NameIndex),
+    /// An account.
+    Account(AccountId),
+    /// A device.
+    Device(DeviceId),
+    /// A session, which is a family of refresh tokens.
+    Session(SessionId),
+    /// A request for a code or a link.
+    Request(Uuid),
+}
+
+/// Why a request is not let through.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// Too many before it.
+    #[error("too many requests")]
+    TooMany {
+        /// When to come back.
+        retry_after: Duration,
+        /// The quota that is used up.
+        standing: Standing,
+    },
+    /// What all nodes count together cannot be asked.
+    #[error(transparent)]
+    Unavailable(#[from] CredentialError),
+}
+
+/// What kind of bucket; part of its key.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Address,
+    Network,
+    All,
+    Subject,
+    Daily,
+}
+
+/// A network of 48 bits has so many times the limit of an address.
+const NETWORK_FACTOR: u32 = 8;
+
+/// The limits of this node.
+pub struct Limits {
+    local: Local,
+    store: Arc<dyn RateStore>,
+    secret: [u8; 32],
+    factor: u32,
+    proxies: Proxies,
+}
+
+/// A bucket that has to be asked.
+#[derive(Clone, Copy)]
+struct Bucket {
+    kind: Kind,
+    whose: u128,
+    quota: Quota,
+}
+
+impl Bucket {
+    const fn new(kind: Kind, whose: u128, quota: Quota) -> Self {
+        Self { kind, whose, quota }
+    }
+}
+
+impl Limits {
+    /// Limits, each times `factor`.
+    pub fn new(store: Arc<dyn RateStore>, keys: &ServerKeys, factor: u32, proxies: Proxies) -> Self {
+        let secret = keys.stable("rate-limit-keys", b"");
+        Self { local: Local::default(), store, secret, factor, proxies }
+    }
+
+    /// The client of a connection; `forwarded` are the values of `x-forwarded-for`, the last first.
+    pub fn client<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a str>) -> IpAddr {
+        self.proxies.client(peer, forwarded)
+    }
+
+    /// Lets an address begin an action, before anything else about the request is looked at.
+    ///
+    /// # Errors
+    /// [`Stop`]
+    pub async fn enter(&self, action: Action, client: IpAddr, now: Micros) -> Result<Option<Standing>, Stop> {
+        let rules = action.rules();
+        let (one, around) = address::places(client);
+        let network = rules.address.map(|quota| quota.times(NETWORK_FACTOR)).zip(around);
+        let buckets = [
+            rules.address.map(|quota| Bucket::new(Kind::Address, one, quota)),
+            network.map(|(quota, around)| Bucket::new(Kind::Network, around, quota)),
+            rules.all.map(|quota| Bucket::new(Kind::All, 0, quota)),
+        ];
+        self.take(rules, &buckets, now).await
+    }
+
+    /// Lets somebody do an action, or something be done about somebody.
+    ///
+    /// # Errors
+    /// [`Stop`]
+    pub async fn subject(
+        &self,
+        action: Action,
+        subject: Subject,
+        now: Micros,
+    ) -> Result<Option<Standing>, Stop> {
+        let rules = action.rules();
+        let whose = subject.number();
+        let buckets = [
+            rules.subject.map(|quota| Bucket::new(Kind::Subject, whose, quota)),
+            rules.daily.map(|quota| Bucket::new(Kind::Daily, whose, quota)),
+        ];
+        self.take(rules, &buckets, now).await
+    }
+
+    /// The attempt was a success: it does not count among the failures of the day.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn succeeded(&self, action: Action, subject: Subject) -> Result<(), CredentialError> {
+        let rules = action.rules();
+        let Some(quota) = rules.daily else { return Ok(()) };
+        self.store.give_back(&self.stored(rules, Bucket::new(Kind::Daily, subject.number(), quota))).await
+    }
+
+    async fn take(
+        &self,
+        rules: &Rules,
+        buckets: &[Option<Bucket>],
+        now: Micros,
+    ) -> Result<Option<Standing>, Stop> {
+        if rules.exact {
+            self.take_exact(rules, buckets, now).await
+        } else {
+            self.take_local(rules, buckets, now)
+        }
+    }
+
+    fn take_local(
+        &self,
+        rules: &Rules,
+        buckets: &[Option<Bucket>],
+        now: Micros,
+    ) -> Result<Option<Standing>, Stop> {
+        let mut tightest: Option<Standing> = None;
+        for bucket in buckets.iter().flatten() {
+            let key = (rules.action as u8, bucket.kind as u8, bucket.whose);
+            let quota = bucket.quota.times(self.factor);
+            let standing = self.local.take(key, quota, now).map_err(|wait| too_many(quota, wait))?;
+            tightest = Some(tightest.map_or(standing, |known| known.tighter(standing)));
+        }
+        Ok(tightest)
+    }
+
+    async fn take_exact(
+        &self,
+        rules: &Rules,
+        buckets: &[Option<Bucket>],
+        now: Micros,
+    ) -> Result<Option<Standing>, Stop> {
+        let takes: Vec<Take> = buckets.iter().flatten().map(|bucket| self.stored(rules, *bucket)).collect();
+        if takes.is_empty() {
+            return Ok(None);
+        }
+        let taken = tokio::time::timeout(PATIENCE, self.store.take(&takes, now)).await;
+        match taken.map_err(|late| CredentialError::Unavailable(Box::new(late)))?? {
+            Taken::All(full_at) => {
+                let standings = takes.iter().zip(full_at).map(|(take, at)| take.quota.standing(at, now));
+                Ok(standings.reduce(Standing::tighter))
+            }
+            Taken::Refused { at, full_at } => {
+                let quota = takes.get(at).map_or(takes[0].quota, |take| take.quota);
+                // A moment may have passed in which it would have fitted after all: it still waits a little.
+                Err(too_many(quota, quota.take(Some(full_at), now).err().unwrap_or(1)))
+            }
+        }
+    }
+
+    fn stored(&self, rules: &Rules, bucket: Bucket) -> Take {
+        let hash = Writer::new("lockstep/v1/rate")
+            .fixed(&self.secret)
+            .lp(rules.name.as_bytes())
+            .fixed(&[bucket.kind as u8])
+            .fixed(&bucket.whose.to_be_bytes())
+            .sha256();
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash[..16]);
+        Take { key, kept: matches!(bucket.kind, Kind::Daily), quota: bucket.quota.times(self.factor) }
+    }
+
+    /// Forgets what is full again.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn sweep(&self, now: Micros) -> Result<u64, CredentialError> {
+        self.store.sweep(now).await
+    }
+}
+
+fn too_many(quota: Quota, wait: i64) -> Stop {
+    let retry_after = Duration::from_micros(u64::try_from(wait).unwrap_or(0));
+    let standing =
+        Standing { limit: quota.burst, remaining: 0, reset_s: wait.saturating_add(999_999) / 1_000_000 };
+    Stop::TooMany { retry_after, standing }
+}
+
+impl Subject {
+    fn number(self) -> u128 {
+        match self {
+            // A keyed hash: half of it is as good as all of it.
+            Self::Name(NameIndex(hash)) => hash.first_chunk().copied().map_or(0, u128::from_be_bytes),
+            Self::Account(AccountId(id))
+            | Self::Device(DeviceId(id))
+            | Self::Session(SessionId(id))
+            | Self::Request(id) => id.as_u128(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Every store of shared rate limits passes the contract suite.
+
+use std::sync::Arc;
+
+use lockstepd::limits::{RateStore, testing};
+
+macro_rules! contract {
+    ($open:path) => {
+        #[tokio::test]
+        async fn a_bucket_runs_empty_and_fills_again() {
+            super::testing::a_bucket_runs_empty_and_fills_again(&*$open().await).await;
+        }
+        #[tokio::test]
+        async fn an_empty_bucket_protects_those_behind_it() {
+            super::testing::an_empty_bucket_protects_those_behind_it(&*$open().await).await;
+        }
+        #[tokio::test]
+        async fn what_is_given_back_can_be_taken_again() {
+            super::testing::what_is_given_back_can_be_taken_again(&*$open().await).await;
+        }
+        #[tokio::test(flavor = "multi_thread")]
+        async fn many_at_once_take_no_more_than_there_is() {
+            super::testing::many_at_once_take_no_more_than_there_is($open().await).await;
+        }
+        #[tokio::test]
+        async fn only_full_buckets_are_forgotten() {
+            super::testing::only_full_buckets_are_forgotten(&*$open().await).await;
+        }
+    };
+}
+
+async fn in_sqlite() -> Arc<dyn RateStore> {
+    let path = tempfile::tempdir().unwrap().keep().join("rates.sqlite");
+    Arc::new(lockstepd::adapters::sqlite::rates::SqliteRates::open(&path).await.unwrap())
+}
+
+mod sqlite {
+    contract!(super::in_sqlite);
+}
+
+#[cfg(feature = "distributed")]
+async fn in_postgres() -> Arc<dyn RateStore> {
+    Arc::new(lockstepd::adapters::postgres::rates::PostgresRates::new(&crate::database::new().await))
+}
+
+#[cfg(feature = "distributed")]
+mod postgres {
+    contract!(super::in_postgres);
+}

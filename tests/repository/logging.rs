@@ -1,0 +1,111 @@
+//! What may enter a log line: fields of a closed list, each with a reason; sentences without anything put in.
+
+use crate::sources::{Source, expect_none, rust};
+
+/// Every field of a log line, and why it tells nothing about anybody.
+const FIELDS: [(&str, &str); 25] = [
+    ("account", "a pseudonym of this month"),
+    ("blobs", "a number"),
+    ("bytes", "a number"),
+    ("cause", "an error of ours or of a port; a test looks for what callers sent in them"),
+    ("claimed", "a place in a stream"),
+    ("code", "a problem code"),
+    ("error", "like cause"),
+    ("event", "what NATS says about its connection"),
+    ("from", "a network of 256 addresses, or of 48 bits"),
+    ("head", "a place in a stream"),
+    ("incident", "a word of ours"),
+    ("method", "of HTTP"),
+    ("ms", "a number"),
+    ("objects", "a number"),
+    ("open", "a number"),
+    ("place", "a line of the source"),
+    ("position", "a place in the log"),
+    ("request", "an id that the server made up for it"),
+    ("route", "a template"),
+    ("session", "a pseudonym of this month"),
+    ("size", "a number"),
+    ("status", "of HTTP"),
+    ("stream", "an id, without whom it belongs to: an operator must find a stream that lost data"),
+    ("target", "of the line itself"),
+    ("units", "a number"),
+];
+
+/// The arguments of every call of a macro of `tracing`, with the line it stands on.
+fn calls(source: &Source) -> Vec<(usize, Vec<String>)> {
+    let text = source.shipped();
+    let mut found = Vec::new();
+    for level in ["trace", "debug", "info", "warn", "error", "event", "span"] {
+        let name = format!("tracing::{level}!(");
+        for (at, _) in text.match_indices(&name) {
+            let line = text[..at].lines().count();
+            found.push((line, arguments(&text[at + name.len()..])));
+        }
+    }
+    found
+}
+
+/// What stands between commas until the parenthesis closes.
+fn arguments(text: &str) -> Vec<String> {
+    let (mut depth, mut quoted, mut escaped) = (0, false, false);
+    let mut all = vec![String::new()];
+    for letter in text.chars() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '(' | '[' | '{' if !quoted => depth += 1,
+            ')' if !quoted && depth == 0 => break,
+            ')' | ']' | '}' if !quoted => depth -= 1,
+            ',' if !quoted && depth == 0 => {
+                all.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        all.last_mut().unwrap().push(letter);
+    }
+    all.into_iter()
+        .map(|argument| argument.trim().to_owned())
+        .filter(|argument| !argument.is_empty())
+        .collect()
+}
+
+/// What is wrong with an argument, if anything.
+fn fault(argument: &str) -> Option<String> {
+    if argument.starts_with('"') {
+        return argument.contains('{').then(|| format!("{argument} has something put in"));
+    }
+    let (name, value) = argument.split_once('=').unwrap_or((argument, argument));
+    let name = name.trim().trim_start_matches(['%', '?']);
+    if value.trim().starts_with('?') {
+        return Some(format!("{argument} shows everything that is in it"));
+    }
+    let known = FIELDS.iter().any(|(field, _)| *field == name);
+    (!known).then(|| format!("{name} is not among the fields that may be logged"))
+}
+
+#[test]
+fn only_fields_of_the_list_are_logged() {
+    let mut found = Vec::new();
+    let mut seen = 0;
+    for source in rust().iter().filter(|source| source.path.starts_with("src/") && !source.is_test()) {
+        for (line, arguments) in calls(source) {
+            seen += 1;
+            let faults = arguments.iter().filter_map(|argument| fault(argument));
+            found.extend(faults.map(|fault| format!("{}:{line}: {fault}", source.path)));
+        }
+    }
+    assert!(seen > 10, "{seen}");
+    expect_none("a log line has fields of tests/repository/logging.rs only", &found);
+}
+
+#[test]
+fn a_field_of_another_name_or_shown_whole_or_a_filled_sentence_is_noticed() {
+    let faulty = |call: &str| arguments(call).iter().filter_map(|argument| fault(argument)).count();
+    assert_eq!(faulty(r#"%method, ms = took(1, 2), request = %id.0, "a request, answered")"#), 0);
+    assert_eq!(faulty(r#"email = %name, "x")"#), 1);
+    assert_eq!(faulty(r#"?body, "x")"#), 1);
+    assert_eq!(faulty(r#"cause = ?error, "x")"#), 1);
+    assert_eq!(faulty(r#""a request of {name}")"#), 1);
+}
