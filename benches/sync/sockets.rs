@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use lockstep_events::{Clock, DeviceId, SessionId, StreamId};
+use lockstep_events::{Clock, DeviceId, SessionId, StreamId, event::Method};
 use lockstepd::{
     app,
     auth::{
@@ -76,6 +76,7 @@ impl Mint {
             device,
             session: SessionId(Uuid::new_v4()),
             scope: Scope::Vault,
+            method: Method::Password,
             proven_at: now,
             auth_epoch: 0,
         };

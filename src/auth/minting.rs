@@ -146,6 +146,7 @@ mod tests {
             device: DeviceId(Uuid::from_u128(2)),
             session: SessionId(Uuid::from_u128(3)),
             scope: Scope::Vault,
+            method: Method::Password,
             proven_at: at(1000),
             auth_epoch: 0,
         };

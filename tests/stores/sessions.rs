@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockstep_events::{AccountId, DeviceId, Micros, SessionId};
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method};
 use lockstepd::auth::credentials::{CredentialStore, StoredSession};
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ fn new(n: u128) -> StoredSession {
         session: SessionId(Uuid::from_u128(n)),
         account: AccountId(Uuid::from_u128(n + 100)),
         device: DeviceId(Uuid::from_u128(n + 200)),
+        method: Method::Password,
         seed: [byte; 32],
         generation: 0,
         token_hash: [byte; 32],
