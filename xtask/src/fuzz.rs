@@ -75,6 +75,7 @@ fn serve(parent: &Path) -> Result<(Service, String)> {
         environment: vec![
             ("LOCKSTEP_ACCESS_TOKEN_S", "1200".to_owned()),
             ("LOCKSTEP_LOG_FILTER", "warn".to_owned()),
+            ("LOCKSTEP_RATE_LIMIT_FACTOR", "1000000".to_owned()),
         ],
         folder: &folder,
         owner: None,
