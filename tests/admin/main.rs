@@ -10,11 +10,12 @@ mod invitations;
 mod office;
 mod plans;
 #[path = "../feed/socket.rs"]
-#[expect(dead_code, reason = "the suite of the feed uses more of it")]
 mod socket;
+#[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../blackbox/support/mod.rs"]
 mod support;
 mod two;
+#[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../feed/writing.rs"]
 mod writing;
 
