@@ -27,10 +27,14 @@ const ROUTES: &[(&str, &str, Action)] = &[
     ("POST", "/v1/accounts/finish", Action::Finish),
     ("POST", "/v1/sessions/start", Action::Login),
     ("POST", "/v1/sessions/finish", Action::Finish),
+    ("POST", "/v1/sessions/step-up/start", Action::Login),
+    ("POST", "/v1/sessions/step-up/finish", Action::Finish),
+    ("POST", "/v1/admin/bootstrap", Action::Verify),
     ("POST", "/v1/sessions/refresh", Action::Refresh),
     ("GET", "/v1/live", Action::Connect),
     ("POST", "/v1/vaults/{vault}/blobs/get", Action::Read),
     ("POST", "/v1/vaults/{vault}/reconcile", Action::Read),
+    ("POST", "/v1/vaults/{vault}/versions/get", Action::Read),
 ];
 
 /// The action of a request.

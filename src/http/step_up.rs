@@ -9,13 +9,16 @@ use rand::rngs::OsRng;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{Answer, Failure, Json, Routes, caller::Caller, openapi::problems, sessions::proof_place};
+use super::{
+    Answer, Failure, Json, Routes, caller::Caller, limiting::Gate, openapi::problems, sessions::proof_place,
+};
 use crate::{
     auth::{
         attempt::{Attempt, LIFE_S},
         minting::Bearer,
         opaque,
     },
+    limits::{Action, Subject},
     state::Shared,
 };
 
@@ -36,8 +39,11 @@ problems! {
 async fn start(
     State(server): State<Shared>,
     caller: Caller,
+    gate: Gate,
     Json(body): Json<StepUpStart>,
 ) -> Answer<Json<LoginStarted>> {
+    // It is a guess at the password, by somebody who has a token of this device.
+    gate.subject(&server, Action::KnownLogin, Subject::Device(caller.device)).await?;
     let _place = proof_place(&server).await?;
     let known = server.credentials.password_of(caller.account).await?.ok_or(Code::LoginFailed)?;
     let newest = server.keys.newest_setup().1;

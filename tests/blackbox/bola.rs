@@ -5,93 +5,26 @@ use std::collections::BTreeSet;
 
 use lockstep_api::{
     Code,
-    account::{EnrolDevice, LoggedIn, RevokeDevice},
-    sync::{BlobRef, GetBlobs, PrepareBlobs, Purge, Push, Reconcile},
+    account::{EnrolDevice, LoggedIn, OfferRoster, RevokeDevice},
+    sync::{BlobRef, CompleteBlob, GetBlobs, GetVersions, PrepareBlobs, Purge, Push, Reconcile},
 };
 use lockstep_events::{
     BatchId, BlobHash, DeviceId, EntryId, Seq, SessionId, StreamId, canonical::sha256, header::public_key,
     roster::Claim,
 };
-use reqwest::{Response, StatusCode};
+use reqwest::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{Mode, Node, Person, body, person::random_key};
+mod office;
+mod row;
 
-/// Whom an operation answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum For {
-    /// Everybody, with a token or without.
-    Everybody,
-    /// Whoever owns what the path names. For others there is nothing.
-    Owner,
-    /// A device: about itself and its account, whoever it is.
-    Itself,
-    /// Somebody who is about to enrol a device.
-    Enrolling,
-}
-
-/// One operation, as its owner asks for it.
-struct Row {
-    method: &'static str,
-    template: &'static str,
-    path: String,
-    body: Body,
-    headers: Vec<(&'static str, String)>,
-    answers: For,
-}
-
-#[derive(Clone)]
-enum Body {
-    None,
-    Json(Value),
-    Bytes(Vec<u8>),
-}
-
-impl Row {
-    fn new(method: &'static str, template: &'static str, answers: For) -> Self {
-        let path = template.to_owned();
-        Self { method, template, path, body: Body::None, headers: Vec::new(), answers }
-    }
-
-    fn at(mut self, name: &str, value: impl ToString) -> Self {
-        self.path = self.path.replace(name, &value.to_string());
-        self
-    }
-
-    fn query(mut self, query: &str) -> Self {
-        self.path.push_str(query);
-        self
-    }
-
-    fn json(mut self, body: &impl serde::Serialize) -> Self {
-        self.body = Body::Json(serde_json::to_value(body).unwrap());
-        self
-    }
-
-    fn bytes(mut self, bytes: Vec<u8>) -> Self {
-        self.body = Body::Bytes(bytes);
-        self
-    }
-
-    fn header(mut self, name: &'static str, value: &str) -> Self {
-        self.headers.push((name, value.to_owned()));
-        self
-    }
-
-    async fn ask(&self, node: &Node, token: Option<&str>) -> Response {
-        let mut request = node.request(self.method, &self.path);
-        for (name, value) in &self.headers {
-            request = request.header(*name, value);
-        }
-        request = match self.body.clone() {
-            Body::None => request,
-            Body::Json(body) => request.json(&body),
-            Body::Bytes(bytes) => request.header("content-type", "application/octet-stream").body(bytes),
-        };
-        token.into_iter().fold(request, |request, token| request.bearer_auth(token)).send().await.unwrap()
-    }
-}
+use crate::{
+    scope::{begin_step_up, step_up_request},
+    support::{Mode, Node, Person, body, person::random_key},
+};
+use office::Office;
+use row::{For, Row};
 
 /// One person's things, and other people.
 struct World {
@@ -101,17 +34,30 @@ struct World {
     revoked: Person,
     enrolling: String,
     others_enrolling: String,
+    office: Office,
 }
 
 impl World {
     async fn new() -> Self {
-        let node = Node::start(Mode::Embedded).await;
+        let mut node = Node::start(Mode::Embedded).await;
+        let office = Office::open(&mut node).await;
         let (owner, other) = (Person::register(&node).await, Person::register(&node).await);
         let revoked = owner.enrol(&node).await;
         assert!(owner.revoke(&node, revoked.device).await.status().is_success());
         let enrolling = enrol_token(&node, &owner).await;
         let others_enrolling = enrol_token(&node, &other).await;
-        Self { node, owner, other, revoked, enrolling, others_enrolling }
+        Self { node, owner, other, revoked, enrolling, others_enrolling, office }
+    }
+
+    /// The token of whom an operation is for.
+    fn token<'a>(&'a self, row: &Row) -> Option<&'a str> {
+        match row.answers {
+            For::Everybody => None,
+            For::Enrolling => Some(&self.enrolling),
+            For::Owner | For::Itself | For::Vouched | For::Prover => Some(&self.owner.tokens.access_token),
+            For::Administrator => Some(&self.office.admin.tokens.access_token),
+            For::Auditor => Some(&self.office.auditor.tokens.access_token),
+        }
     }
 
     /// Where everybody's streams are.
@@ -152,6 +98,10 @@ async fn rows(world: &World) -> Vec<Row> {
         reoffer: false,
     };
     let mut rows = sync_rows(owner, &push);
+    let get = GetVersions { versions: vec![version] };
+    rows.push(
+        Row::new("POST", "/v1/vaults/{vault}/versions/get", For::Owner).at("{vault}", owner.vault).json(&get),
+    );
     rows.push(
         Row::new("GET", "/v1/vaults/{vault}/entries/{entry}/versions", For::Owner)
             .at("{vault}", owner.vault)
@@ -168,6 +118,8 @@ async fn rows(world: &World) -> Vec<Row> {
     rows.push(Row::new("GET", "/v1/file", For::Itself));
     rows.extend(blob_rows(owner));
     rows.extend(account_rows(world).await);
+    rows.extend(own_rows(world).await);
+    rows.extend(world.office.rows(node).await);
     rows.extend(open_rows());
     rows
 }
@@ -200,12 +152,16 @@ fn blob_rows(owner: &Person) -> Vec<Row> {
     let (packed, single) = ([1; 20_000], [2; 20_000]);
     let hash = BlobHash(sha256(&single));
     let at = |row: Row| row.at("{vault}", owner.vault).at("{hash}", hash);
+    let complete =
+        CompleteBlob { size: 20_000, upload: format!("{}.1", Uuid::nil()), tags: vec!["tag".to_owned()] };
     let prepare = PrepareBlobs { blobs: vec![BlobRef { hash, size: 20_000, attachment: false }] };
     vec![
         at(Row::new("POST", "/v1/vaults/{vault}/blobs/prepare", For::Owner).json(&prepare)),
         at(Row::new("POST", "/v1/vaults/{vault}/blobs", For::Owner).bytes(frame(&packed))),
         at(Row::new("PUT", "/v1/vaults/{vault}/blobs/{hash}", For::Owner).query("?size=20000"))
             .bytes(single.to_vec()),
+        // It is stored already, which is the end of every upload.
+        at(Row::new("POST", "/v1/vaults/{vault}/blobs/{hash}/complete", For::Owner).json(&complete)),
         at(Row::new("GET", "/v1/vaults/{vault}/blobs/{hash}", For::Owner)),
         at(Row::new("POST", "/v1/vaults/{vault}/blobs/get", For::Owner)
             .json(&GetBlobs { hashes: vec![hash] })),
@@ -234,6 +190,22 @@ async fn account_rows(world: &World) -> Vec<Row> {
     ]
 }
 
+/// What somebody asks about their own account, or proves.
+async fn own_rows(world: &World) -> Vec<Row> {
+    let (node, owner) = (&world.node, &world.owner);
+    let offer = OfferRoster { statements: owner.look(node).await.roster };
+    let begun = begin_step_up(node, owner, &owner.password).await;
+    // An attempt is used up by whoever takes it, so others get one of their own to try.
+    let tried = begin_step_up(node, owner, &owner.password).await;
+    vec![
+        Row::new("GET", "/v1/me/plan", For::Itself),
+        Row::new("GET", "/v1/me/activity", For::Itself),
+        Row::new("POST", "/v1/roster", For::Vouched).json(&offer),
+        Row::new("POST", "/v1/sessions/step-up/start", For::Itself).json(&step_up_request(&owner.password)),
+        Row::new("POST", "/v1/sessions/step-up/finish", For::Prover).json(&begun).others(&tried),
+    ]
+}
+
 fn open_rows() -> Vec<Row> {
     let open = [
         ("GET", "/.well-known/jwks.json"),
@@ -246,7 +218,10 @@ fn open_rows() -> Vec<Row> {
         ("POST", "/v1/sessions/finish"),
         ("POST", "/v1/sessions/refresh"),
     ];
-    open.map(|(method, path)| Row::new(method, path, For::Everybody)).into()
+    let mut rows: Vec<Row> = open.map(|(method, path)| Row::new(method, path, For::Everybody)).into();
+    // It asks for the biller's signature, not for a token; here is no biller.
+    rows.push(Row::new("POST", "/v1/billing/events", For::Everybody).json(&serde_json::json!({})));
+    rows
 }
 
 /// Every operation of the document.
@@ -297,6 +272,28 @@ async fn as_another(world: &World, row: &Row) {
             let others = Some(world.others_enrolling.as_str());
             refused(world, row, others, "another user", &[Code::InvalidField, Code::RosterConflict]).await;
         }
+        For::Vouched => {
+            let codes = [Code::RosterConflict, Code::InvalidField, Code::Forbidden];
+            refused(world, row, token, "another user", &codes).await;
+            let others = Some(world.others_enrolling.as_str());
+            refused(world, row, others, "another user who enrols", &codes).await;
+        }
+        For::Prover => {
+            let tried = Row { body: row.others.clone().unwrap(), ..row.clone() };
+            refused(world, &tried, token, "another user", &[Code::LoginFailed]).await;
+        }
+        For::Administrator | For::Auditor => {
+            refused(world, row, token, "another user", &[Code::Forbidden]).await;
+            let owner = Some(world.owner.tokens.access_token.as_str());
+            refused(world, row, owner, "a user", &[Code::Forbidden]).await;
+            let office = &world.office;
+            let wrong = if row.answers == For::Auditor { &office.admin } else { &office.auditor };
+            // Auditors may look at what administrators look at.
+            if row.answers == For::Auditor || row.method != "GET" && !row.template.ends_with("/find") {
+                let wrong = Some(wrong.tokens.access_token.as_str());
+                refused(world, row, wrong, "another office", &[Code::Forbidden]).await;
+            }
+        }
         For::Itself => {
             let text = row.ask(&world.node, token).await.text().await.unwrap();
             says_nothing_of_the_owner(world, &text, &format!("{} {}", row.method, row.template));
@@ -324,7 +321,7 @@ async fn no_stranger_gets_through(world: &World, row: &Row) {
     if row.answers == For::Enrolling {
         let device = Some(world.owner.tokens.access_token.as_str());
         refused(world, row, device, "a device that is enrolled", &[Code::Forbidden]).await;
-    } else {
+    } else if row.answers != For::Vouched {
         let enrolling = Some(world.enrolling.as_str());
         refused(world, row, enrolling, "a password without a device", &[Code::VaultProofRequired]).await;
     }
@@ -340,21 +337,18 @@ async fn bola_matrix() {
     assert_eq!(named, documented(), "every operation has a row, and every row is an operation");
     for row in &rows {
         no_stranger_gets_through(&world, row).await;
-        let token = match row.answers {
-            For::Everybody => continue,
-            For::Enrolling => &world.enrolling,
-            For::Owner | For::Itself => &world.owner.tokens.access_token,
-        };
-        let answer = row.ask(&world.node, Some(token)).await;
+        if row.answers == For::Everybody {
+            continue;
+        }
+        let answer = row.ask(&world.node, world.token(row)).await;
         let status = answer.status();
         let text = answer.text().await.unwrap();
-        assert!(status.is_success(), "the owner's own: {} {}: {status} {text}", row.method, row.template);
+        let fits = row.used_up.map_or(status.is_success(), |code| status.as_u16() == code.status());
+        assert!(fits, "the owner's own: {} {}: {status} {text}", row.method, row.template);
     }
     world.node.clock.pass(400);
     for row in rows.iter().filter(|row| row.answers != For::Everybody) {
-        let token =
-            if row.answers == For::Enrolling { &world.enrolling } else { &world.owner.tokens.access_token };
-        refused(&world, row, Some(token), "one whose token has expired", &[Code::TokenExpired]).await;
+        refused(&world, row, world.token(row), "one whose token has expired", &[Code::TokenExpired]).await;
     }
     println!("{} operations, every one refused to everybody it is not for", rows.len());
 }

@@ -24,7 +24,7 @@ use crate::support::{Mode, Node, Person, assert_problem, body};
 /// Routes that may be asked with scope `identity`. Whatever is not here must refuse it.
 const FOR_AN_IDENTITY: &[&str] = &[];
 /// Routes whose token is an enrolment's.
-const FOR_AN_ENROLMENT: &[&str] = &["post /v1/devices"];
+const FOR_AN_ENROLMENT: &[&str] = &["post /v1/devices", "post /v1/roster"];
 
 /// A token of an identity alone, as a magic link or an identity provider gives it.
 pub fn identity_token(node: &Node, person: &Person) -> String {
@@ -41,8 +41,14 @@ pub fn identity_token(node: &Node, person: &Person) -> String {
     server.tokens.mint(bearer, server.clock.now()).unwrap()
 }
 
-/// Proves a password again in one session and ends that in another one, or in the same.
-pub async fn step_up(node: &Node, person: &Person, password: &str, end: &Person) -> reqwest::Response {
+/// The first message of a proof that is not gone on with.
+pub fn step_up_request(password: &str) -> StepUpStart {
+    let start = ClientLogin::<ServerSuite>::start(&mut OsRng, password.as_bytes()).unwrap();
+    StepUpStart { request: start.message.serialize().to_vec().into() }
+}
+
+/// Begins to prove a password again; what ends it.
+pub async fn begin_step_up(node: &Node, person: &Person, password: &str) -> StepUpFinish {
     let start = ClientLogin::<ServerSuite>::start(&mut OsRng, password.as_bytes()).unwrap();
     let request = StepUpStart { request: start.message.serialize().to_vec().into() };
     let answer = person.post(node, "/v1/sessions/step-up/start", &request).await;
@@ -51,7 +57,12 @@ pub async fn step_up(node: &Node, person: &Person, password: &str, end: &Person)
     let parameters = ClientLoginFinishParameters::new(Some(CONTEXT), Identifiers::default(), None);
     let finished = start.state.finish(&mut OsRng, password.as_bytes(), response, parameters);
     let finalization = finished.map_or(vec![9; 64], |finished| finished.message.serialize().to_vec());
-    let finish = StepUpFinish { attempt: started.attempt, finalization: finalization.into() };
+    StepUpFinish { attempt: started.attempt, finalization: finalization.into() }
+}
+
+/// Proves a password again in one session and ends that in another one, or in the same.
+pub async fn step_up(node: &Node, person: &Person, password: &str, end: &Person) -> reqwest::Response {
+    let finish = begin_step_up(node, person, password).await;
     end.post(node, "/v1/sessions/step-up/finish", &finish).await
 }
 
