@@ -91,6 +91,8 @@ impl Ground {
         let path = path.replace("{stream}", &person.vault.to_string());
         let path = path.replace("{device}", &person.device.to_string());
         let path = path.replace("{session}", &person.tokens.session.to_string());
+        let path = path.replace("{account}", NOBODY).replace("{proposal}", NOBODY);
+        let path = path.replace("{invitation}", NOBODY);
         let path = path.replace("{entry}", NOBODY).replace("{hash}", &"0".repeat(64));
         assert!(!path.contains('{'), "{path}: say what stands for this");
         path
@@ -318,6 +320,10 @@ fn right_body(ground: &Ground, path: &str) -> Option<Value> {
         "/v1/vaults/{vault}/versions" => Some(json!({"epoch": epoch, "batch_id": NOBODY,
             "items": [a_version(ground)]})),
         "/v1/vaults/{vault}/blobs/get" => Some(json!({ "hashes": [zeros] })),
+        "/v1/vaults/{vault}/blobs/{hash}/complete" => {
+            Some(json!({ "size": 20_000, "upload": format!("{NOBODY}.1"), "tags": ["tag"] }))
+        }
+        "/v1/vaults/{vault}/versions/get" => Some(json!({ "versions": [zeros] })),
         "/v1/vaults/{vault}/blobs/prepare" => Some(json!({ "blobs": [{ "hash": zeros, "size": 20_000 }] })),
         "/v1/vaults/{vault}/entries/{entry}/purge" => Some(json!({ "expect_heads": [zeros] })),
         "/v1/vaults/{vault}/reconcile" => Some(json!({ "by": "ids", "buckets": [1], "ids": [] })),
