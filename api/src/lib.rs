@@ -4,6 +4,7 @@
 //! hexadecimal; ciphertexts and protocol messages are standard base64 with padding.
 
 pub mod account;
+mod blob;
 pub mod bytes64;
 pub mod cursor;
 pub mod live;

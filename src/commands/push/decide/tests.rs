@@ -216,11 +216,11 @@ fn a_version_waits_for_its_attachments_unless_it_is_offered_again() {
     let unknown = decide(&[&item], &[], &facts).unwrap_err();
     assert_eq!(unknown.blobs, BTreeSet::from([file]));
     facts.blobs.insert(file, None);
-    assert_eq!(decided(&[item.clone()], &[], &facts), [Verdict::Refuse(Refusal::BlobMissing)]);
+    assert_eq!(decided(std::slice::from_ref(&item), &[], &facts), [Verdict::Refuse(Refusal::BlobMissing)]);
     let accepted = Verdict::Append { content_missing: false };
     let again = Ready { reoffer: true, ..item.clone() };
     facts.versions.insert(v(1), None);
-    assert_eq!(decided(&[again], &[], &facts), [accepted.clone()]);
+    assert_eq!(decided(&[again], &[], &facts), std::slice::from_ref(&accepted));
     facts.blobs.insert(file, Some(5));
     assert_eq!(decided(&[item], &[], &facts), [accepted]);
 }
