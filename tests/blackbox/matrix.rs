@@ -318,6 +318,9 @@ fn right_body(ground: &Ground, path: &str) -> Option<Value> {
         "/v1/vaults/{vault}/versions" => Some(json!({"epoch": epoch, "batch_id": NOBODY,
             "items": [a_version(ground)]})),
         "/v1/vaults/{vault}/blobs/get" => Some(json!({ "hashes": [zeros] })),
+        "/v1/vaults/{vault}/blobs/{hash}/complete" => {
+            Some(json!({ "size": 9 << 20, "upload": format!("{NOBODY}.upload"), "tags": ["one", "two"] }))
+        }
         "/v1/vaults/{vault}/blobs/prepare" => Some(json!({ "blobs": [{ "hash": zeros, "size": 20_000 }] })),
         "/v1/vaults/{vault}/entries/{entry}/purge" => Some(json!({ "expect_heads": [zeros] })),
         "/v1/vaults/{vault}/reconcile" => Some(json!({ "by": "ids", "buckets": [1], "ids": [] })),
