@@ -317,6 +317,7 @@ fn right_body(ground: &Ground, path: &str) -> Option<Value> {
     match path {
         "/v1/vaults/{vault}/versions" => Some(json!({"epoch": epoch, "batch_id": NOBODY,
             "items": [a_version(ground)]})),
+        "/v1/vaults/{vault}/versions/get" => Some(json!({ "versions": [zeros] })),
         "/v1/vaults/{vault}/blobs/get" => Some(json!({ "hashes": [zeros] })),
         "/v1/vaults/{vault}/blobs/{hash}/complete" => {
             Some(json!({ "size": 9 << 20, "upload": format!("{NOBODY}.upload"), "tags": ["one", "two"] }))

@@ -182,7 +182,8 @@ async fn an_upload_that_is_cut_in_the_middle_is_resumed_where_it_stopped() {
     drop(socket);
     let at = arrived(&device, &file, 7 * MIB).await;
     let elsewhere = [OCTETS[0], ("upload-offset", "5")];
-    let refused = device.send("PUT", &url, &elsewhere, &file[5..]).await;
+    // Few bytes: the server answers before it reads them, and does not listen to megabytes that it will not take.
+    let refused = device.send("PUT", &url, &elsewhere, &file[5..1000]).await;
     assert_eq!(refused.code(), "offset_mismatch");
     assert_eq!(refused.json::<Value>()["facts"]["offset"], at);
     let offset = at.to_string();
