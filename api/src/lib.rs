@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod admin;
+mod blob;
 pub mod bytes64;
 pub mod cursor;
 pub mod live;

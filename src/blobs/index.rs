@@ -108,6 +108,9 @@ pub trait BlobIndex: Send + Sync {
     /// Notes that an upload in parts was begun.
     async fn upload_started(&self, object: &str, upload: &str, now: Micros) -> Result<(), BlobError>;
 
+    /// The upload in parts that was begun for an object and did not end.
+    async fn upload_to(&self, object: &str) -> Result<Option<String>, BlobError>;
+
     /// Uploads in parts that were begun before a time and did not end, at most `limit`: object and upload.
     async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>, BlobError>;
 

@@ -80,10 +80,16 @@ impl Shelf {
         ticket: &Ticket,
         tags: &[String],
     ) -> Result<(), LargeError> {
+        let pack = ticket.key(vault);
+        // Asked in this order: an upload ends after its blob was entered.
+        let begun = self.index.upload_to(&pack).await?;
         if !self.index.find(vault, &[hash]).await?.is_empty() {
             return Ok(());
         }
-        let pack = ticket.key(vault);
+        // Whose upload it is, is known here: not every store compares the name of an upload with the key.
+        if begun.as_ref() != Some(&ticket.upload) {
+            return Err(LargeError::NoUpload);
+        }
         match self.store.finish_parts(&pack, &ticket.upload, tags).await {
             // An earlier call may have come so far.
             Ok(()) | Err(BlobError::Missing) => {}

@@ -8,7 +8,7 @@
 use bytes::{Bytes, BytesMut};
 use lockstep_events::canonical::sha256;
 
-use super::{BlobError, Listed, Lying, Shelf, shelf::pack_key};
+use super::{BlobError, Listed, Lying, Shelf, shelf::pack_key, sweep::AGE_S};
 
 /// An object is rewritten when at most so many hundredths of it are used.
 pub const LIVE_SHARE: u64 = 50;
@@ -41,5 +41,8 @@ pub async fn repack(shelf: &Shelf, object: &Listed, used: u64) -> Result<bool, B
     let to = pack_key(first.vault);
     shelf.store.put(&to, Bytes::from(bytes)).await?;
     shelf.index.relocate(&object.key, &to, &moved).await?;
+    // Its day begins now, and not when the next sweep sees it.
+    let now = shelf.clock.now();
+    shelf.index.orphans(std::slice::from_ref(&object.key), now.plus_seconds(-AGE_S), now).await?;
     Ok(true)
 }

@@ -5,7 +5,7 @@
 
 use super::{BlobError, Listed, Shelf, repack::repack};
 
-const AGE_S: i64 = 24 * 3600;
+pub(super) const AGE_S: i64 = 24 * 3600;
 const BETWEEN_S: i64 = 4 * 3600;
 const PAGE: usize = 500;
 

@@ -63,6 +63,9 @@ impl BlobIndex for Nothing {
     async fn upload_started(&self, _: &str, _: &str, _: Micros) -> Result<()> {
         Ok(())
     }
+    async fn upload_to(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
     async fn uploads_before(&self, _: Micros, _: usize) -> Result<Vec<(String, String)>> {
         Ok(Vec::new())
     }

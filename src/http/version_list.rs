@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use lockstep_api::{
-    Code, MAX_PUSH_BYTES,
+    Code,
     sync::{GetVersions, Versions},
 };
 use lockstep_events::VaultId;
@@ -31,7 +31,7 @@ async fn get(
     State(server): State<Shared>,
     caller: Caller,
     Path(vault): Path<VaultId>,
-    Json(body): Json<GetVersions, MAX_PUSH_BYTES>,
+    Json(body): Json<GetVersions>,
 ) -> Answer<Json<Versions>> {
     own(&server, caller.account, vault).await?;
     if !(1..=MOST).contains(&body.versions.len()) {

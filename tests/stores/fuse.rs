@@ -161,6 +161,9 @@ impl BlobIndex for FusedIndex {
     async fn upload_started(&self, object: &str, upload: &str, now: Micros) -> Result<()> {
         self.fuse.run(self.index.upload_started(object, upload, now)).await
     }
+    async fn upload_to(&self, object: &str) -> Result<Option<String>> {
+        self.fuse.run(self.index.upload_to(object)).await
+    }
     async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>> {
         self.fuse.run(self.index.uploads_before(time, limit)).await
     }

@@ -19,7 +19,7 @@ use lockstep_client::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tempfile::TempDir;
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split},
     net::{TcpListener, TcpStream},
 };
 use tokio_rustls::TlsAcceptor;
@@ -99,14 +99,35 @@ async fn front(listener: TcpListener, data: &Path) -> Arc<AtomicU64> {
         while let Ok((socket, _)) = listener.accept().await {
             let (acceptor, counter) = (acceptor.clone(), Arc::clone(&counter));
             tokio::spawn(async move {
-                let Ok(mut socket) = acceptor.accept(socket).await else { return };
-                let mut s3 = TcpStream::connect(s3).await.unwrap();
-                let copied = copy_bidirectional(&mut socket, &mut s3).await;
-                counter.fetch_add(copied.map_or(0, |(sent, _)| sent), Ordering::SeqCst);
+                let Ok(socket) = acceptor.accept(socket).await else { return };
+                let s3 = TcpStream::connect(s3).await.unwrap();
+                let ((from_client, mut to_client), (mut from_s3, to_s3)) = (split(socket), split(s3));
+                tokio::select! {
+                    _ = count(from_client, to_s3, &counter) => {}
+                    _ = copy(&mut from_s3, &mut to_client) => {}
+                }
             });
         }
     });
     received
+}
+
+/// Counts bytes while they pass: a kept connection ends when its client does, and not always with a farewell.
+async fn count(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    counter: &AtomicU64,
+) -> std::io::Result<()> {
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let length = from.read(&mut piece).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        to.write_all(&piece[..length]).await?;
+        to.flush().await?;
+        counter.fetch_add(length as u64, Ordering::SeqCst);
+    }
 }
 
 async fn a_file_of_many_megabytes_reaches_another_device(mode: Mode) {

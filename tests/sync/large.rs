@@ -8,7 +8,8 @@ use lockstep_api::sync::{
 };
 use lockstep_events::BlobHash;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio_rustls::client::TlsStream;
 
 use crate::{
     Ground,
@@ -30,7 +31,8 @@ in_both_modes! {
 const MIB: usize = 1024 * 1024;
 
 fn bytes(length: usize, seed: u8) -> Vec<u8> {
-    let mut state = u32::from(seed) | 1;
+    // No two seeds begin alike, and none at zero.
+    let mut state = u32::from(seed) * 2 + 1;
     let mut all = vec![0; length];
     for chunk in all.chunks_mut(4) {
         state ^= state << 13;
@@ -168,15 +170,20 @@ async fn an_upload_that_is_cut_in_the_middle_is_resumed_where_it_stopped() {
     };
     let mut at = 0;
     for cut in [3 * MIB, 7 * MIB] {
-        send_and_cut(&device, &url, (at, cut), &file).await;
+        // The connection lives until all of it has come: what is on its way when it breaks may be lost.
+        let socket = send_some(&device, &url, (at, cut), &file).await;
         at = arrived(&device, &file, cut).await;
+        drop(socket);
+        assert_eq!(at, cut);
     }
     // And once more, by the death of the server.
-    send_and_cut(&device, &url, (at, 10 * MIB), &file).await;
+    let socket = send_some(&device, &url, (at, 10 * MIB), &file).await;
     ground.kill_and_start();
+    drop(socket);
     let at = arrived(&device, &file, 7 * MIB).await;
     let elsewhere = [OCTETS[0], ("upload-offset", "5")];
-    let refused = device.send("PUT", &url, &elsewhere, &file[5..]).await;
+    // Few bytes: the server answers before it reads them, and does not listen to megabytes that it will not take.
+    let refused = device.send("PUT", &url, &elsewhere, &file[5..1000]).await;
     assert_eq!(refused.code(), "offset_mismatch");
     assert_eq!(refused.json::<Value>()["facts"]["offset"], at);
     let offset = at.to_string();
@@ -185,8 +192,13 @@ async fn an_upload_that_is_cut_in_the_middle_is_resumed_where_it_stopped() {
     assert!(one(&device, &hash(&file)).await.body == file);
 }
 
-/// Sends a part of a blob as if it were to be the rest of it, and hangs up.
-async fn send_and_cut(device: &Device, url: &str, (from, to): (usize, usize), file: &[u8]) {
+/// Sends a part of a blob as if it were to be the rest of it. The connection breaks when it is dropped.
+async fn send_some(
+    device: &Device,
+    url: &str,
+    (from, to): (usize, usize),
+    file: &[u8],
+) -> TlsStream<TcpStream> {
     let head = format!(
         "PUT {url} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: {}\r\n\
          upload-offset: {from}\r\ncontent-length: {}\r\n\r\n",
@@ -198,9 +210,10 @@ async fn send_and_cut(device: &Device, url: &str, (from, to): (usize, usize), fi
     socket.write_all(head.as_bytes()).await.unwrap();
     socket.write_all(&file[from..to]).await.unwrap();
     socket.flush().await.unwrap();
+    socket
 }
 
-/// Where to go on, once the server has noticed most of what was sent.
+/// Where to go on, once the server has noticed what was sent.
 async fn arrived(device: &Device, file: &[u8], sent: usize) -> usize {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
@@ -208,7 +221,7 @@ async fn arrived(device: &Device, file: &[u8], sent: usize) -> usize {
             panic!("it is not whole")
         };
         let offset = usize::try_from(offset).unwrap();
-        if offset >= sent - MIB {
+        if offset >= sent {
             return offset;
         }
         assert!(Instant::now() < until, "only {offset} of {sent} bytes arrived");

@@ -263,6 +263,11 @@ impl BlobIndex for PostgresOperations {
         started.await.map(drop).map_err(failed)
     }
 
+    async fn upload_to(&self, object: &str) -> Result<Option<String>, BlobError> {
+        let upload = sqlx::query_scalar("SELECT upload FROM uploads WHERE object = $1").bind(object);
+        upload.fetch_optional(&self.pool).await.map_err(failed)
+    }
+
     async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>, BlobError> {
         sqlx::query_as(
             "SELECT object, upload FROM uploads WHERE started_at < $1 ORDER BY started_at, object LIMIT $2",

@@ -261,6 +261,11 @@ impl BlobIndex for SqliteOperations {
         started.await.map(drop).map_err(failed)
     }
 
+    async fn upload_to(&self, object: &str) -> Result<Option<String>, BlobError> {
+        let upload = sqlx::query_scalar("SELECT upload FROM uploads WHERE object = ?").bind(object);
+        upload.fetch_optional(&self.pool).await.map_err(failed)
+    }
+
     async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>, BlobError> {
         sqlx::query_as(
             "SELECT object, upload FROM uploads WHERE started_at < ? ORDER BY started_at, object LIMIT ?",
