@@ -16,7 +16,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
 
-mod office;
+pub mod office;
 mod row;
 
 use crate::{

@@ -13,6 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::bola::office::Office;
 use crate::support::{Mode, Node, Person, assert_problem, body, problem};
 
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
@@ -69,20 +70,29 @@ fn routes() -> Vec<Route> {
 struct Ground {
     node: Node,
     person: Person,
+    office: Office,
     enrol: String,
 }
 
 impl Ground {
     async fn new() -> Self {
-        let node = Node::start(Mode::Embedded).await;
+        let mut node = Node::start(Mode::Embedded).await;
+        let office = Office::open(&mut node).await;
         let person = Person::register(&node).await;
         let login: LoggedIn = body(person.login(&node, &person.password, false).await, StatusCode::OK).await;
-        Self { node, person, enrol: login.enrol_token.unwrap() }
+        Self { node, person, office, enrol: login.enrol_token.unwrap() }
     }
 
+    /// Of whoever may ask there.
     fn token(&self, route: &Route) -> &str {
-        let enrolling = (route.method.as_str(), route.path.as_str()) == ("POST", "/v1/devices");
-        if enrolling { &self.enrol } else { &self.person.tokens.access_token }
+        let person = match (route.method.as_str(), route.path.as_str()) {
+            ("POST", "/v1/devices") => return &self.enrol,
+            (_, "/v1/admin/bootstrap") => &self.person,
+            (_, path) if path.starts_with("/v1/admin/") => &self.office.admin,
+            (_, path) if path.starts_with("/v1/audit/") => &self.office.auditor,
+            _ => &self.person,
+        };
+        &person.tokens.access_token
     }
 
     fn path(&self, route: &Route) -> String {
