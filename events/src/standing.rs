@@ -94,7 +94,9 @@ mod tests {
 
     fn given(events: &[AccountEvent]) -> Standing {
         let mut standing = Standing::default();
-        events.iter().for_each(|event| drop(standing.apply(event)));
+        for event in events {
+            let _ = standing.apply(event);
+        }
         standing
     }
 
