@@ -1,6 +1,6 @@
 //! The stores beside the log and the read models: one contract suite per port, passed by every adapter. Each case is a
 //! sentence of the port's promise and gets a store that nobody else uses.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod blob_index;
 mod blob_store;
