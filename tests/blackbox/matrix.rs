@@ -17,6 +17,8 @@ use crate::bola::office::Office;
 use crate::support::{Mode, Node, Person, assert_problem, body, problem};
 
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+/// Its body is looked at only if the biller's signature over it holds: `tests/admin/billing.rs` tries that.
+const BILLER: &str = "/v1/billing/events";
 const OCTETS: &str = "application/octet-stream";
 const JSON: &str = "application/json";
 /// A pack of blobs.
@@ -183,7 +185,7 @@ async fn every_route_that_takes_json_refuses_what_is_not_its_own_and_changes_not
     let ground = Ground::new().await;
     let before = ground.events().await;
     let mut asked = 0;
-    for route in routes().iter().filter(|route| route.takes == Some(JSON)) {
+    for route in routes().iter().filter(|route| route.takes == Some(JSON) && route.path != BILLER) {
         let send = async |kind: Option<&str>, bytes: Vec<u8>| {
             let request =
                 kind.into_iter().fold(ground.request(route), |r, kind| r.header("content-type", kind));
@@ -309,9 +311,11 @@ async fn every_parameter_that_is_not_what_it_should_be_is_refused_by_its_place()
             }
             in_query += 1;
         }
-        // What each needs, it does not do without; a socket is asked for elsewhere.
+        // What each needs, it does not do without. A socket is asked for elsewhere, and so is the biller, whom this
+        // server does not have.
+        let elsewhere = ["/v1/live", BILLER].contains(&route.path.as_str());
         let needed = route.headers.iter().filter(|(_, required)| *required);
-        for _ in needed.filter(|_| route.path != "/v1/live") {
+        for _ in needed.filter(|_| !elsewhere) {
             let bare =
                 ground.node.request(&route.method, &ground.path(route)).bearer_auth(ground.token(route));
             let right = json!({ "expect_heads": ["0".repeat(64)] });
