@@ -102,6 +102,11 @@ impl Limits {
         Self { local: Local::default(), store, secret, factor, proxies }
     }
 
+    /// How many live sockets of an account may be open on this node.
+    pub fn open_per_account(&self) -> usize {
+        OPEN_PER_ACCOUNT.saturating_mul(usize::try_from(self.factor).unwrap_or(1).max(1))
+    }
+
     /// The client of a connection; `forwarded` are the values of `x-forwarded-for`, the last first.
     pub fn client<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a str>) -> IpAddr {
         self.proxies.client(peer, forwarded)

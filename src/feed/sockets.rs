@@ -13,7 +13,7 @@ use super::{
     revocations::{Access, Revoked},
     signal::{Close, Signal},
 };
-use crate::limits::{OPEN, OPEN_PER_ACCOUNT};
+use crate::limits::OPEN;
 
 /// Clients come back within so many milliseconds after a drain, each in its own slot.
 const WINDOW_MS: u32 = 30_000;
@@ -79,7 +79,7 @@ impl Sockets {
 
     /// A live socket opens; an older one of the same device is closed. Nothing if too many are open already, for this
     /// account or on this node.
-    pub fn live(self: &Arc<Self>, access: Access) -> Option<Connected> {
+    pub fn live(self: &Arc<Self>, access: Access, per_account: usize) -> Option<Connected> {
         let Access { account, device, .. } = access;
         let connected = self.watch(access);
         let mut inner = self.inner();
@@ -89,7 +89,7 @@ impl Sockets {
             inner.leave(freed);
         }
         let open = inner.accounts.get(&account).copied().unwrap_or_default();
-        if open >= OPEN_PER_ACCOUNT || inner.live.len() >= OPEN {
+        if open >= per_account || inner.live.len() >= OPEN {
             // Unlocked first: the drop of the connection locks again.
             drop(inner);
             return None;
@@ -161,6 +161,7 @@ fn slot(place: u32, number: u32) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::OPEN_PER_ACCOUNT;
     use lockstep_events::{AccountId, Seq, SessionId};
     use uuid::Uuid;
 
@@ -183,7 +184,7 @@ mod tests {
     }
 
     fn live(sockets: &Arc<Sockets>, n: u128) -> Connected {
-        sockets.live(access(n)).unwrap()
+        sockets.live(access(n), OPEN_PER_ACCOUNT).unwrap()
     }
 
     fn code(connected: &Connected) -> Option<u16> {
@@ -238,7 +239,7 @@ mod tests {
     fn an_account_has_ten_open_sockets_and_a_device_that_comes_back_is_no_eleventh() {
         let sockets = Arc::new(Sockets::default());
         let mut open: Vec<_> = (1..=10).map(|n| live(&sockets, n)).collect();
-        let eleventh = |account: u128| sockets.live(of_account(account, 11));
+        let eleventh = |account: u128| sockets.live(of_account(account, 11), OPEN_PER_ACCOUNT);
         assert!(eleventh(1).is_none());
         assert!(eleventh(2).is_some(), "another account is not concerned");
         open.push(live(&sockets, 3));

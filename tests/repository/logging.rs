@@ -3,13 +3,14 @@
 use crate::sources::{Source, expect_none, rust};
 
 /// Every field of a log line, and why it tells nothing about anybody.
-const FIELDS: [(&str, &str); 25] = [
+const FIELDS: [(&str, &str); 29] = [
     ("account", "a pseudonym of this month"),
     ("blobs", "a number"),
     ("bytes", "a number"),
     ("cause", "an error of ours or of a port; a test looks for what callers sent in them"),
     ("claimed", "a place in a stream"),
     ("code", "a problem code"),
+    ("entries", "a number"),
     ("error", "like cause"),
     ("event", "what NATS says about its connection"),
     ("from", "a network of 256 addresses, or of 48 bits"),
@@ -21,6 +22,7 @@ const FIELDS: [(&str, &str); 25] = [
     ("open", "a number"),
     ("place", "a line of the source"),
     ("position", "a place in the log"),
+    ("repacked", "a number"),
     ("request", "an id that the server made up for it"),
     ("route", "a template"),
     ("session", "a pseudonym of this month"),
@@ -29,6 +31,8 @@ const FIELDS: [(&str, &str); 25] = [
     ("stream", "an id, without whom it belongs to: an operator must find a stream that lost data"),
     ("target", "of the line itself"),
     ("units", "a number"),
+    ("uploads", "a number"),
+    ("versions", "a number"),
 ];
 
 /// The arguments of every call of a macro of `tracing`, with the line it stands on.
