@@ -246,6 +246,8 @@ options! {
     live_pong_s: u64,
     /// Seconds that an expired token is borne on an open socket.
     live_token_grace_s: u64,
+    /// Live sockets that an account may have open on one node.
+    live_per_account: usize,
     /// Seconds that a blocked write to a live socket is borne.
     live_blocked_s: u64,
     /// Seconds that a live socket may be behind what is kept in memory.

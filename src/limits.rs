@@ -17,7 +17,7 @@ use uuid::Uuid;
 pub use address::{Proxies, truncated};
 pub use gcra::{Quota, Standing};
 pub use store::{RateStore, Take, Taken};
-pub use table::{Action, OPEN, OPEN_PER_ACCOUNT, Rules, TABLE};
+pub use table::{Action, OPEN, Rules, TABLE};
 
 use crate::auth::{
     credentials::{CredentialError, NameIndex},
@@ -100,11 +100,6 @@ impl Limits {
     pub fn new(store: Arc<dyn RateStore>, keys: &ServerKeys, factor: u32, proxies: Proxies) -> Self {
         let secret = keys.stable("rate-limit-keys", b"");
         Self { local: Local::default(), store, secret, factor, proxies }
-    }
-
-    /// How many live sockets of an account may be open on this node.
-    pub fn open_per_account(&self) -> usize {
-        OPEN_PER_ACCOUNT.saturating_mul(usize::try_from(self.factor).unwrap_or(1).max(1))
     }
 
     /// The client of a connection; `forwarded` are the values of `x-forwarded-for`, the last first.

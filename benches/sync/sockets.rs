@@ -40,6 +40,7 @@ pub async fn measure(options: &Options, report: &mut Report) {
         variables.push(("LOCKSTEP_MAX_CONNECTIONS".to_owned(), "12000".to_owned()));
         // No ping and no end of a token may fall into the measurement.
         variables.push(("LOCKSTEP_LIVE_PING_S".to_owned(), "600".to_owned()));
+        variables.push(("LOCKSTEP_LIVE_PER_ACCOUNT".to_owned(), "2000".to_owned()));
         let folder = tempfile::tempdir().unwrap();
         let server =
             Lockstepd::start(env!("CARGO_BIN_EXE_lockstepd"), folder.path(), "127.0.0.1:0", &variables);

@@ -161,7 +161,6 @@ fn slot(place: u32, number: u32) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::OPEN_PER_ACCOUNT;
     use lockstep_events::{AccountId, Seq, SessionId};
     use uuid::Uuid;
 
@@ -184,7 +183,7 @@ mod tests {
     }
 
     fn live(sockets: &Arc<Sockets>, n: u128) -> Connected {
-        sockets.live(access(n), OPEN_PER_ACCOUNT).unwrap()
+        sockets.live(access(n), 10).unwrap()
     }
 
     fn code(connected: &Connected) -> Option<u16> {
@@ -239,7 +238,7 @@ mod tests {
     fn an_account_has_ten_open_sockets_and_a_device_that_comes_back_is_no_eleventh() {
         let sockets = Arc::new(Sockets::default());
         let mut open: Vec<_> = (1..=10).map(|n| live(&sockets, n)).collect();
-        let eleventh = |account: u128| sockets.live(of_account(account, 11), OPEN_PER_ACCOUNT);
+        let eleventh = |account: u128| sockets.live(of_account(account, 11), 10);
         assert!(eleventh(1).is_none());
         assert!(eleventh(2).is_some(), "another account is not concerned");
         open.push(live(&sockets, 3));

@@ -118,8 +118,6 @@ pub const TABLE: [Rules; 13] = [
     },
 ];
 
-/// Live sockets that are open at once on one node, for one account.
-pub const OPEN_PER_ACCOUNT: usize = 10;
 /// Live sockets that are open at once on one node.
 pub const OPEN: usize = 50_000;
 

@@ -138,7 +138,12 @@ async fn let_go_of(node: &Node, mut blocked: Socket) -> Seq {
 async fn a_client_that_does_not_read_is_closed_as_too_slow_has_everything_afterwards_and_costs_twenty_others_nothing(
     mode: Mode,
 ) {
-    let patience = Layer { live_blocked_s: Some(BORNE_S), access_token_s: Some(1200), ..Layer::default() };
+    let patience = Layer {
+        live_blocked_s: Some(BORNE_S),
+        live_per_account: Some(32),
+        access_token_s: Some(1200),
+        ..Layer::default()
+    };
     let node = Node::start_with(mode, patience).await;
     let author = Person::register(&node).await;
     let slow = author.enrol(&node).await;

@@ -48,7 +48,7 @@ async fn greet(server: &Shared, wire: &mut Wire) -> Result<Socket, End> {
         Ok(heard) => heard?,
         Err(_late) => return Err(End::code(close::BAD_REQUEST)),
     };
-    let connected = server.feed.sockets.live(caller.access(), server.limits.open_per_account());
+    let connected = server.feed.sockets.live(caller.access(), server.config.live_per_account);
     let connected = connected.ok_or(End::code(close::RATE))?;
     wire.signal = Arc::clone(&connected.signal);
     // Known first, then asked: a revocation in between closes the socket by its signal.
