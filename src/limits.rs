@@ -17,7 +17,7 @@ use uuid::Uuid;
 pub use address::{Proxies, truncated};
 pub use gcra::{Quota, Standing};
 pub use store::{RateStore, Take, Taken};
-pub use table::{Action, OPEN, Rules, TABLE};
+pub use table::{ACTIONS, Action, OPEN, Rules, TABLE};
 
 use crate::auth::{
     credentials::{CredentialError, NameIndex},

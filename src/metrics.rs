@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::limits::{Action, TABLE};
+use crate::limits::{ACTIONS, Action, TABLE};
 
 /// Upper ends of the classes into which requests are put by how long they took, in milliseconds.
 const CLASSES: [u64; 8] = [1, 5, 10, 50, 100, 500, 1_000, 10_000];
@@ -31,7 +31,7 @@ type Requests = BTreeMap<String, BTreeMap<(&'static str, u16), Series>>;
 pub struct Metrics {
     started: Instant,
     requests: Mutex<Requests>,
-    refused: [AtomicU64; TABLE.len()],
+    refused: [AtomicU64; ACTIONS],
 }
 
 impl Default for Metrics {

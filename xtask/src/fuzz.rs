@@ -1,10 +1,9 @@
 //! `cargo xtask test --api-fuzz`: schemathesis reads docs/openapi.json and tries to make a live server break its word.
 
 use crate::process::{self, Doing, Failure, Result};
-use crate::services::service::{Recipe, Service, accepts};
-use crate::services::{folder_for, free_port, fresh_folder};
+use crate::services::fresh_folder;
 use crate::steps::Achieved;
-use crate::{build, install};
+use crate::{build, install, server};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -19,7 +18,7 @@ const EXAMPLES: &str = "40";
 /// generator can make those.
 const LEFT_OUT: &str = "positive_data_acceptance";
 
-/// Starts an embedded server, registers a device, and lets schemathesis loose with its token.
+/// Starts an embedded server whose tokens live as long as it allows, registers a device, and lets schemathesis loose with its token.
 pub fn run() -> Achieved {
     install::ensure(&[&install::PYTHON])?;
     let tool = installed()?;
@@ -30,7 +29,12 @@ pub fn run() -> Achieved {
 }
 
 fn fuzz(tool: &Path, folder: &Path) -> Achieved {
-    let (mut server, url) = serve(folder)?;
+    let options = [
+        ("LOCKSTEP_ACCESS_TOKEN_S", "1200"),
+        ("LOCKSTEP_LOG_FILTER", "warn"),
+        ("LOCKSTEP_RATE_LIMIT_FACTOR", "1000000"),
+    ];
+    let (mut server, url) = server::start(&build::program("lockstepd")?, folder, &options)?;
     let device = Device { program: build::program("lockstep")?, home: folder.join("device") };
     let fingerprint = fingerprint(folder)?;
     let place = ["--server", &url, "--email", "fuzz@example.org", "--fingerprint", &fingerprint];
@@ -59,30 +63,6 @@ fn fuzz(tool: &Path, folder: &Path) -> Achieved {
         None if status.success() => Ok("no 5xx, no violation".to_owned()),
         None => Err(Failure(format!("schemathesis ended with {status}\n{}", server.last_lines()))),
     }
-}
-
-/// A server of its own, embedded. Its tokens live as long as the server allows.
-fn serve(parent: &Path) -> Result<(Service, String)> {
-    let program = build::program("lockstepd")?;
-    let folder = folder_for(parent, "server", None)?;
-    let port = free_port()?;
-    let listen = format!("127.0.0.1:{port}");
-    let data = folder.join("data").display().to_string();
-    let recipe = Recipe {
-        name: "lockstepd",
-        program: &program,
-        arguments: ["serve", "--data", &data, "--listen", &listen].map(str::to_owned).to_vec(),
-        environment: vec![
-            ("LOCKSTEP_ACCESS_TOKEN_S", "1200".to_owned()),
-            ("LOCKSTEP_LOG_FILTER", "warn".to_owned()),
-            ("LOCKSTEP_RATE_LIMIT_FACTOR", "1000000".to_owned()),
-        ],
-        folder: &folder,
-        owner: None,
-        signal: "TERM",
-    };
-    let service = Service::start(&recipe, || accepts(port))?;
-    Ok((service, format!("https://{listen}")))
 }
 
 /// What the server printed about its certificate.

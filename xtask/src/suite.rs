@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that must hold before a change is done, in the order of cheapest first.
 
 mod lint;
+mod release;
 mod tests;
 
 use crate::process::{self, Result, fail};
@@ -49,6 +50,7 @@ const STEPS: &[Step] = &[
         what: "the server builds without Postgres, NATS and S3",
         work: |_| lint::embedded(),
     },
+    Step { name: "release", what: "`cargo run --release` builds and serves", work: |_| release::runs() },
     Step { name: "docs", what: "the documentation builds without a warning", work: |_| documented() },
     Step { name: "generated", what: "the generated files are fresh", work: |_| generate::check() },
     Step {
