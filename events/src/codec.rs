@@ -97,6 +97,12 @@ stored_events! {
     Account::Enabled in AccountEvent => "account.enabled", 1;
     Account::Viewed in AccountEvent => "account.viewed", 1;
     Account::Invited in AccountEvent => "account.invited", 1;
+    Account::EmailSet in AccountEvent => "account.email_set", 1;
+    Account::EmailConfirmed in AccountEvent => "account.email_confirmed", 1;
+    Account::NameLost in AccountEvent => "account.name_lost", 1;
+    Account::IdentityProven in AccountEvent => "account.identity_proven", 1;
+    Account::IdentityLinked in AccountEvent => "account.identity_linked", 1;
+    Account::IdentityUnlinked in AccountEvent => "account.identity_unlinked", 1;
     Vault::Created in VaultEvent => "vault.created", 1;
     Vault::VersionAdded in VaultEvent => "entry.version_added", 1;
     Vault::ContentPruned in VaultEvent => "entry.content_pruned", 1;
@@ -112,6 +118,7 @@ stored_events! {
     System::Proposed in SystemEvent => "admin.proposed", 1;
     System::ProposalSettled in SystemEvent => "admin.proposal_settled", 1;
     System::LogRead in SystemEvent => "audit.log_read", 1;
+    System::OidcRejected in SystemEvent => "system.oidc_rejected", 1;
 }
 
 fn json<T: Serialize>(body: &T) -> Result<String, serde_json::Error> {

@@ -6,6 +6,7 @@ mod admin;
 mod standing;
 mod system;
 mod vault;
+mod ways;
 
 pub use access::*;
 pub use account::*;
@@ -13,6 +14,7 @@ pub use admin::*;
 pub use standing::*;
 pub use system::*;
 pub use vault::*;
+pub use ways::*;
 
 /// Any event of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -46,6 +46,18 @@ pub enum AccountEvent {
     Viewed(super::AccountViewed),
     /// `account.invited`
     Invited(super::AccountInvited),
+    /// `account.email_set`
+    EmailSet(super::EmailSet),
+    /// `account.email_confirmed`
+    EmailConfirmed(super::EmailConfirmed),
+    /// `account.name_lost`
+    NameLost(super::NameLost),
+    /// `account.identity_proven`; its subject is the session.
+    IdentityProven(super::IdentityProven),
+    /// `account.identity_linked`; its subject is the link.
+    IdentityLinked(super::IdentityLinked),
+    /// `account.identity_unlinked`; its subject is the link.
+    IdentityUnlinked(super::IdentityUnlinked),
 }
 
 /// An account was registered.

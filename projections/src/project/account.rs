@@ -23,7 +23,15 @@ const NO_SESSION: Unfit = "the session was not opened";
 pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
     let account = Key::Account(recorded.stream.into());
     match event {
-        AccountEvent::Created(_) | AccountEvent::SessionOpened(_) => Needs::default(),
+        // Addresses and identities stand beside the credentials, where they can be destroyed.
+        AccountEvent::EmailSet(_)
+        | AccountEvent::EmailConfirmed(_)
+        | AccountEvent::NameLost(_)
+        | AccountEvent::IdentityProven(_)
+        | AccountEvent::IdentityLinked(_)
+        | AccountEvent::IdentityUnlinked(_)
+        | AccountEvent::Created(_)
+        | AccountEvent::SessionOpened(_) => Needs::default(),
         AccountEvent::CredentialSet(_)
         | AccountEvent::RosterStated(_)
         | AccountEvent::VaultAttached(_)
@@ -81,6 +89,12 @@ pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &Accoun
             Ok(())
         }
         AccountEvent::Viewed(_) | AccountEvent::Invited(_) => Ok(()),
+        AccountEvent::EmailSet(_)
+        | AccountEvent::EmailConfirmed(_)
+        | AccountEvent::NameLost(_)
+        | AccountEvent::IdentityProven(_)
+        | AccountEvent::IdentityLinked(_)
+        | AccountEvent::IdentityUnlinked(_) => Ok(()),
     }
 }
 
