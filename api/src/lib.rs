@@ -14,6 +14,8 @@ pub mod plan;
 pub mod problem;
 mod reconcile;
 pub mod sync;
+pub mod ways;
+pub mod words;
 
 pub use bytes64::Bytes64;
 pub use cursor::Cursor;

@@ -108,6 +108,8 @@ codes! {
     CredentialsUnavailable = "credentials_unavailable", 503, "The credential store is not reachable; try again";
     /// The blob store cannot be reached. Try again.
     BlobsUnavailable = "blobs_unavailable", 503, "The blob store is not reachable; try again";
+    /// The identity provider does not answer, or describes itself wrongly.
+    ProviderUnavailable = "provider_unavailable", 502, "The identity provider does not answer as it should";
     /// No room left on the server's disk. Nothing was written.
     NoRoom = "no_room", 507, "The server has no room left";
     /// The request took longer than the server allows. What became of it is unknown: ask, or send it again.

@@ -4,11 +4,10 @@
 //! another. A password that misses a class that was asked for is thrown away whole and made again: what remains is
 //! uniform over all passwords that have every class.
 
+use lockstep_api::words::WORDS;
 use rand::Rng;
 
 use super::secret::Secret;
-
-const WORDS: &str = include_str!("words.txt");
 
 const LOWER: &str = "abcdefghijklmnopqrstuvwxyz";
 const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
