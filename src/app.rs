@@ -20,6 +20,7 @@ use crate::{
     auth::{
         credentials::{CredentialError, CredentialStore},
         minting::Tokens,
+        oidc::Idps,
         server_keys::{KeyFileError, ServerKeys},
         signing_keys::load_or_turn,
     },
@@ -40,6 +41,7 @@ use crate::{
         tls::{self, TlsError},
     },
     limits::{Limits, Proxies},
+    mail::{self, worker::Post},
     members::Members,
     metrics::Metrics,
     plans::PlanBook,
@@ -109,6 +111,12 @@ pub enum StartError {
         /// What may help.
         hint: &'static str,
     },
+    /// No mail.
+    #[error(transparent)]
+    Mail(#[from] crate::mail::MailError),
+    /// No identity providers.
+    #[error(transparent)]
+    Idps(#[from] crate::auth::oidc::IdpsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -144,6 +152,7 @@ struct Tasks {
     admin: Option<JoinHandle<()>>,
     follower: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    mail: JoinHandle<((), ())>,
     stop_following: CancellationToken,
     _lock: File,
 }
@@ -160,6 +169,7 @@ impl Running {
         }
         self.tasks.stop_following.cancel();
         let _ = self.tasks.upkeep.await;
+        let _ = self.tasks.mail.await;
         self.server.batcher.shutdown().await;
         let _ = self.tasks.follower.await;
         self.server.feed.stop().await;
@@ -187,12 +197,14 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let (server, runner) = assemble(config, clock).await?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let (server, runner) = assemble(config, clock, &format!("{scheme}://{addr}")).await?;
     let bootstrap = first_administrator(&server).await?;
     let news = server.feed.applied();
     let stop_following = CancellationToken::new();
     let poll = Duration::from_millis(server.config.tail_poll_ms);
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&server), stop_following.clone()));
+    let mail = tokio::spawn(mail::run(Arc::clone(&server), stop_following.clone()));
     let follower = tokio::spawn(follow::follow(runner, news, poll, stop_following.clone()));
     let serve = Serve {
         router: crate::http::router(Arc::clone(&server)),
@@ -202,7 +214,6 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     };
     let http = tokio::spawn(serve.run(listener, Duration::from_secs(server.config.drain_s)));
     let (admin_url, admin) = admin.map(|bound| for_operators(&server, tls.as_ref(), bound)).unzip();
-    let scheme = if tls.is_some() { "https" } else { "http" };
     Ok(Running {
         url: format!("{scheme}://{addr}"),
         addr,
@@ -210,7 +221,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         fingerprint: tls.map(|tls| tls.fingerprint),
         bootstrap,
         server,
-        tasks: Tasks { http, admin, follower, upkeep, stop_following, _lock: lock },
+        tasks: Tasks { http, admin, follower, upkeep, mail, stop_following, _lock: lock },
     })
 }
 
@@ -264,7 +275,11 @@ pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dy
     Ok((log, ports::reads(config, &mut databases).await?))
 }
 
-async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runner), StartError> {
+async fn assemble(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    own_url: &str,
+) -> Result<(Shared, Runner), StartError> {
     let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
     let ports = ports::open(&config).await?;
     if ports.credentials.key_commitment(keys.commitment()).await? != keys.commitment() {
@@ -309,7 +324,14 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<(Shared, Runn
     let proxies = Proxies::parse(&config.trusted_proxies).unwrap_or_default();
     let limits = Limits::new(ports.rates, &keys, config.rate_limit_factor, proxies);
     let proofs = Semaphore::new(config.max_password_proofs);
+    let authority = Some(config.oidc_ca.as_path()).filter(|file| !file.as_os_str().is_empty());
+    let idps = Idps::new(&config.oidc, authority)?;
+    let base = if config.public_url.is_empty() { own_url } else { &config.public_url };
+    let outgoing = Post::new(ports::mailer(&config)?, base);
     let server = Server {
+        post: outgoing,
+        idps,
+        ways: ports.ways,
         progress: runner.progress(),
         uploads: Uploads::new(&config.data.join("uploads")),
         shelf,

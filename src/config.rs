@@ -1,9 +1,15 @@
 //! Options: the defaults, a file, the environment and flags, in rising precedence. Only this file reads the
 //! environment.
 
+mod providers;
+mod secret;
+
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+pub use providers::{Apple, Preset, Provider, Providers, Redirect};
+pub use secret::Secret;
 
 use crate::{limits::Proxies, plans::Plans};
 
@@ -39,49 +45,6 @@ pub enum ConfigError {
     /// Options that contradict each other.
     #[error("{0}")]
     Contradiction(&'static str),
-}
-
-/// A text that is never shown: a key, or a URL with a password.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "\"\"" } else { "<secret>" })
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(match self.0.split_once("://") {
-            _ if self.0.is_empty() => "",
-            Some((scheme @ ("postgres" | "postgresql" | "nats" | "tls" | "s3"), _)) => scheme,
-            _ if matches!(self.0.as_str(), "sqlite" | "in_process" | "filesystem") => &self.0,
-            _ => "<secret>",
-        })
-    }
-}
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
 }
 
 macro_rules! words {
@@ -260,8 +223,20 @@ options! {
     billing_secret: Secret,
     /// The plan of an account that was given none.
     default_plan: String,
-    /// Every plan. Last: it is a table.
+    /// How letters leave.
+    mail: Secret,
+    /// Whom letters are from.
+    mail_from: String,
+    /// PEM file, or empty.
+    mail_ca: PathBuf,
+    /// Where people reach the server with a browser, or empty.
+    public_url: String,
+    /// PEM file, or empty.
+    oidc_ca: PathBuf,
+    /// Every plan. A table: after every plain option.
     plans: Plans,
+    /// Identity providers, by the name that people choose them by.
+    oidc: Providers,
 }
 
 fn from_variable<T>(name: &str, get: impl Fn(&str) -> Option<String>) -> Result<Option<T>, ConfigError>
@@ -346,6 +321,9 @@ impl Config {
         }
         if !self.admin_listen.is_empty() && self.admin_address().is_none() {
             return Err(ConfigError::Contradiction("admin_listen must be an address and a port, or empty"));
+        }
+        if let Some(contradiction) = self.oidc.0.values().find_map(Provider::contradiction) {
+            return Err(ConfigError::Contradiction(contradiction));
         }
         let many = [&self.log, &self.reads, &self.credentials].map(|s| s.expose() == "sqlite");
         if self.bus.expose() != "in_process" && many.contains(&true) {

@@ -2,8 +2,8 @@
 //!
 //! `http` parses, calls and answers; `auth` proves who asks; `commands` load, decide and append; `batcher` feeds the
 //! log; `feed` tells every device what is new; `operate` is for the people who run it. `bus` and `blobs` are ports,
-//! like the log and the read store of the crates beside; `adapters` keep what the ports promise. Only `app` names an
-//! adapter.
+//! like the log and the read store of the crates beside; `mail` tells people what happened; `adapters` keep what the
+//! ports promise. Only `app` names an adapter.
 #![deny(clippy::disallowed_types)]
 
 pub mod adapters;
@@ -23,6 +23,7 @@ pub mod feed;
 pub mod http;
 pub mod kept_answers;
 pub mod limits;
+pub mod mail;
 pub mod members;
 pub mod metrics;
 pub mod operate;

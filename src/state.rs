@@ -8,7 +8,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{credentials::CredentialStore, minting::Tokens, server_keys::ServerKeys},
+    auth::{
+        addresses::Addresses, credentials::CredentialStore, identities::Identities, minting::Tokens,
+        oidc::Idps, server_keys::ServerKeys,
+    },
     batcher::Batcher,
     blobs::{Shelf, Uploads},
     bus::Bus,
@@ -19,6 +22,7 @@ use crate::{
     feed::Feed,
     kept_answers::KeptAnswers,
     limits::Limits,
+    mail::{outbox::Outbox, worker::Post},
     members::Members,
     metrics::Metrics,
     pseudonyms::Pseudonyms,
@@ -26,6 +30,11 @@ use crate::{
     served::Served,
     subjects::Subjects,
 };
+
+/// What is kept about ways in that are not a password, and about mail.
+pub trait Ways: Addresses + Identities + Outbox {}
+
+impl<T: Addresses + Identities + Outbox> Ways for T {}
 
 /// One running server.
 pub struct Server {
@@ -45,6 +54,12 @@ pub struct Server {
     pub credentials: Arc<dyn CredentialStore>,
     /// Personal data: sealed, opened, destroyed.
     pub subjects: Subjects,
+    /// Addresses, identities elsewhere, mail that waits.
+    pub ways: Arc<dyn Ways>,
+    /// Letters.
+    pub post: Post,
+    /// Identity providers.
+    pub idps: Idps,
     /// Long ciphertexts.
     pub shelf: Arc<Shelf>,
     /// Those that are on their way.

@@ -5,11 +5,16 @@ mod documents;
 mod event_row;
 pub mod filesystem;
 pub mod in_process;
+pub mod mail_folder;
+mod mail_tables;
+mod mime;
 #[cfg(feature = "distributed")]
 pub mod nats;
+mod oidc_tables;
 #[cfg(feature = "distributed")]
 pub mod postgres;
 #[cfg(feature = "distributed")]
 pub mod s3;
+pub mod smtp;
 pub mod sqlite;
 mod subject_key_row;

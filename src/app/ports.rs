@@ -19,6 +19,8 @@ use crate::{
     adapters::{
         filesystem::FilesystemBlobs,
         in_process::InProcessBus,
+        mail_folder::MailFolder,
+        smtp::Smtp,
         sqlite::{
             credentials::SqliteCredentials, log::SqliteLog, operations::SqliteOperations, rates::SqliteRates,
             read::SqliteReads, subject_keys::SqliteSubjectKeys,
@@ -30,7 +32,9 @@ use crate::{
     config::{Config, Secret},
     kept_answers::KeptAnswers,
     limits::RateStore,
+    mail::Mailer,
     served::ServedPlaces,
+    state::Ways,
     subjects::keys::SubjectKeys,
 };
 
@@ -40,6 +44,7 @@ pub struct Ports {
     pub reads: Arc<dyn ReadStore>,
     pub credentials: Arc<dyn CredentialStore>,
     pub subject_keys: Arc<dyn SubjectKeys>,
+    pub ways: Arc<dyn Ways>,
     pub blobs: Arc<dyn BlobStore>,
     pub blob_index: Arc<dyn BlobIndex>,
     pub kept_answers: Arc<dyn KeptAnswers>,
@@ -62,17 +67,15 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
         reads: reads(config, &mut databases).await?,
         credentials: credentials(config, &mut databases).await?,
         subject_keys: subject_keys(config, &mut databases).await?,
+        ways: ways(config, &mut databases).await?,
         blobs: blobs(config)?,
     })
 }
 
 /// The Postgres databases that the ports name: ports with the same URL share connections.
 pub struct Databases<'a> {
-    #[cfg_attr(
-        not(feature = "distributed"),
-        expect(dead_code, reason = "without Postgres nothing is opened")
-    )]
     config: &'a Config,
+    sqlite_credentials: Option<SqliteCredentials>,
     #[cfg(feature = "distributed")]
     open: std::collections::HashMap<String, Database>,
 }
@@ -82,9 +85,19 @@ impl<'a> Databases<'a> {
     pub fn new(config: &'a Config) -> Self {
         Self {
             config,
+            sqlite_credentials: None,
             #[cfg(feature = "distributed")]
             open: std::collections::HashMap::new(),
         }
+    }
+
+    /// The file of the credentials, opened once.
+    async fn sqlite_credentials(&mut self) -> Result<SqliteCredentials, StartError> {
+        if let Some(open) = &self.sqlite_credentials {
+            return Ok(open.clone());
+        }
+        let open = SqliteCredentials::open(&self.config.data.join("credentials.sqlite")).await?;
+        Ok(self.sqlite_credentials.insert(open).clone())
     }
 
     #[cfg(feature = "distributed")]
@@ -121,13 +134,12 @@ pub async fn reads(config: &Config, databases: &mut Databases<'_>) -> Result<Arc
     }
 }
 
-#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 pub async fn credentials(
     config: &Config,
     databases: &mut Databases<'_>,
 ) -> Result<Arc<dyn CredentialStore>, StartError> {
     match scheme(&config.credentials) {
-        "sqlite" => Ok(Arc::new(SqliteCredentials::open(&config.data.join("credentials.sqlite")).await?)),
+        "sqlite" => Ok(Arc::new(databases.sqlite_credentials().await?)),
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => {
             Ok(Arc::new(PostgresCredentials::new(&databases.of(&config.credentials).await?)))
@@ -164,6 +176,28 @@ pub async fn subject_keys(
         }
         _ => Err(unsupported("credentials", &config.credentials)),
     }
+}
+
+/// Addresses, identities and mail stand with the credentials.
+async fn ways(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn Ways>, StartError> {
+    match scheme(&config.credentials) {
+        "sqlite" => Ok(Arc::new(databases.sqlite_credentials().await?)),
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => {
+            Ok(Arc::new(PostgresCredentials::new(&databases.of(&config.credentials).await?)))
+        }
+        _ => Err(unsupported("credentials", &config.credentials)),
+    }
+}
+
+/// What letters leave by.
+pub fn mailer(config: &Config) -> Result<Box<dyn Mailer>, StartError> {
+    let from = &config.mail_from;
+    if config.mail.expose() == "folder" {
+        return Ok(Box::new(MailFolder::new(&config.data.join("mail"), from)?));
+    }
+    let authority = Some(config.mail_ca.as_path()).filter(|file| !file.as_os_str().is_empty());
+    Ok(Box::new(Smtp::new(config.mail.expose(), from, authority)?))
 }
 
 /// The operational tables stand beside the credentials: in the same database, or in a file of the same folder.

@@ -1,9 +1,12 @@
 //! Who asks, and how they prove it: passwords by OPAQUE, access tokens, refresh tokens, and what is kept of them.
 
+pub mod addresses;
 pub mod attempt;
 pub mod credentials;
+pub mod identities;
 pub mod jwt;
 pub mod minting;
+pub mod oidc;
 pub mod opaque;
 pub mod refresh;
 pub mod server_keys;

@@ -1,15 +1,18 @@
 //! What changes something: load, decide, append. One decision, one file.
 
 pub mod account;
+pub mod address;
 pub mod admin;
 pub mod bill;
 pub mod end_access;
 pub mod end_session;
 pub mod enrol_device;
 pub mod facts;
+pub mod identities;
 pub mod invited;
 pub mod login;
 pub mod offer_roster;
+pub mod prove_identity;
 pub mod prune;
 pub mod purge;
 pub mod push;

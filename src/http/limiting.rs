@@ -31,6 +31,16 @@ const ROUTES: &[(&str, &str, Action)] = &[
     ("POST", "/v1/sessions/step-up/finish", Action::Finish),
     ("POST", "/v1/admin/bootstrap", Action::Verify),
     ("POST", "/v1/sessions/refresh", Action::Refresh),
+    ("POST", "/v1/sessions/vault", Action::Finish),
+    ("POST", "/v1/sign-in/start", Action::Mail),
+    // Whoever asked for a link asks again and again whether it was opened, with a secret that nobody guesses.
+    ("POST", "/v1/sign-in/finish", Action::Read),
+    ("PUT", "/v1/account/email", Action::Mail),
+    ("POST", "/link/{secret}", Action::Verify),
+    ("POST", "/v1/oidc/{provider}/start", Action::Login),
+    ("POST", "/v1/oidc/finish", Action::Finish),
+    // A browser that is sent on.
+    ("POST", "/v1/oidc/callback", Action::Read),
     ("GET", "/v1/live", Action::Connect),
     ("POST", "/v1/vaults/{vault}/blobs/get", Action::Read),
     ("POST", "/v1/vaults/{vault}/reconcile", Action::Read),

@@ -11,16 +11,20 @@ pub mod caller;
 pub mod changes;
 pub mod cors;
 pub mod devices;
+pub mod email;
 pub mod extract;
 pub mod file;
 pub mod health;
 pub mod history;
 pub mod idempotency;
+pub mod identities;
 pub mod jwks;
 mod leftover;
 pub mod limiting;
+pub mod link;
 pub mod live;
 pub mod metrics;
+pub mod oidc;
 pub mod openapi;
 pub mod pace;
 pub mod problem;
@@ -29,6 +33,7 @@ pub mod reconcile;
 pub mod roster;
 pub mod serve;
 pub mod sessions;
+pub mod sign_in;
 pub mod snapshot;
 pub mod step_up;
 pub mod streams;
@@ -59,18 +64,23 @@ fn resources() -> Vec<Routes> {
         billing::routes(),
         changes::routes(),
         devices::routes(),
+        email::routes(),
         health::routes(),
         blobs::routes(),
         blob_parts::routes(),
         file::routes(),
         history::routes(),
         purge::routes(),
+        identities::routes(),
         jwks::routes(),
+        link::routes(),
         live::routes(),
         activity::routes(),
+        oidc::routes(),
         reconcile::routes(),
         roster::routes(),
         sessions::routes(),
+        sign_in::routes(),
         snapshot::routes(),
         step_up::routes(),
         streams::routes(),

@@ -1,5 +1,8 @@
 //! The credential store in Postgres: its tables are the server's to change, unlike the log's.
 
+mod mail;
+mod oidc;
+
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros, SessionId};
 use sqlx::{PgPool, Postgres, Transaction};

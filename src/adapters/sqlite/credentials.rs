@@ -1,5 +1,8 @@
 //! The credential store in a SQLite file of its own: it can be destroyed without touching the log.
 
+mod mail;
+mod oidc;
+
 use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;

@@ -1,0 +1,115 @@
+//! Letters by SMTP: over TLS from the first byte, or by STARTTLS that must succeed, on kept connections.
+
+use std::{path::Path, time::Duration};
+
+use async_trait::async_trait;
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
+    message::Mailbox,
+    transport::smtp::{
+        PoolConfig,
+        client::{Certificate, Tls, TlsParameters},
+        response::{Category, Code, Severity},
+    },
+};
+use url::Url;
+
+use super::mime::{message, sender};
+use crate::mail::{Letter, MailError, Mailer};
+
+/// A server that does not answer for so long is away.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections at the same time.
+const CONNECTIONS: u32 = 4;
+
+/// Hands letters to an SMTP server.
+pub struct Smtp {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+}
+
+impl Smtp {
+    /// A mailer for `smtp://`, `smtps://` or `smtp+plain://`, from this sender. An authority in a PEM file is trusted
+    /// besides the public ones.
+    ///
+    /// # Errors
+    /// [`MailError::Options`], without a word of the URL, which may hold a password.
+    pub fn new(url: &str, from: &str, authority: Option<&Path>) -> Result<Self, MailError> {
+        let from = sender(from)?;
+        let parsed = Url::parse(url).map_err(|_| MailError::Options("mail: not a URL"))?;
+        let host = parsed.host_str().ok_or(MailError::Options("mail: the URL names no host"))?;
+        let (tls, port) = match parsed.scheme() {
+            "smtp" => (Tls::Required(parameters(host, authority)?), 587),
+            "smtps" => (Tls::Wrapper(parameters(host, authority)?), 465),
+            "smtp+plain" if parsed.password().is_some() => {
+                return Err(MailError::Options("mail: a password is never sent without TLS"));
+            }
+            "smtp+plain" => (Tls::None, 25),
+            _ => {
+                return Err(MailError::Options("mail: folder, smtp://, smtps:// or smtp+plain:// is needed"));
+            }
+        };
+        let (_, rest) = url.split_once("://").unwrap_or_default();
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&format!("smtp://{rest}"))
+            .map_err(|_| MailError::Options("mail: the URL cannot be used"))?;
+        let transport = builder
+            .port(parsed.port().unwrap_or(port))
+            .tls(tls)
+            .timeout(Some(PATIENCE))
+            .pool_config(PoolConfig::new().max_size(CONNECTIONS))
+            .build();
+        Ok(Self { transport, from })
+    }
+}
+
+fn parameters(host: &str, authority: Option<&Path>) -> Result<TlsParameters, MailError> {
+    let mut builder = TlsParameters::builder(host.to_owned());
+    if let Some(file) = authority {
+        let unusable = MailError::Options("mail_ca: not a readable PEM file");
+        let Ok(pem) = std::fs::read(file) else { return Err(unusable) };
+        let Ok(certificate) = Certificate::from_pem(&pem) else { return Err(unusable) };
+        builder = builder.add_root_certificate(certificate);
+    }
+    builder.build_rustls().map_err(|_| MailError::Options("mail: TLS cannot be set up for this host"))
+}
+
+#[async_trait]
+impl Mailer for Smtp {
+    async fn send(&self, letter: &Letter) -> Result<(), MailError> {
+        let message = message(&self.from, letter)?;
+        self.transport.send(message).await.map(|_| ()).map_err(|error| {
+            // An answer of the server may repeat the address; its code says enough.
+            let what = error.status().map_or_else(|| "no connection".to_owned(), |code| code.to_string());
+            if error.status().is_some_and(about_the_letter) {
+                MailError::Refused(what.into())
+            } else {
+                MailError::Passing(what.into())
+            }
+        })
+    }
+}
+
+/// Whether an answer refuses this letter for good. A refused password is no fault of the letter: somebody corrects it.
+fn about_the_letter(code: Code) -> bool {
+    code.severity == Severity::PermanentNegativeCompletion && code.category == Category::MailSystem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_never_goes_over_a_plain_connection_and_errors_do_not_show_it() {
+        let refused = [
+            "smtp+plain://ada:hunter2@mail.example",
+            "ftp://ada:hunter2@mail.example",
+            "ada:hunter2",
+            "smtp:hunter2",
+        ];
+        for url in refused {
+            let error = Smtp::new(url, "a@b.example", None).err().unwrap().to_string();
+            assert!(error.starts_with("mail: ") && !error.contains("hunter2"), "{error}");
+        }
+        assert!(Smtp::new("smtps://mail.example", "nobody", None).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! Letters: what is said, once, and both of its forms — plain text and HTML — made from it.
+
+use std::fmt::{self, Write};
+
+use super::outbox::About;
+
+/// A letter. Neither its address nor its text is ever shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Names the letter: the same for the same task, so that a receiver can tell a repetition.
+    pub id: String,
+    /// The address.
+    pub to: String,
+    /// The subject line.
+    pub subject: &'static str,
+    /// As plain text.
+    pub text: String,
+    /// As HTML, without anything that is loaded from elsewhere.
+    pub html: String,
+}
+
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Letter").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
+/// A piece of a letter.
+enum Part<'a> {
+    Says(&'a str),
+    /// Words to compare.
+    Words(&'a str),
+    /// Something to open.
+    Link {
+        label: &'a str,
+        url: &'a str,
+    },
+}
+
+use Part::{Link, Says, Words};
+
+/// Text as HTML shows it.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn text(parts: &[Part<'_>]) -> String {
+    let mut out = String::new();
+    for part in parts {
+        // Writing to a string does not fail.
+        let _ = match part {
+            Says(words) => write!(out, "{words}\n\n"),
+            Words(words) => write!(out, "    {words}\n\n"),
+            Link { label, url } => write!(out, "{label}:\n{url}\n\n"),
+        };
+    }
+    out.push_str("-- \nLockstep\n");
+    out
+}
+
+fn html(subject: &str, parts: &[Part<'_>]) -> String {
+    let mut out = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title></head>\
+         <body style=\"font-family:sans-serif;max-width:36em;line-height:1.5\"><h1 style=\"font-size:1.2em\">{0}</h1>\n",
+        escaped(subject)
+    );
+    for part in parts {
+        let _ = match part {
+            Says(words) => writeln!(out, "<p>{}</p>", escaped(words)),
+            Words(words) => {
+                writeln!(out, "<p style=\"font-size:1.6em\"><strong>{}</strong></p>", escaped(words))
+            }
+            Link { label, url } => {
+                let url = escaped(url);
+                writeln!(out, "<p><a href=\"{url}\">{}</a><br><small>{url}</small></p>", escaped(label))
+            }
+        };
+    }
+    out.push_str("<p><small>Lockstep</small></p></body></html>\n");
+    out
+}
+
+fn letter(id: &str, to: &str, subject: &'static str, parts: &[Part<'_>]) -> Letter {
+    let (text, html) = (text(parts), html(subject, parts));
+    Letter { id: id.to_owned(), to: to.to_owned(), subject, text, html }
+}
+
+/// The letter with a sign-in link.
+pub fn sign_in(id: &str, to: &str, words: &str, url: &str) -> Letter {
+    let parts = [
+        Says("Somebody, we hope you, asked to sign in to Lockstep with this address."),
+        Says("Open the link only if the program where you asked shows these two words:"),
+        Words(words),
+        Link { label: "Sign in", url },
+        Says(
+            "The link works once, within ten minutes, for the program that asked and for nothing else. \
+             If it was not you, do nothing: nobody has got in.",
+        ),
+    ];
+    letter(id, to, "Your sign-in link", &parts)
+}
+
+/// The letter that asks an address for its confirmation.
+pub fn confirm(id: &str, to: &str, words: &str, url: &str) -> Letter {
+    let parts = [
+        Says("Somebody, we hope you, named this address as that of a Lockstep account."),
+        Says("Confirm it only if your program shows these two words:"),
+        Words(words),
+        Link { label: "Confirm this address", url },
+        Says("If it was not you, do nothing: the address will not be used."),
+    ];
+    letter(id, to, "Confirm your address", &parts)
+}
+
+/// The letter that tells a person what happened to the account.
+pub fn notice(id: &str, to: &str, about: About) -> Letter {
+    let (subject, what, else_do) = match about {
+        About::DeviceAdded => (
+            "A device was added to your account",
+            "A new device was added to your Lockstep account. It can read your vault.",
+            "If it was not you: revoke it from another device (lockstep devices), then change your password.",
+        ),
+        About::PasswordChanged => (
+            "Your password was changed",
+            "The password of your Lockstep account was changed. Other sessions have ended.",
+            "If it was not you: use your recovery code now.",
+        ),
+        About::AddressAsked => (
+            "Another address was named for your account",
+            "Another address was named for your Lockstep account. It counts as soon as it is confirmed there.",
+            "If it was not you: log in, name your own address again, and change your password.",
+        ),
+        About::AddressChanged => (
+            "The address of your account was changed",
+            "Your Lockstep account has another address from now on. Nothing more is sent to this one.",
+            "If it was not you: log in from one of your devices, change your password, and name your address again.",
+        ),
+        About::IdentityLinked => (
+            "A way to sign in was added",
+            "A sign-in with another service was linked to your Lockstep account. It cannot open your vault by itself.",
+            "If it was not you: unlink it (lockstep identities), then change your password.",
+        ),
+        About::IdentityUnlinked => (
+            "A way to sign in was removed",
+            "A sign-in with another service was unlinked from your Lockstep account.",
+            "If it was not you: change your password.",
+        ),
+    };
+    letter(id, to, subject, &[Says(what), Says("If it was you, there is nothing to do."), Says(else_do)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_say_the_same_and_html_is_escaped() {
+        let letter = sign_in("1", "a@example.org", "acid <b>", "https://x/?a=1&b=\"2\"");
+        for form in [&letter.text, &letter.html] {
+            assert!(form.contains("Open the link only if") && form.contains("ten minutes"), "{form}");
+        }
+        assert!(letter.text.contains("https://x/?a=1&b=\"2\"") && letter.text.contains("acid <b>"));
+        assert!(letter.html.contains("href=\"https://x/?a=1&amp;b=&quot;2&quot;\""));
+        assert!(!letter.html.contains("<b>") && letter.html.contains("acid &lt;b&gt;"));
+    }
+
+    #[test]
+    fn a_letter_loads_nothing_from_elsewhere() {
+        let letters =
+            [confirm("1", "a@b.example", "x y", "https://l"), notice("1", "a@b.example", About::DeviceAdded)];
+        for letter in letters {
+            assert!(!["src=", "<script", "<link", "url("].iter().any(|word| letter.html.contains(word)));
+        }
+    }
+
+    #[test]
+    fn a_letter_shows_neither_address_nor_link_to_a_log() {
+        let shown = format!("{:?}", sign_in("1", "canary@example.org", "x y", "https://canary"));
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

@@ -1,0 +1,126 @@
+//! The outbox port: tasks that wait, each done once.
+
+use async_trait::async_trait;
+use lockstep_events::{AccountId, Micros, Position};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::auth::credentials::CredentialError;
+
+/// A task that was done is remembered so long, in seconds, so that it is not made again: a week.
+pub const REMEMBERED_S: i64 = 7 * 24 * 3600;
+
+/// What mail has to be sent. It holds no address and no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Task {
+    /// Somebody asked for a sign-in link. Whether there is such an account is found out when it is sent.
+    SignIn {
+        /// The blind index of the name or address that was given.
+        name: [u8; 32],
+        /// SHA-256 of the secret that only the asking client holds.
+        initiator: [u8; 32],
+    },
+    /// An account named its address: the address must confirm it.
+    Confirm {
+        /// The account.
+        account: AccountId,
+        /// SHA-256 of the secret that only the asking client holds.
+        initiator: [u8; 32],
+    },
+    /// Something happened that the person should know.
+    Notice {
+        /// The account.
+        account: AccountId,
+        /// What.
+        about: About,
+    },
+}
+
+/// What a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// A device was added.
+    DeviceAdded,
+    /// The password was changed.
+    PasswordChanged,
+    /// Another address was named: to the present one.
+    AddressAsked,
+    /// Another address was confirmed: to the one before.
+    AddressChanged,
+    /// A way to sign in was linked.
+    IdentityLinked,
+    /// A way to sign in was unlinked.
+    IdentityUnlinked,
+}
+
+/// A task that a worker has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its id.
+    pub id: Uuid,
+    /// What to do.
+    pub task: Vec<u8>,
+    /// How often it was taken, this time included.
+    pub tries: u32,
+}
+
+impl Task {
+    /// As it is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// From what was stored; none: a newer program wrote it.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// Keeps tasks. Every call is one transaction.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Adds a task. The same id again changes nothing, also after the task was done.
+    async fn put_task(&self, id: Uuid, task: &[u8], now: Micros) -> Result<(), CredentialError>;
+
+    /// Takes tasks that are due, at most `limit`. Nobody else gets them before `until`.
+    async fn claim_tasks(
+        &self,
+        now: Micros,
+        until: Micros,
+        limit: u32,
+    ) -> Result<Vec<Claimed>, CredentialError>;
+
+    /// A task is done: its contents are forgotten.
+    async fn finish_task(&self, id: Uuid, now: Micros) -> Result<(), CredentialError>;
+
+    /// A task is tried again at a time.
+    async fn postpone_task(&self, id: Uuid, until: Micros) -> Result<(), CredentialError>;
+
+    /// Up to where events have been turned into tasks.
+    async fn reacted(&self) -> Result<Option<Position>, CredentialError>;
+
+    /// Events up to here have been turned into tasks; it never goes back.
+    async fn set_reacted(&self, to: Position) -> Result<(), CredentialError>;
+
+    /// Forgets tasks that were done before a time; how many.
+    async fn sweep_tasks(&self, done_before: Micros) -> Result<u64, CredentialError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_comes_back_as_it_was_stored_and_an_unknown_one_is_not_guessed() {
+        let tasks = [
+            Task::SignIn { name: [1; 32], initiator: [2; 32] },
+            Task::Notice { account: AccountId::NIL, about: About::DeviceAdded },
+        ];
+        for task in tasks {
+            assert_eq!(Task::from_bytes(&task.to_bytes()), Some(task));
+        }
+        assert_eq!(Task::from_bytes(b"{\"task\":\"sing\"}"), None);
+    }
+}
