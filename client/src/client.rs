@@ -3,6 +3,8 @@
 //! Everything but [`Client::register`], [`Client::login`] and the calls marked *online* works without a server:
 //! what is written goes to the local database first (durable before the call returns) and out later.
 
+mod ways;
+
 use std::{path::Path, sync::Arc};
 
 use lockstep_events::{DeviceId, EntryId, SessionId, VersionId};

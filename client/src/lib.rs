@@ -23,6 +23,7 @@ mod sync;
 mod tls;
 mod transport;
 mod view;
+pub mod ways;
 
 pub use client::{Client, Follow, Unlock};
 pub use crypto::attachment::Attachment;

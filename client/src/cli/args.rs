@@ -60,7 +60,7 @@ pub enum Verb {
     /// Make an account; this device is its first
     Register(verbs::account::Enter),
     /// Add this device to an account, or open a new session on it
-    Login(verbs::account::Enter),
+    Login(verbs::account::Login),
     /// End the session and delete the profile of this device
     Logout(verbs::account::Logout),
     /// Forget the key that `unlock` keeps
@@ -98,6 +98,10 @@ pub enum Verb {
     Resolve(verbs::resolve::Resolve),
     /// List or revoke devices
     Devices(verbs::devices::Devices),
+    /// Show the account's e-mail address, or name another
+    Email(verbs::email::Email),
+    /// List, link or unlink identities elsewhere
+    Identities(verbs::identities::Identities),
     /// Show the plan: its limits, what is used of them, its features
     Plan,
     /// Show all that was done by and to the account

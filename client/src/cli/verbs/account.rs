@@ -11,6 +11,10 @@ use lockstep_client::{
 };
 use serde_json::json;
 
+use super::{
+    email,
+    entrance::{self, How},
+};
 use crate::cli::{
     agent,
     app::App,
@@ -46,6 +50,29 @@ pub struct Enter {
     invitation: Option<String>,
 }
 
+/// Where the account is, and how to prove that it is yours.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep login --server https://vault.example.org --email ada@example.org --ca company-ca.pem
+  lockstep login --link                   # a new session for this device, by a link in a letter
+  lockstep login --oidc google            # or by an identity elsewhere
+
+The last two are for a device that is enrolled: a link or another identity proves who you are and opens no vault.")]
+pub struct Login {
+    #[command(flatten)]
+    enter: Enter,
+    /// Prove who you are by a link in a letter to the confirmed address
+    #[arg(long, conflicts_with = "oidc")]
+    link: bool,
+    /// Prove who you are by an identity of this provider (see: lockstep identities)
+    #[arg(long, value_name = "PROVIDER")]
+    oidc: Option<String>,
+    /// With --oidc: do not open a browser, only print the address
+    #[arg(long, requires = "oidc")]
+    no_browser: bool,
+}
+
 /// What may be lost.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -74,15 +101,31 @@ pub async fn register(args: Enter, app: &App) -> Done {
         Some(token) => Client::register_invited(&app.home, &server, &name, &password, token.trim()).await,
     };
     wheel.finish_and_clear();
-    entered(app, &app.keep(client?), "registered").await
+    let client = app.keep(client?);
+    entered(app, &client, "registered").await?;
+    // A user name is not asked; and without a letter the account is no worse off.
+    if name.contains('@')
+        && let Ok(words) = client.name_email(&name, None).await
+    {
+        email::tell(app, &name, &words);
+    }
+    Ok(())
 }
 
 /// Adds this device, or opens a new session on it.
 ///
 /// # Errors
 /// Wrong name or password, offline.
-pub async fn login(args: Enter, app: &App) -> Done {
-    let (server, name) = target(&args, app).await?;
+pub async fn login(args: Login, app: &App) -> Done {
+    let (server, name) = target(&args.enter, app).await?;
+    let how = match args.oidc {
+        Some(provider) => Some(How::Oidc { provider, no_browser: args.no_browser }),
+        None => args.link.then_some(How::Link),
+    };
+    if let Some(how) = how {
+        let client = entrance::enter(app, &server, &name, how).await?;
+        return entered(app, &client, "logged in").await;
+    }
     let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
     let wheel = app.ui.wheel("proving the password without showing it");
     let client = Client::login(&app.home, &server, &name, &password).await;

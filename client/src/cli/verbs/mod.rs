@@ -9,6 +9,8 @@ pub mod changes;
 pub mod conflicts;
 pub mod devices;
 pub mod edit;
+pub mod email;
+pub mod entrance;
 pub mod export;
 pub mod file;
 mod file_versions;
@@ -17,6 +19,7 @@ pub mod generate;
 pub mod get;
 pub mod help;
 pub mod history;
+pub mod identities;
 pub mod import;
 pub mod list;
 pub mod lock;
@@ -54,6 +57,8 @@ pub async fn run(verb: Verb, app: &App) -> Done {
         Verb::Conflicts => conflicts::run(app).await,
         Verb::Resolve(args) => resolve::run(args, app).await,
         Verb::Devices(args) => devices::run(args, app).await,
+        Verb::Email(args) => email::run(args, app).await,
+        Verb::Identities(args) => identities::run(args, app).await,
         Verb::Plan => plan::run(app).await,
         Verb::Activity(args) => activity::run(args, app).await,
         Verb::Admin(args) => admin::run(args, app).await,

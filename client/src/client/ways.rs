@@ -1,0 +1,57 @@
+//! What a client does about its account's address and identities elsewhere.
+
+use lockstep_api::ways::{Email, Identified, Identities};
+
+use super::Client;
+use crate::{crypto::password::Password, error::Error, ways::OidcSignIn};
+
+impl Client {
+    /// Opens a new session for this device, by a proof of who one is and the device's key. *Online.*
+    ///
+    /// # Errors
+    /// [`Error::ProfileExists`] if the proof is another account's, [`Error::LoginFailed`] if the device was revoked.
+    pub async fn enter(&self, proof: &Identified) -> Result<(), Error> {
+        self.engine.enter(proof).await
+    }
+
+    /// The addresses of the account. *Online.*
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn email(&self) -> Result<Email, Error> {
+        self.engine.email().await
+    }
+
+    /// Names an address, which counts once it is confirmed; the two words that the letter to it shows. The password may
+    /// be left out within five minutes after it was proven in this session. *Online.*
+    ///
+    /// # Errors
+    /// [`Error::LoginFailed`] for a wrong password, what the server refuses.
+    pub async fn name_email(&self, email: &str, password: Option<&Password>) -> Result<String, Error> {
+        self.engine.name_email(email, password).await
+    }
+
+    /// The identities elsewhere that are linked, and the providers that there are. *Online.*
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn identities(&self) -> Result<Identities, Error> {
+        self.engine.identities().await
+    }
+
+    /// Begins to link an identity elsewhere. *Online.*
+    ///
+    /// # Errors
+    /// [`Error::LoginFailed`] for a wrong password, what the server refuses.
+    pub async fn link_identity(&self, provider: &str, password: &Password) -> Result<OidcSignIn, Error> {
+        self.engine.link_identity(provider, password).await
+    }
+
+    /// Unlinks an identity elsewhere. *Online.*
+    ///
+    /// # Errors
+    /// [`Error::LoginFailed`] for a wrong password, what the server refuses.
+    pub async fn unlink_identity(&self, identity: uuid::Uuid, password: &Password) -> Result<(), Error> {
+        self.engine.unlink_identity(identity, password).await
+    }
+}
