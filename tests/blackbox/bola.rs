@@ -18,10 +18,16 @@ use uuid::Uuid;
 
 pub mod office;
 mod row;
+mod ways;
 
 use crate::{
-    scope::{begin_step_up, step_up_request},
-    support::{Mode, Node, Person, body, person::random_key},
+    oidc_attacks::node_with,
+    scope::{begin_step_up, identity_token, step_up_request},
+    support::{
+        Mode, Node, Person, body,
+        idp::{Idp, Tricks},
+        person::random_key,
+    },
 };
 use office::Office;
 use row::{For, Row};
@@ -35,18 +41,36 @@ struct World {
     enrolling: String,
     others_enrolling: String,
     office: Office,
+    idp: Idp,
+    identified: String,
+    others_identified: String,
 }
 
 impl World {
     async fn new() -> Self {
-        let mut node = Node::start(Mode::Embedded).await;
+        let idp = Idp::start(Tricks::default()).await;
+        let mut node = node_with(Mode::Embedded, &[("idp", &idp)]).await;
         let office = Office::open(&mut node).await;
         let (owner, other) = (Person::register(&node).await, Person::register(&node).await);
         let revoked = owner.enrol(&node).await;
         assert!(owner.revoke(&node, revoked.device).await.status().is_success());
         let enrolling = enrol_token(&node, &owner).await;
         let others_enrolling = enrol_token(&node, &other).await;
-        Self { node, owner, other, revoked, enrolling, others_enrolling, office }
+        // Older than they could be: they run out with the other tokens.
+        let (identified, others_identified) =
+            [&owner, &other].map(|person| identity_token(&node, person, -600)).into();
+        Self {
+            node,
+            owner,
+            other,
+            revoked,
+            enrolling,
+            others_enrolling,
+            office,
+            idp,
+            identified,
+            others_identified,
+        }
     }
 
     /// The token of whom an operation is for.
@@ -54,6 +78,7 @@ impl World {
         match row.answers {
             For::Everybody => None,
             For::Enrolling => Some(&self.enrolling),
+            For::Identified => Some(&self.identified),
             For::Owner | For::Itself | For::Vouched | For::Prover => Some(&self.owner.tokens.access_token),
             For::Administrator => Some(&self.office.admin.tokens.access_token),
             For::Auditor => Some(&self.office.auditor.tokens.access_token),
@@ -119,8 +144,11 @@ async fn rows(world: &World) -> Vec<Row> {
     rows.extend(blob_rows(owner));
     rows.extend(account_rows(world).await);
     rows.extend(own_rows(world).await);
+    rows.extend(ways::rows(world).await);
     rows.extend(world.office.rows(node).await);
     rows.extend(open_rows());
+    // The last: it takes the place of the device's session.
+    rows.push(ways::vault_row(world));
     rows
 }
 
@@ -217,6 +245,15 @@ fn open_rows() -> Vec<Row> {
         ("POST", "/v1/sessions/start"),
         ("POST", "/v1/sessions/finish"),
         ("POST", "/v1/sessions/refresh"),
+        ("POST", "/v1/sign-in/start"),
+        ("POST", "/v1/sign-in/finish"),
+        ("GET", "/link/{secret}"),
+        ("POST", "/link/{secret}"),
+        ("GET", "/v1/oidc"),
+        ("POST", "/v1/oidc/{provider}/start"),
+        ("POST", "/v1/oidc/finish"),
+        ("GET", "/v1/oidc/callback"),
+        ("POST", "/v1/oidc/callback"),
     ];
     let mut rows: Vec<Row> = open.map(|(method, path)| Row::new(method, path, For::Everybody)).into();
     // It asks for the biller's signature, not for a token; here is no biller.
@@ -280,7 +317,12 @@ async fn as_another(world: &World, row: &Row) {
         }
         For::Prover => {
             let tried = Row { body: row.others.clone().unwrap(), ..row.clone() };
-            refused(world, &tried, token, "another user", &[Code::LoginFailed]).await;
+            refused(world, &tried, token, "another user", &[Code::LoginFailed, Code::AttemptExpired]).await;
+        }
+        For::Identified => {
+            let others = Some(world.others_identified.as_str());
+            refused(world, row, others, "another user", &[Code::LoginFailed]).await;
+            refused(world, row, token, "another user's device", &[Code::Forbidden]).await;
         }
         For::Administrator | For::Auditor => {
             refused(world, row, token, "another user", &[Code::Forbidden]).await;

@@ -145,6 +145,7 @@ enum Route {
     Register,
     Login,
     LoginEnd,
+    Link,
 }
 
 impl Route {
@@ -153,6 +154,7 @@ impl Route {
             Self::Register => "/v1/accounts/start",
             Self::Login => "/v1/sessions/start",
             Self::LoginEnd => "/v1/sessions/finish",
+            Self::Link => "/v1/sign-in/start",
         }
     }
 
@@ -161,6 +163,7 @@ impl Route {
             Self::Register => register_start(name),
             Self::Login => login_start(name),
             Self::LoginEnd => wrong_end(inside, name).await,
+            Self::Link => serde_json::json!({ "name": name, "initiator": "0".repeat(64) }),
         }
     }
 
@@ -174,7 +177,7 @@ impl Route {
     }
 }
 
-const ROUTES: [Route; 3] = [Route::Register, Route::Login, Route::LoginEnd];
+const ROUTES: [Route; 4] = [Route::Register, Route::Login, Route::LoginEnd, Route::Link];
 
 async fn inside() -> (Node, Inside, String) {
     let node = Node::start(Mode::Embedded).await;

@@ -15,6 +15,7 @@ macro_rules! in_both_modes {
 }
 
 mod accounts;
+mod addresses;
 mod bad_input;
 mod bola;
 mod canary;
@@ -23,10 +24,14 @@ mod enumeration;
 mod failed_proof;
 mod jwt;
 mod limits;
+mod magic;
+mod mail;
 mod matrix;
 #[path = "../bus/nats_process.rs"]
 #[expect(dead_code, reason = "the suite of the bus uses more of it")]
 mod nats_process;
+mod oidc;
+mod oidc_attacks;
 #[path = "../support/mod.rs"]
 mod outside;
 mod people;

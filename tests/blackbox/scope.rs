@@ -22,12 +22,13 @@ use uuid::Uuid;
 use crate::support::{Mode, Node, Person, assert_problem, body};
 
 /// Routes that may be asked with scope `identity`. Whatever is not here must refuse it.
-const FOR_AN_IDENTITY: &[&str] = &[];
+const FOR_AN_IDENTITY: &[&str] = &["post /v1/sessions/vault"];
 /// Routes whose token is an enrolment's.
 const FOR_AN_ENROLMENT: &[&str] = &["post /v1/devices", "post /v1/roster"];
 
 /// A token of an identity alone, as a magic link or an identity provider gives it.
-pub fn identity_token(node: &Node, person: &Person) -> String {
+/// Made so many seconds from now.
+pub fn identity_token(node: &Node, person: &Person, from_now: i64) -> String {
     let server = &node.running().server;
     let bearer = Bearer {
         account: person.account,
@@ -38,7 +39,7 @@ pub fn identity_token(node: &Node, person: &Person) -> String {
         proven_at: lockstep_events::Micros(0),
         auth_epoch: 0,
     };
-    server.tokens.mint(bearer, server.clock.now()).unwrap()
+    server.tokens.mint(bearer, server.clock.now().plus_seconds(from_now)).unwrap()
 }
 
 /// The first message of a proof that is not gone on with.
@@ -94,7 +95,7 @@ fn guarded_routes(person: &Person) -> Vec<(String, String, String)> {
 async fn identity_scope_denied() {
     let node = Node::start(Mode::Embedded).await;
     let person = Person::register(&node).await;
-    let token = identity_token(&node, &person);
+    let token = identity_token(&node, &person, 0);
     let routes = guarded_routes(&person);
     assert!(routes.len() >= 20, "the document has lost its guarded routes");
     for (name, method, path) in routes {
@@ -115,7 +116,7 @@ async fn identity_scope_denied() {
 async fn an_identity_token_lives_a_quarter_of_an_hour_and_cannot_be_refreshed() {
     let node = Node::start(Mode::Embedded).await;
     let person = Person::register(&node).await;
-    let token = identity_token(&node, &person);
+    let token = identity_token(&node, &person, 0);
     let ask = async || node.get("/v1/account").bearer_auth(&token).send().await.unwrap();
     node.clock.pass(15 * 60);
     assert_problem(ask().await, Code::VaultProofRequired).await;

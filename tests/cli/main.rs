@@ -30,3 +30,4 @@ mod server;
 mod shapes;
 mod story;
 mod watch;
+mod ways;

@@ -32,6 +32,11 @@ impl Server {
         Self::with(vec![("LOCKSTEP_PLAIN_HTTP".to_owned(), "true".to_owned())])
     }
 
+    /// With some options in the environment.
+    pub fn start_with(options: &[(&str, &str)]) -> Self {
+        Self::with(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
     fn with(options: Vec<(String, String)>) -> Self {
         let data = tempfile::tempdir().unwrap();
         let (child, url, fingerprint) = spawn(data.path(), "127.0.0.1:0", &options);
@@ -41,6 +46,11 @@ impl Server {
     /// What the first administrator needs.
     pub fn bootstrap_token(&self) -> String {
         std::fs::read_to_string(self.data.path().join("bootstrap-token")).unwrap()
+    }
+
+    /// Where it keeps letters.
+    pub fn mail(&self) -> std::path::PathBuf {
+        self.data.path().join("mail")
     }
 
     /// As a power cut would.

@@ -3,7 +3,8 @@
 use crate::paths::named_in;
 use crate::sources::{Source, expect_none, lines_where, rust};
 
-const ADAPTERS: [&str; 6] = ["sqlite", "postgres", "filesystem", "s3", "in_process", "nats"];
+const ADAPTERS: [&str; 8] =
+    ["sqlite", "postgres", "filesystem", "s3", "in_process", "nats", "smtp", "mail_folder"];
 
 /// Files of the server that name a room they must not.
 fn naming(is_bound: impl Fn(&Source) -> bool, is_wrong: impl Fn(&Source, &[String]) -> bool) -> Vec<String> {

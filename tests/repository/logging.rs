@@ -3,7 +3,7 @@
 use crate::sources::{Source, expect_none, rust};
 
 /// Every field of a log line, and why it tells nothing about anybody.
-const FIELDS: [(&str, &str); 29] = [
+const FIELDS: [(&str, &str); 31] = [
     ("account", "a pseudonym of this month"),
     ("blobs", "a number"),
     ("bytes", "a number"),
@@ -22,6 +22,7 @@ const FIELDS: [(&str, &str); 29] = [
     ("open", "a number"),
     ("place", "a line of the source"),
     ("position", "a place in the log"),
+    ("provider", "the name of an identity provider in the options"),
     ("repacked", "a number"),
     ("request", "an id that the server made up for it"),
     ("route", "a template"),
@@ -30,6 +31,7 @@ const FIELDS: [(&str, &str); 29] = [
     ("status", "of HTTP"),
     ("stream", "an id, without whom it belongs to: an operator must find a stream that lost data"),
     ("target", "of the line itself"),
+    ("task", "an id that the server made up for a letter"),
     ("units", "a number"),
     ("uploads", "a number"),
     ("versions", "a number"),

@@ -11,6 +11,7 @@ mod open;
 mod repack;
 mod sessions;
 mod upkeep;
+mod ways;
 
 /// A test of every case for every adapter.
 macro_rules! over_every_adapter {

@@ -12,6 +12,7 @@ use lockstepd::{
     auth::credentials::CredentialStore,
     blobs::{BlobIndex, BlobStore},
     kept_answers::KeptAnswers,
+    state::Ways,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
@@ -81,6 +82,21 @@ pub async fn sqlite_answers() -> Opened<dyn KeptAnswers> {
 
 pub async fn postgres_answers() -> Opened<dyn KeptAnswers> {
     Opened { port: Arc::new(PostgresOperations::new(&database().await)), _keep: Box::new(()) }
+}
+
+/// Ways in, of every kind: they stand in the same tables' database.
+pub trait Entrances: Ways + CredentialStore {}
+
+impl<T: Ways + CredentialStore> Entrances for T {}
+
+pub async fn sqlite_entrances() -> Opened<dyn Entrances> {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteCredentials::open(&folder.path().join("credentials.sqlite")).await.unwrap();
+    Opened { port: Arc::new(store), _keep: Box::new(folder) }
+}
+
+pub async fn postgres_entrances() -> Opened<dyn Entrances> {
+    Opened { port: Arc::new(PostgresCredentials::new(&database().await)), _keep: Box::new(()) }
 }
 
 pub async fn sqlite_credentials() -> Opened<dyn CredentialStore> {

@@ -36,6 +36,12 @@ pub const PYTHON: Need = Need {
     present: || succeeds("python3", &["-c", "import venv, ensurepip"]),
 };
 
+pub const NODE: Need = Need {
+    what: "Node.js 18 or later with npm",
+    packages: &["nodejs", "npm"],
+    present: || ["node", "npm"].iter().all(|name| process::find(name).is_some()),
+};
+
 /// Installs what is missing, or says what to install.
 pub fn ensure(needs: &[&Need]) -> Result<()> {
     let missing: Vec<_> = needs.iter().filter(|need| !(need.present)()).collect();

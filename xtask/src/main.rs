@@ -15,6 +15,7 @@ mod server;
 mod services;
 mod steps;
 mod suite;
+mod tools;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

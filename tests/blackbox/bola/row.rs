@@ -19,8 +19,10 @@ pub enum For {
     Enrolling,
     /// A device, or somebody who is about to enrol one, about the account's own roster.
     Vouched,
-    /// Whoever proves the password in the session that asks.
+    /// Whoever proves the password in the session that asks, or brings what only it has got.
     Prover,
+    /// Somebody who proved who they are, with the key of a device.
+    Identified,
     /// An administrator.
     Administrator,
     /// An auditor.

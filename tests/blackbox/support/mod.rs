@@ -1,7 +1,11 @@
 //! What the tests of this binary share: servers, people, requests.
 
+pub mod certified;
+pub mod idp;
+pub mod letters;
 pub mod node;
 pub mod person;
+pub mod ways;
 
 pub use node::{Mode, Node};
 pub use person::Person;

@@ -158,6 +158,11 @@ impl Node {
         self.running.as_ref().unwrap()
     }
 
+    /// Its data folder.
+    pub fn data(&self) -> std::path::PathBuf {
+        self.options.data.clone().unwrap()
+    }
+
     /// A request.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.running().url);

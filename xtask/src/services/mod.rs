@@ -6,8 +6,8 @@ mod postgres;
 mod s3;
 pub mod service;
 
-use crate::install;
 use crate::process::{Doing, Failure, Result};
+use crate::{install, tools};
 use clap::{Args, ValueEnum};
 use service::Service;
 use std::io::Read;
@@ -54,6 +54,7 @@ pub fn start(s3_kind: S3Kind, keep: bool) -> Result<Services> {
         S3Kind::S3s => s3::start(&folder)?,
         S3Kind::Garage => garage::start(&folder)?,
     });
+    services.variables.extend(tools::variables()?);
     Ok(services)
 }
 

@@ -1,0 +1,193 @@
+//! Addresses: named after the password was proven, confirmed by whoever reads the mail, and nowhere in the open.
+
+use lockstep_api::Code;
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use crate::support::{Mode, Node, Person, assert_problem, letters::letters, ways::press};
+
+fn address() -> String {
+    format!("{}@example.org", Uuid::new_v4())
+}
+
+async fn confirmed(mode: Mode) {
+    let node = Node::start(mode).await;
+    let (person, email) = (Person::register(&node).await, address());
+    assert_eq!(person.name_email(&node, &email).await.status(), StatusCode::ACCEPTED);
+    let waiting = person.email(&node).await;
+    assert_eq!((waiting.confirmed, waiting.pending.as_deref()), (None, Some(email.as_str())));
+    let letter = node.letter(&email, "Confirm", 1).await;
+    let page = node.get(&letter.link()).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("Confirm"), "{page}");
+    assert_eq!(person.email(&node).await.confirmed, None, "opening the link changed something");
+    assert_eq!(press(&node, &letter.link()).await.status(), StatusCode::OK);
+    assert_eq!(press(&node, &letter.link()).await.status(), StatusCode::GONE);
+    let done = person.email(&node).await;
+    assert_eq!((done.confirmed.as_deref(), done.pending), (Some(email.as_str()), None));
+}
+
+#[tokio::test]
+async fn an_address_counts_once_its_reader_confirmed_it_embedded() {
+    confirmed(Mode::Embedded).await;
+}
+
+#[tokio::test]
+async fn an_address_counts_once_its_reader_confirmed_it_distributed() {
+    confirmed(Mode::Distributed).await;
+}
+
+/// Another address: the old one is told twice, the sessions end, and a name that was the old address follows.
+async fn changed(mode: Mode) {
+    let node = Node::start(mode).await;
+    let (old, new) = (address(), address());
+    let person = Person::start(&node, &old).await.send(&node).await;
+    person.with_email(&node, &old).await;
+    assert_eq!(person.name_email(&node, &new).await.status(), StatusCode::ACCEPTED);
+    node.letter(&old, "Another address was named", 1).await;
+    assert_eq!(person.email(&node).await.confirmed.as_deref(), Some(old.as_str()));
+    let link = node.letter(&new, "Confirm", 1).await.link();
+    assert_eq!(press(&node, &link).await.status(), StatusCode::OK);
+    node.letter(&old, "was changed", 1).await;
+    assert_problem(person.get(&node, "/v1/account").await, Code::Revoked).await;
+    let renamed = Person { name: new.clone(), ..person.clone() };
+    assert_eq!(renamed.login(&node, &person.password, true).await.status(), StatusCode::OK);
+    assert_problem(person.login(&node, &person.password, true).await, Code::LoginFailed).await;
+}
+
+#[tokio::test]
+async fn a_changed_address_ends_sessions_and_the_old_one_is_told_embedded() {
+    changed(Mode::Embedded).await;
+}
+
+#[tokio::test]
+async fn a_changed_address_ends_sessions_and_the_old_one_is_told_distributed() {
+    changed(Mode::Distributed).await;
+}
+
+/// Somebody registered with an address that is not theirs, and waits for its owner. The owner comes, confirms it for an
+/// account of their own, and whoever squatted on it is out, with nothing of the owner's.
+async fn squatted(mode: Mode) {
+    let node = Node::start(mode).await;
+    let email = address();
+    let squatter = Person::start(&node, &email).await.send(&node).await;
+    assert_eq!(squatter.name_email(&node, &email).await.status(), StatusCode::ACCEPTED);
+    node.letter(&email, "Confirm", 1).await;
+    let owner = Person::register(&node).await;
+    assert_eq!(owner.name_email(&node, &email).await.status(), StatusCode::ACCEPTED);
+    let link = node.letter(&email, "Confirm", 2).await.link();
+    assert_eq!(press(&node, &link).await.status(), StatusCode::OK);
+    assert_eq!(owner.email(&node).await.confirmed, Some(email.clone()));
+    assert_problem(squatter.get(&node, "/v1/account").await, Code::Revoked).await;
+    assert_problem(squatter.login(&node, &squatter.password, true).await, Code::LoginFailed).await;
+    let token = squatter.tokens.refresh_token.clone();
+    assert_eq!(squatter.refresh(&node, &token).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn who_confirms_an_address_displaces_who_only_claimed_it_embedded() {
+    squatted(Mode::Embedded).await;
+}
+
+#[tokio::test]
+async fn who_confirms_an_address_displaces_who_only_claimed_it_distributed() {
+    squatted(Mode::Distributed).await;
+}
+
+#[tokio::test]
+async fn a_confirmed_address_is_taken_from_nobody() {
+    let node = Node::start(Mode::Embedded).await;
+    let (first, second, email) = (Person::register(&node).await, Person::register(&node).await, address());
+    assert_eq!(second.name_email(&node, &email).await.status(), StatusCode::ACCEPTED);
+    let late = node.letter(&email, "Confirm", 1).await.link();
+    assert_eq!(first.name_email(&node, &email).await.status(), StatusCode::ACCEPTED);
+    let link = node.letter(&email, "Confirm", 2).await.link();
+    assert_eq!(press(&node, &link).await.status(), StatusCode::OK);
+    // The claim of the second ended with the confirmation of the first.
+    assert_eq!(press(&node, &late).await.status(), StatusCode::GONE);
+    assert_eq!(second.name_email(&node, &email).await.status(), StatusCode::ACCEPTED);
+    let link = node.letter(&email, "Confirm", 3).await.link();
+    assert_eq!(press(&node, &link).await.status(), StatusCode::CONFLICT);
+    assert_eq!(first.email(&node).await.confirmed, Some(email));
+    assert_eq!(second.email(&node).await.confirmed, None);
+}
+
+#[tokio::test]
+async fn an_address_is_named_only_by_who_proved_the_password_within_five_minutes() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    node.clock.pass(290);
+    assert_eq!(person.name_email(&node, &address()).await.status(), StatusCode::ACCEPTED);
+    node.clock.pass(11);
+    let token = person.tokens.refresh_token.clone();
+    let tokens = crate::support::body(person.refresh(&node, &token).await, StatusCode::OK).await;
+    let later = Person { tokens, ..person };
+    assert_problem(later.name_email(&node, &address()).await, Code::StepUpRequired).await;
+}
+
+#[tokio::test]
+async fn what_is_not_an_address_is_refused_and_changes_nothing() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    for text in ["", "ada", "a@b@example.org", "a@example.org\r\nBcc: x@example.org", "a b@example.org"] {
+        assert_problem(person.name_email(&node, text).await, Code::InvalidField).await;
+    }
+    assert_eq!(person.email(&node).await.pending, None);
+}
+
+/// A new device is told of once, however many nodes react to the event.
+#[tokio::test]
+async fn a_new_device_is_told_of_once_by_two_nodes() {
+    let node = Node::start(Mode::Distributed).await;
+    let other = node.second().await;
+    let (person, email) = (Person::register(&node).await, address());
+    person.name_email(&node, &email).await;
+    // Either node may have sent it.
+    let both = [node.mail_folder(), other.mail_folder()];
+    let all = || both.iter().flat_map(|folder| letters(folder)).collect::<Vec<_>>();
+    let wait = async |subject: &str| loop {
+        let found: Vec<_> = all().into_iter().filter(|letter| letter.subject().contains(subject)).collect();
+        if !found.is_empty() {
+            return found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert_eq!(press(&node, &wait("Confirm").await[0].link()).await.status(), StatusCode::OK);
+    person.enrol(&other).await;
+    wait("device was added").await;
+    // A second one shows that both nodes had time to react to the first.
+    person.enrol(&node).await;
+    loop {
+        let told = all().into_iter().filter(|letter| letter.subject().contains("device was added")).count();
+        assert!(told <= 2, "{told} letters about two devices");
+        if told == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// Neither log nor tables nor anything else in the data folder has the address in the open.
+#[tokio::test]
+async fn no_file_of_the_server_but_the_mail_itself_has_the_address_in_the_open() {
+    let mut node = Node::start(Mode::Embedded).await;
+    let (person, email) = (Person::register(&node).await, address());
+    person.with_email(&node, &email).await;
+    person.proof_by_link(&node, &email).await;
+    node.restart().await;
+    let mut folders = vec![node.data()];
+    let mut looked_at = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.extend((entry != node.mail_folder()).then_some(entry));
+                continue;
+            }
+            let bytes = std::fs::read(&entry).unwrap();
+            let found =
+                bytes.windows(email.len()).any(|window| window.eq_ignore_ascii_case(email.as_bytes()));
+            assert!(!found, "{}", entry.display());
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 3);
+}

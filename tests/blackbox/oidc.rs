@@ -1,0 +1,154 @@
+//! Signing in with an identity elsewhere, at a certified provider: linked by who proved the password, found by issuer
+//! and subject alone, and opening a vault only together with the key of a device.
+
+use std::collections::BTreeMap;
+
+use lockstep_api::{
+    Code,
+    account::Tokens,
+    ways::{Identified, Identities, LinkedIdentity, OidcFinish},
+};
+use lockstepd::config::{Layer, Preset, Provider, Providers, Redirect};
+use reqwest::{StatusCode, redirect::Policy};
+
+use crate::{
+    oidc_attacks::{Flow, finish},
+    support::{
+        Mode, Node, Person, assert_problem, body,
+        certified::{Certified, End, browse},
+    },
+};
+
+fn providers(issuer: &str) -> Layer {
+    let native = Provider {
+        preset: None,
+        issuer: Some(issuer.to_owned()),
+        tenant: None,
+        client_id: "native".to_owned(),
+        client_secret: None,
+        apple: None,
+        redirect: None,
+    };
+    // Apple's way: by the server, and as a form.
+    let web = Provider {
+        preset: Some(Preset::Apple),
+        client_id: "web".to_owned(),
+        client_secret: Some("a secret of the web client".into()),
+        redirect: Some(Redirect::Server),
+        ..native.clone()
+    };
+    let all = BTreeMap::from([("native".to_owned(), native), ("web".to_owned(), web)]);
+    Layer {
+        oidc: Some(Providers(all)),
+        public_url: Some("https://vault.example.org".to_owned()),
+        ..Layer::default()
+    }
+}
+
+/// What the browser brings back to the asking program.
+async fn answered(flow: &Flow) -> OidcFinish {
+    brought(flow, &browse(&flow.url, "http://127.0.0.1:49152/callback").await)
+}
+
+fn brought(flow: &Flow, end: &End) -> OidcFinish {
+    let parameter = |name| end.parameter(name).unwrap_or_else(|| panic!("no {name}: {end:?}"));
+    let answer = flow.answer(&parameter("code"), Some(&parameter("iss")));
+    assert_eq!(answer.state, parameter("state"));
+    answer
+}
+
+async fn linked(node: &Node, person: &Person) -> LinkedIdentity {
+    let flow = Flow::link(node, person, "native").await;
+    let answer = person.post(node, "/v1/account/identities", &answered(&flow).await).await;
+    body(answer, StatusCode::CREATED).await
+}
+
+async fn whole_way(mode: Mode) {
+    let idp = Certified::start();
+    let node = Node::start_with(mode, providers(&idp.issuer)).await;
+    let person = Person::register(&node).await;
+    // Nobody has linked the identity: it is nobody, whatever the provider says about it.
+    let flow = Flow::begin(&node, "native").await;
+    assert_problem(finish(&node, &answered(&flow).await).await, Code::LoginFailed).await;
+    let link = linked(&node, &person).await;
+    let all: Identities = body(person.get(&node, "/v1/account/identities").await, StatusCode::OK).await;
+    assert_eq!((all.identities.len(), all.identities[0].identity), (1, link.identity));
+    assert_eq!(all.providers, ["native", "web"]);
+    // From another device of the same person: who it is, and then the device's key.
+    let other = person.enrol(&node).await;
+    let flow = Flow::begin(&node, "native").await;
+    let proof: Identified = body(finish(&node, &answered(&flow).await).await, StatusCode::OK).await;
+    assert_eq!(proof.account, person.account);
+    let tokens: Tokens = body(other.open_vault(&node, &proof).await, StatusCode::OK).await;
+    let entered = Person { tokens, ..other };
+    entered.look(&node).await;
+    // Linked once more it is the same; unlinked it is nobody again.
+    assert_eq!(linked(&node, &person).await.identity, link.identity);
+    let path = format!("/v1/account/identities/{}", link.identity);
+    let unlink = || node.request("DELETE", &path).bearer_auth(&person.tokens.access_token).send();
+    assert_eq!(unlink().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_problem(unlink().await.unwrap(), Code::NotFound).await;
+    let flow = Flow::begin(&node, "native").await;
+    assert_problem(finish(&node, &answered(&flow).await).await, Code::LoginFailed).await;
+}
+
+#[tokio::test]
+async fn a_linked_identity_of_a_certified_provider_and_a_device_key_open_a_vault_embedded() {
+    whole_way(Mode::Embedded).await;
+}
+
+#[tokio::test]
+async fn a_linked_identity_of_a_certified_provider_and_a_device_key_open_a_vault_distributed() {
+    whole_way(Mode::Distributed).await;
+}
+
+/// A provider that knows no native applications and answers with a form, as Apple does: by the server to the asking
+/// program, on the machine where the browser runs. Begun at one node, sent on by the other, ended at the first.
+#[tokio::test]
+async fn an_answer_that_comes_as_a_form_is_sent_on_to_the_asking_program() {
+    let idp = Certified::start();
+    let node = Node::start_with(Mode::Distributed, providers(&idp.issuer)).await;
+    let other = node.second().await;
+    let person = Person::register(&node).await;
+    let flow = Flow::link(&node, &person, "web").await;
+    let end = browse(&flow.url, "https://vault.example.org").await;
+    assert!(end.page.contains("action=\"https://vault.example.org/v1/oidc/callback\""), "{end:?}");
+    let browser = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(end.fields()).finish();
+    let sent_on = browser
+        .post(format!("{}/v1/oidc/callback", other.running().url))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent_on.status(), StatusCode::SEE_OTHER);
+    let address = sent_on.headers()["location"].to_str().unwrap().to_owned();
+    assert!(address.starts_with("http://127.0.0.1:49152/callback?"), "{address}");
+    let answer = brought(&flow, &End { address, page: String::new() });
+    let answer = person.post(&node, "/v1/account/identities", &answer).await;
+    assert_eq!(answer.status(), StatusCode::CREATED, "{}", answer.text().await.unwrap());
+}
+
+#[tokio::test]
+async fn identities_are_linked_and_unlinked_only_by_who_proved_the_password() {
+    let idp = Certified::start();
+    let node = Node::start_with(Mode::Embedded, providers(&idp.issuer)).await;
+    let person = Person::register(&node).await;
+    let link = linked(&node, &person).await;
+    let flow = Flow::link(&node, &person, "native").await;
+    let answer = answered(&flow).await;
+    node.clock.pass(301);
+    let token = person.tokens.refresh_token.clone();
+    let tokens = body(person.refresh(&node, &token).await, StatusCode::OK).await;
+    let later = Person { tokens, ..person };
+    assert_problem(later.post(&node, "/v1/account/identities", &answer).await, Code::StepUpRequired).await;
+    let start = serde_json::json!({ "initiator": flow.client.hash(), "port": 49152 });
+    let begun = later.post(&node, "/v1/account/identities/native/start", &start).await;
+    assert_problem(begun, Code::StepUpRequired).await;
+    let path = format!("/v1/account/identities/{}", link.identity);
+    let unlink = node.request("DELETE", &path).bearer_auth(&later.tokens.access_token).send().await.unwrap();
+    assert_problem(unlink, Code::StepUpRequired).await;
+    let all: Identities = body(later.get(&node, "/v1/account/identities").await, StatusCode::OK).await;
+    assert_eq!(all.identities.len(), 1);
+}

@@ -1,0 +1,130 @@
+//! Other ways in, as a person types them: an address, a mailed link, an identity elsewhere.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    device::{Device, NAME, answer},
+    server::Server,
+};
+
+/// The paths of the links in all letters so far.
+fn links(folder: &Path, subject: &str) -> Vec<String> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path());
+    let letters = files.filter(|path| path.extension().is_some_and(|end| end == "eml"));
+    let texts = letters.map(|path| std::fs::read_to_string(path).unwrap().replace("=\r\n", ""));
+    let texts = texts.filter(|text| text.contains(&format!("Subject: {subject}")));
+    texts
+        .map(|text| {
+            let at = text.find("/link/").unwrap();
+            text[at..].split(|c: char| c.is_whitespace() || c == '"').next().unwrap().to_owned()
+        })
+        .collect()
+}
+
+fn awaited(folder: &Path, subject: &str) -> String {
+    let since = Instant::now();
+    loop {
+        if let Some(link) = links(folder, subject).pop() {
+            return link;
+        }
+        assert!(since.elapsed() < Duration::from_secs(60), "no letter \"{subject}\"");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Presses the button of a link, as a browser would; gives the page.
+fn press(device: &Device, path: &str) -> String {
+    // The client's own request, with a token that the page does not look at.
+    device.ok(&["api", "POST", path])
+}
+
+#[test]
+fn an_address_is_confirmed_by_a_letter_and_a_mailed_link_opens_a_new_session_on_an_enrolled_device() {
+    let server = Server::start();
+    let device = Device::registered(&server);
+    press(&device, &awaited(&server.mail(), "Confirm your address"));
+    assert_eq!(device.json(&["email"])["confirmed"], NAME);
+
+    let waiting = device.start(&["login", "--link"]);
+    press(&device, &awaited(&server.mail(), "Your sign-in link"));
+    let entered = answer(&waiting.wait_with_output().unwrap());
+    assert_eq!(entered.code, 0, "{}", entered.err);
+    assert!(entered.err.contains("these two words"), "{}", entered.err);
+    device.ok(&["sync"]);
+
+    // A device that is not enrolled gets nothing by a link.
+    let stranger = Device::empty();
+    let refused = stranger.run(&[&stranger.enter("login", &server, NAME)[..], &["--link"]].concat());
+    assert!(refused.code != 0 && refused.err.contains("not enrolled"), "{}", refused.err);
+
+    let another = "ada@elsewhere.example";
+    assert_eq!(device.json(&["email", "set", another])["pending"], another);
+    assert_eq!(device.json(&["email"])["pending"], another);
+    let bad = device.run(&["email", "set", "nobody"]);
+    assert!(bad.code != 0, "{}", bad.out);
+}
+
+fn service(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(file)
+}
+
+struct Provider {
+    child: Child,
+    issuer: String,
+}
+
+impl Provider {
+    fn start() -> Self {
+        let modules = std::env::var("LOCKSTEP_TEST_OIDC_MODULES");
+        let modules =
+            modules.unwrap_or_else(|_| panic!("LOCKSTEP_TEST_OIDC_MODULES is not set: run cargo xtask test"));
+        let mut command = Command::new("node");
+        command.arg(service("oidc_provider.mjs")).arg(modules).arg("https://vault.example.org/callback");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Self { child, issuer: format!("http://127.0.0.1:{}", port.trim()) }
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn an_identity_elsewhere_is_linked_and_signs_in_through_the_browser_and_the_loopback_address() {
+    let provider = Provider::start();
+    let options = format!("work = {{ issuer = \"{}\", client_id = \"native\" }}", provider.issuer);
+    let server = Server::start_with(&[("LOCKSTEP_OIDC", options.as_str())]);
+    let device = Device::registered(&server);
+    let browsing = |args: &[&str]| {
+        let mut command = device.command(args);
+        let output = command.env("BROWSER", service("browser.mjs")).output().unwrap();
+        answer(&output)
+    };
+    let early = browsing(&["login", "--oidc", "work"]);
+    assert!(early.code != 0, "an identity that nobody linked: {}", early.out);
+    let linked = browsing(&["--json", "identities", "link", "work"]);
+    assert_eq!(linked.code, 0, "{}", linked.err);
+    let identity = linked.json()["identity"].as_str().unwrap().to_owned();
+    let entered = browsing(&["login", "--oidc", "work"]);
+    assert_eq!(entered.code, 0, "{}", entered.err);
+    device.ok(&["sync"]);
+    let listed = device.json(&["identities"]);
+    assert_eq!(
+        (listed["identities"].as_array().unwrap().len(), &listed["providers"][0]),
+        (1, &"work".into())
+    );
+    device.ok(&["identities", "unlink", &identity[..8]]);
+    assert_eq!(device.json(&["identities"])["identities"], serde_json::json!([]));
+    let unknown = browsing(&["login", "--oidc", "elsewhere"]);
+    assert!(unknown.code != 0 && !unknown.err.is_empty());
+}
