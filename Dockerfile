@@ -6,7 +6,7 @@ WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --release --locked --package lockstepd --bin lockstepd --features distributed \
+    cargo build --release --locked --package lockstepd --bin lockstepd --features distributed,oidc \
     && install -D target/release/lockstepd /image/lockstepd \
     && mkdir /image/data /image/keys
 
