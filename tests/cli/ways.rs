@@ -87,7 +87,7 @@ impl Provider {
         command.arg(service("oidc_provider.mjs")).arg(modules).arg("https://vault.example.org/callback");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut port = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut port).unwrap();
         Self { child, issuer: format!("http://127.0.0.1:{}", port.trim()) }
     }
 }

@@ -42,7 +42,7 @@ impl Certified {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         Self { child, issuer: format!("http://127.0.0.1:{}", line.trim()) }
     }
 }

@@ -157,7 +157,7 @@ fn spawn(folder: &Path, port: u16, manner: Manner) -> (Child, u16) {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     (child, line.trim().parse().unwrap())
 }
 
