@@ -337,7 +337,8 @@ async fn as_another(world: &World, row: &Row) {
             }
         }
         For::Itself => {
-            let text = row.ask(&world.node, token).await.text().await.unwrap();
+            let body = row.others.clone().unwrap_or_else(|| row.body.clone());
+            let text = Row { body, ..row.clone() }.ask(&world.node, token).await.text().await.unwrap();
             says_nothing_of_the_owner(world, &text, &format!("{} {}", row.method, row.template));
         }
         For::Everybody => {}

@@ -17,7 +17,7 @@ use crate::{
 pub async fn rows(world: &World) -> Vec<Row> {
     let (node, owner, idp) = (&world.node, &world.owner, &world.idp);
     let email = NameEmail { email: "nobody@example.org".to_owned(), initiator: Initiator::new().hash() };
-    let start = OidcStart { initiator: Initiator::new().hash(), port: 49_152 };
+    let start = || OidcStart { initiator: Initiator::new().hash(), port: 49_152 };
     let mut answers = Vec::new();
     for subject in ["linked", "linked later", "tried"] {
         let flow = Flow::link(node, owner, "idp").await;
@@ -31,7 +31,8 @@ pub async fn rows(world: &World) -> Vec<Row> {
         Row::new("GET", "/v1/account/identities", For::Itself),
         Row::new("POST", "/v1/account/identities/{provider}/start", For::Itself)
             .at("{provider}", "idp")
-            .json(&start),
+            .json(&start())
+            .others(&start()),
         Row::new("POST", "/v1/account/identities", For::Prover).json(&answers[1]).others(&answers[2]),
         Row::new("DELETE", "/v1/account/identities/{identity}", For::Owner).at("{identity}", linked.identity),
     ]
