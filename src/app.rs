@@ -324,12 +324,9 @@ async fn assemble(
     let proxies = Proxies::parse(&config.trusted_proxies).unwrap_or_default();
     let limits = Limits::new(ports.rates, &keys, config.rate_limit_factor, proxies);
     let proofs = Semaphore::new(config.max_password_proofs);
-    let authority = Some(config.oidc_ca.as_path()).filter(|file| !file.as_os_str().is_empty());
-    let idps = Idps::new(&config.oidc, authority)?;
-    let base = if config.public_url.is_empty() { own_url } else { &config.public_url };
-    let outgoing = Post::new(ports::mailer(&config)?, base);
+    let (post, idps) = people(&config, own_url)?;
     let server = Server {
-        post: outgoing,
+        post,
         idps,
         ways: ports.ways,
         progress: runner.progress(),
@@ -361,6 +358,13 @@ async fn assemble(
         draining: CancellationToken::new(),
     };
     Ok((Arc::new(server), runner))
+}
+
+/// What reaches people elsewhere: mail, and their identity providers.
+fn people(config: &Config, own_url: &str) -> Result<(Post, Idps), StartError> {
+    let authority = Some(config.oidc_ca.as_path()).filter(|file| !file.as_os_str().is_empty());
+    let base = if config.public_url.is_empty() { own_url } else { &config.public_url };
+    Ok((Post::new(ports::mailer(config)?, base), Idps::new(&config.oidc, authority)?))
 }
 
 /// What an operator's command works with, beside a running server or without one.
