@@ -1,8 +1,12 @@
 //! Identifiers and places. Every one is its own type, so that a position cannot be used as a seq.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, marker::PhantomData, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+    ser::Error as _,
+};
 use uuid::Uuid;
 
 /// A text that is not the identifier it should be.
@@ -162,6 +166,21 @@ places! {
     Seq;
 }
 
+/// Reads a text where it stands, without a copy.
+struct Text<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = InvalidId>> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 macro_rules! byte_ids {
     ($($(#[$doc:meta])* $name:ident, $len:literal;)+) => {$(
         $(#[$doc])*
@@ -205,13 +224,14 @@ macro_rules! byte_ids {
             }
         }
         impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> { s.collect_str(self) }
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                let mut digits = [0; 2 * $len];
+                hex::encode_to_slice(self.0, &mut digits).map_err(S::Error::custom)?;
+                s.serialize_str(std::str::from_utf8(&digits).map_err(S::Error::custom)?)
+            }
         }
         impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
-                text.parse().map_err(D::Error::custom)
-            }
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> { d.deserialize_str(Text(PhantomData)) }
         }
     )+};
 }

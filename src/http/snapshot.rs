@@ -30,7 +30,7 @@ const PAGE_ENTRIES: usize = 1000;
 /// A page takes no more entries once it holds so many bytes of ciphertext.
 const PAGE_BYTES: usize = 1 << 20;
 /// Entries are read so many at a time.
-const CHUNK: usize = 125;
+const CHUNK: usize = 250;
 
 /// The routes of this file.
 pub fn routes() -> Routes {

@@ -14,11 +14,14 @@ use lockstep_events::{
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 use uuid::Uuid;
 
-use super::{Database, chunks};
+use super::{Database, chunks, lanes::Lane};
 use crate::adapters::event_row::{EventRow, fixed};
 
 const COLUMNS: &str = "e.position, e.stream, e.stream_kind, e.seq, e.subject, e.event_id, e.kind, e.schema, \
      e.actor, e.device, e.correlation, e.causation, e.recorded_at, e.public, e.sealed_hash, e.body_hash, e.chain";
+
+/// Hashes that are asked for at once: what a page of a snapshot needs at a time.
+const HASHES: usize = 250;
 
 /// The log in a SQLite file.
 #[derive(Debug, Clone)]
@@ -68,10 +71,17 @@ fn count(n: usize) -> i64 {
 impl EventLog for SqliteLog {
     async fn append(&self, units: &[Unit], now: Micros) -> Result<Vec<Outcome>, LogError> {
         units.iter().try_for_each(Unit::check)?;
-        let mut transaction = self.database.begin().await.map_err(failed)?;
-        let outcomes = append::append(&mut transaction, units, now).await?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(outcomes)
+        let mut writing = self.database.writer.about_to_begin().await.map_err(failed)?;
+        match append::append(&mut writing, units, now).await {
+            Ok(outcomes) => {
+                writing.committed();
+                Ok(outcomes)
+            }
+            Err(error) => {
+                writing.undo().await;
+                Err(error)
+            }
+        }
     }
 
     async fn read_all(
@@ -139,13 +149,13 @@ impl EventLog for SqliteLog {
     }
 
     async fn tail(&self) -> Result<Tail, LogError> {
-        tail(self.database.readers()).await
+        tail(&mut *self.reader().await?).await
     }
 
     async fn stream_heads(&self, streams: &[StreamId]) -> Result<Vec<StreamHead>, LogError> {
         let mut heads = HashMap::with_capacity(streams.len());
         for chunk in chunks(streams) {
-            for head in stream_heads(self.database.readers(), chunk).await? {
+            for head in stream_heads(&mut *self.reader().await?, chunk).await? {
                 heads.insert(head.stream, head);
             }
         }
@@ -160,7 +170,7 @@ impl EventLog for SqliteLog {
             sqlx::query_scalar("SELECT chain FROM events WHERE stream = ?1 AND seq = ?2")
                 .bind(stream.0)
                 .bind(seq.as_i64())
-                .fetch_optional(self.database.readers())
+                .fetch_optional(&mut *self.reader().await?)
                 .await
                 .map_err(failed)?;
         found.map(|bytes| fixed(Chain::from_slice(&bytes), "a chain is not 32 bytes")).transpose()
@@ -172,18 +182,13 @@ impl EventLog for SqliteLog {
         hashes: &[BlobHash],
     ) -> Result<Vec<(BlobHash, Vec<u8>)>, LogError> {
         let mut kept = HashMap::with_capacity(hashes.len());
-        for chunk in chunks(hashes) {
-            // One row for all: each row is a message between two threads, which costs more than these digits.
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "SELECT group_concat(hex(hash) || '|' || hex(bytes), char(10)) FROM contents",
-            );
+        for chunk in hashes.chunks(HASHES) {
+            let mut query = QueryBuilder::<Sqlite>::new(CONTENTS);
             of_stream(&mut query, stream, chunk);
-            let lines: Option<String> =
-                query.build_query_scalar().fetch_one(self.database.readers()).await.map_err(failed)?;
-            for line in lines.iter().flat_map(|lines| lines.split('\n')) {
-                let (hash, bytes) = fixed(content(line), "a content cannot be read")?;
-                kept.insert(hash, bytes);
-            }
+            let mut reader = self.reader().await?;
+            let found: Packed = query.build_query_as().fetch_one(&mut *reader).await.map_err(failed)?;
+            drop(reader);
+            fixed(unpack(&found, &mut kept), "a content cannot be read")?;
         }
         Ok(hashes.iter().filter_map(|hash| Some((*hash, kept.remove(hash.0.as_slice())?))).collect())
     }
@@ -201,7 +206,7 @@ impl EventLog for SqliteLog {
     }
 
     async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
-        sealed::of_events(self.database.readers(), ids).await
+        sealed::of_events(&mut *self.reader().await?, ids).await
     }
 
     async fn sealed_about(
@@ -210,7 +215,7 @@ impl EventLog for SqliteLog {
         after: Option<EventId>,
         limit: usize,
     ) -> Result<Vec<(EventId, Sealed)>, LogError> {
-        sealed::about(self.database.readers(), subject, after, count(limit)).await
+        sealed::about(&mut *self.reader().await?, subject, after, count(limit)).await
     }
 
     async fn erase_sealed(&self, which: &SealedParts) -> Result<u64, LogError> {
@@ -237,15 +242,20 @@ impl EventLog for SqliteLog {
 
     async fn log_id(&self) -> Result<Uuid, LogError> {
         let query = sqlx::query_scalar("SELECT log_id FROM log_meta");
-        query.fetch_one(self.database.readers()).await.map_err(failed)
+        query.fetch_one(&mut *self.reader().await?).await.map_err(failed)
     }
 }
 
 impl SqliteLog {
     async fn read(&self, mut query: QueryBuilder<Sqlite>) -> Result<Vec<Recorded>, LogError> {
-        let rows: Vec<EventRow> =
-            query.build_query_as().fetch_all(self.database.readers()).await.map_err(failed)?;
+        let mut reader = self.reader().await?;
+        let rows: Vec<EventRow> = query.build_query_as().fetch_all(&mut *reader).await.map_err(failed)?;
+        drop(reader);
         EventRow::all(rows)
+    }
+
+    async fn reader(&self) -> Result<Lane, LogError> {
+        self.database.reader().await.map_err(failed)
     }
 }
 
@@ -296,10 +306,23 @@ async fn stream_heads(
     rows.into_iter().map(head).collect()
 }
 
-/// Hash and bytes of a content, from their digits.
-fn content(line: &str) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (hash, bytes) = line.split_once('|')?;
-    Some((hex::decode(hash).ok()?, hex::decode(bytes).ok()?))
+/// Hashes one behind the other, lengths, bytes one behind the other.
+type Packed = (Option<Vec<u8>>, Option<String>, Option<Vec<u8>>);
+
+/// All contents in one row: each row is a message between two threads.
+const CONTENTS: &str = "SELECT CAST(group_concat(hash, '') AS BLOB), group_concat(length(bytes)), \
+     CAST(group_concat(bytes, '') AS BLOB) FROM contents";
+
+/// Takes the contents apart that came in one row.
+fn unpack((hashes, lengths, bytes): &Packed, into: &mut HashMap<Vec<u8>, Vec<u8>>) -> Option<()> {
+    let Some(hashes) = hashes else { return Some(()) };
+    let mut rest = bytes.as_deref().unwrap_or_default();
+    for (hash, length) in hashes.chunks(32).zip(lengths.as_deref()?.split(',')) {
+        let (content, others) = rest.split_at_checked(length.parse().ok()?)?;
+        into.insert(hash.to_vec(), content.to_vec());
+        rest = others;
+    }
+    rest.is_empty().then_some(())
 }
 
 /// What an error of SQLite means to a caller of the log.

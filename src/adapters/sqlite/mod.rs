@@ -1,6 +1,7 @@
 //! SQLite: one file, one writer, many readers.
 
 pub mod credentials;
+mod lanes;
 pub mod log;
 pub mod operations;
 pub mod rates;
@@ -10,10 +11,11 @@ pub mod subject_keys;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Pool, Sqlite, SqlitePool, Transaction,
     migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+
+use lanes::{Lane, Lanes, Writing};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -28,8 +30,8 @@ const READERS: u32 = 4;
 /// instead of polling a lock. Readers never wait for it: the journal is a write-ahead log.
 #[derive(Debug, Clone)]
 pub struct Database {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Lanes,
+    readers: Lanes,
 }
 
 impl Database {
@@ -52,24 +54,25 @@ impl Database {
             .pragma("wal_autocheckpoint", "8192")
             // A large batch must not spill half-done pages for want of room.
             .pragma("cache_size", "-16384");
-        let writer = pool(1).connect_with(writing).await?;
-        MIGRATIONS.run(&writer).await?;
-        let readers = pool(READERS).connect_lazy_with(options.read_only(true));
-        Ok(Self { writer, readers })
+        let writer = Lanes::new(writing, 1);
+        MIGRATIONS.run(&mut *writer.take().await?).await?;
+        Ok(Self { writer, readers: Lanes::new(options.read_only(true), READERS) })
     }
 
-    /// A write transaction that holds the write lock from its first moment, so that it never has to be retried
-    /// for having read too early. Dropped without commit it is rolled back.
+    /// A write transaction that holds the write lock from its first moment. Dropped without commit it is rolled back.
     ///
     /// # Errors
     /// If another process holds the file for too long.
-    pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+    pub async fn begin(&self) -> Result<Writing, sqlx::Error> {
+        self.writer.begin().await
     }
 
-    /// Connections that only read, each statement from one snapshot.
-    pub fn readers(&self) -> &Pool<Sqlite> {
-        &self.readers
+    /// A connection that only reads, each statement from one snapshot.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub async fn reader(&self) -> Result<Lane, sqlx::Error> {
+        self.readers.take().await
     }
 
     /// Waits for what runs and closes the file.
@@ -77,14 +80,6 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
-}
-
-fn pool(connections: u32) -> SqlitePoolOptions {
-    // A connection is a handle in this process: asking it whether it is alive tells nothing.
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(30))
-        .test_before_acquire(false)
 }
 
 /// Sizes of the chunks into which a long list is cut: powers of two, so that a handful of prepared statements

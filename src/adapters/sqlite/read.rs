@@ -11,10 +11,12 @@ use lockstep_projections::{
     store::{Advance, Checksum, Generation, ReadError},
 };
 use sqlx::{
-    QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Connection, QueryBuilder, Sqlite, SqliteConnection,
     migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+
+use super::lanes::{Lane, Lanes, Writing};
 
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
 
@@ -22,6 +24,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/reads");
 
 /// Rows in one INSERT. Six values each, far below the 32,766 variables that SQLite takes.
 const ROWS: usize = 256;
+/// Readers at the same time; each is a thread with a page cache of its own.
+const READERS: u32 = 4;
 /// Keys in one look-up: two values each.
 const KEYS: usize = 512;
 /// Rows deleted in one transaction, so that a follower never waits long for the file.
@@ -33,8 +37,8 @@ pub type SqliteReads = Reads<SqliteDocuments>;
 /// The documents in a SQLite file: one writer, some readers.
 #[derive(Debug, Clone)]
 pub struct SqliteDocuments {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Lanes,
+    readers: Lanes,
 }
 
 impl SqliteReads {
@@ -52,9 +56,11 @@ impl SqliteReads {
             .synchronous(SqliteSynchronous::Normal)
             .pragma("journal_size_limit", "67108864")
             .pragma("cache_size", "-16384");
-        let writer = pool(1).connect_with(writing).await.map_err(failed)?;
-        MIGRATIONS.run(&writer).await.map_err(|error| ReadError::Other(Box::new(error)))?;
-        let readers = pool(4).connect_lazy_with(options.read_only(true));
+        let writer = Lanes::new(writing, 1);
+        let mut first = writer.take().await.map_err(failed)?;
+        MIGRATIONS.run(&mut *first).await.map_err(|error| ReadError::Other(Box::new(error)))?;
+        drop(first);
+        let readers = Lanes::new(options.read_only(true), READERS);
         Ok(Self(SqliteDocuments { writer, readers }))
     }
 
@@ -65,29 +71,28 @@ impl SqliteReads {
     }
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(30))
-        .test_before_acquire(false)
-}
-
 impl SqliteDocuments {
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, ReadError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
+    async fn begin(&self) -> Result<Writing, ReadError> {
+        self.writer.begin().await.map_err(failed)
+    }
+
+    async fn reader(&self) -> Result<Lane, ReadError> {
+        self.readers.take().await.map_err(failed)
+    }
+
+    /// The lines of a query that gives one row with all of them, or null for none. A document is JSON on one line. One
+    /// row, because each row is a message between two threads.
+    async fn lines(&self, query: &mut QueryBuilder<Sqlite>) -> Result<Vec<String>, ReadError> {
+        let mut reader = self.reader().await?;
+        let all: Option<String> = query.build_query_scalar().fetch_one(&mut *reader).await.map_err(failed)?;
+        drop(reader);
+        Ok(all.iter().flat_map(|all| all.split('\n')).map(str::to_owned).collect())
     }
 }
 
 fn live(query: &mut QueryBuilder<Sqlite>, of: Projection) {
     query.push("(SELECT c.generation FROM read_checkpoints c WHERE c.live = 1 AND c.projection = ");
     query.push_bind(of.code()).push(")");
-}
-
-/// The lines of a query that gives one row with all of them, or null for none. A document is JSON on one line. One
-/// row, because each row is a message between two threads.
-async fn lines(on: &SqlitePool, query: &mut QueryBuilder<Sqlite>) -> Result<Vec<String>, ReadError> {
-    let all: Option<String> = query.build_query_scalar().fetch_one(on).await.map_err(failed)?;
-    Ok(all.iter().flat_map(|all| all.split('\n')).map(str::to_owned).collect())
 }
 
 /// Projection and document of a line.
@@ -181,7 +186,7 @@ impl Documents for SqliteDocuments {
             "SELECT generation, position, live FROM read_checkpoints WHERE projection = ? ORDER BY generation",
         )
         .bind(of.code())
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(failed)?;
         Ok(rows.into_iter().map(|(g, p, live)| (Generation(g), Position::from_i64(p), live)).collect())
@@ -190,7 +195,7 @@ impl Documents for SqliteDocuments {
     async fn by_key(&self, in_: Generation, keys: &[Key]) -> Result<Vec<(Projection, String)>, ReadError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(KEYS) {
-            let lines = lines(&self.readers, &mut by_key(chunk, Some(in_))).await?;
+            let lines = self.lines(&mut by_key(chunk, Some(in_))).await?;
             found.extend(lines.iter().filter_map(|line| typed_line(line)));
         }
         Ok(found)
@@ -204,7 +209,7 @@ impl Documents for SqliteDocuments {
         query.push(" AND generation = ").push_bind(i64::from(in_.0));
         query.push(" AND scope = ").push_bind(group.scope().to_vec());
         query.push(" AND parent = ").push_bind(group.parent().to_vec());
-        lines(&self.readers, &mut query).await
+        self.lines(&mut query).await
     }
 
     async fn commit(
@@ -300,7 +305,8 @@ impl Documents for SqliteDocuments {
     }
 
     async fn checksum(&self, of: Projection, generation: Generation) -> Result<Checksum, ReadError> {
-        let mut snapshot = self.readers.begin().await.map_err(failed)?;
+        let mut reader = self.reader().await?;
+        let mut snapshot = reader.begin().await.map_err(failed)?;
         let position: Option<i64> = sqlx::query_scalar(
             "SELECT position FROM read_checkpoints WHERE projection = ? AND generation = ?",
         )
@@ -329,7 +335,7 @@ impl Documents for SqliteDocuments {
             sqlx::query_scalar("SELECT count(*) FROM read_rows WHERE projection = ? AND generation = ?")
                 .bind(of.code())
                 .bind(i64::from(generation.0))
-                .fetch_one(&self.readers)
+                .fetch_one(&mut *self.reader().await?)
                 .await
                 .map_err(failed)?;
         Ok(rows.cast_unsigned())
@@ -338,7 +344,7 @@ impl Documents for SqliteDocuments {
     async fn live_by_key(&self, _of: Projection, keys: &[Key]) -> Result<Vec<String>, ReadError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(KEYS) {
-            let lines = lines(&self.readers, &mut by_key(chunk, None)).await?;
+            let lines = self.lines(&mut by_key(chunk, None)).await?;
             found.extend(lines.iter().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())));
         }
         Ok(found)
@@ -354,7 +360,7 @@ impl Documents for SqliteDocuments {
         query.push(" AND parent = ").push_bind(listing.parent.to_vec());
         query.push(" AND place > ").push_bind(listing.after);
         query.push(" ORDER BY place, id LIMIT ").push_bind(listing.limit).push(")");
-        lines(&self.readers, &mut query).await
+        self.lines(&mut query).await
     }
 
     async fn live_page(
@@ -364,7 +370,7 @@ impl Documents for SqliteDocuments {
         after: &[u8],
         limit: i64,
     ) -> Result<Vec<String>, ReadError> {
-        lines(&self.readers, &mut page("document", of, scope, after, limit)).await
+        self.lines(&mut page("document", of, scope, after, limit)).await
     }
 
     async fn live_ids(
@@ -374,7 +380,7 @@ impl Documents for SqliteDocuments {
         after: &[u8],
         limit: i64,
     ) -> Result<Vec<Vec<u8>>, ReadError> {
-        let lines = lines(&self.readers, &mut page("hex(id)", of, scope, after, limit)).await?;
+        let lines = self.lines(&mut page("hex(id)", of, scope, after, limit)).await?;
         Ok(lines.iter().filter_map(|id| hex::decode(id).ok()).collect())
     }
 }

@@ -1,7 +1,8 @@
 //! One batch inside one write transaction: load what the planner needs, plan, insert.
 //!
 //! Every statement is a message to the connection's thread and back, which costs more than the work of a small one.
-//! So a batch is loaded by one statement that answers with one row, and stored by one.
+//! So a batch is two messages: it begins and is loaded by one, which answers with one row, and is stored and committed
+//! by one.
 
 use lockstep_events::{
     Chain, Epoch, EventId, Hash32, LogError, Micros, Outcome, Position, Seq, StreamId, StreamKind, SubjectId,
@@ -17,7 +18,8 @@ use super::{chunks, failed, fixed};
 
 /// What a batch needs to know, a line for each thing that stands: `t`ail, `s`tream, `p`air of stream and subject,
 /// `e`vent. The ids that are asked for come as bytes one behind the other.
-const LOAD: &str = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?4)
+const BEGIN_AND_LOAD: &str = "BEGIN IMMEDIATE;
+    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?4)
     SELECT group_concat(line, char(10)) FROM (
     SELECT line FROM (SELECT 't|' || position || '|' || recorded_at AS line
         FROM events ORDER BY position DESC LIMIT 1)
@@ -38,10 +40,10 @@ const OVER_HEADS: &str =
     ") WHERE true ON CONFLICT (stream) DO UPDATE SET seq = excluded.seq, chain = excluded.chain";
 
 /// Small ciphertexts. The same may come again with another version: what is kept already has the same hash.
-const STORE_CONTENTS: &str = "; INSERT INTO contents (stream, hash, bytes)
-    SELECT unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2) FROM json_each(";
-const OVER_CONTENTS: &str = ") WHERE true ON CONFLICT (stream, hash) DO NOTHING";
+const STORE_CONTENTS: &str = "; INSERT INTO contents (stream, hash, bytes) ";
+const OVER_CONTENTS: &str = " ON CONFLICT (stream, hash) DO NOTHING";
 
+/// Begins, appends and commits.
 pub(super) async fn append(
     on: &mut SqliteConnection,
     units: &[Unit],
@@ -60,7 +62,7 @@ async fn load(on: &mut SqliteConnection, needs: &Needs) -> Result<Known, LogErro
     let pairs: Vec<u8> = needs.subjects.iter().flat_map(pair).collect();
     let events: Vec<u8> = needs.events.iter().flat_map(|id| *id.0.as_bytes()).collect();
     let most = needs.streams.len().max(needs.subjects.len()).max(needs.events.len());
-    let lines: Option<String> = sqlx::query_scalar(LOAD)
+    let lines: Option<String> = sqlx::query_scalar(BEGIN_AND_LOAD)
         .bind(streams)
         .bind(pairs)
         .bind(events)
@@ -75,7 +77,7 @@ async fn load(on: &mut SqliteConnection, needs: &Needs) -> Result<Known, LogErro
     Ok(known)
 }
 
-/// One line of [`LOAD`].
+/// One line of [`BEGIN_AND_LOAD`].
 fn learn(known: &mut Known, line: &str) -> Option<()> {
     let fields: Vec<&str> = line.split('|').collect();
     match *fields.as_slice() {
@@ -124,21 +126,38 @@ fn number(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
+/// Stores and commits.
 async fn store(on: &mut SqliteConnection, plan: &Plan<'_>) -> Result<(), LogError> {
-    let mut parts = chunks(&plan.rows).peekable();
-    while let Some(rows) = parts.next() {
-        let mut query = insert_events(rows);
-        if parts.peek().is_none() {
-            query.push(STORE_HEADS).push_bind(heads(plan)).push(OVER_HEADS);
-            query.push(STORE_CONTENTS).push_bind(contents(plan)).push(OVER_CONTENTS);
-        }
-        query.build().execute(&mut *on).await.map_err(failed)?;
-    }
     let with_sealed: Vec<_> = plan.rows.iter().filter(|row| row.event.sealed.is_some()).collect();
     for chunk in chunks(&with_sealed) {
         insert_sealed(on, chunk).await?;
     }
+    let mut query = QueryBuilder::<Sqlite>::default();
+    let mut parts = chunks(&plan.rows).peekable();
+    while let Some(rows) = parts.next() {
+        query = insert_events(rows);
+        push_contents(&mut query, rows);
+        if parts.peek().is_some() {
+            query.build().execute(&mut *on).await.map_err(failed)?;
+        }
+    }
+    if !plan.rows.is_empty() {
+        query.push(STORE_HEADS).push_bind(heads(plan)).push(OVER_HEADS).push("; ");
+    }
+    query.push("COMMIT").build().execute(on).await.map_err(failed)?;
     Ok(())
+}
+
+fn push_contents(query: &mut QueryBuilder<Sqlite>, rows: &[Row<'_>]) {
+    let contents = rows.iter().filter_map(|row| Some((row.event.stream, row.event.content.as_ref()?)));
+    let mut contents = contents.peekable();
+    if contents.peek().is_some() {
+        query.push(STORE_CONTENTS);
+        query.push_values(contents, |mut values, (stream, content)| {
+            values.push_bind(stream.0).push_bind(content.hash.0.to_vec()).push_bind(content.bytes.clone());
+        });
+        query.push(OVER_CONTENTS);
+    }
 }
 
 fn heads(plan: &Plan<'_>) -> String {
@@ -152,15 +171,6 @@ fn heads(plan: &Plan<'_>) -> String {
         ])
     };
     Value::Array(plan.heads.iter().map(head).collect()).to_string()
-}
-
-fn contents(plan: &Plan<'_>) -> String {
-    let content = |row: &Row<'_>| {
-        let content = row.event.content.as_ref()?;
-        let stream = row.event.stream.0.simple().to_string();
-        Some(json!([stream, content.hash.to_string(), hex::encode(&content.bytes)]))
-    };
-    Value::Array(plan.rows.iter().filter_map(content).collect()).to_string()
 }
 
 fn insert_events(rows: &[Row<'_>]) -> QueryBuilder<Sqlite> {

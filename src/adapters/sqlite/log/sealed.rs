@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 
 use lockstep_events::{AccountId, EventId, LogError, Sealed, log::SealedParts};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{chunks, failed};
 use crate::adapters::event_row::SealedRow;
 
 const COLUMNS: &str = "SELECT event_id, subject, purpose, period, bytes FROM event_sealed";
 
-pub async fn of_events(on: &SqlitePool, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
+pub async fn of_events(
+    on: &mut SqliteConnection,
+    ids: &[EventId],
+) -> Result<Vec<(EventId, Sealed)>, LogError> {
     let mut kept = HashMap::with_capacity(ids.len());
     for chunk in chunks(ids) {
         let mut query = QueryBuilder::<Sqlite>::new(COLUMNS);
@@ -19,14 +22,14 @@ pub async fn of_events(on: &SqlitePool, ids: &[EventId]) -> Result<Vec<(EventId,
             wanted.push_bind(id.0);
         }
         query.push(")");
-        let rows: Vec<SealedRow> = query.build_query_as().fetch_all(on).await.map_err(failed)?;
+        let rows: Vec<SealedRow> = query.build_query_as().fetch_all(&mut *on).await.map_err(failed)?;
         kept.extend(rows.into_iter().map(SealedRow::sealed));
     }
     Ok(ids.iter().filter_map(|id| kept.remove_entry(id)).collect())
 }
 
 pub async fn about(
-    on: &SqlitePool,
+    on: &mut SqliteConnection,
     subject: AccountId,
     after: Option<EventId>,
     limit: i64,
