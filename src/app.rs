@@ -247,13 +247,14 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     Ok((listener, bound))
 }
 
-/// Serves operators: in the open on this machine, with the server's certificate elsewhere.
+/// Serves operators: in the open on this machine, with the server's certificate elsewhere, and wherever administrators
+/// come with their tokens.
 fn for_operators(
     server: &Shared,
     tls: Option<&tls::Tls>,
     (listener, addr): (TcpListener, SocketAddr),
 ) -> (String, JoinHandle<()>) {
-    let tls = tls.filter(|_| !addr.ip().is_loopback());
+    let tls = tls.filter(|_| server.config.admin_apart || !addr.ip().is_loopback());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let serve = Serve {
         router: crate::http::metrics::router(Arc::clone(server)),

@@ -139,12 +139,13 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     if let Some(url) = &running.admin_url {
         writeln!(out, "Metrics: {url}/metrics")?;
     }
+    let apart = running.admin_url.as_deref().filter(|_| running.server.config.admin_apart);
     let pin = running.fingerprint.as_ref().map(|f| format!(" --fingerprint {f}")).unwrap_or_default();
     if let Some(fingerprint) = &running.fingerprint {
         writeln!(out, "Certificate, SHA-256: {fingerprint}")?;
     }
     if let Some(opened) = &running.bootstrap {
-        admin::print(opened, out)?;
+        admin::print(opened, apart, out)?;
     }
     writeln!(out, "Next: lockstep register --server {} --email you@example.org{pin}", running.url)?;
     out.flush()?;

@@ -193,6 +193,8 @@ options! {
     cors_origins: String,
     /// Where metrics are told; empty: nowhere.
     admin_listen: String,
+    /// Whether administrators are served there and nowhere else.
+    admin_apart: bool,
     /// Open connections.
     max_connections: usize,
     /// Password proofs at the same time.
@@ -324,6 +326,11 @@ impl Config {
         }
         if let Some(contradiction) = self.oidc.0.values().find_map(Provider::contradiction) {
             return Err(ConfigError::Contradiction(contradiction));
+        }
+        if self.admin_apart && self.admin_listen.is_empty() {
+            return Err(ConfigError::Contradiction(
+                "with admin_apart administrators are served at admin_listen, which is empty: give it an address and a port",
+            ));
         }
         let many = [&self.log, &self.reads, &self.credentials].map(|s| s.expose() == "sqlite");
         if self.bus.expose() != "in_process" && many.contains(&true) {

@@ -407,6 +407,13 @@ impl Client {
         self.engine.fetch(path).await
     }
 
+    /// Says where the server serves administrators, if not where it serves everybody. It must show the server's
+    /// certificate. Holds for as long as this client is open; the first word counts.
+    pub fn serve_administrators_at(&self, url: &str) {
+        // Told twice, it was told.
+        let _ = self.engine.office.set(url.to_owned());
+    }
+
     /// As [`Client::fetch`], saying why: what an administrator looks at. *Online.*
     ///
     /// # Errors

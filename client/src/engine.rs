@@ -57,6 +57,8 @@ pub(crate) struct Engine {
     pub(crate) told_apart: tokio::sync::Mutex<std::collections::BTreeSet<Vec<lockstep_events::VersionId>>>,
     /// Somebody noticed that there is something to pull.
     pub(crate) behind: Notify,
+    /// Where administrators are served, if it is not where everybody is.
+    pub(crate) office: std::sync::OnceLock<String>,
 }
 
 impl Engine {
@@ -84,6 +86,7 @@ impl Engine {
             audited: std::sync::atomic::AtomicBool::new(false),
             told_apart: tokio::sync::Mutex::default(),
             behind: Notify::new(),
+            office: std::sync::OnceLock::new(),
         }))
     }
 

@@ -49,7 +49,9 @@ pub async fn run(
 ///
 /// # Errors
 /// If nothing can be written.
-pub fn print(opened: &Opened, out: &mut impl Write) -> Result<(), AnyError> {
-    writeln!(out, "First administrator, once, within 30 minutes: lockstep admin bootstrap {}", opened.token)?;
+pub fn print(opened: &Opened, at: Option<&str>, out: &mut impl Write) -> Result<(), AnyError> {
+    let at = at.map(|url| format!("--at {url} ")).unwrap_or_default();
+    let token = &opened.token;
+    writeln!(out, "First administrator, once, within 30 minutes: lockstep admin {at}bootstrap {token}")?;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The listener for operators: `/metrics` and `/health`. Nothing of it is reachable where clients are served.
+//! The listener for operators: `/metrics`, `/health`, and `/v1/admin` if administrators are served apart. Nothing of it is
+//! reachable where clients are served.
 
 use axum::{
     Router,
@@ -10,13 +11,16 @@ use axum::{
 };
 use lockstep_api::Code;
 
-use super::{around, health, problem::Failure};
+use super::{admin, around, health, problem::Failure};
 use crate::state::Shared;
 
 /// The router of the listener for operators.
 pub fn router(server: Shared) -> Router {
-    let (health, _) = health::routes().split_for_parts();
-    health
+    let (mut router, _) = health::routes().split_for_parts();
+    if server.config.admin_apart {
+        router = router.merge(admin::routes().split_for_parts().0);
+    }
+    router
         .route("/metrics", get(metrics))
         .fallback(async || Failure::from(Code::NotFound))
         .method_not_allowed_fallback(async || Failure::from(Code::MethodNotAllowed))

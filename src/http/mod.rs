@@ -56,11 +56,10 @@ use crate::state::Shared;
 /// The routes of one resource, with their part of the `OpenAPI` document.
 pub type Routes = OpenApiRouter<Shared>;
 
-/// Every resource. A new file of routes is added here and nowhere else.
+/// Every resource of clients. A new file of routes is added here and nowhere else.
 fn resources() -> Vec<Routes> {
     vec![
         accounts::routes(),
-        admin::routes(),
         billing::routes(),
         changes::routes(),
         devices::routes(),
@@ -90,9 +89,9 @@ fn resources() -> Vec<Routes> {
     ]
 }
 
-/// All routes with what surrounds them.
+/// The routes for clients, and for administrators unless those are served apart, with what surrounds them.
 pub fn router(server: Shared) -> Router {
-    let (router, _) = all();
+    let (router, _) = if server.config.admin_apart { merged(resources()) } else { all() };
     router
         .fallback(async || Failure::from(Code::NotFound))
         .method_not_allowed_fallback(async || Failure::from(Code::MethodNotAllowed))
@@ -106,6 +105,12 @@ pub fn document() -> OpenApi {
 }
 
 fn all() -> (Router<Shared>, OpenApi) {
+    let mut every = resources();
+    every.push(admin::routes());
+    merged(every)
+}
+
+fn merged(routes: Vec<Routes>) -> (Router<Shared>, OpenApi) {
     let start = OpenApiRouter::with_openapi(openapi::start());
-    resources().into_iter().fold(start, OpenApiRouter::merge).split_for_parts()
+    routes.into_iter().fold(start, OpenApiRouter::merge).split_for_parts()
 }

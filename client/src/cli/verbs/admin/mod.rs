@@ -23,12 +23,16 @@ use crate::cli::{
 Examples:
   lockstep admin bootstrap lsb_81d2…                       # the first administrator, by the server's token
   lockstep admin user list
+  lockstep admin --at https://10.0.0.5:9464 user list      # where the server keeps administrators apart
   lockstep admin user disable ada@example.org --reason 'asked by telephone'
   lockstep admin approve 3f1c0a52-… --reason 'as agreed'
 
 Every act and every look is written into the log of the account, where its owner reads it with your reason.
 Administrators see no entries, no keys and no names; they cannot set passwords and cannot add devices.")]
 pub struct Admin {
+    /// Where the server serves administrators, if not where it serves everybody
+    #[arg(long, value_name = "URL", env = "LOCKSTEP_ADMIN_URL")]
+    at: Option<String>,
     /// What to do
     #[command(subcommand)]
     what: What,
@@ -73,7 +77,13 @@ pub async fn run(args: Admin, app: &App) -> Done {
     if app.offline {
         return Err(Failure::usage("admin needs the server", "leave --offline away"));
     }
+    if args.at.as_ref().is_some_and(|at| !at.starts_with("https://")) {
+        return Err(Failure::usage("--at is not an https:// address", "write it as the server prints it"));
+    }
     let client = app.open().await?;
+    if let Some(at) = &args.at {
+        client.serve_administrators_at(at);
+    }
     match args.what {
         What::Bootstrap { token } => {
             let body = Bootstrap { token };
