@@ -28,7 +28,7 @@ impl Engine {
     }
 
     /// Where a path of the API is answered.
-    fn place(&self, path: &str) -> String {
+    fn served_at(&self, path: &str) -> String {
         let office = self.office.get().filter(|_| path.starts_with("/v1/admin/"));
         format!("{}{path}", office.map_or("", |url| url.trim_end_matches('/')))
     }
@@ -36,7 +36,7 @@ impl Engine {
     /// Asks for JSON and says why.
     pub(crate) async fn look<T: DeserializeOwned>(&self, path: &str, reason: &str) -> Result<T, Error> {
         let headers = [("lockstep-reason".to_owned(), reason.to_owned())];
-        self.request_with(Method::GET, &self.place(path), &headers, Body::None).await?.json()
+        self.request_with(Method::GET, &self.served_at(path), &headers, Body::None).await?.json()
     }
 
     /// Sends JSON, or nothing, and reads JSON.
@@ -45,11 +45,11 @@ impl Engine {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Error> {
-        self.post(&self.place(path), body).await
+        self.post(&self.served_at(path), body).await
     }
 
     /// Deletes something.
     pub(crate) async fn take_away(&self, path: &str) -> Result<(), Error> {
-        self.request(Method::DELETE, &self.place(path), Body::None).await?.ok().map(drop)
+        self.request(Method::DELETE, &self.served_at(path), Body::None).await?.ok().map(drop)
     }
 }

@@ -42,7 +42,8 @@ pub async fn run(
         let document = serde_json::json!({ "token": opened.token, "until": opened.until });
         return Ok(writeln!(out, "{document}")?);
     }
-    print(&opened, out)
+    let office = config.admin_apart.then(|| format!("https://{}", config.admin_listen));
+    print(&opened, office.as_deref(), out)
 }
 
 /// Says what the token is for.

@@ -87,13 +87,13 @@ async fn a_full_disk_is_told_as_full_and_nothing_is_appended() {
     append(&log, 1).await;
     let mut transaction = log.database().begin().await.unwrap();
     transaction.execute("PRAGMA max_page_count = 1").await.unwrap();
-    transaction.rollback().await.unwrap();
+    transaction.undo().await;
     let big = unit((2..102).map(|n| event_with(n, stream(1), &"x".repeat(4000))).collect());
     assert!(matches!(log.append(std::slice::from_ref(&big), Micros(1)).await, Err(LogError::Full(_))));
     assert_eq!(log.tail().await.unwrap().position, Position(1));
     let mut transaction = log.database().begin().await.unwrap();
     transaction.execute("PRAGMA max_page_count = 1000000").await.unwrap();
-    transaction.rollback().await.unwrap();
+    transaction.undo().await;
     assert_eq!(placed(&log.append(&[big], Micros(1)).await.unwrap()[0]).len(), 100);
     assert_sound(&log).await;
 }
