@@ -193,6 +193,8 @@ options! {
     cors_origins: String,
     /// Where metrics are told; empty: nowhere.
     admin_listen: String,
+    /// Hours in which an erasure can be called off.
+    erasure_wait_hours: u32,
     /// Open connections.
     max_connections: usize,
     /// Password proofs at the same time.
@@ -325,6 +327,9 @@ impl Config {
         if let Some(contradiction) = self.oidc.0.values().find_map(Provider::contradiction) {
             return Err(ConfigError::Contradiction(contradiction));
         }
+        if self.erasure_wait_hours > 30 * 24 {
+            return Err(ConfigError::Contradiction("erasure_wait_hours must be from 0 to 720"));
+        }
         let many = [&self.log, &self.reads, &self.credentials].map(|s| s.expose() == "sqlite");
         if self.bus.expose() != "in_process" && many.contains(&true) {
             return Err(ConfigError::Contradiction(
@@ -347,6 +352,11 @@ impl Config {
     /// The file with the one-time token that names the first administrator.
     pub fn bootstrap_path(&self) -> PathBuf {
         self.data.join("bootstrap-token")
+    }
+
+    /// For how long an erasure can be called off, in seconds.
+    pub fn erasure_wait_s(&self) -> i64 {
+        i64::from(self.erasure_wait_hours) * 3600
     }
 
     /// The file with the server's secret keys.

@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod billing;
 mod bootstrap;
+mod ending;
 mod invitations;
 mod office;
 mod plans;

@@ -1,6 +1,8 @@
 //! SQLite: one file, one writer, many readers.
 
 pub mod credentials;
+pub mod erasures;
+pub mod holdings;
 pub mod log;
 pub mod operations;
 pub mod rates;
@@ -65,6 +67,14 @@ impl Database {
     /// If another process holds the file for too long.
     pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// Writes the journal into the file and empties it. A reader that is at work right now keeps it as it is.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub async fn scrub(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await.map(|_| ())
     }
 
     /// Connections that only read, each statement from one snapshot.
