@@ -312,8 +312,7 @@ async fn assemble(
     let (signing, _) = load_or_turn(&*ports.credentials, &keys, clock.now(), &mut OsRng).await?;
     let subjects = Subjects::new(ports.subject_keys, &keys, Arc::clone(&clock), config.key_path());
     let subjects = Arc::new(subjects);
-    let list = erasure::list_path(&config.key_path());
-    let shred_list = Arc::new(ShredList::open(&list, keys.shred_list_key())?);
+    let shred_list = shred_list(&config, &keys)?;
     subjects.turn_epochs().await?;
     let runner = Runner::start(Arc::clone(&ports.log), Arc::clone(&ports.reads)).await?;
     let pace = Pace { poll: Duration::from_millis(config.tail_poll_ms), ..Pace::default() };
