@@ -299,6 +299,11 @@ fn quotas(config: &Config, reads: &Arc<dyn ReadStore>, feed: &Feed, clock: &Arc<
     Arc::new(Quotas::new(Arc::clone(reads), standings, usage, book, Arc::clone(clock)))
 }
 
+fn shred_list(config: &Config, keys: &ServerKeys) -> Result<Arc<ShredList>, ShredListError> {
+    let list = erasure::list_path(&config.key_path());
+    Ok(Arc::new(ShredList::open(&list, keys.shred_list_key())?))
+}
+
 async fn assemble(
     config: Config,
     clock: Arc<dyn Clock>,

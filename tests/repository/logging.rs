@@ -3,7 +3,7 @@
 use crate::sources::{Source, expect_none, rust};
 
 /// Every field of a log line, and why it tells nothing about anybody.
-const FIELDS: [(&str, &str); 31] = [
+const FIELDS: [(&str, &str); 33] = [
     ("account", "a pseudonym of this month"),
     ("blobs", "a number"),
     ("bytes", "a number"),
