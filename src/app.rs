@@ -1,8 +1,12 @@
 //! Builds the server from its options. Together with `ports` the only place that names adapters.
 
 mod follow;
+mod people;
 mod ports;
+mod tools;
 mod upkeep;
+
+pub use tools::{SubjectTools, Tools, subject_tools, tools};
 
 use std::{fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{
-        credentials::{CredentialError, CredentialStore},
+        credentials::CredentialError,
         minting::Tokens,
         oidc::Idps,
         server_keys::{KeyFileError, ServerKeys},
@@ -35,6 +39,10 @@ use crate::{
     config::Config,
     digests::Digests,
     entries::EntryStates,
+    erasure::{
+        self, ErasureError,
+        shred_list::{ShredList, ShredListError},
+    },
     feed::{Feed, Pace},
     http::{
         serve::Serve,
@@ -95,6 +103,15 @@ pub enum StartError {
     /// Subject keys that do not go with the key file, or a key file that cannot be written.
     #[error("the subject keys cannot be brought to the current epoch")]
     Epochs(#[from] SubjectError),
+    /// Nothing signs at the moment.
+    #[error("no key signs at the moment; start the server once")]
+    NoKey,
+    /// What was erased is not known.
+    #[error(transparent)]
+    ShredList(#[from] ShredListError),
+    /// Erased data may have come back.
+    #[error("erasures cannot be applied again")]
+    Erasures(#[from] ErasureError),
     /// No operational tables, or no blob store.
     #[error("the blob store or its index cannot be opened")]
     Blobs(#[from] BlobError),
@@ -203,9 +220,10 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     let news = server.feed.applied();
     let stop_following = CancellationToken::new();
     let poll = Duration::from_millis(server.config.tail_poll_ms);
+    let follower = tokio::spawn(follow::follow(runner, news, poll, stop_following.clone()));
+    erasure::restore::reapply(&server).await?;
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&server), stop_following.clone()));
     let mail = tokio::spawn(mail::run(Arc::clone(&server), stop_following.clone()));
-    let follower = tokio::spawn(follow::follow(runner, news, poll, stop_following.clone()));
     let serve = Serve {
         router: crate::http::router(Arc::clone(&server)),
         tls: tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
@@ -276,6 +294,17 @@ pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dy
     Ok((log, ports::reads(config, &mut databases).await?))
 }
 
+fn quotas(config: &Config, reads: &Arc<dyn ReadStore>, feed: &Feed, clock: &Arc<dyn Clock>) -> Arc<Quotas> {
+    let book = Arc::new(PlanBook::new(&config.plans, &config.default_plan));
+    let (standings, usage) = (Arc::clone(&feed.standings), Arc::clone(&feed.usage));
+    Arc::new(Quotas::new(Arc::clone(reads), standings, usage, book, Arc::clone(clock)))
+}
+
+fn shred_list(config: &Config, keys: &ServerKeys) -> Result<Arc<ShredList>, ShredListError> {
+    let list = erasure::list_path(&config.key_path());
+    Ok(Arc::new(ShredList::open(&list, keys.shred_list_key())?))
+}
+
 async fn assemble(
     config: Config,
     clock: Arc<dyn Clock>,
@@ -288,6 +317,8 @@ async fn assemble(
     }
     let (signing, _) = load_or_turn(&*ports.credentials, &keys, clock.now(), &mut OsRng).await?;
     let subjects = Subjects::new(ports.subject_keys, &keys, Arc::clone(&clock), config.key_path());
+    let subjects = Arc::new(subjects);
+    let shred_list = shred_list(&config, &keys)?;
     subjects.turn_epochs().await?;
     let runner = Runner::start(Arc::clone(&ports.log), Arc::clone(&ports.reads)).await?;
     let pace = Pace { poll: Duration::from_millis(config.tail_poll_ms), ..Pace::default() };
@@ -303,14 +334,9 @@ async fn assemble(
         batcher: batcher.clone(),
         entries: Arc::clone(&entries),
         shelf: Arc::clone(&shelf),
+        shred_list: Arc::clone(&shred_list),
     };
-    let quotas = Arc::new(Quotas::new(
-        Arc::clone(&ports.reads),
-        Arc::clone(&feed.standings),
-        Arc::clone(&feed.usage),
-        Arc::new(PlanBook::new(&config.plans, &config.default_plan)),
-        Arc::clone(&clock),
-    ));
+    let quotas = quotas(&config, &ports.reads, &feed, &clock);
     let pusher = Pusher {
         quotas: Arc::clone(&quotas),
         log: Arc::clone(&ports.log),
@@ -348,6 +374,9 @@ async fn assemble(
         reads: ports.reads,
         credentials: ports.credentials,
         subjects,
+        erasures: ports.erasures,
+        shred_list,
+        holdings: ports.holdings,
         bus: ports.bus,
         feed,
         tokens,
@@ -366,38 +395,6 @@ fn people(config: &Config, own_url: &str) -> Result<(Post, Idps), StartError> {
     let authority = Some(config.oidc_ca.as_path()).filter(|file| !file.as_os_str().is_empty());
     let base = if config.public_url.is_empty() { own_url } else { &config.public_url };
     Ok((Post::new(ports::mailer(config)?, base), Idps::new(&config.oidc, authority)?))
-}
-
-/// What an operator's command works with, beside a running server or without one.
-pub struct Tools {
-    /// The event log.
-    pub log: Arc<dyn EventLog>,
-    /// Credentials.
-    pub credentials: Arc<dyn CredentialStore>,
-    /// The server's secret keys.
-    pub keys: ServerKeys,
-}
-
-/// Opens the stores of a server that has run before.
-///
-/// # Errors
-/// [`StartError`]
-pub async fn tools(config: &Config) -> Result<Tools, StartError> {
-    if !config.key_path().exists() {
-        let source = io::ErrorKind::NotFound.into();
-        return Err(StartError::Data { path: config.key_path(), source });
-    }
-    let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
-    let mut databases = ports::Databases::new(config);
-    let tools = Tools {
-        log: ports::log(config, &mut databases).await?,
-        credentials: ports::credentials(config, &mut databases).await?,
-        keys,
-    };
-    if tools.credentials.key_commitment(tools.keys.commitment()).await? != tools.keys.commitment() {
-        return Err(StartError::ForeignKeys(config.key_path()));
-    }
-    Ok(tools)
 }
 
 /// Makes the data folder and holds it for this process.

@@ -5,6 +5,7 @@ mod health;
 mod keys;
 mod options;
 mod projections;
+mod subject;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -61,6 +62,11 @@ enum Command {
     Projections {
         #[command(subcommand)]
         what: projections::Projections,
+    },
+    /// What there is about a person, and its end.
+    Subject {
+        #[command(subcommand)]
+        command: subject::SubjectCommand,
     },
     /// Print the OpenAPI document.
     Openapi,
@@ -119,6 +125,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
         Command::Admin { command } => admin::run(command, &cli.options.config()?, out).await,
         Command::Keys { command } => keys::run(command, &cli.options.config()?, out).await,
         Command::Projections { what } => projections::run(what, &cli.options.config()?, out).await,
+        Command::Subject { command } => subject::run(command, &cli.options.config()?, out).await,
         Command::Openapi => Ok(writeln!(out, "{}", http::document().to_pretty_json()?)?),
         Command::Asyncapi => Ok(writeln!(out, "{}", serde_json::to_string_pretty(&http::live::document())?)?),
         Command::Completions { shell } => {

@@ -195,6 +195,8 @@ options! {
     admin_listen: String,
     /// Whether administrators are served there and nowhere else.
     admin_apart: bool,
+    /// Hours in which an erasure can be called off.
+    erasure_wait_hours: u32,
     /// Open connections.
     max_connections: usize,
     /// Password proofs at the same time.
@@ -332,6 +334,9 @@ impl Config {
                 "with admin_apart administrators are served at admin_listen, which is empty: give it an address and a port",
             ));
         }
+        if self.erasure_wait_hours > 30 * 24 {
+            return Err(ConfigError::Contradiction("erasure_wait_hours must be from 0 to 720"));
+        }
         let many = [&self.log, &self.reads, &self.credentials].map(|s| s.expose() == "sqlite");
         if self.bus.expose() != "in_process" && many.contains(&true) {
             return Err(ConfigError::Contradiction(
@@ -354,6 +359,11 @@ impl Config {
     /// The file with the one-time token that names the first administrator.
     pub fn bootstrap_path(&self) -> PathBuf {
         self.data.join("bootstrap-token")
+    }
+
+    /// For how long an erasure can be called off, in seconds.
+    pub fn erasure_wait_s(&self) -> i64 {
+        i64::from(self.erasure_wait_hours) * 3600
     }
 
     /// The file with the server's secret keys.

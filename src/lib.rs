@@ -19,6 +19,8 @@ pub mod commands;
 pub mod config;
 pub mod digests;
 pub mod entries;
+pub mod erasure;
+pub mod export;
 pub mod feed;
 pub mod http;
 pub mod kept_answers;

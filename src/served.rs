@@ -112,6 +112,16 @@ impl Served {
         all.filter(|(of, _)| *of == epoch).map(|(_, seq)| seq).max().unwrap_or_default()
     }
 
+    /// Forgets what this node has in memory about streams that end.
+    pub fn forget(&self, streams: &[StreamId]) {
+        let mut inner = self.inner();
+        inner.unkept.retain(|(_, stream)| !streams.contains(stream));
+        let of_them = inner.places.iter().map(|(key, _)| *key).filter(|(_, stream)| streams.contains(stream));
+        for key in of_them.collect::<Vec<_>>() {
+            inner.places.pop(&key);
+        }
+    }
+
     /// Keeps what is not kept yet, at most so many places; how many are left.
     ///
     /// # Errors

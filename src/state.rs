@@ -15,10 +15,13 @@ use crate::{
     batcher::Batcher,
     blobs::{Shelf, Uploads},
     bus::Bus,
+    commands::erase::Desk,
     commands::{purge::Purger, push::Pusher},
     config::Config,
     digests::Digests,
     entries::EntryStates,
+    erasure::{queue::ErasureQueue, shred_list::ShredList},
+    export::Exporter,
     feed::Feed,
     kept_answers::KeptAnswers,
     limits::Limits,
@@ -28,7 +31,7 @@ use crate::{
     pseudonyms::Pseudonyms,
     quotas::Quotas,
     served::Served,
-    subjects::Subjects,
+    subjects::{Subjects, holding::Holding},
 };
 
 /// What is kept about ways in that are not a password, and about mail.
@@ -53,13 +56,19 @@ pub struct Server {
     /// Credentials.
     pub credentials: Arc<dyn CredentialStore>,
     /// Personal data: sealed, opened, destroyed.
-    pub subjects: Subjects,
+    pub subjects: Arc<Subjects>,
     /// Addresses, identities elsewhere, mail that waits.
     pub ways: Arc<dyn Ways>,
     /// Letters.
     pub post: Post,
     /// Identity providers.
     pub idps: Idps,
+    /// Erasures on their way.
+    pub erasures: Arc<dyn ErasureQueue>,
+    /// What was erased, outside the databases.
+    pub shred_list: Arc<ShredList>,
+    /// What lies about people beside the log.
+    pub holdings: Vec<Arc<dyn Holding>>,
     /// Long ciphertexts.
     pub shelf: Arc<Shelf>,
     /// Those that are on their way.
@@ -98,6 +107,30 @@ pub struct Server {
     pub keys: ServerKeys,
     /// Cancelled when the server begins to stop: long-polls, streams and sockets end by it.
     pub draining: CancellationToken,
+}
+
+impl Server {
+    /// What asks for an erasure.
+    pub fn desk(&self) -> Desk {
+        Desk {
+            log: Arc::clone(&self.log),
+            batcher: self.batcher.clone(),
+            subjects: Arc::clone(&self.subjects),
+            erasures: Arc::clone(&self.erasures),
+        }
+    }
+
+    /// What collects everything about a person.
+    pub fn exporter(&self) -> Exporter {
+        Exporter {
+            log: Arc::clone(&self.log),
+            members: Arc::clone(&self.members),
+            subjects: Arc::clone(&self.subjects),
+            shelf: Arc::clone(&self.shelf),
+            holdings: self.holdings.clone(),
+            clock: Arc::clone(&self.clock),
+        }
+    }
 }
 
 /// How handlers hold it.

@@ -6,6 +6,7 @@
 
 pub mod cipher;
 pub mod epochs;
+pub mod holding;
 pub mod keys;
 pub mod purpose;
 

@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod live;
 pub mod opaque;
 pub mod plan;
+pub mod privacy;
 pub mod problem;
 mod reconcile;
 pub mod sync;

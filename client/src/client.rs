@@ -33,7 +33,7 @@ pub enum Unlock {
 /// An unlocked profile. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
 }
 
 /// The background loops of [`Client::follow`]; they end when this is dropped.

@@ -13,6 +13,7 @@ mod edit;
 mod engine;
 pub mod error;
 mod manage;
+pub mod me;
 pub mod model;
 pub mod porting;
 pub mod profile;

@@ -33,6 +33,8 @@ const FILE: Duration = Duration::from_mins(10);
 
 /// So much of a file is in memory at the same time.
 const PIECE: u64 = 64 * 1024;
+/// A whole account may be long.
+const DOWNLOAD: Duration = Duration::from_hours(1);
 
 /// A WebSocket to the server.
 pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
@@ -93,6 +95,16 @@ impl Answer {
     /// The body as JSON.
     pub(crate) fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         serde_json::from_slice(&self.ok()?).map_err(|_| Error::Protocol("a body of another form"))
+    }
+}
+
+/// An answer that is read piece by piece.
+pub(crate) struct Download(reqwest::Response);
+
+impl Download {
+    /// The next piece; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<bytes::Bytes>, Error> {
+        self.0.chunk().await.map_err(offline)
     }
 }
 
@@ -172,6 +184,16 @@ impl Transport {
         }
         file.sync_all().await?;
         Ok(Answer { status: StatusCode::PARTIAL_CONTENT, retry_after: None, etag: None, body: Vec::new() })
+    }
+
+    /// Asks for something that may be long, to be read piece by piece.
+    pub(crate) async fn piecewise(&self, path: &str, token: &str) -> Result<Download, Error> {
+        let request = self.http.request(Method::GET, format!("{}{path}", self.base)).bearer_auth(token);
+        let response = request.timeout(DOWNLOAD).send().await.map_err(offline)?;
+        if response.status().is_success() {
+            return Ok(Download(response));
+        }
+        Err(read(response).await?.ok().err().unwrap_or(Error::Protocol("an answer of no status")))
     }
 
     /// Opens the WebSocket of the live feed.

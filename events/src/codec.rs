@@ -103,10 +103,14 @@ stored_events! {
     Account::IdentityProven in AccountEvent => "account.identity_proven", 1;
     Account::IdentityLinked in AccountEvent => "account.identity_linked", 1;
     Account::IdentityUnlinked in AccountEvent => "account.identity_unlinked", 1;
+    Account::ErasureRequested in AccountEvent => "account.erasure_requested", 1;
+    Account::ErasureCancelled in AccountEvent => "account.erasure_cancelled", 1;
+    Account::SubjectErased in AccountEvent => "account.subject_erased", 1;
     Vault::Created in VaultEvent => "vault.created", 1;
     Vault::VersionAdded in VaultEvent => "entry.version_added", 1;
     Vault::ContentPruned in VaultEvent => "entry.content_pruned", 1;
     Vault::Purged in VaultEvent => "entry.purged", 1;
+    Vault::Erased in VaultEvent => "vault.erased", 1;
     System::SigningKeyRotated in SystemEvent => "system.signing_key_rotated", 1;
     System::OperatorActed in SystemEvent => "system.operator_acted", 1;
     System::BootstrapOpened in SystemEvent => "admin.bootstrap_opened", 1;

@@ -93,7 +93,7 @@ impl Heads {
                 self.heads.clear();
                 self.purged = true;
             }
-            VaultEvent::ContentPruned(_) | VaultEvent::Created(_) => {}
+            VaultEvent::ContentPruned(_) | VaultEvent::Created(_) | VaultEvent::Erased(_) => {}
         }
         self.last_seq = seq;
         None

@@ -298,6 +298,11 @@ pub trait EventLog: Send + Sync {
     /// Erases sealed parts; how many. Their events stay as they are: the leaf has only the hash.
     async fn erase_sealed(&self, which: &SealedParts) -> Result<u64, LogError>;
 
+    /// Makes sure that what was erased is in no file that this log writes: a journal, a free page.
+    async fn scrub(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     /// Gives a stream a new life: after a restore, or when a cursor ahead of it shows that data was lost.
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError>;
 

@@ -97,7 +97,7 @@ impl Fold {
         for (recorded, event) in page {
             let needs = project::needs(recorded, event);
             keys.extend(needs.keys.into_iter().filter(|key| !self.known(key)));
-            groups.extend(needs.group);
+            groups.extend(needs.groups);
         }
         keys.sort_unstable();
         keys.dedup();

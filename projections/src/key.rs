@@ -161,6 +161,8 @@ impl Key {
 pub enum Group {
     /// The sessions of an account: a device's revocation ends those of the device.
     SessionsOf(AccountId),
+    /// The devices of an account: its erasure takes them.
+    DevicesOf(AccountId),
     /// The versions of an entry: a purge takes the content of all of them.
     VersionsOf(VaultId, EntryId),
 }
@@ -170,6 +172,7 @@ impl Group {
     pub const fn projection(&self) -> Projection {
         match self {
             Self::SessionsOf(_) => Projection::Sessions,
+            Self::DevicesOf(_) => Projection::Devices,
             Self::VersionsOf(..) => Projection::Versions,
         }
     }
@@ -177,7 +180,7 @@ impl Group {
     /// [`Key::scope`] of all of them.
     pub fn scope(&self) -> &[u8] {
         match self {
-            Self::SessionsOf(_) => &[],
+            Self::SessionsOf(_) | Self::DevicesOf(_) => &[],
             Self::VersionsOf(vault, _) => vault.as_bytes(),
         }
     }
@@ -185,7 +188,7 @@ impl Group {
     /// [`crate::rows::Row::parent`] of all of them.
     pub fn parent(&self) -> &[u8] {
         match self {
-            Self::SessionsOf(account) => account.as_bytes(),
+            Self::SessionsOf(account) | Self::DevicesOf(account) => account.as_bytes(),
             Self::VersionsOf(_, entry) => entry.as_bytes(),
         }
     }

@@ -114,6 +114,12 @@ pub struct AccountRow {
     /// Role, plan, flags; whether it is disabled.
     #[serde(default)]
     pub standing: Standing,
+    /// When it will be erased, if somebody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasure_due: Option<Micros>,
+    /// When it was erased: nothing but this row is left, and nothing more is folded into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<Micros>,
 }
 
 /// A device.
@@ -173,6 +179,9 @@ pub struct VaultRow {
     pub seq: Seq,
     /// When it was made.
     pub created_at: Micros,
+    /// When it was erased with its account: nothing more is folded into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<Micros>,
 }
 
 /// An entry.

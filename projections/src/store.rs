@@ -23,6 +23,8 @@ pub enum Write {
     Put(Row),
     /// The row is gone.
     Delete(Key),
+    /// All entries and versions of the vault are gone. Nothing is put into it in the same commit.
+    Clear(VaultId),
 }
 
 /// The live state of one read model.
@@ -180,6 +182,11 @@ pub trait ReadStore: Send + Sync {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<VersionRow>, ReadError>;
+
+    /// Makes sure that what was deleted is in no file that this store writes: a journal, a free page.
+    async fn scrub(&self) -> Result<(), ReadError> {
+        Ok(())
+    }
 
     /// Ids of all versions of a vault whose id is after `after`, ascending, at most `limit`: for `reconcile`.
     async fn version_ids(

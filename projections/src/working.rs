@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use lockstep_events::VaultId;
+
 use crate::{
     key::{Key, Projection},
     rows::{AccountRow, DeviceRow, EntryRow, Row, SessionRow, VaultRow, VersionRow},
@@ -19,6 +21,8 @@ struct Slot {
 pub struct Working {
     slots: HashMap<Key, Slot>,
     changed: Vec<Key>,
+    /// Vaults whose entries and versions are all gone.
+    cleared: Vec<VaultId>,
 }
 
 impl Working {
@@ -61,6 +65,22 @@ impl Working {
         }
     }
 
+    /// Removes a row that was loaded.
+    pub fn delete(&mut self, key: Key) {
+        let before = self.slots.insert(key, Slot { row: None, changed: true });
+        if !before.is_some_and(|slot| slot.changed) {
+            self.changed.push(key);
+        }
+    }
+
+    /// Removes all entries and versions of a vault, whether they were loaded or not.
+    pub fn clear_vault(&mut self, vault: VaultId) {
+        let is_gone = |key: &Key| key.scope() == vault.as_bytes();
+        self.slots.retain(|key, _| !is_gone(key));
+        self.changed.retain(|key| !is_gone(key));
+        self.cleared.push(vault);
+    }
+
     /// Keys of rows of one read model that pass a test, ascending.
     pub fn keys_where(&self, projection: Projection, test: impl Fn(&Row) -> bool) -> Vec<Key> {
         let mut keys: Vec<_> = self
@@ -75,7 +95,7 @@ impl Working {
 
     /// How many rows changed since the last [`Self::take_changes`].
     pub fn changes(&self) -> usize {
-        self.changed.len()
+        self.changed.len() + self.cleared.len()
     }
 
     /// How many keys are here.
@@ -95,14 +115,17 @@ impl Working {
         keys.sort_unstable();
         let mut writes = Vec::with_capacity(keys.len());
         for key in keys {
-            if key.projection() == Projection::Versions {
-                let row = self.slots.remove(&key).and_then(|slot| slot.row);
-                writes.extend(row.map(Write::Put));
-            } else if let Some(slot) = self.slots.get_mut(&key) {
-                slot.changed = false;
-                writes.extend(slot.row.clone().map(Write::Put));
-            }
+            let row = if key.projection() == Projection::Versions {
+                self.slots.remove(&key).and_then(|slot| slot.row)
+            } else {
+                self.slots.get_mut(&key).and_then(|slot| {
+                    slot.changed = false;
+                    slot.row.clone()
+                })
+            };
+            writes.push(row.map_or(Write::Delete(key), Write::Put));
         }
+        writes.extend(self.cleared.drain(..).map(Write::Clear));
         writes
     }
 
@@ -110,6 +133,7 @@ impl Working {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.changed.clear();
+        self.cleared.clear();
     }
 }
 

@@ -66,7 +66,7 @@ async fn check_every_prefix(seed: u64, events: usize) {
                 check_version(&*reads, &after, id, &what).await;
             }
             VaultEvent::Purged(_) => *graph = Graph::default(),
-            VaultEvent::Created(_) | VaultEvent::ContentPruned(_) => {}
+            VaultEvent::Created(_) | VaultEvent::ContentPruned(_) | VaultEvent::Erased(_) => {}
         }
         assert_eq!(ids(&after), graph.heads(), "S5: {what}: heads are not the versions without children");
         check_branches(&after, &what);

@@ -41,7 +41,10 @@ pub trait Documents: Send + Sync {
         to: Position,
         puts: Vec<(Generation, Document)>,
         deletes: Vec<(Generation, Key)>,
+        clears: Vec<(Generation, VaultId)>,
     ) -> Result<(), ReadError>;
+    /// What was deleted is in no file that is written to.
+    async fn scrub(&self) -> Result<(), ReadError>;
     async fn start(&self, family: Family) -> Result<Generation, ReadError>;
     async fn switch(&self, family: Family, from: Generation, to: Generation) -> Result<(), ReadError>;
     async fn drop_rows(&self, family: Family, generation: Generation) -> Result<u64, ReadError>;
@@ -139,7 +142,7 @@ impl<D: Documents> ReadStore for Reads<D> {
     }
 
     async fn commit(&self, steps: &[Advance], to: Position, writes: &[Write]) -> Result<(), ReadError> {
-        let (mut puts, mut deletes) = (Vec::with_capacity(writes.len()), Vec::new());
+        let (mut puts, mut deletes, mut clears) = (Vec::with_capacity(writes.len()), Vec::new(), Vec::new());
         for write in writes {
             match write {
                 Write::Put(row) => {
@@ -147,9 +150,14 @@ impl<D: Documents> ReadStore for Reads<D> {
                     puts.push((generation_of(steps, &document.key)?, document));
                 }
                 Write::Delete(key) => deletes.push((generation_of(steps, key)?, *key)),
+                Write::Clear(vault) => clears.push((generation_of(steps, &Key::Vault(*vault))?, *vault)),
             }
         }
-        self.0.commit(steps, to, puts, deletes).await
+        self.0.commit(steps, to, puts, deletes, clears).await
+    }
+
+    async fn scrub(&self) -> Result<(), ReadError> {
+        self.0.scrub().await
     }
 
     async fn start_generation(&self, family: Family) -> Result<Generation, ReadError> {

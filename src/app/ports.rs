@@ -10,8 +10,9 @@ use super::StartError;
 use crate::adapters::{
     nats::NatsBus,
     postgres::{
-        Database, credentials::PostgresCredentials, log::PostgresLog, operations::PostgresOperations,
-        rates::PostgresRates, read::PostgresReads, subject_keys::PostgresSubjectKeys,
+        Database, credentials::PostgresCredentials, holdings::PostgresHoldings, log::PostgresLog,
+        operations::PostgresOperations, rates::PostgresRates, read::PostgresReads,
+        subject_keys::PostgresSubjectKeys,
     },
     s3::{S3Blobs, S3Options},
 };
@@ -22,20 +23,26 @@ use crate::{
         mail_folder::MailFolder,
         smtp::Smtp,
         sqlite::{
-            credentials::SqliteCredentials, log::SqliteLog, operations::SqliteOperations, rates::SqliteRates,
-            read::SqliteReads, subject_keys::SqliteSubjectKeys,
+            credentials::SqliteCredentials,
+            holdings::{self, SqliteHoldings},
+            log::SqliteLog,
+            operations::SqliteOperations,
+            rates::SqliteRates,
+            read::SqliteReads,
+            subject_keys::SqliteSubjectKeys,
         },
     },
     auth::credentials::CredentialStore,
     blobs::{BlobIndex, BlobStore},
     bus::Bus,
     config::{Config, Secret},
+    erasure::queue::ErasureQueue,
     kept_answers::KeptAnswers,
     limits::RateStore,
     mail::Mailer,
     served::ServedPlaces,
     state::Ways,
-    subjects::keys::SubjectKeys,
+    subjects::{holding::Holding, keys::SubjectKeys},
 };
 
 /// The ports, open.
@@ -45,6 +52,8 @@ pub struct Ports {
     pub credentials: Arc<dyn CredentialStore>,
     pub subject_keys: Arc<dyn SubjectKeys>,
     pub ways: Arc<dyn Ways>,
+    pub erasures: Arc<dyn ErasureQueue>,
+    pub holdings: Vec<Arc<dyn Holding>>,
     pub blobs: Arc<dyn BlobStore>,
     pub blob_index: Arc<dyn BlobIndex>,
     pub kept_answers: Arc<dyn KeptAnswers>,
@@ -57,7 +66,11 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
     let mut databases = Databases::new(config);
     let Operations { blob_index, kept_answers, served } = operations(config, &mut databases).await?;
     let log = log(config, &mut databases).await?;
+    let (subject_keys, erasures) = subject_keys(config, &mut databases).await?;
+    // After the ports that make their tables.
+    let credentials = credentials(config, &mut databases).await?;
     Ok(Ports {
+        holdings: holdings(config, &mut databases).await?,
         bus: bus(config, log.as_ref()).await?,
         log,
         blob_index,
@@ -65,8 +78,9 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
         served,
         rates: rates(config, &mut databases).await?,
         reads: reads(config, &mut databases).await?,
-        credentials: credentials(config, &mut databases).await?,
-        subject_keys: subject_keys(config, &mut databases).await?,
+        credentials,
+        subject_keys,
+        erasures,
         ways: ways(config, &mut databases).await?,
         blobs: blobs(config)?,
     })
@@ -149,10 +163,10 @@ pub async fn credentials(
 }
 
 /// The ports that the operational tables keep.
-struct Operations {
-    blob_index: Arc<dyn BlobIndex>,
-    kept_answers: Arc<dyn KeptAnswers>,
-    served: Arc<dyn ServedPlaces>,
+pub struct Operations {
+    pub blob_index: Arc<dyn BlobIndex>,
+    pub kept_answers: Arc<dyn KeptAnswers>,
+    pub served: Arc<dyn ServedPlaces>,
 }
 
 impl Operations {
@@ -162,17 +176,45 @@ impl Operations {
     }
 }
 
-/// The subject keys stand beside the credentials: in the same database or file.
+/// The subject keys and the erasures on their way stand beside the credentials: in the same database or file.
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 pub async fn subject_keys(
     config: &Config,
     databases: &mut Databases<'_>,
-) -> Result<Arc<dyn SubjectKeys>, StartError> {
+) -> Result<(Arc<dyn SubjectKeys>, Arc<dyn ErasureQueue>), StartError> {
     match scheme(&config.credentials) {
-        "sqlite" => Ok(Arc::new(SqliteSubjectKeys::open(&config.data.join("credentials.sqlite")).await?)),
+        "sqlite" => {
+            let keys = Arc::new(SqliteSubjectKeys::open(&config.data.join("credentials.sqlite")).await?);
+            Ok((Arc::clone(&keys) as Arc<dyn SubjectKeys>, keys))
+        }
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => {
-            Ok(Arc::new(PostgresSubjectKeys::new(&databases.of(&config.credentials).await?)))
+            let keys = Arc::new(PostgresSubjectKeys::new(&databases.of(&config.credentials).await?));
+            Ok((Arc::clone(&keys) as Arc<dyn SubjectKeys>, keys))
+        }
+        _ => Err(unsupported("credentials", &config.credentials)),
+    }
+}
+
+/// What lies about people beside the log: where the credentials are. The tables exist already.
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+pub async fn holdings(
+    config: &Config,
+    databases: &mut Databases<'_>,
+) -> Result<Vec<Arc<dyn Holding>>, StartError> {
+    match scheme(&config.credentials) {
+        "sqlite" => {
+            let mut all: Vec<Arc<dyn Holding>> = Vec::new();
+            for (file, tables) in holdings::FILES {
+                all.push(Arc::new(SqliteHoldings::open(&config.data.join(file), tables).await?));
+            }
+            Ok(all)
+        }
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => {
+            let holdings: Arc<dyn Holding> =
+                Arc::new(PostgresHoldings::new(&databases.of(&config.credentials).await?));
+            Ok(vec![holdings])
         }
         _ => Err(unsupported("credentials", &config.credentials)),
     }
@@ -202,7 +244,7 @@ pub fn mailer(config: &Config) -> Result<Box<dyn Mailer>, StartError> {
 
 /// The operational tables stand beside the credentials: in the same database, or in a file of the same folder.
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
-async fn operations(config: &Config, databases: &mut Databases<'_>) -> Result<Operations, StartError> {
+pub async fn operations(config: &Config, databases: &mut Databases<'_>) -> Result<Operations, StartError> {
     match scheme(&config.credentials) {
         "sqlite" => {
             let tables = SqliteOperations::open(&config.data.join("operations.sqlite")).await?;
@@ -229,7 +271,7 @@ async fn rates(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn
     }
 }
 
-fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
+pub fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
     match scheme(&config.blobs) {
         "filesystem" => Ok(Arc::new(FilesystemBlobs::open(&config.data.join("blobs"))?)),
         #[cfg(feature = "distributed")]

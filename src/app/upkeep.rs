@@ -10,6 +10,7 @@ use lockstep_events::{LogError, Micros};
 use rand::rngs::OsRng;
 use tokio_util::sync::CancellationToken;
 
+use super::people;
 use crate::{
     auth::{credentials::CredentialError, signing_keys::load_or_turn},
     blobs::{BlobError, sweep},
@@ -62,7 +63,12 @@ enum StoresError {
 
 /// Runs until the server stops.
 pub async fn run(server: Shared, stop: CancellationToken) {
-    tokio::join!(credentials(&server, &stop), blobs(&server, &stop), served(&server, &stop));
+    tokio::join!(
+        credentials(&server, &stop),
+        blobs(&server, &stop),
+        served(&server, &stop),
+        people::run(&server, &stop)
+    );
 }
 
 /// Written behind, and once more at the end. What does not get there costs a branch at most.

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError, RwLock},
 };
 
+use ed25519_dalek::SigningKey;
 use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
@@ -78,6 +79,11 @@ impl Tokens {
     /// What is published.
     pub fn jwks(&self) -> Jwks {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).jwks()
+    }
+
+    /// The key that signs at the moment, by its published name: for other things than tokens.
+    pub fn signer(&self) -> Option<(String, SigningKey)> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).signer()
     }
 
     /// Makes a token.

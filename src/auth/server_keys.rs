@@ -178,6 +178,11 @@ impl ServerKeys {
         self.setups.iter().find(|(known, _)| *known == id).map(|(_, setup)| setup)
     }
 
+    /// The key that signs the shred list.
+    pub fn shred_list_key(&self) -> SigningKey {
+        SigningKey::from_bytes(&self.derive("shred-list"))
+    }
+
     /// The keys that seal subject keys.
     pub fn epoch_keys(&self) -> &EpochKeys {
         &self.epochs

@@ -58,6 +58,11 @@ impl KeySet {
         Self { rows, current }
     }
 
+    /// The key that signs at the moment, by its name.
+    pub fn signer(&self) -> Option<(String, SigningKey)> {
+        self.current.clone()
+    }
+
     /// The key that signs.
     pub fn current(&self) -> Option<(&str, &SigningKey)> {
         self.current.as_ref().map(|(kid, key)| (kid.as_str(), key))

@@ -71,6 +71,14 @@ pub trait BlobIndex: Send + Sync {
     /// which no blob lies any more: they are doomed.
     async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>, BlobError>;
 
+    /// Blobs of a vault in order of their hashes, after one, at most `limit`; named or not.
+    async fn of_vault(
+        &self,
+        vault: VaultId,
+        after: Option<BlobHash>,
+        limit: usize,
+    ) -> Result<Vec<BlobHash>, BlobError>;
+
     /// Takes out unnamed blobs that were added before one time and first seen so before another, and notes all other
     /// unnamed ones that were added before the first time as seen `now`. How many went.
     async fn sweep_unnamed(

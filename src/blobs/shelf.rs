@@ -10,7 +10,7 @@ use futures_util::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
-use lockstep_events::{BlobHash, Clock, VaultId};
+use lockstep_events::{BlobHash, Clock, Micros, VaultId};
 use uuid::Uuid;
 
 use super::{
@@ -20,6 +20,10 @@ use super::{
 
 /// So many objects are read at the same time for one request.
 const READERS: usize = 8;
+/// So many blobs are taken off at once.
+const PAGE: usize = 500;
+/// So many uploads that did not end are looked at.
+const UPLOADS: usize = 100_000;
 
 /// The shelf of a server.
 pub struct Shelf {
@@ -203,6 +207,49 @@ impl Shelf {
 /// A key that no object has or had.
 pub(super) fn pack_key(vault: VaultId) -> String {
     format!("packs/{vault}/{}", Uuid::new_v4())
+}
+
+/// Under which names objects of a vault lie.
+fn prefixes(vault: VaultId) -> [String; 3] {
+    ["packs", "direct", "large"].map(|kind| format!("{kind}/{vault}/"))
+}
+
+impl Shelf {
+    /// Takes everything of a vault off the shelf, also what no event names and what is still on its way; how many
+    /// blobs that were.
+    ///
+    /// # Errors
+    /// If the store or the index does not answer. It may be repeated.
+    pub async fn clear(&self, vault: VaultId) -> Result<u64, BlobError> {
+        let prefixes = prefixes(vault);
+        // Every upload that did not end: what was given up is swept within a day, so these are not many.
+        for (object, upload) in self.index.uploads_before(Micros(i64::MAX), UPLOADS).await? {
+            if prefixes.iter().any(|prefix| object.starts_with(prefix)) {
+                self.store.abort_parts(&object, &upload).await?;
+                self.index.upload_ended(&object).await?;
+            }
+        }
+        let mut gone = 0;
+        loop {
+            let hashes = self.index.of_vault(vault, None, PAGE).await?;
+            if hashes.is_empty() {
+                break;
+            }
+            self.remove(vault, &hashes).await?;
+            gone += hashes.len() as u64;
+        }
+        for prefix in prefixes {
+            loop {
+                let listed = self.store.list(&prefix, None, PAGE).await?;
+                let keys: Vec<String> = listed.into_iter().map(|object| object.key).collect();
+                if keys.is_empty() {
+                    break;
+                }
+                self.delete(&keys).await?;
+            }
+        }
+        Ok(gone)
+    }
 }
 
 fn lengths(places: Vec<(BlobHash, BlobPlace)>) -> HashMap<BlobHash, u64> {

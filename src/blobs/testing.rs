@@ -39,6 +39,9 @@ impl BlobIndex for Nothing {
     async fn remove(&self, _: VaultId, _: &[(BlobHash, u64)]) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
+    async fn of_vault(&self, _: VaultId, _: Option<BlobHash>, _: usize) -> Result<Vec<BlobHash>> {
+        Ok(Vec::new())
+    }
     async fn sweep_unnamed(&self, _: Micros, _: Micros, _: Micros) -> Result<u64> {
         Ok(0)
     }

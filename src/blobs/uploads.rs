@@ -167,6 +167,26 @@ impl Uploads {
         Turn { over, _guard: turn.lock_owned().await }
     }
 
+    /// Deletes the parts of a vault; how many.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub async fn clear(&self, vault: VaultId) -> io::Result<u64> {
+        let of_vault = format!("{vault}-");
+        let mut parts = match fs::read_dir(&self.folder).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            other => other?,
+        };
+        let mut deleted = 0;
+        while let Some(part) = parts.next_entry().await? {
+            if part.file_name().to_string_lossy().starts_with(&of_vault) {
+                fs::remove_file(part.path()).await?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+
     /// Deletes parts that nobody went on with for a day; how many.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ pub async fn in_effect(server: &Server, position: Position) {
 /// [`LookError`]
 pub async fn present(server: &Server, account: AccountId) -> Result<Option<AccountRow>, LookError> {
     caught_up(server).await?;
-    Ok(server.reads.account(account).await?)
+    Ok(server.reads.account(account).await?.filter(|row| row.erased_at.is_none()))
 }
 
 /// The fold of an account's statements.

@@ -7,6 +7,7 @@ pub mod bill;
 pub mod end_access;
 pub mod end_session;
 pub mod enrol_device;
+pub mod erase;
 pub mod facts;
 pub mod identities;
 pub mod invited;

@@ -73,7 +73,7 @@ impl Entry {
                 }
             }
             VaultEvent::ContentPruned(pruned) => self.gone.extend(pruned.versions),
-            VaultEvent::Purged(_) | VaultEvent::Created(_) => {}
+            VaultEvent::Purged(_) | VaultEvent::Created(_) | VaultEvent::Erased(_) => {}
         }
         Ok(())
     }

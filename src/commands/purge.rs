@@ -14,10 +14,12 @@ use lockstep_events::{
 };
 use uuid::Uuid;
 
+use super::facts::derived;
 use crate::{
     batcher::Batcher,
     blobs::{BlobError, Shelf},
     entries::EntryStates,
+    erasure::shred_list::{Shred, ShredList, ShredListError},
 };
 
 const PAGE: usize = 500;
@@ -55,6 +57,9 @@ pub enum PurgeError {
     /// The log did not answer.
     #[error("the log did not take the purge")]
     Log(#[from] LogError),
+    /// The entry is purged, but not on the list that outlives a restore; it gets there later.
+    #[error("the purge could not be noted outside the database")]
+    List(#[from] ShredListError),
     /// The blob store did not answer; the entry is purged, its long ciphertexts are deleted later.
     #[error("the long ciphertexts could not be deleted")]
     Blobs(#[from] BlobError),
@@ -90,6 +95,8 @@ pub struct Purger {
     pub entries: Arc<EntryStates>,
     /// Long ciphertexts.
     pub shelf: Arc<Shelf>,
+    /// What outlives a restore.
+    pub shred_list: Arc<ShredList>,
 }
 
 impl Purger {
@@ -110,9 +117,35 @@ impl Purger {
             };
             if let Outcome::Appended(placed) = self.batcher.append(unit(purge, &heads, expect)?).await? {
                 self.entries.refresh(purge.vault, purge.entry, heads).await?;
+                let shred = Shred::Entry { vault: purge.vault, entry: purge.entry };
+                self.shred_list.add(&shred, self.shelf.clock.now())?;
                 self.erase(purge.vault, purge.entry).await?;
                 return Ok(placed.first().map(|placed| placed.seq).unwrap_or_default());
             }
+        }
+        Err(PurgeError::Contended)
+    }
+
+    /// Purges an entry that a restore brought back, whatever its heads are; whether it was there.
+    ///
+    /// # Errors
+    /// If the log or the blob store does not answer.
+    pub async fn purge_again(&self, vault: VaultId, entry: EntryId) -> Result<bool, PurgeError> {
+        for _ in 0..MAX_ROUNDS {
+            let heads = self.entries.refresh(vault, entry, Heads::default()).await?;
+            if heads.last_seq == Seq::ZERO {
+                return Ok(false);
+            }
+            let is_back = !heads.purged;
+            if is_back {
+                let unit = unit_again(vault, entry, &heads)?;
+                if !matches!(self.batcher.append(unit).await?, Outcome::Appended(_)) {
+                    continue;
+                }
+                self.entries.refresh(vault, entry, heads).await?;
+            }
+            self.erase(vault, entry).await?;
+            return Ok(is_back);
         }
         Err(PurgeError::Contended)
     }
@@ -142,6 +175,15 @@ impl Purger {
             }
         }
     }
+}
+
+fn unit_again(vault: VaultId, entry: EntryId, heads: &Heads) -> Result<Unit, LogError> {
+    let event_id = derived("lockstep/v1/purge-again", &[vault.as_bytes(), entry.as_bytes()]);
+    let (account, device) = (AccountId::NIL, DeviceId::NIL);
+    let purge = Purge { account, device, vault, entry, expect_heads: Vec::new(), event_id };
+    let mut unit = unit(&purge, heads, SubjectExpect::Exact(heads.last_seq))?;
+    unit.events.iter_mut().for_each(|event| (event.actor, event.device) = (None, None));
+    Ok(unit)
 }
 
 fn unit(purge: &Purge, heads: &Heads, expect: SubjectExpect) -> Result<Unit, LogError> {

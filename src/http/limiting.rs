@@ -30,6 +30,8 @@ const ROUTES: &[(&str, &str, Action)] = &[
     ("POST", "/v1/sessions/step-up/start", Action::Login),
     ("POST", "/v1/sessions/step-up/finish", Action::Finish),
     ("POST", "/v1/admin/bootstrap", Action::Verify),
+    ("GET", "/v1/me/export", Action::Leave),
+    ("POST", "/v1/me/erasure", Action::Leave),
     ("POST", "/v1/sessions/refresh", Action::Refresh),
     ("POST", "/v1/sessions/vault", Action::Finish),
     ("POST", "/v1/sign-in/start", Action::Mail),

@@ -23,6 +23,7 @@ mod leftover;
 pub mod limiting;
 pub mod link;
 pub mod live;
+pub mod me;
 pub mod metrics;
 pub mod oidc;
 pub mod openapi;
@@ -76,6 +77,7 @@ fn resources() -> Vec<Routes> {
         live::routes(),
         activity::routes(),
         oidc::routes(),
+        me::routes(),
         reconcile::routes(),
         roster::routes(),
         sessions::routes(),

@@ -58,6 +58,7 @@ impl From<PurgeError> for Failure {
             PurgeError::NotFound => Code::NotFound.into(),
             PurgeError::Heads(heads) => Self::from(Code::PreconditionFailed).facts(json!({ "heads": heads })),
             PurgeError::Contended => Self::caused(Code::LogUnavailable, error),
+            PurgeError::List(_) => Self::caused(Code::Internal, error),
             PurgeError::Log(error) => error.into(),
             PurgeError::Blobs(error) => error.into(),
         }

@@ -7,6 +7,7 @@ mod apart;
 mod audit;
 mod billing;
 mod bootstrap;
+mod ending;
 mod invitations;
 mod office;
 mod plans;

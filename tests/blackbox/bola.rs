@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use lockstep_api::{
     Code,
     account::{EnrolDevice, LoggedIn, OfferRoster, RevokeDevice},
+    privacy::Erase,
     sync::{BlobRef, CompleteBlob, GetBlobs, GetVersions, PrepareBlobs, Purge, Push, Reconcile},
 };
 use lockstep_events::{
@@ -228,6 +229,12 @@ async fn own_rows(world: &World) -> Vec<Row> {
     vec![
         Row::new("GET", "/v1/me/plan", For::Itself),
         Row::new("GET", "/v1/me/activity", For::Itself),
+        Row::new("GET", "/v1/me/export", For::Itself),
+        Row::new("POST", "/v1/me/erasure", For::Owner)
+            .header("idempotency-key", "the-end")
+            .json(&Erase { account: owner.account }),
+        Row::new("GET", "/v1/me/erasure", For::Itself),
+        Row::new("DELETE", "/v1/me/erasure", For::Itself).header("idempotency-key", "or-not"),
         Row::new("POST", "/v1/roster", For::Vouched).json(&offer),
         Row::new("POST", "/v1/sessions/step-up/start", For::Itself).json(&step_up_request(&owner.password)),
         Row::new("POST", "/v1/sessions/step-up/finish", For::Prover).json(&begun).others(&tried),

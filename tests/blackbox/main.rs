@@ -43,6 +43,7 @@ mod refresh;
 mod scope;
 mod server;
 mod sessions;
+#[allow(dead_code, reason = "each program that shares this uses a part of it")]
 mod support;
 mod surface;
 mod trouble;

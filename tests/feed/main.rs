@@ -18,6 +18,6 @@ mod services;
 mod slow;
 mod socket;
 #[path = "../blackbox/support/mod.rs"]
-#[expect(dead_code, reason = "the black-box suite uses more of it")]
+#[allow(dead_code, reason = "each program that shares this uses a part of it")]
 mod support;
 mod writing;

@@ -3,7 +3,7 @@
 use crate::sources::{Source, expect_none, rust};
 
 /// Every field of a log line, and why it tells nothing about anybody.
-const FIELDS: [(&str, &str); 31] = [
+const FIELDS: [(&str, &str); 33] = [
     ("account", "a pseudonym of this month"),
     ("blobs", "a number"),
     ("bytes", "a number"),
@@ -20,6 +20,7 @@ const FIELDS: [(&str, &str); 31] = [
     ("ms", "a number"),
     ("objects", "a number"),
     ("open", "a number"),
+    ("people", "a number"),
     ("place", "a line of the source"),
     ("position", "a place in the log"),
     ("provider", "the name of an identity provider in the options"),
@@ -29,6 +30,7 @@ const FIELDS: [(&str, &str); 31] = [
     ("session", "a pseudonym of this month"),
     ("size", "a number"),
     ("status", "of HTTP"),
+    ("step", "a number"),
     ("stream", "an id, without whom it belongs to: an operator must find a stream that lost data"),
     ("target", "of the line itself"),
     ("task", "an id that the server made up for a letter"),

@@ -2,6 +2,7 @@
 //! and that what an operator deploys is whole.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod classes;
 mod deploy;
 mod documents;
 mod hygiene;

@@ -13,6 +13,7 @@ over_every_adapter! { sqlite = crate::open::sqlite_index, postgres = crate::open
     a_blob_is_found_where_it_was_entered;
     a_blob_keeps_its_first_place;
     a_blob_belongs_to_its_vault_alone;
+    the_blobs_of_a_vault_are_told_page_by_page_named_or_not;
     naming_finds_what_finding_finds;
     hundreds_of_blobs_are_entered_and_found_in_one_call;
     many_enter_the_same_blobs_at_the_same_time;
@@ -99,6 +100,22 @@ async fn a_blob_belongs_to_its_vault_alone(index: Arc<dyn BlobIndex>) {
     index.insert(vault(2), &[(hash(1), place("packs/b", 0, 10))], Micros(1)).await.unwrap();
     assert_eq!(remove(&*index, 2, &[1]).await, ["packs/b"]);
     assert!(there(&*index, 1).await);
+}
+
+async fn the_blobs_of_a_vault_are_told_page_by_page_named_or_not(index: Arc<dyn BlobIndex>) {
+    pack(&*index, "packs/a", 1..6, 1).await;
+    index.insert(vault(2), &[(hash(9), place("packs/b", 0, 10))], Micros(1)).await.unwrap();
+    index.name(vault(1), &[hash(2)]).await.unwrap();
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = index.of_vault(vault(1), after, 2).await.unwrap();
+        after = page.last().copied();
+        all.extend(page);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(all, [1, 2, 3, 4, 5].map(hash));
 }
 
 async fn naming_finds_what_finding_finds(index: Arc<dyn BlobIndex>) {

@@ -137,6 +137,9 @@ impl BlobIndex for FusedIndex {
     async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>> {
         self.fuse.run(self.index.remove(vault, blobs)).await
     }
+    async fn of_vault(&self, vault: VaultId, after: Option<BlobHash>, limit: usize) -> Result<Vec<BlobHash>> {
+        self.fuse.run(self.index.of_vault(vault, after, limit)).await
+    }
     async fn sweep_unnamed(&self, added: Micros, seen: Micros, now: Micros) -> Result<u64> {
         self.fuse.run(self.index.sweep_unnamed(added, seen, now)).await
     }

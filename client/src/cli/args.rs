@@ -117,6 +117,8 @@ pub enum Verb {
     Export(verbs::export::Export),
     /// Keep one encrypted file
     File(verbs::file::File),
+    /// All that the server holds about you, and the end of it
+    Account(verbs::about_me::Account),
     /// Call the server with this device's token
     Api(verbs::api::Api),
     /// Print a completion script for a shell

@@ -7,6 +7,7 @@ mod editor;
 mod failure;
 mod find;
 mod prompt;
+mod proof;
 mod ui;
 mod verbs;
 

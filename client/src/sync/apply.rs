@@ -200,6 +200,8 @@ impl Engine {
                 }
                 Ok(None)
             }
+            // What this device holds stays its own: no server takes it away.
+            VaultEvent::Erased(_) => Ok(None),
             VaultEvent::Purged(purged) => {
                 self.apply_purge(db, vault, purged, event).await?;
                 fold(db, vault, purged.entry, &what, event.seq).await?;

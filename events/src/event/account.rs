@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{ErasureCancelled, ErasureRequested, SubjectErased};
 use crate::{
     ids::{AccountId, DeviceId, Hash32, SessionId, VaultId},
     roster::Statement,
@@ -58,6 +59,12 @@ pub enum AccountEvent {
     IdentityLinked(super::IdentityLinked),
     /// `account.identity_unlinked`; its subject is the link.
     IdentityUnlinked(super::IdentityUnlinked),
+    /// `account.erasure_requested`; its subject is the account.
+    ErasureRequested(ErasureRequested),
+    /// `account.erasure_cancelled`; its subject is the account.
+    ErasureCancelled(ErasureCancelled),
+    /// `account.subject_erased`; its subject is the account.
+    SubjectErased(SubjectErased),
 }
 
 /// An account was registered.
@@ -74,7 +81,7 @@ pub struct AccountCreated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialSet {
-    /// Which one: `opaque`, `ark_wrap`, `ask_wrap`, `vault_key_wrap`, …
+    /// Which one: `opaque`, `ark_wrap`, `ask_wrap`, `vault_key_wrap`, … Class: word.
     pub credential: String,
     /// Its generation, from 1.
     pub generation: u32,

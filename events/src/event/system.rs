@@ -36,9 +36,9 @@ pub enum SystemEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SigningKeyRotated {
-    /// The new key's id.
+    /// The new key's id. Class: word.
     pub kid: String,
-    /// Its public part (Ed25519), lower-case hex.
+    /// Its public part (Ed25519), lower-case hex. Class: hex.
     pub public_key: String,
 }
 
@@ -46,7 +46,7 @@ pub struct SigningKeyRotated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorActed {
-    /// The command's words, for example `projections rebuild entries`.
+    /// The command's words, for example `projections rebuild entries`. Class: word.
     pub command: String,
     /// One run of it.
     pub run: Uuid,

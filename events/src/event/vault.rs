@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::VaultErased;
 use crate::{
     header::Header,
     ids::{AccountId, BatchId, BlobHash, DeviceId, EntryId, Signature, VaultId, VersionId},
@@ -18,6 +19,8 @@ pub enum VaultEvent {
     ContentPruned(ContentPruned),
     /// `entry.purged`; its subject is the entry.
     Purged(EntryPurged),
+    /// `vault.erased`
+    Erased(VaultErased),
 }
 
 /// A vault began.
@@ -52,7 +55,7 @@ pub struct VersionAdded {
     /// It was re-offered after a reset without its ciphertext.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub content_missing: bool,
-    /// The content key of this version, wrapped by the vault key: opaque to the server (lower-case hex).
+    /// The content key of this version, wrapped by the vault key: opaque to the server (lower-case hex). Class: hex.
     pub wrapped_key: Option<String>,
     /// Blobs beside its ciphertext that must be kept as long as it: its attachments. What they are stands in the
     /// ciphertext; here they are named so that nobody sweeps them.

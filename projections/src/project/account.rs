@@ -21,8 +21,10 @@ const NO_DEVICE: Unfit = "the device was not added";
 const NO_SESSION: Unfit = "the session was not opened";
 
 pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
-    let account = Key::Account(recorded.stream.into());
+    let account = AccountId::from(recorded.stream);
+    let mut needs = Needs { keys: vec![Key::Account(account)], groups: Vec::new() };
     match event {
+        AccountEvent::Created(_) => needs.keys.clear(),
         // Addresses and identities stand beside the credentials, where they can be destroyed.
         AccountEvent::EmailSet(_)
         | AccountEvent::EmailConfirmed(_)
@@ -30,39 +32,43 @@ pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
         | AccountEvent::IdentityProven(_)
         | AccountEvent::IdentityLinked(_)
         | AccountEvent::IdentityUnlinked(_)
-        | AccountEvent::Created(_)
-        | AccountEvent::SessionOpened(_) => Needs::default(),
-        AccountEvent::CredentialSet(_)
+        | AccountEvent::SessionOpened(_)
+        | AccountEvent::CredentialSet(_)
         | AccountEvent::RosterStated(_)
         | AccountEvent::VaultAttached(_)
-        | AccountEvent::DeviceAdded(_) => Needs { keys: vec![account], group: None },
-        AccountEvent::DeviceRevoked(body) => {
-            let mut keys = vec![account];
-            if let Claim::DeviceRevoked { device } = body.statement.claim {
-                keys.push(Key::Device(device));
-            }
-            Needs { keys, group: Some(Group::SessionsOf(recorded.stream.into())) }
-        }
-        AccountEvent::SessionRefreshed(body) => Needs { keys: vec![Key::Session(body.session)], group: None },
-        AccountEvent::RefreshReused(body) => {
-            Needs { keys: vec![account, Key::Session(body.session)], group: None }
-        }
-        AccountEvent::SessionRevoked(body) => {
-            Needs { keys: vec![account, Key::Session(body.session)], group: None }
-        }
-        AccountEvent::SessionsEnded(_) => {
-            Needs { keys: vec![account], group: Some(Group::SessionsOf(recorded.stream.into())) }
-        }
-        AccountEvent::RoleSet(_)
+        | AccountEvent::DeviceAdded(_)
+        | AccountEvent::RoleSet(_)
         | AccountEvent::PlanSet(_)
         | AccountEvent::FlagSet(_)
         | AccountEvent::Disabled(_)
-        | AccountEvent::Enabled(_) => Needs { keys: vec![account], group: None },
-        AccountEvent::Viewed(_) | AccountEvent::Invited(_) => Needs::default(),
+        | AccountEvent::Enabled(_)
+        | AccountEvent::Viewed(_)
+        | AccountEvent::Invited(_)
+        | AccountEvent::ErasureRequested(_)
+        | AccountEvent::ErasureCancelled(_) => {}
+        AccountEvent::DeviceRevoked(body) => {
+            if let Claim::DeviceRevoked { device } = body.statement.claim {
+                needs.keys.push(Key::Device(device));
+            }
+            needs.groups.push(Group::SessionsOf(account));
+        }
+        AccountEvent::SessionRefreshed(body) => needs.keys.push(Key::Session(body.session)),
+        AccountEvent::RefreshReused(body) => needs.keys.push(Key::Session(body.session)),
+        AccountEvent::SessionRevoked(body) => needs.keys.push(Key::Session(body.session)),
+        AccountEvent::SubjectErased(_) => {
+            needs.groups.extend([Group::SessionsOf(account), Group::DevicesOf(account)]);
+        }
+        AccountEvent::SessionsEnded(_) => needs.groups.push(Group::SessionsOf(account)),
     }
+    needs
 }
 
 pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &AccountEvent) -> Result<(), Unfit> {
+    let key = Key::Account(recorded.stream.into());
+    if matches!(working.get(&key), Some(Row::Account(row)) if row.erased_at.is_some()) {
+        // Somebody was still at work when the account was erased.
+        return Ok(());
+    }
     match event {
         AccountEvent::Created(body) => created(working, recorded, body),
         AccountEvent::CredentialSet(body) => credential_set(working, recorded, body),
@@ -95,6 +101,15 @@ pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &Accoun
         | AccountEvent::IdentityProven(_)
         | AccountEvent::IdentityLinked(_)
         | AccountEvent::IdentityUnlinked(_) => Ok(()),
+        AccountEvent::ErasureRequested(body) => {
+            account(working, recorded)?.erasure_due = Some(body.due_at);
+            Ok(())
+        }
+        AccountEvent::ErasureCancelled(_) => {
+            account(working, recorded)?.erasure_due = None;
+            Ok(())
+        }
+        AccountEvent::SubjectErased(_) => erased(working, recorded),
     }
 }
 
@@ -110,7 +125,38 @@ fn created(working: &mut Working, recorded: &Recorded, body: &AccountCreated) ->
         auth_epoch: 0,
         created_at: recorded.recorded_at,
         standing: Standing::default(),
+        erasure_due: None,
+        erased_at: None,
     }));
+    Ok(())
+}
+
+/// Of the account a stone is left, so that its stream is known to be closed; of devices and sessions nothing.
+fn erased(working: &mut Working, recorded: &Recorded) -> Result<(), Unfit> {
+    let row = account(working, recorded)?;
+    let id = row.account;
+    *row = AccountRow {
+        account: id,
+        roster: Vec::new(),
+        vaults: Vec::new(),
+        credentials: std::collections::BTreeMap::new(),
+        auth_epoch: row.auth_epoch + 1,
+        created_at: row.created_at,
+        standing: Standing { disabled: true, ..Standing::default() },
+        erasure_due: None,
+        erased_at: Some(recorded.recorded_at),
+    };
+    let mut gone = working.keys_where(
+        Projection::Sessions,
+        |row| matches!(row, Row::Session(session) if session.account == id),
+    );
+    gone.extend(
+        working.keys_where(
+            Projection::Devices,
+            |row| matches!(row, Row::Device(device) if device.account == id),
+        ),
+    );
+    gone.into_iter().for_each(|key| working.delete(key));
     Ok(())
 }
 

@@ -54,8 +54,8 @@ impl ProjectError {
 pub struct Needs {
     /// Rows by key.
     pub keys: Vec<Key>,
-    /// Rows that the event does not name one by one. Rare: a revoked device, a purged entry.
-    pub group: Option<Group>,
+    /// Rows that the event does not name one by one. Rare: a revoked device, a purged entry, an erased account.
+    pub groups: Vec<Group>,
 }
 
 /// Decodes an event for a family.

@@ -21,26 +21,33 @@ pub(super) fn needs(recorded: &Recorded, event: &VaultEvent) -> Needs {
     match event {
         VaultEvent::Created(_) => Needs::default(),
         VaultEvent::VersionAdded(body) => {
-            Needs { keys: vec![Key::Vault(vault), Key::Entry(vault, body.header.entry)], group: None }
+            Needs { keys: vec![Key::Vault(vault), Key::Entry(vault, body.header.entry)], groups: Vec::new() }
         }
         VaultEvent::ContentPruned(body) => {
             let mut keys = vec![Key::Vault(vault), Key::Entry(vault, body.entry)];
             keys.extend(body.versions.iter().map(|version| Key::Version(vault, *version)));
-            Needs { keys, group: None }
+            Needs { keys, groups: Vec::new() }
         }
         VaultEvent::Purged(body) => Needs {
             keys: vec![Key::Vault(vault), Key::Entry(vault, body.entry)],
-            group: Some(Group::VersionsOf(vault, body.entry)),
+            groups: vec![Group::VersionsOf(vault, body.entry)],
         },
+        VaultEvent::Erased(_) => Needs { keys: vec![Key::Vault(vault)], groups: Vec::new() },
     }
 }
 
 pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &VaultEvent) -> Result<(), Unfit> {
+    let key = Key::Vault(recorded.stream.into());
+    if matches!(working.get(&key), Some(Row::Vault(row)) if row.erased_at.is_some()) {
+        // Somebody was still at work when the vault was erased.
+        return Ok(());
+    }
     match event {
         VaultEvent::Created(body) => created(working, recorded, body),
         VaultEvent::VersionAdded(body) => version_added(working, recorded, body),
         VaultEvent::ContentPruned(body) => content_pruned(working, recorded, body),
         VaultEvent::Purged(body) => purged(working, recorded, body),
+        VaultEvent::Erased(_) => erased(working, recorded),
     }
 }
 
@@ -57,7 +64,27 @@ fn created(working: &mut Working, recorded: &Recorded, body: &VaultCreated) -> R
         content_bytes: 0,
         seq: recorded.seq,
         created_at: recorded.recorded_at,
+        erased_at: None,
     }));
+    Ok(())
+}
+
+/// Of the vault a stone is left, of its entries and versions nothing.
+fn erased(working: &mut Working, recorded: &Recorded) -> Result<(), Unfit> {
+    let row = vault(working, recorded)?;
+    let id = row.vault;
+    *row = VaultRow {
+        vault: id,
+        account: row.account,
+        live_entries: 0,
+        divergent_entries: 0,
+        versions: 0,
+        content_bytes: 0,
+        seq: recorded.seq,
+        created_at: row.created_at,
+        erased_at: Some(recorded.recorded_at),
+    };
+    working.clear_vault(id);
     Ok(())
 }
 

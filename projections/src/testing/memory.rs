@@ -120,15 +120,23 @@ impl ReadStore for MemoryReads {
             let key = match write {
                 Write::Put(row) => row.key(),
                 Write::Delete(key) => *key,
+                Write::Clear(vault) => Key::Vault(*vault),
             };
             let projection = key.projection();
             let step = steps.iter().find(|step| step.family == projection.family());
             let step = step.ok_or(ReadError::Moved(projection.name()))?;
+            if let Write::Clear(vault) = write {
+                for member in [Projection::Entries, Projection::Versions] {
+                    let table = state.tables.entry((member, step.generation)).or_default();
+                    table.rows.retain(|key, _| key.scope() != vault.as_bytes());
+                }
+                continue;
+            }
             let table = state.tables.entry((projection, step.generation)).or_default();
             match write {
-                Write::Put(row) => table.rows.insert(key, row.clone()),
-                Write::Delete(_) => table.rows.remove(&key),
-            };
+                Write::Put(row) => drop(table.rows.insert(key, row.clone())),
+                Write::Delete(_) | Write::Clear(_) => drop(table.rows.remove(&key)),
+            }
         }
         for step in steps {
             for member in step.family.members() {

@@ -1,6 +1,8 @@
 //! Postgres: shared by all nodes of the distributed mode.
 
 pub mod credentials;
+pub mod erasures;
+pub mod holdings;
 pub mod log;
 pub mod operations;
 pub mod rates;

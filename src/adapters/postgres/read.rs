@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use lockstep_events::Position;
+use lockstep_events::{Position, VaultId};
 use lockstep_projections::{
     checksum::RowDigest,
     key::{Family, Group, Key, Projection},
@@ -129,6 +129,18 @@ async fn delete(on: &mut PgConnection, rows: &[(Generation, Key)]) -> Result<(),
     Ok(())
 }
 
+/// Everything inside a vault.
+async fn clear(on: &mut PgConnection, of: Generation, vault: VaultId) -> Result<(), ReadError> {
+    sqlx::query("DELETE FROM read_rows WHERE projection = ANY($1) AND generation = $2 AND scope = $3")
+        .bind(codes(Family::Vault))
+        .bind(number(of))
+        .bind(vault.as_bytes().to_vec())
+        .execute(on)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
 #[async_trait]
 impl Documents for PostgresDocuments {
     async fn generations(&self, of: Projection) -> Result<Vec<(Generation, Position, bool)>, ReadError> {
@@ -179,6 +191,7 @@ impl Documents for PostgresDocuments {
         to: Position,
         mut puts: Vec<(Generation, Document)>,
         deletes: Vec<(Generation, Key)>,
+        clears: Vec<(Generation, VaultId)>,
     ) -> Result<(), ReadError> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         // A crash of the database may take the last commits, whole; the runner folds them again.
@@ -191,7 +204,15 @@ impl Documents for PostgresDocuments {
         if !deletes.is_empty() {
             delete(&mut transaction, &deletes).await?;
         }
+        for (generation, vault) in clears {
+            clear(&mut transaction, generation, vault).await?;
+        }
         transaction.commit().await.map_err(failed)
+    }
+
+    async fn scrub(&self) -> Result<(), ReadError> {
+        // Postgres reuses the room of deleted rows by itself; a dump has none of them.
+        Ok(())
     }
 
     async fn start(&self, family: Family) -> Result<Generation, ReadError> {

@@ -30,6 +30,10 @@ impl PostgresSubjectKeys {
         Self { pool: database.pool().clone() }
     }
 
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     /// A transaction that is alone with a person's keys: who adds one sees whether they were just destroyed.
     async fn begin(&self, subject: AccountId) -> Result<Transaction<'static, Postgres>> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
@@ -42,7 +46,7 @@ impl PostgresSubjectKeys {
     }
 }
 
-fn failed(error: sqlx::Error) -> KeyStoreError {
+pub(super) fn failed(error: sqlx::Error) -> KeyStoreError {
     // Connections, shutdown and time-outs, room and memory, locks, serialisation: all pass.
     const PASSING: [&str; 6] = ["08", "57", "53", "55P03", "40001", "40P01"];
     let is_passing = match error.as_database_error().and_then(|e| e.code()) {

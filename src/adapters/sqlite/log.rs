@@ -225,6 +225,10 @@ impl EventLog for SqliteLog {
         Ok(erased)
     }
 
+    async fn scrub(&self) -> Result<(), LogError> {
+        self.database.scrub().await.map_err(failed)
+    }
+
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {
         let mut transaction = self.database.begin().await.map_err(failed)?;
         let renewed = sqlx::query("UPDATE streams SET epoch = ?1 WHERE stream = ?2")

@@ -1,6 +1,8 @@
 //! SQLite: one file, one writer, many readers.
 
 pub mod credentials;
+pub mod erasures;
+pub mod holdings;
 mod lanes;
 pub mod log;
 pub mod operations;
@@ -73,6 +75,15 @@ impl Database {
     /// If the file cannot be opened.
     pub async fn reader(&self) -> Result<Lane, sqlx::Error> {
         self.readers.take().await
+    }
+
+    /// Writes the journal into the file and empties it. A reader that is at work right now keeps it as it is.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub async fn scrub(&self) -> Result<(), sqlx::Error> {
+        let mut writer = self.writer.take().await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map(|_| ())
     }
 
     /// Waits for what runs and closes the file.

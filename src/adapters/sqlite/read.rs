@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use lockstep_events::Position;
+use lockstep_events::{Position, VaultId};
 use lockstep_projections::{
     checksum::RowDigest,
     key::{Family, Group, Key, Projection},
@@ -54,6 +54,8 @@ impl SqliteReads {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            // What is deleted is overwritten, not just forgotten.
+            .pragma("secure_delete", "ON")
             .pragma("journal_size_limit", "67108864")
             .pragma("cache_size", "-16384");
         let writer = Lanes::new(writing, 1);
@@ -179,6 +181,16 @@ async fn delete_some(
     Ok(query.build().execute(on).await.map_err(failed)?.rows_affected())
 }
 
+/// Everything inside a vault.
+async fn clear(on: &mut SqliteConnection, generation: Generation, vault: VaultId) -> Result<(), ReadError> {
+    let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM read_rows WHERE generation = ");
+    query.push_bind(i64::from(generation.0));
+    query.push(" AND scope = ").push_bind(vault.as_bytes().to_vec());
+    members(&mut query, Family::Vault);
+    query.build().execute(on).await.map_err(failed)?;
+    Ok(())
+}
+
 #[async_trait]
 impl Documents for SqliteDocuments {
     async fn generations(&self, of: Projection) -> Result<Vec<(Generation, Position, bool)>, ReadError> {
@@ -218,6 +230,7 @@ impl Documents for SqliteDocuments {
         to: Position,
         puts: Vec<(Generation, Document)>,
         deletes: Vec<(Generation, Key)>,
+        clears: Vec<(Generation, VaultId)>,
     ) -> Result<(), ReadError> {
         let mut transaction = self.begin().await?;
         for step in steps {
@@ -238,7 +251,16 @@ impl Documents for SqliteDocuments {
             .await
             .map_err(failed)?;
         }
+        for (generation, vault) in clears {
+            clear(&mut transaction, generation, vault).await?;
+        }
         transaction.commit().await.map_err(failed)
+    }
+
+    async fn scrub(&self) -> Result<(), ReadError> {
+        let mut writer = self.writer.take().await.map_err(failed)?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map_err(failed)?;
+        Ok(())
     }
 
     async fn start(&self, family: Family) -> Result<Generation, ReadError> {

@@ -36,23 +36,13 @@ impl SqliteSubjectKeys {
     /// # Errors
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(Duration::from_secs(10))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            // What is destroyed is overwritten, not just forgotten.
-            .pragma("secure_delete", "ON");
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(30))
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(failed)?;
+        let pool = open(path).await?;
         MIGRATIONS.run(&pool).await.map_err(|error| KeyStoreError::Other(Box::new(error)))?;
         Ok(Self { pool })
+    }
+
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
@@ -60,7 +50,26 @@ impl SqliteSubjectKeys {
     }
 }
 
-fn failed(error: sqlx::Error) -> KeyStoreError {
+/// One connection to a file.
+pub(super) async fn open(path: &Path) -> Result<SqlitePool> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(10))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        // What is destroyed is overwritten, not just forgotten.
+        .pragma("secure_delete", "ON");
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(30))
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(failed)
+}
+
+pub(super) fn failed(error: sqlx::Error) -> KeyStoreError {
     // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, FULL, PROTOCOL.
     const PASSING: [i32; 7] = [5, 6, 9, 10, 13, 14, 15];
     let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());

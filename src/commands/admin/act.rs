@@ -2,8 +2,9 @@
 //! reason; the append.
 
 use lockstep_events::{
-    AccountId, Event, EventId, LogError, NewEvent, Outcome, Position, Seq, StreamId, StreamKind, Unit,
-    event::{AccountEvent, RevokeReason, SystemEvent},
+    AccountId, Event, EventId, LogError, Micros, NewEvent, Outcome, Position, Seq, StreamId, StreamKind,
+    Unit,
+    event::{AccountEvent, AskedBy, ErasureCancelled, ErasureRequested, RevokeReason, SystemEvent},
     log::{Current, StreamExpect, SubjectClaim, SubjectExpect},
     standing::Standing,
 };
@@ -14,6 +15,7 @@ use crate::{
     commands::{
         account::{LookError, in_effect},
         end_access::EndAccess,
+        erase::{Erasure, ErasureState},
         facts::{Actor, claim, existing_account},
         rotate_key::system_epoch,
     },
@@ -91,14 +93,66 @@ pub struct Act<'a> {
 /// What changes in the standing, and which sessions end by it.
 pub(super) struct Change {
     pub event: AccountEvent,
+    /// What it means for the erasure of the account, in the same unit.
+    pub erasure: OfErasure,
     pub ends: Option<RevokeReason>,
     /// Where it concerns the roll: its event, and the roll that was looked at.
     pub roll: Option<(SystemEvent, Seq)>,
 }
 
+/// What an act means for the erasure of its account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OfErasure {
+    Nothing,
+    /// It is asked for, with the same time to call it off as a person has.
+    Ask,
+    /// It is called off, if it was asked for.
+    CallOff,
+}
+
+impl OfErasure {
+    fn due(act: &Act<'_>) -> Micros {
+        act.server.clock.now().plus_seconds(act.server.config.erasure_wait_s())
+    }
+
+    fn event(self, act: &Act<'_>, found: ErasureState) -> Result<Option<AccountEvent>, AdminError> {
+        let (account, now) = (act.account, act.server.clock.now());
+        match (self, found) {
+            (Self::Ask, ErasureState::None) => {
+                let (by, due_at) = (AskedBy::Administrator, Self::due(act));
+                Ok(Some(AccountEvent::ErasureRequested(ErasureRequested { account, by, due_at })))
+            }
+            (Self::CallOff, ErasureState::Due(due)) if now >= due => {
+                Err(AdminError::Illegal("its erasure has begun"))
+            }
+            (Self::CallOff, ErasureState::Due(_)) => {
+                Ok(Some(AccountEvent::ErasureCancelled(ErasureCancelled { account })))
+            }
+            // It was asked for before, and begins no later than it would by this.
+            (Self::Ask, _) | (Self::Nothing | Self::CallOff, _) => Ok(None),
+        }
+    }
+
+    /// The event is what counts. What cannot be noted now, a node finds in the log within a minute.
+    async fn note(self, act: &Act<'_>) {
+        let erasures = &act.server.erasures;
+        let noted = match self {
+            Self::Nothing => return,
+            Self::Ask => match Erasure::of(act.server.log.as_ref(), act.account).await {
+                Ok(Erasure { state: ErasureState::Due(due), .. }) => erasures.put(act.account, due).await,
+                _ => return,
+            },
+            Self::CallOff => erasures.cancel(act.account).await.map(|_| ()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(cause = %error, "an erasure is not noted yet; it is found in the log");
+        }
+    }
+}
+
 impl Change {
     pub fn of(event: AccountEvent) -> Self {
-        Self { event, ends: None, roll: None }
+        Self { event, erasure: OfErasure::Nothing, ends: None, roll: None }
     }
 }
 
@@ -108,6 +162,12 @@ impl Act<'_> {
         let fits = (1..=MAX_REASON).contains(&self.reason.len()) && !self.reason.trim().is_empty();
         let plain = !self.reason.chars().any(char::is_control);
         if fits && plain { Ok(()) } else { Err(AdminError::Invalid("reason: 1 to 500 bytes of text")) }
+    }
+
+    /// How far the account is on its way out. Of one that was erased nothing is left to act on.
+    pub(super) async fn erasure(&self) -> Result<Erasure, AdminError> {
+        let found = Erasure::of(self.server.log.as_ref(), self.account).await?;
+        if found.state == ErasureState::Erased { Err(AdminError::NoAccount) } else { Ok(found) }
     }
 
     /// An event about the account, with the reason as its sealed part.
@@ -133,6 +193,7 @@ impl Act<'_> {
         self.checked()?;
         for _ in 0..ROUNDS {
             let (standing, seq) = feed::standing(self.server.log.as_ref(), self.account).await?;
+            let found = self.erasure().await?;
             let roll = Roll::load(self.server.log.as_ref()).await?;
             let change = decide(&standing, &roll)?;
             let ends = change.ends.map(|reason| EndAccess {
@@ -143,13 +204,19 @@ impl Act<'_> {
                 cause: Uuid::new_v4().as_bytes().to_vec(),
                 at: self.server.clock.now(),
             });
-            let unit = self.unit(change, seq, ends.as_ref(), extra).await?;
+            let asked = change.erasure;
+            if change.roll.is_some() && found.state != ErasureState::None {
+                return Err(AdminError::Illegal("its erasure was asked for"));
+            }
+            let erasure = asked.event(self, found.state)?;
+            let unit = self.unit((change, erasure), seq, ends.as_ref(), extra).await?;
             match self.server.batcher.append(unit).await? {
                 Outcome::Appended(placed) => {
                     let position = placed.iter().map(|placed| placed.position).max().unwrap_or_default();
                     if let Some(ends) = ends {
                         ends.settle(self.server).await?;
                     }
+                    asked.note(self).await;
                     in_effect(self.server, position).await;
                     return Ok(Done::at(position));
                 }
@@ -167,7 +234,7 @@ impl Act<'_> {
 
     async fn unit(
         &self,
-        change: Change,
+        (change, erasure): (Change, Option<AccountEvent>),
         seq: Seq,
         ends: Option<&EndAccess>,
         extra: Option<&Extra>,
@@ -179,6 +246,9 @@ impl Act<'_> {
             events: vec![self.event(true, change.event).await?],
             ..Unit::default()
         };
+        if let Some(erasure) = erasure {
+            unit.events.push(self.event(true, erasure).await?);
+        }
         if let Some((event, seen)) = change.roll {
             unit.subjects.push(at(StreamId::SYSTEM, roll::SUBJECT, seen));
             unit.events.push(system_event(self.by, roll::SUBJECT, event)?);

@@ -1,11 +1,11 @@
-//! Deleting an account: nobody uses it from now on, and what is stored about it goes.
+//! Deleting an account: nobody uses it from now on, and it is erased when the time to think better of it is over.
 
 use lockstep_events::{
     event::{AccountDisabled, AccountEvent, RevokeReason, Role},
     standing::Standing,
 };
 
-use super::act::{Act, AdminError, Change, Done, Extra};
+use super::act::{Act, AdminError, Change, Done, Extra, OfErasure};
 
 /// The deletion of the account of the act.
 pub struct Delete;
@@ -18,7 +18,7 @@ fn decide(standing: &Standing, own: bool) -> Result<Change, AdminError> {
         return Err(AdminError::Illegal("its role has to be taken first"));
     }
     let ends = Some(RevokeReason::Deletion);
-    Ok(Change { ends, ..Change::of(AccountEvent::Disabled(AccountDisabled {})) })
+    Ok(Change { ends, erasure: OfErasure::Ask, ..Change::of(AccountEvent::Disabled(AccountDisabled {})) })
 }
 
 impl Delete {
@@ -36,7 +36,8 @@ mod tests {
     fn a_deletion_disables_at_once_also_what_was_disabled_before() {
         for disabled in [false, true] {
             let standing = Standing { disabled, ..Standing::default() };
-            assert_eq!(decide(&standing, false).unwrap().ends, Some(RevokeReason::Deletion));
+            let change = decide(&standing, false).unwrap();
+            assert_eq!((change.ends, change.erasure), (Some(RevokeReason::Deletion), OfErasure::Ask));
         }
     }
 

@@ -5,7 +5,7 @@ use lockstep_events::{
     standing::Standing,
 };
 
-use super::act::{Act, AdminError, Change, Done};
+use super::act::{Act, AdminError, Change, Done, OfErasure};
 
 /// Whether the account of the act may be used.
 pub struct Disable {
@@ -19,7 +19,9 @@ fn decide(standing: &Standing, own: bool, disabled: bool) -> Result<Change, Admi
         return Err(AdminError::Illegal(what));
     }
     if !disabled {
-        return Ok(Change::of(AccountEvent::Enabled(AccountEnabled {})));
+        // Who may use the account again, has it.
+        let event = AccountEvent::Enabled(AccountEnabled {});
+        return Ok(Change { erasure: OfErasure::CallOff, ..Change::of(event) });
     }
     if own {
         return Err(AdminError::Illegal("nobody disables their own account"));
@@ -55,7 +57,8 @@ mod tests {
     fn disabling_ends_every_session_and_enabling_none() {
         let change = decide(&of(false), false, true).unwrap();
         assert_eq!(change.ends, Some(RevokeReason::Disabled));
-        assert_eq!(decide(&of(true), false, false).unwrap().ends, None);
+        let enabled = decide(&of(true), false, false).unwrap();
+        assert_eq!((enabled.ends, enabled.erasure), (None, OfErasure::CallOff));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::commands::{account::in_effect, end_access::EndAccess, facts::existing
 /// [`AdminError`]
 pub async fn end_sessions(act: &Act<'_>) -> Result<Done, AdminError> {
     act.checked()?;
+    act.erasure().await?;
     let ends = EndAccess {
         account: act.account,
         reason: RevokeReason::Admin,

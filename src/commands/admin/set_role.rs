@@ -6,7 +6,7 @@ use lockstep_events::{
     standing::Standing,
 };
 
-use super::act::{Act, AdminError, Change, Done, Extra};
+use super::act::{Act, AdminError, Change, Done, Extra, OfErasure};
 use crate::roll::Roll;
 
 /// Another role for the account of the act.
@@ -27,6 +27,7 @@ fn decide(standing: &Standing, roll: &Roll, account: AccountId, role: Role) -> R
     }
     let changed = SystemEvent::RollChanged(RollChanged { account, role });
     Ok(Change {
+        erasure: OfErasure::Nothing,
         event: AccountEvent::RoleSet(RoleSet { role }),
         ends: Some(RevokeReason::RoleChanged),
         roll: Some((changed, roll.seq)),

@@ -91,7 +91,7 @@ async fn disable(
     Ok(answered(Disable { disabled: true }.run(&act).await?))
 }
 
-/// Lets the account be used again.
+/// Lets the account be used again; a deletion that has not begun is called off.
 #[utoipa::path(post, path = "/v1/admin/accounts/{account}/enable", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path)), request_body = Reason,
     responses((status = 200, description = "Done", body = Done), ActProblems))]
@@ -119,8 +119,8 @@ async fn end(
     Ok(answered(end_sessions::end_sessions(&act).await?))
 }
 
-/// Deletes the account: it is disabled at once, and what is stored about it goes. Needs a fresh step-up; with two
-/// administrators it is proposed.
+/// Deletes the account: it is disabled at once, and erased for good after `erasure_wait_hours`. Enabling it before calls
+/// that off. Needs a fresh step-up; with two administrators it is proposed.
 #[utoipa::path(post, path = "/v1/admin/accounts/{account}/delete", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path)), request_body = Reason,
     responses((status = 200, description = "Begun, or proposed", body = Done), ActProblems))]

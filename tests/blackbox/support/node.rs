@@ -96,7 +96,8 @@ impl Node {
         Self { running: None, folder, options, http: http(), clock }
     }
 
-    async fn begin(&mut self) {
+    /// Starts the server on its stores.
+    pub async fn begin(&mut self) {
         let config = Config::with(self.options.clone()).unwrap();
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         self.running = Some(app::start_with(config, clock).await.unwrap());
@@ -118,6 +119,16 @@ impl Node {
         let mut node = Self { running: None, folder, options, http: http(), clock: Arc::clone(&self.clock) };
         node.begin().await;
         node
+    }
+
+    /// Stops the server; [`Node::begin`] starts it again.
+    pub async fn stop(&mut self) {
+        self.running.take().unwrap().shutdown().await;
+    }
+
+    /// The URL of the log's database (distributed only).
+    pub fn database(&self) -> String {
+        self.options.log.as_ref().unwrap().expose().to_owned()
     }
 
     /// Stops the server and starts it again on the same stores.

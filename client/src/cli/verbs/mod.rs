@@ -1,5 +1,6 @@
 //! One file per verb, or per pair of verbs that belong together.
 
+pub mod about_me;
 pub mod account;
 pub mod activity;
 pub mod add;
@@ -66,6 +67,7 @@ pub async fn run(verb: Verb, app: &App) -> Done {
         Verb::Import(args) => import::run(args, app).await,
         Verb::Export(args) => export::run(args, app).await,
         Verb::File(args) => file::run(args, app).await,
+        Verb::Account(args) => about_me::run(args, app).await,
         Verb::Api(args) => api::run(args, app).await,
         Verb::Completions(args) => help::completions(&args, app),
         Verb::Man(args) => help::man(&args, app),

@@ -118,6 +118,8 @@ fn account_row(account: AccountId) -> AccountRow {
         auth_epoch: 3,
         created_at: Micros(1),
         standing: Standing { disabled: true, ..Standing::default() },
+        erasure_due: None,
+        erased_at: None,
     }
 }
 
@@ -131,6 +133,7 @@ fn vault_row(vault: VaultId, versions: u64) -> VaultRow {
         content_bytes: 10,
         seq: Seq(3),
         created_at: Micros(2),
+        erased_at: None,
     }
 }
 
@@ -226,6 +229,31 @@ pub async fn a_put_replaces_and_a_delete_removes(reads: Arc<dyn ReadStore>) {
     reads.commit(&[step(Family::Vault, FIRST, 2)], Position(3), &gone).await.unwrap();
     assert_eq!(reads.entries(vault, None, 10).await.unwrap(), []);
     assert_eq!(reads.rows(Projection::Entries, FIRST).await.unwrap(), 0);
+}
+
+/// Erasing a vault does not name its rows one by one.
+pub async fn clearing_a_vault_removes_its_entries_and_versions_in_this_generation_alone(
+    reads: Arc<dyn ReadStore>,
+) {
+    let rows = |vault| {
+        vec![
+            Row::Vault(vault_row(vault, 1)),
+            Row::Entry(entry_row(vault, 1)),
+            Row::Version(Box::new(version_row(vault, 1, 1))),
+        ]
+    };
+    let (gone, kept) = (vault_id(1), vault_id(2));
+    keep(&*reads, Family::Vault, 0, [rows(gone), rows(kept)].concat()).await;
+    let beside = reads.start_generation(Family::Vault).await.unwrap();
+    reads.commit(&[step(Family::Vault, beside, 0)], Position(1), &puts(rows(gone))).await.unwrap();
+    let clear = [Write::Put(Row::Vault(vault_row(gone, 0))), Write::Clear(gone)];
+    reads.commit(&[step(Family::Vault, FIRST, 1)], Position(2), &clear).await.unwrap();
+    assert_eq!(reads.vault(gone).await.unwrap().unwrap().versions, 0);
+    assert_eq!(reads.entries(gone, None, 10).await.unwrap(), []);
+    assert_eq!(reads.version_ids(gone, None, 10).await.unwrap(), []);
+    assert_eq!(reads.entries(kept, None, 10).await.unwrap().len(), 1);
+    assert_eq!(reads.version_ids(kept, None, 10).await.unwrap().len(), 1);
+    assert_eq!(reads.rows(Projection::Entries, beside).await.unwrap(), 1);
 }
 
 /// More values than a database takes variables in one statement.

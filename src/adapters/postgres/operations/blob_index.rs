@@ -147,6 +147,25 @@ impl BlobIndex for PostgresOperations {
         Ok(doomed)
     }
 
+    async fn of_vault(
+        &self,
+        vault: VaultId,
+        after: Option<BlobHash>,
+        limit: usize,
+    ) -> Result<Vec<BlobHash>, BlobError> {
+        let after = after.map_or(Vec::new(), |hash| hash.0.to_vec());
+        let hashes: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT hash FROM blobs WHERE vault = $1 AND hash > $2 ORDER BY hash LIMIT $3",
+        )
+        .bind(vault.as_bytes().as_slice())
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(hashes.iter().filter_map(|hash| BlobHash::from_slice(hash)).collect())
+    }
+
     async fn sweep_unnamed(
         &self,
         added_before: Micros,

@@ -120,7 +120,16 @@ pub async fn run(args: User, app: &App, client: &Client) -> Done {
         What::Show(of) => show(app, client, &of).await,
         What::Disable(of) => plain(app, client, of, "disable", "The account is disabled.").await,
         What::Enable(of) => plain(app, client, of, "enable", "The account can be used again.").await,
-        What::Delete(of) => plain(app, client, of, "delete", "The account is being deleted.").await,
+        What::Delete(of) => {
+            plain(
+                app,
+                client,
+                of,
+                "delete",
+                "The account is disabled, and will be erased when the time to call it off is over.",
+            )
+            .await
+        }
         What::SetRole { of, role } => {
             let role = match role {
                 RoleWord::User => Role::User,

@@ -1,0 +1,105 @@
+//! The restore rule: before the server serves, what was erased once is erased again, wherever a restored backup
+//! brought it back.
+
+use std::collections::HashSet;
+
+use lockstep_events::{AccountId, EntryId, VaultId, graph::Heads};
+
+use super::{ErasureError, again, scan, shred_list::Shred};
+use crate::{
+    commands::facts::derived,
+    state::Server,
+    subjects::{
+        Purpose,
+        holding::Person,
+        keys::{KeyName, Standing},
+    },
+};
+
+/// What was done at the start of a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reapplied {
+    /// The log was restored since it was last read.
+    pub restored: bool,
+    /// People who were erased again.
+    pub people: u64,
+    /// Entries that were purged again.
+    pub entries: u64,
+}
+
+/// Erases again what is on the shred list and came back.
+///
+/// # Errors
+/// If something does not answer: the server does not start then.
+pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
+    let mark = scan::mark(server);
+    let restored = match &mark {
+        Some(mark) => scan::is_restored(server, mark).await? || lacks_a_purge(server).await?,
+        None => lacks_a_purge(server).await?,
+    };
+    scan::scan(server, mark.filter(|_| !restored)).await?;
+    let mut done = Reapplied { restored, ..Reapplied::default() };
+    let mut people = HashSet::new();
+    for shred in server.shred_list.all() {
+        match shred {
+            Shred::Subject { account, .. } if people.insert(account) => {
+                if is_back(server, account).await? {
+                    again(server, account).await?;
+                    done.people += 1;
+                }
+            }
+            Shred::Entry { vault, entry } if restored => {
+                done.entries += u64::from(purge_again(server, vault, entry).await?);
+            }
+            Shred::Subject { .. } | Shred::Entry { .. } => {}
+        }
+    }
+    if restored {
+        // What was appended just now is part of what was read.
+        scan::scan(server, None).await?;
+    }
+    if done.people + done.entries > 0 {
+        // Also what the restored journals had.
+        server.log.scrub().await?;
+        tracing::warn!(
+            people = done.people,
+            entries = done.entries,
+            "a restore brought erased data back: erased again"
+        );
+    }
+    Ok(done)
+}
+
+/// Whether anything about an erased person is there. An erasure that is on its way goes on by itself.
+async fn is_back(server: &Server, account: AccountId) -> Result<bool, ErasureError> {
+    if server.erasures.find(account).await?.is_some_and(|job| job.step > 2) {
+        return Ok(false);
+    }
+    let name = KeyName { subject: account, purpose: Purpose::Identity, period: String::new() };
+    if server.subjects.store().find(&name).await? != Standing::Destroyed {
+        return Ok(true);
+    }
+    let person = Person { account, vaults: server.members.vaults(account).await? };
+    for holding in &server.holdings {
+        if !holding.held(&person).await?.is_empty() {
+            return Ok(true);
+        }
+    }
+    let erased = derived("lockstep/v1/subject-erased", &[account.as_bytes()]);
+    let heads = server.log.stream_heads(&[account.into()]).await?;
+    Ok(!heads.is_empty() && server.log.find(&[erased]).await?.is_empty())
+}
+
+/// Whether the newest purge on the list is not in the log: then it was restored from before.
+async fn lacks_a_purge(server: &Server) -> Result<bool, ErasureError> {
+    let newest = server.shred_list.all().into_iter().rev().find_map(|shred| match shred {
+        Shred::Entry { vault, entry } => Some((vault, entry)),
+        Shred::Subject { .. } => None,
+    });
+    let Some((vault, entry)) = newest else { return Ok(false) };
+    Ok(!server.entries.refresh(vault, entry, Heads::default()).await?.purged)
+}
+
+async fn purge_again(server: &Server, vault: VaultId, entry: EntryId) -> Result<bool, ErasureError> {
+    Ok(server.purger.purge_again(vault, entry).await?)
+}

@@ -1,0 +1,104 @@
+//! What other nodes, and restores, did to the list of erasures: read from the log, from where it was last read.
+//!
+//! How far is kept beside the shred list, outside the database. A log that ends before that place, or has another
+//! event there, was restored.
+
+use std::path::PathBuf;
+
+use lockstep_events::{
+    Event, EventId, Position, Recorded,
+    event::{AccountEvent, VaultEvent},
+    log::{Contents, Filter},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{ErasureError, shred_list::Shred};
+use crate::{private_file, state::Server};
+
+const PAGE: usize = 500;
+const KINDS: [&str; 4] =
+    ["account.erasure_requested", "account.erasure_cancelled", "account.subject_erased", "entry.purged"];
+
+/// How far the log was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    log_id: Uuid,
+    position: Position,
+    event: EventId,
+}
+
+fn path(server: &Server) -> PathBuf {
+    server.config.key_path().with_file_name("shred-scan.json")
+}
+
+/// The mark; none if the log was never read.
+pub fn mark(server: &Server) -> Option<Mark> {
+    serde_json::from_slice(&std::fs::read(path(server)).ok()?).ok()
+}
+
+/// Whether the log is another one than the mark was made in: restored, or not the same at all.
+pub async fn is_restored(server: &Server, mark: &Mark) -> Result<bool, ErasureError> {
+    if server.log.log_id().await? != mark.log_id {
+        return Ok(true);
+    }
+    let before = Position(mark.position.0.saturating_sub(1));
+    let there = server.log.read_all(before, 1, &Filter::default(), Contents::No).await?;
+    Ok(there.first().is_none_or(|event| event.event_id != mark.event))
+}
+
+/// Reads what was appended since a mark, puts erasures and purges on the list, and moves the mark.
+///
+/// # Errors
+/// If something does not answer; it is read again then.
+pub async fn scan(server: &Server, since: Option<Mark>) -> Result<(), ErasureError> {
+    let tail = server.log.tail().await?.position;
+    let start = since.map_or(Position::ZERO, |mark| mark.position);
+    if tail <= start {
+        return Ok(());
+    }
+    let filter = Filter { stream_kind: None, kinds: KINDS.map(str::to_owned).to_vec() };
+    let mut after = start;
+    loop {
+        let page = server.log.read_all(after, PAGE, &filter, Contents::No).await?;
+        for recorded in &page {
+            take(server, recorded).await?;
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = last.position,
+            _ => break,
+        }
+    }
+    let last = server.log.read_all(Position(tail.0 - 1), 1, &Filter::default(), Contents::No).await?;
+    let Some(event) = last.first().map(|recorded| recorded.event_id) else { return Ok(()) };
+    let mark = Mark { log_id: server.log.log_id().await?, position: tail, event };
+    let text = serde_json::to_vec(&mark).unwrap_or_default();
+    private_file::write(&path(server), &text)
+        .map_err(|source| ErasureError::File { path: path(server).display().to_string(), source })
+}
+
+async fn take(server: &Server, recorded: &Recorded) -> Result<(), ErasureError> {
+    match recorded.event() {
+        Ok(Event::Account(AccountEvent::ErasureRequested(body))) => {
+            server.erasures.put(body.account, body.due_at).await?;
+        }
+        Ok(Event::Account(AccountEvent::ErasureCancelled(body))) => {
+            server.erasures.cancel(body.account).await?;
+        }
+        Ok(Event::Account(AccountEvent::SubjectErased(body))) => {
+            for vault in &body.vaults {
+                // Parts of uploads that came to this node.
+                server.uploads.clear(*vault).await?;
+            }
+            let shred = Shred::Subject { account: body.account, vaults: body.vaults };
+            server.shred_list.add(&shred, recorded.recorded_at)?;
+        }
+        Ok(Event::Vault(VaultEvent::Purged(body))) => {
+            let vault = recorded.stream.into();
+            server.shred_list.add(&Shred::Entry { vault, entry: body.entry }, recorded.recorded_at)?;
+        }
+        Ok(_) | Err(_) => {}
+    }
+    Ok(())
+}

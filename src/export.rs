@@ -1,0 +1,246 @@
+//! Everything that the server holds about a person, line by line, with a signed manifest at the end.
+//!
+//! Nothing is collected in memory: a line is written as soon as it is read, and a slow reader slows the reading.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ed25519_dalek::{Signer, SigningKey};
+use lockstep_api::{
+    Bytes64,
+    privacy::{ExportLine, Personal, manifest_message},
+};
+use lockstep_events::{
+    AccountId, BlobHash, Clock, EventLog, Hash32, LogError, Recorded, Sealed, Seq, StreamId, VaultId,
+    ids::Signature, log::Contents,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::{
+    blobs::{BlobError, Shelf},
+    members::Members,
+    subjects::{
+        SubjectError, Subjects,
+        holding::{Holding, Person},
+        keys::KeyStoreError,
+    },
+};
+
+const PAGE: usize = 200;
+/// Lines that wait for a slow reader.
+const WAITING: usize = 16;
+
+/// Why an export breaks off.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Nobody reads it any more.
+    #[error("nobody reads the export any more")]
+    Gone,
+    /// The log did not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Personal data could not be opened.
+    #[error(transparent)]
+    Subjects(#[from] SubjectError),
+    /// A store did not answer.
+    #[error(transparent)]
+    Store(#[from] KeyStoreError),
+    /// The blob store did not answer.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// A line cannot be written.
+    #[error("a line cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What an export reads, and what it signs with.
+#[derive(Clone)]
+pub struct Exporter {
+    /// Events.
+    pub log: Arc<dyn EventLog>,
+    /// Whose vaults.
+    pub members: Arc<Members>,
+    /// Personal data.
+    pub subjects: Arc<Subjects>,
+    /// Long ciphertexts.
+    pub shelf: Arc<Shelf>,
+    /// Rows beside the log.
+    pub holdings: Vec<Arc<dyn Holding>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The lines on their way to a reader.
+struct Lines {
+    out: mpsc::Sender<Bytes>,
+    hash: Sha256,
+    count: u64,
+}
+
+impl Lines {
+    async fn write(&mut self, line: &ExportLine) -> Result<(), ExportError> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.hash.update(&text);
+        self.count += 1;
+        self.out.send(text.into()).await.map_err(|_| ExportError::Gone)
+    }
+}
+
+impl Exporter {
+    /// Writes everything about a person into a channel, whose other end is given back. A channel that ends without a
+    /// manifest broke off.
+    pub fn start(&self, account: AccountId, signer: (String, SigningKey)) -> mpsc::Receiver<Bytes> {
+        let (out, lines) = mpsc::channel(WAITING);
+        let exporter = self.clone();
+        tokio::spawn(async move {
+            match exporter.run(account, signer, out).await {
+                Ok(()) | Err(ExportError::Gone) => {}
+                Err(error) => tracing::warn!(cause = %error, "an export broke off"),
+            }
+        });
+        lines
+    }
+
+    async fn run(
+        &self,
+        account: AccountId,
+        (kid, key): (String, SigningKey),
+        out: mpsc::Sender<Bytes>,
+    ) -> Result<(), ExportError> {
+        let mut lines = Lines { out, hash: Sha256::new(), count: 0 };
+        lines.write(&ExportLine::Begin { format: 1, account, at: self.clock.now() }).await?;
+        let vaults = self.members.vaults(account).await?;
+        let person = Person { account, vaults: vaults.clone() };
+        self.rows(&person, &mut lines).await?;
+        let own = std::iter::once(StreamId::from(account)).chain(vaults.iter().map(|vault| (*vault).into()));
+        let own: Vec<StreamId> = own.collect();
+        for stream in &own {
+            self.stream(*stream, account, &mut lines).await?;
+        }
+        self.elsewhere(account, &own, &mut lines).await?;
+        for vault in vaults {
+            self.blobs(vault, &mut lines).await?;
+        }
+        let sha256 = Hash32(lines.hash.clone().finalize().into());
+        let message = manifest_message(account, lines.count, &sha256);
+        let signature = Signature(key.sign(&message).to_bytes());
+        let manifest = ExportLine::Manifest { lines: lines.count, sha256, kid, signature };
+        lines.write(&manifest).await
+    }
+
+    async fn rows(&self, person: &Person, lines: &mut Lines) -> Result<(), ExportError> {
+        for holding in &self.holdings {
+            for held in holding.held(person).await? {
+                let row = serde_json::from_str(&held.json)?;
+                lines.write(&ExportLine::Row { table: held.table.to_owned(), row }).await?;
+            }
+        }
+        for key in self.subjects.store().of(person.account).await? {
+            let purpose = key.name.purpose.name().to_owned();
+            lines.write(&ExportLine::Key { id: key.id, purpose, period: key.name.period }).await?;
+        }
+        Ok(())
+    }
+
+    async fn stream(
+        &self,
+        stream: StreamId,
+        account: AccountId,
+        lines: &mut Lines,
+    ) -> Result<(), ExportError> {
+        let mut after = Seq::ZERO;
+        loop {
+            let page = self.log.read_stream(stream, after, PAGE, Contents::UpTo(usize::MAX >> 1)).await?;
+            after = page.last().map_or(after, |last| last.seq);
+            let full = page.len() == PAGE;
+            let ids: Vec<_> =
+                page.iter().filter(|event| event.sealed_hash.is_some()).map(|event| event.event_id).collect();
+            let mut parts: std::collections::HashMap<_, _> =
+                self.log.sealed_parts(&ids).await?.into_iter().collect();
+            for event in page {
+                // What an event in this stream says about somebody else is theirs.
+                let part = parts.remove(&event.event_id).filter(|part| part.subject == account);
+                self.event(event, part, lines).await?;
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What events of other streams say about the person: an administrator's reason, for example.
+    async fn elsewhere(
+        &self,
+        account: AccountId,
+        own: &[StreamId],
+        lines: &mut Lines,
+    ) -> Result<(), ExportError> {
+        let mut after = None;
+        loop {
+            let parts = self.log.sealed_about(account, after, PAGE).await?;
+            after = parts.last().map(|(id, _)| *id).or(after);
+            let full = parts.len() == PAGE;
+            let ids: Vec<_> = parts.iter().map(|(id, _)| *id).collect();
+            let mut parts: std::collections::HashMap<_, _> = parts.into_iter().collect();
+            for event in self.log.find(&ids).await? {
+                if !own.contains(&event.stream) {
+                    let part = parts.remove(&event.event_id);
+                    self.event(event, part, lines).await?;
+                }
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn event(
+        &self,
+        event: Recorded,
+        part: Option<Sealed>,
+        lines: &mut Lines,
+    ) -> Result<(), ExportError> {
+        let personal = match part {
+            None => None,
+            Some(part) => {
+                let opened = self.subjects.open_of(event.event_id, &part).await?;
+                let text = opened.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                Some(Personal { purpose: part.purpose, period: part.period, text })
+            }
+        };
+        let line = ExportLine::Event {
+            stream: event.stream,
+            seq: event.seq,
+            position: event.position,
+            event_id: event.event_id,
+            at: event.recorded_at,
+            kind: event.kind,
+            public: serde_json::from_str::<Value>(&event.public)?,
+            personal,
+            content: event.content.map(Bytes64),
+        };
+        lines.write(&line).await
+    }
+
+    async fn blobs(&self, vault: VaultId, lines: &mut Lines) -> Result<(), ExportError> {
+        let mut after: Option<BlobHash> = None;
+        loop {
+            let hashes = self.shelf.index.of_vault(vault, after, PAGE).await?;
+            after = hashes.last().copied().or(after);
+            for hash in &hashes {
+                // One at a time: each may be ten megabytes.
+                let mut found = self.shelf.get(vault, &[*hash], u64::MAX).await?;
+                if let Some(bytes) = found.remove(hash).flatten() {
+                    let bytes = Bytes64(bytes.to_vec());
+                    lines.write(&ExportLine::Blob { vault, hash: *hash, bytes }).await?;
+                }
+            }
+            if hashes.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+}

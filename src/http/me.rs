@@ -1,0 +1,145 @@
+//! `/v1/me`: everything that the server holds about who asks, and its end.
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::stream;
+use lockstep_api::{
+    Code,
+    privacy::{Erase, ErasureDue, ExportLine},
+};
+use lockstep_events::{EventId, event::AskedBy};
+use utoipa_axum::routes;
+
+use super::{
+    Answer, Failure, Json, Routes,
+    admin::unsealed,
+    caller::{Caller, StepUp},
+    idempotency::Keyed,
+    openapi::problems,
+};
+use crate::{
+    commands::{
+        account::in_effect,
+        erase::{CancelErasure, EraseError, Erasure, ErasureState, RequestErasure},
+        facts::Actor,
+    },
+    state::Shared,
+    subjects::keys::KeyStoreError,
+};
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(export)).routes(routes!(erasure, erase, keep))
+}
+
+problems! {
+    /// What an export meets.
+    ExportProblems: StepUpRequired;
+    /// What an erasure meets.
+    EraseProblems: NotFound, PreconditionFailed, StepUpRequired;
+    /// What calling off meets.
+    KeepProblems: NotFound;
+}
+
+/// Everything about the account: one JSON object a line (`ExportLine`), the last one a signed manifest. An answer
+/// without it broke off. Needs a fresh step-up.
+#[utoipa::path(get, path = "/v1/me/export", tag = "me", security(("token" = [])),
+    responses((status = 200, description = "One object a line", body = ExportLine,
+        content_type = "application/x-ndjson"), ExportProblems))]
+async fn export(State(server): State<Shared>, StepUp(caller): StepUp) -> Answer<Response> {
+    let signer = server.tokens.signer().ok_or(Code::Internal)?;
+    let lines = server.exporter().start(caller.account, signer);
+    let body = stream::unfold(lines, |mut lines| async {
+        let line = lines.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), lines))
+    });
+    let mut response = Body::from_stream(body).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    Ok(response)
+}
+
+/// Whether the account will be erased, and when.
+#[utoipa::path(get, path = "/v1/me/erasure", tag = "me", security(("token" = [])),
+    responses((status = 200, description = "It was asked for", body = ErasureDue), KeepProblems))]
+async fn erasure(State(server): State<Shared>, caller: Caller) -> Answer<Json<ErasureDue>> {
+    match Erasure::of(&*server.log, caller.account).await?.state {
+        ErasureState::Due(due_at) => Ok(Json(ErasureDue { due_at })),
+        ErasureState::None | ErasureState::Erased => Err(Code::NotFound.into()),
+    }
+}
+
+/// Erases the account: after a time in which it can be called off, everything about it is destroyed for good. Needs a
+/// fresh step-up.
+#[utoipa::path(post, path = "/v1/me/erasure", tag = "me", security(("token" = [])),
+    params(("idempotency-key" = String, Header, description = "The same for every retry")),
+    request_body = Erase,
+    responses((status = 202, description = "It will be erased", body = ErasureDue), EraseProblems))]
+async fn erase(
+    State(server): State<Shared>,
+    StepUp(caller): StepUp,
+    headers: HeaderMap,
+    Json(body): Json<Erase>,
+) -> Answer<(StatusCode, Json<ErasureDue>)> {
+    if body.account != caller.account {
+        return Err(Failure::from(Code::InvalidField).detail("account: not the one of this token"));
+    }
+    let keyed = Keyed::new(&headers, &caller, "erase", &body)?;
+    let request = RequestErasure {
+        account: caller.account,
+        actor: Some(Actor { account: caller.account, device: caller.device }),
+        by: AskedBy::Person,
+        reason: None,
+        due_at: server.clock.now().plus_seconds(server.config.erasure_wait_s()),
+        event_id: EventId(uuid::Builder::from_custom_bytes(keyed.seed()).into_uuid()),
+    };
+    let (due_at, position) = request.run(&server.desk()).await?;
+    if let Some(position) = position {
+        in_effect(&server, position).await;
+    }
+    Ok((StatusCode::ACCEPTED, Json(ErasureDue { due_at })))
+}
+
+/// Calls the erasure off: the account stays as it is.
+#[utoipa::path(delete, path = "/v1/me/erasure", tag = "me", security(("token" = [])),
+    params(("idempotency-key" = String, Header, description = "The same for every retry")),
+    responses((status = 204, description = "It is called off"), KeepProblems))]
+async fn keep(State(server): State<Shared>, caller: Caller, headers: HeaderMap) -> Answer<StatusCode> {
+    let keyed = Keyed::new(&headers, &caller, "keep", &())?;
+    let cancel = CancelErasure {
+        account: caller.account,
+        actor: Some(Actor { account: caller.account, device: caller.device }),
+        event_id: EventId(uuid::Builder::from_custom_bytes(keyed.seed()).into_uuid()),
+    };
+    cancel.run(&server.desk(), server.clock.now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<EraseError> for Failure {
+    fn from(error: EraseError) -> Self {
+        match error {
+            EraseError::NoAccount => Code::NotFound.into(),
+            EraseError::NothingToCancel => {
+                Self::from(Code::NotFound).detail("nobody asked for an erasure, or it has begun")
+            }
+            EraseError::OnRoll => Self::from(Code::PreconditionFailed).detail(error.to_string()),
+            EraseError::Contended => Self::caused(Code::LogUnavailable, error),
+            EraseError::Log(error) => error.into(),
+            EraseError::Reason(error) => unsealed(error),
+            EraseError::Queue(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyStoreError> for Failure {
+    fn from(error: KeyStoreError) -> Self {
+        let code = match &error {
+            KeyStoreError::Unavailable(_) => Code::CredentialsUnavailable,
+            KeyStoreError::Other(_) => Code::Internal,
+        };
+        Self::caused(code, error)
+    }
+}
