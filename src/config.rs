@@ -193,6 +193,10 @@ options! {
     cors_origins: String,
     /// Where metrics are told; empty: nowhere.
     admin_listen: String,
+    /// The domain that passkeys answer for.
+    passkey_domain: String,
+    /// The origins from which passkeys may be asked, with commas between them.
+    passkey_origins: String,
     /// Open connections.
     max_connections: usize,
     /// Password proofs at the same time.

@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod admin;
+mod factor;
 mod standing;
 mod system;
 mod vault;
@@ -11,6 +12,7 @@ mod ways;
 pub use access::*;
 pub use account::*;
 pub use admin::*;
+pub use factor::*;
 pub use standing::*;
 pub use system::*;
 pub use vault::*;

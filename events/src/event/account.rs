@@ -58,6 +58,12 @@ pub enum AccountEvent {
     IdentityLinked(super::IdentityLinked),
     /// `account.identity_unlinked`; its subject is the link.
     IdentityUnlinked(super::IdentityUnlinked),
+    /// `factor.set`; its subject is the factor.
+    FactorSet(super::FactorSet),
+    /// `factor.removed`; its subject is the factor.
+    FactorRemoved(super::FactorRemoved),
+    /// `factor.refused`
+    FactorRefused(super::FactorRefused),
 }
 
 /// An account was registered.

@@ -23,19 +23,29 @@ const NO_SESSION: Unfit = "the session was not opened";
 pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
     let account = Key::Account(recorded.stream.into());
     match event {
-        // Addresses and identities stand beside the credentials, where they can be destroyed.
+        // Addresses, identities and factors stand beside the credentials, where they can be destroyed.
         AccountEvent::EmailSet(_)
         | AccountEvent::EmailConfirmed(_)
         | AccountEvent::NameLost(_)
         | AccountEvent::IdentityProven(_)
         | AccountEvent::IdentityLinked(_)
         | AccountEvent::IdentityUnlinked(_)
+        | AccountEvent::FactorSet(_)
+        | AccountEvent::FactorRemoved(_)
+        | AccountEvent::FactorRefused(_)
         | AccountEvent::Created(_)
-        | AccountEvent::SessionOpened(_) => Needs::default(),
+        | AccountEvent::SessionOpened(_)
+        | AccountEvent::Viewed(_)
+        | AccountEvent::Invited(_) => Needs::default(),
         AccountEvent::CredentialSet(_)
         | AccountEvent::RosterStated(_)
         | AccountEvent::VaultAttached(_)
-        | AccountEvent::DeviceAdded(_) => Needs { keys: vec![account], group: None },
+        | AccountEvent::DeviceAdded(_)
+        | AccountEvent::RoleSet(_)
+        | AccountEvent::PlanSet(_)
+        | AccountEvent::FlagSet(_)
+        | AccountEvent::Disabled(_)
+        | AccountEvent::Enabled(_) => Needs { keys: vec![account], group: None },
         AccountEvent::DeviceRevoked(body) => {
             let mut keys = vec![account];
             if let Claim::DeviceRevoked { device } = body.statement.claim {
@@ -53,12 +63,6 @@ pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
         AccountEvent::SessionsEnded(_) => {
             Needs { keys: vec![account], group: Some(Group::SessionsOf(recorded.stream.into())) }
         }
-        AccountEvent::RoleSet(_)
-        | AccountEvent::PlanSet(_)
-        | AccountEvent::FlagSet(_)
-        | AccountEvent::Disabled(_)
-        | AccountEvent::Enabled(_) => Needs { keys: vec![account], group: None },
-        AccountEvent::Viewed(_) | AccountEvent::Invited(_) => Needs::default(),
     }
 }
 
@@ -79,6 +83,10 @@ pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &Accoun
             end_session(working, recorded, body.session, RevokeReason::RefreshReuse)
         }
         AccountEvent::SessionRevoked(body) => end_session(working, recorded, body.session, body.reason),
+        // Who needs them asks the credential store, and whoever wants to know what happened reads the stream.
+        AccountEvent::FactorSet(_) | AccountEvent::FactorRemoved(_) | AccountEvent::FactorRefused(_) => {
+            Ok(())
+        }
         AccountEvent::SessionsEnded(body) => sessions_ended(working, recorded, body),
         AccountEvent::RoleSet(_)
         | AccountEvent::PlanSet(_)

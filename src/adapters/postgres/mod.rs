@@ -1,6 +1,7 @@
 //! Postgres: shared by all nodes of the distributed mode.
 
 pub mod credentials;
+pub mod factors;
 pub mod log;
 pub mod operations;
 pub mod rates;

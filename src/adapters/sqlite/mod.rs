@@ -1,6 +1,7 @@
 //! SQLite: one file, one writer, many readers.
 
 pub mod credentials;
+pub mod factors;
 pub mod log;
 pub mod operations;
 pub mod rates;
