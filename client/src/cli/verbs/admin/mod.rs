@@ -4,14 +4,12 @@ mod invite;
 mod user;
 
 use clap::{Args, Subcommand};
-use lockstep_api::{
-    Code,
-    admin::{Bootstrap, Done as Answer, Settle},
-};
-use lockstep_client::{Client, Error, crypto::password::Password};
+use lockstep_api::admin::{Bootstrap, Done as Answer, Settle};
+use lockstep_client::Client;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::second_factor::proven;
 use crate::cli::{
     app::App,
     failure::{Done, Failure},
@@ -100,23 +98,6 @@ async fn settle(app: &App, client: &Client, what: Proposal, approve: bool) -> Do
     let body = Settle { approve, reason: what.reason };
     let done = proven(app, client, async || client.act(&path, &body).await).await?;
     told(app, &done, if approve { "Approved and done." } else { "The proposal is withdrawn." })
-}
-
-/// Asks the server; where it wants a fresh proof, asks for the password, proves it and asks again.
-async fn proven<T>(
-    app: &App,
-    client: &Client,
-    ask: impl AsyncFn() -> Result<T, Error>,
-) -> Result<T, Failure> {
-    match ask().await {
-        Err(Error::Refused { problem, .. }) if problem.code == Code::StepUpRequired => {
-            app.ui.say("The server wants the password to be proven again.");
-            let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
-            client.step_up(&password).await?;
-            Ok(ask().await?)
-        }
-        other => Ok(other?),
-    }
 }
 
 /// What was done, or that it waits for somebody else.
