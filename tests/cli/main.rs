@@ -14,6 +14,7 @@ macro_rules! in_both_modes {
     };
 }
 
+mod access;
 mod admin;
 mod agent;
 mod conflicts;
