@@ -17,6 +17,8 @@ mod floor;
 mod import;
 #[path = "sync/live.rs"]
 mod live;
+#[path = "sync/login.rs"]
+mod login;
 #[path = "sync/pushes.rs"]
 mod pushes;
 #[path = "sync/report.rs"]
@@ -43,6 +45,9 @@ fn main() {
         }
         if options.wants("live") {
             live::measure(&options, &mut report).await;
+        }
+        if options.wants("login") {
+            login::measure(&options, &mut report).await;
         }
         if options.wants("sockets") {
             sockets::measure(&options, &mut report).await;

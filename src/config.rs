@@ -197,6 +197,10 @@ options! {
     admin_apart: bool,
     /// Hours in which an erasure can be called off.
     erasure_wait_hours: u32,
+    /// The domain that passkeys answer for.
+    passkey_domain: String,
+    /// The origins from which passkeys may be asked, with commas between them.
+    passkey_origins: String,
     /// Open connections.
     max_connections: usize,
     /// Password proofs at the same time.

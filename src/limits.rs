@@ -67,6 +67,8 @@ enum Kind {
     All,
     Subject,
     Daily,
+    /// Guesses in one request.
+    Guess,
 }
 
 /// A network of 48 bits has so many times the limit of an address.
@@ -120,7 +122,7 @@ impl Limits {
             network.map(|(quota, around)| Bucket::new(Kind::Network, around, quota)),
             rules.all.map(|quota| Bucket::new(Kind::All, 0, quota)),
         ];
-        self.take(rules, &buckets, now).await
+        self.take(rules, buckets, now).await
     }
 
     /// Lets somebody do an action, or something be done about somebody.
@@ -139,7 +141,7 @@ impl Limits {
             rules.subject.map(|quota| Bucket::new(Kind::Subject, whose, quota)),
             rules.daily.map(|quota| Bucket::new(Kind::Daily, whose, quota)),
         ];
-        self.take(rules, &buckets, now).await
+        self.take(rules, buckets, now).await
     }
 
     /// The attempt was a success: it does not count among the failures of the day.
@@ -149,19 +151,48 @@ impl Limits {
     pub async fn succeeded(&self, action: Action, subject: Subject) -> Result<(), CredentialError> {
         let rules = action.rules();
         let Some(quota) = rules.daily else { return Ok(()) };
-        self.store.give_back(&self.stored(rules, Bucket::new(Kind::Daily, subject.number(), quota))).await
+        let bucket = Bucket::new(Kind::Daily, subject.number(), quota.times(self.factor));
+        self.store.give_back(&self.stored(rules, bucket)).await
     }
 
-    async fn take(
+    /// Lets somebody guess at something that is as short as a person can type it: so often in one request, and so
+    /// often in a day about whom it concerns. Durable, and counted before the guess is looked at. What is guessed at
+    /// does not get longer with the number of people: the factor does not multiply these.
+    ///
+    /// # Errors
+    /// [`Stop`]
+    pub async fn guess(&self, request: Option<Uuid>, whose: Subject, now: Micros) -> Result<(), Stop> {
+        let rules = Action::Verify.rules();
+        let in_request = request.zip(rules.subject);
+        let buckets = [
+            in_request.map(|(request, quota)| Bucket::new(Kind::Guess, request.as_u128(), quota)),
+            rules.daily.map(|quota| Bucket::new(Kind::Daily, whose.number(), quota)),
+        ];
+        self.take_exact(rules, &buckets, now).await.map(drop)
+    }
+
+    /// The guess was right: it does not count among those of the day.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn guessed(&self, whose: Subject) -> Result<(), CredentialError> {
+        let rules = Action::Verify.rules();
+        let Some(quota) = rules.daily else { return Ok(()) };
+        self.store.give_back(&self.stored(rules, Bucket::new(Kind::Daily, whose.number(), quota))).await
+    }
+
+    async fn take<const N: usize>(
         &self,
         rules: &Rules,
-        buckets: &[Option<Bucket>],
+        buckets: [Option<Bucket>; N],
         now: Micros,
     ) -> Result<Option<Standing>, Stop> {
+        let times = |bucket: Bucket| Bucket { quota: bucket.quota.times(self.factor), ..bucket };
+        let buckets = buckets.map(|bucket| bucket.map(times));
         if rules.exact {
-            self.take_exact(rules, buckets, now).await
+            self.take_exact(rules, &buckets, now).await
         } else {
-            self.take_local(rules, buckets, now)
+            self.take_local(rules, &buckets, now)
         }
     }
 
@@ -174,7 +205,7 @@ impl Limits {
         let mut tightest: Option<Standing> = None;
         for bucket in buckets.iter().flatten() {
             let key = (rules.action as u8, bucket.kind as u8, bucket.whose);
-            let quota = bucket.quota.times(self.factor);
+            let quota = bucket.quota;
             let standing = self.local.take(key, quota, now).map_err(|wait| too_many(quota, wait))?;
             tightest = Some(tightest.map_or(standing, |known| known.tighter(standing)));
         }
@@ -214,7 +245,7 @@ impl Limits {
             .sha256();
         let mut key = [0; 16];
         key.copy_from_slice(&hash[..16]);
-        Take { key, kept: matches!(bucket.kind, Kind::Daily), quota: bucket.quota.times(self.factor) }
+        Take { key, kept: matches!(bucket.kind, Kind::Daily | Kind::Guess), quota: bucket.quota }
     }
 
     /// Forgets what is full again.

@@ -38,8 +38,8 @@ pub struct RegisterStarted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wrap {
-    /// What it holds: `ark/password`, `ask`, or `vault/<vault id>`.
-    #[schema(pattern = "^(ark/password|ask|vault/[0-9a-f-]{36})$")]
+    /// What it holds: `ark/password`, `ark/recovery`, `ask`, `vault/<vault id>` or `label/<device id>`.
+    #[schema(pattern = "^(ark/password|ark/recovery|ask|(vault|label)/[0-9a-f-]{36})$")]
     pub name: String,
     /// Its generation, from 1.
     #[schema(minimum = 1)]
@@ -256,6 +256,17 @@ pub struct Device {
     pub revoked: bool,
     /// Whether it is the one that asks.
     pub current: bool,
+    /// Its name, encrypted by the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Bytes64>,
+}
+
+/// `PUT /v1/devices/{device}/label`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelDevice {
+    /// The name, encrypted by the client: 1 to 512 bytes.
+    pub label: Bytes64,
 }
 
 /// `GET /v1/devices`.
@@ -284,8 +295,8 @@ pub struct Session {
     pub device: DeviceId,
     /// Microseconds since 1970.
     pub opened_at: Micros,
-    /// Microseconds since 1970.
-    pub refreshed_at: Micros,
+    /// When it was last used: microseconds since 1970, to the hour.
+    pub last_seen: Micros,
     /// Whether it has ended.
     pub ended: bool,
     /// Whether it is the one that asks.
@@ -298,4 +309,26 @@ pub struct Session {
 pub struct Sessions {
     /// Oldest first.
     pub sessions: Vec<Session>,
+}
+
+/// `POST /v1/account/password/start`: OPAQUE registration for the account that is there, first message.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordStart {
+    /// OPAQUE `RegistrationRequest`.
+    pub request: Bytes64,
+}
+
+/// `POST /v1/account/password/finish`: the last message, with the root key under the new password.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordFinish {
+    /// From the answer to [`PasswordStart`].
+    pub attempt: Uuid,
+    /// OPAQUE `RegistrationUpload`.
+    pub upload: Bytes64,
+    /// The password suite used.
+    pub suite: u16,
+    /// `ark/password` of the next generation.
+    pub wrap: Wrap,
 }

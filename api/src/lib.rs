@@ -5,15 +5,18 @@
 
 pub mod account;
 pub mod admin;
+pub mod approval;
 mod blob;
 pub mod bytes64;
 pub mod cursor;
+pub mod factor;
 pub mod live;
 pub mod opaque;
 pub mod plan;
 pub mod privacy;
 pub mod problem;
 mod reconcile;
+pub mod recovery;
 pub mod sync;
 pub mod ways;
 pub mod words;

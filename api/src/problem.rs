@@ -68,6 +68,10 @@ codes! {
     AccountDisabled = "account_disabled", 403, "The account is disabled";
     /// Where registration is not open to everybody: without a valid invitation.
     InvitationRequired = "invitation_required", 403, "An invitation is needed";
+    /// A second factor has to be shown: `facts` says which ones may be.
+    SecondFactorRequired = "second_factor_required", 401, "A second factor is needed";
+    /// The second factor is not right, or was used; never says which.
+    SecondFactorFailed = "second_factor_failed", 401, "The second factor is not right";
     /// Not yours.
     Forbidden = "forbidden", 403, "This is not allowed";
     /// There is nothing here, or it is not yours: the answer is the same.

@@ -4,10 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use lockstep_api::{
     Bytes64,
-    account::{
-        Account, DeviceProof, EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted, RegisterFinish,
-        RegisterStart, RegisterStarted, Tokens, Wrap, proof_message,
-    },
+    account::{Account, EnrolDevice, RegisterFinish, RegisterStart, RegisterStarted, Tokens, Wrap},
 };
 use lockstep_events::{
     AccountId, DeviceId, SessionId, VaultId,
@@ -21,7 +18,7 @@ use crate::{
         identity::{AccountSigningKey, DeviceKey},
         keys::{AccountRootKey, LocalKey, PasswordKey, VaultKey},
         local::{LocalSalt, SUITE_S1, new_salt},
-        opaque::{self, Login, Registration},
+        opaque::{self, Registration},
         os_random,
         password::Password,
         version::new_id,
@@ -29,11 +26,17 @@ use crate::{
     engine::{Engine, ask_id, split_generation},
     error::Error,
     model::AlarmKind,
-    profile::{Profile, make_home},
+    profile::{LocalLock, Profile, make_home},
     server::Server,
     store::{Store, keys},
     transport::{Body, Transport},
 };
+
+pub(crate) mod approval;
+mod login;
+pub(crate) mod password;
+
+pub(crate) use self::login::login;
 
 const ARK_WRAP: &str = "ark/password";
 const ASK_WRAP: &str = "ask";
@@ -222,6 +225,7 @@ async fn store_profile(
         vault: new.vault,
         suite: SUITE_S1,
         salt: hex::encode(salt),
+        lock: None,
     };
     profile.write(home)?;
     let engine = Engine::unlock(home.to_owned(), profile, store, local).await?;
@@ -237,7 +241,10 @@ pub(crate) async fn open(home: &Path, unlock: &crate::client::Unlock) -> Result<
             let mut salt = [0; 32];
             hex::decode_to_slice(&profile.salt, &mut salt)
                 .map_err(|_| Error::Invalid("profile.json is damaged"))?;
-            stretch(password, salt).await?
+            match &profile.lock {
+                None => stretch(password, salt).await?,
+                Some(lock) => lock.open(&profile, password).await?,
+            }
         }
         crate::client::Unlock::Token(token) => {
             LocalKey::from_token(token).map_err(|_| Error::WrongPassword)?
@@ -247,95 +254,16 @@ pub(crate) async fn open(home: &Path, unlock: &crate::client::Unlock) -> Result<
     Engine::unlock(home.to_owned(), profile, store, local).await
 }
 
-/// Logs in: a new session for the device that is here, or a new device.
-pub(crate) async fn login(
-    home: &Path,
-    server: &Server,
-    name: &str,
-    password: &Password,
-) -> Result<Arc<Engine>, Error> {
-    log_in(home, server, name, password, false).await
-}
-
-/// A server that was restored to a time before this device joined gets the roster back from it.
-async fn give_back(engine: &Engine, name: &str, password: &Password) -> Result<(), Error> {
-    let (answer, _) = prove(&engine.transport, name, password, None).await?;
-    let token = answer.enrol_token.filter(|_| answer.account.account == engine.account());
-    let token = token.ok_or(Error::LoginFailed)?;
-    let statements = keys::statements(&mut *engine.store.pool().acquire().await?).await?;
-    crate::sync::offer::roster(&engine.transport, &token, &statements).await
-}
-
-/// Proves the password, and the key of the device that is here.
-async fn prove(
-    transport: &Transport,
-    name: &str,
-    password: &Password,
-    here: Option<&Engine>,
-) -> Result<(LoggedIn, opaque::LoggedIn), Error> {
-    let (login, request) = Login::start(password, &mut os_random())?;
-    let proof = |about: &[u8]| {
-        here.map(|engine| DeviceProof {
-            device: engine.device(),
-            signature: engine.keys.device_key.sign(&proof_message(about)),
-        })
-    };
-    let device = proof(&request);
-    let start = LoginStart { name: name.to_owned(), request: request.into(), device };
-    let started: LoginStarted = post(transport, "/v1/sessions/start", None, &start).await?;
-    let response = started.response.0;
-    let done =
-        heavy(move || login.finish(&response, &mut os_random())).await.map_err(|error| match error {
-            Error::Rejected(_) => Error::WrongPassword,
-            other => other,
-        })?;
-    let device = proof(started.attempt.as_bytes());
-    let finish =
-        LoginFinish { attempt: started.attempt, finalization: done.finalization.clone().into(), device };
-    Ok((post(transport, "/v1/sessions/finish", None, &finish).await?, done))
-}
-
-async fn log_in(
-    home: &Path,
-    server: &Server,
-    name: &str,
-    password: &Password,
-    again: bool,
-) -> Result<Arc<Engine>, Error> {
-    password.check_len()?;
-    let here = if Profile::exists(home) {
-        Some(open(home, &crate::client::Unlock::Password(password.clone())).await?)
-    } else {
-        None
-    };
-    let transport = Transport::new(server)?;
-    let (answer, done) = match prove(&transport, name, password, here.as_deref()).await {
-        // The password was right: it opened the server's answer. So it is this device that the server does not know.
-        Err(Error::LoginFailed) if here.is_some() && !again => {
-            if let Some(engine) = &here {
-                give_back(engine, name, password).await?;
-                engine.store.close().await;
-            }
-            drop(here);
-            return Box::pin(log_in(home, server, name, password, true)).await;
-        }
-        Err(Error::WrongPassword) => return Err(Error::LoginFailed),
-        other => other?,
-    };
-    match (here, answer.tokens, answer.enrol_token) {
-        (Some(engine), Some(tokens), _) => {
-            if answer.account.account != engine.account() {
-                return Err(Error::ProfileExists(home.to_owned()));
-            }
-            engine.keep_tokens(tokens).await?;
-            Ok(engine)
-        }
-        (None, None, Some(enrol)) => {
-            let new = enrol_device(&transport, &answer.account, &done, &enrol).await?;
-            write_profile(home, server, name, password, new).await
-        }
-        (Some(_), None, _) => Err(Error::ProfileExists(home.to_owned())),
-        _ => Err(Error::Protocol("neither tokens nor an enrolment")),
+impl LocalLock {
+    /// The key of the profile, if the password is right.
+    async fn open(&self, profile: &Profile, password: &Password) -> Result<LocalKey, Error> {
+        let damaged = |_| Error::Invalid("profile.json is damaged");
+        let mut salt = [0; 32];
+        hex::decode_to_slice(&self.salt, &mut salt).map_err(damaged)?;
+        let wrapped = hex::decode(&self.wrapped).map_err(damaged)?;
+        let outer = stretch(password, salt).await?;
+        LocalKey::unlock_from(&outer, (profile.account, profile.device), &wrapped)
+            .map_err(|_| Error::WrongPassword)
     }
 }
 
@@ -346,8 +274,54 @@ async fn enrol_device(
     done: &opaque::LoggedIn,
     token: &str,
 ) -> Result<NewProfile, Error> {
-    let roster = fold(account)?;
     let (ark_gen, ark) = open_ark(account, done)?;
+    let prepared = add_device(account, ark)?;
+    let body = EnrolDevice { statement: prepared.statement.clone() };
+    let tokens: Tokens = post(transport, "/v1/devices", Some(token), &body).await?;
+    Ok(prepared.into_profile(account, ark_gen, done.server_key.clone(), tokens))
+}
+
+/// A device that is about to become one of the account's.
+struct Prepared {
+    ark: AccountRootKey,
+    ask_wrap: Vec<u8>,
+    device: DeviceId,
+    device_key: DeviceKey,
+    vault: VaultId,
+    vault_wraps: Vec<(VaultId, u32, Vec<u8>)>,
+    /// `device_added`.
+    statement: Statement,
+}
+
+impl Prepared {
+    fn into_profile(
+        self,
+        account: &Account,
+        ark_gen: u32,
+        server_key: Vec<u8>,
+        tokens: Tokens,
+    ) -> NewProfile {
+        let mut statements = account.roster.clone();
+        statements.push(self.statement);
+        NewProfile {
+            account: account.account,
+            device: self.device,
+            vault: self.vault,
+            ark_gen,
+            ark: self.ark,
+            ask_wrap: self.ask_wrap,
+            device_key: self.device_key,
+            vault_wraps: self.vault_wraps,
+            statements,
+            server_key,
+            tokens,
+        }
+    }
+}
+
+/// Checks the account's roster and keys, and states a new device.
+fn add_device(account: &Account, ark: AccountRootKey) -> Result<Prepared, Error> {
+    let roster = fold(account)?;
     let not_ours = |_| Error::Alarm(AlarmKind::Keys);
     let ask_wrap = find(account, ASK_WRAP)?.bytes.0.clone();
     let ask = ark.unwrap_ask(account.account, ask_id(&roster.signing_key), &ask_wrap).map_err(not_ours)?;
@@ -368,23 +342,7 @@ async fn enrol_device(
     let (device, device_key): (DeviceId, _) = (new_id(&mut os_random()), DeviceKey::random(&mut os_random()));
     let claim = Claim::DeviceAdded { device, public_key: device_key.public() };
     let statement = ask.state(&roster, claim)?;
-    let body = EnrolDevice { statement: statement.clone() };
-    let tokens: Tokens = post(transport, "/v1/devices", Some(token), &body).await?;
-    let mut statements = account.roster.clone();
-    statements.push(statement);
-    Ok(NewProfile {
-        account: account.account,
-        device,
-        vault,
-        ark_gen,
-        ark,
-        ask_wrap,
-        device_key,
-        vault_wraps,
-        statements,
-        server_key: done.server_key.clone(),
-        tokens,
-    })
+    Ok(Prepared { ark, ask_wrap, device, device_key, vault, vault_wraps, statement })
 }
 
 fn fold(account: &Account) -> Result<Roster, Error> {

@@ -1,32 +1,11 @@
-//! For administrators, and for the person whose account it is: requests that need a fresh proof of the password, and
-//! requests that say why.
+//! For administrators: requests that say why.
 
-use lockstep_api::account::{LoginStarted, StepUpFinish, StepUpStart, SteppedUp};
 use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
-    account::heavy,
-    crypto::{opaque::Login, os_random, password::Password},
-    engine::Engine,
-    error::Error,
-    transport::Body,
-};
+use crate::{engine::Engine, error::Error, transport::Body};
 
 impl Engine {
-    /// Proves the password again: the session counts as freshly proven for five minutes.
-    pub(crate) async fn step_up(&self, password: &Password) -> Result<(), Error> {
-        let (login, request) = Login::start(password, &mut os_random())?;
-        let start = StepUpStart { request: request.into() };
-        let started: LoginStarted = self.post("/v1/sessions/step-up/start", &start).await?;
-        let response = started.response.0;
-        let done = heavy(move || login.finish(&response, &mut os_random())).await;
-        let done = done.map_err(|_| Error::LoginFailed)?;
-        let finish = StepUpFinish { attempt: started.attempt, finalization: done.finalization.into() };
-        let stepped: SteppedUp = self.post("/v1/sessions/step-up/finish", &finish).await?;
-        self.keep_access_token(stepped.access_token, stepped.expires_in).await
-    }
-
     /// Where a path of the API is answered.
     fn served_at(&self, path: &str) -> String {
         let office = self.office.get().filter(|_| path.starts_with("/v1/admin/"));

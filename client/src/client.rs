@@ -3,6 +3,7 @@
 //! Everything but [`Client::register`], [`Client::login`] and the calls marked *online* works without a server:
 //! what is written goes to the local database first (durable before the call returns) and out later.
 
+mod access;
 mod ways;
 
 use std::{path::Path, sync::Arc};
@@ -81,7 +82,7 @@ impl Client {
     /// # Errors
     /// [`Error::LoginFailed`], [`Error::ProfileExists`] if the profile is another account's.
     pub async fn login(home: &Path, server: &Server, name: &str, password: &Password) -> Result<Self, Error> {
-        account::login(home, server, name, password).await.map(|engine| Self { engine })
+        Self::login_with(home, server, name, (password, None), &mut access::no_factor).await
     }
 
     /// Unlocks the profile in a directory.
@@ -389,14 +390,6 @@ impl Client {
         body: Option<&serde_json::Value>,
     ) -> Result<(u16, String), Error> {
         self.engine.call(method, path, body).await
-    }
-
-    /// Proves the password again, for what needs a fresh proof. *Online.*
-    ///
-    /// # Errors
-    /// [`Error::LoginFailed`] if it is not the password.
-    pub async fn step_up(&self, password: &Password) -> Result<(), Error> {
-        self.engine.step_up(password).await
     }
 
     /// Asks a path of the server for JSON. *Online.*

@@ -1,11 +1,12 @@
 //! The devices, sessions and keys of the account, once this device is one of them.
 
-use lockstep_api::account::{Account, Device, Devices, RevokeDevice, Session, Sessions};
+use lockstep_api::account::{Account, Device, Devices, LabelDevice, RevokeDevice, Session, Sessions};
 use lockstep_events::{DeviceId, SessionId, roster::Claim};
 use reqwest::Method;
 
 use crate::{
     account::{FIRST, vault_wrap},
+    crypto::{label::MAX_NAME, os_random},
     engine::Engine,
     error::Error,
     model::AlarmKind,
@@ -45,6 +46,23 @@ impl Engine {
         Ok(self.fetch::<Devices>("/v1/devices").await?.devices)
     }
 
+    /// What a device is called, if it has a name that this account gave it.
+    pub(crate) fn device_name(&self, device: &Device) -> Option<String> {
+        let label = device.label.as_ref()?;
+        self.keys.ark.open_label((self.account(), device.device), &label.0).ok()
+    }
+
+    /// Gives a device a name.
+    pub(crate) async fn name_device(&self, device: DeviceId, name: &str) -> Result<(), Error> {
+        let name = name.trim();
+        if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            return Err(Error::Invalid("the name of a device: 1 to 64 bytes of text"));
+        }
+        let label = self.keys.ark.seal_label((self.account(), device), name, &mut os_random())?;
+        let body = Body::json(&LabelDevice { label: label.into() })?;
+        self.request(Method::PUT, &format!("/v1/devices/{device}/label"), body).await?.ok().map(drop)
+    }
+
     /// Revokes a device.
     pub(crate) async fn revoke_device(&self, device: DeviceId) -> Result<(), Error> {
         // The statement must follow the newest: read what others stated first.
@@ -62,6 +80,11 @@ impl Engine {
     /// The sessions of the account.
     pub(crate) async fn sessions(&self) -> Result<Vec<Session>, Error> {
         Ok(self.fetch::<Sessions>("/v1/sessions").await?.sessions)
+    }
+
+    /// Ends every session but this one.
+    pub(crate) async fn end_other_sessions(&self) -> Result<(), Error> {
+        self.request(Method::DELETE, "/v1/sessions", Body::None).await?.ok().map(drop)
     }
 
     /// Ends a session.

@@ -26,6 +26,7 @@ mod transport;
 mod view;
 pub mod ways;
 
+pub use account::approval::{Asking, Waiting};
 pub use client::{Client, Follow, Unlock};
 pub use crypto::attachment::Attachment;
 pub use error::Error;

@@ -28,6 +28,19 @@ pub struct Profile {
     pub suite: u16,
     /// The salt of the local lock, lower-case hex.
     pub salt: String,
+    /// Once the password was changed: what opens this profile in the place of `salt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LocalLock>,
+}
+
+/// The key of the local database under a later password than the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalLock {
+    /// The salt of the later password, lower-case hex.
+    pub salt: String,
+    /// The local key under the one that the later password gives, lower-case hex.
+    pub wrapped: String,
 }
 
 /// The name of the local database in the profile directory.

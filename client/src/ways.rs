@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use self::loopback::Loopback;
 use crate::{
-    crypto::{os_random, password::Password},
+    crypto::os_random,
     engine::Engine,
     error::Error,
     server::Server,
@@ -207,12 +207,9 @@ impl Engine {
         self.fetch("/v1/account/email").await
     }
 
-    /// Names an address; the two words that the letter to it shows. Without a password the session's own proof has to
-    /// be fresh, as it is after registering.
-    pub(crate) async fn name_email(&self, email: &str, password: Option<&Password>) -> Result<String, Error> {
-        if let Some(password) = password {
-            self.step_up(password).await?;
-        }
+    /// Names an address; the two words that the letter to it shows. The session's proof has to be fresh, as it is after
+    /// registering.
+    pub(crate) async fn name_email(&self, email: &str) -> Result<String, Error> {
         let token = self.access_token().await?;
         let initiator = Initiator::new();
         let body = Body::json(&NameEmail { email: email.to_owned(), initiator: initiator.hash() })?;
@@ -225,21 +222,15 @@ impl Engine {
         self.fetch("/v1/account/identities").await
     }
 
-    /// Begins to link an identity.
-    pub(crate) async fn link_identity(
-        &self,
-        provider: &str,
-        password: &Password,
-    ) -> Result<OidcSignIn, Error> {
+    /// Begins to link an identity. The session's proof has to be fresh.
+    pub(crate) async fn link_identity(&self, provider: &str) -> Result<OidcSignIn, Error> {
         let path = format!("/v1/account/identities/{}/start", segment(provider)?);
-        self.step_up(password).await?;
         let token = Zeroizing::new(self.access_token().await?);
         OidcSignIn::begin(Transport::new(&self.profile.server)?, &path, Some(token)).await
     }
 
-    /// Unlinks an identity.
-    pub(crate) async fn unlink_identity(&self, identity: Uuid, password: &Password) -> Result<(), Error> {
-        self.step_up(password).await?;
+    /// Unlinks an identity. The session's proof has to be fresh.
+    pub(crate) async fn unlink_identity(&self, identity: Uuid) -> Result<(), Error> {
         self.take_away(&format!("/v1/account/identities/{identity}")).await
     }
 }

@@ -89,6 +89,9 @@ stored_events! {
     Account::SessionRefreshed in AccountEvent => "session.refreshed", 1;
     Account::RefreshReused in AccountEvent => "session.refresh_reused", 1;
     Account::SessionsEnded in AccountEvent => "account.sessions_ended", 1;
+    Account::FactorSet in AccountEvent => "factor.set", 1;
+    Account::FactorRemoved in AccountEvent => "factor.removed", 1;
+    Account::FactorRefused in AccountEvent => "factor.refused", 1;
     Account::SessionRevoked in AccountEvent => "session.revoked", 1;
     Account::RoleSet in AccountEvent => "account.role_set", 1;
     Account::PlanSet in AccountEvent => "account.plan_set", 1;

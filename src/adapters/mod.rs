@@ -3,6 +3,7 @@
 mod credential_row;
 mod documents;
 mod event_row;
+mod factor_row;
 pub mod filesystem;
 pub mod in_process;
 pub mod mail_folder;

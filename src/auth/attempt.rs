@@ -1,12 +1,48 @@
 //! What is kept between the first and the second message of a registration or login.
 
-use lockstep_events::{AccountId, SessionId};
+use lockstep_events::{AccountId, DeviceId, SessionId, ids::Signature};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::credentials::NameIndex;
 
 /// An attempt lives so long, in seconds.
 pub const LIFE_S: i64 = 60;
+
+/// A login whose password is proven.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Proven {
+    /// The blind index of the name whose failure this counts as until it ends well.
+    pub name: Option<[u8; 32]>,
+    /// Whose.
+    pub account: AccountId,
+    /// SHA-256 of the password record that was proven.
+    pub record: [u8; 32],
+    /// If the device is enrolled: device, what it signed, its signature.
+    pub proof: Option<(DeviceId, Vec<u8>, Signature)>,
+}
+
+/// What a second factor opens.
+#[derive(Clone, Serialize, Deserialize)]
+pub enum Purpose {
+    /// A login.
+    Login(Proven),
+    /// A step-up.
+    StepUp {
+        /// Whose.
+        account: AccountId,
+        /// The session in which it was asked for.
+        session: SessionId,
+    },
+}
+
+impl Purpose {
+    /// Whose it is.
+    pub fn account(&self) -> AccountId {
+        let (Self::Login(Proven { account, .. }) | Self::StepUp { account, .. }) = self;
+        *account
+    }
+}
 
 /// An attempt.
 #[derive(Clone, Serialize, Deserialize)]
@@ -26,8 +62,40 @@ pub enum Attempt {
         name: Option<[u8; 32]>,
         /// The account; none if there is none with that name, and then the login fails at its end.
         account: Option<AccountId>,
+        /// SHA-256 of the password record that it is about.
+        record: [u8; 32],
         /// OPAQUE's own state.
         state: Vec<u8>,
+    },
+    /// A change of the password.
+    ChangePassword {
+        /// The session in which it was asked for.
+        session: SessionId,
+        /// The OPAQUE setup that answered.
+        setup: u32,
+    },
+    /// A new password by the recovery code, which was right.
+    Recover {
+        /// Whose.
+        account: AccountId,
+        /// The slot whose code it was.
+        slot: Uuid,
+        /// The OPAQUE setup that answered.
+        setup: u32,
+    },
+    /// A proven password that needs a second factor.
+    SecondFactor {
+        /// What it is for.
+        purpose: Purpose,
+        /// What a passkey signs.
+        challenge: [u8; 32],
+    },
+    /// A passkey that is being registered.
+    Passkey {
+        /// The session in which it was asked for.
+        session: SessionId,
+        /// What the authenticator signs.
+        challenge: [u8; 32],
     },
     /// A password proven again.
     StepUp {

@@ -5,7 +5,10 @@
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method, ids::PublicKey};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use super::factors::FactorStore;
 
 /// Why the credential store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +29,7 @@ pub enum CredentialError {
 pub struct NameIndex(pub [u8; 32]);
 
 /// A password record as OPAQUE made it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordRecord {
     /// The account; its id is the OPAQUE credential identifier.
     pub account: AccountId,
@@ -39,7 +42,7 @@ pub struct PasswordRecord {
 }
 
 /// A wrapped key. One live row per account and name.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wrapped {
     /// `ark/password`, `ask`, `vault/<id>`.
     pub name: String,
@@ -157,7 +160,7 @@ pub struct SigningKeyRow {
 /// rotated or replaced is so for exactly one of them, and the others are told. What a refused call brought is not
 /// stored, not even in part.
 #[async_trait]
-pub trait CredentialStore: Send + Sync {
+pub trait CredentialStore: FactorStore + Send + Sync {
     /// Whether it answers, for `/health/ready`.
     async fn ready(&self) -> Result<(), CredentialError>;
 

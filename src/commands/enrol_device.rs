@@ -5,6 +5,7 @@ use lockstep_events::{
     event::Method,
     roster::{Claim, Roster, RosterError, Statement},
 };
+use lockstep_projections::rows::AccountRow;
 
 use super::{
     account,
@@ -29,8 +30,17 @@ pub struct EnrolDevice {
     pub statement: Statement,
 }
 
+/// How many devices an account may have.
+pub fn limit(server: &Server, row: &AccountRow) -> u64 {
+    let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
+    plan.devices.unwrap_or(MAX_DEVICES).min(MAX_DEVICES)
+}
+
 /// The device that the statement adds to the roster; whether it stands there already, word for word.
-fn decide(
+///
+/// # Errors
+/// [`StateError`]
+pub fn decide(
     mut roster: Roster,
     stated: &[Statement],
     next: &Statement,
@@ -60,8 +70,7 @@ impl EnrolDevice {
     /// [`StateError`]
     pub async fn run(self, server: &Server) -> Result<Opened, StateError> {
         let row = account::present(server, self.account).await?.ok_or(StateError::NoDevice)?;
-        let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
-        let limit = plan.devices.unwrap_or(MAX_DEVICES).min(MAX_DEVICES);
+        let limit = limit(server, &row);
         let device = decide(account::roster(&row)?, &row.roster, &self.statement, limit)?;
         let actor = Actor { account: self.account, device };
         let stored = session::with_id(server, actor, self.session, self.method, server.clock.now());

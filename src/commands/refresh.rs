@@ -70,12 +70,7 @@ impl RefreshSession {
         if !verify(&device.public_key, &self.message, &self.signature) {
             return Err(RefreshError::Invalid);
         }
-        let auth_epoch = open_at(server, &stored).await?;
-        // A session that was opened while the account was being disabled has no end of its own.
-        let disabled = server.feed.standings.of(stored.account).await?.disabled;
-        if disabled || device.revoked.is_some() {
-            return Err(RefreshError::Ended);
-        }
+        let auth_epoch = may_go_on(server, &stored).await?;
         Ok((self.rotate(server, stored).await?, auth_epoch))
     }
 
@@ -115,6 +110,21 @@ async fn device(server: &Server, stored: &StoredSession) -> Result<DeviceRow, Re
     }
     account::caught_up(server).await?;
     server.reads.device(stored.device).await.map_err(LookError::from)?.ok_or(RefreshError::Invalid)
+}
+
+/// Whether a session may have another access token: nothing has ended it, nor its device, nor the account. The auth
+/// epoch of that token.
+///
+/// # Errors
+/// [`RefreshError::Ended`], or what a store does not answer.
+pub async fn may_go_on(server: &Server, stored: &StoredSession) -> Result<u64, RefreshError> {
+    let auth_epoch = open_at(server, stored).await?;
+    // A session that was opened while the account was being disabled has no end of its own.
+    let disabled = server.feed.standings.of(stored.account).await?.disabled;
+    if disabled || device(server, stored).await?.revoked.is_some() {
+        return Err(RefreshError::Ended);
+    }
+    Ok(auth_epoch)
 }
 
 /// The account's auth epoch, at which the session was open still. It is read first: whatever ends the session after

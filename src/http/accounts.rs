@@ -81,7 +81,6 @@ async fn finish(
     let record = opaque::record(&body.upload.0)
         .map_err(|e| Failure::caused(Code::InvalidField, e).detail("upload: not an OPAQUE message"))?;
     drop(place);
-    let wrapped = |w: Wrap| Wrapped { name: w.name, generation: w.generation, bytes: w.bytes.0 };
     let command = Register {
         attempt: body.attempt,
         name: NameIndex(name),
@@ -126,6 +125,11 @@ async fn account(State(server): State<Shared>, caller: Caller) -> Answer<Json<Ac
             .ok_or_else(|| Failure::from(Code::NotFound))?,
     };
     Ok(Json(shown(&server, row).await?))
+}
+
+/// A wrapped key as the credential store has it.
+pub fn wrapped(wrap: Wrap) -> Wrapped {
+    Wrapped { name: wrap.name, generation: wrap.generation, bytes: wrap.bytes.0 }
 }
 
 /// An account as its own devices see it.

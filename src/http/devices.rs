@@ -2,8 +2,10 @@
 
 use axum::{extract::State, http::StatusCode};
 use lockstep_api::{
-    Code,
-    account::{Device, Devices, EnrolDevice as Body, RevokeDevice as RevokeBody, Tokens},
+    Bytes64, Code,
+    account::{
+        Device, Devices, EnrolDevice as Body, LabelDevice as LabelBody, RevokeDevice as RevokeBody, Tokens,
+    },
 };
 use lockstep_events::DeviceId;
 use utoipa_axum::routes;
@@ -17,7 +19,12 @@ use super::{
 };
 use crate::{
     commands::{
-        account::in_effect, enrol_device::EnrolDevice, facts::Actor, revoke_device::RevokeDevice,
+        account::in_effect,
+        enrol_device::EnrolDevice,
+        facts::Actor,
+        label_device::{LabelDevice, MAX_LABEL, label_name},
+        recovery::RecoveryError,
+        revoke_device::RevokeDevice,
         roster::StateError,
     },
     state::Shared,
@@ -25,12 +32,14 @@ use crate::{
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new().routes(routes!(list, enrol)).routes(routes!(revoke))
+    Routes::new().routes(routes!(list, enrol)).routes(routes!(revoke)).routes(routes!(label))
 }
 
 problems! {
     /// What an enrolment meets.
     EnrolProblems: Forbidden, QuotaExceeded, RosterConflict;
+    /// What a name meets.
+    LabelProblems: NotFound, PreconditionFailed;
     /// What a revocation meets.
     RevokeProblems: NotFound, RosterConflict;
 }
@@ -40,6 +49,11 @@ problems! {
     responses((status = 200, description = "Oldest first", body = Devices)))]
 async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Devices>> {
     let rows = server.reads.devices(caller.account).await?;
+    let (wraps, _) = server.credentials.wraps(caller.account).await?;
+    let labelled = |device| {
+        let name = label_name(device);
+        wraps.iter().find(|wrap| wrap.name == name).map(|wrap| Bytes64(wrap.bytes.clone()))
+    };
     let shown = rows.into_iter().map(|row| Device {
         device: row.device,
         public_key: row.public_key,
@@ -47,6 +61,7 @@ async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Devic
         added_seq: row.added_seq,
         revoked: row.revoked.is_some(),
         current: row.device == caller.device,
+        label: labelled(row.device),
     });
     Ok(Json(Devices { devices: shown.collect() }))
 }
@@ -65,6 +80,29 @@ async fn enrol(
     in_effect(&server, opened.position).await;
     let tokens = sessions::tokens(&server, &opened.stored, opened.auth_epoch)?;
     Ok((StatusCode::CREATED, Json(tokens)))
+}
+
+/// Names a device. The name is encrypted by the client.
+#[utoipa::path(put, path = "/v1/devices/{device}/label", tag = "devices", request_body = LabelBody,
+    security(("token" = [])), params(("device" = uuid::Uuid, Path, description = "The device")),
+    responses((status = 204, description = "It is named"), LabelProblems))]
+async fn label(
+    State(server): State<Shared>,
+    caller: Caller,
+    Path(device): Path<DeviceId>,
+    Json(body): Json<LabelBody>,
+) -> Answer<StatusCode> {
+    if !(1..=MAX_LABEL).contains(&body.label.0.len()) {
+        return Err(Failure::from(Code::InvalidField).detail("label: 1 to 512 bytes"));
+    }
+    let actor = Actor { account: caller.account, device: caller.device };
+    let named = LabelDevice { actor, device, label: body.label.0 }.run(&server).await;
+    let position = match named {
+        Err(RecoveryError::Wrong) => return Err(Code::NotFound.into()),
+        other => other?,
+    };
+    in_effect(&server, position).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Revokes a device: its sessions end, and what it signs from now on is refused.

@@ -13,6 +13,7 @@ use axum::{
 };
 use lockstep_api::Code;
 use lockstep_events::{AccountId, DeviceId, SessionId};
+use uuid::Uuid;
 
 use super::{caller::Caller, problem::Failure, serve::Peer};
 use crate::{
@@ -29,6 +30,17 @@ const ROUTES: &[(&str, &str, Action)] = &[
     ("POST", "/v1/sessions/finish", Action::Finish),
     ("POST", "/v1/sessions/step-up/start", Action::Login),
     ("POST", "/v1/sessions/step-up/finish", Action::Finish),
+    ("POST", "/v1/sessions/second-factor", Action::Verify),
+    ("POST", "/v1/sessions/step-up/second-factor", Action::Verify),
+    ("POST", "/v1/account/factors/totp/confirm", Action::Verify),
+    ("POST", "/v1/account/password/start", Action::Finish),
+    ("POST", "/v1/account/password/finish", Action::Finish),
+    ("POST", "/v1/recovery/start", Action::Verify),
+    ("POST", "/v1/recovery/finish", Action::Finish),
+    ("POST", "/v1/approvals", Action::Pair),
+    ("POST", "/v1/approvals/{approval}/approve", Action::Pair),
+    // A new device asks until it is approved: with a key of its own, and by an id that nobody guesses.
+    ("POST", "/v1/approvals/{approval}/collect", Action::Read),
     ("POST", "/v1/admin/bootstrap", Action::Verify),
     ("GET", "/v1/me/export", Action::Leave),
     ("POST", "/v1/me/erasure", Action::Leave),
@@ -142,6 +154,15 @@ impl Gate {
             self.tell(standing);
         }
         Ok(())
+    }
+
+    /// Counts a guess at a code, before it is looked at: in its request, and in the day of whom it concerns.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub async fn guess(&self, server: &Server, request: Option<Uuid>, whose: Subject) -> Result<(), Failure> {
+        let passed = server.limits.guess(request, whose, server.clock.now()).await;
+        passed.map_err(|stop| self.refused(server, Action::Verify, stop))
     }
 
     fn refused(&self, server: &Server, action: Action, stop: Stop) -> Failure {

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod admin;
+pub mod approvals;
 pub mod around;
 pub mod billing;
 pub mod blob_parts;
@@ -13,6 +14,7 @@ pub mod cors;
 pub mod devices;
 pub mod email;
 pub mod extract;
+pub mod factors;
 pub mod file;
 pub mod health;
 pub mod history;
@@ -28,10 +30,13 @@ pub mod metrics;
 pub mod oidc;
 pub mod openapi;
 pub mod pace;
+pub mod password;
 pub mod problem;
 pub mod purge;
 pub mod reconcile;
+pub mod recovery;
 pub mod roster;
+pub mod second_factor;
 pub mod serve;
 pub mod sessions;
 pub mod sign_in;
@@ -61,6 +66,7 @@ pub type Routes = OpenApiRouter<Shared>;
 fn resources() -> Vec<Routes> {
     vec![
         accounts::routes(),
+        approvals::routes(),
         billing::routes(),
         changes::routes(),
         devices::routes(),
@@ -82,6 +88,10 @@ fn resources() -> Vec<Routes> {
         roster::routes(),
         sessions::routes(),
         sign_in::routes(),
+        password::routes(),
+        recovery::routes(),
+        factors::routes(),
+        second_factor::routes(),
         snapshot::routes(),
         step_up::routes(),
         streams::routes(),

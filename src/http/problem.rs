@@ -10,7 +10,12 @@ use lockstep_api::{Code, Problem, plan::Quota};
 use lockstep_events::LogError;
 use lockstep_projections::store::ReadError;
 
-use crate::{auth::credentials::CredentialError, blobs::BlobError, quotas::Exceeded};
+use crate::{
+    auth::credentials::CredentialError,
+    blobs::BlobError,
+    quotas::Exceeded,
+    subjects::{SubjectError, keys::KeyStoreError},
+};
 
 /// A problem on its way to the caller, with its cause for the operator's log.
 #[derive(Debug)]
@@ -116,6 +121,18 @@ impl From<CredentialError> for Failure {
             CredentialError::Unavailable(_) => Code::CredentialsUnavailable,
             CredentialError::Full(_) => Code::NoRoom,
             CredentialError::Other(_) => Code::Internal,
+        };
+        Self::caused(code, error)
+    }
+}
+
+/// Personal data that cannot be sealed or opened.
+impl From<SubjectError> for Failure {
+    fn from(error: SubjectError) -> Self {
+        let code = match &error {
+            SubjectError::Erased => return Code::NotFound.into(),
+            SubjectError::Store(KeyStoreError::Unavailable(_)) => Code::CredentialsUnavailable,
+            _ => Code::Internal,
         };
         Self::caused(code, error)
     }

@@ -9,7 +9,12 @@ use lockstep_api::{
         LoggedIn, LoginFinish, LoginStart, LoginStarted, Refresh, Session, Sessions, Tokens, proof_message,
     },
 };
-use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method, header::verify};
+use lockstep_events::{
+    AccountId, DeviceId, Micros, SessionId,
+    canonical::sha256,
+    event::{Method, RevokeReason},
+    header::verify,
+};
 use rand::rngs::OsRng;
 use tokio::sync::SemaphorePermit;
 use utoipa_axum::routes;
@@ -21,20 +26,23 @@ use super::{
     extract::Json,
     limiting::Gate,
     openapi::problems,
+    second_factor,
 };
 use crate::{
     auth::{
-        attempt::{Attempt, LIFE_S},
-        credentials::{NameIndex, StoredSession},
+        attempt::{Attempt, LIFE_S, Proven, Purpose},
+        credentials::{NameIndex, PasswordRecord, StoredSession},
         minting::Bearer,
         opaque, refresh,
     },
     commands::{
         account::{LookError, in_effect},
+        end_access::{EndAccess, EndAccessError},
         end_session::{EndError, EndSession},
         facts::Actor,
         login::{Login, LoginError, Proof},
         refresh::{RefreshError, RefreshSession},
+        replace,
     },
     limits::{Action, Subject},
     state::{Server, Shared},
@@ -48,7 +56,7 @@ const MAX_NAME: usize = 254;
 /// The routes of this file.
 pub fn routes() -> Routes {
     Routes::new()
-        .routes(routes!(list))
+        .routes(routes!(list, end_others))
         .routes(routes!(start))
         .routes(routes!(finish))
         .routes(routes!(renew))
@@ -57,7 +65,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What a login meets.
-    LoginProblems: LoginFailed, AttemptExpired, AccountDisabled;
+    LoginProblems: LoginFailed, AttemptExpired, SecondFactorRequired, AccountDisabled;
     /// What a refresh meets.
     RefreshProblems: RefreshFailed, Revoked;
     /// What the end of a session meets.
@@ -89,6 +97,32 @@ pub async fn proof_place(server: &Server) -> Answer<SemaphorePermit<'_>> {
     }
 }
 
+/// What is known of a name.
+pub struct Named {
+    /// Its blind index.
+    pub index: NameIndex,
+    /// Its account, or the one that a name without an account seems to have.
+    pub account: AccountId,
+    /// Its password record.
+    pub password: Option<PasswordRecord>,
+}
+
+/// Looks a name up. A change that was cut off is brought to its end first; for a name without an account the same is
+/// asked.
+///
+/// # Errors
+/// If a store does not answer.
+pub async fn named(server: &Server, name: &str) -> Answer<Named> {
+    let index = server.keys.name_index(name);
+    let mut password = server.credentials.password(index).await?;
+    let fake = server.keys.fake_account(name);
+    let account = password.as_ref().map_or(fake, |known| known.account);
+    if replace::settle(server, account).await? {
+        password = server.credentials.password(index).await?;
+    }
+    Ok(Named { index, account, password })
+}
+
 /// Begins a login (OPAQUE). The answer is the same kind of answer for names that do not exist.
 #[utoipa::path(post, path = "/v1/sessions/start", tag = "sessions", request_body = LoginStart,
     responses((status = 200, description = "Go on with `POST /v1/sessions/finish`", body = LoginStarted)))]
@@ -98,8 +132,7 @@ async fn start(
     Json(body): Json<LoginStart>,
 ) -> Answer<Json<LoginStarted>> {
     let name = checked_name(&body.name)?;
-    let index = server.keys.name_index(name);
-    let known = server.credentials.password(index).await?;
+    let Named { index, account: id, password: known } = named(&server, name).await?;
     let account = known.as_ref().map(|known| known.account);
     let (action, subject) = match own_device(&server, account, &body).await? {
         Some(device) => (Action::KnownLogin, Subject::Device(device)),
@@ -107,16 +140,15 @@ async fn start(
     };
     gate.subject(&server, action, subject).await?;
     let _place = proof_place(&server).await?;
-    let fake = server.keys.fake_account(name);
     let newest = server.keys.newest_setup().1;
     let setup = known.as_ref().and_then(|known| server.keys.setup(known.setup)).unwrap_or(newest);
-    let id = known.as_ref().map_or(fake, |known| known.account);
     let record = known.as_ref().map(|known| known.record.as_slice());
     let (response, state) = opaque::login_response(setup, id, record, &body.request.0, &mut OsRng)
         .map_err(|e| Failure::caused(Code::InvalidField, e).detail("request: not an OPAQUE message"))?;
     let attempt = Uuid::new_v4();
     let name = matches!(action, Action::Login).then_some(index.0);
-    let state = Attempt::Login { name, account, state };
+    let record = sha256(record.unwrap_or_default());
+    let state = Attempt::Login { name, account, record, state };
     let until = server.clock.now().plus_seconds(LIFE_S);
     server.credentials.put_attempt(attempt, &state.to_bytes(), until).await?;
     Ok(Json(LoginStarted { attempt, response: response.into() }))
@@ -142,7 +174,8 @@ async fn own_device(
     responses((status = 200, description = "The password was right", body = LoggedIn), LoginProblems))]
 async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> Answer<Json<LoggedIn>> {
     let stored = server.credentials.take_attempt(body.attempt, server.clock.now()).await?;
-    let Some(Attempt::Login { name, account, state }) = stored.and_then(|b| Attempt::from_bytes(&b)) else {
+    let Some(Attempt::Login { name, account, record, state }) = stored.and_then(|b| Attempt::from_bytes(&b))
+    else {
         return Err(Code::AttemptExpired.into());
     };
     let place = proof_place(&server).await?;
@@ -150,24 +183,39 @@ async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> 
     drop(place);
     let (Ok(()), Some(account)) = (proven, account) else { return Err(Code::LoginFailed.into()) };
     let message = proof_message(body.attempt.as_bytes());
-    let proof = body.device.map(|p| Proof { device: p.device, message, signature: p.signature });
-    let session = SessionId(Uuid::new_v4());
-    let done = Login { account, session, method: Method::Password, proof }.run(&server).await?;
+    let proof = body.device.map(|p| (p.device, message, p.signature));
+    let proven = Proven { name, account, record, proof };
+    second_factor::demand(&server, Purpose::Login(proven.clone())).await?;
+    logged_in(&server, proven).await
+}
+
+/// Ends a login in which everything is proven, if the password is still the one that was proven.
+///
+/// # Errors
+/// `login_failed`, or what a store does not answer.
+pub async fn logged_in(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>> {
+    let Proven { name, account, record, proof } = proven;
+    let present = server.credentials.password_of(account).await?;
+    if present.is_none_or(|present| sha256(&present.record) != record) {
+        return Err(Code::LoginFailed.into());
+    }
+    let (session, method) = (SessionId(Uuid::new_v4()), Method::Password);
+    let proof = proof.map(|(device, message, signature)| Proof { device, message, signature });
+    let done = Login { account, session, method, proof }.run(server).await?;
     if let Some(name) = name {
         server.limits.succeeded(Action::Login, Subject::Name(NameIndex(name))).await?;
     }
     let epoch = done.row.auth_epoch;
     let (tokens, enrol_token) = if let Some(opened) = &done.opened {
-        in_effect(&server, opened.position).await;
-        (Some(self::tokens(&server, &opened.stored, epoch)?), None)
+        in_effect(server, opened.position).await;
+        (Some(self::tokens(server, &opened.stored, epoch)?), None)
     } else {
         let now = server.clock.now();
         let (device, scope) = (DeviceId::NIL, Scope::Enrol);
-        let method = Method::Password;
         let bearer = Bearer { account, device, session, scope, method, proven_at: now, auth_epoch: epoch };
         (None, Some(server.tokens.mint(bearer, now).map_err(|e| Failure::caused(Code::Internal, e))?))
     };
-    let account = accounts::shown(&server, done.row).await?;
+    let account = accounts::shown(server, done.row).await?;
     Ok(Json(LoggedIn { account, tokens, enrol_token }))
 }
 
@@ -217,11 +265,45 @@ async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Sessi
         session: row.session,
         device: row.device,
         opened_at: row.opened_at,
-        refreshed_at: row.refreshed_at,
+        last_seen: coarse(row.refreshed_at),
         ended: row.revoked.is_some(),
         current: row.session == caller.session,
     });
     Ok(Json(Sessions { sessions: shown.collect() }))
+}
+
+/// To the hour: nobody needs to know more about where a person was when.
+fn coarse(at: Micros) -> Micros {
+    const HOUR: i64 = 3_600_000_000;
+    Micros(at.0.div_euclid(HOUR) * HOUR)
+}
+
+/// Ends every session of the account but the one that asks.
+#[utoipa::path(delete, path = "/v1/sessions", tag = "sessions", security(("token" = [])),
+    responses((status = 204, description = "All others have ended")))]
+async fn end_others(State(server): State<Shared>, caller: Caller) -> Answer<StatusCode> {
+    let end = EndAccess {
+        account: caller.account,
+        reason: RevokeReason::Others,
+        keep: Some(caller.session),
+        actor: Some(Actor { account: caller.account, device: caller.device }),
+        cause: Uuid::new_v4().as_bytes().to_vec(),
+        at: server.clock.now(),
+    };
+    if let Some(position) = end.run(&server).await? {
+        in_effect(&server, position).await;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<EndAccessError> for Failure {
+    fn from(error: EndAccessError) -> Self {
+        match error {
+            EndAccessError::NoAccount => Code::NotFound.into(),
+            EndAccessError::Log(error) => error.into(),
+            EndAccessError::Credentials(error) => error.into(),
+        }
+    }
 }
 
 /// Ends a session: a log-out if it is the one that asks. Ending it again changes nothing.

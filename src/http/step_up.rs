@@ -10,16 +10,18 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
-    Answer, Failure, Json, Routes, caller::Caller, limiting::Gate, openapi::problems, sessions::proof_place,
+    Answer, Failure, Json, Routes, caller::Caller, limiting::Gate, openapi::problems, second_factor,
+    sessions::proof_place,
 };
 use crate::{
     auth::{
-        attempt::{Attempt, LIFE_S},
+        attempt::{Attempt, LIFE_S, Purpose},
         minting::Bearer,
         opaque,
     },
+    commands::replace,
     limits::{Action, Subject},
-    state::Shared,
+    state::{Server, Shared},
 };
 
 /// The routes of this file.
@@ -29,7 +31,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What a step-up meets.
-    StepUpProblems: LoginFailed, AttemptExpired;
+    StepUpProblems: LoginFailed, AttemptExpired, SecondFactorRequired;
 }
 
 /// Begins to prove the password again (OPAQUE), in the session that asks.
@@ -45,6 +47,7 @@ async fn start(
     // It is a guess at the password, by somebody who has a token of this device.
     gate.subject(&server, Action::KnownLogin, Subject::Device(caller.device)).await?;
     let _place = proof_place(&server).await?;
+    replace::settle(&server, caller.account).await?;
     let known = server.credentials.password_of(caller.account).await?.ok_or(Code::LoginFailed)?;
     let newest = server.keys.newest_setup().1;
     let setup = server.keys.setup(known.setup).unwrap_or(newest);
@@ -79,7 +82,18 @@ async fn finish(
     if proven.is_err() || session != caller.session {
         return Err(Code::LoginFailed.into());
     }
-    let Caller { account, device, session, scope, method, auth_epoch, .. } = caller;
+    let purpose = Purpose::StepUp { account: caller.account, session: caller.session };
+    second_factor::demand(&server, purpose).await?;
+    fresh(&server, &caller)
+}
+
+/// An access token of the caller's session that counts as freshly proven.
+///
+/// # Errors
+/// If no key signs at the moment.
+pub fn fresh(server: &Server, caller: &Caller) -> Answer<Json<SteppedUp>> {
+    let now = server.clock.now();
+    let Caller { account, device, session, scope, method, auth_epoch, .. } = *caller;
     let bearer = Bearer { account, device, session, scope, method, proven_at: now, auth_epoch };
     let access_token = server.tokens.mint(bearer, now).map_err(|e| Failure::caused(Code::Internal, e))?;
     Ok(Json(SteppedUp { access_token, expires_in: server.tokens.life_s() }))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use lockstep_api::{
     Code,
-    account::{EnrolDevice, LoggedIn, OfferRoster, RevokeDevice},
+    account::{Account, EnrolDevice, LoggedIn, OfferRoster, RevokeDevice},
     privacy::Erase,
     sync::{BlobRef, CompleteBlob, GetBlobs, GetVersions, PrepareBlobs, Purge, Push, Reconcile},
 };
@@ -17,18 +17,20 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
 
+mod doors;
 pub mod office;
 mod row;
 mod ways;
 
 use crate::{
     oidc_attacks::node_with,
-    scope::{begin_step_up, identity_token, step_up_request},
+    scope::identity_token,
     support::{
         Mode, Node, Person, body,
         idp::{Idp, Tricks},
         person::random_key,
     },
+    ways::{begin_step_up, step_up_request},
 };
 use office::Office;
 use row::{For, Row};
@@ -143,13 +145,17 @@ async fn rows(world: &World) -> Vec<Row> {
     rows.push(file_row(owner, epoch));
     rows.push(Row::new("GET", "/v1/file", For::Itself));
     rows.extend(blob_rows(owner));
-    rows.extend(account_rows(world).await);
+    let (of_account, after) = account_rows(world).await;
+    rows.extend(of_account);
+    rows.extend(doors::rows(node, owner, after).await);
     rows.extend(own_rows(world).await);
     rows.extend(ways::rows(world).await);
     rows.extend(world.office.rows(node).await);
     rows.extend(open_rows());
     // The last: it takes the place of the device's session.
     rows.push(ways::vault_row(world));
+    // Which therefore ends no others any more; that it does is proven where sessions are.
+    rows.push(Row::new("DELETE", "/v1/sessions", For::Itself).used_up(Code::Revoked));
     rows
 }
 
@@ -197,7 +203,8 @@ fn blob_rows(owner: &Person) -> Vec<Row> {
     ]
 }
 
-async fn account_rows(world: &World) -> Vec<Row> {
+/// And the account as it is after them.
+async fn account_rows(world: &World) -> (Vec<Row>, Account) {
     let (node, owner) = (&world.node, &world.owner);
     let (lost, gone) = (owner.enrol(node).await, owner.enrol(node).await);
     let account = owner.look(node).await;
@@ -209,14 +216,16 @@ async fn account_rows(world: &World) -> Vec<Row> {
     let added =
         Claim::DeviceAdded { device: DeviceId(Uuid::new_v4()), public_key: public_key(&random_key()) };
     let enrol = EnrolDevice { statement: owner.state(&after, added) };
-    vec![
+    after.roster.push(enrol.statement.clone());
+    let rows = vec![
         Row::new("GET", "/v1/account", For::Itself),
         Row::new("GET", "/v1/devices", For::Itself),
         Row::new("GET", "/v1/sessions", For::Itself),
         Row::new("DELETE", "/v1/sessions/{session}", For::Owner).at("{session}", gone.tokens.session),
         Row::new("POST", "/v1/devices/{device}/revoke", For::Owner).at("{device}", lost.device).json(&revoke),
         Row::new("POST", "/v1/devices", For::Enrolling).json(&enrol),
-    ]
+    ];
+    (rows, after)
 }
 
 /// What somebody asks about their own account, or proves.

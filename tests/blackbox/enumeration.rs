@@ -1,6 +1,9 @@
 //! Who has an account cannot be told from how the server answers, nor from how long it takes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::{Body, to_bytes},
@@ -9,14 +12,17 @@ use axum::{
 use lockstep_api::{
     Code,
     account::{LoginFinish, LoginStart, LoginStarted, RegisterStart},
+    approval::AskApproval,
     opaque::ServerSuite,
+    recovery::RecoveryStart,
 };
+use lockstep_events::{DeviceId, header::public_key};
 use opaque_ke::{ClientLogin, ClientRegistration};
 use rand::rngs::OsRng;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::support::{Mode, Node, Person};
+use crate::support::{Mode, Node, Person, node::TestClock, person::random_key};
 
 /// What can be seen of an answer, values that are random by design left out.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +36,7 @@ struct Seen {
 /// The server without a network between.
 struct Inside {
     router: axum::Router,
+    clock: Arc<TestClock>,
 }
 
 impl Inside {
@@ -66,6 +73,20 @@ fn register_start(name: &str) -> Value {
         request: message.serialize().to_vec().into(),
     })
     .unwrap()
+}
+
+/// A wrong code, and a new password that will not be set.
+fn recovery_start(name: &str) -> Value {
+    let message = ClientRegistration::<ServerSuite>::start(&mut OsRng, b"guess").unwrap().message;
+    let request = message.serialize().to_vec().into();
+    serde_json::to_value(RecoveryStart { name: name.to_owned(), secret: vec![9; 32].into(), request })
+        .unwrap()
+}
+
+fn approval(name: &str) -> Value {
+    let (device, public_key) = (DeviceId(uuid::Uuid::new_v4()), public_key(&random_key()));
+    let ask = AskApproval { name: name.to_owned(), device, public_key, kem_key: vec![5; 32].into() };
+    serde_json::to_value(ask).unwrap()
 }
 
 /// The end of a login with a proof that is wrong.
@@ -121,7 +142,7 @@ const SAMPLES: usize = 250;
 /// Asks with bodies for a known and an unknown name in turn. `planted` is added to whatever takes a known name.
 async fn timed(
     inside: &Inside,
-    path: &str,
+    route: Route,
     known: &[Value],
     unknown: &[Value],
     planted: Duration,
@@ -130,11 +151,12 @@ async fn timed(
     for (n, (known, unknown)) in known.iter().zip(unknown).enumerate() {
         for is_known in [n % 2 == 0, n % 2 != 0] {
             let began = Instant::now();
-            inside.ask(path, if is_known { known } else { unknown }).await;
+            inside.ask(route.path(), if is_known { known } else { unknown }).await;
             let took = began.elapsed() + if is_known { planted } else { Duration::ZERO };
             let samples = if is_known { &mut one } else { &mut other };
             samples.push(took.as_secs_f64() * 1000.0);
         }
+        inside.clock.pass(route.pause());
     }
     compared(one, other)
 }
@@ -146,6 +168,8 @@ enum Route {
     Login,
     LoginEnd,
     Link,
+    Recovery,
+    Approval,
 }
 
 impl Route {
@@ -155,7 +179,14 @@ impl Route {
             Self::Login => "/v1/sessions/start",
             Self::LoginEnd => "/v1/sessions/finish",
             Self::Link => "/v1/sign-in/start",
+            Self::Recovery => "/v1/recovery/start",
+            Self::Approval => "/v1/approvals",
         }
+    }
+
+    /// Seconds until one more may be asked: guesses at codes are few, whatever the factor.
+    const fn pause(self) -> i64 {
+        if matches!(self, Self::Recovery) { 4_400 } else { 0 }
     }
 
     async fn body(self, inside: &Inside, name: &str) -> Value {
@@ -164,6 +195,8 @@ impl Route {
             Self::Login => login_start(name),
             Self::LoginEnd => wrong_end(inside, name).await,
             Self::Link => serde_json::json!({ "name": name, "initiator": "0".repeat(64) }),
+            Self::Recovery => recovery_start(name),
+            Self::Approval => approval(name),
         }
     }
 
@@ -173,17 +206,21 @@ impl Route {
             for_known.push(self.body(inside, known).await);
             for_unknown.push(self.body(inside, "nobody-of-that-name@example.org").await);
         }
-        timed(inside, self.path(), &for_known, &for_unknown, planted).await
+        timed(inside, self, &for_known, &for_unknown, planted).await
     }
 }
 
-const ROUTES: [Route; 4] = [Route::Register, Route::Login, Route::LoginEnd, Route::Link];
+const ROUTES: [Route; 6] =
+    [Route::Register, Route::Login, Route::LoginEnd, Route::Link, Route::Approval, Route::Recovery];
 
 async fn inside() -> (Node, Inside, String) {
     let node = Node::start(Mode::Embedded).await;
     let person = Person::register(&node).await;
-    let router = lockstepd::http::router(std::sync::Arc::clone(&node.running().server));
-    (node, Inside { router }, person.name)
+    let set = crate::ways::set_recovery(&node, &person, [7; 32], 1).await;
+    assert!(set.status().is_success());
+    let router = lockstepd::http::router(Arc::clone(&node.running().server));
+    let clock = Arc::clone(&node.clock);
+    (node, Inside { router, clock }, person.name)
 }
 
 #[tokio::test]

@@ -16,11 +16,14 @@ macro_rules! in_both_modes {
 
 mod accounts;
 mod addresses;
+mod approvals;
+mod authenticators;
 mod bad_input;
 mod bola;
 mod canary;
 mod conflicts;
 mod enumeration;
+mod factors;
 mod failed_proof;
 mod jwt;
 mod limits;
@@ -34,6 +37,7 @@ mod oidc;
 mod oidc_attacks;
 #[path = "../support/mod.rs"]
 mod outside;
+mod passwords;
 mod people;
 mod process;
 #[path = "../support/proxy.rs"]
@@ -49,6 +53,7 @@ mod surface;
 mod trouble;
 mod volume;
 mod walking;
+mod ways;
 #[path = "../feed/writing.rs"]
 #[expect(dead_code, reason = "the suite of the feed uses more of it")]
 mod writing;

@@ -106,6 +106,7 @@ impl Ground {
         let path = path.replace("{account}", NOBODY).replace("{proposal}", NOBODY);
         let path = path.replace("{invitation}", NOBODY).replace("{identity}", NOBODY);
         let path = path.replace("{provider}", "idp").replace("{secret}", "nothing");
+        let path = path.replace("{approval}", NOBODY).replace("{factor}", NOBODY);
         let path = path.replace("{entry}", NOBODY).replace("{hash}", &"0".repeat(64));
         assert!(!path.contains('{'), "{path}: say what stands for this");
         path

@@ -1,10 +1,6 @@
 //! What a token's scope and the age of its proof allow, and the end of all sessions of an account.
 
-use lockstep_api::{
-    Code,
-    account::{LoginStarted, StepUpFinish, StepUpStart, SteppedUp},
-    opaque::{CONTEXT, ServerSuite},
-};
+use lockstep_api::{Code, account::SteppedUp};
 use lockstep_events::{
     Clock, DeviceId, SessionId,
     event::{Method, RevokeReason},
@@ -13,13 +9,14 @@ use lockstepd::{
     auth::{minting::Bearer, token::Scope},
     commands::{account::in_effect, end_access::EndAccess},
 };
-use opaque_ke::{ClientLogin, ClientLoginFinishParameters, CredentialResponse, Identifiers};
-use rand::rngs::OsRng;
 use reqwest::StatusCode;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Mode, Node, Person, assert_problem, body};
+use crate::{
+    support::{Mode, Node, Person, assert_problem, body},
+    ways::step_up,
+};
 
 /// Routes that may be asked with scope `identity`. Whatever is not here must refuse it.
 const FOR_AN_IDENTITY: &[&str] = &["post /v1/sessions/vault"];
@@ -40,31 +37,6 @@ pub fn identity_token(node: &Node, person: &Person, from_now: i64) -> String {
         auth_epoch: 0,
     };
     server.tokens.mint(bearer, server.clock.now().plus_seconds(from_now)).unwrap()
-}
-
-/// The first message of a proof that is not gone on with.
-pub fn step_up_request(password: &str) -> StepUpStart {
-    let start = ClientLogin::<ServerSuite>::start(&mut OsRng, password.as_bytes()).unwrap();
-    StepUpStart { request: start.message.serialize().to_vec().into() }
-}
-
-/// Begins to prove a password again; what ends it.
-pub async fn begin_step_up(node: &Node, person: &Person, password: &str) -> StepUpFinish {
-    let start = ClientLogin::<ServerSuite>::start(&mut OsRng, password.as_bytes()).unwrap();
-    let request = StepUpStart { request: start.message.serialize().to_vec().into() };
-    let answer = person.post(node, "/v1/sessions/step-up/start", &request).await;
-    let started: LoginStarted = body(answer, StatusCode::OK).await;
-    let response = CredentialResponse::deserialize(&started.response.0).unwrap();
-    let parameters = ClientLoginFinishParameters::new(Some(CONTEXT), Identifiers::default(), None);
-    let finished = start.state.finish(&mut OsRng, password.as_bytes(), response, parameters);
-    let finalization = finished.map_or(vec![9; 64], |finished| finished.message.serialize().to_vec());
-    StepUpFinish { attempt: started.attempt, finalization: finalization.into() }
-}
-
-/// Proves a password again in one session and ends that in another one, or in the same.
-pub async fn step_up(node: &Node, person: &Person, password: &str, end: &Person) -> reqwest::Response {
-    let finish = begin_step_up(node, person, password).await;
-    end.post(node, "/v1/sessions/step-up/finish", &finish).await
 }
 
 /// Every route that takes a token: method, and path with something of the right form in every place.

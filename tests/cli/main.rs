@@ -15,6 +15,7 @@ macro_rules! in_both_modes {
 }
 
 mod about_me;
+mod access;
 mod admin;
 mod agent;
 mod conflicts;

@@ -13,6 +13,7 @@ mod nats_process;
 mod outage;
 mod resets;
 mod retention;
+mod revocation;
 mod served;
 mod services;
 mod slow;
@@ -20,4 +21,7 @@ mod socket;
 #[path = "../blackbox/support/mod.rs"]
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 mod support;
+#[path = "../blackbox/ways.rs"]
+#[expect(dead_code, reason = "the black-box suite uses more of it")]
+mod ways;
 mod writing;

@@ -5,6 +5,7 @@
 mod blob_index;
 mod blob_store;
 mod credentials;
+mod factors;
 mod fuse;
 mod kept_answers;
 mod open;

@@ -80,7 +80,16 @@ impl App {
     pub async fn open_with_password(&self) -> Done<Client> {
         Client::profile(&self.home)?;
         let password = Password::new(self.passwords.current(self.ui)?.as_str().to_owned());
-        Ok(self.keep(Client::open(&self.home, &Unlock::Password(password)).await?))
+        self.open_by(&password).await
+    }
+
+    /// The unlocked client, by this password.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn open_by(&self, password: &Password) -> Done<Client> {
+        Client::profile(&self.home)?;
+        Ok(self.keep(Client::open(&self.home, &Unlock::Password(password.clone())).await?))
     }
 
     /// Remembers a client, so that [`App::close`] closes it.
@@ -291,9 +300,14 @@ fn advice(error: &Error) -> (Exit, String) {
             let wait = retry_after.map(|wait| format!("try again in {} s", wait.as_secs().max(1)));
             let exit = match problem.code {
                 Code::NotFound => Exit::NotFound,
-                Code::Unauthenticated | Code::TokenExpired | Code::Revoked | Code::LoginFailed => {
-                    Exit::Locked
+                Code::SecondFactorRequired => {
+                    return fixed(Exit::Locked, "set LOCKSTEP_CODE, or use a terminal");
                 }
+                Code::Unauthenticated
+                | Code::TokenExpired
+                | Code::Revoked
+                | Code::LoginFailed
+                | Code::SecondFactorFailed => Exit::Locked,
                 _ if problem.status >= 500 => Exit::Offline,
                 _ => Exit::Refused,
             };

@@ -58,6 +58,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Make an account; this device is its first
+    #[command(after_help = verbs::account::REGISTER)]
     Register(verbs::account::Enter),
     /// Add this device to an account, or open a new session on it
     Login(verbs::account::Login),
@@ -108,6 +109,14 @@ pub enum Verb {
     Activity(verbs::activity::Activity),
     /// Look after accounts; for administrators and auditors
     Admin(verbs::admin::Admin),
+    /// List or end sessions
+    Sessions(verbs::sessions::Sessions),
+    /// Change the account's password
+    Passwd(verbs::passwd::Passwd),
+    /// List, add or remove second factors
+    Factors(verbs::factors::Factors),
+    /// Make or use a recovery code
+    Recovery(verbs::recovery::Recovery),
     /// Make a password or passphrase
     #[command(visible_alias = "gen")]
     Generate(verbs::generate::Generate),

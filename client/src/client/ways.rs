@@ -3,7 +3,7 @@
 use lockstep_api::ways::{Email, Identified, Identities};
 
 use super::Client;
-use crate::{crypto::password::Password, error::Error, ways::OidcSignIn};
+use crate::{error::Error, ways::OidcSignIn};
 
 impl Client {
     /// Opens a new session for this device, by a proof of who one is and the device's key. *Online.*
@@ -22,13 +22,13 @@ impl Client {
         self.engine.email().await
     }
 
-    /// Names an address, which counts once it is confirmed; the two words that the letter to it shows. The password may
-    /// be left out within five minutes after it was proven in this session. *Online.*
+    /// Names an address, which counts once it is confirmed; the two words that the letter to it shows. Needs a fresh
+    /// proof: see [`Client::step_up`]. *Online.*
     ///
     /// # Errors
-    /// [`Error::LoginFailed`] for a wrong password, what the server refuses.
-    pub async fn name_email(&self, email: &str, password: Option<&Password>) -> Result<String, Error> {
-        self.engine.name_email(email, password).await
+    /// What the server refuses.
+    pub async fn name_email(&self, email: &str) -> Result<String, Error> {
+        self.engine.name_email(email).await
     }
 
     /// The identities elsewhere that are linked, and the providers that there are. *Online.*
@@ -39,19 +39,19 @@ impl Client {
         self.engine.identities().await
     }
 
-    /// Begins to link an identity elsewhere. *Online.*
+    /// Begins to link an identity elsewhere. Needs a fresh proof: see [`Client::step_up`]. *Online.*
     ///
     /// # Errors
-    /// [`Error::LoginFailed`] for a wrong password, what the server refuses.
-    pub async fn link_identity(&self, provider: &str, password: &Password) -> Result<OidcSignIn, Error> {
-        self.engine.link_identity(provider, password).await
+    /// What the server refuses.
+    pub async fn link_identity(&self, provider: &str) -> Result<OidcSignIn, Error> {
+        self.engine.link_identity(provider).await
     }
 
-    /// Unlinks an identity elsewhere. *Online.*
+    /// Unlinks an identity elsewhere. Needs a fresh proof: see [`Client::step_up`]. *Online.*
     ///
     /// # Errors
-    /// [`Error::LoginFailed`] for a wrong password, what the server refuses.
-    pub async fn unlink_identity(&self, identity: uuid::Uuid, password: &Password) -> Result<(), Error> {
-        self.engine.unlink_identity(identity, password).await
+    /// What the server refuses.
+    pub async fn unlink_identity(&self, identity: uuid::Uuid) -> Result<(), Error> {
+        self.engine.unlink_identity(identity).await
     }
 }

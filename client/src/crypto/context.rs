@@ -49,6 +49,18 @@ impl Context {
         Self::end(w.fixed(device.as_bytes()))
     }
 
+    /// The local key under a later password's: account, device.
+    pub fn local_lock(account: AccountId, device: DeviceId) -> Self {
+        let w = start("lockstep/v1/local-lock").fixed(account.as_bytes());
+        Self::end(w.fixed(device.as_bytes()))
+    }
+
+    /// What a device is called: account, device.
+    pub fn device_label(account: AccountId, device: DeviceId) -> Self {
+        let w = start("lockstep/v1/device-label").fixed(account.as_bytes());
+        Self::end(w.fixed(device.as_bytes()))
+    }
+
     /// The account signing key: account, key id.
     pub fn ask(account: AccountId, key_id: Uuid) -> Self {
         Self::end(start("lockstep/v1/ask-wrap").fixed(account.as_bytes()).fixed(key_id.as_bytes()))

@@ -9,12 +9,12 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use rand::{CryptoRng, RngCore};
 use zeroize::Zeroizing;
 
-use lockstep_events::canonical::Writer;
+use lockstep_events::{AccountId, DeviceId, canonical::Writer};
 
 use super::{
     Rejected,
     context::Context,
-    hierarchy::derive,
+    hierarchy::{derive, unwrap, wrap},
     keys::{ArchiveKey, LocalKey},
     password::Password,
 };
@@ -61,6 +61,33 @@ impl LocalKey {
     pub fn database_key(&self) -> Result<Zeroizing<String>, Rejected> {
         let key = derive(self.bytes(), "lockstep/v1/dev/db")?;
         Ok(Zeroizing::new(hex::encode(key.bytes())))
+    }
+
+    /// Wraps this key under the one of a later password.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn lock_under(
+        &self,
+        outer: &Self,
+        (account, device): (AccountId, DeviceId),
+        rng: &mut (impl RngCore + CryptoRng),
+    ) -> Result<Vec<u8>, Rejected> {
+        let key = derive(outer.bytes(), "lockstep/v1/dev/lock")?;
+        wrap(&key, &Context::local_lock(account, device), self.bytes(), rng)
+    }
+
+    /// Opens [`Self::lock_under`].
+    ///
+    /// # Errors
+    /// [`Rejected`] for another password, account or device.
+    pub fn unlock_from(
+        outer: &Self,
+        (account, device): (AccountId, DeviceId),
+        wrapped: &[u8],
+    ) -> Result<Self, Rejected> {
+        let key = derive(outer.bytes(), "lockstep/v1/dev/lock")?;
+        unwrap(&key, &Context::local_lock(account, device), wrapped).map(Self::new)
     }
 
     /// The key as text, for whatever keeps this device unlocked (an agent, the key store of the system).

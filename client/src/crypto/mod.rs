@@ -14,15 +14,18 @@
 //! Encodings, written out so that a second implementation can follow (`testdata/box_v1.py` is one):
 //! `lp(x)` = length of x as u32 | x; all numbers big-endian; ids as their 16 bytes; HKDF is HKDF-SHA-512.
 
+pub mod approval;
 pub mod attachment;
 pub mod context;
 pub mod hierarchy;
 pub mod identity;
 pub mod keys;
+pub mod label;
 pub mod local;
 pub mod opaque;
 pub mod padding;
 pub mod password;
+pub mod recovery;
 pub mod sealed;
 pub mod version;
 pub mod wipe;

@@ -84,6 +84,12 @@ fn classes(recipe: Recipe) -> Vec<Vec<char>> {
     wanted.iter().filter(|(on, _)| *on).map(|(_, class)| class.chars().filter(readable).collect()).collect()
 }
 
+/// Our own list of words, for what people compare.
+pub(crate) fn word_list() -> [&'static str; 1024] {
+    let mut words = WORDS.split_ascii_whitespace();
+    std::array::from_fn(|_| words.next().unwrap_or_default())
+}
+
 /// A passphrase of words from our own list of 1,024, joined by a separator: ten bits a word.
 ///
 /// # Errors

@@ -65,6 +65,12 @@ pub enum AccountEvent {
     ErasureCancelled(ErasureCancelled),
     /// `account.subject_erased`; its subject is the account.
     SubjectErased(SubjectErased),
+    /// `factor.set`; its subject is the factor.
+    FactorSet(super::FactorSet),
+    /// `factor.removed`; its subject is the factor.
+    FactorRemoved(super::FactorRemoved),
+    /// `factor.refused`
+    FactorRefused(super::FactorRefused),
 }
 
 /// An account was registered.

@@ -25,7 +25,7 @@ pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
     let mut needs = Needs { keys: vec![Key::Account(account)], groups: Vec::new() };
     match event {
         AccountEvent::Created(_) => needs.keys.clear(),
-        // Addresses and identities stand beside the credentials, where they can be destroyed.
+        // Addresses, identities and factors stand beside the credentials, where they can be destroyed.
         AccountEvent::EmailSet(_)
         | AccountEvent::EmailConfirmed(_)
         | AccountEvent::NameLost(_)
@@ -34,6 +34,9 @@ pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
         | AccountEvent::IdentityUnlinked(_)
         | AccountEvent::SessionOpened(_)
         | AccountEvent::CredentialSet(_)
+        | AccountEvent::FactorSet(_)
+        | AccountEvent::FactorRemoved(_)
+        | AccountEvent::FactorRefused(_)
         | AccountEvent::RosterStated(_)
         | AccountEvent::VaultAttached(_)
         | AccountEvent::DeviceAdded(_)
@@ -85,6 +88,10 @@ pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &Accoun
             end_session(working, recorded, body.session, RevokeReason::RefreshReuse)
         }
         AccountEvent::SessionRevoked(body) => end_session(working, recorded, body.session, body.reason),
+        // Who needs them asks the credential store, and whoever wants to know what happened reads the stream.
+        AccountEvent::FactorSet(_) | AccountEvent::FactorRemoved(_) | AccountEvent::FactorRefused(_) => {
+            Ok(())
+        }
         AccountEvent::SessionsEnded(body) => sessions_ended(working, recorded, body),
         AccountEvent::RoleSet(_)
         | AccountEvent::PlanSet(_)

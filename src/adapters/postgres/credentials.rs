@@ -13,9 +13,12 @@ use crate::{
     adapters::credential_row::{
         KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, method_name, micros_to_bytes,
     },
-    auth::credentials::{
-        CredentialError, CredentialStore, NameIndex, PasswordRecord, Reservation, Reserved, SigningKeyRow,
-        StoredSession, Wrapped,
+    auth::{
+        credentials::{
+            CredentialError, CredentialStore, NameIndex, PasswordRecord, Reservation, Reserved,
+            SigningKeyRow, StoredSession, Wrapped,
+        },
+        factors::APPROVAL_KEPT_S,
     },
 };
 
@@ -33,12 +36,16 @@ impl PostgresCredentials {
         Self { pool: database.pool().clone() }
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
         self.pool.begin().await.map_err(failed)
     }
 }
 
-fn id(uuid: Uuid) -> Vec<u8> {
+pub(super) fn id(uuid: Uuid) -> Vec<u8> {
     uuid.as_bytes().to_vec()
 }
 
@@ -320,12 +327,17 @@ impl CredentialStore for PostgresCredentials {
             .execute(&self.pool)
             .await
             .map_err(failed)?;
+        let approvals = sqlx::query("DELETE FROM factors WHERE kind = 'approval' AND created_at < $1")
+            .bind(now.plus_seconds(-APPROVAL_KEPT_S).0)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
         let sessions = sqlx::query("DELETE FROM sessions WHERE ended_at < $1")
             .bind(ended_before.0)
             .execute(&self.pool)
             .await
             .map_err(failed)?;
-        Ok(attempts.rows_affected() + sessions.rows_affected())
+        Ok(attempts.rows_affected() + approvals.rows_affected() + sessions.rows_affected())
     }
 }
 

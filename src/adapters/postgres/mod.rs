@@ -2,6 +2,7 @@
 
 pub mod credentials;
 pub mod erasures;
+pub mod factors;
 pub mod holdings;
 pub mod log;
 pub mod operations;

@@ -18,9 +18,12 @@ use crate::{
     adapters::credential_row::{
         KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, method_name, micros_to_bytes,
     },
-    auth::credentials::{
-        CredentialError, CredentialStore, NameIndex, PasswordRecord, Reservation, Reserved, SigningKeyRow,
-        StoredSession, Wrapped,
+    auth::{
+        credentials::{
+            CredentialError, CredentialStore, NameIndex, PasswordRecord, Reservation, Reserved,
+            SigningKeyRow, StoredSession, Wrapped,
+        },
+        factors::APPROVAL_KEPT_S,
     },
 };
 
@@ -65,12 +68,16 @@ impl SqliteCredentials {
         self.pool.close().await;
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
     }
 }
 
-fn id(uuid: Uuid) -> Vec<u8> {
+pub(super) fn id(uuid: Uuid) -> Vec<u8> {
     uuid.as_bytes().to_vec()
 }
 
@@ -341,12 +348,17 @@ impl CredentialStore for SqliteCredentials {
             .execute(&self.pool)
             .await
             .map_err(failed)?;
+        let approvals = sqlx::query("DELETE FROM factors WHERE kind = 'approval' AND created_at < ?")
+            .bind(now.plus_seconds(-APPROVAL_KEPT_S).0)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
         let sessions = sqlx::query("DELETE FROM sessions WHERE ended_at < ?")
             .bind(ended_before.0)
             .execute(&self.pool)
             .await
             .map_err(failed)?;
-        Ok(attempts.rows_affected() + sessions.rows_affected())
+        Ok(attempts.rows_affected() + approvals.rows_affected() + sessions.rows_affected())
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod credentials;
 pub mod erasures;
+pub mod factors;
 pub mod holdings;
 mod lanes;
 pub mod log;

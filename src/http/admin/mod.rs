@@ -12,26 +12,13 @@ mod why;
 use lockstep_api::Code;
 
 use super::{Failure, Routes};
-use crate::{
-    commands::admin::AdminError,
-    subjects::{SubjectError, keys::KeyStoreError},
-};
+use crate::commands::admin::AdminError;
 
 /// The routes of this folder.
 pub fn routes() -> Routes {
     [accounts::routes(), acts::routes(), audit::routes(), bootstrap::routes(), invitations::routes()]
         .into_iter()
         .fold(Routes::new(), Routes::merge)
-}
-
-/// A reason that cannot be sealed or opened.
-pub(super) fn unsealed(error: SubjectError) -> Failure {
-    let code = match &error {
-        SubjectError::Erased => return Code::NotFound.into(),
-        SubjectError::Store(KeyStoreError::Unavailable(_)) => Code::CredentialsUnavailable,
-        _ => Code::Internal,
-    };
-    Failure::caused(code, error)
 }
 
 impl From<AdminError> for Failure {
@@ -42,7 +29,7 @@ impl From<AdminError> for Failure {
             AdminError::Invalid(what) => Self::from(Code::InvalidField).detail(what),
             AdminError::TakesTwo => Self::from(Code::Forbidden).detail(error.to_string()),
             AdminError::Contended => Self::caused(Code::LogUnavailable, error),
-            AdminError::Subjects(error) => unsealed(error),
+            AdminError::Subjects(error) => error.into(),
             AdminError::Look(error) => error.into(),
             AdminError::Log(error) => error.into(),
             AdminError::Credentials(error) => error.into(),

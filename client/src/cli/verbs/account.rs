@@ -14,6 +14,7 @@ use serde_json::json;
 use super::{
     email,
     entrance::{self, How},
+    second_factor::ask_factor,
 };
 use crate::cli::{
     agent,
@@ -22,16 +23,17 @@ use crate::cli::{
     prompt,
 };
 
-/// Where the account is.
-#[derive(Debug, Args)]
-#[command(after_help = "\
+/// What `register --help` ends with.
+pub const REGISTER: &str = "\
 Examples:
   lockstep register --server https://127.0.0.1:8443 --email ada@example.org
-  lockstep login --server https://vault.example.org --email ada@example.org --ca company-ca.pem
-  printf '%s\\n' \"$PASSWORD\" | lockstep login --server … --email … --fingerprint 3f1c… --password-stdin
+  printf '%s\\n' \"$PASSWORD\" | lockstep register --server … --email … --fingerprint 3f1c… --password-stdin
 
 A server with a certificate of its own is trusted by its SHA-256 fingerprint (lockstepd prints it at start) or by
-the authority that signed it. It is asked for once and kept in the profile.")]
+the authority that signed it. It is asked for once and kept in the profile.";
+
+/// Where the account is.
+#[derive(Debug, Args)]
 pub struct Enter {
     /// Address of the server, HTTPS; known from the profile when logging in again
     #[arg(long, value_name = "URL", env = "LOCKSTEP_SERVER")]
@@ -55,13 +57,20 @@ pub struct Enter {
 #[command(after_help = "\
 Examples:
   lockstep login --server https://vault.example.org --email ada@example.org --ca company-ca.pem
+  lockstep login --server … --email … --approve     # another device of yours approves this one
   lockstep login --link                   # a new session for this device, by a link in a letter
   lockstep login --oidc google            # or by an identity elsewhere
+  LOCKSTEP_CODE=123456 lockstep login --password-stdin
 
-The last two are for a device that is enrolled: a link or another identity proves who you are and opens no vault.")]
+With --approve the account's password is not typed here: seven words are shown, and must be the same on the device
+where `lockstep devices approve` runs. The password that is asked for then only opens this device.
+--link and --oidc are for a device that is enrolled: a link or another identity proves who you are and opens no vault.")]
 pub struct Login {
     #[command(flatten)]
     enter: Enter,
+    /// Ask another device to approve this one, in the place of the account's password
+    #[arg(long, conflicts_with_all = ["link", "oidc"])]
+    approve: bool,
     /// Prove who you are by a link in a letter to the confirmed address
     #[arg(long, conflicts_with = "oidc")]
     link: bool,
@@ -105,7 +114,7 @@ pub async fn register(args: Enter, app: &App) -> Done {
     entered(app, &client, "registered").await?;
     // A user name is not asked; and without a letter the account is no worse off.
     if name.contains('@')
-        && let Ok(words) = client.name_email(&name, None).await
+        && let Ok(words) = client.name_email(&name).await
     {
         email::tell(app, &name, &words);
     }
@@ -118,6 +127,9 @@ pub async fn register(args: Enter, app: &App) -> Done {
 /// Wrong name or password, offline.
 pub async fn login(args: Login, app: &App) -> Done {
     let (server, name) = target(&args.enter, app).await?;
+    if args.approve {
+        return by_approval(&server, &name, app).await;
+    }
     let how = match args.oidc {
         Some(provider) => Some(How::Oidc { provider, no_browser: args.no_browser }),
         None => args.link.then_some(How::Link),
@@ -128,8 +140,14 @@ pub async fn login(args: Login, app: &App) -> Done {
     }
     let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
     let wheel = app.ui.wheel("proving the password without showing it");
-    let client = Client::login(&app.home, &server, &name, &password).await;
+    let mut factor = |demanded: &_| ask_factor(app, demanded);
+    let mut client = Client::login_with(&app.home, &server, &name, (&password, None), &mut factor).await;
     wheel.finish_and_clear();
+    if matches!(client, Err(Error::WrongPassword)) {
+        // The profile that is here is still under the password that the account had before.
+        let local = earlier_password(app)?;
+        client = Client::login_with(&app.home, &server, &name, (&password, Some(&local)), &mut factor).await;
+    }
     let client = app.keep(client?);
     let wheel = app.ui.wheel("fetching the vault");
     let synced = client.sync().await;
@@ -138,7 +156,21 @@ pub async fn login(args: Login, app: &App) -> Done {
     entered(app, &client, "logged in").await
 }
 
-async fn entered(app: &App, client: &Client, what: &str) -> Done {
+async fn by_approval(server: &Server, name: &str, app: &App) -> Done {
+    let asking = Client::ask_approval(&app.home, server, name).await?;
+    app.ui.say("On another device of this account: lockstep devices approve");
+    app.ui.say("Both must show these words:");
+    app.ui.say(format!("\n  {}\n", asking.words().join(" ")));
+    let password = new_password(app, name)?;
+    let wheel = app.ui.wheel("waiting for the approval");
+    let client = Client::approved(&app.home, asking, &password).await;
+    wheel.finish_and_clear();
+    let client = app.keep(client?);
+    client.sync().await?;
+    entered(app, &client, "approved").await
+}
+
+pub async fn entered(app: &App, client: &Client, what: &str) -> Done {
     let status = client.status().await?;
     if app.ui.json {
         return app.ui.document(&json!({
@@ -171,7 +203,7 @@ fn new_password(app: &App, name: &str) -> Done<Password> {
     }
 }
 
-async fn target(args: &Enter, app: &App) -> Done<(Server, String)> {
+pub async fn target(args: &Enter, app: &App) -> Done<(Server, String)> {
     let known = Profile::read(&app.home).ok();
     let missing = |what: &str| Failure::usage(format!("--{what} is missing"), "see: lockstep help login");
     let name = match (&args.email, &known) {
@@ -233,6 +265,21 @@ async fn ask_trust(url: &str, app: &App) -> Done<Trust> {
     }
     app.ui.say("Not pinned: the certificate must be vouched for by an authority that this system knows.");
     Ok(Trust::System)
+}
+
+/// The environment variable that holds the password that a profile was locked with, for scripts.
+const EARLIER_PASSWORD: &str = "LOCKSTEP_EARLIER_PASSWORD";
+
+/// The password that opens the profile that is here, if it is not the account's.
+fn earlier_password(app: &App) -> Done<Password> {
+    if let Some(given) = std::env::var(EARLIER_PASSWORD).ok().filter(|given| !given.is_empty()) {
+        return Ok(Password::new(given));
+    }
+    if !app.ui.err_is_terminal {
+        return Err(Error::WrongPassword.into());
+    }
+    app.ui.say("This password does not open the profile that is here. If it was changed on another device:");
+    Ok(Password::new(prompt::secret(app.ui, "The password before")?.as_str().to_owned()))
 }
 
 /// Ends the session and deletes the profile.

@@ -1,12 +1,15 @@
 //! `devices`.
 
 use clap::{Args, Subcommand};
+use lockstep_api::account::Device;
+use lockstep_client::{Client, crypto::label::MAX_NAME};
 use serde_json::json;
 
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
     prompt,
+    ui::printable,
 };
 
 use super::watch::{clock, short_device};
@@ -16,6 +19,8 @@ use super::watch::{clock, short_device};
 #[command(after_help = "\
 Examples:
   lockstep devices
+  lockstep devices name 81d2aa0b telephone  # only the account's devices read the name
+  lockstep devices approve                # a new device that shows the same seven words
   lockstep devices revoke 81d2aa0b        # a lost telephone: it gets nothing from now on")]
 pub struct Devices {
     /// What to do; nothing: list them
@@ -28,6 +33,19 @@ pub struct Devices {
 enum Action {
     /// List the devices of the account
     List,
+    /// Approve a device that asks with `lockstep login --approve`
+    Approve {
+        /// The words on its screen, for who cannot be asked
+        #[arg(long, value_name = "WORDS")]
+        words: Option<String>,
+    },
+    /// Give a device a name
+    Name {
+        /// Beginning of the device's id
+        device: String,
+        /// Its name
+        name: String,
+    },
     /// End a device's access
     Revoke {
         /// Beginning of the device's id
@@ -38,7 +56,7 @@ enum Action {
     },
 }
 
-/// Lists or revokes.
+/// Lists, names, approves or revokes.
 ///
 /// # Errors
 /// Offline, not found.
@@ -47,16 +65,45 @@ pub async fn run(args: Devices, app: &App) -> Done {
         return Err(Failure::usage("devices needs the server", "leave --offline away"));
     }
     let client = app.open().await?;
+    if let Some(Action::Approve { words }) = &args.action {
+        return super::approve::run(&client, words.as_deref(), app).await;
+    }
     let devices = client.devices().await?;
-    let Some(Action::Revoke { device, yes }) = args.action else {
-        return list(app, &devices);
-    };
-    let mut hits =
-        devices.iter().filter(|known| device.len() >= 4 && known.device.to_string().starts_with(&device));
+    match args.action {
+        Some(Action::Revoke { device, yes }) => revoke(app, &client, single(&devices, &device)?, yes).await,
+        Some(Action::Name { device, name }) => {
+            let known = single(&devices, &device)?;
+            if !(1..=MAX_NAME).contains(&name.trim().len()) {
+                return Err(Failure::usage("that is no name", "1 to 64 bytes of text"));
+            }
+            client.name_device(known.device, &name).await?;
+            if app.ui.json {
+                return app.ui.document(&json!({ "named": known.device }));
+            }
+            app.ui.done(format!(
+                "Device {} is called {}.",
+                short_device(known.device),
+                printable(name.trim())
+            ));
+            Ok(())
+        }
+        _ => list(app, &client, &devices),
+    }
+}
+
+/// The one device that begins so.
+fn single<'a>(devices: &'a [Device], beginning: &str) -> Done<&'a Device> {
+    let mut hits = devices
+        .iter()
+        .filter(|known| beginning.len() >= 4 && known.device.to_string().starts_with(beginning));
     let (Some(known), None) = (hits.next(), hits.next()) else {
-        let message = format!("no single device begins with \"{}\"", crate::cli::ui::printable(&device));
+        let message = format!("no single device begins with \"{}\"", printable(beginning));
         return Err(Failure::new(Exit::NotFound, message, "see: lockstep devices --json"));
     };
+    Ok(known)
+}
+
+async fn revoke(app: &App, client: &Client, known: &Device, yes: bool) -> Done {
     if known.current {
         return Err(Failure::usage("that is this device", "lockstep logout ends its access"));
     }
@@ -72,9 +119,14 @@ pub async fn run(args: Devices, app: &App) -> Done {
     Ok(())
 }
 
-fn list(app: &App, devices: &[lockstep_api::account::Device]) -> Done {
+fn list(app: &App, client: &Client, devices: &[Device]) -> Done {
     if app.ui.json {
-        return app.ui.document(&devices);
+        let named = |device: &Device| {
+            let mut shown = serde_json::to_value(device).unwrap_or_default();
+            shown["name"] = client.device_name(device).into();
+            shown
+        };
+        return app.ui.document(&devices.iter().map(named).collect::<Vec<_>>());
     }
     let rows: Vec<Vec<String>> = devices
         .iter()
@@ -84,8 +136,9 @@ fn list(app: &App, devices: &[lockstep_api::account::Device]) -> Done {
                 device if device.revoked => "revoked",
                 _ => "",
             };
-            vec![short_device(device.device), clock(device.added_at.seconds()), state.to_owned()]
+            let name = client.device_name(device).map(|name| printable(&name)).unwrap_or_default();
+            vec![short_device(device.device), name, clock(device.added_at.seconds()), state.to_owned()]
         })
         .collect();
-    app.ui.table(&["DEVICE", "ADDED (UTC)", "STATE"], &rows)
+    app.ui.table(&["DEVICE", "NAME", "ADDED (UTC)", "STATE"], &rows)
 }

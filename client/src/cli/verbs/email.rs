@@ -1,9 +1,9 @@
 //! `email`.
 
 use clap::{Args, Subcommand};
-use lockstep_client::crypto::password::Password;
 use serde_json::json;
 
+use super::second_factor::proven;
 use crate::cli::{
     app::App,
     failure::{Done, Failure},
@@ -43,11 +43,7 @@ pub async fn run(args: Email, app: &App) -> Done {
     let client = app.open().await?;
     match args.action {
         Some(Action::Set { address }) => {
-            let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
-            let wheel = app.ui.wheel("proving the password");
-            let words = client.name_email(&address, Some(&password)).await;
-            wheel.finish_and_clear();
-            let words = words?;
+            let words = proven(app, &client, async || client.name_email(&address).await).await?;
             if app.ui.json {
                 return app.ui.document(&json!({ "pending": address, "words": words }));
             }

@@ -1,10 +1,9 @@
 //! `identities`.
 
 use clap::{Args, Subcommand};
-use lockstep_client::crypto::password::Password;
 use serde_json::json;
 
-use super::{entrance::open_browser, watch::clock};
+use super::{entrance::open_browser, second_factor::proven, watch::clock};
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
@@ -55,12 +54,10 @@ pub async fn run(args: Identities, app: &App) -> Done {
         return Err(Failure::usage("identities needs the server", "leave --offline away"));
     }
     let client = app.open().await?;
-    let password =
-        || -> Done<Password> { Ok(Password::new(app.passwords.current(app.ui)?.as_str().to_owned())) };
     match args.action {
         None | Some(Action::List) => list(app, &client.identities().await?),
         Some(Action::Link { provider, no_browser }) => {
-            let flow = client.link_identity(&provider, &password()?).await?;
+            let flow = proven(app, &client, async || client.link_identity(&provider).await).await?;
             open_browser(app, flow.url(), no_browser);
             let linked = flow.wait_and_link().await?;
             if app.ui.json {
@@ -77,7 +74,7 @@ pub async fn run(args: Identities, app: &App) -> Done {
                 let message = format!("no single identity begins with \"{}\"", printable(&identity));
                 return Err(Failure::new(Exit::NotFound, message, "see: lockstep identities --json"));
             };
-            client.unlink_identity(linked.identity, &password()?).await?;
+            proven(app, &client, async || client.unlink_identity(linked.identity).await).await?;
             if app.ui.json {
                 return app.ui.document(&json!({ "unlinked": linked.identity }));
             }

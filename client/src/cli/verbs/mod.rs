@@ -6,6 +6,7 @@ pub mod activity;
 pub mod add;
 pub mod admin;
 pub mod api;
+pub mod approve;
 pub mod changes;
 pub mod conflicts;
 pub mod devices;
@@ -13,6 +14,7 @@ pub mod edit;
 pub mod email;
 pub mod entrance;
 pub mod export;
+pub mod factors;
 pub mod file;
 mod file_versions;
 pub mod fixtures;
@@ -24,9 +26,13 @@ pub mod identities;
 pub mod import;
 pub mod list;
 pub mod lock;
+pub mod passwd;
 pub mod plan;
+pub mod recovery;
 pub mod resolve;
 pub mod rm;
+pub mod second_factor;
+pub mod sessions;
 pub mod status;
 pub mod sync;
 pub mod watch;
@@ -63,6 +69,10 @@ pub async fn run(verb: Verb, app: &App) -> Done {
         Verb::Plan => plan::run(app).await,
         Verb::Activity(args) => activity::run(args, app).await,
         Verb::Admin(args) => admin::run(args, app).await,
+        Verb::Sessions(args) => sessions::run(args, app).await,
+        Verb::Factors(args) => factors::run(args, app).await,
+        Verb::Passwd(args) => passwd::run(args, app).await,
+        Verb::Recovery(args) => recovery::run(args, app).await,
         Verb::Generate(args) => generate::run(&args, app),
         Verb::Import(args) => import::run(args, app).await,
         Verb::Export(args) => export::run(args, app).await,

@@ -9,6 +9,7 @@ use lockstep_client::Client;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::second_factor::proven;
 use crate::cli::{
     app::App,
     failure::{Done, Failure},

@@ -1,0 +1,189 @@
+//! Approval of a new device by an enrolled one.
+
+use std::time::Duration;
+
+use lockstep_api::{
+    account::proof_message,
+    approval::{Approval, ApprovalAsked, Approvals, Approve, AskApproval, CollectApproval, Collected},
+};
+use lockstep_events::roster::Claim;
+
+use super::{
+    Arc, DeviceId, DeviceKey, Engine, Error, NewProfile, Password, Path, Profile, Server, Transport, find,
+    fold, new_id, os_random, password::ShowingFactor, post, split_generation, vault_wrap, write_profile,
+};
+use crate::{
+    crypto::approval::{ApprovalKey, Given, Request, seal},
+    engine::ask_id,
+    model::AlarmKind,
+    porting::generate::word_list,
+    store::keys,
+    transport::Body,
+};
+
+/// Between two questions whether somebody has approved.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// A new device that has asked to be approved.
+pub struct Asking {
+    transport: Transport,
+    server: Server,
+    name: String,
+    approval: uuid::Uuid,
+    device: DeviceId,
+    device_key: DeviceKey,
+    key: ApprovalKey,
+}
+
+impl Asking {
+    /// Asks.
+    pub(crate) async fn start(home: &Path, server: &Server, name: &str) -> Result<Self, Error> {
+        if Profile::exists(home) {
+            return Err(Error::ProfileExists(home.to_owned()));
+        }
+        let transport = Transport::new(server)?;
+        let rng = &mut os_random();
+        let (device, device_key, key): (DeviceId, _, _) =
+            (new_id(rng), DeviceKey::random(rng), ApprovalKey::random(rng));
+        let ask = AskApproval {
+            name: name.to_owned(),
+            device,
+            public_key: device_key.public(),
+            kem_key: key.public().to_vec().into(),
+        };
+        let asked: ApprovalAsked = post(&transport, "/v1/approvals", None, &ask).await?;
+        let (server, name) = (server.clone(), name.to_owned());
+        Ok(Self { transport, server, name, approval: asked.approval, device, device_key, key })
+    }
+
+    /// The words that must stand on the approving device's screen, too.
+    pub fn words(&self) -> Vec<&'static str> {
+        let public_key = self.device_key.public();
+        self.request(&public_key).words(&word_list())
+    }
+
+    fn request<'a>(&'a self, public_key: &'a lockstep_events::ids::PublicKey) -> Request<'a> {
+        Request { approval: self.approval, device: self.device, public_key, kem_key: self.key.public() }
+    }
+
+    /// Waits until an enrolled device has approved this one, and makes the profile. `password` opens it on this
+    /// device; the account's password is not needed here.
+    pub(crate) async fn finish(self, home: &Path, password: &Password) -> Result<Arc<Engine>, Error> {
+        let path = format!("/v1/approvals/{}/collect", self.approval);
+        let signature = self.device_key.sign(&proof_message(self.approval.as_bytes()));
+        let approved = loop {
+            let collect = CollectApproval { signature };
+            let answer: Collected = post(&self.transport, &path, None, &collect).await?;
+            if let Some(approved) = answer.approved {
+                break approved;
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        let public_key = self.device_key.public();
+        let given = self
+            .key
+            .open(&self.request(&public_key), &approved.sealed.0)
+            .map_err(|_| Error::Alarm(AlarmKind::Keys))?;
+        let new = self.checked(given, approved.account, approved.tokens)?;
+        let (server, name) = (self.server, self.name);
+        write_profile(home, &server, &name, password, new).await
+    }
+
+    /// The account as the approving device vouched for it: another one, or another roster, is an alarm.
+    fn checked(
+        &self,
+        given: Given,
+        account: lockstep_api::account::Account,
+        tokens: lockstep_api::account::Tokens,
+    ) -> Result<NewProfile, Error> {
+        let roster = fold(&account)?;
+        let known =
+            roster.devices.get(&self.device).is_some_and(|d| d.public_key == self.device_key.public());
+        if given.account != account.account || given.fingerprint != roster.fingerprint || !known {
+            return Err(Error::Alarm(AlarmKind::Roster));
+        }
+        let not_ours = |_| Error::Alarm(AlarmKind::Keys);
+        let ask_wrap = find(&account, super::ASK_WRAP)?.bytes.0.clone();
+        let ask = given
+            .ark
+            .unwrap_ask(account.account, ask_id(&roster.signing_key), &ask_wrap)
+            .map_err(not_ours)?;
+        if ask.public() != roster.signing_key {
+            return Err(Error::Alarm(AlarmKind::Keys));
+        }
+        let mut vault_wraps = Vec::new();
+        for vault in &account.vaults {
+            let wrap = find(&account, &vault_wrap(*vault))?;
+            if roster.vault_generations.get(vault).is_none_or(|named| wrap.generation < *named) {
+                return Err(Error::Alarm(AlarmKind::Keys));
+            }
+            vault_wraps.push((*vault, wrap.generation, wrap.bytes.0.clone()));
+        }
+        Ok(NewProfile {
+            account: account.account,
+            device: self.device,
+            vault: *account.vaults.first().ok_or(Error::Protocol("an account without a vault"))?,
+            ark_gen: given.ark_gen,
+            ark: given.ark,
+            ask_wrap,
+            device_key: self.device_key.clone(),
+            vault_wraps,
+            statements: account.roster,
+            // No password was proven here: the first login pins the server's key.
+            server_key: Vec::new(),
+            tokens,
+        })
+    }
+}
+
+/// A device that asks, as an enrolled one sees it.
+pub struct Waiting {
+    /// The request.
+    pub approval: Approval,
+    /// The words that must stand on the new device's screen, too.
+    pub words: Vec<&'static str>,
+}
+
+fn request(approval: &Approval) -> Request<'_> {
+    Request {
+        approval: approval.approval,
+        device: approval.device,
+        public_key: &approval.public_key,
+        kem_key: &approval.kem_key.0,
+    }
+}
+
+impl Engine {
+    /// The devices that ask to be approved.
+    pub(crate) async fn approvals(&self) -> Result<Vec<Waiting>, Error> {
+        let all = self.fetch::<Approvals>("/v1/approvals").await?.approvals;
+        let list = word_list();
+        Ok(all
+            .into_iter()
+            .map(|approval| Waiting { words: request(&approval).words(&list), approval })
+            .collect())
+    }
+
+    /// Approves a device whose words a person has compared.
+    pub(crate) async fn approve(
+        &self,
+        waiting: &Waiting,
+        password: &Password,
+        factor: ShowingFactor<'_>,
+    ) -> Result<(), Error> {
+        self.step_up(password, factor).await?;
+        self.pull_account().await?;
+        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
+        let kept = keys::get(&mut *self.store.pool().acquire().await?, keys::name::ARK).await?;
+        let ark_gen = split_generation(&kept.ok_or_else(crate::store::damaged)?)?.0;
+        let asked = &waiting.approval;
+        let claim = Claim::DeviceAdded { device: asked.device, public_key: asked.public_key };
+        let statement = self.keys.ask.state(&trusted.roster, claim)?;
+        let secret = (self.account(), ark_gen, &self.keys.ark);
+        let sealed = seal(&request(asked), secret, &trusted.roster.fingerprint, &mut os_random())?;
+        let body = Body::json(&Approve { statement, sealed: sealed.into() })?;
+        let path = format!("/v1/approvals/{}/approve", asked.approval);
+        self.request(reqwest::Method::POST, &path, body).await?.ok()?;
+        self.pull_account().await.map(drop)
+    }
+}

@@ -1,0 +1,198 @@
+//! Changing the password, and the recovery code.
+
+use lockstep_api::{
+    account::{
+        Account, LoginStarted, PasswordFinish, PasswordStart, RegisterStarted, StepUpFinish, StepUpStart,
+        SteppedUp, Tokens, Wrap,
+    },
+    factor::{Demanded, ShowFactor, Shown},
+    recovery::{RecoveryFinish, RecoverySet, RecoveryStart, RecoveryStarted},
+};
+use lockstep_events::{Hash32, canonical::sha256, roster::Claim};
+use reqwest::Method;
+
+use super::{
+    ARK_WRAP, Arc, Engine, Error, NewProfile, Password, PasswordKey, Path, Profile, Registration, SUITE_S1,
+    Server, Transport, add_device, find, heavy, os_random, post, split_generation, stretch, write_profile,
+};
+use crate::{
+    crypto::{local::new_salt, opaque::Login, recovery::RecoveryCode},
+    model::AlarmKind,
+    profile::LocalLock,
+    store::keys,
+    transport::Body,
+};
+
+const ARK_RECOVERY: &str = "ark/recovery";
+const SLOT: u16 = 0;
+
+/// Shows a second factor when the server demands one.
+pub type ShowingFactor<'a> = &'a mut (dyn FnMut(&Demanded) -> Result<Shown, Error> + Send);
+
+/// What the server demands, if its refusal is a demand for a second factor.
+pub(super) fn demanded(error: &Error) -> Option<Demanded> {
+    let Error::Refused { problem, .. } = error else { return None };
+    let wanted = problem.code == lockstep_api::Code::SecondFactorRequired;
+    serde_json::from_value(problem.facts.clone().filter(|_| wanted)?).ok()
+}
+
+impl Engine {
+    /// Proves the password again: for five minutes the session may do what needs a fresh proof.
+    pub(crate) async fn step_up(&self, password: &Password, factor: ShowingFactor<'_>) -> Result<(), Error> {
+        password.check_len().map_err(|_| Error::LoginFailed)?;
+        let (login, request) = Login::start(password, &mut os_random())?;
+        let started: LoginStarted =
+            self.post("/v1/sessions/step-up/start", &StepUpStart { request: request.into() }).await?;
+        let response = started.response.0;
+        let done =
+            heavy(move || login.finish(&response, &mut os_random())).await.map_err(|_| Error::LoginFailed)?;
+        let finish = StepUpFinish { attempt: started.attempt, finalization: done.finalization.into() };
+        let stepped: Result<SteppedUp, Error> = self.post("/v1/sessions/step-up/finish", &finish).await;
+        let stepped = match stepped {
+            Err(error) => {
+                let Some(demanded) = demanded(&error) else { return Err(error) };
+                let show = ShowFactor { attempt: demanded.attempt, factor: factor(&demanded)? };
+                self.post("/v1/sessions/step-up/second-factor", &show).await?
+            }
+            stepped => stepped?,
+        };
+        self.keep_access_token(stepped.access_token, stepped.expires_in).await
+    }
+
+    /// Changes the password, on the server and on this device. Every other session ends.
+    pub(crate) async fn change_password(
+        &self,
+        old: &Password,
+        new: &Password,
+        factor: ShowingFactor<'_>,
+    ) -> Result<(), Error> {
+        new.check_new(&self.profile.name)?;
+        self.step_up(old, factor).await?;
+        let account: Account = self.fetch("/v1/account").await?;
+        let generation = find(&account, ARK_WRAP)?.generation + 1;
+        let (registration, request) = Registration::start(new, &mut os_random())?;
+        let start = PasswordStart { request: request.into() };
+        let started: RegisterStarted = self.post("/v1/account/password/start", &start).await?;
+        if started.account != self.account() {
+            return Err(Error::Protocol("a registration of another account"));
+        }
+        let response = started.response.0;
+        let registered = heavy(move || registration.finish(&response, &mut os_random())).await?;
+        let key = PasswordKey::derive(&registered.export_key, self.account(), generation)?;
+        let ark_gen = self.ark_generation().await?;
+        let place = (self.account(), ark_gen, generation);
+        let wrapped = self.keys.ark.wrap_by_password(&key, place, &mut os_random())?;
+        let finish = PasswordFinish {
+            attempt: started.attempt,
+            upload: registered.upload.into(),
+            suite: SUITE_S1,
+            wrap: ark_wrap(ARK_WRAP, generation, ark_gen, &wrapped),
+        };
+        let body = Body::json(&finish)?;
+        self.request(Method::POST, "/v1/account/password/finish", body).await?.ok()?;
+        self.relock(new).await
+    }
+
+    async fn ark_generation(&self) -> Result<u32, Error> {
+        let mut db = self.store.pool().acquire().await?;
+        let kept = keys::get(&mut db, keys::name::ARK).await?.ok_or_else(crate::store::damaged)?;
+        Ok(split_generation(&kept)?.0)
+    }
+
+    /// From now on this password opens this profile.
+    pub(crate) async fn relock(&self, password: &Password) -> Result<(), Error> {
+        let salt = new_salt(&mut os_random());
+        let outer = stretch(password, salt).await?;
+        let place = (self.account(), self.device());
+        let wrapped = self.keys.local.lock_under(&outer, place, &mut os_random())?;
+        let lock = Some(LocalLock { salt: hex::encode(salt), wrapped: hex::encode(wrapped) });
+        Profile { lock, ..self.profile.clone() }.write(&self.home)
+    }
+
+    /// Makes a recovery code, in the place of the one before.
+    pub(crate) async fn new_recovery_code(
+        &self,
+        password: &Password,
+        factor: ShowingFactor<'_>,
+    ) -> Result<RecoveryCode, Error> {
+        self.step_up(password, factor).await?;
+        // The statement must follow the newest: read what others stated first.
+        self.pull_account().await?;
+        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
+        let account: Account = self.fetch("/v1/account").await?;
+        let generation = next_recovery(&account);
+        let code = RecoveryCode::random(&mut os_random());
+        let ark_gen = self.ark_generation().await?;
+        let wrapped = code.wrap_ark(&self.keys.ark, (self.account(), ark_gen, SLOT), &mut os_random())?;
+        let verifier = Hash32(sha256(&*code.secret()?));
+        let claim = Claim::RecoverySlotSet { slot: SLOT, commitment: Hash32(sha256(verifier.as_bytes())) };
+        let statement = self.keys.ask.state(&trusted.roster, claim)?;
+        let wrap = ark_wrap(ARK_RECOVERY, generation, ark_gen, &wrapped);
+        let body = Body::json(&RecoverySet { statement, verifier, wrap })?;
+        self.request(Method::PUT, "/v1/account/recovery", body).await?.ok()?;
+        self.pull_account().await?;
+        Ok(code)
+    }
+}
+
+/// The generation of the next recovery wrap: a used code has left no wrap, but the roster says how many there were.
+fn next_recovery(account: &Account) -> u32 {
+    let set = account.roster.iter().filter(|stated| matches!(stated.claim, Claim::RecoverySlotSet { .. }));
+    u32::try_from(set.count()).map_or(u32::MAX, |before| before + 1)
+}
+
+fn ark_wrap(name: &str, generation: u32, ark_gen: u32, wrapped: &[u8]) -> Wrap {
+    let bytes = [&ark_gen.to_be_bytes()[..], wrapped].concat().into();
+    Wrap { name: name.to_owned(), generation, bytes }
+}
+
+/// A new password by the recovery code: this directory becomes a new device of the account, every session ends, and
+/// the code is used up.
+pub(crate) async fn recover(
+    home: &Path,
+    server: &Server,
+    name: &str,
+    code: &RecoveryCode,
+    password: &Password,
+) -> Result<Arc<Engine>, Error> {
+    password.check_new(name)?;
+    if Profile::exists(home) {
+        return Err(Error::ProfileExists(home.to_owned()));
+    }
+    let transport = Transport::new(server)?;
+    let (registration, request) = Registration::start(password, &mut os_random())?;
+    let start = RecoveryStart {
+        name: name.to_owned(),
+        secret: code.secret()?.to_vec().into(),
+        request: request.into(),
+    };
+    let started: RecoveryStarted = post(&transport, "/v1/recovery/start", None, &start).await?;
+    let account = &started.account;
+    let response = started.response.0;
+    let registered = heavy(move || registration.finish(&response, &mut os_random())).await?;
+    let wrap = find(account, ARK_RECOVERY)?;
+    let (ark_gen, bytes) = split_generation(&wrap.bytes.0)?;
+    let ark = code
+        .unwrap_ark((account.account, ark_gen, SLOT), bytes)
+        .map_err(|_| Error::Alarm(AlarmKind::Keys))?;
+    // Only a slot that the account signing key has stated is one (E21).
+    let commitment = Hash32(sha256(&sha256(&*code.secret()?)));
+    let claim = Claim::RecoverySlotSet { slot: SLOT, commitment };
+    if !account.roster.iter().any(|statement| statement.claim == claim) {
+        return Err(Error::Alarm(AlarmKind::Roster));
+    }
+    let generation = find(account, ARK_WRAP)?.generation + 1;
+    let key = PasswordKey::derive(&registered.export_key, account.account, generation)?;
+    let wrapped = ark.wrap_by_password(&key, (account.account, ark_gen, generation), &mut os_random())?;
+    let prepared = add_device(account, ark)?;
+    let finish = RecoveryFinish {
+        attempt: started.attempt,
+        upload: registered.upload.clone().into(),
+        suite: SUITE_S1,
+        wrap: ark_wrap(ARK_WRAP, generation, ark_gen, &wrapped),
+        statement: prepared.statement.clone(),
+    };
+    let tokens: Tokens = post(&transport, "/v1/recovery/finish", None, &finish).await?;
+    let new: NewProfile = prepared.into_profile(account, ark_gen, registered.server_key.clone(), tokens);
+    write_profile(home, server, name, password, new).await
+}

@@ -1,0 +1,49 @@
+//! `devices approve`.
+
+use lockstep_client::{Client, crypto::password::Password};
+use serde_json::json;
+
+use super::{second_factor::ask_factor, watch::short_device};
+use crate::cli::{
+    app::App,
+    failure::{Done, Exit, Failure},
+    prompt,
+};
+
+/// Approves a device after its words were compared: by a person, or with `--words` by what was read from its screen.
+///
+/// # Errors
+/// Nobody asks, other words, wrong password.
+pub async fn run(client: &Client, words: Option<&str>, app: &App) -> Done {
+    let waiting = client.approvals().await?;
+    if waiting.is_empty() {
+        let message = "no device asks to be approved";
+        return Err(Failure::new(Exit::NotFound, message, "on the new one: lockstep login --approve"));
+    }
+    let given: Option<Vec<&str>> = words.map(|words| words.split_whitespace().collect());
+    for one in &waiting {
+        let same = match &given {
+            Some(given) => *given == one.words,
+            None => {
+                app.ui.say(format!(
+                    "Device {} asks to be approved. Its words:",
+                    short_device(one.approval.device)
+                ));
+                app.ui.say(format!("\n  {}\n", one.words.join(" ")));
+                prompt::confirm(app.ui, "Are they the same on its screen, and is it yours?")?
+            }
+        };
+        if !same {
+            continue;
+        }
+        let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
+        client.approve(one, &password, &mut |demanded| ask_factor(app, demanded)).await?;
+        if app.ui.json {
+            return app.ui.document(&json!({ "approved": one.approval.device }));
+        }
+        app.ui.done(format!("Device {} is approved.", short_device(one.approval.device)));
+        return Ok(());
+    }
+    let message = "no device was approved";
+    Err(Failure::new(Exit::Refused, message, "other words mean another device: never approve it"))
+}

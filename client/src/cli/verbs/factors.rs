@@ -1,0 +1,153 @@
+//! `factors`.
+
+use clap::{Args, Subcommand};
+use lockstep_api::factor::{ConfirmTotp, Factor, FactorIsSet, Factors as Listed, Kind, NewTotp};
+use lockstep_client::Client;
+use serde_json::json;
+
+use super::{second_factor::proven, watch::clock};
+use crate::cli::{
+    app::App,
+    failure::{Done, Exit, Failure},
+    prompt,
+};
+
+const PATH: &str = "/v1/account/factors";
+
+/// What about them.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep factors
+  lockstep factors totp                    # shows a secret for an authenticator app, and asks for its first code
+  lockstep factors codes                   # ten new codes for who loses the app, printed this once
+  lockstep factors remove 5d0c77e1
+
+From the first factor on, a login and a proof of the password need one, too: asked for, or from LOCKSTEP_CODE.")]
+pub struct Factors {
+    /// What to do; nothing: list them
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the second factors of the account
+    List,
+    /// Add an authenticator app
+    Totp,
+    /// Confirm an authenticator app by its first code, where it was not asked for
+    Confirm {
+        /// The factor's id
+        factor: uuid::Uuid,
+        /// Six digits
+        code: String,
+    },
+    /// Make new codes, in the place of those before
+    Codes,
+    /// Remove a factor
+    Remove {
+        /// Beginning of the factor's id
+        factor: String,
+    },
+}
+
+/// Lists, adds or removes second factors.
+///
+/// # Errors
+/// Offline, wrong password or code, not found.
+pub async fn run(args: Factors, app: &App) -> Done {
+    if app.offline {
+        return Err(Failure::usage("factors needs the server", "leave --offline away"));
+    }
+    let client = app.open().await?;
+    match args.action.unwrap_or(Action::List) {
+        Action::List => list(app, &client.fetch::<Listed>(PATH).await?.factors),
+        Action::Totp => totp(app, &client).await,
+        Action::Confirm { factor, code } => confirm(app, &client, factor, &code).await,
+        Action::Codes => {
+            let set: FactorIsSet =
+                proven(app, &client, async || client.act(&format!("{PATH}/codes"), &()).await).await?;
+            told(app, &set, "The codes from before are worthless now.")
+        }
+        Action::Remove { factor } => remove(app, &client, &factor).await,
+    }
+}
+
+async fn totp(app: &App, client: &Client) -> Done {
+    let made: NewTotp = proven(app, client, async || client.act(&format!("{PATH}/totp"), &()).await).await?;
+    if app.ui.json {
+        return app.ui.document(&made);
+    }
+    app.ui.say("Type this secret into an authenticator app, or show it the address below as a QR code:");
+    app.ui.data(&made.secret)?;
+    app.ui.say(&made.uri);
+    let Ok(code) = prompt::secret(app.ui, "Its first code") else {
+        app.ui.hint(format!("Confirm it by its first code: lockstep factors confirm {} CODE", made.factor));
+        return Ok(());
+    };
+    confirm(app, client, made.factor, code.as_str()).await
+}
+
+async fn confirm(app: &App, client: &Client, factor: uuid::Uuid, code: &str) -> Done {
+    let body = ConfirmTotp { factor, code: code.trim().to_owned() };
+    let path = format!("{PATH}/totp/confirm");
+    let set: FactorIsSet = proven(app, client, async || client.act(&path, &body).await).await?;
+    told(app, &set, "From now on a login needs a code of the app, too.")
+}
+
+async fn remove(app: &App, client: &Client, beginning: &str) -> Done {
+    let all = client.fetch::<Listed>(PATH).await?.factors;
+    let mut hits =
+        all.iter().filter(|known| beginning.len() >= 4 && known.factor.to_string().starts_with(beginning));
+    let (Some(known), None) = (hits.next(), hits.next()) else {
+        let message = format!("no single factor begins with \"{}\"", crate::cli::ui::printable(beginning));
+        return Err(Failure::new(Exit::NotFound, message, "see: lockstep factors --json"));
+    };
+    let path = format!("{PATH}/{}", known.factor);
+    proven(app, client, async || client.take_away(&path).await).await?;
+    if app.ui.json {
+        return app.ui.document(&json!({ "removed": known.factor }));
+    }
+    app.ui.done("The factor is removed.");
+    Ok(())
+}
+
+fn told(app: &App, set: &FactorIsSet, sentence: &str) -> Done {
+    if app.ui.json {
+        return app.ui.document(set);
+    }
+    app.ui.done(sentence);
+    if !set.codes.is_empty() {
+        app.ui.say("Write these codes down. They are shown this once, and each works once, without the app:");
+        for code in &set.codes {
+            app.ui.data(code)?;
+        }
+    }
+    Ok(())
+}
+
+fn list(app: &App, all: &[Factor]) -> Done {
+    if app.ui.json {
+        return app.ui.document(&all);
+    }
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|factor| {
+            let kind = match factor.kind {
+                Kind::Totp => "authenticator app",
+                Kind::Passkey => "passkey",
+                Kind::Codes => "codes on paper",
+            };
+            let left = factor.left.map_or_else(String::new, |left| format!("{left} left"));
+            vec![
+                factor.factor.to_string()[..8].to_owned(),
+                kind.to_owned(),
+                clock(factor.created_at.seconds()),
+                left,
+            ]
+        })
+        .collect();
+    app.ui.table(&["FACTOR", "WHAT", "ADDED (UTC)", ""], &rows)
+}

@@ -1,0 +1,70 @@
+//! `passwd`.
+
+use clap::Args;
+use lockstep_client::crypto::password::Password;
+use serde_json::json;
+
+use super::second_factor::ask_factor;
+use crate::cli::{
+    app::App,
+    failure::{Done, Failure},
+    prompt,
+};
+
+/// Nothing but the two passwords.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep passwd                                   # asks for the present password and twice for the new one
+  printf '%s\\n' \"$OLD\" | LOCKSTEP_NEW_PASSWORD=\"$NEW\" lockstep passwd --password-stdin
+
+Every other session of the account ends. Other devices log in again with the new password.")]
+pub struct Passwd {}
+
+/// Changes the password.
+///
+/// # Errors
+/// Wrong or weak password, offline.
+pub async fn run(_: Passwd, app: &App) -> Done {
+    if app.offline {
+        return Err(Failure::usage("a new password needs the server", "leave --offline away"));
+    }
+    let old = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
+    let client = app.open_by(&old).await?;
+    let name = client.status().await?.name;
+    let new = new_password(app, &name)?;
+    let wheel = app.ui.wheel("making new keys");
+    let changed = client.change_password(&old, &new, &mut |demanded| ask_factor(app, demanded)).await;
+    wheel.finish_and_clear();
+    changed?;
+    if app.ui.json {
+        return app.ui.document(&json!({ "password_changed": true, "name": name }));
+    }
+    app.ui.done(format!("The password of {name} is changed. Every other session has ended."));
+    app.ui.hint("A recovery code stays as it is: lockstep recovery new makes another one");
+    Ok(())
+}
+
+/// The environment variable that holds a new password, for scripts.
+const NEW_PASSWORD: &str = "LOCKSTEP_NEW_PASSWORD";
+
+/// A new password that is strong enough: from the environment, or asked twice.
+pub fn new_password(app: &App, name: &str) -> Done<Password> {
+    if let Some(given) = std::env::var(NEW_PASSWORD).ok().filter(|given| !given.is_empty()) {
+        let password = Password::new(given);
+        password.check_new(name).map_err(lockstep_client::Error::Password)?;
+        return Ok(password);
+    }
+    loop {
+        let first = prompt::secret(app.ui, "New password")?;
+        if prompt::secret(app.ui, "Once more")? != first {
+            app.ui.warn("the two are not the same; once again");
+            continue;
+        }
+        let password = Password::new(first.as_str().to_owned());
+        match password.check_new(name) {
+            Ok(()) => return Ok(password),
+            Err(error) => app.ui.warn(error.to_string()),
+        }
+    }
+}

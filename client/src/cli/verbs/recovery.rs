@@ -1,0 +1,104 @@
+//! `recovery`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use lockstep_client::{
+    Client,
+    crypto::{password::Password, recovery::RecoveryCode},
+};
+use serde_json::json;
+
+use super::{
+    account::{Enter, entered, target},
+    passwd::new_password,
+    second_factor::ask_factor,
+};
+use crate::cli::{
+    app::App,
+    failure::{Done, Failure},
+    prompt,
+};
+
+/// What about it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep recovery new                    # prints a code, this once: write it down
+  lockstep recovery use --server https://… --email ada@example.org
+
+A new code takes the place of the one before. A code that was used is worthless afterwards: make a new one.")]
+pub struct Recovery {
+    /// What to do
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a recovery code and print it, this once
+    New,
+    /// Set a new password by the recovery code; this directory becomes a new device
+    Use(Use),
+}
+
+/// Where, who, and the code.
+#[derive(Debug, Args)]
+pub struct Use {
+    #[command(flatten)]
+    enter: Enter,
+    /// File that holds the code; otherwise it is asked for
+    #[arg(long, value_name = "FILE")]
+    code: Option<PathBuf>,
+}
+
+/// Makes or uses a recovery code.
+///
+/// # Errors
+/// Wrong password or code, offline.
+pub async fn run(args: Recovery, app: &App) -> Done {
+    match args.action {
+        Action::New => make(app).await,
+        Action::Use(args) => recover(args, app).await,
+    }
+}
+
+async fn make(app: &App) -> Done {
+    if app.offline {
+        return Err(Failure::usage("a recovery code needs the server", "leave --offline away"));
+    }
+    let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
+    let client = app.open_by(&password).await?;
+    let code = client.new_recovery_code(&password, &mut |demanded| ask_factor(app, demanded)).await?;
+    let text = code.to_text();
+    if app.ui.json {
+        return app.ui.document(&json!({ "recovery_code": text.as_str() }));
+    }
+    app.ui.say(
+        "Write this down and keep it where nobody finds it. It is shown this once, and it opens everything:",
+    );
+    app.ui.data(text.as_str())?;
+    app.ui.hint("It is used with: lockstep recovery use");
+    Ok(())
+}
+
+async fn recover(args: Use, app: &App) -> Done {
+    let (server, name) = target(&args.enter, app).await?;
+    let typed = match &args.code {
+        Some(file) => std::fs::read_to_string(file)?,
+        None => prompt::secret(app.ui, "Recovery code")?.as_str().to_owned(),
+    };
+    let typed = zeroize::Zeroizing::new(typed);
+    let code = RecoveryCode::parse(typed.trim()).map_err(|_| {
+        Failure::usage("that is no recovery code", "it has 32 letters and digits in groups of four")
+    })?;
+    let password = new_password(app, &name)?;
+    let wheel = app.ui.wheel("making new keys");
+    let client = Client::recover(&app.home, &server, &name, &code, &password).await;
+    wheel.finish_and_clear();
+    let client = app.keep(client?);
+    client.sync().await?;
+    app.ui.warn("the code is used up; lockstep recovery new makes another one");
+    entered(app, &client, "recovered").await
+}

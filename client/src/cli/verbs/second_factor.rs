@@ -1,0 +1,53 @@
+//! Asking for the password again, and for a second factor, where the server demands one.
+
+use lockstep_api::{
+    Code, Problem,
+    factor::{Demanded, Kind, Shown},
+};
+use lockstep_client::{Client, Error, crypto::password::Password};
+
+use crate::cli::{app::App, failure::Done, prompt};
+
+/// The environment variable that holds a code, for scripts.
+const CODE: &str = "LOCKSTEP_CODE";
+
+/// A code of an authenticator app, or one of the codes on paper. A passkey needs a browser.
+///
+/// # Errors
+/// If nobody can be asked.
+pub fn ask_factor(app: &App, demanded: &Demanded) -> Result<Shown, Error> {
+    let given = std::env::var(CODE).ok().filter(|code| !code.is_empty());
+    let code = match given {
+        Some(code) => code,
+        None => {
+            let label = if demanded.kinds.contains(&Kind::Totp) {
+                "Code of the authenticator app, or one of the codes on paper"
+            } else {
+                "One of the codes on paper (a passkey needs a browser)"
+            };
+            let asked = prompt::secret(app.ui, label).map(|code| code.as_str().to_owned());
+            asked.map_err(|_| {
+                let problem = Box::new(Problem::new(Code::SecondFactorRequired));
+                Error::Refused { problem, retry_after: None }
+            })?
+        }
+    };
+    let six = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
+    Ok(if six { Shown::Totp { code } } else { Shown::Codes { code } })
+}
+
+/// Asks the server; where it wants a fresh proof, asks for the password, proves it and asks again.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn proven<T>(app: &App, client: &Client, ask: impl AsyncFn() -> Result<T, Error>) -> Done<T> {
+    match ask().await {
+        Err(Error::Refused { problem, .. }) if problem.code == Code::StepUpRequired => {
+            app.ui.say("The server wants the password to be proven again.");
+            let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
+            client.step_up(&password, &mut |demanded| ask_factor(app, demanded)).await?;
+            Ok(ask().await?)
+        }
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,221 @@
+//! Approval of a new device by an enrolled one: the new one asks, an enrolled one seals the root key for it and states
+//! it in the roster, the new one collects. The server carries both and can open neither.
+
+use lockstep_events::{
+    AccountId, DeviceId, LogError, Micros, Position, SessionId,
+    event::Method,
+    header::verify,
+    ids::{PublicKey, Signature},
+    roster::{Claim, Statement},
+};
+use lockstep_projections::rows::AccountRow;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    account::{self, LookError},
+    enrol_device::EnrolDevice,
+    refresh::{RefreshError, may_go_on},
+    roster::StateError,
+    session::Opened,
+};
+use crate::{
+    auth::{
+        credentials::{CredentialError, StoredSession},
+        factors::{FactorKind, StoredFactor},
+    },
+    state::Server,
+};
+
+/// A request is valid so long, in seconds.
+pub const LIFE_S: i64 = 600;
+/// What is sealed for a device is at most so long, in bytes.
+const MAX_SEALED: usize = 1024;
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The new device.
+    pub device: DeviceId,
+    /// Its key.
+    pub public_key: PublicKey,
+    /// Its HPKE key.
+    pub kem_key: Vec<u8>,
+    /// What an enrolled device sealed for it.
+    pub sealed: Option<Vec<u8>>,
+}
+
+/// Why a device was not approved.
+#[derive(Debug, thiserror::Error)]
+pub enum ApproveError {
+    /// There is no such request, or it is too old, or the signature is not the new device's.
+    #[error("there is no such request")]
+    NoRequest,
+    /// The session that the approval opened has ended.
+    #[error("the session has ended")]
+    Ended,
+    /// Something in it is not as it must be.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The device could not be enrolled.
+    #[error(transparent)]
+    Enrol(#[from] StateError),
+    /// The log did not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The credential store did not answer.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+}
+
+fn asked(factor: &StoredFactor) -> Option<Asked> {
+    serde_json::from_slice(&factor.body).ok()
+}
+
+/// The requests of an account that are not too old.
+fn fresh(factors: Vec<StoredFactor>, now: Micros) -> Vec<(StoredFactor, Asked)> {
+    let young = |factor: &StoredFactor| {
+        factor.kind == FactorKind::Approval && factor.created_at.plus_seconds(LIFE_S) > now
+    };
+    factors
+        .into_iter()
+        .filter(young)
+        .filter_map(|factor| asked(&factor).map(|asked| (factor, asked)))
+        .collect()
+}
+
+/// Asks for an approval; its id. For an account that does not exist the same is done. It was counted before.
+///
+/// # Errors
+/// [`ApproveError`]
+pub async fn ask(server: &Server, account: AccountId, request: &Asked) -> Result<Uuid, ApproveError> {
+    if request.kem_key.len() != 32 || request.device == DeviceId::NIL {
+        return Err(ApproveError::Invalid("kem_key: 32 bytes; device: a random id"));
+    }
+    let now = server.clock.now();
+    for old in server.credentials.factors(account).await? {
+        if old.kind == FactorKind::Approval && old.created_at.plus_seconds(LIFE_S) <= now {
+            server.credentials.remove_factor(account, old.id).await?;
+        }
+    }
+    let id = Uuid::new_v4();
+    let body = serde_json::to_vec(request).map_err(|error| CredentialError::Other(error.into()))?;
+    let factor = StoredFactor { id, account, kind: FactorKind::Approval, body, version: 1, created_at: now };
+    server.credentials.put_factor(&factor).await?;
+    Ok(id)
+}
+
+/// The open requests of an account, oldest first.
+///
+/// # Errors
+/// If the credential store does not answer.
+pub async fn open(server: &Server, account: AccountId) -> Result<Vec<(StoredFactor, Asked)>, ApproveError> {
+    let all = fresh(server.credentials.factors(account).await?, server.clock.now());
+    Ok(all.into_iter().filter(|(_, asked)| asked.sealed.is_none()).collect())
+}
+
+/// An approval, by an enrolled device.
+pub struct Approve {
+    /// The account.
+    pub account: AccountId,
+    /// The request.
+    pub approval: Uuid,
+    /// `device_added`.
+    pub statement: Statement,
+    /// What only the new device opens.
+    pub sealed: Vec<u8>,
+}
+
+impl Approve {
+    /// Enrols the new device; where that is written. The same again changes nothing.
+    ///
+    /// # Errors
+    /// [`ApproveError`]
+    pub async fn run(self, server: &Server) -> Result<Position, ApproveError> {
+        let all = fresh(server.credentials.factors(self.account).await?, server.clock.now());
+        let (factor, asked) =
+            all.into_iter().find(|(factor, _)| factor.id == self.approval).ok_or(ApproveError::NoRequest)?;
+        let claim = Claim::DeviceAdded { device: asked.device, public_key: asked.public_key };
+        if self.statement.claim != claim {
+            return Err(ApproveError::Invalid(
+                "statement: device_added of the keys that were asked for is needed",
+            ));
+        }
+        if !(1..=MAX_SEALED).contains(&self.sealed.len()) {
+            return Err(ApproveError::Invalid("sealed: 1 to 1024 bytes"));
+        }
+        let opened = enrol(server, self.account, self.approval, self.statement).await?;
+        let body = serde_json::to_vec(&Asked { sealed: Some(self.sealed), ..asked })
+            .map_err(|error| CredentialError::Other(error.into()))?;
+        server.credentials.replace_factor(&factor, &body).await?;
+        Ok(opened.position)
+    }
+}
+
+async fn enrol(
+    server: &Server,
+    account: AccountId,
+    approval: Uuid,
+    statement: Statement,
+) -> Result<Opened, StateError> {
+    let session = SessionId(approval);
+    EnrolDevice { account, session, method: Method::Approval, statement }.run(server).await
+}
+
+/// What an approved device collects.
+pub struct ToCollect {
+    /// The account.
+    pub row: AccountRow,
+    /// Its session.
+    pub session: StoredSession,
+    /// The auth epoch of its access token.
+    pub auth_epoch: u64,
+    /// What was sealed for it.
+    pub sealed: Vec<u8>,
+}
+
+/// What was sealed for the new device, if it proves its key; none as long as nobody has approved it. It may ask again
+/// until the request is too old: an answer can be lost.
+///
+/// # Errors
+/// [`ApproveError::NoRequest`], [`ApproveError::Ended`]
+pub async fn collect(
+    server: &Server,
+    approval: Uuid,
+    message: &[u8],
+    signature: &Signature,
+) -> Result<Option<ToCollect>, ApproveError> {
+    let factor = server.credentials.factor(approval).await?.ok_or(ApproveError::NoRequest)?;
+    let account = factor.account;
+    let found = fresh(vec![factor], server.clock.now()).pop();
+    let (_, asked) = found.ok_or(ApproveError::NoRequest)?;
+    if !verify(&asked.public_key, message, signature) {
+        return Err(ApproveError::NoRequest);
+    }
+    let Some(sealed) = asked.sealed else { return Ok(None) };
+    let row = account::present(server, account).await?.ok_or(ApproveError::NoRequest)?;
+    let session = server.credentials.session(SessionId(approval)).await?.ok_or(ApproveError::NoRequest)?;
+    if session.ended_at.is_some() {
+        return Err(ApproveError::Ended);
+    }
+    // Whatever ended access since it was approved ended this, too.
+    let auth_epoch = may_go_on(server, &session).await?;
+    Ok(Some(ToCollect { row, session, auth_epoch, sealed }))
+}
+
+impl From<LookError> for ApproveError {
+    fn from(error: LookError) -> Self {
+        Self::Enrol(error.into())
+    }
+}
+
+impl From<RefreshError> for ApproveError {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Look(error) => error.into(),
+            RefreshError::Log(error) => error.into(),
+            RefreshError::Credentials(error) => error.into(),
+            RefreshError::Invalid | RefreshError::Ended | RefreshError::Reused => Self::Ended,
+        }
+    }
+}

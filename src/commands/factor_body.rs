@@ -1,0 +1,233 @@
+//! What is known of a second factor: sealed under the person's key for such secrets, so that it ends with them
+//! wherever a copy of it lies.
+
+use lockstep_events::{
+    AccountId, Micros, Sealed,
+    canonical::{Writer, sha256},
+};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::{
+    auth::{
+        credentials::CredentialError,
+        factors::{FactorKind, StoredFactor},
+        passkey::Credential,
+        totp,
+    },
+    state::Server,
+    subjects::{Purpose, SubjectError},
+};
+
+/// Codes that are given with the first factor.
+pub const CODES: u32 = 10;
+
+/// Why a factor could not be looked at or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Its key is gone, or it was changed.
+    #[error(transparent)]
+    Subjects(#[from] SubjectError),
+    /// The credential store did not answer.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+}
+
+/// What is known of a factor.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// Codes by time.
+    Totp {
+        /// The secret.
+        secret: totp::Secret,
+        /// Whether a code has confirmed it.
+        confirmed: bool,
+        /// The last step whose code was taken.
+        used: i64,
+    },
+    /// A passkey.
+    Passkey(Credential),
+    /// Codes on paper.
+    Codes {
+        /// From which they are made.
+        seed: [u8; 32],
+        /// Which were used: bit n for code n.
+        used: u32,
+    },
+}
+
+/// A factor that was opened.
+pub struct OpenFactor {
+    /// As it is stored.
+    pub stored: StoredFactor,
+    /// What is known of it.
+    pub body: Body,
+}
+
+/// Where it belongs: this factor's row and no other.
+fn context(factor: Uuid) -> Vec<u8> {
+    Writer::new("lockstep/v1/factor").fixed(factor.as_bytes()).finish()
+}
+
+impl Body {
+    /// Sealed for the row of a factor.
+    ///
+    /// # Errors
+    /// [`BodyError`]
+    pub async fn seal(
+        &self,
+        server: &Server,
+        account: AccountId,
+        factor: Uuid,
+    ) -> Result<Vec<u8>, BodyError> {
+        let text = Zeroizing::new(serde_json::to_vec(self).map_err(|e| CredentialError::Other(e.into()))?);
+        Ok(server.subjects.seal(account, Purpose::Credential, &context(factor), &text).await?.bytes)
+    }
+
+    /// What it is.
+    pub const fn kind(&self) -> FactorKind {
+        match self {
+            Self::Totp { .. } => FactorKind::Totp,
+            Self::Passkey(_) => FactorKind::Passkey,
+            Self::Codes { .. } => FactorKind::Codes,
+        }
+    }
+
+    /// Whether it is demanded: what was only begun is not.
+    pub const fn is_set(&self) -> bool {
+        !matches!(self, Self::Totp { confirmed: false, .. })
+    }
+
+    /// How many codes are left.
+    pub const fn codes_left(&self) -> Option<u32> {
+        match self {
+            Self::Codes { used, .. } => Some(CODES - (*used & ((1 << CODES) - 1)).count_ones()),
+            _ => None,
+        }
+    }
+
+    /// The passkey inside.
+    pub const fn passkey(&self) -> Option<&Credential> {
+        if let Self::Passkey(known) = self { Some(known) } else { None }
+    }
+
+    /// After these digits were shown, if they are right now and were not used.
+    pub fn after_digits(&self, given: &str, now: Micros) -> Option<Self> {
+        let Self::Totp { secret, used, .. } = self else { return None };
+        let used = totp::check(secret, given, now, *used)?;
+        Some(Self::Totp { secret: *secret, confirmed: true, used })
+    }
+
+    /// After this code was shown, if it is one and was not used.
+    pub fn after_code(&self, given: &str) -> Option<Self> {
+        let Self::Codes { seed, used } = self else { return None };
+        let given: String = given.chars().filter(char::is_ascii_alphanumeric).collect();
+        let given = given.to_ascii_uppercase();
+        let right = |number: &u32| bool::from(code(seed, *number).as_bytes().ct_eq(given.as_bytes()));
+        // Every one is computed, whichever is right.
+        let right: Vec<u32> = (0..CODES).filter(right).collect();
+        let fresh = right.into_iter().find(|number| used & (1 << number) == 0)?;
+        Some(Self::Codes { seed: *seed, used: used | (1 << fresh) })
+    }
+
+    /// The codes, as they are written on paper.
+    pub fn written(&self) -> Vec<String> {
+        match self {
+            Self::Codes { seed, .. } => (0..CODES).map(|number| grouped(&code(seed, number))).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The code with a number: 80 bits, in base 32.
+fn code(seed: &[u8; 32], number: u32) -> String {
+    let made = sha256(&Writer::new("lockstep/v1/factor-code").fixed(seed).u32(number).finish());
+    totp::base32(&made[..10])
+}
+
+/// In four groups of four.
+fn grouped(code: &str) -> String {
+    code.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join("-")
+}
+
+/// The second factors of an account, those that were only begun included, oldest first.
+///
+/// # Errors
+/// [`BodyError`]. A factor that cannot be opened is never left out: nobody would be asked for it.
+pub async fn factors(server: &Server, account: AccountId) -> Result<Vec<OpenFactor>, BodyError> {
+    let mut open = Vec::new();
+    for stored in server.credentials.factors(account).await? {
+        if !matches!(stored.kind, FactorKind::Recovery | FactorKind::Approval) {
+            let body = opened(server, &stored).await?;
+            open.push(OpenFactor { stored, body });
+        }
+    }
+    Ok(open)
+}
+
+/// The second factors that are demanded.
+///
+/// # Errors
+/// As [`factors`].
+pub async fn demanded(server: &Server, account: AccountId) -> Result<Vec<OpenFactor>, BodyError> {
+    let mut all = factors(server, account).await?;
+    all.retain(|factor| factor.body.is_set());
+    Ok(all)
+}
+
+async fn opened(server: &Server, stored: &StoredFactor) -> Result<Body, BodyError> {
+    let sealed = Sealed {
+        subject: stored.account,
+        purpose: Purpose::Credential.name().to_owned(),
+        period: String::new(),
+        bytes: stored.body.clone(),
+    };
+    let text = server.subjects.open(&sealed, &context(stored.id)).await?.ok_or(SubjectError::Erased)?;
+    Ok(serde_json::from_slice(&text).map_err(|error| CredentialError::Other(error.into()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(used: u32) -> Body {
+        Body::Codes { seed: [7; 32], used }
+    }
+
+    fn by_time(confirmed: bool, used: i64) -> Body {
+        Body::Totp { secret: [7; 20], confirmed, used }
+    }
+
+    #[test]
+    fn what_was_only_begun_is_not_demanded() {
+        assert!(!by_time(false, 0).is_set());
+        assert!(by_time(true, 0).is_set() && codes(0).is_set());
+    }
+
+    #[test]
+    fn a_code_on_paper_is_taken_once_however_it_is_typed() {
+        let written = codes(0).written();
+        assert_eq!(written.len(), 10);
+        let third = &written[3];
+        assert_eq!(third.len(), 19);
+        let after = codes(0).after_code(&third.to_lowercase().replace('-', " ")).unwrap();
+        assert_eq!(after.codes_left(), Some(9));
+        assert!(after.after_code(third).is_none());
+        assert!(after.after_code(&written[4]).is_some());
+        assert!(after.after_code(&code(&[7; 32], CODES)).is_none());
+        assert!(after.after_code(&code(&[8; 32], 4)).is_none());
+        assert!(after.after_code("").is_none());
+    }
+
+    #[test]
+    fn the_next_state_of_a_totp_factor_remembers_the_step_that_was_used() {
+        let now = Micros(3_000_000_000);
+        let right = totp::code(&[7; 20], 100);
+        let after = by_time(false, 0).after_digits(&right, now).unwrap();
+        assert!(after == by_time(true, 100));
+        assert!(after.after_digits(&right, now).is_none());
+        assert!(codes(0).after_digits(&right, now).is_none());
+    }
+}

@@ -1,0 +1,173 @@
+//! The second factor of a login or step-up: demanded once the password is proven, then shown.
+
+use axum::extract::State;
+use lockstep_api::{
+    Bytes64, Code,
+    account::{LoggedIn, SteppedUp},
+    factor::{Demanded, Kind, ShowFactor, Shown},
+};
+use lockstep_events::AccountId;
+use rand::{RngCore, rngs::OsRng};
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::{
+    Answer, Failure, Json, Routes, caller::Caller, factors::relying_party, limiting::Gate, openapi::problems,
+    sessions, step_up,
+};
+use crate::{
+    auth::{
+        attempt::{Attempt, Purpose},
+        factors::FactorKind,
+        passkey::Assertion,
+    },
+    commands::{
+        factor_body::{self, BodyError},
+        second_factor::{self, CheckFactor, FactorError},
+    },
+    limits::Subject,
+    state::{Server, Shared},
+};
+
+/// A demand is valid so long, in seconds.
+const LIFE_S: i64 = 300;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(login)).routes(routes!(stepped))
+}
+
+problems! {
+    /// What a shown factor meets.
+    ShownProblems: SecondFactorFailed, AttemptExpired, LoginFailed, AccountDisabled;
+}
+
+/// Demands a second factor, if the account has one.
+///
+/// # Errors
+/// `second_factor_required`, with what may be shown.
+pub async fn demand(server: &Server, purpose: Purpose) -> Answer<()> {
+    let factors = factor_body::demanded(server, purpose.account()).await?;
+    if factors.is_empty() {
+        return Ok(());
+    }
+    let attempt = Uuid::new_v4();
+    let mut challenge = [0; 32];
+    OsRng.fill_bytes(&mut challenge);
+    let shown = [Kind::Totp, Kind::Passkey, Kind::Codes];
+    let has = |kind: &Kind| factors.iter().any(|factor| self::kind(factor.body.kind()) == Some(*kind));
+    let kinds = shown.into_iter().filter(has).collect();
+    let passkeys = factors.iter().filter_map(|factor| factor.body.passkey());
+    let passkeys = passkeys.map(|known| Bytes64(known.id.clone())).collect();
+    let state = Attempt::SecondFactor { purpose, challenge };
+    let until = server.clock.now().plus_seconds(LIFE_S);
+    server.credentials.put_attempt(attempt, &state.to_bytes(), until).await?;
+    let challenge = Bytes64(challenge.to_vec());
+    let relying_party = server.config.passkey_domain.clone();
+    let facts = Demanded { attempt, kinds, challenge, relying_party, passkeys };
+    Err(Failure::from(Code::SecondFactorRequired).facts(facts))
+}
+
+/// A kind as it is shown; none for what is no second factor.
+pub fn kind(kind: FactorKind) -> Option<Kind> {
+    match kind {
+        FactorKind::Totp => Some(Kind::Totp),
+        FactorKind::Passkey => Some(Kind::Passkey),
+        FactorKind::Codes => Some(Kind::Codes),
+        FactorKind::Recovery | FactorKind::Approval => None,
+    }
+}
+
+/// Ends a login whose password is proven, with the second factor.
+#[utoipa::path(post, path = "/v1/sessions/second-factor", tag = "sessions", request_body = ShowFactor,
+    responses((status = 200, description = "The factor was right", body = LoggedIn), ShownProblems))]
+async fn login(
+    State(server): State<Shared>,
+    gate: Gate,
+    Json(body): Json<ShowFactor>,
+) -> Answer<Json<LoggedIn>> {
+    let (challenge, purpose) = attempted(&server, &body).await?;
+    let Purpose::Login(proven) = purpose else { return Err(Code::AttemptExpired.into()) };
+    checked(&server, &gate, &body, proven.account, &challenge).await?;
+    sessions::logged_in(&server, proven).await
+}
+
+/// Ends a step-up whose password is proven, with the second factor.
+#[utoipa::path(post, path = "/v1/sessions/step-up/second-factor", tag = "sessions", request_body = ShowFactor,
+    security(("token" = [])),
+    responses((status = 200, description = "The factor was right", body = SteppedUp), ShownProblems))]
+async fn stepped(
+    State(server): State<Shared>,
+    caller: Caller,
+    gate: Gate,
+    Json(body): Json<ShowFactor>,
+) -> Answer<Json<SteppedUp>> {
+    match attempted(&server, &body).await? {
+        (challenge, Purpose::StepUp { account, session }) if session == caller.session => {
+            checked(&server, &gate, &body, account, &challenge).await?;
+            step_up::fresh(&server, &caller)
+        }
+        _ => Err(Code::AttemptExpired.into()),
+    }
+}
+
+/// What the attempt is for, and what a passkey signs for it.
+async fn attempted(server: &Server, body: &ShowFactor) -> Answer<([u8; 32], Purpose)> {
+    let stored = server.credentials.attempt(body.attempt, server.clock.now()).await?;
+    match stored.and_then(|bytes| Attempt::from_bytes(&bytes)) {
+        Some(Attempt::SecondFactor { purpose, challenge }) => Ok((challenge, purpose)),
+        _ => Err(Code::AttemptExpired.into()),
+    }
+}
+
+/// Counts the guess, and then looks whether the factor is right. The attempt is used then.
+async fn checked(
+    server: &Server,
+    gate: &Gate,
+    body: &ShowFactor,
+    account: AccountId,
+    challenge: &[u8],
+) -> Answer<()> {
+    // Counted first: who stops after the look, or asks twice at once, has guessed all the same.
+    gate.guess(server, Some(body.attempt), Subject::Account(account)).await?;
+    let shown = match &body.factor {
+        Shown::Totp { code } => second_factor::Shown::Totp(code),
+        Shown::Codes { code } => second_factor::Shown::Code(code),
+        Shown::Passkey { credential, client_data, authenticator_data, signature } => {
+            let (client_data, authenticator_data) = (&client_data.0[..], &authenticator_data.0[..]);
+            let proof = Assertion { client_data, authenticator_data, signature: &signature.0 };
+            second_factor::Shown::Passkey(&credential.0, proof)
+        }
+    };
+    let relying_party = &relying_party(server);
+    let attempt = body.attempt;
+    CheckFactor { account, attempt, challenge, relying_party, shown }.run(server).await?;
+    server.limits.guessed(Subject::Account(account)).await?;
+    // Of two that are right at once, one goes on.
+    match server.credentials.take_attempt(attempt, server.clock.now()).await? {
+        Some(_) => Ok(()),
+        None => Err(Code::AttemptExpired.into()),
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Subjects(error) => error.into(),
+            BodyError::Credentials(error) => error.into(),
+        }
+    }
+}
+
+impl From<FactorError> for Failure {
+    fn from(error: FactorError) -> Self {
+        match error {
+            FactorError::Wrong => Code::SecondFactorFailed.into(),
+            FactorError::TooMany(exceeded) => exceeded.into(),
+            FactorError::Body(error) => error.into(),
+            FactorError::NoFactor => Code::NotFound.into(),
+            FactorError::Log(error) => error.into(),
+            FactorError::Credentials(error) => error.into(),
+        }
+    }
+}

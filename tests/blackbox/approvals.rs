@@ -1,0 +1,141 @@
+//! Approval of a new device by an enrolled one, without the password on the new one; devices' names.
+
+use lockstep_api::{
+    Code,
+    account::{Devices, LabelDevice, proof_message},
+    approval::{ApprovalAsked, Approvals, Approve, AskApproval, CollectApproval, Collected},
+};
+use lockstep_events::{DeviceId, header::public_key, roster::Claim};
+use lockstepd::config::Layer;
+use reqwest::{Response, StatusCode};
+use uuid::Uuid;
+
+use crate::{
+    support::{Mode, Node, Person, assert_problem, body, person::random_key},
+    ways::fresh,
+};
+
+const MODES: [Mode; 2] = [Mode::Embedded, Mode::Distributed];
+
+/// The same person at a device that is not enrolled.
+fn new_device(person: &Person) -> Person {
+    Person { device: DeviceId(Uuid::new_v4()), device_key: random_key(), ..person.clone() }
+}
+
+fn asking(node: &Node, name: &str, new: &Person) -> reqwest::RequestBuilder {
+    let ask = AskApproval {
+        name: name.to_owned(),
+        device: new.device,
+        public_key: public_key(&new.device_key),
+        kem_key: vec![5; 32].into(),
+    };
+    node.post("/v1/approvals", &ask)
+}
+
+async fn asked(node: &Node, new: &Person) -> Uuid {
+    let answer = asking(node, &new.name, new).send().await.unwrap();
+    body::<ApprovalAsked>(answer, StatusCode::CREATED).await.approval
+}
+
+async fn approve(node: &Node, person: &Person, approval: Uuid, new: &Person) -> Response {
+    let claim = Claim::DeviceAdded { device: new.device, public_key: public_key(&new.device_key) };
+    let statement = person.state(&person.look(node).await, claim);
+    let body = Approve { statement, sealed: vec![7; 80].into() };
+    person.post(node, &format!("/v1/approvals/{approval}/approve"), &body).await
+}
+
+async fn collect(node: &Node, approval: Uuid, new: &Person) -> Response {
+    let signature = new.sign(&proof_message(approval.as_bytes()));
+    node.post(&format!("/v1/approvals/{approval}/collect"), &CollectApproval { signature })
+        .send()
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_device_gets_what_was_sealed_for_it_and_a_session_once_an_enrolled_one_approved_it() {
+    for mode in MODES {
+        let node = Node::start(mode).await;
+        let person = fresh(&node, &Person::register(&node).await).await;
+        let new = new_device(&person);
+        let approval = asked(&node, &new).await;
+        let waiting: Collected = body(collect(&node, approval, &new).await, StatusCode::OK).await;
+        assert!(waiting.approved.is_none());
+        let listed: Approvals = body(person.get(&node, "/v1/approvals").await, StatusCode::OK).await;
+        assert_eq!(listed.approvals[0].approval, approval);
+        assert_eq!(listed.approvals[0].public_key, public_key(&new.device_key));
+        assert_eq!(approve(&node, &person, approval, &new).await.status(), StatusCode::NO_CONTENT);
+        let got =
+            body::<Collected>(collect(&node, approval, &new).await, StatusCode::OK).await.approved.unwrap();
+        assert_eq!(got.sealed.0, [7; 80]);
+        let new = Person { tokens: got.tokens, ..new };
+        assert_eq!(new.get(&node, "/v1/account").await.status(), StatusCode::OK);
+        assert_eq!(new.refresh(&node, &new.tokens.refresh_token).await.status(), StatusCode::OK);
+        // The password was not proven on it.
+        assert_problem(new.post(&node, "/v1/account/factors/totp", &()).await, Code::StepUpRequired).await;
+        let listed: Approvals = body(person.get(&node, "/v1/approvals").await, StatusCode::OK).await;
+        assert!(listed.approvals.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_keys_that_were_asked_for_are_approved_and_only_they_collect() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = fresh(&node, &Person::register(&node).await).await;
+    let (new, thief) = (new_device(&person), new_device(&person));
+    let approval = asked(&node, &new).await;
+    assert_problem(approve(&node, &person, approval, &thief).await, Code::InvalidField).await;
+    assert_problem(collect(&node, approval, &thief).await, Code::NotFound).await;
+    let stranger = fresh(&node, &Person::register(&node).await).await;
+    assert_problem(approve(&node, &stranger, approval, &new).await, Code::NotFound).await;
+    node.clock.pass(601);
+    let person = fresh(
+        &node,
+        &Person {
+            tokens: body(person.refresh(&node, &person.tokens.refresh_token).await, StatusCode::OK).await,
+            ..person
+        },
+    )
+    .await;
+    assert_problem(approve(&node, &person, approval, &new).await, Code::NotFound).await;
+    assert_problem(collect(&node, approval, &new).await, Code::NotFound).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_name_is_answered_like_a_known_one_and_nobody_is_flooded() {
+    let limits = Layer {
+        rate_limit_factor: Some(1),
+        trusted_proxies: Some("127.0.0.1".to_owned()),
+        ..Layer::default()
+    };
+    let node = Node::start_with(Mode::Embedded, limits).await;
+    let person = Person::register(&node).await;
+    for name in [person.name.as_str(), "nobody@example.org"] {
+        for n in 0..6 {
+            let new = new_device(&person);
+            let asking = asking(&node, name, &new).header("x-forwarded-for", format!("203.0.113.{n}"));
+            let answer = asking.send().await.unwrap();
+            if n < 5 {
+                assert_eq!(answer.status(), StatusCode::CREATED);
+            } else {
+                assert_problem(answer, Code::TooManyRequests).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_has_a_name_that_only_clients_can_read() {
+    for mode in MODES {
+        let node = Node::start(mode).await;
+        let person = Person::register(&node).await;
+        for label in [vec![1; 40], vec![2; 40]] {
+            let path = format!("/v1/devices/{}/label", person.device);
+            let request = node.request("PUT", &path).json(&LabelDevice { label: label.clone().into() });
+            let answer = request.bearer_auth(&person.tokens.access_token).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+            let listed: Devices = body(person.get(&node, "/v1/devices").await, StatusCode::OK).await;
+            assert_eq!(listed.devices[0].label.as_ref().unwrap().0, label);
+        }
+    }
+}

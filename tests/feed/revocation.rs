@@ -1,0 +1,308 @@
+//! The revocation matrix: whatever ends access, ends every kind of it, on every node.
+//!
+//! Eleven triggers; for each, an access token, a refresh token, an open socket, a live ticket and the way to presigned
+//! addresses, all of them given before it, are tried after it on each of three nodes.
+
+use std::time::{Duration, Instant};
+
+use lockstep_api::{
+    Code,
+    account::LoggedIn,
+    live::{Ticket, close},
+    sync::{BlobRef, PrepareBlobs},
+};
+use lockstep_events::{AccountId, BlobHash, Clock, event::RevokeReason};
+use lockstepd::{commands::end_access::EndAccess, config::Layer};
+use reqwest::StatusCode;
+use serde_json::json;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    socket::{Socket, hello},
+    support::{Mode, Node, Person, assert_problem, body},
+    ways::{change_password, recover, set_recovery},
+};
+
+/// What ends access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trigger {
+    Password,
+    Recovery,
+    Email,
+    Role,
+    PlanBan,
+    DeviceRemoval,
+    LogOut,
+    Admin,
+    Deletion,
+    KeyRotation,
+    RefreshReuse,
+}
+
+impl Trigger {
+    const ALL: [Self; 11] = [
+        Self::Password,
+        Self::Recovery,
+        Self::Email,
+        Self::Role,
+        Self::PlanBan,
+        Self::DeviceRemoval,
+        Self::LogOut,
+        Self::Admin,
+        Self::Deletion,
+        Self::KeyRotation,
+        Self::RefreshReuse,
+    ];
+
+    /// The triggers that have no route of their own yet: they are pulled by the command that every such route uses.
+    /// A route that is added takes its row out of this list, and into [`pull`].
+    fn by_command(self) -> Option<RevokeReason> {
+        match self {
+            Self::Email => Some(RevokeReason::EmailChanged),
+            Self::KeyRotation => Some(RevokeReason::KeysRotated),
+            _ => None,
+        }
+    }
+
+    /// The route by which an administrator pulls it, and what is sent there.
+    fn by_administrator(self) -> Option<(&'static str, serde_json::Value)> {
+        match self {
+            Self::Role => Some(("role", json!({"role": "auditor", "reason": "ticket 12"}))),
+            Self::PlanBan => Some(("disable", json!({"reason": "ticket 12"}))),
+            Self::Admin => Some(("sessions/end", json!({"reason": "ticket 12"}))),
+            Self::Deletion => Some(("delete", json!({"reason": "ticket 12"}))),
+            _ => None,
+        }
+    }
+}
+
+/// The first administrator of a server, whose session is never too old for what takes a fresh proof.
+struct Office(Person);
+
+impl Office {
+    async fn open(node: &Node) -> Self {
+        let admin = Person::register(node).await;
+        let token = node.running().bootstrap.as_ref().unwrap().token.clone();
+        let named = admin.post(node, "/v1/admin/bootstrap", &json!({ "token": token })).await;
+        assert_eq!(named.status(), StatusCode::OK);
+        Self(admin)
+    }
+
+    async fn pull(&self, node: &Node, account: AccountId, (route, sent): (&str, serde_json::Value)) {
+        let login = self.0.login(node, &self.0.password, true).await;
+        let tokens = body::<LoggedIn>(login, StatusCode::OK).await.tokens.unwrap();
+        let admin = Person { tokens, ..self.0.clone() };
+        let answer = admin.post(node, &format!("/v1/admin/accounts/{account}/{route}"), &sent).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
+    }
+}
+
+/// Pulls a trigger on a node: `person` ends the access of `lost`, another device of the same account. Since when it is
+/// pulled.
+async fn pull(trigger: Trigger, node: &Node, office: &Office, person: &Person, lost: &Person) -> Instant {
+    if let Some(reason) = trigger.by_command() {
+        let at = node.clock.now();
+        let cause = format!("{trigger:?}").into_bytes();
+        let end = EndAccess { account: person.account, reason, keep: None, actor: None, cause, at };
+        end.run(&node.running().server).await.unwrap();
+        return Instant::now();
+    }
+    if let Some(route) = trigger.by_administrator() {
+        office.pull(node, person.account, route).await;
+        return Instant::now();
+    }
+    match trigger {
+        Trigger::Password => drop(change_password(node, person, "another horse entirely", 2).await),
+        Trigger::Recovery => {
+            assert_eq!(set_recovery(node, person, [7; 32], 1).await.status(), StatusCode::NO_CONTENT);
+            recover(node, person, [7; 32], "another horse entirely", 2).await;
+        }
+        Trigger::DeviceRemoval => {
+            assert!(person.revoke(node, lost.device).await.status().is_success());
+        }
+        Trigger::LogOut => {
+            let path = format!("/v1/sessions/{}", lost.tokens.session);
+            let end = node.request("DELETE", &path).bearer_auth(&lost.tokens.access_token);
+            assert!(end.send().await.unwrap().status().is_success());
+        }
+        Trigger::RefreshReuse => {
+            let again = lost.refresh(node, &lost.tokens.refresh_token).await;
+            assert_problem(again, Code::RefreshFailed).await;
+        }
+        _ => unreachable!("{trigger:?} is pulled otherwise"),
+    }
+    Instant::now()
+}
+
+/// What must have happened before anything is given: a token can only be used again if it was used.
+async fn prepare(trigger: Trigger, node: &Node, lost: &Person) {
+    if trigger == Trigger::RefreshReuse {
+        let refreshed = lost.refresh(node, &lost.tokens.refresh_token).await;
+        assert_eq!(refreshed.status(), StatusCode::OK);
+        node.clock.pass(61);
+    }
+}
+
+async fn ticket(node: &Node, person: &Person) -> String {
+    let answer = person.post(node, "/v1/live/ticket", &()).await;
+    body::<Ticket>(answer, StatusCode::OK).await.ticket.to_string()
+}
+
+/// Everything that was given before is refused on this node.
+async fn all_refused(trigger: Trigger, node: &Node, lost: &Person, ticket: &str) {
+    assert_problem(lost.get(node, "/v1/account").await, Code::Revoked).await;
+    let refreshed = lost.refresh(node, &lost.tokens.refresh_token).await;
+    assert_eq!(refreshed.status(), StatusCode::UNAUTHORIZED, "{trigger:?}");
+    let mut socket = Socket::open(node).await;
+    socket.send(&hello(None, Some(ticket), &[])).await;
+    assert_eq!(socket.close_code().await, close::REVOKED, "{trigger:?}: a ticket from before");
+    let blobs =
+        PrepareBlobs { blobs: vec![BlobRef { hash: BlobHash([7; 32]), size: 100_000, attachment: false }] };
+    let presigned = lost.post(node, &format!("/v1/vaults/{}/blobs/prepare", lost.vault), &blobs).await;
+    assert_problem(presigned, Code::Revoked).await;
+}
+
+/// One row: how long it took on each node until the socket was closed.
+async fn row(trigger: Trigger, office: &Office, nodes: &[&Node]) -> Vec<Duration> {
+    let person = Person::register(nodes[0]).await;
+    let lost = person.enrol(nodes[0]).await;
+    prepare(trigger, nodes[0], &lost).await;
+    let mut sockets = Vec::new();
+    let mut tickets = Vec::new();
+    for node in nodes {
+        sockets.push(Socket::hello(node, &lost, &[]).await);
+        tickets.push(ticket(node, &lost).await);
+    }
+    let began = pull(trigger, nodes[0], office, &person, &lost).await;
+    let closing = sockets.iter_mut().map(|socket| async {
+        socket.says_bye(close::REVOKED).await;
+        began.elapsed()
+    });
+    let times = futures_util::future::join_all(closing).await;
+    for (node, ticket) in nodes.iter().zip(&tickets) {
+        all_refused(trigger, node, &lost, ticket).await;
+    }
+    times
+}
+
+async fn matrix(bus: Layer, at_most: Duration) {
+    let first = Node::start_with(Mode::Distributed, bus).await;
+    let (second, third) = (first.second().await, first.second().await);
+    let office = Office::open(&first).await;
+    let mut times = Vec::new();
+    for trigger in Trigger::ALL {
+        times.extend(row(trigger, &office, &[&first, &second, &third]).await);
+    }
+    times.sort_unstable();
+    let p99 = times[(times.len() * 99).div_ceil(100) - 1];
+    eprintln!("revocation over {} cells: p50 {:?}, p99 {p99:?}", times.len(), times[times.len() / 2]);
+    assert!(p99 <= at_most, "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocation_matrix() {
+    matrix(Layer::default(), Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocation_matrix_without_a_bus() {
+    matrix(Layer { bus: Some("in_process".into()), ..Layer::default() }, Duration::from_secs(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocation_matrix_of_one_node() {
+    let node = Node::start(Mode::Embedded).await;
+    let office = Office::open(&node).await;
+    for trigger in Trigger::ALL {
+        let times = row(trigger, &office, &[&node]).await;
+        assert!(times[0] <= Duration::from_secs(1), "{trigger:?} {times:?}");
+    }
+}
+
+/// The way to the log, which can be cut.
+struct Way {
+    addr: std::net::SocketAddr,
+    upstream: String,
+    open: CancellationToken,
+}
+
+impl Way {
+    /// The way to a database; and the same database over it.
+    async fn to(database: &str) -> (Self, String) {
+        let (credentials, rest) = database.split_once('@').unwrap();
+        let (upstream, name) = rest.split_once('/').unwrap();
+        let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let mut way = Self { addr, upstream: upstream.to_owned(), open: CancellationToken::new() };
+        way.restore().await;
+        (way, format!("{credentials}@{addr}/{name}"))
+    }
+
+    async fn restore(&mut self) {
+        self.open = CancellationToken::new();
+        let (listener, open) = (TcpListener::bind(self.addr).await.unwrap(), self.open.clone());
+        let upstream = self.upstream.clone();
+        tokio::spawn(async move {
+            while let Some(Ok((mut near, _))) = open.run_until_cancelled(listener.accept()).await {
+                let (open, upstream) = (open.clone(), upstream.clone());
+                tokio::spawn(async move {
+                    let Ok(mut far) = TcpStream::connect(upstream).await else { return };
+                    open.run_until_cancelled(copy_bidirectional(&mut near, &mut far)).await;
+                });
+            }
+        });
+    }
+
+    fn cut(&self) {
+        self.open.cancel();
+    }
+}
+
+/// Asks until the answer has this status; since `began`.
+async fn until(
+    began: Instant,
+    status: StatusCode,
+    ask: impl AsyncFn() -> reqwest::Response,
+) -> (Duration, reqwest::Response) {
+    loop {
+        let answer = ask().await;
+        if answer.status() == status {
+            return (began.elapsed(), answer);
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "{status} never came");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_lost_the_log_refuses_writes_after_ten_seconds_and_everything_after_thirty() {
+    let first =
+        Node::start_with(Mode::Distributed, Layer { bus: Some("in_process".into()), ..Layer::default() })
+            .await;
+    let (mut way, log) = Way::to(first.running().server.config.log.expose()).await;
+    let cut_off = first.second_with(Layer { log: Some(log.as_str().into()), ..Layer::default() }).await;
+    let person = Person::register(&first).await;
+    let lost = person.enrol(&first).await;
+    let read = async || lost.get(&cut_off, "/v1/devices").await;
+    let write = async || lost.post(&cut_off, "/v1/live/ticket", &()).await;
+    until(Instant::now(), StatusCode::OK, &read).await;
+    let began = Instant::now();
+    way.cut();
+    assert!(person.revoke(&first, lost.device).await.status().is_success());
+    let (after, answer) = until(began, StatusCode::SERVICE_UNAVAILABLE, &write).await;
+    assert_problem(answer, Code::LogUnavailable).await;
+    assert!(after >= Duration::from_secs(9), "{after:?}");
+    if began.elapsed() < Duration::from_secs(25) {
+        assert_eq!(read().await.status(), StatusCode::OK, "it reads on for a while");
+    }
+    let (after, answer) = until(began, StatusCode::SERVICE_UNAVAILABLE, &read).await;
+    assert_problem(answer, Code::LogUnavailable).await;
+    assert!((29..60).contains(&after.as_secs()), "{after:?}");
+    // Back in touch it knows at once what it missed.
+    way.restore().await;
+    let (_, answer) = until(Instant::now(), StatusCode::UNAUTHORIZED, &read).await;
+    assert_problem(answer, Code::Revoked).await;
+}
