@@ -8,6 +8,7 @@ use std::time::Duration;
 use lockstep_api::{
     Bytes64,
     account::{DeviceProof, Tokens, proof_message},
+    factor::ShowFactor,
     ways::{
         Email, Identified, Identities, LinkedIdentity, NameEmail, OidcFinish, OidcProviders, OidcStart,
         OidcStarted, OpenVault, SignInFinish, SignInStart, SignInStarted, Waiting, words_of,
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 
 use self::loopback::Loopback;
 use crate::{
+    account::password::{ShowingFactor, demanded},
     crypto::os_random,
     engine::Engine,
     error::Error,
@@ -188,14 +190,22 @@ pub async fn providers(server: &Server) -> Result<Vec<String>, Error> {
 
 impl Engine {
     /// A new session for this device, by a proof of who one is and the device's key.
-    pub(crate) async fn enter(&self, proof: &Identified) -> Result<(), Error> {
+    pub(crate) async fn enter(&self, proof: &Identified, factor: ShowingFactor<'_>) -> Result<(), Error> {
         if proof.account != self.account() {
             return Err(Error::ProfileExists(self.home.clone()));
         }
         let signature = self.keys.device_key.sign(&proof_message(proof.session.as_bytes()));
         let body = OpenVault { device: DeviceProof { device: self.device(), signature } };
         let token = Some(proof.identity_token.as_str());
-        let tokens: Tokens = post(&self.transport, "/v1/sessions/vault", token, &body).await?;
+        let opened: Result<Tokens, Error> = post(&self.transport, "/v1/sessions/vault", token, &body).await;
+        let tokens = match opened {
+            Err(error) => {
+                let Some(demanded) = demanded(&error) else { return Err(error) };
+                let show = ShowFactor { attempt: demanded.attempt, factor: factor(&demanded)? };
+                post(&self.transport, "/v1/sessions/vault/second-factor", token, &show).await?
+            }
+            opened => opened?,
+        };
         if tokens.account != self.account() || tokens.device != self.device() {
             return Err(Error::Protocol("tokens of another device"));
         }

@@ -1,6 +1,6 @@
 //! What is kept between the first and the second message of a registration or login.
 
-use lockstep_events::{AccountId, DeviceId, SessionId, ids::Signature};
+use lockstep_events::{AccountId, DeviceId, SessionId, event::Method, ids::Signature};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -22,6 +22,19 @@ pub struct Proven {
     pub proof: Option<(DeviceId, Vec<u8>, Signature)>,
 }
 
+/// A vault that a device of the account opens for whom a mailed link or an identity elsewhere has proven.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Opening {
+    /// Whose.
+    pub account: AccountId,
+    /// The session of the proof.
+    pub session: SessionId,
+    /// How it was proven.
+    pub method: Method,
+    /// Device, what it signed, its signature.
+    pub proof: (DeviceId, Vec<u8>, Signature),
+}
+
 /// What a second factor opens.
 #[derive(Clone, Serialize, Deserialize)]
 pub enum Purpose {
@@ -34,12 +47,16 @@ pub enum Purpose {
         /// The session in which it was asked for.
         session: SessionId,
     },
+    /// A vault.
+    Vault(Opening),
 }
 
 impl Purpose {
     /// Whose it is.
     pub fn account(&self) -> AccountId {
-        let (Self::Login(Proven { account, .. }) | Self::StepUp { account, .. }) = self;
+        let (Self::Login(Proven { account, .. })
+        | Self::StepUp { account, .. }
+        | Self::Vault(Opening { account, .. })) = self;
         *account
     }
 }

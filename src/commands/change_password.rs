@@ -126,6 +126,8 @@ mod tests {
             auth_epoch: 0,
             created_at: Micros(0),
             standing: lockstep_events::standing::Standing::default(),
+            erasure_due: None,
+            erased_at: None,
         }
     }
 

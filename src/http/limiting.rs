@@ -32,6 +32,7 @@ const ROUTES: &[(&str, &str, Action)] = &[
     ("POST", "/v1/sessions/step-up/finish", Action::Finish),
     ("POST", "/v1/sessions/second-factor", Action::Verify),
     ("POST", "/v1/sessions/step-up/second-factor", Action::Verify),
+    ("POST", "/v1/sessions/vault/second-factor", Action::Verify),
     ("POST", "/v1/account/factors/totp/confirm", Action::Verify),
     ("POST", "/v1/account/password/start", Action::Finish),
     ("POST", "/v1/account/password/finish", Action::Finish),

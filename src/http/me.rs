@@ -16,7 +16,6 @@ use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Json, Routes,
-    admin::unsealed,
     caller::{Caller, StepUp},
     idempotency::Keyed,
     openapi::problems,
@@ -28,7 +27,7 @@ use crate::{
         facts::Actor,
     },
     state::Shared,
-    subjects::keys::KeyStoreError,
+    subjects::SubjectError,
 };
 
 /// The routes of this file.
@@ -128,18 +127,8 @@ impl From<EraseError> for Failure {
             EraseError::OnRoll => Self::from(Code::PreconditionFailed).detail(error.to_string()),
             EraseError::Contended => Self::caused(Code::LogUnavailable, error),
             EraseError::Log(error) => error.into(),
-            EraseError::Reason(error) => unsealed(error),
-            EraseError::Queue(error) => error.into(),
+            EraseError::Reason(error) => error.into(),
+            EraseError::Queue(error) => SubjectError::Store(error).into(),
         }
-    }
-}
-
-impl From<KeyStoreError> for Failure {
-    fn from(error: KeyStoreError) -> Self {
-        let code = match &error {
-            KeyStoreError::Unavailable(_) => Code::CredentialsUnavailable,
-            KeyStoreError::Other(_) => Code::Internal,
-        };
-        Self::caused(code, error)
     }
 }

@@ -1,9 +1,9 @@
-//! The second factor of a login or step-up: demanded once the password is proven, then shown.
+//! The second factor of a login, a step-up or an opened vault: demanded once the rest is proven, then shown.
 
 use axum::extract::State;
 use lockstep_api::{
     Bytes64, Code,
-    account::{LoggedIn, SteppedUp},
+    account::{LoggedIn, SteppedUp, Tokens},
     factor::{Demanded, Kind, ShowFactor, Shown},
 };
 use lockstep_events::AccountId;
@@ -12,14 +12,19 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
-    Answer, Failure, Json, Routes, caller::Caller, factors::relying_party, limiting::Gate, openapi::problems,
-    sessions, step_up,
+    Answer, Failure, Json, Routes,
+    caller::{Caller, Identified},
+    factors::relying_party,
+    limiting::Gate,
+    openapi::problems,
+    sessions, sign_in, step_up,
 };
 use crate::{
     auth::{
         attempt::{Attempt, Purpose},
         factors::FactorKind,
         passkey::Assertion,
+        token::Scope,
     },
     commands::{
         factor_body::{self, BodyError},
@@ -34,12 +39,12 @@ const LIFE_S: i64 = 300;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new().routes(routes!(login)).routes(routes!(stepped))
+    Routes::new().routes(routes!(login)).routes(routes!(stepped)).routes(routes!(vault))
 }
 
 problems! {
     /// What a shown factor meets.
-    ShownProblems: SecondFactorFailed, AttemptExpired, LoginFailed, AccountDisabled;
+    ShownProblems: SecondFactorFailed, AttemptExpired, LoginFailed, AccountDisabled, Forbidden;
 }
 
 /// Demands a second factor, if the account has one.
@@ -106,6 +111,28 @@ async fn stepped(
         (challenge, Purpose::StepUp { account, session }) if session == caller.session => {
             checked(&server, &gate, &body, account, &challenge).await?;
             step_up::fresh(&server, &caller)
+        }
+        _ => Err(Code::AttemptExpired.into()),
+    }
+}
+
+/// Opens the vault of a proven identity whose device has shown its key, with the second factor.
+#[utoipa::path(post, path = "/v1/sessions/vault/second-factor", tag = "sign-in", request_body = ShowFactor,
+    security(("token" = [])),
+    responses((status = 200, description = "The factor was right", body = Tokens), ShownProblems))]
+async fn vault(
+    State(server): State<Shared>,
+    Identified(caller): Identified,
+    gate: Gate,
+    Json(body): Json<ShowFactor>,
+) -> Answer<Json<Tokens>> {
+    if caller.scope != Scope::Identity {
+        return Err(Code::Forbidden.into());
+    }
+    match attempted(&server, &body).await? {
+        (challenge, Purpose::Vault(opening)) if opening.session == caller.session => {
+            checked(&server, &gate, &body, opening.account, &challenge).await?;
+            sign_in::opened(&server, opening).await
         }
         _ => Err(Code::AttemptExpired.into()),
     }

@@ -13,7 +13,7 @@ use lockstep_api::{
     account::{Tokens, proof_message},
     ways::{Identified, OpenVault, SECRET_LEN, SignInFinish, SignInStart, SignInStarted, Waiting},
 };
-use lockstep_events::{canonical::sha256, event::Method};
+use lockstep_events::{canonical::sha256, event::Method, header::verify};
 use utoipa_axum::routes;
 use uuid::Uuid;
 
@@ -22,10 +22,14 @@ use super::{
     extract::Json,
     limiting::Gate,
     openapi::problems,
+    second_factor,
     sessions::{self, checked_name},
 };
 use crate::{
-    auth::token::Scope,
+    auth::{
+        attempt::{Opening, Purpose},
+        token::Scope,
+    },
     commands::{
         account::in_effect,
         login::{Login, Proof},
@@ -117,8 +121,8 @@ pub async fn identified(server: &Server, proven: ProveIdentity) -> Answer<Identi
     })
 }
 
-/// Opens a session for an enrolled device: the bearer is a token of scope `identity`, and the device proves its key.
-/// Sending the same again gives the same session.
+/// Opens a session for an enrolled device: the bearer is a token of scope `identity`, and the device proves its key. If
+/// the account has a second factor, it is demanded then. Sending the same again gives the same session.
 #[utoipa::path(post, path = "/v1/sessions/vault", tag = "sign-in", request_body = OpenVault,
     security(("token" = [])),
     responses((status = 200, description = "The session", body = Tokens), OpenProblems))]
@@ -131,12 +135,30 @@ async fn open_vault(
         return Err(Code::Forbidden.into());
     }
     let message = proof_message(caller.session.as_bytes());
-    let proof = Proof { device: body.device.device, message, signature: body.device.signature };
+    let device = server.members.device(caller.account, body.device.device, true).await?;
+    let device = device.filter(|device| !device.revoked);
+    // First the device: who has none is not even told which factors there are.
+    if !device.is_some_and(|device| verify(&device.public_key, &message, &body.device.signature)) {
+        return Err(Code::LoginFailed.into());
+    }
+    let proof = (body.device.device, message, body.device.signature);
     let (account, session, method) = (caller.account, caller.session, caller.method);
-    let done = Login { account, session, method, proof: Some(proof) }.run(&server).await?;
+    let opening = Opening { account, session, method, proof };
+    second_factor::demand(&server, Purpose::Vault(opening.clone())).await?;
+    opened(&server, opening).await
+}
+
+/// Opens what everything is proven for.
+///
+/// # Errors
+/// `login_failed`, `account_disabled`, or what a store does not answer.
+pub async fn opened(server: &Server, opening: Opening) -> Answer<Json<Tokens>> {
+    let Opening { account, session, method, proof: (device, message, signature) } = opening;
+    let proof = Some(Proof { device, message, signature });
+    let done = Login { account, session, method, proof }.run(server).await?;
     let opened = done.opened.ok_or(Code::LoginFailed)?;
-    in_effect(&server, opened.position).await;
-    Ok(Json(sessions::tokens(&server, &opened.stored, opened.auth_epoch)?))
+    in_effect(server, opened.position).await;
+    Ok(Json(sessions::tokens(server, &opened.stored, opened.auth_epoch)?))
 }
 
 impl From<ProveError> for Failure {

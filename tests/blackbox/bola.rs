@@ -337,7 +337,7 @@ async fn as_another(world: &World, row: &Row) {
         }
         For::Identified => {
             let others = Some(world.others_identified.as_str());
-            refused(world, row, others, "another user", &[Code::LoginFailed]).await;
+            refused(world, row, others, "another user", &[Code::LoginFailed, Code::AttemptExpired]).await;
             refused(world, row, token, "another user's device", &[Code::Forbidden]).await;
         }
         For::Administrator | For::Auditor => {

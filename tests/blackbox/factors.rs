@@ -2,7 +2,7 @@
 
 use lockstep_api::{
     Bytes64, Code,
-    account::{LoggedIn, SteppedUp},
+    account::{LoggedIn, SteppedUp, Tokens},
     factor::{ConfirmTotp, Demanded, FactorIsSet, Factors, Kind, MadePasskey, NewPasskey, ShowFactor, Shown},
 };
 use reqwest::{Response, StatusCode};
@@ -348,4 +348,36 @@ async fn a_factor_that_was_begun_and_not_confirmed_is_not_demanded() {
     let answer = person.post(&node, "/v1/account/factors/totp/confirm", &wrong).await;
     assert_problem(answer, Code::SecondFactorFailed).await;
     assert_eq!(person.login(&node, &person.password, true).await.status(), StatusCode::OK);
+}
+
+/// A proof by mail and the key of a device are one factor, not two.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_a_mailed_link_and_a_device_key_would_open_stays_shut_until_the_second_factor_is_shown()
+{
+    for mode in MODES {
+        let node = Node::start(mode).await;
+        let person = Person::register(&node).await;
+        let email = format!("{}@example.org", Uuid::new_v4());
+        person.with_email(&node, &email).await;
+        let app = with_totp(&node, &person).await;
+        let proof = person.proof_by_link(&node, &email).await;
+        let (stranger, elsewhere) =
+            (Person::register(&node).await, format!("{}@example.org", Uuid::new_v4()));
+        stranger.with_email(&node, &elsewhere).await;
+        assert_problem(stranger.open_vault(&node, &proof).await, Code::LoginFailed).await;
+        let asked = demanded(person.open_vault(&node, &proof).await).await;
+        let shown = |factor| ShowFactor { attempt: asked.attempt, factor };
+        let send = async |token: &str, shown: ShowFactor| {
+            node.post("/v1/sessions/vault/second-factor", &shown).bearer_auth(token).send().await.unwrap()
+        };
+        let other = stranger.proof_by_link(&node, &elsewhere).await;
+        let by_another = send(&other.identity_token, shown(app.shown(&node))).await;
+        assert_problem(by_another, Code::AttemptExpired).await;
+        let wrong = send(&proof.identity_token, shown(digits("000000"))).await;
+        assert_problem(wrong, Code::SecondFactorFailed).await;
+        let right = send(&proof.identity_token, shown(app.shown(&node))).await;
+        let tokens: Tokens = body(right, StatusCode::OK).await;
+        let streams = node.get("/v1/streams").bearer_auth(&tokens.access_token).send().await.unwrap();
+        assert_eq!(streams.status(), StatusCode::OK);
+    }
 }

@@ -30,7 +30,7 @@ const SLOT: u16 = 0;
 pub type ShowingFactor<'a> = &'a mut (dyn FnMut(&Demanded) -> Result<Shown, Error> + Send);
 
 /// What the server demands, if its refusal is a demand for a second factor.
-pub(super) fn demanded(error: &Error) -> Option<Demanded> {
+pub(crate) fn demanded(error: &Error) -> Option<Demanded> {
     let Error::Refused { problem, .. } = error else { return None };
     let wanted = problem.code == lockstep_api::Code::SecondFactorRequired;
     serde_json::from_value(problem.facts.clone().filter(|_| wanted)?).ok()

@@ -7,7 +7,6 @@ mod editor;
 mod failure;
 mod find;
 mod prompt;
-mod proof;
 mod ui;
 mod verbs;
 

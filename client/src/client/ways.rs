@@ -3,15 +3,16 @@
 use lockstep_api::ways::{Email, Identified, Identities};
 
 use super::Client;
-use crate::{error::Error, ways::OidcSignIn};
+use crate::{account::password::ShowingFactor, error::Error, ways::OidcSignIn};
 
 impl Client {
-    /// Opens a new session for this device, by a proof of who one is and the device's key. *Online.*
+    /// Opens a new session for this device, by a proof of who one is, the device's key, and a second factor if one is
+    /// demanded. *Online.*
     ///
     /// # Errors
     /// [`Error::ProfileExists`] if the proof is another account's, [`Error::LoginFailed`] if the device was revoked.
-    pub async fn enter(&self, proof: &Identified) -> Result<(), Error> {
-        self.engine.enter(proof).await
+    pub async fn enter(&self, proof: &Identified, factor: ShowingFactor<'_>) -> Result<(), Error> {
+        self.engine.enter(proof, factor).await
     }
 
     /// The addresses of the account. *Online.*

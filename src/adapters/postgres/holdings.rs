@@ -39,6 +39,18 @@ pub const TABLES: &[HeldTable] = &[
                 'generation', generation, 'opened_at', opened_at, 'ended_at', ended_at",
     },
     HeldTable {
+        table: "factors",
+        column: "account",
+        found_by: FoundBy::Account,
+        shown: "'id', encode(id, 'hex'), 'kind', kind, 'created_at', created_at",
+    },
+    HeldTable {
+        table: "staged",
+        column: "account",
+        found_by: FoundBy::Account,
+        shown: "'staged_at', staged_at",
+    },
+    HeldTable {
         table: "addresses",
         column: "account",
         found_by: FoundBy::Account,

@@ -45,6 +45,18 @@ const CREDENTIALS: &[HeldTable] = &[
                 'generation', generation, 'opened_at', opened_at, 'ended_at', ended_at",
     },
     HeldTable {
+        table: "factors",
+        column: "account",
+        found_by: FoundBy::Account,
+        shown: "'id', lower(hex(id)), 'kind', kind, 'created_at', created_at",
+    },
+    HeldTable {
+        table: "staged",
+        column: "account",
+        found_by: FoundBy::Account,
+        shown: "'staged_at', staged_at",
+    },
+    HeldTable {
         table: "addresses",
         column: "account",
         found_by: FoundBy::Account,

@@ -95,5 +95,8 @@ async fn factor_rows(node: &Node, owner: &Person) -> Vec<Row> {
         Row::new("POST", "/v1/sessions/step-up/second-factor", For::Itself)
             .json(&show)
             .used_up(Code::AttemptExpired),
+        Row::new("POST", "/v1/sessions/vault/second-factor", For::Identified)
+            .json(&show)
+            .used_up(Code::AttemptExpired),
     ]
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::second_factor::proven;
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
     prompt,
-    proof::proven,
 };
 
 use super::watch::clock;

@@ -10,6 +10,7 @@ use lockstep_client::{
     ways::{LinkSignIn, OidcSignIn},
 };
 
+use super::second_factor::ask_factor;
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
@@ -42,7 +43,7 @@ pub async fn enter(app: &App, server: &Server, name: &str, how: How) -> Done<Cli
         opened => opened?,
     };
     let proof = prove(app, server, name, how).await?;
-    client.enter(&proof).await?;
+    client.enter(&proof, &mut |demanded| ask_factor(app, demanded)).await?;
     Ok(client)
 }
 

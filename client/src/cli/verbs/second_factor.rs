@@ -40,7 +40,11 @@ pub fn ask_factor(app: &App, demanded: &Demanded) -> Result<Shown, Error> {
 ///
 /// # Errors
 /// What the server refuses.
-pub async fn proven<T>(app: &App, client: &Client, ask: impl AsyncFn() -> Result<T, Error>) -> Done<T> {
+pub async fn proven<T>(
+    app: &App,
+    client: &Client,
+    mut ask: impl AsyncFnMut() -> Result<T, Error>,
+) -> Done<T> {
     match ask().await {
         Err(Error::Refused { problem, .. }) if problem.code == Code::StepUpRequired => {
             app.ui.say("The server wants the password to be proven again.");

@@ -13,7 +13,6 @@ use super::second_factor::proven;
 use crate::cli::{
     app::App,
     failure::{Done, Failure},
-    proof::proven,
 };
 
 /// What to look after.
