@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Routes that may be asked with scope `identity`. Whatever is not here must refuse it.
-const FOR_AN_IDENTITY: &[&str] = &["post /v1/sessions/vault"];
+const FOR_AN_IDENTITY: &[&str] = &["post /v1/sessions/vault", "post /v1/sessions/vault/second-factor"];
 /// Routes whose token is an enrolment's.
 const FOR_AN_ENROLMENT: &[&str] = &["post /v1/devices", "post /v1/roster"];
 

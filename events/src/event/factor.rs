@@ -9,7 +9,7 @@ use uuid::Uuid;
 pub struct FactorSet {
     /// The factor.
     pub factor: Uuid,
-    /// What it is: `totp`, `passkey` or `codes`.
+    /// What it is: `totp`, `passkey` or `codes`. Class: word.
     pub factor_kind: String,
 }
 

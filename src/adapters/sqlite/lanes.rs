@@ -170,8 +170,17 @@ impl Writing {
 
     /// Undoes what was written. A connection that cannot even do that is not used again.
     pub async fn undo(mut self) {
-        self.open = raw_sql("ROLLBACK").execute(&mut *self).await.is_err();
+        self.open = match raw_sql("ROLLBACK").execute(&mut *self).await {
+            Ok(_) => false,
+            Err(error) => !nothing_open(&error),
+        };
     }
+}
+
+/// Whether there was no transaction to roll back: it did not begin, or has been rolled back by what went wrong.
+fn nothing_open(error: &sqlx::Error) -> bool {
+    const GENERIC: &str = "1";
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(GENERIC))
 }
 
 impl Drop for Writing {
@@ -250,6 +259,26 @@ mod tests {
         writing.undo().await;
         assert_eq!(rows(&lanes).await, 0);
         lanes.begin().await.unwrap().commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_could_not_begin_leaves_its_connection_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let options =
+            SqliteConnectOptions::new().filename(dir.path().join("some.db")).create_if_missing(true);
+        let lanes = Lanes::new(options.busy_timeout(Duration::from_millis(1)), 1);
+        raw_sql("CREATE TABLE t (n INTEGER); CREATE TEMP TABLE mark (n INTEGER)")
+            .execute(&mut *lanes.take().await.unwrap())
+            .await
+            .unwrap();
+        let other = Lanes::new(SqliteConnectOptions::new().filename(dir.path().join("some.db")), 1);
+        let held = other.begin().await.unwrap();
+        assert!(lanes.begin().await.is_err());
+        held.undo().await;
+        lanes.begin().await.unwrap().commit().await.unwrap();
+        // What is temporary is known to one connection alone.
+        let mut same = lanes.take().await.unwrap();
+        assert!(raw_sql("SELECT n FROM mark").execute(&mut *same).await.is_ok());
     }
 
     #[tokio::test]
