@@ -8,7 +8,6 @@ use std::time::Duration;
 use lockstep_api::{
     Bytes64,
     account::{DeviceProof, Tokens, proof_message},
-    factor::ShowFactor,
     ways::{
         Email, Identified, Identities, LinkedIdentity, NameEmail, OidcFinish, OidcProviders, OidcStart,
         OidcStarted, OpenVault, SignInFinish, SignInStart, SignInStarted, Waiting, words_of,
@@ -23,7 +22,7 @@ use zeroize::Zeroizing;
 
 use self::loopback::Loopback;
 use crate::{
-    account::password::{ShowingFactor, demanded},
+    account::password::{Asked, ShowingFactor},
     crypto::os_random,
     engine::Engine,
     error::Error,
@@ -198,13 +197,11 @@ impl Engine {
         let body = OpenVault { device: DeviceProof { device: self.device(), signature } };
         let token = Some(proof.identity_token.as_str());
         let opened: Result<Tokens, Error> = post(&self.transport, "/v1/sessions/vault", token, &body).await;
-        let tokens = match opened {
-            Err(error) => {
-                let Some(demanded) = demanded(&error) else { return Err(error) };
-                let show = ShowFactor { attempt: demanded.attempt, factor: factor(&demanded)? };
+        let tokens = match Asked::of(opened, factor)? {
+            Asked::Answered(tokens) => tokens,
+            Asked::Show(show) => {
                 post(&self.transport, "/v1/sessions/vault/second-factor", token, &show).await?
             }
-            opened => opened?,
         };
         if tokens.account != self.account() || tokens.device != self.device() {
             return Err(Error::Protocol("tokens of another device"));

@@ -2,8 +2,9 @@
 
 mod credential_row;
 mod documents;
+mod erasure_tables;
 mod event_row;
-mod factor_row;
+mod factor_tables;
 pub mod filesystem;
 pub mod in_process;
 pub mod mail_folder;

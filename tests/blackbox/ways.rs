@@ -2,8 +2,8 @@
 
 use lockstep_api::{
     account::{
-        LoginStarted, PasswordFinish, PasswordStart, RegisterStarted, StepUpFinish, StepUpStart, SteppedUp,
-        Wrap,
+        LoginFinish, LoginStarted, PasswordFinish, PasswordStart, RegisterStarted, StepUpFinish, StepUpStart,
+        SteppedUp, Wrap,
     },
     opaque::{CONTEXT, ServerSuite},
     recovery::{RecoveryFinish, RecoverySet, RecoveryStart, RecoveryStarted},
@@ -168,23 +168,8 @@ pub async fn recover(
 }
 
 /// A login up to its last message, with the device's proof.
-pub async fn begin_login(node: &Node, person: &Person, password: &str) -> lockstep_api::account::LoginFinish {
-    use lockstep_api::account::{DeviceProof, LoginFinish, LoginStart, proof_message};
-    let start = ClientLogin::<ServerSuite>::start(&mut OsRng, password.as_bytes()).unwrap();
-    let request = LoginStart {
-        name: person.name.clone(),
-        request: start.message.serialize().to_vec().into(),
-        device: None,
-    };
-    let answer = node.post("/v1/sessions/start", &request).send().await.unwrap();
-    let started: LoginStarted = body(answer, StatusCode::OK).await;
-    let response = CredentialResponse::deserialize(&started.response.0).unwrap();
-    let parameters = ClientLoginFinishParameters::new(Some(CONTEXT), Identifiers::default(), None);
-    let finished = start.state.finish(&mut OsRng, password.as_bytes(), response, parameters).unwrap();
-    let signature = person.sign(&proof_message(started.attempt.as_bytes()));
-    LoginFinish {
-        attempt: started.attempt,
-        finalization: finished.message.serialize().to_vec().into(),
-        device: Some(DeviceProof { device: person.device, signature }),
-    }
+pub async fn begin_login(node: &Node, person: &Person, password: &str) -> LoginFinish {
+    let (attempt, finalization) = person.begin_login(node, password).await;
+    let device = Some(person.attempt_proof(attempt));
+    LoginFinish { attempt, finalization: finalization.unwrap().into(), device }
 }

@@ -2,14 +2,11 @@
 
 use std::{path::Path, sync::Arc};
 
-use lockstep_api::{
-    account::{DeviceProof, LoggedIn, LoginFinish, LoginStart, LoginStarted, proof_message},
-    factor::ShowFactor,
-};
+use lockstep_api::account::{DeviceProof, LoggedIn, LoginFinish, LoginStart, LoginStarted, proof_message};
 
 use super::{
     enrol_device, heavy, open,
-    password::{ShowingFactor, demanded},
+    password::{Asked, ShowingFactor},
     post, write_profile,
 };
 use crate::{
@@ -80,13 +77,9 @@ async fn prove(
     let finish =
         LoginFinish { attempt: started.attempt, finalization: done.finalization.clone().into(), device };
     let answer: Result<LoggedIn, Error> = post(transport, "/v1/sessions/finish", None, &finish).await;
-    let answer = match answer {
-        Err(error) => {
-            let Some(demanded) = demanded(&error) else { return Err(error) };
-            let show = ShowFactor { attempt: demanded.attempt, factor: factor(&demanded)? };
-            post(transport, "/v1/sessions/second-factor", None, &show).await?
-        }
-        answer => answer?,
+    let answer = match Asked::of(answer, factor)? {
+        Asked::Answered(answer) => answer,
+        Asked::Show(show) => post(transport, "/v1/sessions/second-factor", None, &show).await?,
     };
     Ok((answer, done))
 }

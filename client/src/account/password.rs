@@ -30,10 +30,28 @@ const SLOT: u16 = 0;
 pub type ShowingFactor<'a> = &'a mut (dyn FnMut(&Demanded) -> Result<Shown, Error> + Send);
 
 /// What the server demands, if its refusal is a demand for a second factor.
-pub(crate) fn demanded(error: &Error) -> Option<Demanded> {
+fn demanded(error: &Error) -> Option<Demanded> {
     let Error::Refused { problem, .. } = error else { return None };
     let wanted = problem.code == lockstep_api::Code::SecondFactorRequired;
     serde_json::from_value(problem.facts.clone().filter(|_| wanted)?).ok()
+}
+
+/// What came of asking: the answer, or what is to be shown where a second factor is demanded for it.
+pub(crate) enum Asked<T> {
+    Answered(T),
+    Show(ShowFactor),
+}
+
+impl<T> Asked<T> {
+    /// Looks at an answer, and asks for the factor if one is demanded.
+    pub(crate) fn of(answer: Result<T, Error>, factor: ShowingFactor<'_>) -> Result<Self, Error> {
+        let error = match answer {
+            Ok(answer) => return Ok(Self::Answered(answer)),
+            Err(error) => error,
+        };
+        let Some(demanded) = demanded(&error) else { return Err(error) };
+        Ok(Self::Show(ShowFactor { attempt: demanded.attempt, factor: factor(&demanded)? }))
+    }
 }
 
 impl Engine {
@@ -48,13 +66,9 @@ impl Engine {
             heavy(move || login.finish(&response, &mut os_random())).await.map_err(|_| Error::LoginFailed)?;
         let finish = StepUpFinish { attempt: started.attempt, finalization: done.finalization.into() };
         let stepped: Result<SteppedUp, Error> = self.post("/v1/sessions/step-up/finish", &finish).await;
-        let stepped = match stepped {
-            Err(error) => {
-                let Some(demanded) = demanded(&error) else { return Err(error) };
-                let show = ShowFactor { attempt: demanded.attempt, factor: factor(&demanded)? };
-                self.post("/v1/sessions/step-up/second-factor", &show).await?
-            }
-            stepped => stepped?,
+        let stepped = match Asked::of(stepped, factor)? {
+            Asked::Answered(stepped) => stepped,
+            Asked::Show(show) => self.post("/v1/sessions/step-up/second-factor", &show).await?,
         };
         self.keep_access_token(stepped.access_token, stepped.expires_in).await
     }

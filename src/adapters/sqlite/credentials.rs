@@ -3,17 +3,14 @@
 mod mail;
 mod oidc;
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros, SessionId};
-use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::{Sqlite, SqlitePool, Transaction, migrate::Migrator};
 use uuid::Uuid;
 
+use super::{file, one_connection};
 use crate::{
     adapters::credential_row::{
         KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, method_name, micros_to_bytes,
@@ -44,21 +41,8 @@ impl SqliteCredentials {
     /// # Errors
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(Duration::from_secs(10))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            // What is deleted is overwritten, not just forgotten.
-            .pragma("secure_delete", "ON");
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(30))
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(failed)?;
+        // What is deleted is overwritten, not just forgotten.
+        let pool = one_connection(file(path).pragma("secure_delete", "ON")).await.map_err(failed)?;
         MIGRATIONS.run(&pool).await.map_err(|error| CredentialError::Other(Box::new(error)))?;
         Ok(Self { pool })
     }

@@ -14,8 +14,9 @@ pub mod subject_keys;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
+    SqlitePool,
     migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use lanes::{Lane, Lanes, Writing};
@@ -92,6 +93,26 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// How a small store opens its file: with one connection, because every call is short, and writers would queue anyway.
+fn file(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+}
+
+/// Opens a file with one connection. A connection is a handle in this process: asking it whether it is alive tells nothing.
+async fn one_connection(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(30))
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
 }
 
 /// Sizes of the chunks into which a long list is cut: powers of two, so that a handful of prepared statements

@@ -4,14 +4,11 @@ mod answers;
 mod blob_index;
 mod served;
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::{Sqlite, SqlitePool, Transaction, migrate::Migrator};
 
+use super::{file, one_connection};
 use crate::blobs::BlobError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/operations");
@@ -29,19 +26,7 @@ impl SqliteOperations {
     /// # Errors
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, BlobError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(Duration::from_secs(10))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(30))
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(blob_index::failed)?;
+        let pool = one_connection(file(path)).await.map_err(blob_index::failed)?;
         MIGRATIONS.run(&pool).await.map_err(|error| BlobError::Other(Box::new(error)))?;
         Ok(Self { pool })
     }

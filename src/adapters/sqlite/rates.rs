@@ -1,16 +1,12 @@
 //! Buckets of rate limits in a SQLite file of their own.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use async_trait::async_trait;
 use lockstep_events::Micros;
-use sqlx::{
-    SqliteConnection, SqlitePool,
-    migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::{SqliteConnection, SqlitePool, migrate::Migrator, sqlite::SqliteSynchronous};
 
-use super::credentials::failed;
+use super::{credentials::failed, file, one_connection};
 use crate::{
     auth::credentials::CredentialError,
     limits::{RateStore, Take, Taken},
@@ -30,19 +26,8 @@ impl SqliteRates {
     /// # Errors
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, CredentialError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(Duration::from_secs(10))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(30))
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(failed)?;
+        let options = file(path).synchronous(SqliteSynchronous::Normal);
+        let pool = one_connection(options).await.map_err(failed)?;
         MIGRATIONS.run(&pool).await.map_err(|error| CredentialError::Other(Box::new(error)))?;
         Ok(Self { pool })
     }

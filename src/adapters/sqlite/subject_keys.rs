@@ -1,16 +1,13 @@
 //! Subject keys in the SQLite file of the credentials: destroyed by overwriting.
 
-use std::{ops::Range, path::Path, time::Duration};
+use std::{ops::Range, path::Path};
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros};
-use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::{Sqlite, SqlitePool, Transaction, migrate::Migrator};
 use uuid::Uuid;
 
+use super::{file, one_connection};
 use crate::{
     adapters::subject_key_row::{self, EVERY_PERIOD, SubjectKeyRow},
     subjects::{
@@ -52,21 +49,8 @@ impl SqliteSubjectKeys {
 
 /// One connection to a file.
 pub(super) async fn open(path: &Path) -> Result<SqlitePool> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(Duration::from_secs(10))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        // What is destroyed is overwritten, not just forgotten.
-        .pragma("secure_delete", "ON");
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(30))
-        .test_before_acquire(false)
-        .connect_with(options)
-        .await
-        .map_err(failed)
+    // What is destroyed is overwritten, not just forgotten.
+    one_connection(file(path).pragma("secure_delete", "ON")).await.map_err(failed)
 }
 
 pub(super) fn failed(error: sqlx::Error) -> KeyStoreError {

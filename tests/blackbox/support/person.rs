@@ -116,6 +116,16 @@ impl Person {
 
     /// Logs in; with the device's proof if `proven`.
     pub async fn login(&self, node: &Node, password: &str, proven: bool) -> Response {
+        let (attempt, finalization) = self.begin_login(node, password).await;
+        // With a wrong password the client cannot make KE3; whoever guesses sends something.
+        let finalization = finalization.unwrap_or(vec![9; 64]);
+        let device = proven.then(|| self.attempt_proof(attempt));
+        let finish = LoginFinish { attempt, finalization: finalization.into(), device };
+        node.post("/v1/sessions/finish", &finish).send().await.unwrap()
+    }
+
+    /// Begins to log in: the attempt, and KE3 if the password is right.
+    pub async fn begin_login(&self, node: &Node, password: &str) -> (Uuid, Option<Vec<u8>>) {
         let start = ClientLogin::<ServerSuite>::start(&mut OsRng, password.as_bytes()).unwrap();
         let request = LoginStart {
             name: self.name.clone(),
@@ -126,21 +136,13 @@ impl Person {
         let started: LoginStarted = body(answer, StatusCode::OK).await;
         let response = CredentialResponse::deserialize(&started.response.0).unwrap();
         let parameters = ClientLoginFinishParameters::new(Some(CONTEXT), Identifiers::default(), None);
-        // With a wrong password the client cannot make KE3; whoever guesses sends something.
-        let finalization = start
-            .state
-            .finish(&mut OsRng, password.as_bytes(), response, parameters)
-            .map_or(vec![9; 64], |finished| finished.message.serialize().to_vec());
-        let proof = DeviceProof {
-            device: self.device,
-            signature: self.sign(&proof_message(started.attempt.as_bytes())),
-        };
-        let finish = LoginFinish {
-            attempt: started.attempt,
-            finalization: finalization.into(),
-            device: proven.then_some(proof),
-        };
-        node.post("/v1/sessions/finish", &finish).send().await.unwrap()
+        let finished = start.state.finish(&mut OsRng, password.as_bytes(), response, parameters).ok();
+        (started.attempt, finished.map(|finished| finished.message.serialize().to_vec()))
+    }
+
+    /// The device's proof for an attempt.
+    pub fn attempt_proof(&self, attempt: Uuid) -> DeviceProof {
+        DeviceProof { device: self.device, signature: self.sign(&proof_message(attempt.as_bytes())) }
     }
 
     /// The same person at another device.
