@@ -33,7 +33,7 @@ use crate::{
     clock::SystemClock,
     commands::{
         admin::{AdminError, bootstrap},
-        purge::Purger,
+        purge::{Purger, Scrubs},
         push::{Batches, Pusher},
     },
     config::Config,
@@ -296,8 +296,14 @@ pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dy
 
 fn quotas(config: &Config, reads: &Arc<dyn ReadStore>, feed: &Feed, clock: &Arc<dyn Clock>) -> Arc<Quotas> {
     let book = Arc::new(PlanBook::new(&config.plans, &config.default_plan));
-    let (standings, usage) = (Arc::clone(&feed.standings), Arc::clone(&feed.usage));
-    Arc::new(Quotas::new(Arc::clone(reads), standings, usage, book, Arc::clone(clock)))
+    Arc::new(Quotas {
+        reads: Arc::clone(reads),
+        standings: Arc::clone(&feed.standings),
+        usage: Arc::clone(&feed.usage),
+        attached: Arc::clone(&feed.attached),
+        plans: book,
+        clock: Arc::clone(clock),
+    })
 }
 
 fn shred_list(config: &Config, keys: &ServerKeys) -> Result<Arc<ShredList>, ShredListError> {
@@ -335,6 +341,7 @@ async fn assemble(
         entries: Arc::clone(&entries),
         shelf: Arc::clone(&shelf),
         shred_list: Arc::clone(&shred_list),
+        scrubs: Scrubs::default(),
     };
     let quotas = quotas(&config, &ports.reads, &feed, &clock);
     let pusher = Pusher {

@@ -1,6 +1,6 @@
 //! Erasing people: nine steps, each of which may be repeated, so that a crash anywhere costs nothing but time.
 //!
-//! 1 asked for (`commands::erase`) · 2 on the shred list, rows about the person deleted, sessions ended · 3 the same
+//! 1 asked for (`commands::erase`) · 2 the person told, on the shred list, rows about the person deleted, sessions ended · 3 the same
 //! again, when everybody who was let in before is out · 4 ciphertexts deleted, of all versions · 5 keys destroyed · 6 sealed parts of events deleted ·
 //! 7 `vault.erased` and `account.subject_erased` appended · 8 the read models have forgotten · 9 what
 //! came late deleted, files scrubbed, off the queue.
@@ -26,6 +26,7 @@ use crate::{
         erase::{Erasure, ErasureState, GRACE_S},
         purge::PurgeError,
     },
+    mail::worker,
     state::Server,
     subjects::{Purpose, SubjectError, keys::KeyStoreError},
 };
@@ -117,7 +118,9 @@ pub async fn step(server: &Server, job: Job) -> Result<Option<Job>, ErasureError
     let now = server.clock.now();
     if job.step == 2 {
         match Erasure::of(&*server.log, job.account).await?.state {
-            ErasureState::Due(due) if now >= due.plus_seconds(GRACE_S) => {}
+            ErasureState::Due(due) if now >= due.plus_seconds(GRACE_S) => {
+                worker::farewell(server, job.account).await?;
+            }
             ErasureState::Due(due) => {
                 return Ok(Some(Job { due_at: due.plus_seconds(GRACE_S), ..job }));
             }

@@ -19,7 +19,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::{
+    auth::{
+        addresses::{Addresses, Standing},
+        credentials::CredentialError,
+    },
     blobs::{BlobError, Shelf},
+    commands::address,
     members::Members,
     subjects::{
         SubjectError, Subjects,
@@ -29,6 +34,8 @@ use crate::{
 };
 
 const PAGE: usize = 200;
+/// The table whose rows are shown with what is sealed in them.
+const ADDRESSES: &str = "addresses";
 /// Lines that wait for a slow reader.
 const WAITING: usize = 16;
 
@@ -47,6 +54,9 @@ pub enum ExportError {
     /// A store did not answer.
     #[error(transparent)]
     Store(#[from] KeyStoreError),
+    /// Addresses cannot be read.
+    #[error(transparent)]
+    Addresses(#[from] CredentialError),
     /// The blob store did not answer.
     #[error(transparent)]
     Blobs(#[from] BlobError),
@@ -66,6 +76,8 @@ pub struct Exporter {
     pub subjects: Arc<Subjects>,
     /// Long ciphertexts.
     pub shelf: Arc<Shelf>,
+    /// Addresses.
+    pub addresses: Arc<dyn Addresses>,
     /// Rows beside the log.
     pub holdings: Vec<Arc<dyn Holding>>,
     /// The time.
@@ -134,13 +146,27 @@ impl Exporter {
     async fn rows(&self, person: &Person, lines: &mut Lines) -> Result<(), ExportError> {
         for holding in &self.holdings {
             for held in holding.held(person).await? {
-                let row = serde_json::from_str(&held.json)?;
+                let mut row = serde_json::from_str(&held.json)?;
+                if held.table == ADDRESSES {
+                    self.open_address(person.account, &mut row).await?;
+                }
                 lines.write(&ExportLine::Row { table: held.table.to_owned(), row }).await?;
             }
         }
         for key in self.subjects.store().of(person.account).await? {
             let purpose = key.name.purpose.name().to_owned();
             lines.write(&ExportLine::Key { id: key.id, purpose, period: key.name.period }).await?;
+        }
+        Ok(())
+    }
+
+    /// The row of an address has the address sealed; its owner gets to read it.
+    async fn open_address(&self, account: AccountId, row: &mut Value) -> Result<(), ExportError> {
+        let standing = row["standing"].as_str().and_then(Standing::from_name);
+        let Some(standing) = standing else { return Ok(()) };
+        let Some(kept) = self.addresses.address(account, standing).await? else { return Ok(()) };
+        if let Some(text) = address::open(&self.subjects, &kept).await? {
+            row["address"] = text.into();
         }
         Ok(())
     }

@@ -57,6 +57,27 @@ impl<K: std::hash::Hash + Eq, V: Copy> Kept<K, V> {
     }
 }
 
+/// The vaults of an account, in the order in which they were attached, as the log has them now.
+///
+/// # Errors
+/// If the log does not answer.
+pub async fn vaults(log: &dyn EventLog, account: AccountId) -> Result<Vec<VaultId>, LogError> {
+    let mut vaults = Vec::new();
+    let mut after = Seq::ZERO;
+    loop {
+        let page = log.read_stream(account.into(), after, PAGE, Contents::No).await?;
+        for recorded in &page {
+            after = recorded.seq;
+            if let Ok(Event::Account(AccountEvent::VaultAttached(attached))) = recorded.event() {
+                vaults.push(attached.vault);
+            }
+        }
+        if page.len() < PAGE {
+            return Ok(vaults);
+        }
+    }
+}
+
 impl Members {
     /// Nothing is known yet.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
@@ -118,20 +139,7 @@ impl Members {
     /// # Errors
     /// If the log does not answer.
     pub async fn vaults(&self, account: AccountId) -> Result<Vec<VaultId>, LogError> {
-        let mut vaults = Vec::new();
-        let mut after = Seq::ZERO;
-        loop {
-            let page = self.log.read_stream(account.into(), after, PAGE, Contents::No).await?;
-            for recorded in &page {
-                after = recorded.seq;
-                if let Ok(Event::Account(AccountEvent::VaultAttached(attached))) = recorded.event() {
-                    vaults.push(attached.vault);
-                }
-            }
-            if page.len() < PAGE {
-                return Ok(vaults);
-            }
-        }
+        vaults(self.log.as_ref(), account).await
     }
 
     /// The head of a vault's stream, not older than half a second; its seq and chain may be older than that.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
-    /// Vaults of the account.
+    /// Vaults of the account, at least one: it begins with it.
     pub vaults: Option<u64>,
     /// Entries that are not deleted, over all its vaults.
     pub entries: Option<u64>,
@@ -20,7 +20,7 @@ pub struct Plan {
     pub devices: Option<u64>,
     /// Bytes of ciphertext of all kept versions, over all its vaults.
     pub storage_bytes: Option<u64>,
-    /// Old versions keep their content for so many days.
+    /// Old versions keep their content for so many days, whatever `retention_days` says; 0: for ever.
     pub history_days: Option<u32>,
     /// The features that it has.
     pub flags: BTreeSet<String>,

@@ -1,22 +1,16 @@
 //! Whether a plan has room for what is about to be written. No database is asked on the way of a push, but where
 //! another node wrote to the same vault, and before anything is refused.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use lockstep_events::{AccountId, Clock, LogError, Seq, VaultId};
 use lockstep_projections::ReadStore;
-use lru::LruCache;
 
 use crate::{
-    feed::{Amount, Standings, Usage},
+    feed::{Amount, Attached, Standings, Usage},
     plans::{Plan, PlanBook},
 };
 
-/// Accounts whose vaults are remembered.
-const ACCOUNTS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// How often an append that may fail is waited for before room is refused because of it.
 const WAITS: usize = 40;
 
@@ -39,11 +33,12 @@ pub struct Quotas {
     pub standings: Arc<Standings>,
     /// The counters.
     pub usage: Arc<Usage>,
+    /// Which vaults accounts have.
+    pub attached: Arc<Attached>,
     /// The plans.
     pub plans: Arc<PlanBook>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    vaults: Mutex<LruCache<AccountId, Arc<[VaultId]>>>,
 }
 
 /// Room that was reserved; given back when it is dropped.
@@ -68,17 +63,6 @@ impl Drop for Room<'_> {
 }
 
 impl Quotas {
-    /// Nothing is counted yet.
-    pub fn new(
-        reads: Arc<dyn ReadStore>,
-        standings: Arc<Standings>,
-        usage: Arc<Usage>,
-        plans: Arc<PlanBook>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { reads, standings, usage, plans, clock, vaults: Mutex::new(LruCache::new(ACCOUNTS)) }
-    }
-
     /// The plan of an account now.
     ///
     /// # Errors
@@ -88,7 +72,7 @@ impl Quotas {
         Ok(self.plans.of(&standing, self.clock.now()).1)
     }
 
-    /// For how many days old versions of an account keep their content; none: for ever.
+    /// For how many days old versions of an account keep their content by its plan, 0 for ever; none: it does not say.
     ///
     /// # Errors
     /// As [`Self::plan`].
@@ -110,7 +94,7 @@ impl Quotas {
         if plan.entries.is_none() && plan.storage_bytes.is_none() {
             return Ok(Ok(None));
         }
-        let vaults = self.vaults(account, vault).await;
+        let vaults = self.vaults(account, vault).await?;
         self.read(&self.usage.unread(&vaults)).await;
         let room = || Room { usage: &self.usage, vault, more, stands: None };
         for round in 0..=WAITS {
@@ -146,21 +130,13 @@ impl Quotas {
         Ok(self.reserve(account, vault, more).await?.map(drop))
     }
 
-    async fn vaults(&self, account: AccountId, of_push: VaultId) -> Arc<[VaultId]> {
-        let known = || self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(vaults) = known().get(&account).filter(|vaults| vaults.contains(&of_push)) {
-            return Arc::clone(vaults);
+    async fn vaults(&self, account: AccountId, of_push: VaultId) -> Result<Arc<[VaultId]>, LogError> {
+        let known = self.attached.of(account).await?;
+        if known.contains(&of_push) {
+            return Ok(known);
         }
-        let row = self.reads.account(account).await.ok().flatten();
-        let mut vaults = row.map(|row| row.vaults).unwrap_or_default();
-        if !vaults.contains(&of_push) {
-            // The read model is behind: not remembered.
-            vaults.push(of_push);
-            return vaults.into();
-        }
-        let vaults: Arc<[VaultId]> = vaults.into();
-        known().put(account, Arc::clone(&vaults));
-        vaults
+        // This node has not heard of it yet: not remembered.
+        Ok(known.iter().copied().chain([of_push]).collect())
     }
 
     /// A row that cannot be read now leaves the counter as it is: a push does not wait for a read model.

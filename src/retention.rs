@@ -40,10 +40,14 @@ pub struct PruneReport {
     pub versions: u64,
 }
 
-/// How many days of history an account has; none: all of it. The one place that knows: a plan may say more or less than
-/// the option.
-pub fn history_days(server: &Server, _account: AccountId) -> Option<u32> {
-    Some(server.config.retention_days).filter(|days| *days > 0)
+/// How many days of history an account has; none: all of it. Its plan may say more or less than the option; of a plan
+/// that says nothing the option counts.
+///
+/// # Errors
+/// If its standing is not known and the log does not answer.
+pub async fn history_days(server: &Server, account: AccountId) -> Result<Option<u32>, LogError> {
+    let by_plan = server.quotas.history_days(account).await?;
+    Ok(Some(by_plan.unwrap_or(server.config.retention_days)).filter(|days| *days > 0))
 }
 
 /// One round through the vaults of everybody.
@@ -66,14 +70,20 @@ pub async fn prune(server: &Server) -> Result<PruneReport, RetentionError> {
         for recorded in &page {
             after = recorded.position;
             let Ok(Event::Vault(VaultEvent::Created(created))) = recorded.event() else { continue };
-            if let Some(days) = history_days(server, created.account) {
+            // Whoever else reads the vault: its owner's plan decides.
+            if let Some(days) = history_days(server, created.account).await? {
                 vault(server, &pruner, (created.vault, days), &mut report).await?;
             }
         }
         if page.len() < PAGE {
-            return Ok(report);
+            break;
         }
     }
+    if report.versions > 0 {
+        // What went is not left in a journal either.
+        server.log.scrub().await?;
+    }
+    Ok(report)
 }
 
 /// The entries of one vault that have more than one version.

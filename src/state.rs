@@ -127,6 +127,7 @@ impl Server {
             members: Arc::clone(&self.members),
             subjects: Arc::clone(&self.subjects),
             shelf: Arc::clone(&self.shelf),
+            addresses: self.ways.clone(),
             holdings: self.holdings.clone(),
             clock: Arc::clone(&self.clock),
         }

@@ -71,6 +71,16 @@ pub struct RegisterFinish {
     pub invitation: Option<String>,
 }
 
+/// `POST /v1/vaults`: a further vault.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateVault {
+    /// `vault_key_gen` 1 of the new vault, a random id.
+    pub statement: Statement,
+    /// `vault/<vault>` of generation 1.
+    pub wrap: Wrap,
+}
+
 /// `POST /v1/sessions/start`: OPAQUE login, KE1.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -252,6 +262,9 @@ pub struct Device {
     pub added_at: Micros,
     /// Where its addition stands in the account stream.
     pub added_seq: Seq,
+    /// When it was last used: microseconds since 1970, to the hour. Left out if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Micros>,
     /// Whether it was revoked.
     pub revoked: bool,
     /// Whether it is the one that asks.

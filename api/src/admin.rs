@@ -134,8 +134,8 @@ pub struct SessionView {
     pub device: DeviceId,
     /// Microseconds since 1970.
     pub opened_at: Micros,
-    /// Microseconds since 1970.
-    pub refreshed_at: Micros,
+    /// When it was last used: microseconds since 1970, to the hour, as its owner sees it.
+    pub last_seen: Micros,
     /// Whether it has ended.
     pub ended: bool,
 }
@@ -175,7 +175,89 @@ pub struct Invited {
     pub until: Micros,
 }
 
+/// What became of an invitation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InvitationState {
+    /// Somebody may register with it.
+    Open,
+    /// Somebody has.
+    Used,
+    /// An administrator withdrew it.
+    Withdrawn,
+    /// Nobody used it in time.
+    Expired,
+}
+
+/// An invitation, as administrators see it. Its token is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvitationView {
+    /// Names it, for withdrawing.
+    pub invitation: Uuid,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<AccountId>,
+    /// When: microseconds since 1970.
+    pub made_at: Micros,
+    /// Not valid after.
+    pub until: Micros,
+    /// The plan that the account gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// When that plan ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_until: Option<Micros>,
+    /// What became of it.
+    pub state: InvitationState,
+}
+
+/// `GET /v1/admin/invitations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Invitations {
+    /// Oldest first.
+    pub invitations: Vec<InvitationView>,
+    /// For the next page: `after`. None: this is the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<lockstep_events::Seq>,
+}
+
 /// A proposal that waits for another administrator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProposalView {
+    /// Names it, for approving or withdrawing.
+    pub proposal: Uuid,
+    /// The account that it is about.
+    pub account: AccountId,
+    /// The role that the account would get; none: it would be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Who proposed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed_by: Option<AccountId>,
+    /// When: microseconds since 1970.
+    pub proposed_at: Micros,
+    /// Not valid after.
+    pub until: Micros,
+    /// Why, in the words of who proposed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `GET /v1/admin/proposals`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Proposals {
+    /// Those that can still be approved, oldest first.
+    pub proposals: Vec<ProposalView>,
+    /// For the next page: `after`. None: this is the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<lockstep_events::Seq>,
+}
+
+/// `POST /v1/admin/proposals/{proposal}`: what becomes of a proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settle {

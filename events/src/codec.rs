@@ -125,6 +125,7 @@ stored_events! {
     System::Proposed in SystemEvent => "admin.proposed", 1;
     System::ProposalSettled in SystemEvent => "admin.proposal_settled", 1;
     System::LogRead in SystemEvent => "audit.log_read", 1;
+    System::Listed in SystemEvent => "admin.listed", 1;
     System::OidcRejected in SystemEvent => "system.oidc_rejected", 1;
 }
 

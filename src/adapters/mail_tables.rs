@@ -100,7 +100,7 @@ pub fn folded(rows: &[StandingRow], rivals: &[Vec<u8>], by: AccountId, index: Na
 }
 
 pub const PUT_TASK: &str =
-    "INSERT INTO mail_tasks (id, task, next_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    "INSERT INTO mail_tasks (id, account, task, next_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 pub const FINISH_TASK: &str =
     "UPDATE mail_tasks SET done_at = $2, task = $3 WHERE id = $1 AND done_at IS NULL";
 pub const POSTPONE_TASK: &str = "UPDATE mail_tasks SET next_at = $2 WHERE id = $1 AND done_at IS NULL";
@@ -108,6 +108,7 @@ pub const REACTED: &str = "SELECT position FROM mail_reacted WHERE one = 1";
 pub const SET_REACTED: &str = "INSERT INTO mail_reacted (one, position) VALUES (1, $1) \
      ON CONFLICT (one) DO UPDATE SET position = excluded.position \
      WHERE mail_reacted.position < excluded.position";
+pub const FORGET_TASKS: &str = "DELETE FROM mail_tasks WHERE account = $1";
 pub const SWEEP_TASKS: &str = "DELETE FROM mail_tasks WHERE done_at < $1";
 
 pub const ADDRESS: &str =
@@ -173,8 +174,16 @@ macro_rules! mail_tables {
     ($store:ty, $failed:path, $claim:literal) => {
         #[async_trait::async_trait]
         impl $crate::mail::outbox::Outbox for $store {
-            async fn put_task(&self, id: uuid::Uuid, task: &[u8], now: Micros) -> Result<()> {
-                let put = sqlx::query(tables::PUT_TASK).bind(id.as_bytes().to_vec()).bind(task).bind(now.0);
+            async fn put_task(
+                &self,
+                id: uuid::Uuid,
+                about: Option<AccountId>,
+                task: &[u8],
+                now: Micros,
+            ) -> Result<()> {
+                let about = about.map(|account| account.as_bytes().to_vec());
+                let put = sqlx::query(tables::PUT_TASK).bind(id.as_bytes().to_vec()).bind(about);
+                let put = put.bind(task).bind(now.0);
                 put.execute(&self.pool).await.map(|_| ()).map_err($failed)
             }
 
@@ -210,6 +219,11 @@ macro_rules! mail_tables {
                 let at = i64::try_from(to.0).unwrap_or(i64::MAX);
                 let set = sqlx::query(tables::SET_REACTED).bind(at);
                 set.execute(&self.pool).await.map(|_| ()).map_err($failed)
+            }
+
+            async fn forget_tasks(&self, account: AccountId) -> Result<()> {
+                let forget = sqlx::query(tables::FORGET_TASKS).bind(account.as_bytes().to_vec());
+                forget.execute(&self.pool).await.map(|_| ()).map_err($failed)
             }
 
             async fn sweep_tasks(&self, done_before: Micros) -> Result<u64> {

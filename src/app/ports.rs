@@ -221,7 +221,7 @@ pub async fn holdings(
 }
 
 /// Addresses, identities and mail stand with the credentials.
-async fn ways(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn Ways>, StartError> {
+pub async fn ways(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn Ways>, StartError> {
     match scheme(&config.credentials) {
         "sqlite" => Ok(Arc::new(databases.sqlite_credentials().await?)),
         #[cfg(feature = "distributed")]

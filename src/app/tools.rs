@@ -78,6 +78,7 @@ pub async fn subject_tools(config: &Config) -> Result<SubjectTools, StartError> 
         members: Arc::new(Members::new(Arc::clone(&log))),
         subjects: Arc::new(Subjects::new(subject_keys, &keys, Arc::clone(&clock), config.key_path())),
         shelf: Arc::new(Shelf { store: ports::blobs(config)?, index, clock: Arc::clone(&clock) }),
+        addresses: ports::ways(config, &mut databases).await?,
         holdings: ports::holdings(config, &mut databases).await?,
         clock,
     };

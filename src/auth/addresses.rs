@@ -28,6 +28,11 @@ impl Standing {
             Self::Former => "former",
         }
     }
+
+    /// The standing behind a stored name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Pending, Self::Confirmed, Self::Former].into_iter().find(|standing| standing.name() == name)
+    }
 }
 
 /// An address of an account.

@@ -21,7 +21,7 @@ use crate::{
         worker,
     },
     state::Server,
-    subjects::{self, SubjectError},
+    subjects::{self, SubjectError, Subjects},
 };
 
 /// Where a sealed address belongs: a row keeps its seal when its standing changes.
@@ -85,14 +85,14 @@ pub fn checked(text: &str) -> Result<&str, AddressError> {
 ///
 /// # Errors
 /// [`SubjectError`]
-pub async fn open(server: &Server, address: &Address) -> Result<Option<String>, SubjectError> {
+pub async fn open(subjects: &Subjects, address: &Address) -> Result<Option<String>, SubjectError> {
     let sealed = Sealed {
         subject: address.account,
         purpose: subjects::Purpose::Identity.name().to_owned(),
         period: String::new(),
         bytes: address.sealed.clone(),
     };
-    let opened = server.subjects.open(&sealed, PLACE).await?;
+    let opened = subjects.open(&sealed, PLACE).await?;
     Ok(opened.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()))
 }
 

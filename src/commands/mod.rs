@@ -6,6 +6,7 @@ pub mod admin;
 pub mod approve;
 pub mod bill;
 pub mod change_password;
+pub mod create_vault;
 pub mod end_access;
 pub mod end_session;
 pub mod enrol_device;

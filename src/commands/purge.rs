@@ -3,7 +3,10 @@
 //! The event stands before anything is deleted: a crash in between leaves bytes that [`Purger::erase`] deletes when
 //! the command is repeated.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use lockstep_events::{
     AccountId, BlobHash, DeviceId, EntryId, Epoch, Event, EventId, EventLog, LogError, NewEvent, Outcome,
@@ -12,6 +15,7 @@ use lockstep_events::{
     graph::{Head, Heads},
     log::{StreamClaim, StreamExpect, SubjectClaim, SubjectExpect},
 };
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::facts::derived;
@@ -97,6 +101,29 @@ pub struct Purger {
     pub shelf: Arc<Shelf>,
     /// What outlives a restore.
     pub shred_list: Arc<ShredList>,
+    /// What was erased is in no journal.
+    pub scrubs: Scrubs,
+}
+
+/// Scrubs that were asked for, and those that are done: purges at the same time share one.
+#[derive(Debug, Default)]
+pub struct Scrubs {
+    asked: AtomicU64,
+    done: Mutex<u64>,
+}
+
+impl Scrubs {
+    /// Makes sure that what is erased by now is in no file that the log writes.
+    async fn scrub(&self, log: &dyn EventLog) -> Result<(), LogError> {
+        let mine = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut done = self.done.lock().await;
+        if *done < mine {
+            let until = self.asked.load(Ordering::Acquire);
+            log.scrub().await?;
+            *done = until;
+        }
+        Ok(())
+    }
 }
 
 impl Purger {
@@ -111,7 +138,7 @@ impl Purger {
             let expect = match decide(&heads, &purge.expect_heads)? {
                 Decision::Append(expect) => expect,
                 Decision::Done(seq) => {
-                    self.erase(purge.vault, purge.entry).await?;
+                    self.erase_at_once(purge.vault, purge.entry).await?;
                     return Ok(seq);
                 }
             };
@@ -119,7 +146,7 @@ impl Purger {
                 self.entries.refresh(purge.vault, purge.entry, heads).await?;
                 let shred = Shred::Entry { vault: purge.vault, entry: purge.entry };
                 self.shred_list.add(&shred, self.shelf.clock.now())?;
-                self.erase(purge.vault, purge.entry).await?;
+                self.erase_at_once(purge.vault, purge.entry).await?;
                 return Ok(placed.first().map(|placed| placed.seq).unwrap_or_default());
             }
         }
@@ -174,6 +201,16 @@ impl Purger {
                 return Ok(());
             }
         }
+    }
+
+    /// Deletes every ciphertext of an entry, from the journal of the log as well. Where somebody reads that all the
+    /// time, it is emptied by the next purge.
+    async fn erase_at_once(&self, vault: VaultId, entry: EntryId) -> Result<(), PurgeError> {
+        self.erase(vault, entry).await?;
+        if let Err(error) = self.scrubs.scrub(self.log.as_ref()).await {
+            tracing::warn!(cause = %error, "what was purged is still in the journal of the log");
+        }
+        Ok(())
     }
 }
 

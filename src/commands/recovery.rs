@@ -166,7 +166,7 @@ impl SetRecovery {
         let stated = AccountEvent::RosterStated(RosterStated { statement: self.statement });
         let events = vec![self.actor.event(id, None, stated).map_err(ReplaceError::from)?];
         let staged = Staged { account, attempt, replacement, staged_at: at };
-        let together = Together { events, requires };
+        let together = Together { events, requires, ..Together::default() };
         Ok(Replace { actor: self.actor, staged }.run(server, together).await?.position())
     }
 }
@@ -259,7 +259,9 @@ impl Recover {
         let events =
             events.into_iter().chain(gone).collect::<Result<Vec<_>, _>>().map_err(ReplaceError::from)?;
         let staged = Staged { account, attempt: self.attempt, replacement, staged_at: at };
-        let replaced = Replace { actor, staged }.run(server, Together { events, requires }).await?;
+        let replaced = Replace { actor, staged }
+            .run(server, Together { events, requires, ..Together::default() })
+            .await?;
         if !replaced.again {
             end.settle(server).await?;
         }

@@ -3,18 +3,16 @@
 //! A retry of the same attempt makes the same events, the same session and the same tokens.
 
 use lockstep_events::{
-    AccountId, DeviceId, Epoch, Event, Hash32, LogError, NewEvent, Outcome, StreamId, StreamKind, Unit,
-    VaultId,
+    AccountId, DeviceId, Epoch, Hash32, LogError, NewEvent, Outcome, StreamId, StreamKind, Unit, VaultId,
     canonical::sha256,
-    event::{
-        AccountCreated, AccountEvent, CredentialSet, RosterStated, VaultAttached, VaultCreated, VaultEvent,
-    },
+    event::{AccountCreated, AccountEvent, CredentialSet, RosterStated, VaultAttached},
     log::StreamExpect,
     roster::{Claim, Roster, RosterError, Statement},
 };
 use uuid::Uuid;
 
 use super::{
+    create_vault,
     facts::{Actor, claim, derived, statement_id},
     invited,
     session::{self, Opened},
@@ -28,7 +26,7 @@ use crate::{
 /// can still be finished.
 const STALE_S: i64 = 180;
 /// A wrapped key is at most so long, in bytes.
-const MAX_WRAP: usize = 1024;
+pub const MAX_WRAP: usize = 1024;
 
 /// A registration.
 pub struct Register {
@@ -173,7 +171,7 @@ impl Register {
         events.push(actor.event(derived("lockstep/v1/vault", &about), Some(self.vault.into()), attached)?);
         events.push(self.stated(actor, 2)?);
         events.push(actor.session_opened(stored.session, stored.method)?);
-        events.push(self.vault_created(actor)?);
+        events.push(create_vault::created(actor, self.vault)?);
         let epoch = |stream: &[u8]| {
             let bytes = server.keys.stable("epoch", &[self.attempt.as_bytes(), stream].concat());
             Epoch::from_slice(&bytes[..16]).unwrap_or(Epoch::ZERO)
@@ -219,12 +217,6 @@ impl Register {
         let id = derived("lockstep/v1/credential", &[actor.account.as_bytes(), name.as_bytes(), &[1]]);
         let body = CredentialSet { credential: name.to_owned(), generation: 1, commitment };
         actor.event(id, None, AccountEvent::CredentialSet(body))
-    }
-
-    fn vault_created(&self, actor: Actor) -> Result<NewEvent, LogError> {
-        let id = derived("lockstep/v1/vault", &[b"created", self.vault.as_bytes()]);
-        let body = VaultCreated { vault: self.vault, account: actor.account };
-        actor.event_in(self.vault.into(), id, None, &Event::Vault(VaultEvent::Created(body)))
     }
 }
 

@@ -5,7 +5,7 @@ use lockstep_events::{
     AccountId, Hash32, LogError, NewEvent, Outcome, Position, Unit,
     canonical::sha256,
     event::{AccountEvent, CredentialSet},
-    log::{Placed, Required},
+    log::{Placed, Required, StreamClaim},
 };
 use uuid::Uuid;
 
@@ -42,6 +42,8 @@ pub struct Together {
     pub events: Vec<NewEvent>,
     /// Events that must stand before.
     pub requires: Vec<Required>,
+    /// Streams that begin with it, besides the account's.
+    pub streams: Vec<StreamClaim>,
 }
 
 /// A change that was carried out.
@@ -83,7 +85,8 @@ impl Replace {
         if !again && !server.credentials.stage(&self.staged).await? {
             return Err(ReplaceError::Overtaken);
         }
-        let streams = vec![existing_account(account)];
+        let mut streams = vec![existing_account(account)];
+        streams.extend(together.streams);
         let unit = Unit { streams, events, requires: together.requires, ..Unit::default() };
         // If the log does not answer, the change stays staged: whoever comes next looks whether it stands.
         let Outcome::Appended(placed) = server.batcher.append(unit).await? else {

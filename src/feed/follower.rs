@@ -159,6 +159,7 @@ impl Follower {
         feed.standings.apply(&batch.events);
         feed.administrators.apply(&batch.events);
         feed.usage.apply(&batch.events);
+        feed.attached.apply(&batch.events);
         feed.hubs.push(&batch.events);
         feed.position.send_replace(batch.to);
         // An error means that nobody listens.

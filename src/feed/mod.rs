@@ -5,6 +5,7 @@
 //! gap code in the whole product. Nothing here ever waits for a slow consumer.
 
 mod administrators;
+mod attached;
 mod follower;
 mod hub;
 mod hubs;
@@ -34,6 +35,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     administrators::Administrators,
+    attached::Attached,
     hub::{Hub, Opened},
     hubs::{Hubs, Listening},
     owner::of_stream,
@@ -83,6 +85,8 @@ pub struct Feed {
     pub administrators: Administrators,
     /// What vaults take up.
     pub usage: Arc<Usage>,
+    /// Which vaults accounts have.
+    pub attached: Arc<Attached>,
     owners: Mutex<lru::LruCache<StreamId, AccountId>>,
     applied: broadcast::Sender<Arc<CommittedBatch>>,
     position: watch::Sender<Position>,
@@ -110,6 +114,7 @@ impl Feed {
         let revocations = Revocations::load(log.as_ref(), tail).await?;
         let administrators = Administrators::load(log.as_ref()).await?;
         let standings = Arc::new(Standings::new(Arc::clone(&log)));
+        let attached = Arc::new(Attached::new(Arc::clone(&log)));
         let feed = Arc::new(Self {
             log,
             bus,
@@ -119,6 +124,7 @@ impl Feed {
             standings,
             administrators,
             usage: Arc::default(),
+            attached,
             owners: Mutex::new(lru::LruCache::new(OWNERS.try_into().unwrap_or(std::num::NonZeroUsize::MIN))),
             applied: broadcast::channel(APPLIED).0,
             position: watch::Sender::new(tail),

@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 
 use super::{Answer, Failure, Json, Query, Routes, caller::Caller};
 use crate::{
+    retention::history_days,
     state::{Server, Shared},
     subjects::Purpose,
 };
@@ -51,14 +52,14 @@ pub async fn measures(server: &Server, row: &AccountRow) -> Answer<Vec<Measure>>
 async fn plan(State(server): State<Shared>, caller: Caller) -> Answer<Json<MyPlan>> {
     let row = server.reads.account(caller.account).await?.ok_or(Code::NotFound)?;
     let now = server.clock.now();
-    let (name, plan) = server.quotas.plans.of(&row.standing, now);
+    let (name, _) = server.quotas.plans.of(&row.standing, now);
     let held = row.standing.plan.as_ref().filter(|_| row.standing.plan_at(now) == Some(name));
     Ok(Json(MyPlan {
         plan: name.to_owned(),
         until: held.and_then(|held| held.until),
         role: row.standing.role,
         limits: measures(&server, &row).await?,
-        history_days: plan.history_days,
+        history_days: history_days(&server, caller.account).await?,
         flags: server.quotas.plans.flags(&row.standing, now),
     }))
 }
@@ -110,9 +111,16 @@ async fn activity(
 /// Reasons that can still be read.
 async fn reasons(server: &Server, events: &[Recorded]) -> Answer<Vec<(EventId, String)>> {
     let sealed = events.iter().filter(|recorded| recorded.sealed_hash.is_some());
-    let ids: Vec<EventId> = sealed.map(|recorded| recorded.event_id).collect();
+    reasons_of(server, &sealed.map(|recorded| recorded.event_id).collect::<Vec<_>>()).await
+}
+
+/// Reasons of some events, of those that have one.
+///
+/// # Errors
+/// If the log or the store of keys does not answer.
+pub async fn reasons_of(server: &Server, ids: &[EventId]) -> Answer<Vec<(EventId, String)>> {
     let mut reasons = Vec::new();
-    for (id, sealed) in server.log.sealed_parts(&ids).await? {
+    for (id, sealed) in server.log.sealed_parts(ids).await? {
         if sealed.purpose != Purpose::Audit.name() {
             continue;
         }

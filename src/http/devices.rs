@@ -54,11 +54,17 @@ async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Devic
         let name = label_name(device);
         wraps.iter().find(|wrap| wrap.name == name).map(|wrap| Bytes64(wrap.bytes.clone()))
     };
+    let sessions = server.reads.sessions(caller.account).await?;
+    let last_seen = |device| {
+        let of = sessions.iter().filter(|session| session.device == device);
+        of.map(|session| session.refreshed_at).max().map(sessions::coarse)
+    };
     let shown = rows.into_iter().map(|row| Device {
         device: row.device,
         public_key: row.public_key,
         added_at: row.added_at,
         added_seq: row.added_seq,
+        last_seen: last_seen(row.device),
         revoked: row.revoked.is_some(),
         current: row.device == caller.device,
         label: labelled(row.device),

@@ -43,7 +43,7 @@ async fn show(State(server): State<Shared>, caller: Caller) -> Answer<Json<Email
 
 async fn opened(server: &Server, caller: &Caller, standing: Standing) -> Answer<Option<String>> {
     match server.ways.address(caller.account, standing).await? {
-        Some(address) => Ok(address::open(server, &address).await.map_err(AddressError::from)?),
+        Some(address) => Ok(address::open(&server.subjects, &address).await.map_err(AddressError::from)?),
         None => Ok(None),
     }
 }

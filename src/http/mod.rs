@@ -45,6 +45,7 @@ pub mod step_up;
 pub mod streams;
 pub mod ticket;
 pub mod tls;
+pub mod vaults;
 pub mod version_list;
 pub mod version_view;
 pub mod versions;
@@ -96,6 +97,7 @@ fn resources() -> Vec<Routes> {
         step_up::routes(),
         streams::routes(),
         ticket::routes(),
+        vaults::routes(),
         version_list::routes(),
         versions::routes(),
     ]

@@ -129,7 +129,7 @@ fn problem_codes(of: &RefOr<Response>) -> Option<Vec<&'static str>> {
 macro_rules! problems {
     ($($(#[$doc:meta])* $name:ident: $($code:ident),+;)+) => {$(
         $(#[$doc])*
-        struct $name;
+        pub(super) struct $name;
 
         impl utoipa::IntoResponses for $name {
             fn responses()

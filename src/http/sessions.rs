@@ -273,7 +273,7 @@ async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Sessi
 }
 
 /// To the hour: nobody needs to know more about where a person was when.
-fn coarse(at: Micros) -> Micros {
+pub fn coarse(at: Micros) -> Micros {
     const HOUR: i64 = 3_600_000_000;
     Micros(at.0.div_euclid(HOUR) * HOUR)
 }

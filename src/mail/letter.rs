@@ -156,8 +156,26 @@ pub fn notice(id: &str, to: &str, about: About) -> Letter {
             "A sign-in with another service was unlinked from your Lockstep account.",
             "If it was not you: change your password.",
         ),
+        About::ErasureAsked => (
+            "Your account will be deleted",
+            "The deletion of your Lockstep account was asked for. When the time to call it off is over, everything that the \
+             server has about you is destroyed, and nobody can bring it back.",
+            "If it was not you: call it off from one of your devices (lockstep account keep), or ask whoever runs the server.",
+        ),
     };
     letter(id, to, subject, &[Says(what), Says("If it was you, there is nothing to do."), Says(else_do)])
+}
+
+/// The last letter to a person.
+pub fn farewell(id: &str, to: &str) -> Letter {
+    let parts = [
+        Says("Your Lockstep account is being deleted now, as it was asked for."),
+        Says(
+            "What the server has about you is destroyed: your entries, your keys, your sessions, and this address.",
+        ),
+        Says("This is the last letter to you. There is nothing to do."),
+    ];
+    letter(id, to, "Your account is being deleted", &parts)
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub enum About {
     IdentityLinked,
     /// A way to sign in was unlinked.
     IdentityUnlinked,
+    /// Somebody asked for the erasure of the account.
+    ErasureAsked,
 }
 
 /// A task that a worker has taken.
@@ -72,6 +74,14 @@ impl Task {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// The account that it names.
+    pub const fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::SignIn { .. } => None,
+            Self::Confirm { account, .. } | Self::Notice { account, .. } => Some(*account),
+        }
+    }
+
     /// From what was stored; none: a newer program wrote it.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
@@ -81,8 +91,15 @@ impl Task {
 /// Keeps tasks. Every call is one transaction.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Adds a task. The same id again changes nothing, also after the task was done.
-    async fn put_task(&self, id: Uuid, task: &[u8], now: Micros) -> Result<(), CredentialError>;
+    /// Adds a task, about an account where it names one: it goes with it. The same id again changes nothing, also after
+    /// the task was done.
+    async fn put_task(
+        &self,
+        id: Uuid,
+        about: Option<AccountId>,
+        task: &[u8],
+        now: Micros,
+    ) -> Result<(), CredentialError>;
 
     /// Takes tasks that are due, at most `limit`. Nobody else gets them before `until`.
     async fn claim_tasks(
@@ -103,6 +120,9 @@ pub trait Outbox: Send + Sync {
 
     /// Events up to here have been turned into tasks; it never goes back.
     async fn set_reacted(&self, to: Position) -> Result<(), CredentialError>;
+
+    /// Forgets the tasks about an account, whether they were done or not.
+    async fn forget_tasks(&self, account: AccountId) -> Result<(), CredentialError>;
 
     /// Forgets tasks that were done before a time; how many.
     async fn sweep_tasks(&self, done_before: Micros) -> Result<u64, CredentialError>;

@@ -25,8 +25,16 @@ use crate::{
 };
 
 /// The events that make a task.
-const KINDS: [&str; 4] =
-    ["device.added", "account.credential_set", "account.identity_linked", "account.identity_unlinked"];
+const KINDS: [&str; 6] = [
+    "device.added",
+    "account.credential_set",
+    "account.identity_linked",
+    "account.identity_unlinked",
+    "account.erasure_requested",
+    ERASED,
+];
+/// Whoever is erased gets no letter of what happened before.
+const ERASED: &str = "account.subject_erased";
 /// Events read at once.
 const PAGE: usize = 500;
 /// How far is noted at least after so many events.
@@ -56,6 +64,7 @@ fn task(recorded: &Recorded) -> Option<(Uuid, Task)> {
         }
         Event::Account(AccountEvent::IdentityLinked(_)) => About::IdentityLinked,
         Event::Account(AccountEvent::IdentityUnlinked(_)) => About::IdentityUnlinked,
+        Event::Account(AccountEvent::ErasureRequested(_)) => About::ErasureAsked,
         _ => return None,
     };
     let id = derived("lockstep/v1/mail-task", &[recorded.event_id.0.as_bytes()]);
@@ -142,9 +151,14 @@ async fn leave_all(
     events: impl Iterator<Item = &Recorded>,
 ) -> Result<bool, CredentialError> {
     let mut made = false;
-    for (id, task) in events.filter_map(task) {
-        worker::leave(server, id, &task).await?;
-        made = true;
+    for recorded in events {
+        if recorded.kind == ERASED {
+            server.ways.forget_tasks(recorded.stream.into()).await?;
+        }
+        if let Some((id, task)) = task(recorded) {
+            worker::leave(server, id, &task).await?;
+            made = true;
+        }
     }
     Ok(made)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lockstep_api::words;
 use lockstep_events::{AccountId, canonical::sha256};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -21,6 +21,7 @@ use crate::{
         addresses::{Address, MailedLink, Purpose, Standing},
         credentials::{CredentialError, NameIndex},
     },
+    commands::facts::derived,
     state::{Server, Shared},
 };
 
@@ -36,6 +37,8 @@ const AT_ONCE: u32 = 8;
 const LOOK: Duration = Duration::from_secs(1);
 /// Looks between two sweeps.
 const SWEEP: u32 = 300;
+/// The last letter to somebody may take so long.
+const FAREWELL: Duration = Duration::from_secs(20);
 /// A letter that was not taken so often is given up: half a day of tries.
 const TRIES: u32 = 18;
 
@@ -74,8 +77,30 @@ impl Post {
 /// # Errors
 /// If the outbox does not answer.
 pub async fn leave(server: &Server, id: Uuid, task: &Task) -> Result<(), CredentialError> {
-    server.ways.put_task(id, &task.to_bytes(), server.clock.now()).await?;
+    server.ways.put_task(id, task.account(), &task.to_bytes(), server.clock.now()).await?;
     server.post.nudge.notify_one();
+    Ok(())
+}
+
+/// Tells a person that their account is being erased, in the last moment in which there is an address. One try: the
+/// erasure does not wait for a mail server, and its announcement was a task.
+///
+/// # Errors
+/// If the address cannot be read.
+pub async fn farewell(server: &Server, account: AccountId) -> Result<(), CredentialError> {
+    let Some(address) = server.ways.address(account, Standing::Confirmed).await? else { return Ok(()) };
+    let id = derived("lockstep/v1/mail-farewell", &[account.as_bytes()]).0;
+    let sent = async {
+        let Some(to) = opened(server, &address).await? else { return Ok(()) };
+        server.post.mailer.send(&letter::farewell(&id.to_string(), &to)).await?;
+        Ok::<_, TaskError>(())
+    };
+    let cause = match timeout(FAREWELL, sent).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => detail(&error),
+        Err(_) => "the mail server took too long".to_owned(),
+    };
+    tracing::warn!(%cause, "somebody could not be told that their account is being erased");
     Ok(())
 }
 
@@ -240,7 +265,7 @@ impl Link {
 
 /// The address itself; none if its key was destroyed.
 async fn opened(server: &Server, address: &Address) -> Result<Option<String>, TaskError> {
-    crate::commands::address::open(server, address).await.map_err(TaskError::from)
+    crate::commands::address::open(&server.subjects, address).await.map_err(TaskError::from)
 }
 
 #[cfg(test)]

@@ -74,7 +74,6 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("attempts", "logins between their two messages, deleted within minutes"),
     // Mail.
     ("mail_reacted", "a position"),
-    ("mail_tasks", "tasks name accounts, find no address any more, and are gone within a week"),
     // Blobs.
     ("blobs", "rows go with the vault in step 4"),
     ("orphans", "rows go with their object in step 4"),

@@ -8,6 +8,7 @@ mod audit;
 mod billing;
 mod bootstrap;
 mod ending;
+mod history;
 mod invitations;
 mod office;
 mod plans;
@@ -17,6 +18,7 @@ mod socket;
 #[path = "../blackbox/support/mod.rs"]
 mod support;
 mod two;
+mod vaults;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../feed/writing.rs"]
 mod writing;

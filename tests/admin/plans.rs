@@ -45,7 +45,7 @@ impl Person {
         self.push(node, epoch, vec![self.entry(&ciphertext)]).await.remove(0)
     }
 
-    fn tombstone(&self, of: &PushItem) -> PushItem {
+    pub fn tombstone(&self, of: &PushItem) -> PushItem {
         let mut header = of.header.clone();
         (header.kind, header.parents) = (VersionKind::Tombstone, vec![of.header.version_id()]);
         (header.content_hash, header.content_len, header.client_time) = (None, 0, 0);

@@ -2,7 +2,7 @@
 
 use lockstep_api::{
     Code,
-    admin::{Done, Settle},
+    admin::{Done, Proposals, Settle},
 };
 use lockstep_events::event::Role;
 use lockstepd::config::Layer;
@@ -16,6 +16,7 @@ use crate::{
 
 in_both_modes! {
     a_role_and_a_deletion_take_two_administrators_and_happen_once;
+    what_waits_for_another_administrator_is_listed_with_its_reason_until_it_is_settled;
 }
 
 impl Person {
@@ -50,4 +51,39 @@ async fn a_role_and_a_deletion_take_two_administrators_and_happen_once(mode: Mod
     assert_eq!(admin.settle(&node, &proposed, true).await.status(), StatusCode::OK);
     assert_problem(carol.get(&node, "/v1/account").await, Code::Revoked).await;
     assert_problem(carol.login(&node, &carol.password, true).await, Code::AccountDisabled).await;
+}
+
+async fn waiting(node: &Node, admin: &Person) -> Proposals {
+    body(admin.looks(node, "/v1/admin/proposals").await, StatusCode::OK).await
+}
+
+async fn what_waits_for_another_administrator_is_listed_with_its_reason_until_it_is_settled(mode: Mode) {
+    let mut node = Node::start(mode).await;
+    let (admin, bob) = (first_admin(&node).await, Person::register(&node).await);
+    let (ada, carol) = (Person::register(&node).await, Person::register(&node).await);
+    admin.grants(&node, bob.account, Role::Admin).await;
+    node.restart_with(Layer { two_admins: Some(true), ..Layer::default() }).await;
+    let (admin, bob) = (admin.again(&node).await, bob.again(&node).await);
+    assert_eq!(waiting(&node, &bob).await, Proposals { proposals: Vec::new(), after: None });
+    let role = admin.grants(&node, ada.account, Role::Auditor).await;
+    let delete = admin.acts(&node, carol.account, "delete", &why()).await;
+    let list = waiting(&node, &bob).await.proposals;
+    let shown: Vec<_> = list.iter().map(|one| (Some(one.proposal), one.account, one.role)).collect();
+    let expected =
+        [(role.proposal, ada.account, Some(Role::Auditor)), (delete.proposal, carol.account, None)];
+    assert_eq!(shown, expected);
+    assert!(
+        list.iter().all(|one| one.reason.as_deref() == Some(WHY) && one.proposed_by == Some(admin.account))
+    );
+    // Whom it concerns reads that it was looked at, by whom, and why.
+    let activity = ada.activity(&node).await;
+    let looked = activity.iter().find(|item| item.kind == "account.viewed").unwrap();
+    assert_eq!((looked.actor, looked.reason.as_deref()), (Some(bob.account), Some(WHY)));
+    assert_problem(ada.looks(&node, "/v1/admin/proposals").await, Code::Forbidden).await;
+    assert_problem(bob.get(&node, "/v1/admin/proposals").await, Code::InvalidHeader).await;
+    assert_eq!(bob.settle(&node, &role, true).await.status(), StatusCode::OK);
+    assert_eq!(waiting(&node, &admin).await.proposals.len(), 1);
+    // What nobody approved within a week is not shown any more.
+    node.clock.pass(7 * 24 * 3600 + 1);
+    assert_eq!(waiting(&node, &bob.again(&node).await).await.proposals, []);
 }

@@ -1,6 +1,14 @@
 //! Addresses: named after the password was proven, confirmed by whoever reads the mail, and nowhere in the open.
 
-use lockstep_api::Code;
+use std::time::Duration;
+
+use lockstep_api::{Code, privacy::Erase};
+use lockstep_events::AccountId;
+use lockstepd::{
+    config::Layer,
+    erasure,
+    mail::outbox::{About, Task},
+};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -190,4 +198,52 @@ async fn no_file_of_the_server_but_the_mail_itself_has_the_address_in_the_open()
         }
     }
     assert!(looked_at > 3);
+}
+
+/// The person is told when an erasure is asked for and in the last moment before the address is gone; what else waits to be
+/// sent goes with them.
+async fn told_before_the_end(mode: Mode) {
+    let at_once = Layer { erasure_wait_hours: Some(0), ..Layer::default() };
+    let node = Node::start_with(mode, at_once).await;
+    let (person, email) = (Person::register(&node).await, address());
+    person.with_email(&node, &email).await;
+    let server = &node.running().server;
+    let tomorrow = server.clock.now().plus_seconds(24 * 3600);
+    let waits = Task::Notice { account: person.account, about: About::PasswordChanged };
+    let (waiting, others) = (Uuid::new_v4(), Uuid::new_v4());
+    for (id, account) in [(waiting, person.account), (others, AccountId(Uuid::new_v4()))] {
+        server.ways.put_task(id, Some(account), &waits.to_bytes(), tomorrow).await.unwrap();
+    }
+    let erase = node.post("/v1/me/erasure", &Erase { account: person.account });
+    let erase = erase.bearer_auth(&person.tokens.access_token).header("idempotency-key", "the-end");
+    assert_eq!(erase.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    node.letter(&email, "will be deleted", 1).await;
+    for round in 0.. {
+        assert!(round < 200, "not erased: {:?}", server.erasures.find(person.account).await.unwrap());
+        node.clock.pass(60);
+        // The node itself may have it in its hands.
+        let _ = erasure::run_due(server).await;
+        if server.erasures.find(person.account).await.unwrap().is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let last = node.letter(&email, "is being deleted", 1).await;
+    assert!(last.text.contains("the last letter"), "{}", last.text);
+    let later = tomorrow.plus_seconds(3600);
+    let left = server.ways.claim_tasks(later, later.plus_seconds(60), 99).await.unwrap();
+    let left: Vec<Uuid> = left.into_iter().map(|task| task.id).collect();
+    assert!(left.contains(&others) && !left.contains(&waiting), "{left:?}");
+    let to_them = letters(&node.mail_folder()).into_iter().filter(|letter| letter.to() == email);
+    assert_eq!(to_them.count(), 3, "to confirm, that it was asked for, and the last");
+}
+
+#[tokio::test]
+async fn a_person_is_told_before_the_account_is_erased_and_no_mail_is_left_embedded() {
+    told_before_the_end(Mode::Embedded).await;
+}
+
+#[tokio::test]
+async fn a_person_is_told_before_the_account_is_erased_and_no_mail_is_left_distributed() {
+    told_before_the_end(Mode::Distributed).await;
 }

@@ -173,7 +173,7 @@ async fn taken_once(mode: Mode) {
     let due = server.clock.now().plus_seconds(day);
     let mut ids: Vec<Uuid> = (0..40).map(|_| Uuid::new_v4()).collect();
     for id in &ids {
-        server.ways.put_task(*id, b"{}", due).await.unwrap();
+        server.ways.put_task(*id, None, b"{}", due).await.unwrap();
     }
     let take = || server.ways.claim_tasks(due, due.plus_seconds(60), 8);
     let taken = futures_util::future::join_all((0..16).map(|_| take())).await;
@@ -184,7 +184,7 @@ async fn taken_once(mode: Mode) {
     assert!(take().await.unwrap().is_empty());
     for id in &ids {
         server.ways.finish_task(*id, due).await.unwrap();
-        server.ways.put_task(*id, b"{}", due).await.unwrap();
+        server.ways.put_task(*id, None, b"{}", due).await.unwrap();
     }
     assert!(server.ways.claim_tasks(due.plus_seconds(day), due, 99).await.unwrap().is_empty());
 }

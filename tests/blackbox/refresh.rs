@@ -2,12 +2,13 @@
 
 use lockstep_api::{
     Code,
-    account::{Refresh, Tokens},
+    account::{Devices, Refresh, Sessions, Tokens},
 };
 use lockstep_events::{
-    Position, SessionId,
+    Micros, Position, SessionId,
     log::{Contents, Filter},
 };
+use lockstepd::commands::account::caught_up;
 use reqwest::StatusCode;
 
 use crate::support::{Mode, Node, Person, assert_problem, body};
@@ -106,4 +107,45 @@ async fn what_is_not_a_refresh_token_is_refused_without_a_word() {
         let answer = node.post("/v1/sessions/refresh", &body).send().await.unwrap();
         assert_problem(answer, Code::RefreshFailed).await;
     }
+}
+
+async fn seen(node: &Node, person: &Person) -> (Vec<Option<Micros>>, Vec<Micros>) {
+    let devices: Devices = body(person.get(node, "/v1/devices").await, StatusCode::OK).await;
+    let sessions: Sessions = body(person.get(node, "/v1/sessions").await, StatusCode::OK).await;
+    let devices = devices.devices.iter().map(|device| device.last_seen).collect();
+    (devices, sessions.sessions.iter().map(|session| session.last_seen).collect())
+}
+
+/// When a device and a session were last used is known from their refreshes, to the hour.
+async fn last_seen(mode: Mode) {
+    const HOUR: i64 = 3600;
+    let node = Node::start(mode).await;
+    let mut person = Person::register(&node).await;
+    let _idle = person.enrol(&node).await;
+    let (devices, sessions) = seen(&node, &person).await;
+    assert!(
+        devices
+            .iter()
+            .chain(&sessions.iter().copied().map(Some).collect::<Vec<_>>())
+            .all(|at| { at.is_some_and(|at| at.0 > 0 && at.seconds() % HOUR == 0) })
+    );
+    node.clock.pass(5 * HOUR);
+    let token = person.tokens.refresh_token.clone();
+    person.tokens = body(person.refresh(&node, &token).await, StatusCode::OK).await;
+    caught_up(&node.running().server).await.unwrap();
+    let (later, later_sessions) = seen(&node, &person).await;
+    let moved = |before: Micros, after: Micros| (after.seconds() - before.seconds()) / HOUR;
+    assert!((5..=6).contains(&moved(devices[0].unwrap(), later[0].unwrap())), "{devices:?} {later:?}");
+    assert_eq!(devices[1], later[1], "the other one was not used");
+    assert_eq!(later_sessions, later.into_iter().map(Option::unwrap).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn devices_and_sessions_show_when_they_were_last_refreshed_to_the_hour_embedded() {
+    last_seen(Mode::Embedded).await;
+}
+
+#[tokio::test]
+async fn devices_and_sessions_show_when_they_were_last_refreshed_to_the_hour_distributed() {
+    last_seen(Mode::Distributed).await;
 }

@@ -7,7 +7,11 @@ use lockstep_api::{
     privacy::{ExportLine, manifest_message},
 };
 use lockstep_events::{EventId, canonical::sha256, event::AskedBy};
-use lockstepd::{auth::signing_keys::Jwks, commands::erase::RequestErasure, erasure};
+use lockstepd::{
+    auth::signing_keys::Jwks,
+    commands::{address::NameAddress, erase::RequestErasure, facts::Actor},
+    erasure,
+};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -62,6 +66,30 @@ both! {
         for stranger in [other.account().to_string(), other.person.vault.to_string()] {
             assert!(!text.contains(&stranger));
         }
+    }
+
+    async fn an_export_shows_the_addresses_of_an_account_in_the_open(mode: Mode) {
+        let node = Node::start(mode).await;
+        let (life, other) = (Life::lead(&node).await, Life::lead(&node).await);
+        let server = &node.running().server;
+        for (of, address) in [(&life, "ada@letters.example"), (&other, "eve@letters.example")] {
+            let actor = Actor { account: of.account(), device: of.person.device };
+            let named = NameAddress { actor, address: address.to_owned(), initiator: [7; 32] };
+            named.run(server).await.unwrap();
+        }
+        let (text, lines) = export(&node, &life).await;
+        let rows: Vec<_> = lines
+            .iter()
+            .filter_map(|line| match line {
+                ExportLine::Row { table, row } if table == "addresses" => Some(row),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(rows.len(), 1);
+        assert_eq!((&rows[0]["standing"], &rows[0]["address"]), (&"pending".into(), &"ada@letters.example".into()));
+        assert!(!text.contains("eve@letters.example"));
+        // And what waits to be sent to it.
+        assert!(lines.iter().any(|line| matches!(line, ExportLine::Row { table, .. } if table == "mail_tasks")));
     }
 
     async fn an_export_needs_a_token_and_after_an_erasure_there_is_none(mode: Mode) {

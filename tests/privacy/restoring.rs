@@ -7,9 +7,22 @@ use uuid::Uuid;
 
 use crate::{
     both,
-    ground::{Life, back_up, events, finish, left, quick, restore},
+    canary::canary,
+    ground::{Life, back_up, events, finish, item, left, push, quick, restore},
     support::{Mode, Node, assert_problem, body},
 };
+
+/// Purges the first entry of somebody.
+async fn purge(node: &Node, life: &Life) {
+    let server = &node.running().server;
+    lockstepd::commands::account::caught_up(server).await.unwrap();
+    let row = server.reads.entries_by_id(life.person.vault, &[life.entry]).await.unwrap().remove(0);
+    let path = format!("/v1/vaults/{}/entries/{}/purge", life.person.vault, life.entry);
+    let purge = node.post(&path, &sync::Purge { expect_heads: row.heads.ids() });
+    let purge = purge.bearer_auth(&life.person.tokens.access_token);
+    let purge = purge.header("idempotency-key", Uuid::new_v4().to_string());
+    let _: sync::Purged = body(purge.send().await.unwrap(), StatusCode::OK).await;
+}
 
 both! {
     async fn erase_survives_restore(mode: Mode) {
@@ -38,14 +51,7 @@ both! {
         let mut node = Node::start_with(mode, quick()).await;
         let life = Life::lead(&node).await;
         let backup = back_up(&mut node, mode).await;
-        let server = &node.running().server;
-        lockstepd::commands::account::caught_up(server).await.unwrap();
-        let row = server.reads.entries_by_id(life.person.vault, &[life.entry]).await.unwrap().remove(0);
-        let path = format!("/v1/vaults/{}/entries/{}/purge", life.person.vault, life.entry);
-        let purge = node.post(&path, &sync::Purge { expect_heads: row.heads.ids() });
-        let purge = purge.bearer_auth(&life.person.tokens.access_token);
-        let purge = purge.header("idempotency-key", Uuid::new_v4().to_string());
-        let _: sync::Purged = body(purge.send().await.unwrap(), StatusCode::OK).await;
+        purge(&node, &life).await;
 
         restore(&mut node, &backup).await;
         let server = &node.running().server;
@@ -54,6 +60,18 @@ both! {
         assert!(row.heads.purged && row.heads.heads.is_empty());
         let words = [format!("first {}", life.secrets[1])];
         assert_eq!(left(&node, mode, &words).await, [] as [String; 0]);
+    }
+
+    async fn what_was_purged_is_at_once_in_no_file_and_in_no_journal(mode: Mode) {
+        let node = Node::start(mode).await;
+        let life = Life::lead(&node).await;
+        let kept = canary();
+        push(&node, &life.person, vec![item(&life.person, kept.as_bytes())]).await;
+        let words = [format!("first {}", life.secrets[1])];
+        assert!(!left(&node, mode, &words).await.is_empty(), "the search finds what is there");
+        purge(&node, &life).await;
+        assert_eq!(left(&node, mode, &words).await, [] as [String; 0]);
+        assert!(!left(&node, mode, &[kept]).await.is_empty(), "and what was not purged is there");
     }
 
     async fn an_erasure_that_another_node_asked_for_is_found_in_the_log(mode: Mode) {

@@ -19,6 +19,7 @@ over_every_adapter! { sqlite = crate::open::sqlite_entrances, postgres = crate::
     a_postponed_task_waits_and_a_done_one_is_not_postponed;
     of_many_who_claim_each_task_has_one;
     only_tasks_that_were_done_long_ago_are_forgotten;
+    tasks_about_an_account_are_forgotten_with_it;
     what_events_have_become_tasks_never_goes_back;
     an_account_claims_one_address_the_last_that_it_named;
     only_a_confirmed_address_leads_to_its_account;
@@ -58,20 +59,20 @@ async fn claimed(store: &Store, now: Micros, until: Micros) -> Vec<(u128, u32)> 
 }
 
 async fn a_task_is_put_once_and_never_again_after_it_was_done(store: Store) {
-    store.put_task(task(1), b"one", NOW).await.unwrap();
-    store.put_task(task(1), b"another", NOW).await.unwrap();
+    store.put_task(task(1), None, b"one", NOW).await.unwrap();
+    store.put_task(task(1), None, b"another", NOW).await.unwrap();
     let found = store.claim_tasks(NOW, LATER, 9).await.unwrap();
     assert_eq!(
         found.iter().map(|one| (one.id, &*one.task, one.tries)).collect::<Vec<_>>(),
         [(task(1), &b"one"[..], 1)]
     );
     store.finish_task(task(1), NOW).await.unwrap();
-    store.put_task(task(1), b"one", NOW).await.unwrap();
+    store.put_task(task(1), None, b"one", NOW).await.unwrap();
     assert_eq!(claimed(&store, MUCH_LATER, MUCH_LATER).await, []);
 }
 
 async fn a_task_is_not_claimed_before_its_time_nor_twice_within_a_lease(store: Store) {
-    store.put_task(task(1), b"x", LATER).await.unwrap();
+    store.put_task(task(1), None, b"x", LATER).await.unwrap();
     assert_eq!(claimed(&store, NOW, LATER).await, []);
     assert_eq!(claimed(&store, LATER, MUCH_LATER).await, [(1, 1)]);
     assert_eq!(claimed(&store, LATER, MUCH_LATER).await, []);
@@ -80,7 +81,7 @@ async fn a_task_is_not_claimed_before_its_time_nor_twice_within_a_lease(store: S
 
 async fn a_postponed_task_waits_and_a_done_one_is_not_postponed(store: Store) {
     for n in [1, 2] {
-        store.put_task(task(n), b"x", NOW).await.unwrap();
+        store.put_task(task(n), None, b"x", NOW).await.unwrap();
     }
     store.postpone_task(task(1), MUCH_LATER).await.unwrap();
     store.finish_task(task(2), NOW).await.unwrap();
@@ -91,7 +92,7 @@ async fn a_postponed_task_waits_and_a_done_one_is_not_postponed(store: Store) {
 
 async fn of_many_who_claim_each_task_has_one(store: Store) {
     for n in 0..40 {
-        store.put_task(task(n), b"x", NOW).await.unwrap();
+        store.put_task(task(n), None, b"x", NOW).await.unwrap();
     }
     let claiming = (0..16).map(|_| {
         let store = Arc::clone(&store);
@@ -110,15 +111,29 @@ async fn of_many_who_claim_each_task_has_one(store: Store) {
 
 async fn only_tasks_that_were_done_long_ago_are_forgotten(store: Store) {
     for n in 1..=3 {
-        store.put_task(task(n), b"x", NOW).await.unwrap();
+        store.put_task(task(n), None, b"x", NOW).await.unwrap();
     }
     store.finish_task(task(1), NOW).await.unwrap();
     store.finish_task(task(2), LATER).await.unwrap();
     assert_eq!(store.sweep_tasks(LATER).await.unwrap(), 1);
     for n in 1..=3 {
-        store.put_task(task(n), b"x", NOW).await.unwrap();
+        store.put_task(task(n), None, b"x", NOW).await.unwrap();
     }
     assert_eq!(claimed(&store, NOW, LATER).await, [(1, 1), (3, 1)]);
+}
+
+async fn tasks_about_an_account_are_forgotten_with_it(store: Store) {
+    let (gone, other) = (account(90), account(91));
+    for (n, about) in [(1, Some(gone)), (2, Some(other)), (3, None), (4, Some(gone))] {
+        store.put_task(task(n), about, b"x", NOW).await.unwrap();
+    }
+    store.finish_task(task(4), NOW).await.unwrap();
+    store.forget_tasks(gone).await.unwrap();
+    store.forget_tasks(gone).await.unwrap();
+    assert_eq!(claimed(&store, NOW, LATER).await, [(2, 1), (3, 1)]);
+    // Nothing is remembered of it: the same task again is a new one.
+    store.put_task(task(4), None, b"x", NOW).await.unwrap();
+    assert_eq!(claimed(&store, NOW, LATER).await, [(4, 1)]);
 }
 
 async fn what_events_have_become_tasks_never_goes_back(store: Store) {

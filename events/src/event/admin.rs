@@ -115,3 +115,21 @@ pub struct LogRead {
     /// At most so many.
     pub limit: u32,
 }
+
+/// Somebody who looks after the server listed what is about no single account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfficeListed {
+    /// What.
+    pub what: OfficeList,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OfficeList {
+    /// Invitations.
+    Invitations,
+    /// Proposals that wait for another administrator.
+    Proposals,
+}

@@ -28,6 +28,8 @@ pub enum SystemEvent {
     ProposalSettled(super::ProposalSettled),
     /// `audit.log_read`
     LogRead(super::LogRead),
+    /// `admin.listed`
+    Listed(super::OfficeListed),
     /// `system.oidc_rejected`: an identity provider's answer was refused.
     OidcRejected(super::OidcRejected),
 }

@@ -57,6 +57,12 @@ pub const TABLES: &[HeldTable] = &[
         shown: "'standing', standing, 'since', since",
     },
     HeldTable {
+        table: "mail_tasks",
+        column: "account",
+        found_by: FoundBy::Account,
+        shown: "'next_at', next_at, 'tries', tries, 'done_at', done_at",
+    },
+    HeldTable {
         table: "links",
         column: "account",
         found_by: FoundBy::Account,

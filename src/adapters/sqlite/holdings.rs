@@ -5,7 +5,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
-use super::subject_keys::{failed, open};
+use super::{
+    emptied,
+    subject_keys::{failed, open},
+};
 use crate::subjects::{
     holding::{FoundBy, HeldRow, HeldTable, Holding, Person},
     keys::KeyStoreError,
@@ -61,6 +64,12 @@ const CREDENTIALS: &[HeldTable] = &[
         column: "account",
         found_by: FoundBy::Account,
         shown: "'standing', standing, 'since', since",
+    },
+    HeldTable {
+        table: "mail_tasks",
+        column: "account",
+        found_by: FoundBy::Account,
+        shown: "'next_at', next_at, 'tries', tries, 'done_at', done_at",
     },
     HeldTable {
         table: "links",
@@ -148,7 +157,6 @@ impl Holding for SqliteHoldings {
 
     async fn scrub(&self) -> Result<()> {
         // Free pages are overwritten when rows are deleted; what is left is the journal.
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await.map_err(failed)?;
-        Ok(())
+        emptied(&mut *self.pool.acquire().await.map_err(failed)?).await.map_err(failed)
     }
 }

@@ -14,7 +14,7 @@ pub mod subject_keys;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    SqlitePool,
+    SqliteConnection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -79,13 +79,12 @@ impl Database {
         self.readers.take().await
     }
 
-    /// Writes the journal into the file and empties it. A reader that is at work right now keeps it as it is.
+    /// Writes the journal into the file and empties it, once every reader that is at work now has ended.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If the file cannot be written, or a reader does not end.
     pub async fn scrub(&self) -> Result<(), sqlx::Error> {
-        let mut writer = self.writer.take().await?;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map(|_| ())
+        emptied(&mut *self.writer.take().await?).await
     }
 
     /// Waits for what runs and closes the file.
@@ -93,6 +92,13 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Empties the journal of a file.
+async fn emptied(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let (busy, _, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await?;
+    if busy == 0 { Ok(()) } else { Err(sqlx::Error::Protocol("the journal is still being read".to_owned())) }
 }
 
 /// How a small store opens its file: with one connection, because every call is short, and writers would queue anyway.

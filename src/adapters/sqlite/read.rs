@@ -16,7 +16,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::lanes::{Lane, Lanes, Writing};
+use super::{
+    emptied,
+    lanes::{Lane, Lanes, Writing},
+};
 
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
 
@@ -258,9 +261,7 @@ impl Documents for SqliteDocuments {
     }
 
     async fn scrub(&self) -> Result<(), ReadError> {
-        let mut writer = self.writer.take().await.map_err(failed)?;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map_err(failed)?;
-        Ok(())
+        emptied(&mut *self.writer.take().await.map_err(failed)?).await.map_err(failed)
     }
 
     async fn start(&self, family: Family) -> Result<Generation, ReadError> {

@@ -2,7 +2,7 @@
 
 use lockstep_events::{
     AccountId, Event, EventId, Outcome, Position, StreamId, Unit,
-    event::{AccountEvent, AccountViewed, LogRead, SystemEvent, Viewed},
+    event::{AccountEvent, AccountViewed, LogRead, OfficeList, OfficeListed, SystemEvent, Viewed},
 };
 use uuid::Uuid;
 
@@ -36,6 +36,35 @@ pub async fn list(
     accounts: &[AccountId],
     reason: &str,
 ) -> Result<(), AdminError> {
+    let unit = listed(server, by, accounts, reason).await?;
+    if unit.events.is_empty() { Ok(()) } else { appended(server, unit).await.map(drop) }
+}
+
+/// Writes down that invitations or proposals are listed: one event, and one in the stream of each account that something
+/// on the list is about.
+///
+/// # Errors
+/// [`AdminError`]; nothing may be shown then.
+pub async fn office(
+    server: &Server,
+    by: Actor,
+    (what, accounts): (OfficeList, &[AccountId]),
+    reason: &str,
+) -> Result<(), AdminError> {
+    Act { server, by, account: by.account, reason }.checked()?;
+    let mut unit = listed(server, by, accounts, reason).await?;
+    let event = Event::System(SystemEvent::Listed(OfficeListed { what }));
+    unit.streams.push(system(server));
+    unit.events.push(by.event_in(StreamId::SYSTEM, EventId(Uuid::new_v4()), None, &event)?);
+    appended(server, unit).await.map(drop)
+}
+
+async fn listed(
+    server: &Server,
+    by: Actor,
+    accounts: &[AccountId],
+    reason: &str,
+) -> Result<Unit, AdminError> {
     let mut unit = Unit::default();
     for account in accounts {
         let act = Act { server, by, account: *account, reason };
@@ -44,7 +73,7 @@ pub async fn list(
         unit.streams.push(existing_account(*account));
         unit.events.push(act.event(false, listed).await?);
     }
-    if unit.events.is_empty() { Ok(()) } else { appended(server, unit).await.map(drop) }
+    Ok(unit)
 }
 
 async fn appended(server: &Server, unit: Unit) -> Result<Position, AdminError> {

@@ -8,6 +8,7 @@ pub mod disable;
 pub mod end_sessions;
 pub mod invite;
 pub mod look;
+pub mod pending;
 pub mod propose;
 pub mod set_flag;
 pub mod set_plan;

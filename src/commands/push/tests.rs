@@ -14,7 +14,12 @@ use lockstep_projections::testing::MemoryReads;
 use uuid::Uuid;
 
 use super::*;
-use crate::{blobs::testing::no_blobs, feed::Standings, plans::PlanBook, served::testing::MemoryPlaces};
+use crate::{
+    blobs::testing::no_blobs,
+    feed::{Attached, Standings},
+    plans::PlanBook,
+    served::testing::MemoryPlaces,
+};
 
 struct At;
 impl Clock for At {
@@ -67,9 +72,14 @@ impl World {
 
 pub(super) fn node(log: &Arc<dyn EventLog>) -> Pusher {
     let reads = Arc::new(MemoryReads::default());
-    let standings = Arc::new(Standings::new(Arc::clone(log)));
-    let plans = Arc::new(PlanBook::default());
-    let quotas = Quotas::new(reads.clone(), standings, Arc::default(), plans, Arc::new(At));
+    let quotas = Quotas {
+        reads: reads.clone(),
+        standings: Arc::new(Standings::new(Arc::clone(log))),
+        usage: Arc::default(),
+        attached: Arc::new(Attached::new(Arc::clone(log))),
+        plans: Arc::new(PlanBook::default()),
+        clock: Arc::new(At),
+    };
     Pusher {
         quotas: Arc::new(quotas),
         log: Arc::clone(log),

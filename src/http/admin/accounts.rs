@@ -17,7 +17,11 @@ use super::{
 };
 use crate::{
     commands::admin::{Act, Done, look},
-    http::{Answer, Failure, Json, Path, Query, Routes, activity::measures, sessions::checked_name},
+    http::{
+        Answer, Failure, Json, Path, Query, Routes,
+        activity::measures,
+        sessions::{checked_name, coarse},
+    },
     state::{Server, Shared},
 };
 
@@ -124,7 +128,7 @@ async fn sessions(
         session: row.session,
         device: row.device,
         opened_at: row.opened_at,
-        refreshed_at: row.refreshed_at,
+        last_seen: coarse(row.refreshed_at),
         ended: row.revoked.is_some(),
     });
     Ok(Json(SessionViews { sessions: shown.collect() }))

@@ -1,10 +1,9 @@
 //! `/v1/admin/accounts/{account}/…`: acts on one account.
 
 use axum::extract::State;
-use lockstep_api::admin::{Done, Reason, SetFlag, SetPlan, SetRole, Settle};
+use lockstep_api::admin::{Done, Reason, SetFlag, SetPlan, SetRole};
 use lockstep_events::{AccountId, event::Proposal};
 use utoipa_axum::routes;
-use uuid::Uuid;
 
 use super::{
     accounts::answered,
@@ -26,7 +25,6 @@ pub fn routes() -> Routes {
         .routes(routes!(enable))
         .routes(routes!(end))
         .routes(routes!(delete))
-        .routes(routes!(settle))
 }
 
 problems! {
@@ -132,17 +130,4 @@ async fn delete(
 ) -> Answer<Json<Done>> {
     let act = Act { server: &server, by, account, reason: &body.reason };
     Ok(answered(propose::do_or_propose(&act, Proposal::Delete).await?))
-}
-
-/// Approves what another administrator proposed, which is done by it, or withdraws it. Needs a fresh step-up.
-#[utoipa::path(post, path = "/v1/admin/proposals/{proposal}", tag = "admin", security(("token" = [])),
-    params(("proposal" = Uuid, Path, description = "The proposal")), request_body = Settle,
-    responses((status = 200, description = "Settled", body = Done), ActProblems))]
-async fn settle(
-    State(server): State<Shared>,
-    Resolute(by): Resolute,
-    Path(proposal): Path<Uuid>,
-    Json(body): Json<Settle>,
-) -> Answer<Json<Done>> {
-    Ok(answered(propose::settle(&server, by, proposal, (body.approve, &body.reason)).await?))
 }

@@ -3,23 +3,84 @@
 use axum::{extract::State, http::StatusCode};
 use lockstep_api::{
     Code,
-    admin::{Invite, Invited},
+    admin::{InvitationState, InvitationView, Invitations, Invite, Invited},
 };
-use lockstep_events::SubjectId;
+use lockstep_events::{Micros, SubjectId, event::OfficeList};
 use rand::rngs::OsRng;
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::roll::Acting;
+use super::{
+    page::{Part, part},
+    roll::{Acting, Looking},
+    why::{Why, WhyHeader},
+};
 use crate::{
-    commands::admin::invite,
-    http::{Answer, Failure, Json, Path, Routes, openapi::problems},
+    commands::admin::{
+        invite, look,
+        pending::{Invitation, Office},
+    },
+    http::{Answer, Failure, Json, Path, Query, Routes, openapi::problems},
     state::Shared,
 };
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new().routes(routes!(make)).routes(routes!(withdraw))
+    Routes::new().routes(routes!(list, make)).routes(routes!(withdraw))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Page {
+    /// Also those that were used, withdrawn or not used in time.
+    #[serde(default)]
+    all: bool,
+    /// Those that were made after this one.
+    #[serde(default)]
+    after: u64,
+    /// At most so many.
+    #[serde(default = "super::page::usual")]
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: usize,
+}
+
+fn view(invitation: &Invitation, now: Micros) -> InvitationView {
+    let state = match invitation {
+        Invitation { used: true, .. } => InvitationState::Used,
+        Invitation { withdrawn: true, .. } => InvitationState::Withdrawn,
+        open if open.is_open(now) => InvitationState::Open,
+        _ => InvitationState::Expired,
+    };
+    InvitationView {
+        invitation: invitation.subject.0,
+        made_by: invitation.by,
+        made_at: invitation.at,
+        until: invitation.made.until,
+        plan: invitation.made.plan.clone(),
+        plan_until: invitation.made.plan_until,
+        state,
+    }
+}
+
+/// Invitations that can still be used, or all of them. That they were listed is an event.
+#[utoipa::path(get, path = "/v1/admin/invitations", tag = "admin", security(("token" = [])), params(Page, WhyHeader),
+    responses((status = 200, description = "A page", body = Invitations)))]
+async fn list(
+    State(server): State<Shared>,
+    looking: Looking,
+    Why(reason): Why,
+    Query(page): Query<Page>,
+) -> Answer<Json<Invitations>> {
+    let now = server.clock.now();
+    let mut all = Office::load(server.log.as_ref()).await?.invitations;
+    all.retain(|invitation| page.all || invitation.is_open(now));
+    let Part { shown, after } = part(all, (page.after, page.limit), |invitation| invitation.seq)?;
+    look::office(&server, looking.by, (OfficeList::Invitations, &[]), &reason).await?;
+    let invitations = shown.iter().map(|invitation| view(invitation, now)).collect();
+    Ok(Json(Invitations { invitations, after }))
 }
 
 problems! {

@@ -6,6 +6,8 @@ mod acts;
 mod audit;
 mod bootstrap;
 mod invitations;
+mod page;
+mod proposals;
 mod roll;
 mod why;
 
@@ -16,9 +18,15 @@ use crate::commands::admin::AdminError;
 
 /// The routes of this folder.
 pub fn routes() -> Routes {
-    [accounts::routes(), acts::routes(), audit::routes(), bootstrap::routes(), invitations::routes()]
-        .into_iter()
-        .fold(Routes::new(), Routes::merge)
+    let all = [
+        accounts::routes(),
+        acts::routes(),
+        audit::routes(),
+        bootstrap::routes(),
+        invitations::routes(),
+        proposals::routes(),
+    ];
+    all.into_iter().fold(Routes::new(), Routes::merge)
 }
 
 impl From<AdminError> for Failure {

@@ -2,12 +2,12 @@
 
 use lockstep_api::{
     Bytes64, Code,
-    account::{Account, LabelDevice, PasswordFinish, PasswordStart},
+    account::{Account, CreateVault, LabelDevice, PasswordFinish, PasswordStart},
     approval::{ApprovalAsked, Approve, AskApproval},
     factor::{ConfirmTotp, MadePasskey, NewTotp, ShowFactor, Shown},
     recovery::RecoverySet,
 };
-use lockstep_events::{DeviceId, Hash32, canonical::sha256, header::public_key, roster::Claim};
+use lockstep_events::{DeviceId, Hash32, VaultId, canonical::sha256, header::public_key, roster::Claim};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -20,7 +20,8 @@ use crate::{
 /// What follows the roster of `after`.
 pub async fn rows(node: &Node, owner: &Person, mut after: Account) -> Vec<Row> {
     let recovery = recovery_row(owner, &mut after);
-    let approval = approval_row(node, owner, &after).await;
+    let approval = approval_row(node, owner, &mut after).await;
+    let vault = vault_row(owner, &after);
     let label = LabelDevice { label: vec![7; 40].into() };
     let start = PasswordStart { request: NewPassword::start("another horse").request().into() };
     // Nobody's attempt: one's own is tried where passwords are changed.
@@ -36,6 +37,7 @@ pub async fn rows(node: &Node, owner: &Person, mut after: Account) -> Vec<Row> {
         recovery,
         Row::new("GET", "/v1/approvals", For::Itself),
         approval,
+        vault,
     ];
     rows.extend(factor_rows(node, owner).await);
     for path in [
@@ -59,16 +61,24 @@ fn recovery_row(owner: &Person, after: &mut Account) -> Row {
     Row::new("PUT", "/v1/account/recovery", For::Owner).json(&set)
 }
 
-async fn approval_row(node: &Node, owner: &Person, after: &Account) -> Row {
+async fn approval_row(node: &Node, owner: &Person, after: &mut Account) -> Row {
     let (device, key) = (DeviceId(Uuid::new_v4()), random_key());
     let public_key = public_key(&key);
     let ask = AskApproval { name: owner.name.clone(), device, public_key, kem_key: vec![5; 32].into() };
     let asked = node.post("/v1/approvals", &ask).send().await.unwrap();
     let asked: ApprovalAsked = body(asked, StatusCode::CREATED).await;
     let statement = owner.state(after, Claim::DeviceAdded { device, public_key });
+    after.roster.push(statement.clone());
     Row::new("POST", "/v1/approvals/{approval}/approve", For::Owner)
         .at("{approval}", asked.approval)
         .json(&Approve { statement, sealed: vec![7; 80].into() })
+}
+
+fn vault_row(owner: &Person, after: &Account) -> Row {
+    let vault = VaultId(Uuid::new_v4());
+    let statement = owner.state(after, Claim::VaultKeyGen { vault, generation: 1 });
+    let create = CreateVault { statement, wrap: wrap(&format!("vault/{vault}"), 1) };
+    Row::new("POST", "/v1/vaults", For::Owner).json(&create)
 }
 
 async fn factor_rows(node: &Node, owner: &Person) -> Vec<Row> {

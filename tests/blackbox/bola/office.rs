@@ -92,6 +92,8 @@ impl Office {
             Row::new("POST", "/v1/admin/proposals/{proposal}", For::Administrator)
                 .at("{proposal}", proposal)
                 .json(&Settle { approve: true, reason: WHY.into() }),
+            Row::new("GET", "/v1/admin/proposals", For::Administrator).header("lockstep-reason", WHY),
+            Row::new("GET", "/v1/admin/invitations", For::Administrator).header("lockstep-reason", WHY),
             Row::new("POST", "/v1/admin/invitations", For::Administrator).json(&invite),
             Row::new("DELETE", "/v1/admin/invitations/{invitation}", For::Administrator)
                 .at("{invitation}", made.invitation),

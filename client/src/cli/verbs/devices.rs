@@ -137,8 +137,9 @@ fn list(app: &App, client: &Client, devices: &[Device]) -> Done {
                 _ => "",
             };
             let name = client.device_name(device).map(|name| printable(&name)).unwrap_or_default();
-            vec![short_device(device.device), name, clock(device.added_at.seconds()), state.to_owned()]
+            let seen = device.last_seen.map(|at| clock(at.seconds())).unwrap_or_default();
+            vec![short_device(device.device), name, clock(device.added_at.seconds()), seen, state.to_owned()]
         })
         .collect();
-    app.ui.table(&["DEVICE", "NAME", "ADDED (UTC)", "STATE"], &rows)
+    app.ui.table(&["DEVICE", "NAME", "ADDED (UTC)", "LAST SEEN", "STATE"], &rows)
 }

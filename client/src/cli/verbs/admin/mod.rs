@@ -1,12 +1,12 @@
 //! `admin`: looking after accounts.
 
+mod invitation;
 mod invite;
+mod proposal;
 mod user;
 
 use clap::{Args, Subcommand};
-use lockstep_api::admin::{Bootstrap, Done as Answer, Settle};
-use lockstep_client::Client;
-use serde_json::json;
+use lockstep_api::admin::{Bootstrap, Done as Answer};
 use uuid::Uuid;
 
 use super::second_factor::proven;
@@ -23,7 +23,8 @@ Examples:
   lockstep admin user list
   lockstep admin --at https://10.0.0.5:9464 user list      # where the server keeps administrators apart
   lockstep admin user disable ada@example.org --reason 'asked by telephone'
-  lockstep admin approve 3f1c0a52-… --reason 'as agreed'
+  lockstep admin invitation list
+  lockstep admin proposal approve 3f1c0a52-… --reason 'as agreed'
 
 Every act and every look is written into the log of the account, where its owner reads it with your reason.
 Administrators see no entries, no keys and no names; they cannot set passwords and cannot add devices.")]
@@ -46,25 +47,19 @@ enum What {
     },
     /// Accounts
     User(user::User),
-    /// Withdraw an invitation that was not used
+    /// Invitations
+    Invitation(invitation::Invitation),
+    /// What takes two administrators
+    Proposal(proposal::Proposal),
+    /// Withdraw an invitation that was not used: `invitation revoke`
     Withdraw {
         /// Its id, as `admin user add` printed it
         invitation: Uuid,
     },
-    /// Approve what another administrator proposed
-    Approve(Proposal),
-    /// Withdraw a proposal
-    Reject(Proposal),
-}
-
-/// A proposal.
-#[derive(Debug, Args)]
-struct Proposal {
-    /// Its id, as it was printed when it was proposed
-    proposal: Uuid,
-    /// Why; the account's owner reads it
-    #[arg(long)]
-    reason: String,
+    /// Approve what another administrator proposed: `proposal approve`
+    Approve(proposal::One),
+    /// Withdraw a proposal: `proposal revoke`
+    Reject(proposal::One),
 }
 
 /// Runs it.
@@ -89,25 +84,12 @@ pub async fn run(args: Admin, app: &App) -> Done {
             told(app, &done, "You are the administrator of this server.")
         }
         What::User(args) => user::run(args, app, &client).await,
-        What::Withdraw { invitation } => {
-            let path = format!("/v1/admin/invitations/{invitation}");
-            proven(app, &client, async || client.take_away(&path).await).await?;
-            if app.ui.json {
-                return app.ui.document(&json!({ "withdrawn": invitation }));
-            }
-            app.ui.done("The invitation is worth nothing now.");
-            Ok(())
-        }
-        What::Approve(proposal) => settle(app, &client, proposal, true).await,
-        What::Reject(proposal) => settle(app, &client, proposal, false).await,
+        What::Invitation(args) => invitation::run(args, app, &client).await,
+        What::Proposal(args) => proposal::run(args, app, &client).await,
+        What::Withdraw { invitation } => invitation::revoke(app, &client, invitation).await,
+        What::Approve(one) => proposal::settle(app, &client, one, true).await,
+        What::Reject(one) => proposal::settle(app, &client, one, false).await,
     }
-}
-
-async fn settle(app: &App, client: &Client, what: Proposal, approve: bool) -> Done {
-    let path = format!("/v1/admin/proposals/{}", what.proposal);
-    let body = Settle { approve, reason: what.reason };
-    let done = proven(app, client, async || client.act(&path, &body).await).await?;
-    told(app, &done, if approve { "Approved and done." } else { "The proposal is withdrawn." })
 }
 
 /// What was done, or that it waits for somebody else.

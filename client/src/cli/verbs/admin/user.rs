@@ -252,9 +252,9 @@ async fn sessions(app: &App, client: &Client, of: &Of) -> Done {
         .iter()
         .map(|session| {
             let state = if session.ended { "ended" } else { "open" };
-            let (opened, refreshed) = (session.opened_at.seconds(), session.refreshed_at.seconds());
-            vec![short_device(session.device), clock(opened), clock(refreshed), state.to_owned()]
+            let (opened, seen) = (session.opened_at.seconds(), session.last_seen.seconds());
+            vec![short_device(session.device), clock(opened), clock(seen), state.to_owned()]
         })
         .collect();
-    app.ui.table(&["DEVICE", "OPENED (UTC)", "REFRESHED (UTC)", "STATE"], &rows)
+    app.ui.table(&["DEVICE", "OPENED (UTC)", "LAST SEEN (UTC)", "STATE"], &rows)
 }

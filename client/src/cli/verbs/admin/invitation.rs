@@ -1,0 +1,97 @@
+//! `admin invitation`.
+
+use clap::{Args, Subcommand};
+use lockstep_api::admin::{InvitationState, InvitationView, Invitations};
+use lockstep_client::Client;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{invite, proven};
+use crate::cli::{app::App, failure::Done, verbs::watch::clock};
+
+/// Invitations.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep admin invitation add --plan paid
+  lockstep admin invitation list --all
+  lockstep admin invitation revoke 3f1c0a52-…")]
+pub struct Invitation {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Invite somebody: the same as `admin user add`
+    Add(invite::Add),
+    /// List those that can still be used
+    List {
+        /// Also those that were used, revoked or not used in time
+        #[arg(long)]
+        all: bool,
+        /// Why
+        #[arg(long, default_value = "looking at the list of invitations")]
+        reason: String,
+    },
+    /// Make one that was not used worth nothing
+    Revoke {
+        /// Its id, as `list` prints it
+        invitation: Uuid,
+    },
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Offline, refused.
+pub async fn run(args: Invitation, app: &App, client: &Client) -> Done {
+    match args.what {
+        What::Add(add) => invite::add(add, app, client).await,
+        What::List { all, reason } => list(app, client, all, &reason).await,
+        What::Revoke { invitation } => revoke(app, client, invitation).await,
+    }
+}
+
+/// Withdraws an invitation.
+///
+/// # Errors
+/// Offline, refused.
+pub(super) async fn revoke(app: &App, client: &Client, invitation: Uuid) -> Done {
+    let path = format!("/v1/admin/invitations/{invitation}");
+    proven(app, client, async || client.take_away(&path).await).await?;
+    if app.ui.json {
+        return app.ui.document(&json!({ "withdrawn": invitation }));
+    }
+    app.ui.done("The invitation is worth nothing now.");
+    Ok(())
+}
+
+async fn list(app: &App, client: &Client, every: bool, reason: &str) -> Done {
+    let mut all: Vec<InvitationView> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("/v1/admin/invitations?limit=100&all={every}{after}");
+        let page: Invitations = proven(app, client, async || client.look(&path, reason).await).await?;
+        all.extend(page.invitations);
+        let Some(next) = page.after else { break };
+        after = format!("&after={next}");
+    }
+    if app.ui.json {
+        return app.ui.document(&all);
+    }
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    app.ui.table(&["INVITATION", "MADE (UTC)", "UNTIL (UTC)", "PLAN", "STATE"], &rows)
+}
+
+fn row(view: &InvitationView) -> Vec<String> {
+    let state = match view.state {
+        InvitationState::Open => "",
+        InvitationState::Used => "used",
+        InvitationState::Withdrawn => "revoked",
+        InvitationState::Expired => "expired",
+    };
+    let (made, until) = (clock(view.made_at.seconds()), clock(view.until.seconds()));
+    let plan = view.plan.clone().unwrap_or_default();
+    vec![view.invitation.to_string(), made, until, plan, state.to_owned()]
+}

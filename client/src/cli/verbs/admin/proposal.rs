@@ -1,0 +1,98 @@
+//! `admin proposal`.
+
+use clap::{Args, Subcommand};
+use lockstep_api::admin::{ProposalView, Proposals, Settle};
+use lockstep_client::Client;
+use lockstep_events::event::Role;
+use uuid::Uuid;
+
+use super::{proven, told};
+use crate::cli::{app::App, failure::Done, ui::printable, verbs::watch::clock};
+
+/// What takes two administrators.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep admin proposal list
+  lockstep admin proposal approve 3f1c0a52-… --reason 'as agreed'
+  lockstep admin proposal revoke 3f1c0a52-… --reason 'asked by mistake'")]
+pub struct Proposal {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List what waits for another administrator
+    List {
+        /// Why; the owners of the accounts read it
+        #[arg(long, default_value = "looking at the list of proposals")]
+        reason: String,
+    },
+    /// Approve what another administrator proposed
+    Approve(One),
+    /// Withdraw a proposal
+    Revoke(One),
+}
+
+/// A proposal.
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// Its id, as it was printed when it was proposed
+    proposal: Uuid,
+    /// Why; the account's owner reads it
+    #[arg(long)]
+    reason: String,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Offline, refused.
+pub async fn run(args: Proposal, app: &App, client: &Client) -> Done {
+    match args.what {
+        What::List { reason } => list(app, client, &reason).await,
+        What::Approve(one) => settle(app, client, one, true).await,
+        What::Revoke(one) => settle(app, client, one, false).await,
+    }
+}
+
+/// Approves or withdraws.
+///
+/// # Errors
+/// Offline, refused.
+pub(super) async fn settle(app: &App, client: &Client, what: One, approve: bool) -> Done {
+    let path = format!("/v1/admin/proposals/{}", what.proposal);
+    let body = Settle { approve, reason: what.reason };
+    let done = proven(app, client, async || client.act(&path, &body).await).await?;
+    told(app, &done, if approve { "Approved and done." } else { "The proposal is withdrawn." })
+}
+
+async fn list(app: &App, client: &Client, reason: &str) -> Done {
+    let mut all: Vec<ProposalView> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("/v1/admin/proposals?limit=100{after}");
+        let page: Proposals = proven(app, client, async || client.look(&path, reason).await).await?;
+        all.extend(page.proposals);
+        let Some(next) = page.after else { break };
+        after = format!("&after={next}");
+    }
+    if app.ui.json {
+        return app.ui.document(&all);
+    }
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    app.ui.table(&["PROPOSAL", "ACCOUNT", "WHAT", "UNTIL (UTC)", "WHY"], &rows)
+}
+
+fn row(view: &ProposalView) -> Vec<String> {
+    let what = match view.role {
+        None => "delete",
+        Some(Role::User) => "role user",
+        Some(Role::Auditor) => "role auditor",
+        Some(Role::Admin) => "role admin",
+    };
+    let reason = view.reason.as_deref().map(printable).unwrap_or_default();
+    let until = clock(view.until.seconds());
+    vec![view.proposal.to_string(), view.account.to_string(), what.to_owned(), until, reason]
+}

@@ -1,0 +1,108 @@
+//! How long old versions keep their content: by the plan of their owner.
+
+use std::time::{Duration, Instant};
+
+use lockstep_api::{
+    Code,
+    admin::SetPlan,
+    sync::{Push, PushItem, Pushed},
+};
+use lockstep_events::{BatchId, BlobHash, canonical::sha256, header::sign_version};
+use lockstepd::{
+    config::Layer,
+    retention::{PruneReport, prune},
+};
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use crate::{
+    in_both_modes,
+    office::{WHY, first_admin},
+    support::{Mode, Node, Person, assert_problem, body},
+};
+
+in_both_modes! {
+    a_free_and_a_paid_account_keep_different_spans_and_an_upgrade_counts_without_a_restart;
+}
+
+const DAY: i64 = 24 * 3600;
+const PLANS: &str =
+    "free = { history_days = 10 }\npaid = { history_days = 100 }\never = { history_days = 0 }";
+
+impl Person {
+    /// Pushes an entry with an old version of this content and a new one.
+    async fn replaces(&self, node: &Node, old: &[u8]) {
+        let first = self.entry(old);
+        let mut second = self.entry(b"what is shown now");
+        second.header.entry = first.header.entry;
+        second.header.parents = vec![first.header.version_id()];
+        second.signature = sign_version(&self.device_key, &second.header.version_id());
+        let items: Vec<PushItem> = vec![first, second];
+        let (epoch, batch_id) = (self.epoch(node).await, BatchId(Uuid::new_v4()));
+        let push = Push { epoch, batch_id, items, groups: Vec::new(), reoffer: false };
+        let path = format!("/v1/vaults/{}/versions", self.vault);
+        let pushed: Pushed = body(self.post(node, &path, &push).await, StatusCode::OK).await;
+        assert!(pushed.results.iter().all(|result| result.outcome.stands()), "{:?}", pushed.results);
+    }
+
+    async fn still_has(&self, node: &Node, old: &[u8]) {
+        let path = format!("/v1/vaults/{}/blobs/{}", self.vault, BlobHash(sha256(old)));
+        assert_eq!(self.get(node, &path).await.bytes().await.unwrap(), old);
+    }
+
+    async fn has_no_more(&self, node: &Node, old: &[u8]) {
+        let path = format!("/v1/vaults/{}/blobs/{}", self.vault, BlobHash(sha256(old)));
+        assert_problem(self.get(node, &path).await, Code::NotFound).await;
+    }
+}
+
+/// A round that saw so many entries: the read models follow the log.
+async fn round(node: &Node, entries: u64) -> PruneReport {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let report = prune(&node.running().server).await.unwrap();
+        if report.entries >= entries {
+            return report;
+        }
+        assert!(Instant::now() < until, "{report:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn a_free_and_a_paid_account_keep_different_spans_and_an_upgrade_counts_without_a_restart(mode: Mode) {
+    let options = Layer {
+        plans: Some(PLANS.parse().unwrap()),
+        default_plan: Some("free".into()),
+        retention_days: Some(3),
+        ..Layer::default()
+    };
+    let node = Node::start_with(mode, options).await;
+    let admin = first_admin(&node).await;
+    let [ada, bob, eve] =
+        [Person::register(&node).await, Person::register(&node).await, Person::register(&node).await];
+    let all = [(&ada, b"the old of ada"), (&bob, b"the old of bob"), (&eve, b"the old of eve")];
+    for (person, old) in all {
+        person.replaces(&node, old).await;
+        assert_eq!(person.plan(&node).await.history_days, Some(10));
+    }
+    node.clock.pass(5 * DAY);
+    assert_eq!(round(&node, 3).await.versions, 0, "the plan has more days than the option");
+    let (admin, bob, eve) = (admin.again(&node).await, bob.again(&node).await, eve.again(&node).await);
+    for (person, plan, days) in [(&bob, "paid", Some(100)), (&eve, "ever", None)] {
+        let set = SetPlan { plan: plan.into(), until: None, reason: WHY.into() };
+        admin.acts(&node, person.account, "plan", &set).await;
+        assert_eq!(person.plan(&node).await.history_days, days);
+    }
+    // From here on the node's own round may be first: what counts is what is left.
+    node.clock.pass(15 * DAY);
+    let (ada, bob, eve) = (ada.again(&node).await, bob.again(&node).await, eve.again(&node).await);
+    round(&node, 2).await;
+    ada.has_no_more(&node, all[0].1).await;
+    bob.still_has(&node, all[1].1).await;
+    eve.still_has(&node, all[2].1).await;
+    node.clock.pass(90 * DAY);
+    let (bob, eve) = (bob.again(&node).await, eve.again(&node).await);
+    round(&node, 2).await;
+    bob.has_no_more(&node, all[1].1).await;
+    eve.still_has(&node, all[2].1).await;
+}
