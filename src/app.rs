@@ -335,14 +335,7 @@ async fn assemble(
     let entries = Arc::new(EntryStates::new(Arc::clone(&ports.log), Arc::clone(&ports.reads)));
     let served = Arc::new(Served::new(ports.served));
     let shelf = Arc::new(Shelf { store: ports.blobs, index: ports.blob_index, clock: Arc::clone(&clock) });
-    let purger = Purger {
-        log: Arc::clone(&ports.log),
-        batcher: batcher.clone(),
-        entries: Arc::clone(&entries),
-        shelf: Arc::clone(&shelf),
-        shred_list: Arc::clone(&shred_list),
-        scrubs: Scrubs::default(),
-    };
+    let purger = purger((&ports.log, &batcher), &entries, &shelf, &shred_list);
     let quotas = quotas(&config, &ports.reads, &feed, &clock);
     let pusher = Pusher {
         quotas: Arc::clone(&quotas),
@@ -395,6 +388,22 @@ async fn assemble(
         draining: CancellationToken::new(),
     };
     Ok((Arc::new(server), runner))
+}
+
+fn purger(
+    (log, batcher): (&Arc<dyn EventLog>, &Batcher),
+    entries: &Arc<EntryStates>,
+    shelf: &Arc<Shelf>,
+    shred_list: &Arc<ShredList>,
+) -> Purger {
+    Purger {
+        log: Arc::clone(log),
+        batcher: batcher.clone(),
+        entries: Arc::clone(entries),
+        shelf: Arc::clone(shelf),
+        shred_list: Arc::clone(shred_list),
+        scrubs: Scrubs::default(),
+    }
 }
 
 /// What reaches people elsewhere: mail, and their identity providers.
