@@ -31,6 +31,7 @@ pub mod oidc;
 pub mod openapi;
 pub mod pace;
 pub mod password;
+pub mod patience;
 pub mod problem;
 pub mod purge;
 pub mod reconcile;

@@ -14,6 +14,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
+use super::patience::{Patience, Patient};
+
 /// How long a client may take for its TLS handshake, or for the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// More of a head than this is not even read. From 16 KiB on it is refused with a problem.
@@ -68,22 +70,26 @@ impl Serve {
     async fn connection(&self, stream: TcpStream, peer: Peer) {
         // Frames are small and wanted at once.
         let _ = stream.set_nodelay(true);
+        let patience = Patience::ordinary();
+        let stream = Patient::new(stream, patience.clone());
         match &self.tls {
-            None => self.requests(stream, peer).await,
+            None => self.requests(stream, (peer, patience)).await,
             Some(tls) => {
                 if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await {
-                    self.requests(stream, peer).await;
+                    self.requests(stream, (peer, patience)).await;
                 }
             }
         }
     }
 
-    async fn requests<S>(&self, stream: S, peer: Peer)
+    async fn requests<S>(&self, stream: S, (peer, patience): (Peer, Patience))
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let service = service_fn(move |mut request: Request<Incoming>| {
+            patience.reset();
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(patience.clone());
             self.router.clone().oneshot(request.map(Body::new))
         });
         let connection = http1::Builder::new()

@@ -83,7 +83,7 @@ async fn a_long_poll_ends_with_the_first_news_or_with_its_time(mode: Mode) {
 }
 
 /// The next event of a stream of server-sent events: its id, name and data.
-async fn event(
+pub async fn event(
     body: &mut (impl futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Unpin),
     rest: &mut String,
 ) -> (String, String, String) {
@@ -104,7 +104,7 @@ async fn event(
     }
 }
 
-async fn open(node: &Node, person: &Person, last: Option<&str>) -> Response {
+pub async fn open(node: &Node, person: &Person, last: Option<&str>) -> Response {
     let mut request = node.get(&path(person, "")).header("accept", "text/event-stream");
     if let Some(last) = last {
         request = request.header("last-event-id", last);

@@ -15,7 +15,11 @@ use lockstep_api::{
 };
 use lockstep_events::{Epoch, Micros, Seq, StreamId};
 use lockstepd::config::Layer;
-use tokio::{net::TcpSocket, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_tungstenite::{
     MaybeTlsStream, client_async,
     tungstenite::{ClientRequestBuilder, Message},
@@ -23,6 +27,7 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    changes::{event, open},
     live::in_both_modes,
     socket::{Heard, SOON, Socket, all, hello},
     support::{Mode, Node, Person},
@@ -38,6 +43,7 @@ const BORNE_S: u64 = 8;
 
 in_both_modes! {
     a_client_that_does_not_read_is_closed_as_too_slow_has_everything_afterwards_and_costs_twenty_others_nothing
+    a_stream_of_server_sent_events_that_nobody_reads_is_cut_off_and_goes_on_where_it_stopped
 }
 
 /// A socket whose client has little room and does not read after its greeting.
@@ -178,4 +184,62 @@ async fn a_client_that_does_not_read_is_closed_as_too_slow_has_everything_afterw
     let mut again = Socket::hello(&node, &slow, &[Sub { stream, after }]).await;
     let rest = again.events(stream, at, end).await;
     assert_eq!(rest.len() as u64, end.0 - at.0);
+}
+
+/// Asks for events on a connection with little room, and does not read the answer.
+async fn not_reading_events(node: &Node, person: &Person) -> TcpStream {
+    let addr = node.running().addr;
+    let tcp = TcpSocket::new_v4().unwrap();
+    tcp.set_recv_buffer_size(16 * 1024).unwrap();
+    let mut stream = tcp.connect(addr).await.unwrap();
+    let (path, token) = (format!("/v1/streams/{}/changes", person.vault), &person.tokens.access_token);
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {addr}\r\naccept: text/event-stream\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn a_stream_of_server_sent_events_that_nobody_reads_is_cut_off_and_goes_on_where_it_stopped(
+    mode: Mode,
+) {
+    let patience = Layer { live_blocked_s: Some(2), access_token_s: Some(1200), ..Layer::default() };
+    let node = Node::start_with(mode, patience).await;
+    let author = Person::register(&node).await;
+    let slow = author.enrol(&node).await;
+    let epoch = author.epoch(&node).await;
+    let mut blocked = not_reading_events(&node, &slow).await;
+    let streams = || node.running().server.feed.sockets.len();
+    let until = Instant::now() + Duration::from_secs(120);
+    while streams() == 0 {
+        assert!(Instant::now() < until, "the stream was never opened");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // More than the buffers of both ends hold: the server's grow to some megabytes.
+    let mut end = Seq::ZERO;
+    while streams() == 1 {
+        assert!(Instant::now() < until, "the stream was never cut off");
+        if end < Seq(10_000) {
+            end = author.write(&node, epoch, &vec![vec![7; 3_000]; VERSIONS]).await.head;
+        } else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let mut came = Vec::new();
+    // What was under way arrives still; how the connection ends does not matter.
+    let _ = blocked.read_to_end(&mut came).await;
+    let came = String::from_utf8_lossy(&came);
+    let (whole, _) = came.rsplit_once("\n\n").expect("nothing came");
+    let ids = whole.lines().filter_map(|line| line.trim_end().strip_prefix("id: "));
+    let last = ids.last().expect("no event came").to_owned();
+    let mut at: Cursor = last.parse().unwrap();
+    assert!(at.seq < end, "nothing was left to catch up: {last}");
+    let answer = open(&node, &slow, Some(&last)).await;
+    let (mut stream, mut rest) = (answer.bytes_stream(), String::new());
+    while at.seq < end {
+        let (id, name, data) = event(&mut stream, &mut rest).await;
+        let ServerMessage::Ev { from, .. } = serde_json::from_str(&data).unwrap() else { panic!("{name}") };
+        assert_eq!(from, at.seq);
+        at = id.parse().unwrap();
+    }
 }

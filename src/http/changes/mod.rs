@@ -4,7 +4,10 @@ mod page;
 mod poll;
 mod sse;
 
+use std::time::Duration;
+
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
@@ -15,7 +18,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, Json, Path, Query, Routes, caller::Caller, problem::Failure};
+use super::{Answer, Json, Path, Query, Routes, caller::Caller, patience::Patience, problem::Failure};
 use crate::state::Shared;
 
 /// Events of a page that did not ask for a number.
@@ -91,6 +94,7 @@ async fn changes(
     caller: Caller,
     Path(stream): Path<StreamId>,
     Query(asked): Query<Asked>,
+    patience: Option<Extension<Patience>>,
     headers: HeaderMap,
 ) -> Answer<Response> {
     let mut wish = asked.checked(stream)?;
@@ -100,6 +104,9 @@ async fn changes(
     if wants_events(&headers) {
         if let Some(last) = last_event_id(&headers)? {
             wish.after = Some(last);
+        }
+        if let Some(Extension(patience)) = patience {
+            patience.set(Duration::from_secs(server.config.live_blocked_s));
         }
         return sse::events(server, caller, wish).await;
     }

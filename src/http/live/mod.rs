@@ -10,6 +10,7 @@ mod timing;
 pub use document::document;
 
 use axum::{
+    Extension,
     extract::{State, ws::WebSocketUpgrade},
     http::HeaderMap,
     response::Response,
@@ -17,7 +18,7 @@ use axum::{
 use lockstep_api::{Code, live::PROTOCOL};
 use utoipa_axum::routes;
 
-use super::{Routes, cors, problem::Failure};
+use super::{Routes, cors, patience::Patience, problem::Failure};
 use crate::state::Shared;
 
 /// A frame that a client sends is at most so long, in bytes.
@@ -40,6 +41,7 @@ pub fn routes() -> Routes {
 async fn live(
     State(server): State<Shared>,
     headers: HeaderMap,
+    patience: Option<Extension<Patience>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Failure> {
     if cors::is_foreign(&server.config, &headers) {
@@ -58,6 +60,10 @@ async fn live(
     if upgrade.selected_protocol().is_none() {
         let detail = "offer the sub-protocol lockstep.v1";
         return Err(Failure::from(Code::InvalidHeader).detail(detail));
+    }
+    if let Some(Extension(patience)) = patience {
+        // The socket has its own limit, and a farewell.
+        patience.give_up();
     }
     Ok(upgrade.on_upgrade(move |socket| hello::welcome(server, socket)))
 }
