@@ -17,6 +17,7 @@ import os
 import struct
 import sys
 import unicodedata
+import uuid
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -171,6 +172,18 @@ def entry_version():
     }
 
 
+def attachment():
+    """A file beside an entry, longer than one chunk, and what the entry's content keeps of it."""
+    account, vault, entry, this, key_id = (
+        stream(n, 16) for n in ["account", "vault", "entry", "attachment id", "attachment key id"])
+    key, content = stream("attachment key", 32), stream("attachment content", 20_000)
+    box = seal(key, stream("attachment salt", 24), context(b"attach", account, vault, entry, this, key_id), pad(content))
+    digest = hashlib.sha256(box).hexdigest()
+    kept = (f'{{"id":"{uuid.UUID(bytes=this)}","key_id":"{uuid.UUID(bytes=key_id)}","hash":"{digest}",'
+            f'"size":{len(content)},"key":"{key.hex()}"}}')
+    return {"content_len": len(content), "box_len": len(box), "box_sha256": digest, "kept": kept}
+
+
 def check(path):
     with open(path, encoding="utf-8") as file:
         vectors = json.load(file)
@@ -188,6 +201,7 @@ if __name__ == "__main__":
         check(os.path.join(os.path.dirname(os.path.abspath(__file__)), "box_v1.json"))
     else:
         json.dump(
-            {"boxes": list(boxes()), "padded": list(padded()), "keys": chain_of_keys(), "version": entry_version()},
+            {"boxes": list(boxes()), "padded": list(padded()), "keys": chain_of_keys(), "version": entry_version(),
+             "attachment": attachment()},
             sys.stdout, indent=1, ensure_ascii=True)
         print()

@@ -10,6 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
+    attachment::Attachment,
     context::Context,
     hierarchy::{derive, unwrap, wrap},
     identity::{AccountSigningKey, DeviceKey},
@@ -175,4 +176,21 @@ fn the_version_of_the_second_implementation_has_the_same_context_box_and_id() {
     assert_eq!(&*open_padded(cek.bytes(), &place, &sealed).unwrap(), &content[..]);
     let made = seal_padded(cek.bytes(), &place, &content, &mut Salt(stream("entry salt", 24))).unwrap();
     assert_eq!(made, sealed);
+}
+
+#[test]
+fn the_attachment_of_the_second_implementation_is_made_and_opened_from_what_an_entry_keeps_of_it() {
+    let all = vectors();
+    let vector = &all["attachment"];
+    let uuid = |label: &str| Uuid::from_slice(&stream(label, 16)).unwrap();
+    let place = (AccountId(uuid("account")), VaultId(uuid("vault")), EntryId(uuid("entry")));
+    let content = stream("attachment content", number(&vector["content_len"]));
+    let context = Context::attachment(place, uuid("attachment id"), uuid("attachment key id"));
+    let key: [u8; 32] = stream("attachment key", 32).try_into().unwrap();
+    let made = seal_padded(&key, &context, &content, &mut Salt(stream("attachment salt", 24))).unwrap();
+    assert_eq!(made.len(), number(&vector["box_len"]));
+    assert_eq!(sha256(&made), fixed(&vector["box_sha256"]));
+    let kept: Attachment = serde_json::from_str(vector["kept"].as_str().unwrap()).unwrap();
+    assert_eq!(&*kept.open(place, &made).unwrap(), &content[..]);
+    assert_eq!(serde_json::to_string(&kept).unwrap(), vector["kept"].as_str().unwrap());
 }
