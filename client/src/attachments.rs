@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use lockstep_api::Code;
-use lockstep_events::{BlobHash, EntryId};
-use tokio::{fs, io::AsyncWriteExt};
+use lockstep_events::{BlobHash, EntryId, VersionId};
+use sha2::{Digest, Sha256};
+use tokio::{
+    fs,
+    io::{AsyncReadExt, AsyncWriteExt},
+};
 
 use crate::{
     crypto::{
@@ -14,15 +18,20 @@ use crate::{
     },
     engine::Engine,
     error::Error,
+    model::AlarmKind,
+    profile::ATTACHMENTS,
+    store::attachments,
 };
 
 /// The longest sealed file that a server takes by default.
 const MAX_SEALED: usize = 100 * 1024 * 1024;
+/// So much of a file is in memory at the same time while it is looked at.
+const PIECE: usize = 64 * 1024;
 
 impl Engine {
     /// Where the sealed bytes of a blob are kept.
     pub(crate) fn sealed_file(&self, hash: &BlobHash) -> PathBuf {
-        self.home.join("attachments").join(hash.to_string())
+        self.home.join(ATTACHMENTS).join(hash.to_string())
     }
 
     /// Seals a file and keeps it until it was sent.
@@ -49,10 +58,40 @@ impl Engine {
     ) -> Result<Plaintext, Error> {
         let place = (self.account(), self.vault(), entry);
         let path = self.sealed_file(&attachment.hash);
-        if !fs::try_exists(&path).await? {
+        if !self.is_whole(&attachment.hash).await? {
+            // What lies here damaged is of no use: the server's takes its place.
             self.download(attachment, &path).await?;
         }
         Ok(attachment.open(place, &fs::read(&path).await?)?)
+    }
+
+    /// Whether the sealed file is here, unchanged.
+    pub(crate) async fn is_whole(&self, hash: &BlobHash) -> Result<bool, Error> {
+        let mut file = match fs::File::open(self.sealed_file(hash)).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        let (mut so_far, mut piece) = (Sha256::new(), vec![0; PIECE]);
+        loop {
+            match file.read(&mut piece).await? {
+                0 => return Ok(so_far.finalize().as_slice() == hash.as_bytes()),
+                length => so_far.update(&piece[..length]),
+            }
+        }
+    }
+
+    /// Whether every attachment of a version is here, unchanged.
+    pub(crate) async fn all_whole(
+        &self,
+        db: &mut sqlx::SqliteConnection,
+        version: VersionId,
+    ) -> Result<bool, Error> {
+        for hash in attachments::of(db, &[version]).await?.into_values().flatten() {
+            if !self.is_whole(&hash).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Fetches a sealed file; one that broke off goes on where it stopped.
@@ -60,6 +99,7 @@ impl Engine {
         let unfinished = path.with_extension("part");
         let url = format!("/v1/vaults/{}/blobs/{}", self.vault(), attachment.hash);
         let mut file = create(&unfinished).await?;
+        let resumed = file.metadata().await?.len() > 0;
         let token = self.access_token().await?;
         match self.transport.download(&url, &token, &mut file).await?.ok() {
             Ok(_) => {}
@@ -73,7 +113,11 @@ impl Engine {
         let sealed = fs::read(&unfinished).await?;
         if BlobHash(lockstep_events::canonical::sha256(&sealed)) != attachment.hash {
             fs::remove_file(&unfinished).await?;
-            return Err(Error::Protocol("an attachment that does not have its hash"));
+            if resumed {
+                // What lay here from before may be to blame.
+                return Box::pin(self.download(attachment, path)).await;
+            }
+            return Err(self.alarm(AlarmKind::ContentHash, &format!("attachment {}", attachment.hash)).await);
         }
         Ok(fs::rename(unfinished, path).await?)
     }

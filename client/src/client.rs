@@ -4,6 +4,7 @@
 //! what is written goes to the local database first (durable before the call returns) and out later.
 
 mod access;
+mod files;
 mod ways;
 
 use std::{path::Path, sync::Arc};
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     account,
-    crypto::{attachment::Attachment, password::Password, wipe::Plaintext},
+    crypto::{password::Password, wipe::Plaintext},
     engine::Engine,
     error::Error,
     model::{Alarm, Change, Conflict, Entry, Link, Quarantined, Resolution, Status, SyncReport, VersionView},
@@ -30,6 +31,8 @@ pub enum Unlock {
     /// By what [`Client::unlock_token`] gave.
     Token(Zeroizing<String>),
 }
+
+pub use files::NewEntry;
 
 /// An unlocked profile. Cheap to clone.
 #[derive(Clone)]
@@ -128,57 +131,12 @@ impl Client {
         self.engine.add(content).await
     }
 
-    /// Adds many entries in one local transaction; they go out as atomic groups of at most 200.
-    /// `progress` is told how many are saved.
-    ///
-    /// # Errors
-    /// As [`Client::add`]; nothing is saved then.
-    pub async fn add_many(
-        &self,
-        contents: &[Plaintext],
-        progress: &mut (dyn FnMut(usize) + Send),
-    ) -> Result<Vec<EntryId>, Error> {
-        self.engine.add_many(contents, progress).await
-    }
-
     /// New content for an entry, on top of `base`: the head (or, to resolve, the heads) that the person was shown.
     ///
     /// # Errors
     /// [`Error::NotFound`] if a base is not a version of the entry.
     pub async fn edit(&self, entry: EntryId, base: &[VersionId], content: &[u8]) -> Result<VersionId, Error> {
         self.engine.edit(entry, base, content).await
-    }
-
-    /// As [`Self::edit`], with exactly these attachments. `edit` keeps those of the versions that it builds on.
-    ///
-    /// # Errors
-    /// As [`Self::edit`].
-    pub async fn edit_with(
-        &self,
-        entry: EntryId,
-        base: &[VersionId],
-        content: &[u8],
-        attachments: &[&Attachment],
-    ) -> Result<VersionId, Error> {
-        let hashes: Vec<_> = attachments.iter().map(|attachment| attachment.hash).collect();
-        self.engine.edit_with(entry, base, content, Some(&hashes)).await
-    }
-
-    /// Seals a file for an entry and keeps it here until it was sent. It belongs to the entry once a version names it
-    /// ([`Self::edit_with`]), whose content keeps what this returns.
-    ///
-    /// # Errors
-    /// If it is too long, or the disk is full.
-    pub async fn attach(&self, entry: EntryId, content: &[u8]) -> Result<Attachment, Error> {
-        self.engine.attach(entry, content).await
-    }
-
-    /// The file behind an attachment: from this device, or *online* from the server.
-    ///
-    /// # Errors
-    /// [`Error::ContentGone`] if the server does not have it; [`Error::Rejected`] if it is another entry's.
-    pub async fn attachment(&self, entry: EntryId, attachment: &Attachment) -> Result<Plaintext, Error> {
-        self.engine.attachment(entry, attachment).await
     }
 
     /// Deletes an entry; `shown` are all heads that the person was shown (see [`Entry::head_ids`]).

@@ -7,6 +7,7 @@ use lockstep_events::{AccountId, BlobHash, Chain, EntryId, Seq, VersionId, Versi
 use sqlx::SqliteConnection;
 
 use crate::{
+    client::NewEntry,
     crypto::{
         keys::VaultKey,
         os_random,
@@ -16,11 +17,12 @@ use crate::{
     engine::Engine,
     error::Error,
     model::{Content, Resolution},
+    porting::{Item, item::AttachmentRef},
     store::{
         attachments, entries, outbox, streams,
         versions::{self, ContentState, Kept},
     },
-    sync::push::wire_size,
+    sync::push::{HASH, wire_size},
     view::content_version,
 };
 
@@ -28,6 +30,13 @@ use crate::{
 const GROUP: usize = 200;
 /// Bytes of JSON of one atomic group: well under the limit of a push.
 const GROUP_BYTES: usize = 700 * 1024;
+
+/// The first version of a new entry.
+pub(crate) struct NewVersion<'a> {
+    pub(crate) entry: EntryId,
+    pub(crate) content: &'a [u8],
+    pub(crate) attachments: Vec<BlobHash>,
+}
 
 /// What an author needs, read in the transaction that writes.
 struct Desk {
@@ -91,18 +100,17 @@ impl Engine {
     /// Many new entries, in atomic groups.
     pub(crate) async fn add_many(
         &self,
-        contents: &[Plaintext],
+        new: &[NewVersion<'_>],
         progress: &mut (dyn FnMut(usize) + Send),
-    ) -> Result<Vec<EntryId>, Error> {
+    ) -> Result<(), Error> {
         let mut tx = self.store.begin().await?;
         let desk = self.desk(&mut tx).await?;
         let mut unit = outbox::next_unit(&mut tx).await?;
         let (mut members, mut bytes) = (0, 0);
-        let mut entries = Vec::with_capacity(contents.len());
-        for content in contents {
-            let entry = new_id(&mut os_random());
-            let version = kept(self.author(&desk).write(entry, Vec::new(), content, &mut os_random())?);
-            let size = wire_size(&version);
+        for (new, nth) in new.iter().zip(1..) {
+            let author = self.author(&desk);
+            let version = kept(author.write(new.entry, Vec::new(), new.content, &mut os_random())?);
+            let size = wire_size(&version) + new.attachments.len() * HASH;
             if members == GROUP || bytes + size > GROUP_BYTES {
                 (members, bytes) = (0, 0);
                 unit += 1;
@@ -110,13 +118,13 @@ impl Engine {
             members += 1;
             bytes += size;
             versions::insert(&mut tx, &version).await?;
+            attachments::put(&mut tx, version.id, &new.attachments).await?;
             outbox::add(&mut tx, (version.header.vault, version.id), Some(unit), false).await?;
-            entries.push(entry);
-            progress(entries.len());
+            progress(nth);
         }
         tx.commit().await?;
         self.outbox.notify_one();
-        Ok(entries)
+        Ok(())
     }
 
     /// New content on top of the heads that the person was shown. It keeps their attachments.
@@ -143,7 +151,7 @@ impl Engine {
         let version = self.author(&desk).write(entry, base.to_vec(), content, &mut os_random())?;
         let attached: BTreeSet<BlobHash> = match exactly {
             Some(exactly) => exactly.iter().copied().collect(),
-            None => attachments::of(&mut tx, base).await?.into_values().flatten().collect(),
+            None => self.attached(&mut tx, entry, base).await?,
         };
         let attached: Vec<_> = attached.into_iter().collect();
         attachments::put(&mut tx, version.id, &attached).await?;
@@ -151,6 +159,19 @@ impl Engine {
         tx.commit().await?;
         self.outbox.notify_one();
         Ok(id)
+    }
+
+    /// The attachments of some versions; those of a choice are those of the version that it keeps.
+    async fn attached(
+        &self,
+        db: &mut SqliteConnection,
+        entry: EntryId,
+        base: &[VersionId],
+    ) -> Result<BTreeSet<BlobHash>, Error> {
+        let all = self.versions_of(db, entry).await?;
+        let contents = base.iter().filter_map(|id| content_version(&all, all.get(id)?));
+        let contents: Vec<VersionId> = contents.map(|version| version.id).collect();
+        Ok(attachments::of(db, &contents).await?.into_values().flatten().collect())
     }
 
     /// Deletes: names all the heads that the person was shown.
@@ -210,7 +231,7 @@ impl Engine {
                 continue;
             }
             match head.content {
-                Content::Here(content) => others.push(content),
+                Content::Here(content) => others.push(self.moved(entry, content).await?),
                 Content::None => {}
                 _ => return Err(Error::ContentGone),
             }
@@ -220,14 +241,34 @@ impl Engine {
         let unit = outbox::next_unit(&mut tx).await?;
         let id = self.adopt(&mut tx, entry, shown, keep, Some(unit)).await?;
         let desk = self.desk(&mut tx).await?;
-        for content in others {
-            let new = new_id(&mut os_random());
-            let version = self.author(&desk).write(new, Vec::new(), &content, &mut os_random())?;
+        for NewEntry { entry, content, attachments } in others {
+            let version = self.author(&desk).write(entry, Vec::new(), &content, &mut os_random())?;
+            let hashes: Vec<BlobHash> = attachments.iter().map(|attachment| attachment.hash).collect();
+            attachments::put(&mut tx, version.id, &hashes).await?;
             self.save(&mut tx, version, Some(unit)).await?;
         }
         tx.commit().await?;
         self.outbox.notify_one();
         Ok(id)
+    }
+
+    /// What was in one entry, for another: its files are sealed anew, because they open in their entry only.
+    async fn moved(&self, from: EntryId, content: Plaintext) -> Result<NewEntry, Error> {
+        let entry = new_id(&mut os_random());
+        let mut new = NewEntry { entry, content, attachments: Vec::new() };
+        let Ok(mut item) = serde_json::from_slice::<Item>(&new.content) else { return Ok(new) };
+        if item.attachments.is_empty() {
+            return Ok(new);
+        }
+        for file in &mut item.attachments {
+            let Some(sealed) = file.sealed() else { continue };
+            let attachment = self.attach(entry, &self.attachment(from, &sealed).await?).await?;
+            *file = AttachmentRef::new(file.name.clone(), &attachment);
+            new.attachments.push(attachment);
+        }
+        let content = serde_json::to_vec(&item).map_err(|_| Error::Invalid("not to be written as JSON"))?;
+        new.content = Plaintext::new(content);
+        Ok(new)
     }
 
     /// Keeps a version: an `adopt` of whatever has its content, or a tombstone if it is one.

@@ -27,6 +27,6 @@ mod view;
 pub mod ways;
 
 pub use account::approval::{Asking, Waiting};
-pub use client::{Client, Follow, Unlock};
+pub use client::{Client, Follow, NewEntry, Unlock};
 pub use crypto::attachment::Attachment;
 pub use error::Error;

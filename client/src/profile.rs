@@ -45,6 +45,8 @@ pub struct LocalLock {
 
 /// The name of the local database in the profile directory.
 pub const DATABASE: &str = "vault.db";
+/// The folder of sealed files in the profile directory.
+pub(crate) const ATTACHMENTS: &str = "attachments";
 const FILE: &str = "profile.json";
 
 impl Profile {
@@ -98,7 +100,11 @@ impl Profile {
                 _ => {}
             }
         }
-        Ok(())
+        // Sealed files: nothing opens them any more.
+        match std::fs::remove_dir_all(home.join(ATTACHMENTS)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The local database of a directory.

@@ -1,6 +1,14 @@
 //! Requests to the server: HTTPS, JSON, problems. No redirect is followed and nothing goes out in the open.
 
-use std::{io::SeekFrom, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io::SeekFrom,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use lockstep_api::{Code, Problem};
 use reqwest::{Method, StatusCode, header};
@@ -114,6 +122,8 @@ pub(crate) struct Transport {
     http: reqwest::Client,
     tls: Arc<ClientConfig>,
     base: String,
+    /// Bytes of files that were sent and fetched: for whoever watches.
+    pub(crate) moved: Arc<AtomicU64>,
 }
 
 impl Transport {
@@ -129,7 +139,7 @@ impl Transport {
             .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(offline)?;
-        Ok(Self { http, tls: Arc::new(tls), base: server.url.clone() })
+        Ok(Self { http, tls: Arc::new(tls), base: server.url.clone(), moved: Arc::default() })
     }
 
     /// Sends a request to a path of the server (or, for presigned uploads, to another HTTPS address).
@@ -157,7 +167,7 @@ impl Transport {
                 request.header(header::CONTENT_TYPE, "application/octet-stream").body(bytes)
             }
             Body::File(path, from, most) => {
-                let (length, file) = open(&path, from, most).await?;
+                let (length, file) = open(&path, from, most, &self.moved).await?;
                 let request = request.header(header::CONTENT_TYPE, "application/octet-stream");
                 request.header(header::CONTENT_LENGTH, length).timeout(FILE).body(file)
             }
@@ -181,6 +191,7 @@ impl Transport {
         }
         while let Some(chunk) = response.chunk().await.map_err(offline)? {
             file.write_all(&chunk).await?;
+            self.moved.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         }
         file.sync_all().await?;
         Ok(Answer { status: StatusCode::PARTIAL_CONTENT, retry_after: None, etag: None, body: Vec::new() })
@@ -219,18 +230,25 @@ impl Transport {
 }
 
 /// A piece of a file, and how long it is.
-async fn open(path: &std::path::Path, from: u64, most: u64) -> Result<(u64, reqwest::Body), Error> {
+async fn open(
+    path: &std::path::Path,
+    from: u64,
+    most: u64,
+    moved: &Arc<AtomicU64>,
+) -> Result<(u64, reqwest::Body), Error> {
     let mut file = tokio::fs::File::open(path).await?;
     let length = file.metadata().await?.len().saturating_sub(from).min(most);
     file.seek(SeekFrom::Start(from)).await?;
-    let pieces = futures_util::stream::try_unfold((file, length), |(mut file, left)| async move {
+    let start = (file, length, Arc::clone(moved));
+    let pieces = futures_util::stream::try_unfold(start, |(mut file, left, moved)| async move {
         let mut piece = vec![0; usize::try_from(left.min(PIECE)).unwrap_or_default()];
         if piece.is_empty() {
             return Ok::<_, std::io::Error>(None);
         }
         file.read_exact(&mut piece).await?;
         let left = left - piece.len() as u64;
-        Ok(Some((piece, (file, left))))
+        moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        Ok(Some((piece, (file, left, moved))))
     });
     Ok((length, reqwest::Body::wrap_stream(pieces)))
 }

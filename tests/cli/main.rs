@@ -18,6 +18,7 @@ mod about_me;
 mod access;
 mod admin;
 mod agent;
+mod attachments;
 mod conflicts;
 mod device;
 mod files;

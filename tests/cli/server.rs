@@ -43,6 +43,11 @@ impl Server {
         Self { data, options, child, url, fingerprint }
     }
 
+    /// Where its data lie.
+    pub fn data(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
     /// What the first administrator needs.
     pub fn bootstrap_token(&self) -> String {
         std::fs::read_to_string(self.data.path().join("bootstrap-token")).unwrap()

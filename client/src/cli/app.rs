@@ -113,13 +113,18 @@ impl App {
     /// # Errors
     /// If the server was caught.
     pub async fn send(&self, client: &Client) -> Done<Sent> {
+        self.send_files(client, 0).await
+    }
+
+    /// The same, with files of so many bytes.
+    ///
+    /// # Errors
+    /// As [`App::send`].
+    pub async fn send_files(&self, client: &Client, bytes: u64) -> Done<Sent> {
         if self.offline {
             return Ok(Sent::Later);
         }
-        let wheel = self.ui.wheel("sending");
-        let synced = client.sync().await;
-        wheel.finish_and_clear();
-        match synced {
+        match moving(self.ui, client, ("sending", bytes), client.sync()).await {
             Ok(report) => Ok(self.sent(&report)),
             Err(error @ Error::Alarm(_)) => Err(error.into()),
             Err(error) => {
@@ -201,6 +206,28 @@ impl App {
         }
         find::one(self.all(client).await?, wanted)
     }
+}
+
+/// Shows how far a transfer of so many bytes is, while it runs.
+pub async fn moving<T>(
+    ui: Ui,
+    client: &Client,
+    (what, bytes): (&str, u64),
+    work: impl Future<Output = T>,
+) -> T {
+    const SHORT: u64 = 1024 * 1024;
+    let bar = if bytes < SHORT { ui.wheel(what) } else { ui.bytes(bytes, what) };
+    let before = client.moved();
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut work = std::pin::pin!(work);
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            _ = tick.tick() => bar.set_position((client.moved() - before).min(bytes)),
+        }
+    };
+    bar.finish_and_clear();
+    done
 }
 
 /// Whether a change is on the server already.

@@ -124,6 +124,9 @@ pub enum Verb {
     Import(verbs::import::Import),
     /// Write everything to one file, encrypted unless you insist
     Export(verbs::export::Export),
+    /// Files beside an entry
+    #[command(visible_alias = "attachments")]
+    Attachment(verbs::attachment::Attachment),
     /// Keep one encrypted file
     File(verbs::file::File),
     /// All that the server holds about you, and the end of it

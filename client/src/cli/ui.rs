@@ -144,6 +144,15 @@ impl Ui {
             .with_message(what.to_owned())
     }
 
+    /// The same for bytes.
+    pub fn bytes(self, length: u64, what: &str) -> ProgressBar {
+        let style = ProgressStyle::with_template(
+            "{msg} {wide_bar:.cyan/dim} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        );
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─");
+        self.progress(length, what).with_style(style)
+    }
+
     /// A turning wheel for work of unknown length.
     pub fn wheel(self, what: &str) -> ProgressBar {
         let style = ProgressStyle::with_template("{spinner:.cyan} {msg}");

@@ -1,6 +1,7 @@
 //! Plaintext that wipes itself when it is dropped.
 
 /// Bytes that are overwritten with zeros when dropped. Their `Debug` shows their length only.
+#[derive(Default)]
 pub struct Plaintext(zeroize::Zeroizing<Vec<u8>>);
 
 impl Plaintext {

@@ -197,11 +197,9 @@ impl State {
         let folder = folder.join("/");
         let nth = self.imported.items.len() + 1;
         let notes = &mut self.imported.notes;
-        notes.extend(
-            entry.attachments.iter().map(|_| {
-                format!("item {nth}: an attachment was left out; attach it with `lockstep file put`")
-            }),
-        );
+        notes.extend(entry.attachments.iter().map(|_| {
+            format!("item {nth}: an attachment was left out; add it with `lockstep attachment add`")
+        }));
         self.imported.items.push(entry.into_item(folder.into()));
     }
 

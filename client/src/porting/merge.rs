@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{
     fields::{Field, SetError},
+    files,
     item::Item,
     secret::Secret,
 };
@@ -21,12 +22,19 @@ pub struct Row {
     pub base: Option<Secret>,
     /// In each side, in the order given. None for a side that is deleted or has no such value.
     pub sides: Vec<Option<Secret>>,
+    /// The files of each side: shown like a value, but a merge has those of all sides.
+    pub files: bool,
 }
 
 impl Row {
     /// Whether the sides do not all agree.
     pub fn differs(&self) -> bool {
         self.sides.windows(2).any(|pair| pair[0] != pair[1])
+    }
+
+    /// Whether a person must say which side's value a merge takes.
+    pub fn is_contested(&self) -> bool {
+        !self.files && self.proposal().is_none()
     }
 
     /// Which side a three-way merge takes: the only one that changed the value, or the first if they agree; none if
@@ -41,8 +49,25 @@ impl Row {
     }
 }
 
-/// Every value that any state has, in the order the first state that has it shows it. `None` is a deleted side.
+/// Every value that any state has, in the order the first state that has it shows it, and the files last. `None` is a
+/// deleted side.
 pub fn compare(base: Option<&Item>, sides: &[Option<&Item>]) -> Vec<Row> {
+    let mut rows = values(base, sides);
+    let of = |item: &Option<&Item>| item.and_then(files::described);
+    let (before, files) = (of(&base), sides.iter().map(of).collect::<Vec<_>>());
+    if before.is_some() || files.iter().any(Option::is_some) {
+        rows.push(Row {
+            name: files::ROW.to_owned(),
+            masked: false,
+            base: before,
+            sides: files,
+            files: true,
+        });
+    }
+    rows
+}
+
+fn values(base: Option<&Item>, sides: &[Option<&Item>]) -> Vec<Row> {
     let of = |item: Option<&Item>| item.map(Item::all).unwrap_or_default();
     let base = of(base);
     let sides: Vec<Vec<Field>> = sides.iter().map(|side| of(*side)).collect();
@@ -57,6 +82,7 @@ pub fn compare(base: Option<&Item>, sides: &[Option<&Item>]) -> Vec<Row> {
         masked: field.masked,
         base: value(&base, &field.name),
         sides: sides.iter().map(|side| value(side, &field.name)).collect(),
+        files: false,
     };
     fields.iter().map(row).collect()
 }
@@ -78,13 +104,14 @@ pub fn draft(base: Option<&Item>, sides: &[Option<&Item>]) -> Result<Option<Draf
     let live: Vec<Option<&Item>> = sides.iter().copied().flatten().map(Some).collect();
     let Some(mut item) = live.first().and_then(|first| first.cloned()) else { return Ok(None) };
     let mut contested = Vec::new();
-    for row in compare(base, &live) {
+    for row in values(base, &live) {
         match row.proposal() {
             Some(0) => {}
             Some(side) => item.set(&row.name, row.sides[side].clone().unwrap_or_default())?,
             None => contested.push(row),
         }
     }
+    files::merge(&mut item, base, sides);
     keep_all_passwords(&mut item, &live);
     Ok(Some(Draft { item, contested }))
 }

@@ -2,6 +2,7 @@
 //!
 //! [`item`] is the model; [`import`] reads the exports of other programs into it, [`export`] writes it out again;
 //! [`archive`] seals items under a password; [`merge`] compares two states of an item with the one they came from; [`generate`] makes passwords;
+//! [`files`] is about the files of an item;
 //! [`fixtures`] makes realistic exports for tests and demonstrations. Nothing here does I/O but [`import::read`].
 
 pub mod archive;
@@ -9,6 +10,7 @@ pub mod bitwarden;
 pub mod csv;
 pub mod export;
 pub mod fields;
+pub mod files;
 pub mod fixtures;
 pub mod generate;
 pub mod import;

@@ -1,5 +1,7 @@
 //! Push: the outbox in order, in batches; groups as a whole.
 
+use std::collections::BTreeMap;
+
 use lockstep_api::{
     Bytes64, Code, MAX_INLINE, MAX_ITEMS, MAX_PUSH_BYTES,
     sync::{Push, PushItem, Pushed},
@@ -19,6 +21,8 @@ use crate::{
 
 /// Bytes of JSON that an item takes beside its parents, key and ciphertext.
 const ITEM_OVERHEAD: usize = 1400;
+/// Bytes of JSON that a hash takes in a list.
+pub(crate) const HASH: usize = 70;
 /// Left free for the frame around the items.
 const ROOM: usize = MAX_PUSH_BYTES - 4096;
 
@@ -38,6 +42,9 @@ impl PushReport {
     }
 }
 
+/// The attachments of some versions.
+type Attached = BTreeMap<VersionId, Vec<BlobHash>>;
+
 /// The versions of one push, each with its place in the outbox.
 pub(super) type Batch = Vec<(Waiting, Kept)>;
 
@@ -45,11 +52,11 @@ pub(super) type Batch = Vec<(Waiting, Kept)>;
 pub(crate) fn wire_size(version: &Kept) -> usize {
     let inline = version.ciphertext.as_ref().map_or(0, Vec::len);
     let inline = if inline <= MAX_INLINE { inline.div_ceil(3) * 4 } else { 0 };
-    ITEM_OVERHEAD + version.header.parents.len() * 70 + inline
+    ITEM_OVERHEAD + version.header.parents.len() * HASH + inline
 }
 
 /// As many as fit into one push, groups whole, in order.
-pub(super) fn cut(waiting: Vec<(Waiting, Kept)>) -> Batch {
+pub(super) fn cut(waiting: Vec<(Waiting, Kept)>, attached: &Attached) -> Batch {
     let mut batch: Batch = Vec::new();
     let mut bytes = 0;
     let mut rest = waiting.into_iter().peekable();
@@ -60,7 +67,8 @@ pub(super) fn cut(waiting: Vec<(Waiting, Kept)>) -> Batch {
         {
             unit.extend(rest.next());
         }
-        let size: usize = unit.iter().map(|(_, version)| wire_size(version)).sum();
+        let files = |version: &Kept| attached.get(&version.id).map_or(0, |files| files.len() * HASH);
+        let size: usize = unit.iter().map(|(_, version)| wire_size(version) + files(version)).sum();
         if !batch.is_empty() && (batch.len() + unit.len() > MAX_ITEMS || bytes + size > ROOM) {
             break;
         }
@@ -132,9 +140,11 @@ impl Engine {
         let limit = u32::try_from(MAX_ITEMS * 2).unwrap_or(u32::MAX);
         let waiting = outbox::first(&mut db, self.vault(), limit).await?;
         let ids: Vec<VersionId> = waiting.iter().map(|waiting| waiting.version).collect();
-        let mut found: std::collections::BTreeMap<_, _> =
+        let mut found: BTreeMap<_, _> =
             versions::get_many(&mut db, &ids).await?.into_iter().map(|kept| (kept.id, kept)).collect();
-        Ok(cut(waiting.into_iter().filter_map(|w| found.remove(&w.version).map(|kept| (w, kept))).collect()))
+        let attached = attachments::of(&mut db, &ids).await?;
+        let pairs = waiting.into_iter().filter_map(|w| found.remove(&w.version).map(|kept| (w, kept)));
+        Ok(cut(pairs.collect(), &attached))
     }
 
     async fn push_batch(&self, batch: &Batch) -> Result<PushReport, Error> {

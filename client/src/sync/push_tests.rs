@@ -42,15 +42,15 @@ fn waiting(n: u128, unit: Option<i64>, len: usize) -> (Waiting, Kept) {
 #[test]
 fn a_batch_has_at_most_256_items_and_never_half_a_group() {
     let singles: Vec<_> = (0..300).map(|n| waiting(n, None, 100)).collect();
-    assert_eq!(cut(singles).len(), 256);
+    assert_eq!(cut(singles, &Attached::new()).len(), 256);
     let mut mixed: Vec<_> = (0..200).map(|n| waiting(n, None, 100)).collect();
     mixed.extend((200..300).map(|n| waiting(n, Some(1), 100)));
-    assert_eq!(cut(mixed).len(), 200);
+    assert_eq!(cut(mixed, &Attached::new()).len(), 200);
 }
 
 #[test]
 fn a_batch_of_the_longest_items_stays_under_the_limit_of_bytes() {
-    let batch = cut((0..256).map(|n| waiting(n, None, MAX_INLINE)).collect());
+    let batch = cut((0..256).map(|n| waiting(n, None, MAX_INLINE)).collect(), &Attached::new());
     let push = Push {
         epoch: lockstep_events::Epoch([0xff; 16]),
         batch_id: BatchId(Uuid::max()),

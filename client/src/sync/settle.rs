@@ -22,6 +22,8 @@ enum Verdict {
     Refused(String),
     /// Its parents go first.
     ParentsFirst,
+    /// What it names goes first, if it is here.
+    FilesFirst,
     /// Try again as it is.
     Again,
 }
@@ -36,7 +38,8 @@ fn verdict(result: &PushResult) -> Verdict {
         PushOutcome::Accepted | PushOutcome::Duplicate => Verdict::Stands { forked: false },
         PushOutcome::AcceptedForked => Verdict::Stands { forked: true },
         PushOutcome::MissingParents => Verdict::ParentsFirst,
-        PushOutcome::BlobMissing | PushOutcome::NotAttempted => Verdict::Again,
+        PushOutcome::BlobMissing => Verdict::FilesFirst,
+        PushOutcome::NotAttempted => Verdict::Again,
         PushOutcome::PreconditionFailed => why("the heads are not the expected ones"),
         PushOutcome::HashMismatch => why("the ciphertext does not have its hash"),
         PushOutcome::EntryPurged => why("the entry was erased"),
@@ -65,6 +68,7 @@ impl Engine {
         for ((waiting, version), result) in batch.iter().zip(&answer.results) {
             let verdict = match verdict(result) {
                 Verdict::ParentsFirst => self.parents_first(&mut tx, waiting, result).await?,
+                Verdict::FilesFirst => self.files_first(&mut tx, waiting).await?,
                 other => other,
             };
             match verdict {
@@ -78,7 +82,7 @@ impl Engine {
                     outbox::quarantine(&mut tx, version.id, &reason, self.now()).await?;
                     changes.push(Change::Quarantined { version: version.id, reason });
                 }
-                Verdict::ParentsFirst | Verdict::Again => {}
+                Verdict::ParentsFirst | Verdict::FilesFirst | Verdict::Again => {}
             }
         }
         for (waiting, version) in
@@ -97,6 +101,15 @@ impl Engine {
             let _ = self.changes.send(change);
         }
         Ok(report)
+    }
+
+    /// An own version whose files are gone from this device would wait for ever; one that is offered again after a
+    /// restore may wait for the device that has them.
+    async fn files_first(&self, db: &mut SqliteConnection, waiting: &Waiting) -> Result<Verdict, Error> {
+        if waiting.reoffer || self.all_whole(db, waiting.version).await? {
+            return Ok(Verdict::Again);
+        }
+        Ok(Verdict::Refused("an attachment of it is lost or damaged on this device: add it again".to_owned()))
     }
 
     /// Parents that the server lost and this device has go out again, before their child.

@@ -97,6 +97,8 @@ impl Engine {
     async fn upload_one(&self, upload: &Upload, prepared: PreparedBlob) -> Result<(), Error> {
         let direct = match prepared {
             PreparedBlob::Have { .. } => return Ok(()),
+            // Changed on this device's disk: as good as not here, and the server would refuse it.
+            _ if upload.blob.attachment && !self.is_whole(&upload.blob.hash).await? => return Ok(()),
             PreparedBlob::Put { url, offset, .. } if url.starts_with('/') => {
                 return self.through_the_server(upload, offset).await;
             }

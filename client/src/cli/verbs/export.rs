@@ -8,10 +8,13 @@ use std::{
 };
 
 use clap::Args;
+use indicatif::HumanBytes;
 use lockstep_client::{
+    Client,
     crypto::{os_random, password::Password},
     porting::{Item, archive, export::bitwarden_json},
 };
+use lockstep_events::EntryId;
 use serde_json::json;
 
 use crate::cli::{
@@ -21,6 +24,10 @@ use crate::cli::{
     prompt,
 };
 
+use super::attachment;
+
+/// So many bytes of attachments fit an archive, which is made and opened in memory.
+const MAX_FILES: u64 = 256 * 1024 * 1024;
 /// The environment variable that holds an archive's password.
 const ARCHIVE_VARIABLE: &str = "LOCKSTEP_ARCHIVE_PASSWORD";
 
@@ -32,7 +39,8 @@ Examples:
   lockstep export --plain vault.json          # everything in clear text, readable by Bitwarden
   lockstep import vault.lockstep              # brings an archive back
 
-The password of an archive comes from a prompt, or from LOCKSTEP_ARCHIVE_PASSWORD. Entries that were changed apart
+An archive holds the attachments too: those that are not on this device are fetched first. The password of an archive
+comes from a prompt, or from LOCKSTEP_ARCHIVE_PASSWORD. Entries that were changed apart
 are exported as the version shown meanwhile; the command says which.")]
 pub struct Export {
     /// File to write; - for standard output
@@ -40,6 +48,9 @@ pub struct Export {
     /// In clear text, as Bitwarden JSON
     #[arg(long)]
     plain: bool,
+    /// Leave the attachments out
+    #[arg(long)]
+    without_attachments: bool,
     /// Replace the file if it is there
     #[arg(long)]
     force: bool,
@@ -59,7 +70,7 @@ pub async fn run(args: Export, app: &App) -> Done {
             "{entries} changed apart; only the version shown meanwhile is exported; see: lockstep conflicts"
         ));
     }
-    let items = readable(all)?;
+    let (items, files) = with_files(&args, app, &client, readable(all)?).await?;
     let bytes = if args.plain {
         app.ui.warn("this file holds every password in clear text; delete it as soon as you can");
         format!("{:#}\n", bitwarden_json(&items)).into_bytes()
@@ -76,7 +87,7 @@ pub async fn run(args: Export, app: &App) -> Done {
     }
     write(&args, &bytes)?;
     if app.ui.json {
-        return app.ui.document(&json!({ "file": args.file, "items": items.len(), "encrypted": !args.plain, "divergent": divergent }));
+        return app.ui.document(&json!({ "file": args.file, "items": items.len(), "attachments": files, "encrypted": !args.plain, "divergent": divergent }));
     }
     let how = if args.plain { "in clear text" } else { "encrypted" };
     app.ui.done(format!(
@@ -87,11 +98,40 @@ pub async fn run(args: Export, app: &App) -> Done {
     Ok(())
 }
 
-fn readable(all: Vec<Found>) -> Done<Vec<Item>> {
+/// The items with the bytes of their files, if they go along; how many do.
+async fn with_files(
+    args: &Export,
+    app: &App,
+    client: &Client,
+    all: Vec<(EntryId, Item)>,
+) -> Done<(Vec<Item>, u64)> {
+    let files = || all.iter().flat_map(|(_, item)| &item.attachments);
+    let (number, bytes) = (files().count() as u64, files().map(|file| file.size).sum::<u64>());
+    let left_out = args.plain || args.without_attachments;
+    if left_out && number > 0 {
+        let them = count(number, "attachment is", "attachments are");
+        app.ui.warn(format!("{them} left out; `lockstep attachment get` writes one"));
+    } else if bytes > MAX_FILES {
+        let message = format!("the attachments have {}, more than an archive holds", HumanBytes(bytes));
+        return Err(Failure::new(Exit::Refused, message, "--without-attachments leaves them out"));
+    }
+    let mut items = Vec::with_capacity(all.len());
+    for (entry, mut item) in all {
+        let mut whole = Vec::new();
+        for file in item.attachments.iter().filter(|_| !left_out) {
+            whole.push(file.with_content(&attachment::fetch(app, client, (entry, file)).await?));
+        }
+        item.attachments = whole;
+        items.push(item);
+    }
+    Ok((items, if left_out { 0 } else { number }))
+}
+
+fn readable(all: Vec<Found>) -> Done<Vec<(EntryId, Item)>> {
     all.into_iter()
         .map(|found| {
-            let id = found.short_id();
-            found.item.ok_or_else(|| {
+            let (entry, id) = (found.entry.entry, found.short_id());
+            found.item.map(|item| (entry, item)).ok_or_else(|| {
                 Failure::new(
                     Exit::Failure,
                     format!("entry {id} cannot be opened, so the export would not be whole"),

@@ -93,6 +93,10 @@ fn all(args: &Get, app: &App, item: &Item) -> Done {
         };
         app.ui.data(&format!("{}{pad}  {value}", label.apply_to(printable(&field.name))))?;
     }
+    for file in &item.attachments {
+        let (name, size) = (printable(file.name.as_str()), indicatif::HumanBytes(file.size));
+        app.ui.data(&format!("{}  {name} ({size})", label.apply_to("attachment")))?;
+    }
     if !item.history.is_empty() {
         app.ui.hint(format!("{} earlier passwords: --json shows them", item.history.len()));
     }

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lockstep_client::{
+    Client, NewEntry,
     crypto::wipe::Plaintext,
     porting::{
-        Format, ImportError, Imported, Secret,
+        Format, ImportError, Imported, Item, Secret,
         import::{self, Options, Place},
+        item::AttachmentRef,
     },
 };
 use serde_json::json;
@@ -69,23 +71,55 @@ pub async fn run(args: Import, app: &App) -> Done {
             });
         }
     }
+    leave_out(&mut imported);
     say_notes(&imported, app);
     if args.dry_run {
         return summary(&imported, "would be imported", None, app);
     }
     let client = app.open().await?;
-    let contents = imported
-        .items
-        .iter()
-        .map(|item| content_of(item).map(|bytes| Plaintext::new(bytes.to_vec())))
-        .collect::<Done<Vec<_>>>()?;
-    let bar = app.ui.progress(contents.len() as u64, "sealing");
+    let bar = app.ui.progress(imported.items.len() as u64, "sealing");
+    let (mut entries, mut bytes) = (Vec::with_capacity(imported.items.len()), 0);
+    for item in &mut imported.items {
+        bytes += item.attachments.iter().map(|file| file.size).sum::<u64>();
+        entries.push(sealed(&client, item).await?);
+    }
     let position = bar.clone();
-    let saved = client.add_many(&contents, &mut |n| position.set_position(n as u64)).await;
+    let saved = client.add_prepared(&entries, &mut |n| position.set_position(n as u64)).await;
     bar.finish_and_clear();
     saved?;
-    let sent = app.send(&client).await?;
+    let sent = app.send_files(&client, bytes).await?;
     summary(&imported, "imported", Some(sent), app)
+}
+
+/// An item as a new entry, its files sealed for it.
+async fn sealed(client: &Client, item: &mut Item) -> Done<NewEntry> {
+    let mut new =
+        NewEntry { entry: client.new_entry(), content: Plaintext::default(), attachments: Vec::new() };
+    for file in &mut item.attachments {
+        let content = file.take_content().ok_or_else(|| {
+            let message = format!("the attachment \"{}\" is not whole", printable(file.name.as_str()));
+            Failure::new(Exit::Failure, message, "nothing was imported")
+        })?;
+        let attachment = client.attach(new.entry, &content).await?;
+        *file = AttachmentRef::new(file.name.clone(), &attachment);
+        new.attachments.push(attachment);
+    }
+    new.content = Plaintext::new(content_of(item)?.to_vec());
+    Ok(new)
+}
+
+/// What a file says of attachments without holding them means nothing here.
+fn leave_out(imported: &mut Imported) {
+    let mut left_out = 0;
+    for item in &mut imported.items {
+        let before = item.attachments.len();
+        item.attachments.retain(AttachmentRef::has_content);
+        left_out += before - item.attachments.len();
+    }
+    if left_out > 0 {
+        let them = count(left_out as u64, "attachment is", "attachments are");
+        imported.notes.push(format!("{them} named in the file and not held by it"));
+    }
 }
 
 fn failure(error: ImportError) -> Failure {

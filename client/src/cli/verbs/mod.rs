@@ -7,6 +7,7 @@ pub mod add;
 pub mod admin;
 pub mod api;
 pub mod approve;
+pub mod attachment;
 pub mod changes;
 pub mod conflicts;
 pub mod devices;
@@ -76,6 +77,7 @@ pub async fn run(verb: Verb, app: &App) -> Done {
         Verb::Generate(args) => generate::run(&args, app),
         Verb::Import(args) => import::run(args, app).await,
         Verb::Export(args) => export::run(args, app).await,
+        Verb::Attachment(args) => attachment::run(args, app).await,
         Verb::File(args) => file::run(args, app).await,
         Verb::Account(args) => about_me::run(args, app).await,
         Verb::Api(args) => api::run(args, app).await,

@@ -4,10 +4,9 @@ use clap::Args;
 use console::Style;
 use lockstep_client::{
     Client,
-    crypto::wipe::Plaintext,
     model::{Conflict, Content, Resolution, VersionView},
     porting::{
-        Item, Secret,
+        Item, Secret, files,
         merge::{self, Draft, Row},
     },
 };
@@ -15,7 +14,7 @@ use lockstep_events::{VersionId, VersionKind};
 use serde_json::json;
 
 use crate::cli::{
-    app::{App, content_of, item_of, opened},
+    app::{App, item_of, opened},
     editor,
     failure::{Done, Exit, Failure},
     find::shell_word,
@@ -24,6 +23,7 @@ use crate::cli::{
 };
 
 use super::{
+    attachment,
     changes::{report, split},
     get::MASK,
     history::described,
@@ -40,8 +40,9 @@ Examples:
   lockstep resolve github --merge-from password=2 --merge-set notes='see both'
   lockstep resolve github --keep-both           # side 1 stays, the others become entries of their own
 
-Every password that is not kept goes into the entry's earlier passwords. A version that arrives while you choose
-stays open. Without a choice and without a terminal the exit code is 5.")]
+A merge keeps the attachments of all sides, but for those that one took away; --merge-from attachments=SIDE takes
+one side's. Every password that is not kept goes into the entry's earlier passwords. A version that arrives while
+you choose stays open. Without a choice and without a terminal the exit code is 5.")]
 pub struct Resolve {
     /// Name, beginning of the id, or address of the entry
     entry: String,
@@ -143,10 +144,7 @@ async fn carry_out(choice: Choice, sides: &Sides, app: &App, client: &Client) ->
             let stays = sides.first_live()?;
             client.resolve(entry, &shown, &Resolution::KeepBoth(heads[stays].version)).await?
         }
-        Choice::Merge(item) => {
-            let content = Plaintext::new(content_of(&item)?.to_vec());
-            client.resolve(entry, &shown, &Resolution::Merge(content)).await?
-        }
+        Choice::Merge(item) => attachment::edit(client, entry, &shown, &item).await?,
     };
     let sent = app.send(client).await?;
     let after = client.get(entry).await?;
@@ -170,7 +168,13 @@ fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
     let mut decided: Vec<&str> = Vec::new();
     for pair in &args.merge_from {
         let (field, side) = split(pair)?;
-        set(&mut item, field, sides.value(sides.side(side)?, field))?;
+        let side = sides.side(side)?;
+        if field.eq_ignore_ascii_case(files::ROW) && sides.value(side, field).is_empty() {
+            item.attachments =
+                sides.items[side].as_ref().map(|item| item.attachments.clone()).unwrap_or_default();
+            continue;
+        }
+        set(&mut item, field, sides.value(side, field))?;
         decided.push(field);
     }
     for pair in &args.merge_set {
@@ -352,7 +356,7 @@ impl Sides {
                 "field": row.name, "masked": row.masked, "before": text(&row.base, row.masked),
                 "sides": row.sides.iter().map(|side| text(side, row.masked)).collect::<Vec<_>>(),
                 "changed": row.sides.iter().map(|side| *side != row.base).collect::<Vec<_>>(),
-                "contested": row.proposal().is_none(),
+                "contested": row.is_contested(),
             })
         });
         json!({
