@@ -230,8 +230,8 @@ async fn a_stream_of_server_sent_events_that_nobody_reads_is_cut_off_and_goes_on
     let _ = blocked.read_to_end(&mut came).await;
     let came = String::from_utf8_lossy(&came);
     let (whole, _) = came.rsplit_once("\n\n").expect("nothing came");
-    let ids = whole.lines().filter_map(|line| line.trim_end().strip_prefix("id: "));
-    let last = ids.last().expect("no event came").to_owned();
+    let mut ids = whole.lines().filter_map(|line| line.trim_end().strip_prefix("id: "));
+    let last = ids.next_back().expect("no event came").to_owned();
     let mut at: Cursor = last.parse().unwrap();
     assert!(at.seq < end, "nothing was left to catch up: {last}");
     let answer = open(&node, &slow, Some(&last)).await;
