@@ -55,8 +55,8 @@ impl Batcher {
         batcher
     }
 
-    /// Appends a unit and answers when it is durable, or why it is not there. A unit that was taken is appended
-    /// even if the caller goes away meanwhile.
+    /// Appends a unit and answers when it is durable, or why it is not there. A unit whose batch has begun is appended
+    /// even if the caller goes away meanwhile; one that still waits then is left out.
     ///
     /// # Errors
     /// [`LogError`]. After `Unavailable` it is not known whether the unit was committed: send the same ids again.
@@ -104,8 +104,12 @@ impl Worker {
                 },
             };
             settle(&waiting).await;
-            let batch = gather(first, &mut waiting, &mut next);
-            self.commit_or_split(batch).await;
+            let mut batch = gather(first, &mut waiting, &mut next);
+            // Whoever gave up was told that it was not done: it is not done later, when the log takes writes again.
+            batch.retain(|waiting| !waiting.answer.is_closed());
+            if !batch.is_empty() {
+                self.commit_or_split(batch).await;
+            }
         }
     }
 

@@ -69,7 +69,7 @@ pub fn change_bytes(replacement: &Replacement) -> Result<Vec<u8>> {
 
 /// Implements the port for a store with a `pool` and a `begin`.
 macro_rules! factor_tables {
-    ($store:ty, $database:ty, $failed:path) => {
+    ($store:ty, $connection:ty, $failed:path) => {
         #[async_trait::async_trait]
         impl $crate::auth::factors::FactorStore for $store {
             async fn factors(&self, account: AccountId) -> Result<Vec<StoredFactor>> {
@@ -189,7 +189,7 @@ macro_rules! factor_tables {
             }
         }
 
-        async fn put(transaction: &mut sqlx::Transaction<'static, $database>, factor: &StoredFactor) -> Result<()> {
+        async fn put(connection: &mut $connection, factor: &StoredFactor) -> Result<()> {
             sqlx::query(
                 "INSERT INTO factors (id, account, kind, body, version, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
                  ON CONFLICT (id) DO NOTHING",
@@ -200,14 +200,14 @@ macro_rules! factor_tables {
             .bind(&factor.body)
             .bind(i64::from(factor.version))
             .bind(factor.created_at.0)
-            .execute(&mut **transaction)
+            .execute(&mut *connection)
             .await
             .map_err($failed)?;
             Ok(())
         }
 
         /// Replaces the password record and wrapped keys. Nothing of a lower generation comes back.
-        async fn replace_keys(transaction: &mut sqlx::Transaction<'static, $database>, account: AccountId, new: &Replacement) -> Result<()> {
+        async fn replace_keys(connection: &mut $connection, account: AccountId, new: &Replacement) -> Result<()> {
             if let Some((password, generation)) = &new.password {
                 sqlx::query(
                     "UPDATE passwords SET setup = $1, suite = $2, record = $3, generation = $4 \
@@ -219,7 +219,7 @@ macro_rules! factor_tables {
                 .bind(i64::from(*generation))
                 .bind(id(account.0))
                 .bind(i64::from(*generation))
-                .execute(&mut **transaction)
+                .execute(&mut *connection)
                 .await
                 .map_err($failed)?;
             }
@@ -227,7 +227,7 @@ macro_rules! factor_tables {
                 sqlx::query("DELETE FROM wraps WHERE account = $1 AND name = $2")
                     .bind(id(account.0))
                     .bind(name)
-                    .execute(&mut **transaction)
+                    .execute(&mut *connection)
                     .await
                     .map_err($failed)?;
             }
@@ -241,7 +241,7 @@ macro_rules! factor_tables {
                 .bind(&wrap.name)
                 .bind(i64::from(wrap.generation))
                 .bind(&wrap.bytes)
-                .execute(&mut **transaction)
+                .execute(&mut *connection)
                 .await
                 .map_err($failed)?;
             }

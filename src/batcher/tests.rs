@@ -267,6 +267,21 @@ async fn shutdown_commits_what_waits_and_takes_no_more() {
 }
 
 #[tokio::test]
+async fn a_unit_whose_caller_went_away_before_its_batch_began_is_left_out() {
+    let (gate, log) = Gate::new();
+    let batcher = start(log);
+    let first = enqueue_first(&gate, &batcher).await;
+    let rest = enqueue(&batcher, (1..4).map(|n| unit(vec![event(n, stream(1))]))).await;
+    let [before, gone, after] = <[_; 3]>::try_from(rest).unwrap();
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    gate.permits.add_permits(2);
+    first.await.unwrap().unwrap();
+    assert_eq!(positions(vec![before, after]).await, [2, 3]);
+    assert_eq!(*gate.sizes.lock().unwrap(), [1, 2]);
+}
+
+#[tokio::test]
 async fn a_malformed_unit_never_reaches_the_log() {
     let (gate, log) = Gate::new();
     let batcher = start(log);

@@ -1,6 +1,7 @@
 //! No event, no act: while the log takes nothing, an administrator does and sees nothing.
 
 use lockstep_events::event::Role;
+use lockstepd::config::Layer;
 use reqwest::StatusCode;
 use sqlx::{Connection, Executor};
 
@@ -48,7 +49,9 @@ impl Held {
 }
 
 async fn what_cannot_be_written_down_is_neither_done_nor_shown(mode: Mode) {
-    let node = Node::start(mode).await;
+    // Long enough that every request is told what became of it: one that is cut off is not known to have failed.
+    let patient = Layer { request_timeout_s: Some(120), ..Layer::default() };
+    let node = Node::start_with(mode, patient).await;
     let (admin, ada) = (first_admin(&node).await, Person::register(&node).await);
     let of = format!("/v1/admin/accounts/{}", ada.account);
     let held = Held::take(&node, mode).await;

@@ -14,4 +14,4 @@ use crate::{
 
 type Result<T> = std::result::Result<T, CredentialError>;
 
-factor_tables!(PostgresCredentials, sqlx::Postgres, failed);
+factor_tables!(PostgresCredentials, sqlx::PgConnection, failed);

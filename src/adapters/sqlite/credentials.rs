@@ -7,10 +7,10 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros, SessionId};
-use sqlx::{Sqlite, SqlitePool, Transaction, migrate::Migrator};
+use sqlx::{migrate::Migrator, sqlite::SqliteSynchronous};
 use uuid::Uuid;
 
-use super::{file, one_connection};
+use super::{Lanes, Writing, file, one_connection};
 use crate::{
     adapters::credential_row::{
         KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, method_name, micros_to_bytes,
@@ -31,8 +31,10 @@ type Result<T> = std::result::Result<T, CredentialError>;
 /// Credentials in a SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteCredentials {
-    // One connection: every call is short, and writers would queue anyway.
-    pool: SqlitePool,
+    pool: Lanes,
+    /// For what a power cut may take along: whoever is in the middle of a login begins again. It is written without
+    /// waiting for the disk; what comes after it and must stay makes it stay, too, since both go into one journal.
+    passing: Lanes,
 }
 
 impl SqliteCredentials {
@@ -42,22 +44,28 @@ impl SqliteCredentials {
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self> {
         // What is deleted is overwritten, not just forgotten.
-        let pool = one_connection(file(path).pragma("secure_delete", "ON")).await.map_err(failed)?;
-        MIGRATIONS.run(&pool).await.map_err(|error| CredentialError::Other(Box::new(error)))?;
-        Ok(Self { pool })
+        let options = file(path).pragma("secure_delete", "ON");
+        let pool = one_connection(options.clone()).await.map_err(failed)?;
+        MIGRATIONS
+            .run(&mut *pool.take().await.map_err(failed)?)
+            .await
+            .map_err(|error| CredentialError::Other(Box::new(error)))?;
+        let passing = Lanes::new(options.synchronous(SqliteSynchronous::Normal), 1);
+        Ok(Self { pool, passing })
     }
 
     /// Waits for what runs and closes the file.
     pub async fn close(&self) {
+        self.passing.close().await;
         self.pool.close().await;
     }
 
-    pub(super) fn pool(&self) -> &SqlitePool {
+    pub(super) fn pool(&self) -> &Lanes {
         &self.pool
     }
 
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
+    pub(super) async fn begin(&self) -> Result<Writing> {
+        self.pool.begin().await.map_err(failed)
     }
 }
 
@@ -97,6 +105,7 @@ impl CredentialStore for SqliteCredentials {
         let rows: Vec<KeyRow> = sqlx::query_as(KEYS).fetch_all(&mut *transaction).await.map_err(failed)?;
         let present = rows.into_iter().map(KeyRow::key).collect::<Result<Vec<_>>>()?;
         if present != before {
+            transaction.undo().await;
             return Ok(false);
         }
         sqlx::query("DELETE FROM signing_keys").execute(&mut *transaction).await.map_err(failed)?;
@@ -122,7 +131,7 @@ impl CredentialStore for SqliteCredentials {
             .bind(id(attempt))
             .bind(state)
             .bind(until.0)
-            .execute(&self.pool)
+            .execute(&self.passing)
             .await
             .map_err(failed)?;
         Ok(())
@@ -132,7 +141,7 @@ impl CredentialStore for SqliteCredentials {
         sqlx::query_scalar("SELECT state FROM attempts WHERE id = ? AND expires_at > ?")
             .bind(id(attempt))
             .bind(now.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.passing)
             .await
             .map_err(failed)
     }
@@ -141,7 +150,7 @@ impl CredentialStore for SqliteCredentials {
         sqlx::query_scalar("DELETE FROM attempts WHERE id = ? AND expires_at > ? RETURNING state")
             .bind(id(attempt))
             .bind(now.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.passing)
             .await
             .map_err(failed)
     }
@@ -167,6 +176,7 @@ impl CredentialStore for SqliteCredentials {
                 .await
                 .map_err(failed)?;
         if let Some(row) = row {
+            transaction.undo().await;
             return row.reserved(new.attempt);
         }
         sqlx::query("INSERT INTO names (name_index, account, attempt, reserved_at) VALUES (?, ?, ?, ?)")

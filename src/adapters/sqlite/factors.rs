@@ -14,4 +14,4 @@ use crate::{
 
 type Result<T> = std::result::Result<T, CredentialError>;
 
-factor_tables!(SqliteCredentials, sqlx::Sqlite, failed);
+factor_tables!(SqliteCredentials, sqlx::SqliteConnection, failed);

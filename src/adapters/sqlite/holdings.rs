@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::AssertSqlSafe;
 
 use super::{
-    emptied,
+    Lanes, emptied,
     subject_keys::{failed, open},
 };
 use crate::subjects::{
@@ -110,7 +110,7 @@ const OPERATIONS: &[HeldTable] = &[
 /// The rows about people in a SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteHoldings {
-    pool: SqlitePool,
+    pool: Lanes,
     tables: &'static [HeldTable],
 }
 
@@ -141,7 +141,7 @@ impl Holding for SqliteHoldings {
     }
 
     async fn erase(&self, person: &Person) -> Result<u64> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
         let mut gone = 0;
         for held in self.tables {
             let HeldTable { table, column, found_by, .. } = *held;
@@ -157,6 +157,6 @@ impl Holding for SqliteHoldings {
 
     async fn scrub(&self) -> Result<()> {
         // Free pages are overwritten when rows are deleted; what is left is the journal.
-        emptied(&mut *self.pool.acquire().await.map_err(failed)?).await.map_err(failed)
+        emptied(&mut *self.pool.take().await.map_err(failed)?).await.map_err(failed)
     }
 }

@@ -4,6 +4,8 @@
 //! costs. A pool of sqlx pings a connection whenever it comes back, and its transactions are four messages more. Here a
 //! connection comes back without a word, and a transaction may begin with its first statement and end with its last.
 
+mod statement;
+
 use std::{
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -14,9 +14,9 @@ pub mod subject_keys;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    SqliteConnection, SqlitePool,
+    SqliteConnection,
     migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use lanes::{Lane, Lanes, Writing};
@@ -101,7 +101,7 @@ async fn emptied(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     if busy == 0 { Ok(()) } else { Err(sqlx::Error::Protocol("the journal is still being read".to_owned())) }
 }
 
-/// How a small store opens its file: with one connection, because every call is short, and writers would queue anyway.
+/// How a small store opens its file.
 fn file(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -111,14 +111,11 @@ fn file(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
 }
 
-/// Opens a file with one connection. A connection is a handle in this process: asking it whether it is alive tells nothing.
-async fn one_connection(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(30))
-        .test_before_acquire(false)
-        .connect_with(options)
-        .await
+/// One connection to a file, opened now: every call of a small store is short, and writers would queue anyway.
+async fn one_connection(options: SqliteConnectOptions) -> Result<Lanes, sqlx::Error> {
+    let lanes = Lanes::new(options, 1);
+    lanes.take().await?;
+    Ok(lanes)
 }
 
 /// Sizes of the chunks into which a long list is cut: powers of two, so that a handful of prepared statements

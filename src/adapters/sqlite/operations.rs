@@ -6,9 +6,9 @@ mod served;
 
 use std::path::Path;
 
-use sqlx::{Sqlite, SqlitePool, Transaction, migrate::Migrator};
+use sqlx::migrate::Migrator;
 
-use super::{file, one_connection};
+use super::{Lanes, Writing, file, one_connection};
 use crate::blobs::BlobError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/operations");
@@ -16,8 +16,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/operations");
 /// Operational tables in a SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteOperations {
-    // One connection: every call is short, and writers would queue anyway.
-    pool: SqlitePool,
+    pool: Lanes,
 }
 
 impl SqliteOperations {
@@ -27,7 +26,10 @@ impl SqliteOperations {
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, BlobError> {
         let pool = one_connection(file(path)).await.map_err(blob_index::failed)?;
-        MIGRATIONS.run(&pool).await.map_err(|error| BlobError::Other(Box::new(error)))?;
+        MIGRATIONS
+            .run(&mut *pool.take().await.map_err(blob_index::failed)?)
+            .await
+            .map_err(|error| BlobError::Other(Box::new(error)))?;
         Ok(Self { pool })
     }
 
@@ -36,8 +38,8 @@ impl SqliteOperations {
         self.pool.close().await;
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await
+    async fn begin(&self) -> Result<Writing, sqlx::Error> {
+        self.pool.begin().await
     }
 }
 

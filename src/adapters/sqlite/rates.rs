@@ -4,9 +4,9 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use lockstep_events::Micros;
-use sqlx::{SqliteConnection, SqlitePool, migrate::Migrator, sqlite::SqliteSynchronous};
+use sqlx::{SqliteConnection, migrate::Migrator, sqlite::SqliteSynchronous};
 
-use super::{credentials::failed, file, one_connection};
+use super::{Lanes, credentials::failed, file, one_connection};
 use crate::{
     auth::credentials::CredentialError,
     limits::{RateStore, Take, Taken},
@@ -17,7 +17,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/rates");
 /// Buckets in a SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteRates {
-    pool: SqlitePool,
+    pool: Lanes,
 }
 
 impl SqliteRates {
@@ -28,7 +28,10 @@ impl SqliteRates {
     pub async fn open(path: &Path) -> Result<Self, CredentialError> {
         let options = file(path).synchronous(SqliteSynchronous::Normal);
         let pool = one_connection(options).await.map_err(failed)?;
-        MIGRATIONS.run(&pool).await.map_err(|error| CredentialError::Other(Box::new(error)))?;
+        MIGRATIONS
+            .run(&mut *pool.take().await.map_err(failed)?)
+            .await
+            .map_err(|error| CredentialError::Other(Box::new(error)))?;
         Ok(Self { pool })
     }
 
@@ -75,7 +78,7 @@ async fn take_one(
 #[async_trait]
 impl RateStore for SqliteRates {
     async fn take(&self, takes: &[Take], now: Micros) -> Result<Taken, CredentialError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
         let mut times = Vec::with_capacity(takes.len());
         let mut refused = None;
         for (at, take) in takes.iter().enumerate() {

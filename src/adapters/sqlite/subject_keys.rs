@@ -4,10 +4,10 @@ use std::{ops::Range, path::Path};
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros};
-use sqlx::{Sqlite, SqlitePool, Transaction, migrate::Migrator};
+use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
-use super::{file, one_connection};
+use super::{Lanes, Writing, file, one_connection};
 use crate::{
     adapters::subject_key_row::{self, EVERY_PERIOD, SubjectKeyRow},
     subjects::{
@@ -23,8 +23,7 @@ type Result<T> = std::result::Result<T, KeyStoreError>;
 /// Subject keys in a SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteSubjectKeys {
-    // One connection: every call is short, and writers would queue anyway.
-    pool: SqlitePool,
+    pool: Lanes,
 }
 
 impl SqliteSubjectKeys {
@@ -34,21 +33,24 @@ impl SqliteSubjectKeys {
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self> {
         let pool = open(path).await?;
-        MIGRATIONS.run(&pool).await.map_err(|error| KeyStoreError::Other(Box::new(error)))?;
+        MIGRATIONS
+            .run(&mut *pool.take().await.map_err(failed)?)
+            .await
+            .map_err(|error| KeyStoreError::Other(Box::new(error)))?;
         Ok(Self { pool })
     }
 
-    pub(super) fn pool(&self) -> &SqlitePool {
+    pub(super) fn pool(&self) -> &Lanes {
         &self.pool
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
+    async fn begin(&self) -> Result<Writing> {
+        self.pool.begin().await.map_err(failed)
     }
 }
 
 /// One connection to a file.
-pub(super) async fn open(path: &Path) -> Result<SqlitePool> {
+pub(super) async fn open(path: &Path) -> Result<Lanes> {
     // What is destroyed is overwritten, not just forgotten.
     one_connection(file(path).pragma("secure_delete", "ON")).await.map_err(failed)
 }
