@@ -130,6 +130,20 @@ async fn sent(node: &Node, person: &Person, method: &str, path: &str, body: Vec<
     request.body(body).send().await.unwrap().status().as_u16()
 }
 
+/// A pack of blobs has at most so many bytes.
+const MAX_PACK: usize = 4 << 20;
+
+/// The answer to a request whose body is announced and not sent: what is too large is refused for that alone. Sent in
+/// full it would race the end of the connection, which comes once a bounded part of it was read.
+async fn announced(node: &Node, person: &Person, path: &str, length: usize, kind: &str) -> u16 {
+    let token = &person.tokens.access_token;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    status(&raw(node, head.as_bytes()).await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn http_abuse() {
     let node = Node::start(Mode::Embedded).await;
@@ -150,10 +164,11 @@ async fn http_abuse() {
     }
     let versions = format!("/v1/vaults/{}/versions", person.vault);
     let empty = json!({"epoch": "0".repeat(32), "batch_id": Uuid::nil(), "items": []});
-    for (length, expected) in [(MAX_PUSH_BYTES - 1, 422), (MAX_PUSH_BYTES, 422), (MAX_PUSH_BYTES + 1, 413)] {
+    for length in [MAX_PUSH_BYTES - 1, MAX_PUSH_BYTES] {
         let answer = sent(&node, &person, "POST", &versions, padded(&empty, length), json).await;
-        assert_eq!(answer, expected, "a push of {length}");
+        assert_eq!(answer, 422, "a push of {length}");
     }
+    assert_eq!(announced(&node, &person, &versions, MAX_PUSH_BYTES + 1, json).await, 413, "a larger push");
     let item = serde_json::to_value(person.entry(b"x")).unwrap();
     for (items, expected) in [(255, 409), (256, 409), (257, 422)] {
         // Another life of the stream: a push of the right size is refused for that only.
@@ -167,10 +182,9 @@ async fn http_abuse() {
         assert_eq!(answer, expected, "{depth} deep");
     }
     let pack = format!("/v1/vaults/{}/blobs", person.vault);
-    for (length, expected) in [(4 * 1024 * 1024, 422), (4 * 1024 * 1024 + 1, 413)] {
-        // Zeros are no blob of any hash.
-        assert_eq!(sent(&node, &person, "POST", &pack, vec![0; length], octets).await, expected, "{length}");
-    }
+    // Zeros are no blob of any hash.
+    assert_eq!(sent(&node, &person, "POST", &pack, vec![0; MAX_PACK], octets).await, 422, "a full pack");
+    assert_eq!(announced(&node, &person, &pack, MAX_PACK + 1, octets).await, 413, "a larger pack");
     for (size, expected) in [(10_485_759, 422), (10_485_760, 422), (10_485_761, 413)] {
         // Announced, and not sent in full: too large is refused for its announcement alone.
         let blob = format!("{pack}/{}?size={size}", "0".repeat(64));
