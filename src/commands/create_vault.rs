@@ -143,33 +143,18 @@ pub fn created(actor: Actor, vault: VaultId) -> Result<NewEvent, LogError> {
 
 #[cfg(test)]
 mod tests {
-    use ed25519_dalek::SigningKey;
-    use lockstep_events::{AccountId, Hash32, header::public_key, roster::RosterError};
+    use lockstep_events::roster::RosterError;
 
     use super::*;
-
-    fn ask() -> SigningKey {
-        SigningKey::from_bytes(&[1; 32])
-    }
-
-    fn account() -> AccountId {
-        AccountId(Uuid::from_u128(1))
-    }
-
-    fn begun() -> (Roster, Vec<Statement>) {
-        let claim = Claim::AccountCreated { signing_key: public_key(&ask()) };
-        let first = Statement::sign(&ask(), account(), 0, Hash32::ZERO, claim);
-        (Roster::start(&first).unwrap(), vec![first])
-    }
+    use crate::commands::roster_testing::{account, next, with_devices};
 
     fn generation(roster: &Roster, vault: Uuid, generation: u32) -> Statement {
-        let claim = Claim::VaultKeyGen { vault: VaultId(vault), generation };
-        Statement::sign(&ask(), account(), roster.epoch + 1, roster.last, claim)
+        next(roster, Claim::VaultKeyGen { vault: VaultId(vault), generation })
     }
 
     #[test]
     fn a_vault_begins_by_the_next_statement_of_the_roster_as_long_as_there_is_room() {
-        let (roster, stated) = begun();
+        let (roster, stated) = with_devices(0);
         let next = generation(&roster, Uuid::from_u128(7), 1);
         assert_eq!(decide(roster.clone(), &stated, &next, (2, 1)).unwrap(), VaultId(Uuid::from_u128(7)));
         let full = Exceeded { what: "vaults", limit: 2, used: 2 };
@@ -178,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_retry_is_recognised_although_there_is_no_room_left() {
-        let (mut roster, mut stated) = begun();
+        let (mut roster, mut stated) = with_devices(0);
         let next = generation(&roster, Uuid::from_u128(7), 1);
         roster.apply(&next).unwrap();
         stated.push(next.clone());
@@ -187,9 +172,9 @@ mod tests {
 
     #[test]
     fn a_statement_that_does_not_follow_or_begins_no_vault_is_refused() {
-        let (early, _) = begun();
+        let (early, _) = with_devices(0);
         let late = generation(&early, Uuid::from_u128(7), 1);
-        let (mut roster, mut stated) = begun();
+        let (mut roster, mut stated) = with_devices(0);
         let other = generation(&roster, Uuid::from_u128(8), 1);
         roster.apply(&other).unwrap();
         stated.push(other);

@@ -84,34 +84,11 @@ impl EnrolDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ed25519_dalek::SigningKey;
-    use lockstep_events::{Hash32, header::public_key, ids::PublicKey};
+    use crate::commands::roster_testing::{added, next, with_devices};
     use uuid::Uuid;
 
-    fn ask() -> SigningKey {
-        SigningKey::from_bytes(&[1; 32])
-    }
-
-    fn account() -> AccountId {
-        AccountId(Uuid::from_u128(1))
-    }
-
     fn add(roster: &Roster, n: u128) -> Statement {
-        let claim =
-            Claim::DeviceAdded { device: DeviceId(Uuid::from_u128(n)), public_key: PublicKey([7; 32]) };
-        Statement::sign(&ask(), account(), roster.epoch + 1, roster.last, claim)
-    }
-
-    fn with_devices(n: u128) -> (Roster, Vec<Statement>) {
-        let claim = Claim::AccountCreated { signing_key: public_key(&ask()) };
-        let mut stated = vec![Statement::sign(&ask(), account(), 0, Hash32::ZERO, claim)];
-        let mut roster = Roster::start(&stated[0]).unwrap();
-        for device in 1..=n {
-            let next = add(&roster, device);
-            roster.apply(&next).unwrap();
-            stated.push(next);
-        }
-        (roster, stated)
+        next(roster, added(n))
     }
 
     #[test]

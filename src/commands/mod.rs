@@ -28,6 +28,8 @@ pub mod register;
 pub mod replace;
 pub mod revoke_device;
 pub mod roster;
+#[cfg(test)]
+mod roster_testing;
 pub mod rotate_key;
 pub mod second_factor;
 pub mod session;

@@ -97,31 +97,10 @@ impl OfferRoster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::roster_testing::{fold, stated};
     use ed25519_dalek::SigningKey;
-    use lockstep_events::{Hash32, header::public_key, ids::PublicKey, roster::RosterError};
+    use lockstep_events::roster::RosterError;
     use uuid::Uuid;
-
-    fn account() -> AccountId {
-        AccountId(Uuid::from_u128(1))
-    }
-
-    fn stated(key: &SigningKey, devices: u128) -> Vec<Statement> {
-        let created = Claim::AccountCreated { signing_key: public_key(key) };
-        let mut all = vec![Statement::sign(key, account(), 0, Hash32::ZERO, created)];
-        for device in 1..=devices {
-            let (epoch, previous) = (all.len(), all.last().map_or(Hash32::ZERO, Statement::hash));
-            let device = DeviceId(Uuid::from_u128(device));
-            let claim = Claim::DeviceAdded { device, public_key: PublicKey([7; 32]) };
-            all.push(Statement::sign(key, account(), u32::try_from(epoch).unwrap(), previous, claim));
-        }
-        all
-    }
-
-    fn fold(stated: &[Statement]) -> Roster {
-        let mut roster = Roster::start(&stated[0]).unwrap();
-        stated[1..].iter().for_each(|next| roster.apply(next).unwrap());
-        roster
-    }
 
     #[test]
     fn a_roster_that_was_cut_off_gets_the_rest_and_nothing_twice() {

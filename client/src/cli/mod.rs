@@ -6,6 +6,7 @@ mod args;
 mod editor;
 mod failure;
 mod find;
+mod input;
 mod prompt;
 mod ui;
 mod verbs;

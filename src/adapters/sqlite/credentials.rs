@@ -10,7 +10,7 @@ use lockstep_events::{AccountId, Micros, SessionId};
 use sqlx::{migrate::Migrator, sqlite::SqliteSynchronous};
 use uuid::Uuid;
 
-use super::{Lanes, Writing, file, one_connection};
+use super::{Lanes, Writing, file, migrated};
 use crate::{
     adapters::credential_row::{
         KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, method_name, micros_to_bytes,
@@ -45,11 +45,7 @@ impl SqliteCredentials {
     pub async fn open(path: &Path) -> Result<Self> {
         // What is deleted is overwritten, not just forgotten.
         let options = file(path).pragma("secure_delete", "ON");
-        let pool = one_connection(options.clone()).await.map_err(failed)?;
-        MIGRATIONS
-            .run(&mut *pool.take().await.map_err(failed)?)
-            .await
-            .map_err(|error| CredentialError::Other(Box::new(error)))?;
+        let pool = migrated(options.clone(), &MIGRATIONS, failed, CredentialError::Other).await?;
         let passing = Lanes::new(options.synchronous(SqliteSynchronous::Normal), 1);
         Ok(Self { pool, passing })
     }

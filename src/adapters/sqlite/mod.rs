@@ -118,6 +118,21 @@ async fn one_connection(options: SqliteConnectOptions) -> Result<Lanes, sqlx::Er
     Ok(lanes)
 }
 
+/// The one connection of a small store, its tables up to date; the store says what a failure means to it.
+async fn migrated<E>(
+    options: SqliteConnectOptions,
+    migrations: &Migrator,
+    failed: impl Fn(sqlx::Error) -> E,
+    other: impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> E,
+) -> Result<Lanes, E> {
+    let lanes = one_connection(options).await.map_err(&failed)?;
+    migrations
+        .run(&mut *lanes.take().await.map_err(&failed)?)
+        .await
+        .map_err(|error| other(Box::new(error)))?;
+    Ok(lanes)
+}
+
 /// Sizes of the chunks into which a long list is cut: powers of two, so that a handful of prepared statements
 /// serves every batch, and small enough for `SQLite`'s limit of variables in one statement.
 pub(super) fn chunks<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sqlx::migrate::Migrator;
 
-use super::{Lanes, Writing, file, one_connection};
+use super::{Lanes, Writing, file, migrated};
 use crate::blobs::BlobError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/operations");
@@ -25,11 +25,7 @@ impl SqliteOperations {
     /// # Errors
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, BlobError> {
-        let pool = one_connection(file(path)).await.map_err(blob_index::failed)?;
-        MIGRATIONS
-            .run(&mut *pool.take().await.map_err(blob_index::failed)?)
-            .await
-            .map_err(|error| BlobError::Other(Box::new(error)))?;
+        let pool = migrated(file(path), &MIGRATIONS, blob_index::failed, BlobError::Other).await?;
         Ok(Self { pool })
     }
 

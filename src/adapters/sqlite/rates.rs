@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use lockstep_events::Micros;
 use sqlx::{SqliteConnection, migrate::Migrator, sqlite::SqliteSynchronous};
 
-use super::{Lanes, credentials::failed, file, one_connection};
+use super::{Lanes, credentials::failed, file, migrated};
 use crate::{
     auth::credentials::CredentialError,
     limits::{RateStore, Take, Taken},
@@ -27,11 +27,7 @@ impl SqliteRates {
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, CredentialError> {
         let options = file(path).synchronous(SqliteSynchronous::Normal);
-        let pool = one_connection(options).await.map_err(failed)?;
-        MIGRATIONS
-            .run(&mut *pool.take().await.map_err(failed)?)
-            .await
-            .map_err(|error| CredentialError::Other(Box::new(error)))?;
+        let pool = migrated(options, &MIGRATIONS, failed, CredentialError::Other).await?;
         Ok(Self { pool })
     }
 

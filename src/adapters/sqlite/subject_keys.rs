@@ -4,10 +4,10 @@ use std::{ops::Range, path::Path};
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros};
-use sqlx::migrate::Migrator;
+use sqlx::{migrate::Migrator, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
-use super::{Lanes, Writing, file, one_connection};
+use super::{Lanes, Writing, file, migrated, one_connection};
 use crate::{
     adapters::subject_key_row::{self, EVERY_PERIOD, SubjectKeyRow},
     subjects::{
@@ -32,11 +32,7 @@ impl SqliteSubjectKeys {
     /// # Errors
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self> {
-        let pool = open(path).await?;
-        MIGRATIONS
-            .run(&mut *pool.take().await.map_err(failed)?)
-            .await
-            .map_err(|error| KeyStoreError::Other(Box::new(error)))?;
+        let pool = migrated(options(path), &MIGRATIONS, failed, KeyStoreError::Other).await?;
         Ok(Self { pool })
     }
 
@@ -51,8 +47,12 @@ impl SqliteSubjectKeys {
 
 /// One connection to a file.
 pub(super) async fn open(path: &Path) -> Result<Lanes> {
+    one_connection(options(path)).await.map_err(failed)
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
     // What is destroyed is overwritten, not just forgotten.
-    one_connection(file(path).pragma("secure_delete", "ON")).await.map_err(failed)
+    file(path).pragma("secure_delete", "ON")
 }
 
 pub(super) fn failed(error: sqlx::Error) -> KeyStoreError {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -25,6 +25,7 @@ use crate::cli::{
     app::{App, Sent, content_of, count, item_of, moving},
     failure::{Done, Exit, Failure},
     find::{Found, shell_word},
+    input::read,
     ui::printable,
 };
 
@@ -153,7 +154,7 @@ async fn add(app: &App, wanted: &str, paths: &[PathBuf], name: Option<&str>, for
     }
     let (mut added, mut bytes) = (Vec::with_capacity(new.len()), 0);
     for (name, path) in new {
-        let content = read(path)?;
+        let content = read(path, MAX_FILE, (&HumanBytes(MAX_FILE).to_string(), "nothing was added"))?;
         bytes += content.len() as u64;
         let wheel = app.ui.wheel(&format!("sealing {}", printable(&name)));
         let sealed = client.attach(found.entry.entry, &content).await;
@@ -356,24 +357,6 @@ fn pick(all: Vec<Shown>, found: &Found, wanted: &str) -> Done<Shown> {
 
 fn document(file: &AttachmentRef) -> Value {
     json!({ "name": file.name, "size": file.size, "id": file.id })
-}
-
-fn read(path: &Path) -> Done<Zeroizing<Vec<u8>>> {
-    let failed = |error: std::io::Error| {
-        Failure::new(Exit::NotFound, format!("{}: {error}", path.display()), "check the path")
-    };
-    let mut content = Zeroizing::new(Vec::new());
-    let reader: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(fs::File::open(path).map_err(failed)?)
-    };
-    reader.take(MAX_FILE + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() as u64 > MAX_FILE {
-        let message = format!("{} is larger than {}", path.display(), HumanBytes(MAX_FILE));
-        return Err(Failure::new(Exit::Refused, message, "nothing was added"));
-    }
-    Ok(content)
 }
 
 /// Writes where only its owner reads, and not over anything unless told to.

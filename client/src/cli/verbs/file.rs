@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::cli::{
     app::{App, Sent},
     failure::{Done, Exit, Failure},
+    input::read,
 };
 
 use super::file_versions;
@@ -102,7 +103,8 @@ pub async fn run(args: File, app: &App) -> Done {
             }
         }
         Action::Put { file } => {
-            let content = read(&file)?;
+            let most = format!("{} KiB", MAX_FILE / 1024);
+            let content = read(&file, MAX_FILE, (&most, "this mode is for small files"))?;
             let base = present.map(|(_, heads)| heads).unwrap_or_default();
             let version = client.file_put(&base, &content).await?;
             let sent = app.send(&client).await?;
@@ -120,24 +122,6 @@ pub async fn run(args: File, app: &App) -> Done {
 /// There is no file.
 pub fn none_yet() -> Failure {
     Failure::new(Exit::NotFound, "there is no file yet", "lockstep file put FILE")
-}
-
-fn read(path: &Path) -> Done<zeroize::Zeroizing<Vec<u8>>> {
-    let failed = |error: std::io::Error| {
-        Failure::new(Exit::NotFound, format!("{}: {error}", path.display()), "check the path")
-    };
-    let mut content = zeroize::Zeroizing::new(Vec::new());
-    let reader: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(fs::File::open(path).map_err(failed)?)
-    };
-    reader.take(MAX_FILE + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() as u64 > MAX_FILE {
-        let message = format!("{} is larger than {} KiB", path.display(), MAX_FILE / 1024);
-        return Err(Failure::new(Exit::Refused, message, "this mode is for small files"));
-    }
-    Ok(content)
 }
 
 /// Writes a content where only its owner reads it.

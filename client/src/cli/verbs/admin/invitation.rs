@@ -6,7 +6,7 @@ use lockstep_client::Client;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{invite, proven};
+use super::{invite, proven, whole};
 use crate::cli::{app::App, failure::Done, verbs::watch::clock};
 
 /// Invitations.
@@ -68,15 +68,8 @@ pub(super) async fn revoke(app: &App, client: &Client, invitation: Uuid) -> Done
 }
 
 async fn list(app: &App, client: &Client, every: bool, reason: &str) -> Done {
-    let mut all: Vec<InvitationView> = Vec::new();
-    let mut after = String::new();
-    loop {
-        let path = format!("/v1/admin/invitations?limit=100&all={every}{after}");
-        let page: Invitations = proven(app, client, async || client.look(&path, reason).await).await?;
-        all.extend(page.invitations);
-        let Some(next) = page.after else { break };
-        after = format!("&after={next}");
-    }
+    let path = &format!("/v1/admin/invitations?limit=100&all={every}");
+    let all = whole(app, client, (path, reason), |page: Invitations| (page.invitations, page.after)).await?;
     if app.ui.json {
         return app.ui.document(&all);
     }

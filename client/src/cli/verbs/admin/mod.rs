@@ -5,8 +5,12 @@ mod invite;
 mod proposal;
 mod user;
 
+use std::fmt::Display;
+
 use clap::{Args, Subcommand};
 use lockstep_api::admin::{Bootstrap, Done as Answer};
+use lockstep_client::Client;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::second_factor::proven;
@@ -89,6 +93,25 @@ pub async fn run(args: Admin, app: &App) -> Done {
         What::Withdraw { invitation } => invitation::revoke(app, &client, invitation).await,
         What::Approve(one) => proposal::settle(app, &client, one, true).await,
         What::Reject(one) => proposal::settle(app, &client, one, false).await,
+    }
+}
+
+/// A whole list that the server gives in pages. `path` is a query without `after`; `part` takes what is on a page, and
+/// after what the next one begins.
+async fn whole<P: DeserializeOwned, T, A: Display>(
+    app: &App,
+    client: &Client,
+    (path, reason): (&str, &str),
+    part: impl Fn(P) -> (Vec<T>, Option<A>),
+) -> Done<Vec<T>> {
+    let mut all: Vec<T> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("{path}{after}");
+        let (shown, next) = part(proven(app, client, async || client.look(&path, reason).await).await?);
+        all.extend(shown);
+        let Some(next) = next else { return Ok(all) };
+        after = format!("&after={next}");
     }
 }
 

@@ -6,7 +6,7 @@ use lockstep_client::Client;
 use lockstep_events::event::Role;
 use uuid::Uuid;
 
-use super::{proven, told};
+use super::{proven, told, whole};
 use crate::cli::{app::App, failure::Done, ui::printable, verbs::watch::clock};
 
 /// What takes two administrators.
@@ -69,15 +69,8 @@ pub(super) async fn settle(app: &App, client: &Client, what: One, approve: bool)
 }
 
 async fn list(app: &App, client: &Client, reason: &str) -> Done {
-    let mut all: Vec<ProposalView> = Vec::new();
-    let mut after = String::new();
-    loop {
-        let path = format!("/v1/admin/proposals?limit=100{after}");
-        let page: Proposals = proven(app, client, async || client.look(&path, reason).await).await?;
-        all.extend(page.proposals);
-        let Some(next) = page.after else { break };
-        after = format!("&after={next}");
-    }
+    let path = "/v1/admin/proposals?limit=100";
+    let all = whole(app, client, (path, reason), |page: Proposals| (page.proposals, page.after)).await?;
     if app.ui.json {
         return app.ui.document(&all);
     }

@@ -7,7 +7,7 @@ use lockstep_api::admin::{
 use lockstep_client::Client;
 use lockstep_events::{AccountId, Micros, event::Role};
 
-use super::{invite, proven, told};
+use super::{invite, proven, told, whole};
 use crate::cli::{
     app::App,
     failure::Done,
@@ -197,15 +197,8 @@ async fn act(
 }
 
 async fn list(app: &App, client: &Client, reason: &str) -> Done {
-    let mut all: Vec<AccountView> = Vec::new();
-    let mut after = String::new();
-    loop {
-        let path = format!("/v1/admin/accounts?limit=100{after}");
-        let page: AccountList = proven(app, client, async || client.look(&path, reason).await).await?;
-        all.extend(page.accounts);
-        let Some(next) = page.after else { break };
-        after = format!("&after={next}");
-    }
+    let path = "/v1/admin/accounts?limit=100";
+    let all = whole(app, client, (path, reason), |page: AccountList| (page.accounts, page.after)).await?;
     if app.ui.json {
         return app.ui.document(&all);
     }
