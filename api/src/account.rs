@@ -38,8 +38,9 @@ pub struct RegisterStarted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wrap {
-    /// What it holds: `ark/password`, `ark/recovery`, `ask`, `vault/<vault id>` or `label/<device id>`.
-    #[schema(pattern = "^(ark/password|ark/recovery|ask|(vault|label)/[0-9a-f-]{36})$")]
+    /// What it holds: `ark/password`, `ark/recovery`, `ask`, `label/<device id>`, `vault/<vault id>` for the first
+    /// generation of a vault's key and `vault/<vault id>/<generation>` for a later one.
+    #[schema(pattern = "^(ark/password|ark/recovery|ask|label/[0-9a-f-]{36}|vault/[0-9a-f-]{36}(/[0-9]{1,10})?)$")]
     pub name: String,
     /// Its generation, from 1.
     #[schema(minimum = 1)]
@@ -78,6 +79,16 @@ pub struct CreateVault {
     /// `vault_key_gen` 1 of the new vault, a random id.
     pub statement: Statement,
     /// `vault/<vault>` of generation 1.
+    pub wrap: Wrap,
+}
+
+/// `POST /v1/vaults/{vault}/key`: the next generation of a vault's key.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TurnVaultKey {
+    /// `vault_key_gen` of the next generation of the vault in the path.
+    pub statement: Statement,
+    /// `vault/<vault>/<generation>`.
     pub wrap: Wrap,
 }
 
@@ -191,7 +202,7 @@ pub struct Account {
     pub account: AccountId,
     /// Every statement of its roster, in order.
     pub roster: Vec<Statement>,
-    /// Its wrapped keys, the latest generation of each.
+    /// Its wrapped keys, the latest generation of each; of vaults' keys every generation that the roster names.
     pub wraps: Vec<Wrap>,
     /// Its vaults; the first is the default one.
     pub vaults: Vec<VaultId>,
@@ -206,6 +217,10 @@ pub struct OfferRoster {
     /// Consecutive statements of the account's roster, at most 64.
     #[schema(min_items = 1, max_items = 64)]
     pub statements: Vec<Statement>,
+    /// The wrapped keys of those that are `vault_key_gen`: without it none of them is taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 64)]
+    pub wraps: Vec<Wrap>,
 }
 
 /// `POST /v1/devices`, with the enrolment token as bearer.

@@ -8,7 +8,7 @@ use lockstep_api::{
 };
 use lockstep_events::{
     AccountId, DeviceId, SessionId, VaultId,
-    roster::{Claim, Roster, Statement},
+    roster::{Claim, Roster, Statement, vault_key_name},
 };
 use reqwest::Method;
 
@@ -30,6 +30,7 @@ use crate::{
     server::Server,
     store::{Store, keys},
     transport::{Body, Transport},
+    vault_keys::all_wraps,
 };
 
 pub(crate) mod approval;
@@ -40,11 +41,7 @@ pub(crate) use self::login::login;
 
 const ARK_WRAP: &str = "ark/password";
 const ASK_WRAP: &str = "ask";
-pub(crate) const FIRST: u32 = 1;
-
-pub(crate) fn vault_wrap(vault: VaultId) -> String {
-    format!("vault/{vault}")
-}
+const FIRST: u32 = 1;
 
 /// Runs something that stretches a password where it does not stop other tasks.
 pub(crate) async fn heavy<T: Send + 'static>(
@@ -145,7 +142,7 @@ fn found_account(
         wraps: vec![
             wrap(ARK_WRAP.to_owned(), &ark_wrap),
             wrap(ASK_WRAP.to_owned(), &signing_wrap),
-            wrap(vault_wrap(vault), &key_wrap),
+            wrap(vault_key_name(vault, FIRST), &key_wrap),
         ],
         invitation: None,
     };
@@ -328,16 +325,7 @@ fn add_device(account: &Account, ark: AccountRootKey) -> Result<Prepared, Error>
     if ask.public() != roster.signing_key {
         return Err(Error::Alarm(AlarmKind::Keys));
     }
-    let mut vault_wraps = Vec::new();
-    for vault in &account.vaults {
-        let wrap = find(account, &vault_wrap(*vault))?;
-        // Never an older generation than the roster names (E18).
-        if roster.vault_generations.get(vault).is_none_or(|named| wrap.generation < *named) {
-            return Err(Error::Alarm(AlarmKind::Keys));
-        }
-        ark.unwrap_vault_key((account.account, *vault, wrap.generation), &wrap.bytes.0).map_err(not_ours)?;
-        vault_wraps.push((*vault, wrap.generation, wrap.bytes.0.clone()));
-    }
+    let vault_wraps = all_wraps(account, &roster, &ark)?;
     let vault = *account.vaults.first().ok_or(Error::Protocol("an account without a vault"))?;
     let (device, device_key): (DeviceId, _) = (new_id(&mut os_random()), DeviceKey::random(&mut os_random()));
     let claim = Claim::DeviceAdded { device, public_key: device_key.public() };

@@ -5,6 +5,7 @@
 
 mod access;
 mod files;
+mod vaults;
 mod ways;
 
 use std::{path::Path, sync::Arc};
@@ -291,7 +292,8 @@ impl Client {
         self.engine.devices().await
     }
 
-    /// Revokes a device. *Online.*
+    /// Revokes a device, and turns the key of every vault: what is written from now on is sealed under one that it never
+    /// had. *Online.*
     ///
     /// # Errors
     /// What the server refuses.

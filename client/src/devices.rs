@@ -1,46 +1,18 @@
 //! The devices, sessions and keys of the account, once this device is one of them.
 
-use lockstep_api::account::{Account, Device, Devices, LabelDevice, RevokeDevice, Session, Sessions};
+use lockstep_api::account::{Device, Devices, LabelDevice, RevokeDevice, Session, Sessions};
 use lockstep_events::{DeviceId, SessionId, roster::Claim};
 use reqwest::Method;
 
 use crate::{
-    account::{FIRST, vault_wrap},
     crypto::{label::MAX_NAME, os_random},
     engine::Engine,
     error::Error,
-    model::AlarmKind,
     store::keys,
     transport::Body,
 };
 
 impl Engine {
-    /// Fetches the vault's key of the generation that the roster names, if this device does not hold it yet.
-    pub(crate) async fn learn_vault_key(&self) -> Result<(), Error> {
-        let (account, vault) = (self.account(), self.vault());
-        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
-        let named = trusted.roster.vault_generations.get(&vault).copied().unwrap_or(FIRST);
-        if self.newest_vault_key(vault)?.0 >= named {
-            return Ok(());
-        }
-        let answer: Account = self.fetch("/v1/account").await?;
-        let wrap = answer.wraps.iter().find(|wrap| wrap.name == vault_wrap(vault));
-        let opened = wrap.filter(|wrap| wrap.generation == named).and_then(|wrap| {
-            let key = self.keys.ark.unwrap_vault_key((account, vault, named), &wrap.bytes.0).ok()?;
-            Some((wrap, key))
-        });
-        let Some((wrap, key)) = opened else {
-            return Err(self.alarm(AlarmKind::Keys, &format!("{vault} generation {named}")).await);
-        };
-        let mut tx = self.store.begin().await?;
-        keys::keep_vault_key(&mut tx, vault, named, &wrap.bytes.0).await?;
-        tx.commit().await?;
-        if let Ok(mut vaults) = self.keys.vaults.write() {
-            vaults.insert((vault, named), key);
-        }
-        Ok(())
-    }
-
     /// The devices of the account.
     pub(crate) async fn devices(&self) -> Result<Vec<Device>, Error> {
         Ok(self.fetch::<Devices>("/v1/devices").await?.devices)
@@ -63,7 +35,8 @@ impl Engine {
         self.request(Method::PUT, &format!("/v1/devices/{device}/label"), body).await?.ok().map(drop)
     }
 
-    /// Revokes a device.
+    /// Revokes a device, then turns every key that it knew. If that is cut off or refused, the next sync of any
+    /// device does it: the roster says that it is due.
     pub(crate) async fn revoke_device(&self, device: DeviceId) -> Result<(), Error> {
         // The statement must follow the newest: read what others stated first.
         self.pull_account().await?;
@@ -74,7 +47,10 @@ impl Engine {
         if device == self.device() {
             return self.forget_session().await;
         }
-        self.pull_account().await.map(drop)
+        match self.turn_due_keys().await {
+            Err(Error::Offline(_)) => Ok(()),
+            other => other,
+        }
     }
 
     /// The sessions of the account.

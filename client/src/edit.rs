@@ -48,7 +48,7 @@ struct Desk {
 
 impl Engine {
     async fn desk(&self, db: &mut SqliteConnection) -> Result<Desk, Error> {
-        let (generation, vault_key) = self.newest_vault_key(self.vault())?;
+        let (generation, vault_key) = self.newest_vault_key(db, self.vault()).await?;
         let place = streams::get(db, self.vault().into()).await?;
         let observed = place.map_or((Seq::ZERO, Chain::ZERO), |place| (place.seq, place.chain));
         Ok(Desk { generation, vault_key, observed, client_time: self.now().0 / 1000 })

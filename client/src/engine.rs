@@ -1,7 +1,6 @@
 //! What all parts of an unlocked client share.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, RwLock},
     time::{SystemTime, UNIX_EPOCH},
@@ -15,13 +14,14 @@ use crate::{
         Rejected,
         hierarchy::WRAP_LEN,
         identity::{AccountSigningKey, DeviceKey},
-        keys::{AccountRootKey, LocalKey, VaultKey},
+        keys::{AccountRootKey, LocalKey},
     },
     error::Error,
     model::{AlarmKind, Change, Link},
     profile::Profile,
     store::{Store, alarms, damaged, keys},
     transport::Transport,
+    vault_keys::{VaultKeys, open_kept},
 };
 
 /// The keys of an unlocked profile. In memory only.
@@ -31,7 +31,7 @@ pub(crate) struct Keys {
     pub(crate) ask: AccountSigningKey,
     pub(crate) device_key: DeviceKey,
     /// Every generation that is known, by vault and generation.
-    pub(crate) vaults: RwLock<BTreeMap<(VaultId, u32), VaultKey>>,
+    pub(crate) vaults: RwLock<VaultKeys>,
 }
 
 /// An unlocked profile with its database and its way to the server.
@@ -108,19 +108,6 @@ impl Engine {
         self.profile.vault
     }
 
-    /// The key of one generation of a vault.
-    pub(crate) fn vault_key(&self, vault: VaultId, generation: u32) -> Result<VaultKey, Rejected> {
-        let vaults = self.keys.vaults.read().map_err(|_| Rejected)?;
-        vaults.get(&(vault, generation)).cloned().ok_or(Rejected)
-    }
-
-    /// The newest key of a vault: what new versions are written with.
-    pub(crate) fn newest_vault_key(&self, vault: VaultId) -> Result<(u32, VaultKey), Rejected> {
-        let vaults = self.keys.vaults.read().map_err(|_| Rejected)?;
-        let newest = vaults.range((vault, 0)..=(vault, u32::MAX)).next_back();
-        newest.map(|((_, generation), key)| (*generation, key.clone())).ok_or(Rejected)
-    }
-
     /// Keeps an alarm and tells whoever watches. Gives the error to return.
     pub(crate) async fn alarm(&self, kind: AlarmKind, detail: &str) -> Error {
         let kept = async {
@@ -157,11 +144,7 @@ async fn unlock_keys(store: &Store, profile: &Profile, local: LocalKey) -> Resul
     let trusted = keys::trusted(&mut db).await?;
     let wrap = keys::get(&mut db, keys::name::ASK).await?.ok_or_else(damaged)?;
     let ask = ark.unwrap_ask(account, ask_id(&trusted.roster.signing_key), &wrap)?;
-    let mut vaults = BTreeMap::new();
-    for (generation, wrap) in keys::vault_keys(&mut db, profile.vault).await? {
-        let key = ark.unwrap_vault_key((account, profile.vault, generation), &wrap)?;
-        vaults.insert((profile.vault, generation), key);
-    }
+    let vaults = open_kept(&mut db, account, &ark).await?;
     Ok(Keys { local, ark, ask, device_key, vaults: RwLock::new(vaults) })
 }
 

@@ -1,7 +1,8 @@
 //! The reference client: a library that returns and never prints, and the `lockstep` command on top of it.
 //!
 //! [`client::Client`] is what a user interface calls. Below it: [`crypto`] (all keys and boxes), `store` (the local
-//! database), `transport` and `session` (the server), `sync` (pull, push, live), `view` and `edit` (entries).
+//! database), `transport` and `session` (the server), `sync` (pull, push, live), `view` and `edit` (entries),
+//! `vault_keys` (every generation of them).
 
 mod account;
 mod admin;
@@ -23,6 +24,7 @@ mod store;
 mod sync;
 mod tls;
 mod transport;
+mod vault_keys;
 mod view;
 pub mod ways;
 

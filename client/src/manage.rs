@@ -44,6 +44,7 @@ impl Engine {
             account: self.account(),
             device: self.device(),
             vault: self.vault(),
+            key_generation: keys::newest_generation(&mut db, self.vault()).await?,
             server: self.profile.server.url.clone(),
             name: self.profile.name.clone(),
             fingerprint: keys::trusted(&mut db).await?.roster.fingerprint.to_string(),

@@ -281,6 +281,8 @@ pub struct Status {
     pub device: DeviceId,
     /// The vault.
     pub vault: VaultId,
+    /// The generation of its key that new versions are sealed under.
+    pub key_generation: u32,
     /// The server's address.
     pub server: String,
     /// The name it was registered or logged in with.
@@ -301,6 +303,19 @@ pub struct Status {
     pub quarantined: u64,
     /// Alarms that nobody has seen yet.
     pub alarms: u64,
+}
+
+/// A vault of the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Vault {
+    /// The vault.
+    pub vault: VaultId,
+    /// The generation of its key.
+    pub key_generation: u32,
+    /// Whether a device was removed and the key has not been turned since: the next sync does it.
+    pub due: bool,
+    /// Whether it is the one that this profile works with.
+    pub current: bool,
 }
 
 /// A version that the server refused for good. It stays here until a person decides.

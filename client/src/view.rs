@@ -211,8 +211,14 @@ impl Engine {
         let (Some(wrapped), Some(ciphertext)) = (&version.wrapped_key, &version.ciphertext) else {
             return Ok(Content::Gone);
         };
-        let opened = generation_of(wrapped)
-            .and_then(|generation| self.vault_key(version.header.vault, generation))
+        let vault = version.header.vault;
+        let place = generation_of(wrapped).map(|generation| (vault, generation));
+        if place.is_ok_and(|(vault, generation)| self.vault_key(vault, generation).is_err()) {
+            // Another process of this profile may have learned it.
+            self.reopen(&mut *self.store.pool().acquire().await?).await?;
+        }
+        let opened = place
+            .and_then(|(vault, generation)| self.vault_key(vault, generation))
             .and_then(|key| open_content(&version.header, wrapped, ciphertext, &key));
         match opened {
             Ok(plaintext) => Ok(Content::Here(plaintext)),

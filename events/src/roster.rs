@@ -107,6 +107,20 @@ impl Statement {
     }
 }
 
+/// What the key of a vault is called where it lies wrapped: `vault/<vault>` in its first generation,
+/// `vault/<vault>/<generation>` in a later one. Each has a place of its own: a newer one replaces none.
+pub fn vault_key_name(vault: VaultId, generation: u32) -> String {
+    if generation == 1 { format!("vault/{vault}") } else { format!("vault/{vault}/{generation}") }
+}
+
+/// The vault and the generation that [`vault_key_name`] was made of.
+pub fn vault_key_place(name: &str) -> Option<(VaultId, u32)> {
+    let rest = name.strip_prefix("vault/")?;
+    let (vault, generation) = rest.split_once('/').unwrap_or((rest, "1"));
+    let place = (VaultId(vault.parse().ok()?), generation.parse().ok()?);
+    (vault_key_name(place.0, place.1) == name).then_some(place)
+}
+
 /// Why a statement does not belong to a roster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RosterError {
@@ -153,6 +167,10 @@ pub struct Roster {
     pub devices: std::collections::BTreeMap<DeviceId, RosterDevice>,
     /// Key generation of each vault.
     pub vault_generations: std::collections::BTreeMap<VaultId, u32>,
+    /// Number of the statement that began each vault's present key generation.
+    pub turned_at: std::collections::BTreeMap<VaultId, u32>,
+    /// Number of the last statement that removed a device; 0: none did.
+    pub removed_at: u32,
     /// The lowest password suite that is still accepted.
     pub suite: u16,
 }
@@ -181,6 +199,8 @@ impl Roster {
             last: hash,
             devices: std::collections::BTreeMap::new(),
             vault_generations: std::collections::BTreeMap::new(),
+            turned_at: std::collections::BTreeMap::new(),
+            removed_at: 0,
             suite: 1,
         })
     }
@@ -205,6 +225,11 @@ impl Roster {
         Ok(())
     }
 
+    /// Vaults whose key is due to change: a device was removed since its present generation began.
+    pub fn due_to_turn(&self) -> impl Iterator<Item = VaultId> + '_ {
+        self.turned_at.iter().filter(|(_, at)| **at < self.removed_at).map(|(vault, _)| *vault)
+    }
+
     fn apply_claim(&mut self, claim: &Claim) -> Result<(), RosterError> {
         match *claim {
             Claim::AccountCreated { .. } => return Err(RosterError::Start),
@@ -215,7 +240,10 @@ impl Roster {
                 self.devices.insert(device, RosterDevice { public_key, revoked: false });
             }
             Claim::DeviceRevoked { device } => match self.devices.get_mut(&device) {
-                Some(known) if !known.revoked => known.revoked = true,
+                Some(known) if !known.revoked => {
+                    known.revoked = true;
+                    self.removed_at = self.epoch + 1;
+                }
                 _ => return Err(RosterError::Claim),
             },
             Claim::VaultKeyGen { vault, generation } => {
@@ -224,6 +252,7 @@ impl Roster {
                     return Err(RosterError::Claim);
                 }
                 self.vault_generations.insert(vault, generation);
+                self.turned_at.insert(vault, self.epoch + 1);
             }
             Claim::SuiteRaised { suite } => {
                 if suite <= self.suite {

@@ -5,18 +5,18 @@
 
 use lockstep_events::{
     Epoch, Event, LogError, NewEvent, Position, StreamId, StreamKind, VaultId,
-    event::{AccountEvent, RosterStated, VaultAttached, VaultCreated, VaultEvent},
-    log::{Required, StreamExpect},
+    event::{AccountEvent, VaultAttached, VaultCreated, VaultEvent},
+    log::StreamExpect,
     roster::{Claim, Roster, Statement},
 };
 use uuid::Uuid;
 
 use super::{
     account,
-    facts::{Actor, claim, derived, statement_id},
-    register::MAX_WRAP,
+    facts::{Actor, claim, derived},
     replace::{Replace, ReplaceError, Together},
     roster::StateError,
+    turn_vault_key::{check_wrap, stated},
 };
 use crate::{
     auth::{
@@ -38,6 +38,8 @@ pub struct CreateVault {
     pub statement: Statement,
     /// `vault/<vault>` of generation 1.
     pub wrap: Wrapped,
+    /// It was created before, and a restore has lost it: whatever the plan says, it comes back.
+    pub offered: bool,
 }
 
 /// Why a vault was not created.
@@ -87,10 +89,11 @@ impl CreateVault {
         let row = account::present(server, account).await.map_err(StateError::from)?;
         let row = row.ok_or(StateError::NoDevice)?;
         let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
-        let room = (plan.vaults.unwrap_or(MAX_VAULTS).min(MAX_VAULTS), row.vaults.len() as u64);
+        let limit = plan.vaults.filter(|_| !self.offered).unwrap_or(MAX_VAULTS).min(MAX_VAULTS);
+        let room = (limit, row.vaults.len() as u64);
         let roster = account::roster(&row).map_err(StateError::from)?;
         let vault = decide(roster, &row.roster, &self.statement, room)?;
-        self.check_wrap(vault)?;
+        check_wrap(&self.wrap, vault, 1)?;
         let attempt = derived("lockstep/v1/vault-attempt", &[account.as_bytes(), vault.as_bytes()]).0;
         let together = self.together(server, vault, attempt).map_err(ReplaceError::from)?;
         let replacement = Replacement { wraps: vec![self.wrap], ..Replacement::default() };
@@ -102,30 +105,25 @@ impl CreateVault {
         }
     }
 
-    fn check_wrap(&self, vault: VaultId) -> Result<(), StateError> {
-        let fits = self.wrap.generation == 1 && (1..=MAX_WRAP).contains(&self.wrap.bytes.len());
-        if fits && self.wrap.name == format!("vault/{vault}") {
-            return Ok(());
-        }
-        Err(StateError::Invalid("wrap: vault/<vault> of generation 1, 1 to 1024 bytes"))
-    }
-
     /// What stands in the same unit as the wrapped key.
     fn together(&self, server: &Server, vault: VaultId, attempt: Uuid) -> Result<Together, LogError> {
-        let (account, number) = (self.actor.account, self.statement.epoch);
-        let stated = AccountEvent::RosterStated(RosterStated { statement: self.statement.clone() });
+        let (event, before) = stated(self.actor, &self.statement)?;
         let attached = AccountEvent::VaultAttached(VaultAttached { vault });
         let id = derived("lockstep/v1/vault", &[b"attached", vault.as_bytes()]);
-        let epoch = server.keys.stable("epoch", &[&attempt.as_bytes()[..], vault.as_bytes()].concat());
+        let mut life = [&attempt.as_bytes()[..], vault.as_bytes()].concat();
+        if self.offered {
+            // Its stream had a life before: cursors of that one mean nothing in this.
+            life.extend(server.clock.now().0.to_be_bytes());
+        }
+        let epoch = server.keys.stable("epoch", &life);
         let epoch = Epoch::from_slice(&epoch[..16]).unwrap_or(Epoch::ZERO);
-        let before = statement_id(account, number.saturating_sub(1));
         Ok(Together {
             events: vec![
-                self.actor.event(statement_id(account, number), None, stated)?,
+                event,
                 self.actor.event(id, Some(vault.into()), attached)?,
                 created(self.actor, vault)?,
             ],
-            requires: vec![Required { stream: account.into(), event_id: before }],
+            requires: vec![before],
             streams: vec![claim(vault.into(), StreamKind::Vault, StreamExpect::None, epoch)],
         })
     }

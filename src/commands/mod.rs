@@ -34,3 +34,4 @@ pub mod rotate_key;
 pub mod second_factor;
 pub mod session;
 pub mod set_factor;
+pub mod turn_vault_key;

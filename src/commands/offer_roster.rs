@@ -3,16 +3,18 @@
 
 use lockstep_events::{
     AccountId, DeviceId, Position, StreamId,
-    roster::{Claim, Roster, Statement},
+    roster::{Claim, Roster, Statement, vault_key_name},
 };
 
 use super::{
     account,
+    create_vault::{CreateVault, VaultError},
     facts::Actor,
     revoke_device::RevokeDevice,
     roster::{StateError, state},
+    turn_vault_key::TurnVaultKey,
 };
-use crate::state::Server;
+use crate::{auth::credentials::Wrapped, state::Server};
 
 /// An offer.
 pub struct OfferRoster {
@@ -22,6 +24,8 @@ pub struct OfferRoster {
     pub device: Option<DeviceId>,
     /// Consecutive statements; some of them may stand already.
     pub statements: Vec<Statement>,
+    /// The wrapped keys of those that are `vault_key_gen`.
+    pub wraps: Vec<Wrapped>,
 }
 
 /// Those that do not stand yet, if all together make one roster.
@@ -44,6 +48,12 @@ fn decide(
     Ok(missing)
 }
 
+/// The wrapped key without which a generation is not taken back: nobody could use it.
+fn wrap_of(wraps: &[Wrapped], name: &str) -> Result<Wrapped, StateError> {
+    let found = wraps.iter().find(|wrap| wrap.name == name).cloned();
+    found.ok_or(StateError::Invalid("wraps: a vault_key_gen that is missing here needs its wrapped key"))
+}
+
 /// The number of the last statement that was offered.
 fn last_epoch(offered: &[Statement]) -> u64 {
     offered.last().map_or(0, |statement| u64::from(statement.epoch))
@@ -62,10 +72,11 @@ impl OfferRoster {
     /// Appends what is missing; where the last of it stands.
     ///
     /// # Errors
-    /// [`StateError`]
-    pub async fn run(self, server: &Server) -> Result<Option<Position>, StateError> {
-        let row = account::present(server, self.account).await?.ok_or(StateError::NoDevice)?;
-        let roster = account::roster(&row)?;
+    /// [`VaultError`]
+    pub async fn run(self, server: &Server) -> Result<Option<Position>, VaultError> {
+        let row = account::present(server, self.account).await.map_err(StateError::from)?;
+        let row = row.ok_or(StateError::NoDevice)?;
+        let roster = account::roster(&row).map_err(StateError::from)?;
         let known_epoch = roster.epoch;
         let missing = decide(roster, &row.roster, &self.statements)?;
         let device = self.device.unwrap_or_else(|| bringer(&self.statements));
@@ -76,6 +87,14 @@ impl OfferRoster {
                 Claim::DeviceRevoked { device } => {
                     RevokeDevice { actor, device, statement }.run(server).await?
                 }
+                Claim::VaultKeyGen { vault, generation } => {
+                    let wrap = wrap_of(&self.wraps, &vault_key_name(vault, generation))?;
+                    if generation == 1 {
+                        CreateVault { actor, statement, wrap, offered: true }.run(server).await?
+                    } else {
+                        TurnVaultKey { actor, vault, statement, wrap }.run(server).await?
+                    }
+                }
                 _ => state(server, actor, &statement, Vec::new()).await?,
             });
         }
@@ -84,10 +103,8 @@ impl OfferRoster {
             // were given out then may name something else by now, so all streams begin another life.
             let vaults = row.vaults.iter().map(|vault| StreamId::from(*vault));
             for stream in std::iter::once(StreamId::from(self.account)).chain(vaults) {
-                server
-                    .feed
-                    .data_was_lost(stream, last_epoch(&self.statements), u64::from(known_epoch))
-                    .await?;
+                let (known, offered) = (u64::from(known_epoch), last_epoch(&self.statements));
+                server.feed.data_was_lost(stream, offered, known).await.map_err(StateError::from)?;
             }
         }
         Ok(last)
@@ -109,6 +126,15 @@ mod tests {
         assert_eq!(missing, all[2..]);
         assert_eq!(decide(fold(&all), &all, &all).unwrap(), []);
         assert_eq!(bringer(&missing), DeviceId(Uuid::from_u128(3)));
+    }
+
+    #[test]
+    fn a_generation_comes_back_with_its_own_wrap_only() {
+        let wrap = |name: &str| Wrapped { name: name.to_owned(), generation: 2, bytes: vec![1] };
+        let wraps = [wrap("vault/a"), wrap("vault/a/2")];
+        assert_eq!(wrap_of(&wraps, "vault/a/2").unwrap().name, "vault/a/2");
+        assert!(matches!(wrap_of(&wraps, "vault/a/3"), Err(StateError::Invalid(_))));
+        assert!(matches!(wrap_of(&[], "vault/a"), Err(StateError::Invalid(_))));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use lockstep_api::{
     Bytes64, Code,
     account::{Account, RegisterFinish, RegisterStart, RegisterStarted, Tokens, Wrap},
 };
-use lockstep_events::AccountId;
+use lockstep_events::{
+    AccountId,
+    roster::{Claim, vault_key_place},
+};
 use lockstep_projections::rows::AccountRow;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -25,8 +28,9 @@ use crate::{
         opaque,
     },
     commands::{
-        account::in_effect,
+        account::{in_effect, present},
         register::{Register, RegisterError},
+        replace,
     },
     limits::{Action, Subject},
     state::{Server, Shared},
@@ -117,13 +121,7 @@ impl From<RegisterError> for Failure {
 #[utoipa::path(get, path = "/v1/account", tag = "accounts", security(("token" = [])),
     responses((status = 200, description = "The account", body = Account)))]
 async fn account(State(server): State<Shared>, caller: Caller) -> Answer<Json<Account>> {
-    let row = server.reads.account(caller.account).await?;
-    let row = match row {
-        Some(row) => row,
-        None => crate::commands::account::present(&server, caller.account)
-            .await?
-            .ok_or_else(|| Failure::from(Code::NotFound))?,
-    };
+    let row = present(&server, caller.account).await?.ok_or_else(|| Failure::from(Code::NotFound))?;
     Ok(Json(shown(&server, row).await?))
 }
 
@@ -132,9 +130,18 @@ pub fn wrapped(wrap: Wrap) -> Wrapped {
     Wrapped { name: wrap.name, generation: wrap.generation, bytes: wrap.bytes.0 }
 }
 
-/// An account as its own devices see it.
+/// An account as its own devices see it: of vaults' keys exactly the generations that its roster names.
 pub async fn shown(server: &Server, row: AccountRow) -> Answer<Account> {
-    let (wraps, suite) = server.credentials.wraps(row.account).await?;
+    // A change whose event stands and that was cut off is carried out first.
+    replace::settle(server, row.account).await?;
+    let (mut wraps, suite) = server.credentials.wraps(row.account).await?;
+    wraps.retain(|wrap| match vault_key_place(&wrap.name) {
+        Some((vault, generation)) => row.roster.iter().any(|stated| {
+            let named = |v, g| v == vault && g >= generation;
+            matches!(stated.claim, Claim::VaultKeyGen { vault, generation } if named(vault, generation))
+        }),
+        None => true,
+    });
     let wrap = |w: Wrapped| Wrap { name: w.name, generation: w.generation, bytes: Bytes64(w.bytes) };
     Ok(Account {
         account: row.account,

@@ -5,7 +5,9 @@ use lockstep_api::{Code, account::OfferRoster as Body};
 use lockstep_events::DeviceId;
 use utoipa_axum::routes;
 
-use super::{Answer, Failure, Routes, caller::OwnOrEnrolling, extract::Json, openapi::problems};
+use super::{
+    Answer, Failure, Routes, accounts::wrapped, caller::OwnOrEnrolling, extract::Json, openapi::problems,
+};
 use crate::{
     commands::{account::in_effect, offer_roster::OfferRoster},
     state::Shared,
@@ -20,7 +22,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What an offer meets.
-    OfferProblems: Forbidden, RosterConflict;
+    OfferProblems: Forbidden, QuotaExceeded, RosterConflict;
 }
 
 /// Offers statements of the account's own roster; those that stand already are skipped. The bearer may also be an
@@ -35,8 +37,12 @@ async fn offer(
     if !(1..=MOST).contains(&body.statements.len()) {
         return Err(Failure::from(Code::InvalidField).detail("statements: 1 to 64"));
     }
+    if body.wraps.len() > MOST {
+        return Err(Failure::from(Code::InvalidField).detail("wraps: at most 64"));
+    }
     let device = Some(caller.device).filter(|device| *device != DeviceId::NIL);
-    let offer = OfferRoster { account: caller.account, device, statements: body.statements };
+    let wraps = body.wraps.into_iter().map(wrapped).collect();
+    let offer = OfferRoster { account: caller.account, device, statements: body.statements, wraps };
     if let Some(position) = offer.run(&server).await? {
         in_effect(&server, position).await;
     }

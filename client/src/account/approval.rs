@@ -10,7 +10,7 @@ use lockstep_events::roster::Claim;
 
 use super::{
     Arc, DeviceId, DeviceKey, Engine, Error, NewProfile, Password, Path, Profile, Server, Transport, find,
-    fold, new_id, os_random, password::ShowingFactor, post, split_generation, vault_wrap, write_profile,
+    fold, new_id, os_random, password::ShowingFactor, post, split_generation, write_profile,
 };
 use crate::{
     crypto::approval::{ApprovalKey, Given, Request, seal},
@@ -19,6 +19,7 @@ use crate::{
     porting::generate::word_list,
     store::keys,
     transport::Body,
+    vault_keys::all_wraps,
 };
 
 /// Between two questions whether somebody has approved.
@@ -111,14 +112,7 @@ impl Asking {
         if ask.public() != roster.signing_key {
             return Err(Error::Alarm(AlarmKind::Keys));
         }
-        let mut vault_wraps = Vec::new();
-        for vault in &account.vaults {
-            let wrap = find(&account, &vault_wrap(*vault))?;
-            if roster.vault_generations.get(vault).is_none_or(|named| wrap.generation < *named) {
-                return Err(Error::Alarm(AlarmKind::Keys));
-            }
-            vault_wraps.push((*vault, wrap.generation, wrap.bytes.0.clone()));
-        }
+        let vault_wraps = all_wraps(&account, &roster, &given.ark)?;
         Ok(NewProfile {
             account: account.account,
             device: self.device,

@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     profile::Profile,
     server::Server,
-    store::keys,
+    sync::offer::Offer,
     transport::Transport,
 };
 
@@ -45,8 +45,8 @@ async fn give_back(
     let (answer, _) = prove(&engine.transport, name, password, None, factor).await?;
     let token = answer.enrol_token.filter(|_| answer.account.account == engine.account());
     let token = token.ok_or(Error::LoginFailed)?;
-    let statements = keys::statements(&mut *engine.store.pool().acquire().await?).await?;
-    crate::sync::offer::roster(&engine.transport, &token, &statements).await
+    let offer = Offer::load(&mut *engine.store.pool().acquire().await?).await?;
+    crate::sync::offer::roster(&engine.transport, &token, &offer).await
 }
 
 /// Proves the password, the key of the device that is here, and a second factor if one is demanded.

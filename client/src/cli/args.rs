@@ -97,6 +97,9 @@ pub enum Verb {
     Conflicts,
     /// Compare the sides of a conflict and choose
     Resolve(verbs::resolve::Resolve),
+    /// List the vaults and the generations of their keys, or rotate a key
+    #[command(visible_alias = "vaults")]
+    Vault(verbs::vault::Vault),
     /// List or revoke devices
     Devices(verbs::devices::Devices),
     /// Show the account's e-mail address, or name another

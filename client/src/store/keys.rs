@@ -61,17 +61,28 @@ pub(crate) async fn keep_vault_key(
     Ok(())
 }
 
-/// All wrapped keys of a vault, by generation.
-pub(crate) async fn vault_keys(
-    db: &mut SqliteConnection,
-    vault: VaultId,
-) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
-    let rows: Vec<(i64, Vec<u8>)> =
-        sqlx::query_as("SELECT generation, wrap FROM vault_keys WHERE vault = ? ORDER BY generation")
-            .bind(vault.as_bytes().as_slice())
-            .fetch_all(db)
-            .await?;
-    rows.into_iter().map(|(n, wrap)| Ok((u32::try_from(n).map_err(|_| damaged())?, wrap))).collect()
+/// Wrapped keys, by vault and generation.
+pub(crate) type VaultWraps = BTreeMap<(VaultId, u32), Vec<u8>>;
+
+/// All wrapped keys of all vaults.
+pub(crate) async fn vault_keys(db: &mut SqliteConnection) -> Result<VaultWraps, Error> {
+    let rows: Vec<(Vec<u8>, i64, Vec<u8>)> =
+        sqlx::query_as("SELECT vault, generation, wrap FROM vault_keys").fetch_all(db).await?;
+    let mut wraps = VaultWraps::new();
+    for (vault, generation, wrap) in rows {
+        let generation = u32::try_from(generation).map_err(|_| damaged())?;
+        wraps.insert((VaultId(uuid(&vault)?), generation), wrap);
+    }
+    Ok(wraps)
+}
+
+/// The newest generation of a vault's key that is kept here.
+pub(crate) async fn newest_generation(db: &mut SqliteConnection, vault: VaultId) -> Result<u32, Error> {
+    let newest: Option<i64> = sqlx::query_scalar("SELECT max(generation) FROM vault_keys WHERE vault = ?")
+        .bind(vault.as_bytes().as_slice())
+        .fetch_one(db)
+        .await?;
+    newest.and_then(|newest| u32::try_from(newest).ok()).ok_or_else(damaged)
 }
 
 /// Adds a statement that was verified.

@@ -53,17 +53,23 @@ pub(crate) enum Applied {
     Gap,
     /// It is of another life of the stream: pull, which will say so.
     OtherLife,
+    /// Something of it is sealed under a key that the roster does not name: read the roster first.
+    UnknownKey,
 }
 
 /// Why a page was not applied.
 enum Stop {
+    UnknownKey,
     Refused(Refusal),
     Failed(Error),
 }
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        match refusal.kind {
+            AlarmKind::Keys => Self::UnknownKey,
+            _ => Self::Refused(refusal),
+        }
     }
 }
 
@@ -108,6 +114,7 @@ impl Engine {
             Err(stop) => {
                 tx.rollback().await?;
                 match stop {
+                    Stop::UnknownKey => Ok(Applied::UnknownKey),
                     Stop::Failed(error) => Err(error),
                     Stop::Refused(refusal) => Err(self.alarm(refusal.kind, &refusal.detail).await),
                 }

@@ -122,11 +122,24 @@ impl Against<'_> {
         }
         self.signature(id, received)?;
         match (authored, received.wrapped_key) {
-            (true, Some(key)) if generation_of(key).is_err() => {
-                refuse(AlarmKind::Content, format!("{id} at {at}: not a wrapped key"))
+            (true, Some(key)) => {
+                self.generation(id, at, key)?;
+                content(id, header, received.content).map(|()| id)
             }
             (false, Some(_)) => refuse(AlarmKind::Content, format!("{id} at {at}: a key without a content")),
             _ => content(id, header, received.content).map(|()| id),
+        }
+    }
+
+    /// Of every generation that the roster names there is a key; of no other (E18, E20).
+    fn generation(&self, id: VersionId, at: Seq, key: &[u8]) -> Result<(), Refusal> {
+        let newest = self.trusted.roster.vault_generations.get(&self.vault).copied().unwrap_or(0);
+        match generation_of(key) {
+            Ok(generation) if generation > newest => {
+                refuse(AlarmKind::Keys, format!("{id} at {at}: generation {generation} is not stated"))
+            }
+            Ok(1..) => Ok(()),
+            Ok(0) | Err(_) => refuse(AlarmKind::Content, format!("{id} at {at}: not a wrapped key")),
         }
     }
 

@@ -146,6 +146,10 @@ impl Engine {
         let _one = self.pulling.lock().await;
         match self.apply(page).await? {
             Applied::Done(_) => {
+                if page.stream == self.account().into() {
+                    // Before anything comes that is sealed under a new key.
+                    self.learn_vault_keys(&self.roster().await?).await?;
+                }
                 // Contents that were too long for the frame are fetched by the pull loop.
                 let mut db = self.store.pool().acquire().await?;
                 if !versions::wanted(&mut db, self.vault(), 1).await?.is_empty() {
@@ -155,7 +159,7 @@ impl Engine {
                 self.adopt_identical().await?;
             }
             Applied::Old => {}
-            Applied::Gap | Applied::OtherLife => self.behind.notify_one(),
+            Applied::Gap | Applied::OtherLife | Applied::UnknownKey => self.behind.notify_one(),
         }
         Ok(())
     }

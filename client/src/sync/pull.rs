@@ -25,7 +25,7 @@ impl Engine {
         if self.offer_roster_if_due().await? {
             applied += self.pull_stream(self.account().into(), StreamKind::Account).await?;
         }
-        self.learn_vault_key().await?;
+        applied += self.tend_vault_keys().await?;
         applied += self.first_snapshot().await?;
         applied += self.pull_stream(self.vault().into(), StreamKind::Vault).await?;
         self.reconcile_if_due().await?;
@@ -41,9 +41,10 @@ impl Engine {
         self.pull_stream(self.account().into(), StreamKind::Account).await
     }
 
-    async fn pull_stream(&self, stream: StreamId, kind: StreamKind) -> Result<u64, Error> {
+    pub(crate) async fn pull_stream(&self, stream: StreamId, kind: StreamKind) -> Result<u64, Error> {
         let mut applied = 0;
         let mut races = 0;
+        let mut learned = false;
         loop {
             let place = self.place(stream, kind).await?;
             let page = match self.changes_after(&place, 0).await {
@@ -63,6 +64,16 @@ impl Engine {
             match self.apply(&page.into()).await? {
                 Applied::Done(events) => applied += events,
                 Applied::Old if !more => return Ok(applied),
+                // The statement stands before whatever is sealed under its key: who reads it now has it.
+                Applied::UnknownKey if !learned => {
+                    learned = true;
+                    applied += self.learn_anew().await?;
+                    continue;
+                }
+                Applied::UnknownKey => {
+                    let detail = format!("{stream} after {}: sealed under a key that is not stated", place.seq);
+                    return Err(self.alarm(AlarmKind::Keys, &detail).await);
+                }
                 Applied::Old | Applied::Gap | Applied::OtherLife if races < RACES => races += 1,
                 _ => return Err(Error::Protocol("pages that do not begin where they were asked for")),
             }

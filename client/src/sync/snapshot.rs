@@ -69,6 +69,26 @@ impl Engine {
         entries: &[SnapshotEntry],
         end: Option<(Place, Option<SetDigest>)>,
     ) -> Result<u64, Error> {
+        let mut learned = false;
+        loop {
+            let refusal = match self.take_page_once(entries, end).await? {
+                Ok(taken) => return Ok(taken),
+                Err(refusal) => refusal,
+            };
+            if learned || refusal.kind != AlarmKind::Keys {
+                return Err(self.alarm(refusal.kind, &refusal.detail).await);
+            }
+            // Another device may have turned the key since the roster was read.
+            self.learn_anew().await?;
+            learned = true;
+        }
+    }
+
+    async fn take_page_once(
+        &self,
+        entries: &[SnapshotEntry],
+        end: Option<(Place, Option<SetDigest>)>,
+    ) -> Checked<u64> {
         let mut tx = self.store.begin().await?;
         let trusted = keys::trusted(&mut tx).await?;
         let mut taken = 0;
@@ -77,7 +97,7 @@ impl Engine {
                 Ok(versions) => taken += versions,
                 Err(refusal) => {
                     tx.rollback().await?;
-                    return Err(self.alarm(refusal.kind, &refusal.detail).await);
+                    return Ok(Err(refusal));
                 }
             }
         }
@@ -88,7 +108,7 @@ impl Engine {
             self.compare_digest(&mut tx, &end, digest).await?;
         }
         tx.commit().await?;
-        Ok(taken)
+        Ok(Ok(taken))
     }
 
     async fn take_entry(
@@ -213,13 +233,20 @@ impl Engine {
         vault: VaultId,
         versions: &[SnapshotVersion],
     ) -> Result<(), Error> {
-        let mut tx = self.store.begin().await?;
-        match self.take_all(&mut tx, vault, versions).await? {
-            Ok(()) => Ok(tx.commit().await?),
-            Err(refusal) => {
-                tx.rollback().await?;
-                Err(self.alarm(refusal.kind, &refusal.detail).await)
+        let mut learned = false;
+        loop {
+            let mut tx = self.store.begin().await?;
+            let refusal = match self.take_all(&mut tx, vault, versions).await? {
+                Ok(()) => return Ok(tx.commit().await?),
+                Err(refusal) => refusal,
+            };
+            tx.rollback().await?;
+            if learned || refusal.kind != AlarmKind::Keys {
+                return Err(self.alarm(refusal.kind, &refusal.detail).await);
             }
+            // Another device may have turned the key since the roster was read.
+            self.learn_anew().await?;
+            learned = true;
         }
     }
 

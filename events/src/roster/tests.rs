@@ -135,3 +135,42 @@ fn no_two_claims_share_their_canonical_bytes() {
         .collect();
     assert_eq!(bytes.len(), claims.len());
 }
+
+#[test]
+fn a_removed_device_makes_every_key_due_that_was_not_turned_since() {
+    let mut roster = started();
+    let (one, two) = (VaultId(Uuid::from_u128(8)), VaultId(Uuid::from_u128(9)));
+    let turn = |vault, generation| Claim::VaultKeyGen { vault, generation };
+    for claim in [added(2), added(3), added(4), turn(one, 1), turn(two, 1)] {
+        apply(&mut roster, claim).unwrap();
+    }
+    assert_eq!(roster.due_to_turn().count(), 0);
+    apply(&mut roster, Claim::DeviceRevoked { device: device(2) }).unwrap();
+    assert_eq!(roster.due_to_turn().collect::<Vec<_>>(), [one, two]);
+    apply(&mut roster, turn(one, 2)).unwrap();
+    assert_eq!(roster.due_to_turn().collect::<Vec<_>>(), [two]);
+    // Another removal before the second was turned: one new generation is enough for both.
+    apply(&mut roster, Claim::DeviceRevoked { device: device(3) }).unwrap();
+    assert_eq!(roster.due_to_turn().collect::<Vec<_>>(), [one, two]);
+    apply(&mut roster, turn(two, 2)).unwrap();
+    apply(&mut roster, turn(one, 3)).unwrap();
+    assert_eq!(roster.due_to_turn().count(), 0);
+    // A vault that begins after a removal has a key that nobody removed ever had.
+    apply(&mut roster, turn(VaultId(Uuid::from_u128(10)), 1)).unwrap();
+    assert_eq!(roster.due_to_turn().count(), 0);
+}
+
+#[test]
+fn the_name_of_a_wrapped_vault_key_says_its_place_and_nothing_else_is_one() {
+    let vault = VaultId(Uuid::from_u128(9));
+    for generation in [1, 2, 10, u32::MAX] {
+        assert_eq!(vault_key_place(&vault_key_name(vault, generation)), Some((vault, generation)));
+    }
+    assert_eq!(vault_key_name(vault, 1), format!("vault/{vault}"));
+    for wrong in ["ask", "vault/", "vault/x", "label/00000000-0000-0000-0000-000000000009"] {
+        assert_eq!(vault_key_place(wrong), None, "{wrong}");
+    }
+    for tail in ["/1", "/02", "/+2", "/-1", "/2/3", "/", "/4294967296"] {
+        assert_eq!(vault_key_place(&format!("vault/{vault}{tail}")), None, "{tail}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use lockstep_api::account::Device;
-use lockstep_client::{Client, crypto::label::MAX_NAME};
+use lockstep_client::{Client, crypto::label::MAX_NAME, model::Vault};
 use serde_json::json;
 
 use crate::cli::{
@@ -46,7 +46,7 @@ enum Action {
         /// Its name
         name: String,
     },
-    /// End a device's access
+    /// End a device's access and rotate the key of every vault
     Revoke {
         /// Beginning of the device's id
         device: String,
@@ -87,7 +87,7 @@ pub async fn run(args: Devices, app: &App) -> Done {
             ));
             Ok(())
         }
-        _ => list(app, &client, &devices),
+        _ => list(app, &client, &devices).await,
     }
 }
 
@@ -112,14 +112,28 @@ async fn revoke(app: &App, client: &Client, known: &Device, yes: bool) -> Done {
         return Err(Failure::usage("nothing was revoked", "without a terminal to ask at, --yes is needed"));
     }
     client.revoke_device(known.device).await?;
+    let vaults = client.vaults().await?;
+    let rotated = vaults.iter().all(|vault| !vault.due);
     if app.ui.json {
-        return app.ui.document(&json!({ "revoked": known.device }));
+        return app.ui.document(&json!({ "revoked": known.device, "keys_rotated": rotated }));
     }
     app.ui.done(format!("Device {} is revoked. Change passwords that it knew.", short_device(known.device)));
+    if rotated {
+        say_generation(app, &vaults);
+    } else {
+        app.ui.warn("the server did not take a new key for the vault yet: the next sync tries again".to_owned());
+    }
     Ok(())
 }
 
-fn list(app: &App, client: &Client, devices: &[Device]) -> Done {
+fn say_generation(app: &App, vaults: &[Vault]) {
+    if let Some(vault) = vaults.iter().find(|vault| vault.current) {
+        app.ui.say(format!("The vault's key is generation {}.", vault.key_generation));
+    }
+}
+
+async fn list(app: &App, client: &Client, devices: &[Device]) -> Done {
+    say_generation(app, &client.vaults().await?);
     if app.ui.json {
         let named = |device: &Device| {
             let mut shown = serde_json::to_value(device).unwrap_or_default();

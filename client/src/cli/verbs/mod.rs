@@ -36,6 +36,7 @@ pub mod second_factor;
 pub mod sessions;
 pub mod status;
 pub mod sync;
+pub mod vault;
 pub mod watch;
 
 use super::{app::App, args::Verb, failure::Done};
@@ -64,6 +65,7 @@ pub async fn run(verb: Verb, app: &App) -> Done {
         Verb::Restore(args) => history::restore(args, app).await,
         Verb::Conflicts => conflicts::run(app).await,
         Verb::Resolve(args) => resolve::run(args, app).await,
+        Verb::Vault(args) => vault::run(args, app).await,
         Verb::Devices(args) => devices::run(args, app).await,
         Verb::Email(args) => email::run(args, app).await,
         Verb::Identities(args) => identities::run(args, app).await,
