@@ -1,7 +1,8 @@
 //! The keys of vaults: every generation that the roster names is here, new versions are sealed under the newest, and a
 //! removed device makes the next one due.
 //!
-//! A key that this device made is used only after the server has given its wrap back: whatever is killed on the way,
+//! What waits to be sent is wrapped anew on its way out, what stands in the log stays as it is, and so every generation
+//! is kept. A key that this device made is used only after the server has given its wrap back: whatever is killed on the way,
 //! nothing is ever sealed under a key that no other device can get.
 
 use std::collections::BTreeMap;
@@ -22,11 +23,12 @@ use crate::{
         Rejected,
         keys::{AccountRootKey, VaultKey},
         os_random,
+        version::{generation_of, rewrap},
     },
     engine::Engine,
     error::Error,
     model::{AlarmKind, Vault},
-    store::keys,
+    store::{keys, versions::Kept},
     transport::Body,
 };
 
@@ -167,6 +169,37 @@ impl Engine {
         self.reopen(&mut *self.store.pool().acquire().await?).await
     }
 
+    /// Nothing leaves this device under a lower generation than the newest that it has seen stated: the key of that one
+    /// is here, or it is fetched now, or nothing is sent (E18).
+    ///
+    /// # Errors
+    /// An alarm if the server withholds it.
+    pub(crate) async fn hold_stated_key(&self, vault: VaultId) -> Result<(), Error> {
+        let mut db = self.store.pool().acquire().await?;
+        let stated = keys::stated_generation(&mut db, vault).await?;
+        if stated <= keys::newest_generation(&mut db, vault).await? {
+            return Ok(());
+        }
+        drop(db);
+        self.learn_vault_keys(&self.roster().await?).await
+    }
+
+    /// A content key as it is sent: wrapped by the newest generation, whatever it was when the version was written.
+    pub(crate) fn wrapped_by_newest(
+        &self,
+        version: &Kept,
+        (newest, key): &(u32, VaultKey),
+    ) -> Result<Option<Vec<u8>>, Rejected> {
+        let Some(wrapped) = &version.wrapped_key else { return Ok(None) };
+        let generation = generation_of(wrapped)?;
+        match self.vault_key(version.header.vault, generation) {
+            Ok(old) if generation < *newest => {
+                rewrap(&version.header, wrapped, &old, (*newest, key), &mut os_random()).map(Some)
+            }
+            _ => Ok(Some(wrapped.clone())),
+        }
+    }
+
     /// Reads the account's stream and learns what it names: another device may have turned a key meanwhile.
     pub(crate) async fn learn_anew(&self) -> Result<u64, Error> {
         let account = self.account().into();
@@ -239,3 +272,7 @@ impl Engine {
         self.request(Method::POST, &format!("/v1/vaults/{vault}/key"), body).await?.ok().map(drop)
     }
 }
+
+#[cfg(test)]
+#[path = "vault_keys_tests.rs"]
+mod tests;

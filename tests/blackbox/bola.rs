@@ -231,7 +231,7 @@ async fn account_rows(world: &World) -> (Vec<Row>, Account) {
 /// What somebody asks about their own account, or proves.
 async fn own_rows(world: &World) -> Vec<Row> {
     let (node, owner) = (&world.node, &world.owner);
-    let offer = OfferRoster { statements: owner.look(node).await.roster };
+    let offer = OfferRoster { statements: owner.look(node).await.roster, wraps: Vec::new() };
     let begun = begin_step_up(node, owner, &owner.password).await;
     // An attempt is used up by whoever takes it, so others get one of their own to try.
     let tried = begin_step_up(node, owner, &owner.password).await;

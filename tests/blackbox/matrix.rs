@@ -355,6 +355,10 @@ fn right_body(ground: &Ground, path: &str) -> Option<Value> {
         }
         "/v1/vaults/{vault}/blobs/prepare" => Some(json!({ "blobs": [{ "hash": zeros, "size": 20_000 }] })),
         "/v1/vaults/{vault}/entries/{entry}/purge" => Some(json!({ "expect_heads": [zeros] })),
+        "/v1/vaults/{vault}/key" => Some(json!({
+            "statement": {"account": ground.person.account, "epoch": 3, "previous": zeros, "signature": "0".repeat(128),
+                "claim": {"says": "vault_key_gen", "vault": NOBODY, "generation": 2}},
+            "wrap": {"name": format!("vault/{NOBODY}/2"), "generation": 2, "bytes": "AA=="} })),
         "/v1/vaults/{vault}/reconcile" => Some(json!({ "by": "ids", "buckets": [1], "ids": [] })),
         _ => None,
     }

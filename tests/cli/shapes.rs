@@ -56,6 +56,7 @@ fn every_document_has_its_keys() {
         "entries",
         "waiting",
         "conflicts",
+        "key_generation",
         "locked",
         "alarm_list",
     ] {
@@ -92,8 +93,38 @@ fn a_revoked_device_is_told_so_and_its_own_copy_stays_readable() {
     let phone = Device::logged_in(&server);
     let id = phone.json(&["status"])["device"].as_str().unwrap().to_owned();
     assert_eq!(laptop.run(&["devices", "revoke", &id[..8]]).code, 2, "not unasked");
-    laptop.ok(&["devices", "revoke", &id[..8], "--yes"]);
+    let revoked = laptop.run(&["devices", "revoke", &id[..8], "--yes"]);
+    assert_eq!(revoked.code, 0, "{}", revoked.err);
+    assert!(revoked.err.contains("The vault's key is generation 2."), "{}", revoked.err);
     let told = phone.run(&["sync"]);
     assert_eq!(told.code, 4, "{}", told.err);
     assert_eq!(phone.ok(&["get", "mail", "password"]), "x\n");
+}
+
+#[test]
+fn a_vaults_key_is_rotated_by_hand_and_what_was_written_before_is_read() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "mail", "--set", "password=x"]);
+    let listed = laptop.json(&["vault"]);
+    assert_eq!(keys(&listed[0]), ["current", "due", "key_generation", "vault"]);
+    assert_eq!((&listed[0]["key_generation"], &listed[0]["due"]), (&json!(1), &json!(false)));
+    let vault = listed[0]["vault"].as_str().unwrap();
+    assert_eq!(laptop.json(&["vault", "rotate"]), json!({ "key_generation": 2, "vault": vault }));
+    let told = laptop.run(&["vaults", "rotate", &vault[..8]]);
+    assert!(told.code == 0 && told.err.contains("generation 3"), "{}", told.err);
+    assert_eq!(laptop.run(&["vault", "rotate", "00000000"]).code, 3, "no vault begins so");
+    assert_eq!(laptop.run(&["--offline", "vault", "rotate"]).code, 2);
+    let listed = laptop.ok(&["--offline", "vault", "list"]);
+    assert!(listed.contains(vault) && listed.contains('3'), "{listed}");
+    assert_eq!(laptop.json(&["status"])["key_generation"], 3);
+    laptop.ok(&["add", "bank", "--set", "password=y"]);
+    let phone = Device::logged_in(&server);
+    assert_eq!(phone.ok(&["get", "mail", "password"]), "x\n");
+    assert_eq!(phone.ok(&["get", "bank", "password"]), "y\n");
+    assert_eq!(phone.json(&["vault"])[0]["key_generation"], 3);
+    let id = phone.json(&["status"])["device"].as_str().unwrap().to_owned();
+    let revoked = laptop.json(&["devices", "revoke", &id[..8], "--yes"]);
+    assert_eq!(revoked, json!({ "keys_rotated": true, "revoked": id }));
+    assert_eq!(laptop.json(&["vault"])[0]["key_generation"], 4);
 }

@@ -185,6 +185,25 @@ pub fn generation_of(wrapped_key: &[u8]) -> Result<u32, Rejected> {
     }
 }
 
+/// The content key of a version, wrapped by another generation of the vault's key. Header, id and signature do not name
+/// the wrap: the version stays the same.
+///
+/// # Errors
+/// [`Rejected`] if `old` is not the key that wrapped it.
+pub fn rewrap(
+    header: &Header,
+    wrapped_key: &[u8],
+    old: &VaultKey,
+    (generation, new): (u32, &VaultKey),
+    rng: &mut (impl RngCore + CryptoRng),
+) -> Result<Vec<u8>, Rejected> {
+    let place = |generation| (header.account, header.vault, generation);
+    let of = (header.entry, header.key_id);
+    let key = old.unwrap_content_key(place(generation_of(wrapped_key)?), of, &wrapped_key[4..])?;
+    let wrap = new.wrap_content_key(&key, place(generation), of, rng)?;
+    Ok([&generation.to_be_bytes()[..], &wrap].concat())
+}
+
 /// Opens the content of a version with the vault's key of [`generation_of`] its wrapped key.
 ///
 /// # Errors

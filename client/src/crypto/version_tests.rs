@@ -92,6 +92,22 @@ fn a_wrapped_key_of_another_generation_version_or_length_is_rejected() {
 }
 
 #[test]
+fn a_content_key_wrapped_anew_opens_under_the_new_generation_only_and_the_version_stays_the_same() {
+    let mut someone = someone();
+    let version = someone.author().write(entry(1), vec![], b"content", &mut someone.rng.clone()).unwrap();
+    let new = VaultKey::random(&mut someone.rng);
+    let wrapped = version.wrapped_key.as_ref().unwrap();
+    let mut turned = version.clone();
+    let again = rewrap(&version.header, wrapped, &someone.vault_key, (2, &new), &mut someone.rng).unwrap();
+    turned.wrapped_key = Some(again.clone());
+    assert_eq!((turned.header.version_id(), generation_of(&again)), (version.id, Ok(2)));
+    assert_eq!(someone.open(&turned), Err(Rejected));
+    let ciphertext = turned.ciphertext.as_ref().unwrap();
+    assert_eq!(&*open_content(&turned.header, &again, ciphertext, &new).unwrap(), b"content");
+    assert!(rewrap(&version.header, wrapped, &new, (3, &someone.vault_key), &mut someone.rng).is_err());
+}
+
+#[test]
 fn the_same_choice_on_two_devices_is_the_same_version() {
     let someone = someone();
     let heads = vec![VersionId([2; 32]), VersionId([1; 32])];

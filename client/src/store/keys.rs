@@ -2,7 +2,7 @@
 
 use lockstep_events::{
     DeviceId, Micros, VaultId,
-    roster::{Roster, Statement},
+    roster::{Claim, Roster, Statement},
 };
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
@@ -83,6 +83,15 @@ pub(crate) async fn newest_generation(db: &mut SqliteConnection, vault: VaultId)
         .fetch_one(db)
         .await?;
     newest.and_then(|newest| u32::try_from(newest).ok()).ok_or_else(damaged)
+}
+
+/// The newest generation of a vault's key that the roster names.
+pub(crate) async fn stated_generation(db: &mut SqliteConnection, vault: VaultId) -> Result<u32, Error> {
+    let generation = |statement: &Statement| match statement.claim {
+        Claim::VaultKeyGen { vault: named, generation } if named == vault => Some(generation),
+        _ => None,
+    };
+    Ok(statements(db).await?.iter().filter_map(generation).max().unwrap_or(0))
 }
 
 /// Adds a statement that was verified.

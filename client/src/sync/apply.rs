@@ -11,6 +11,7 @@ use sqlx::SqliteConnection;
 
 use super::check::{self, Against, Received, Refusal};
 use crate::{
+    crypto::version::generation_of,
     engine::Engine,
     error::Error,
     model::{Alarm, AlarmKind, Change},
@@ -53,7 +54,8 @@ pub(crate) enum Applied {
     Gap,
     /// It is of another life of the stream: pull, which will say so.
     OtherLife,
-    /// Something of it is sealed under a key that the roster does not name: read the roster first.
+    /// Something of it is sealed under a key that the roster does not name, or that is not here yet: read the roster
+    /// first.
     UnknownKey,
 }
 
@@ -238,6 +240,10 @@ impl Engine {
             at: (event.seq, event.recorded_at),
         };
         let id = Against { account: self.account(), vault, trusted }.version(&received)?;
+        let key = wrapped.as_deref().map(generation_of).transpose().ok().flatten();
+        if key.is_some_and(|generation| self.vault_key(vault, generation).is_err()) {
+            return Err(Stop::UnknownKey);
+        }
         if event.event_id != id.event_id() || event.subject != Some(header.entry.into()) {
             return Err(refused(AlarmKind::Header, format!("{id} at {}: id or subject", event.seq)));
         }

@@ -38,7 +38,7 @@ impl Offer {
     }
 
     /// Up to the first generation whose wrap this device has not learned yet: another device brings that one.
-    fn requests(&self) -> Vec<OfferRoster> {
+    pub(crate) fn requests(&self) -> Vec<OfferRoster> {
         let place = |statement: &Statement| match statement.claim {
             Claim::VaultKeyGen { vault, generation } => Some((vault, generation)),
             _ => None,

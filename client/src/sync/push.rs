@@ -78,13 +78,13 @@ pub(super) fn cut(waiting: Vec<(Waiting, Kept)>, attached: &Attached) -> Batch {
     batch
 }
 
-fn item(version: &Kept, attachments: Option<&Vec<BlobHash>>) -> PushItem {
+fn item(version: &Kept, wrapped_key: Option<&[u8]>, attachments: Option<&Vec<BlobHash>>) -> PushItem {
     let inline = version.ciphertext.as_ref().filter(|bytes| bytes.len() <= MAX_INLINE);
     PushItem {
         header: version.header.clone(),
         signer: version.signer,
         signature: version.signature,
-        wrapped_key: version.wrapped_key.as_ref().map(hex::encode),
+        wrapped_key: wrapped_key.map(hex::encode),
         inline: inline.map(|bytes| Bytes64(bytes.clone())),
         expect_heads: None,
         infer_parents: false,
@@ -108,6 +108,7 @@ impl Engine {
     /// Sends the outbox until it is empty or a round settles nothing.
     pub(crate) async fn push(&self) -> Result<PushReport, Error> {
         let _one = self.pushing.lock().await;
+        self.hold_stated_key(self.vault()).await?;
         let mut report = PushReport::default();
         loop {
             let batch = self.next_batch().await?;
@@ -159,15 +160,21 @@ impl Engine {
         let ids: Vec<VersionId> = batch.iter().map(|(_, version)| version.id).collect();
         let mut db = self.store.pool().acquire().await?;
         let attached = attachments::of(&mut db, &ids).await?;
+        let newest = self.newest_vault_key(&mut db, self.vault()).await?;
         drop(db);
         self.upload(&large, &attached).await?;
         let vault = self.vault();
         let place = self.place(vault.into(), StreamKind::Vault).await?;
         let batch_id: BatchId = new_id(&mut os_random());
+        let mut items = Vec::with_capacity(batch.len());
+        for (_, version) in batch {
+            let wrapped = self.wrapped_by_newest(version, &newest)?;
+            items.push(item(version, wrapped.as_deref(), attached.get(&version.id)));
+        }
         let push = Push {
             epoch: place.epoch,
             batch_id,
-            items: batch.iter().map(|(_, version)| item(version, attached.get(&version.id))).collect(),
+            items,
             groups: groups(batch),
             reoffer: batch.iter().any(|(waiting, _)| waiting.reoffer),
         };

@@ -54,7 +54,7 @@ fn a_batch_of_the_longest_items_stays_under_the_limit_of_bytes() {
     let push = Push {
         epoch: lockstep_events::Epoch([0xff; 16]),
         batch_id: BatchId(Uuid::max()),
-        items: batch.iter().map(|(_, version)| item(version, None)).collect(),
+        items: batch.iter().map(|(_, version)| item(version, None, None)).collect(),
         groups: groups(&batch),
         reoffer: true,
     };
@@ -71,6 +71,6 @@ fn groups_name_their_items_and_a_group_of_one_is_none() {
 
 #[test]
 fn a_ciphertext_that_is_too_long_for_a_push_goes_as_a_blob() {
-    assert!(item(&waiting(1, None, MAX_INLINE).1, None).inline.is_some());
-    assert!(item(&waiting(1, None, MAX_INLINE + 1).1, None).inline.is_none());
+    assert!(item(&waiting(1, None, MAX_INLINE).1, None, None).inline.is_some());
+    assert!(item(&waiting(1, None, MAX_INLINE + 1).1, None, None).inline.is_none());
 }

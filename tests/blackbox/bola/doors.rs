@@ -2,12 +2,17 @@
 
 use lockstep_api::{
     Bytes64, Code,
-    account::{Account, CreateVault, LabelDevice, PasswordFinish, PasswordStart},
+    account::{Account, CreateVault, LabelDevice, PasswordFinish, PasswordStart, TurnVaultKey},
     approval::{ApprovalAsked, Approve, AskApproval},
     factor::{ConfirmTotp, MadePasskey, NewTotp, ShowFactor, Shown},
     recovery::RecoverySet,
 };
-use lockstep_events::{DeviceId, Hash32, VaultId, canonical::sha256, header::public_key, roster::Claim};
+use lockstep_events::{
+    DeviceId, Hash32, VaultId,
+    canonical::sha256,
+    header::public_key,
+    roster::{Claim, vault_key_name},
+};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -21,7 +26,8 @@ use crate::{
 pub async fn rows(node: &Node, owner: &Person, mut after: Account) -> Vec<Row> {
     let recovery = recovery_row(owner, &mut after);
     let approval = approval_row(node, owner, &mut after).await;
-    let vault = vault_row(owner, &after);
+    let vault = vault_row(owner, &mut after);
+    let key = key_row(owner, &after);
     let label = LabelDevice { label: vec![7; 40].into() };
     let start = PasswordStart { request: NewPassword::start("another horse").request().into() };
     // Nobody's attempt: one's own is tried where passwords are changed.
@@ -38,6 +44,7 @@ pub async fn rows(node: &Node, owner: &Person, mut after: Account) -> Vec<Row> {
         Row::new("GET", "/v1/approvals", For::Itself),
         approval,
         vault,
+        key,
     ];
     rows.extend(factor_rows(node, owner).await);
     for path in [
@@ -74,11 +81,19 @@ async fn approval_row(node: &Node, owner: &Person, after: &mut Account) -> Row {
         .json(&Approve { statement, sealed: vec![7; 80].into() })
 }
 
-fn vault_row(owner: &Person, after: &Account) -> Row {
+fn vault_row(owner: &Person, after: &mut Account) -> Row {
     let vault = VaultId(Uuid::new_v4());
     let statement = owner.state(after, Claim::VaultKeyGen { vault, generation: 1 });
+    after.roster.push(statement.clone());
     let create = CreateVault { statement, wrap: wrap(&format!("vault/{vault}"), 1) };
     Row::new("POST", "/v1/vaults", For::Owner).json(&create)
+}
+
+fn key_row(owner: &Person, after: &Account) -> Row {
+    let vault = owner.vault;
+    let statement = owner.state(after, Claim::VaultKeyGen { vault, generation: 2 });
+    let turn = TurnVaultKey { statement, wrap: wrap(&vault_key_name(vault, 2), 2) };
+    Row::new("POST", "/v1/vaults/{vault}/key", For::Owner).at("{vault}", vault).json(&turn)
 }
 
 async fn factor_rows(node: &Node, owner: &Person) -> Vec<Row> {
