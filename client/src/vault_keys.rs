@@ -5,7 +5,7 @@
 //! is kept. A key that this device made is used only after the server has given its wrap back: whatever is killed on the way,
 //! nothing is ever sealed under a key that no other device can get.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use lockstep_api::{
     Bytes64, Code,
@@ -29,6 +29,7 @@ use crate::{
     error::Error,
     model::{AlarmKind, Vault},
     store::{keys, versions::Kept},
+    sync::backoff::jitter,
     transport::Body,
 };
 
@@ -36,7 +37,9 @@ use crate::{
 pub(crate) type VaultKeys = BTreeMap<(VaultId, u32), VaultKey>;
 
 /// How often a generation is stated anew after somebody else's statement was first.
-const TRIES: usize = 4;
+const TRIES: u32 = 6;
+/// Before the second time; before each further time twice as much. Somebody else's change may be under way.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// The wrap of one generation among those of an account.
 fn find(account: &Account, vault: VaultId, generation: u32) -> Option<&Wrap> {
@@ -246,13 +249,18 @@ impl Engine {
     /// States the next generation until somebody has; gives the events that this device read meanwhile.
     async fn turn_while(&self, vault: VaultId, due: impl Fn(&Roster) -> bool) -> Result<u64, Error> {
         let mut applied = 0;
-        for left in (0..TRIES).rev() {
+        for times in 1..=TRIES {
             let roster = self.roster().await?;
             if !due(&roster) {
                 break;
             }
             match self.state_next(vault, &roster).await {
-                Err(Error::Refused { problem, .. }) if problem.code == Code::RosterConflict && left > 0 => {}
+                Err(Error::Refused { problem, .. })
+                    if problem.code == Code::RosterConflict && times < TRIES =>
+                {
+                    let pause = PAUSE * 2_u32.pow(times);
+                    tokio::time::sleep(jitter(PAUSE, pause, &mut os_random())).await;
+                }
                 other => other?,
             }
             applied += self.learn_anew().await?;
