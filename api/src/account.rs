@@ -40,7 +40,9 @@ pub struct RegisterStarted {
 pub struct Wrap {
     /// What it holds: `ark/password`, `ark/recovery`, `ask`, `label/<device id>`, `vault/<vault id>` for the first
     /// generation of a vault's key and `vault/<vault id>/<generation>` for a later one.
-    #[schema(pattern = "^(ark/password|ark/recovery|ask|label/[0-9a-f-]{36}|vault/[0-9a-f-]{36}(/[0-9]{1,10})?)$")]
+    #[schema(
+        pattern = "^(ark/password|ark/recovery|ask|label/[0-9a-f-]{36}|vault/[0-9a-f-]{36}(/[0-9]{1,10})?)$"
+    )]
     pub name: String,
     /// Its generation, from 1.
     #[schema(minimum = 1)]

@@ -88,7 +88,9 @@ pub(super) fn check_wrap(wrap: &Wrapped, vault: VaultId, generation: u32) -> Res
     if fits && wrap.name == vault_key_name(vault, generation) {
         return Ok(());
     }
-    Err(StateError::Invalid("wrap: vault/<vault> of generation 1, else vault/<vault>/<generation>; 1 to 1024 bytes"))
+    Err(StateError::Invalid(
+        "wrap: vault/<vault> of generation 1, else vault/<vault>/<generation>; 1 to 1024 bytes",
+    ))
 }
 
 impl TurnVaultKey {
@@ -180,7 +182,8 @@ mod tests {
     fn what_is_said_of_another_vault_or_begins_one_or_is_no_generation_is_invalid() {
         let (roster, stated) = with_vault();
         let device = next(&roster, Claim::SuiteRaised { suite: 2 });
-        for wrong in [generation(&roster, 8, 2), generation(&roster, 7, 1), generation(&roster, 7, 0), device] {
+        for wrong in [generation(&roster, 8, 2), generation(&roster, 7, 1), generation(&roster, 7, 0), device]
+        {
             let decided = decide(roster.clone(), &stated, vault(7), &wrong);
             assert!(matches!(decided, Err(VaultError::State(StateError::Invalid(_)))));
         }
@@ -211,7 +214,10 @@ mod tests {
             ("vault/VAULT/2", 2, 1025),
             ("ask", 2, 104),
         ] {
-            assert!(check_wrap(&wrap(name, generation, len), vault(7), 2).is_err(), "{name} {generation} {len}");
+            assert!(
+                check_wrap(&wrap(name, generation, len), vault(7), 2).is_err(),
+                "{name} {generation} {len}"
+            );
         }
     }
 }

@@ -71,7 +71,8 @@ impl Engine {
                     continue;
                 }
                 Applied::UnknownKey => {
-                    let detail = format!("{stream} after {}: sealed under a key that is not stated", place.seq);
+                    let detail =
+                        format!("{stream} after {}: sealed under a key that is not stated", place.seq);
                     return Err(self.alarm(AlarmKind::Keys, &detail).await);
                 }
                 Applied::Old | Applied::Gap | Applied::OtherLife if races < RACES => races += 1,
