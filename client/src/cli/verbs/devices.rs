@@ -121,9 +121,7 @@ async fn revoke(app: &App, client: &Client, known: &Device, yes: bool) -> Done {
     if rotated {
         say_generation(app, &vaults);
     } else {
-        app.ui.warn(
-            "the server did not take a new key for the vault yet: the next sync tries again",
-        );
+        app.ui.warn("the server did not take a new key for the vault yet: the next sync tries again");
     }
     Ok(())
 }
