@@ -299,7 +299,8 @@ impl Engine {
         named: &[VersionId],
     ) -> Result<(), Error> {
         let found = versions::get_many(db, named).await?;
-        let all = named.iter().all(|id| found.iter().any(|v| v.id == *id && v.header.entry == entry));
+        let own = |v: &Kept| v.header.entry == entry && v.header.vault == self.vault();
+        let all = named.iter().all(|id| found.iter().any(|v| v.id == *id && own(v)));
         if all && !named.is_empty() { Ok(()) } else { Err(Error::NotFound) }
     }
 
@@ -310,7 +311,7 @@ impl Engine {
 
     /// The file, as this device shows it.
     pub(crate) async fn file_get(&self) -> Result<Option<(Plaintext, Vec<VersionId>)>, Error> {
-        let entry = match self.entry(self.file_entry()).await {
+        let entry = match self.at_first().await?.entry(self.file_entry()).await {
             Err(Error::NotFound) => return Ok(None),
             other => other?,
         };
@@ -324,7 +325,16 @@ impl Engine {
 
     /// Replaces the file. Without a base while there is one: a branch, never an overwrite.
     pub(crate) async fn file_put(&self, base: &[VersionId], content: &[u8]) -> Result<VersionId, Error> {
-        let entry = self.file_entry();
+        self.at_first().await?.replace(self.file_entry(), base, content).await
+    }
+
+    /// Replaces an entry as a whole.
+    pub(crate) async fn replace(
+        &self,
+        entry: EntryId,
+        base: &[VersionId],
+        content: &[u8],
+    ) -> Result<VersionId, Error> {
         let mut tx = self.store.begin().await?;
         if !base.is_empty() {
             self.check_versions(&mut tx, entry, base).await?;
@@ -365,7 +375,12 @@ fn kept(version: Version) -> Kept {
 
 /// The same on every device: UUID (version 8) of SHA-256(lp("lockstep/v1/file") | account).
 fn file_entry(account: AccountId) -> EntryId {
-    let hash = Writer::new("lockstep/v1/file").fixed(account.as_bytes()).sha256();
+    known_entry("lockstep/v1/file", account.as_bytes())
+}
+
+/// An entry whose id every device makes again.
+pub(crate) fn known_entry(domain: &str, of: &[u8; 16]) -> EntryId {
+    let hash = Writer::new(domain).fixed(of).sha256();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash[..16]);
     EntryId(uuid::Builder::from_custom_bytes(bytes).into_uuid())

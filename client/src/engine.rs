@@ -34,8 +34,22 @@ pub(crate) struct Keys {
     pub(crate) vaults: RwLock<VaultKeys>,
 }
 
-/// An unlocked profile with its database and its way to the server.
+/// An unlocked profile at one of its vaults. Everything but the vault is shared.
+#[derive(Clone)]
 pub(crate) struct Engine {
+    shared: Arc<Shared>,
+    vault: VaultId,
+}
+
+impl std::ops::Deref for Engine {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// An unlocked profile with its database and its way to the server.
+pub(crate) struct Shared {
     pub(crate) home: PathBuf,
     pub(crate) profile: Profile,
     pub(crate) store: Store,
@@ -51,8 +65,8 @@ pub(crate) struct Engine {
     pub(crate) link: watch::Sender<Link>,
     /// Something was put into the outbox.
     pub(crate) outbox: Notify,
-    /// Whether the versions here were compared with their digest since this process began.
-    pub(crate) audited: std::sync::atomic::AtomicBool,
+    /// The vaults whose versions here were compared with their digest since this process began.
+    pub(crate) audited: std::sync::Mutex<std::collections::BTreeSet<VaultId>>,
     /// Heads of entries whose contents were compared and differ.
     pub(crate) told_apart: tokio::sync::Mutex<std::collections::BTreeSet<Vec<lockstep_events::VersionId>>>,
     /// Somebody noticed that there is something to pull.
@@ -71,7 +85,8 @@ impl Engine {
     ) -> Result<Arc<Self>, Error> {
         let keys = unlock_keys(&store, &profile, local).await?;
         let transport = Transport::new(&profile.server)?;
-        Ok(Arc::new(Self {
+        let vault = profile.vault;
+        let shared = Arc::new(Shared {
             home,
             profile,
             store,
@@ -83,11 +98,17 @@ impl Engine {
             changes: broadcast::channel(1024).0,
             link: watch::channel(Link::Stale).0,
             outbox: Notify::new(),
-            audited: std::sync::atomic::AtomicBool::new(false),
+            audited: std::sync::Mutex::default(),
             told_apart: tokio::sync::Mutex::default(),
             behind: Notify::new(),
             office: std::sync::OnceLock::new(),
-        }))
+        });
+        Ok(Arc::new(Self { shared, vault }))
+    }
+
+    /// The same at another vault.
+    pub(crate) fn at(&self, vault: VaultId) -> Self {
+        Self { vault, ..self.clone() }
     }
 
     /// The clock of this device.
@@ -105,7 +126,7 @@ impl Engine {
     }
 
     pub(crate) fn vault(&self) -> VaultId {
-        self.profile.vault
+        self.vault
     }
 
     /// Keeps an alarm and tells whoever watches. Gives the error to return.

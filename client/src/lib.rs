@@ -2,7 +2,7 @@
 //!
 //! [`client::Client`] is what a user interface calls. Below it: [`crypto`] (all keys and boxes), `store` (the local
 //! database), `transport` and `session` (the server), `sync` (pull, push, live), `view` and `edit` (entries),
-//! `vault_keys` (every generation of them).
+//! `vaults`, and `vault_keys` (every generation of them).
 
 mod account;
 mod admin;
@@ -25,6 +25,7 @@ mod sync;
 mod tls;
 mod transport;
 mod vault_keys;
+mod vaults;
 mod view;
 pub mod ways;
 

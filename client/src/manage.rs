@@ -21,14 +21,18 @@ impl Engine {
             pulled += self.pull().await?;
         }
         let mut db = self.store.pool().acquire().await?;
-        let rows = entries::all_shown(&mut db, self.vault()).await?;
+        let mut conflicts = 0;
+        for vault in self.own_vaults().await? {
+            let rows = entries::all_shown(&mut db, vault).await?;
+            conflicts += rows.iter().filter(|row| row.heads.is_divergent() && !self.is_name(row)).count() as u64;
+        }
         Ok(SyncReport {
             pulled,
             pushed: done.pushed,
             forked: done.forked,
             quarantined: done.quarantined,
             waiting: outbox::count(&mut db).await?,
-            conflicts: rows.iter().filter(|row| row.heads.is_divergent()).count() as u64,
+            conflicts,
         })
     }
 
@@ -37,8 +41,7 @@ impl Engine {
         let logged_in = self.has_session().await?;
         let mut db = self.store.pool().acquire().await?;
         let rows = entries::all_shown(&mut db, self.vault()).await?;
-        let file = self.file_entry();
-        let live = rows.iter().filter(|row| !row.heads.is_deleted() && row.entry != file).count();
+        let live = rows.iter().filter(|row| !row.heads.is_deleted() && !self.is_hidden(row)).count();
         let places = streams::all(&mut db).await?;
         Ok(Status {
             account: self.account(),
@@ -54,7 +57,7 @@ impl Engine {
                 .map(|place| StreamPlace { stream: place.stream, epoch: place.epoch, seq: place.seq })
                 .collect(),
             entries: live as u64,
-            conflicts: rows.iter().filter(|row| row.heads.is_divergent()).count() as u64,
+            conflicts: rows.iter().filter(|row| row.heads.is_divergent() && !self.is_name(row)).count() as u64,
             waiting: outbox::count(&mut db).await?,
             quarantined: outbox::quarantined_ids(&mut db).await?.len() as u64,
             alarms: alarms::unseen(&mut db).await?,
@@ -92,7 +95,8 @@ impl Engine {
         if discard {
             versions::forget(&mut tx, version).await?;
         } else {
-            outbox::add(&mut tx, (self.vault(), version), None, false).await?;
+            let kept = versions::get(&mut tx, version).await?.ok_or(Error::NotFound)?;
+            outbox::add(&mut tx, (kept.header.vault, version), None, false).await?;
         }
         tx.commit().await?;
         self.outbox.notify_one();
@@ -103,7 +107,7 @@ impl Engine {
     pub(crate) async fn pin(&self, entry: EntryId, version: Option<VersionId>) -> Result<(), Error> {
         let mut tx = self.store.begin().await?;
         let shown = entries::shown(&mut tx, entry).await?.ok_or(Error::NotFound)?;
-        if version.is_some_and(|version| !shown.heads.ids().contains(&version)) {
+        if shown.vault != self.vault() || version.is_some_and(|version| !shown.heads.ids().contains(&version)) {
             return Err(Error::NotFound);
         }
         let mut row = entries::accepted(&mut tx, shown.vault, entry).await?;

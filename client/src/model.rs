@@ -306,10 +306,12 @@ pub struct Status {
 }
 
 /// A vault of the account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Vault {
     /// The vault.
     pub vault: VaultId,
+    /// What it is called; nothing if it was never named, or is not read yet.
+    pub name: Option<String>,
     /// The generation of its key.
     pub key_generation: u32,
     /// Whether a device was removed and the key has not been turned since: the next sync does it.

@@ -27,7 +27,7 @@ use crate::{
     },
     engine::Engine,
     error::Error,
-    model::{AlarmKind, Vault},
+    model::AlarmKind,
     store::{keys, versions::Kept},
     sync::backoff::jitter,
     transport::Body,
@@ -125,19 +125,6 @@ impl Engine {
     /// The roster that this device trusts.
     pub(crate) async fn roster(&self) -> Result<Roster, Error> {
         Ok(keys::trusted(&mut *self.store.pool().acquire().await?).await?.roster)
-    }
-
-    /// The vaults of the account, by the roster.
-    pub(crate) async fn vaults(&self) -> Result<Vec<Vault>, Error> {
-        let roster = self.roster().await?;
-        let due: Vec<VaultId> = roster.due_to_turn().collect();
-        let vault = |(vault, generation): (&VaultId, &u32)| Vault {
-            vault: *vault,
-            key_generation: *generation,
-            due: due.contains(vault),
-            current: *vault == self.vault(),
-        };
-        Ok(roster.vault_generations.iter().map(vault).collect())
     }
 
     /// Fetches the generations of vaults' keys that the roster names and this device does not hold yet.

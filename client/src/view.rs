@@ -12,6 +12,7 @@ use crate::{
     crypto::version::{generation_of, open_content},
     engine::Engine,
     error::Error,
+    vaults::name_entry,
     model::{AlarmKind, Conflict, Content, Entry, VersionView},
     store::{
         entries,
@@ -43,12 +44,26 @@ fn in_order(row: &EntryRow) -> Vec<(VersionId, u32)> {
 }
 
 impl Engine {
+    /// An entry of this vault; one of another is none.
+    fn own_row(&self, row: Option<EntryRow>) -> Result<EntryRow, Error> {
+        row.filter(|row| row.vault == self.vault()).ok_or(Error::NotFound)
+    }
+
+    /// Whether an entry is what the vault is called.
+    pub(crate) fn is_name(&self, row: &EntryRow) -> bool {
+        row.entry == name_entry(row.vault)
+    }
+
+    /// Whether an entry is none that a person made: the one file, or what the vault is called.
+    pub(crate) fn is_hidden(&self, row: &EntryRow) -> bool {
+        row.entry == self.file_entry() || self.is_name(row)
+    }
+
     /// All entries of the vault that are not deleted.
     pub(crate) async fn entries(&self) -> Result<Vec<Entry>, Error> {
         let mut db = self.store.pool().acquire().await?;
         let mut rows = entries::all_shown(&mut db, self.vault()).await?;
-        let file = self.file_entry();
-        rows.retain(|row| !row.heads.is_deleted() && row.entry != file);
+        rows.retain(|row| !row.heads.is_deleted() && !self.is_hidden(row));
         self.open_rows(&mut db, &rows).await
     }
 
@@ -56,15 +71,14 @@ impl Engine {
     pub(crate) async fn deleted(&self) -> Result<Vec<Entry>, Error> {
         let mut db = self.store.pool().acquire().await?;
         let mut rows = entries::all_shown(&mut db, self.vault()).await?;
-        let file = self.file_entry();
-        rows.retain(|row| row.heads.is_deleted() && !row.heads.heads.is_empty() && row.entry != file);
+        rows.retain(|row| row.heads.is_deleted() && !row.heads.heads.is_empty() && !self.is_hidden(row));
         self.open_rows(&mut db, &rows).await
     }
 
     /// One entry, deleted or not.
     pub(crate) async fn entry(&self, entry: EntryId) -> Result<Entry, Error> {
         let mut db = self.store.pool().acquire().await?;
-        let row = entries::shown(&mut db, entry).await?.ok_or(Error::NotFound)?;
+        let row = self.own_row(entries::shown(&mut db, entry).await?)?;
         self.open_rows(&mut db, &[row]).await?.pop().ok_or(Error::NotFound)
     }
 
@@ -72,7 +86,7 @@ impl Engine {
     pub(crate) async fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
         let mut db = self.store.pool().acquire().await?;
         let mut rows = entries::all_shown(&mut db, self.vault()).await?;
-        rows.retain(|row| row.heads.is_divergent());
+        rows.retain(|row| row.heads.is_divergent() && !self.is_name(row));
         let all = self.open_rows(&mut db, &rows).await?;
         let mut conflicts = Vec::with_capacity(all.len());
         for entry in all {
@@ -110,7 +124,7 @@ impl Engine {
     pub(crate) async fn history(&self, entry: EntryId) -> Result<Vec<VersionView>, Error> {
         self.complete_history(entry).await?;
         let mut db = self.store.pool().acquire().await?;
-        let row = entries::shown(&mut db, entry).await?.ok_or(Error::NotFound)?;
+        let row = self.own_row(entries::shown(&mut db, entry).await?)?;
         let branches: BTreeMap<_, _> = in_order(&row).into_iter().collect();
         let all = self.versions_of(&mut db, entry).await?;
         let mut ordered: Vec<&Kept> = all.values().collect();

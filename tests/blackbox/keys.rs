@@ -11,7 +11,10 @@ use lockstep_client::{
     server::{Server as Address, Trust},
 };
 use lockstep_events::DeviceId;
-use lockstepd::auth::factors::{Replacement, Staged};
+use lockstepd::{
+    auth::factors::{Replacement, Staged},
+    config::Layer,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -41,11 +44,15 @@ pub struct Ground {
 
 impl Ground {
     pub async fn start(mode: Mode) -> Self {
+        Self::start_with(mode, Layer::default()).await
+    }
+
+    pub async fn start_with(mode: Mode, changed: Layer) -> Self {
         let mode = match mode {
             Mode::Embedded => support::Mode::Embedded,
             Mode::Distributed => support::Mode::Distributed,
         };
-        let node = Node::start(mode).await;
+        let node = Node::start_with(mode, changed).await;
         let proxy = Proxy::start(node.running().addr);
         proxy.refuse(false);
         let trust = Trust::Pinned(proxy.fingerprint.parse().unwrap());

@@ -54,6 +54,7 @@ mod support;
 mod surface;
 mod trouble;
 mod turning;
+mod vaults;
 mod volume;
 mod walking;
 mod ways;

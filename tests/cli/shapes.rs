@@ -107,7 +107,7 @@ fn a_vaults_key_is_rotated_by_hand_and_what_was_written_before_is_read() {
     let laptop = Device::registered(&server);
     laptop.ok(&["add", "mail", "--set", "password=x"]);
     let listed = laptop.json(&["vault"]);
-    assert_eq!(keys(&listed[0]), ["current", "due", "key_generation", "vault"]);
+    assert_eq!(keys(&listed[0]), ["current", "due", "key_generation", "name", "vault"]);
     assert_eq!((&listed[0]["key_generation"], &listed[0]["due"]), (&json!(1), &json!(false)));
     let vault = listed[0]["vault"].as_str().unwrap();
     assert_eq!(laptop.json(&["vault", "rotate"]), json!({ "key_generation": 2, "vault": vault }));
@@ -127,4 +127,40 @@ fn a_vaults_key_is_rotated_by_hand_and_what_was_written_before_is_read() {
     let revoked = laptop.json(&["devices", "revoke", &id[..8], "--yes"]);
     assert_eq!(revoked, json!({ "keys_rotated": true, "revoked": id }));
     assert_eq!(laptop.json(&["vault"])[0]["key_generation"], 4);
+}
+
+#[test]
+fn vaults_are_made_named_chosen_and_worked_with_by_name() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "mail", "--set", "password=home"]);
+    let made = laptop.json(&["vault", "create", "Work"]);
+    assert_eq!(made["name"], "Work");
+    let work = made["vault"].as_str().unwrap();
+    assert_eq!(laptop.run(&["vault", "create", "work"]).code, 2, "the name means a vault already");
+    laptop.ok(&["--vault", "work", "add", "mail", "--set", "password=office"]);
+    assert_eq!(laptop.ok(&["get", "mail", "password"]), "home\n");
+    assert_eq!(laptop.ok(&["get", "mail", "password", "--vault", &work[..8]]), "office\n");
+    assert_eq!(laptop.run(&["--vault", "nowhere", "list"]).code, 3);
+    // Another device knows it without being told of it.
+    let phone = Device::logged_in(&server);
+    assert_eq!(phone.ok(&["--vault", "Work", "get", "mail", "password"]), "office\n");
+    laptop.ok(&["vault", "create", "Play"]);
+    phone.ok(&["--vault", "Play", "add", "chess", "--set", "password=e4"]);
+    assert_eq!(keys(&phone.json(&["vault", "use", "Play"])), ["name", "vault"]);
+    assert_eq!(phone.ok(&["get", "chess", "password"]), "e4\n");
+    assert_eq!(phone.json(&["status"])["entries"], 1);
+    // The one file is the account's, not a vault's.
+    phone.run_with(&["file", "put", "-"], b"notes");
+    assert_eq!(laptop.ok(&["file", "get"]), "notes");
+    // A name is changed without a server, and goes out with the next sync.
+    laptop.ok(&["--offline", "vault", "rename", "Work", "Old work"]);
+    laptop.ok(&["sync"]);
+    phone.ok(&["sync"]);
+    let listed = phone.json(&["vault", "list"]);
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|vault| vault["name"].clone()).collect();
+    assert_eq!(names, [Value::Null, json!("Old work"), json!("Play")]);
+    assert_eq!((&listed[0]["current"], &listed[2]["current"]), (&json!(false), &json!(true)));
+    assert_eq!(laptop.run(&["--offline", "vault", "create", "More"]).code, 2);
+    assert_eq!(laptop.run(&["vault", "create", "two\nlines"]).code, 1);
 }

@@ -33,6 +33,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Whether the server is left alone.
     pub offline: bool,
+    /// The vault that was named.
+    pub vault: Option<String>,
     /// The client that was opened, to be closed at the end.
     opened: Mutex<Option<Client>>,
 }
@@ -50,14 +52,37 @@ impl App {
         let passwords = Passwords { from_stdin: global.password_stdin };
         // The agent outlives this command's working directory.
         let home = std::path::absolute(home)?;
-        Ok(Self { ui, home, passwords, offline: global.offline, opened: Mutex::default() })
+        let (offline, vault) = (global.offline, global.vault.clone());
+        Ok(Self { ui, home, passwords, offline, vault, opened: Mutex::default() })
     }
 
-    /// The unlocked client: by the agent, else by the password.
+    /// The unlocked client, at the vault that was named: by the agent, else by the password.
     ///
     /// # Errors
-    /// Not logged in, locked, wrong password.
+    /// Not logged in, locked, wrong password; no such vault.
     pub async fn open(&self) -> Done<Client> {
+        let client = self.unlocked().await?;
+        match &self.vault {
+            None => Ok(client),
+            Some(name) => self.at(&client, name).await,
+        }
+    }
+
+    /// The same client at the vault that a person means. One that this device has not heard of yet may have been made
+    /// on another.
+    ///
+    /// # Errors
+    /// Not found or ambiguous.
+    pub async fn at(&self, client: &Client, name: &str) -> Done<Client> {
+        let mut meant = find::vault(&client.vaults().await?, name);
+        if !self.offline && meant.as_ref().is_err_and(|failure| failure.exit == Exit::NotFound) {
+            client.sync().await?;
+            meant = find::vault(&client.vaults().await?, name);
+        }
+        Ok(client.in_vault(meant?).await?)
+    }
+
+    async fn unlocked(&self) -> Done<Client> {
         Client::profile(&self.home)?;
         if let Some(token) = agent::client::key(&self.home).await {
             let token = zeroize::Zeroizing::new(token.as_str().to_owned());

@@ -37,6 +37,9 @@ pub struct Global {
     /// Profile directory: one device
     #[arg(long, global = true, env = "LOCKSTEP_HOME", value_name = "DIR", hide_env_values = true)]
     pub home: Option<PathBuf>,
+    /// Work with this vault: its name, or the beginning of its id
+    #[arg(long, global = true, value_name = "NAME")]
+    pub vault: Option<String>,
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
@@ -97,7 +100,7 @@ pub enum Verb {
     Conflicts,
     /// Compare the sides of a conflict and choose
     Resolve(verbs::resolve::Resolve),
-    /// List the vaults and the generations of their keys, or rotate a key
+    /// List, create, name or choose vaults, or rotate the key of one
     #[command(visible_alias = "vaults")]
     Vault(verbs::vault::Vault),
     /// List or revoke devices

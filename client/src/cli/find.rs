@@ -1,7 +1,10 @@
 //! Which entry a person means.
 
-use lockstep_client::{model::Entry, porting::Item};
-use lockstep_events::EntryId;
+use lockstep_client::{
+    model::{Entry, Vault},
+    porting::Item,
+};
+use lockstep_events::{EntryId, VaultId};
 
 use super::{
     failure::{Done, Exit, Failure},
@@ -43,6 +46,29 @@ pub fn short(entry: EntryId) -> String {
 }
 
 type Rule = fn(&Found, &str) -> bool;
+
+/// The one vault that a person means: by its name, or the beginning of its id.
+///
+/// # Errors
+/// Not found or ambiguous.
+pub fn vault(vaults: &[Vault], wanted: &str) -> Done<VaultId> {
+    let lower = wanted.trim().to_lowercase();
+    let called = |vault: &&Vault| vault.name.as_ref().is_some_and(|name| name.to_lowercase() == lower);
+    let begins = |vault: &&Vault| lower.len() >= 4 && vault.vault.to_string().starts_with(&lower);
+    for rule in [&called as &dyn Fn(&&Vault) -> bool, &begins] {
+        let mut hits = vaults.iter().filter(rule);
+        match (hits.next(), hits.next()) {
+            (Some(hit), None) => return Ok(hit.vault),
+            (Some(_), Some(_)) => {
+                let message = format!("\"{}\" is more than one vault", printable(wanted));
+                return Err(Failure::new(Exit::Ambiguous, message, "say the id: lockstep vault list"));
+            }
+            (None, _) => {}
+        }
+    }
+    let message = format!("no vault is called \"{}\"", printable(wanted));
+    Err(Failure::new(Exit::NotFound, message, "see: lockstep vault list"))
+}
 
 /// From the most to the least exact. The first that matches anything decides.
 const RULES: &[Rule] = &[

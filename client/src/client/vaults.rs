@@ -1,5 +1,7 @@
 //! The vaults of the account and their keys.
 
+use std::sync::Arc;
+
 use lockstep_events::VaultId;
 
 use super::Client;
@@ -12,6 +14,57 @@ impl Client {
     /// If the local database fails.
     pub async fn vaults(&self) -> Result<Vec<Vault>, Error> {
         self.engine.vaults().await
+    }
+
+    /// This profile at one of the account's vaults: entries, files and what is written are that one's.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is no vault of the account as far as this device has read.
+    pub async fn in_vault(&self, vault: VaultId) -> Result<Self, Error> {
+        if self.engine.own_vaults().await?.contains(&vault) {
+            return Ok(Self { engine: Arc::new(self.engine.at(vault)) });
+        }
+        Err(Error::NotFound)
+    }
+
+    /// This profile at the vault that the account began with: the one that holds the one file.
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn in_first_vault(&self) -> Result<Self, Error> {
+        Ok(Self { engine: Arc::new(self.engine.at_first().await?) })
+    }
+
+    /// Begins another vault. *Online.*
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it cannot be called that; what the server refuses: how many there may be, says the plan.
+    pub async fn create_vault(&self, name: &str) -> Result<VaultId, Error> {
+        self.engine.create_vault(name).await
+    }
+
+    /// Calls the vault that this client is at something; the other devices learn it with their next sync.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it cannot be called that.
+    pub async fn name_vault(&self, name: &str) -> Result<(), Error> {
+        self.engine.name_vault(name).await
+    }
+
+    /// What the vault that this client is at is called.
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn vault_name(&self) -> Result<Option<String>, Error> {
+        self.engine.vault_name().await
+    }
+
+    /// From now on this profile opens at the vault that this client is at.
+    ///
+    /// # Errors
+    /// If the profile cannot be written.
+    pub fn keep_vault(&self) -> Result<(), Error> {
+        self.engine.keep_vault()
     }
 
     /// Begins the next generation of a vault's key, as the removal of a device does by itself. What was written before

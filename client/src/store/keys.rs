@@ -85,6 +85,15 @@ pub(crate) async fn newest_generation(db: &mut SqliteConnection, vault: VaultId)
     newest.and_then(|newest| u32::try_from(newest).ok()).ok_or_else(damaged)
 }
 
+/// The vaults that the roster names, in the order in which they began.
+pub(crate) async fn vaults(db: &mut SqliteConnection) -> Result<Vec<VaultId>, Error> {
+    let began = |statement: &Statement| match statement.claim {
+        Claim::VaultKeyGen { vault, generation: 1 } => Some(vault),
+        _ => None,
+    };
+    Ok(statements(db).await?.iter().filter_map(began).collect())
+}
+
 /// The newest generation of a vault's key that the roster names.
 pub(crate) async fn stated_generation(db: &mut SqliteConnection, vault: VaultId) -> Result<u32, Error> {
     let generation = |statement: &Statement| match statement.claim {

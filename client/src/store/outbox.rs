@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lockstep_events::{Micros, VaultId, VersionId};
 use sqlx::SqliteConnection;
 
-use super::fixed;
+use super::{fixed, uuid};
 use crate::error::Error;
 
 /// A version that waits.
@@ -60,6 +60,13 @@ pub(crate) async fn first(
     rows.into_iter()
         .map(|(version, unit, reoffer)| Ok(Waiting { version: VersionId(fixed(&version)?), unit, reoffer }))
         .collect()
+}
+
+/// The vaults of which something waits.
+pub(crate) async fn vaults(db: &mut SqliteConnection) -> Result<Vec<VaultId>, Error> {
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT vault FROM outbox GROUP BY vault ORDER BY min(n)").fetch_all(db).await?;
+    rows.iter().map(|(vault,)| Ok(VaultId(uuid(vault)?))).collect()
 }
 
 /// How many wait.

@@ -3,8 +3,6 @@
 //! The chain binds the order in which events came; the digest binds the set that came of it. Where the two sides
 //! disagree nothing is wiped: an alarm is kept, and the sides are reconciled.
 
-use std::sync::atomic::Ordering;
-
 use lockstep_events::{Epoch, Seq, SetDigest, StreamId, StreamKind};
 use sqlx::SqliteConnection;
 
@@ -91,7 +89,7 @@ impl Engine {
 
     /// Once in the life of this process: whether the versions that are here are those that the digest was made of.
     pub(crate) async fn audit_digest(&self) -> Result<(), Error> {
-        if self.audited.swap(true, Ordering::Relaxed) {
+        if !self.audited.lock().is_ok_and(|mut audited| audited.insert(self.vault())) {
             return Ok(());
         }
         let mut tx = self.store.begin().await?;

@@ -7,7 +7,7 @@ use lockstep_api::{
     Cursor,
     live::{ClientMessage, ServerMessage, Sub, close},
 };
-use lockstep_events::{Seq, StreamId};
+use lockstep_events::{Seq, StreamId, VaultId};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -105,7 +105,10 @@ impl Engine {
     async fn hear(&self, socket: &mut Socket, message: ServerMessage) -> Result<Next, Error> {
         match message {
             ServerMessage::Ev { stream, epoch, from, to, chain, events } => {
-                self.news(&Page { stream, epoch, from, to, chain, set_digest: None, events }).await?;
+                if self.news(&Page { stream, epoch, from, to, chain, set_digest: None, events }).await? {
+                    // A vault that is new is read by the pull, and followed by the next socket.
+                    return Ok(Next::End(End::ComeBack { wait_ms: (0, 0) }));
+                }
             }
             ServerMessage::Ping { t, pos } => {
                 send(socket, &ClientMessage::Pong { t }).await?;
@@ -141,27 +144,36 @@ impl Engine {
         Ok(Next::Go)
     }
 
-    /// News: applied where they fit; anything else makes the pull loop go.
-    async fn news(&self, page: &Page) -> Result<(), Error> {
+    /// News: applied where they fit; anything else makes the pull loop go. Whether there is a vault that is not followed
+    /// yet.
+    async fn news(&self, page: &Page) -> Result<bool, Error> {
         let _one = self.pulling.lock().await;
         match self.apply(page).await? {
-            Applied::Done(_) => {
-                if page.stream == self.account().into() {
-                    // Before anything comes that is sealed under a new key.
-                    self.learn_vault_keys(&self.roster().await?).await?;
+            Applied::Done(_) if page.stream == self.account().into() => {
+                // Before anything comes that is sealed under a new key.
+                let roster = self.roster().await?;
+                self.learn_vault_keys(&roster).await?;
+                let mut db = self.store.pool().acquire().await?;
+                for vault in roster.vault_generations.keys() {
+                    if streams::get(&mut db, (*vault).into()).await?.is_none() {
+                        return Ok(true);
+                    }
                 }
+            }
+            Applied::Done(_) => {
+                let vault = VaultId::from(page.stream);
                 // Contents that were too long for the frame are fetched by the pull loop.
                 let mut db = self.store.pool().acquire().await?;
-                if !versions::wanted(&mut db, self.vault(), 1).await?.is_empty() {
+                if !versions::wanted(&mut db, vault, 1).await?.is_empty() {
                     self.behind.notify_one();
                 }
                 drop(db);
-                self.adopt_identical().await?;
+                self.at(vault).adopt_identical().await?;
             }
             Applied::Old => {}
             Applied::Gap | Applied::OtherLife | Applied::UnknownKey => self.behind.notify_one(),
         }
-        Ok(())
+        Ok(false)
     }
 
     async fn is_behind(&self, stream: StreamId, head: Seq) -> Result<bool, Error> {

@@ -18,7 +18,7 @@ use crate::{
 const RACES: usize = 16;
 
 impl Engine {
-    /// Pulls the account stream, then the vault, then the contents that are missing. Gives the events applied.
+    /// Pulls the account stream, then every vault, then the contents that are missing. Gives the events applied.
     pub(crate) async fn pull(&self) -> Result<u64, Error> {
         let _one = self.pulling.lock().await;
         let mut applied = self.pull_stream(self.account().into(), StreamKind::Account).await?;
@@ -26,7 +26,14 @@ impl Engine {
             applied += self.pull_stream(self.account().into(), StreamKind::Account).await?;
         }
         applied += self.tend_vault_keys().await?;
-        applied += self.first_snapshot().await?;
+        for vault in self.own_vaults().await? {
+            applied += self.at(vault).pull_vault().await?;
+        }
+        Ok(applied)
+    }
+
+    async fn pull_vault(&self) -> Result<u64, Error> {
+        let mut applied = self.first_snapshot().await?;
         applied += self.pull_stream(self.vault().into(), StreamKind::Vault).await?;
         self.reconcile_if_due().await?;
         self.fetch_contents().await?;

@@ -105,9 +105,18 @@ fn groups(batch: &Batch) -> Vec<Vec<u32>> {
 }
 
 impl Engine {
-    /// Sends the outbox until it is empty or a round settles nothing.
+    /// Sends what waits of every vault until nothing does or a round settles nothing.
     pub(crate) async fn push(&self) -> Result<PushReport, Error> {
         let _one = self.pushing.lock().await;
+        let mut report = PushReport::default();
+        let vaults = outbox::vaults(&mut *self.store.pool().acquire().await?).await?;
+        for vault in vaults {
+            report.add(self.at(vault).push_vault().await?);
+        }
+        Ok(report)
+    }
+
+    async fn push_vault(&self) -> Result<PushReport, Error> {
         self.hold_stated_key(self.vault()).await?;
         let mut report = PushReport::default();
         loop {

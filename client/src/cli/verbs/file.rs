@@ -71,7 +71,8 @@ enum Action {
 /// # Errors
 /// No file yet; too long; nothing chosen.
 pub async fn run(args: File, app: &App) -> Done {
-    let client = app.open().await?;
+    // The one file is in the vault that the account began with, whatever vault the profile works with.
+    let client = app.open().await?.in_first_vault().await?;
     if !app.offline
         && let Err(error) = client.sync().await
     {

@@ -59,6 +59,7 @@ pub async fn run(args: Status, app: &App) -> Done {
         ("account", format!("{} at {}", status.name, status.server)),
         ("fingerprint", grouped(&status.fingerprint)),
         ("device", status.device.to_string()),
+        ("vault", client.vault_name().await?.unwrap_or_else(|| status.vault.to_string())),
         ("vault's key", format!("generation {}", status.key_generation)),
         ("session", session.to_owned()),
         ("lock", lock),

@@ -8,7 +8,7 @@ use lockstep_client::{
     Client,
     model::{Change, Link},
 };
-use lockstep_events::{DeviceId, VersionKind};
+use lockstep_events::{DeviceId, EntryId, VaultId, VersionKind};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 
@@ -149,8 +149,8 @@ impl Shown<'_> {
         if self.app.ui.json {
             let mut value = serde_json::to_value(change).map_err(std::io::Error::other)?;
             value["at"] = now_text().into();
-            if let Change::Version { entry, .. } = change {
-                value["name"] = self.name(*entry).await.into();
+            if let Change::Version { vault, entry, .. } = change {
+                value["name"] = self.name(*vault, *entry).await.into();
             }
             return self.app.ui.document_line(&value);
         }
@@ -160,7 +160,7 @@ impl Shown<'_> {
 
     async fn sentence(&self, change: &Change) -> String {
         match change {
-            Change::Version { entry, kind, device, divergent, .. } => {
+            Change::Version { vault, entry, kind, device, divergent, .. } => {
                 let did = match kind {
                     VersionKind::Edit => "changed",
                     VersionKind::Merge => "merged",
@@ -174,7 +174,8 @@ impl Shown<'_> {
                 };
                 let mark = Style::new().red().bold().apply_to("  ← two versions: lockstep resolve");
                 let conflict = if *divergent { mark.to_string() } else { String::new() };
-                format!("{did:<8} {}  {}  {by}{conflict}", short(*entry), printable(&self.name(*entry).await))
+                let name = printable(&self.name(*vault, *entry).await);
+                format!("{did:<8} {}  {name}  {by}{conflict}", short(*entry))
             }
             Change::Purged { entry } => format!("erased   {}", short(*entry)),
             Change::Device { device, revoked: true } => {
@@ -190,8 +191,9 @@ impl Shown<'_> {
         }
     }
 
-    async fn name(&self, entry: lockstep_events::EntryId) -> String {
-        match self.client.get(entry).await {
+    async fn name(&self, vault: VaultId, entry: EntryId) -> String {
+        let Ok(client) = self.client.in_vault(vault).await else { return String::new() };
+        match client.get(entry).await {
             Ok(entry) if entry.deleted => String::new(),
             Ok(entry) => crate::cli::app::opened(entry).name(),
             Err(_) => String::new(),
