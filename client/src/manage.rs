@@ -24,7 +24,8 @@ impl Engine {
         let mut conflicts = 0;
         for vault in self.own_vaults().await? {
             let rows = entries::all_shown(&mut db, vault).await?;
-            conflicts += rows.iter().filter(|row| row.heads.is_divergent() && !self.is_name(row)).count() as u64;
+            conflicts +=
+                rows.iter().filter(|row| row.heads.is_divergent() && !self.is_name(row)).count() as u64;
         }
         Ok(SyncReport {
             pulled,
@@ -57,7 +58,8 @@ impl Engine {
                 .map(|place| StreamPlace { stream: place.stream, epoch: place.epoch, seq: place.seq })
                 .collect(),
             entries: live as u64,
-            conflicts: rows.iter().filter(|row| row.heads.is_divergent() && !self.is_name(row)).count() as u64,
+            conflicts: rows.iter().filter(|row| row.heads.is_divergent() && !self.is_name(row)).count()
+                as u64,
             waiting: outbox::count(&mut db).await?,
             quarantined: outbox::quarantined_ids(&mut db).await?.len() as u64,
             alarms: alarms::unseen(&mut db).await?,
@@ -107,7 +109,8 @@ impl Engine {
     pub(crate) async fn pin(&self, entry: EntryId, version: Option<VersionId>) -> Result<(), Error> {
         let mut tx = self.store.begin().await?;
         let shown = entries::shown(&mut tx, entry).await?.ok_or(Error::NotFound)?;
-        if shown.vault != self.vault() || version.is_some_and(|version| !shown.heads.ids().contains(&version)) {
+        if shown.vault != self.vault() || version.is_some_and(|version| !shown.heads.ids().contains(&version))
+        {
             return Err(Error::NotFound);
         }
         let mut row = entries::accepted(&mut tx, shown.vault, entry).await?;

@@ -12,7 +12,6 @@ use crate::{
     crypto::version::{generation_of, open_content},
     engine::Engine,
     error::Error,
-    vaults::name_entry,
     model::{AlarmKind, Conflict, Content, Entry, VersionView},
     store::{
         entries,
@@ -20,6 +19,7 @@ use crate::{
         outbox,
         versions::{self, ContentState, Kept},
     },
+    vaults::name_entry,
 };
 
 type Versions = BTreeMap<VersionId, Kept>;

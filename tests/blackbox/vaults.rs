@@ -79,7 +79,10 @@ async fn entries_of_two_vaults_stay_apart_on_every_device(mode: Mode) {
     // Which vault a profile opens at is its own choice.
     at_work.keep_vault().unwrap();
     let first = first.reopened().await;
-    assert_eq!((first.status().await.unwrap().vault, first.contents().await), (work, vec!["by both".to_owned()]));
+    assert_eq!(
+        (first.status().await.unwrap().vault, first.contents().await),
+        (work, vec!["by both".to_owned()])
+    );
     assert_eq!(second.contents().await, ["at home"]);
 }
 
@@ -107,7 +110,10 @@ async fn a_vault_that_is_new_is_followed_live(mode: Mode) {
         texts(&first, work).await == ["one", "three", "two"]
     })
     .await;
-    assert_eq!((names(&second).await, second.alarms().await.unwrap()), (vec![None, Some("Work".into())], vec![]));
+    assert_eq!(
+        (names(&second).await, second.alarms().await.unwrap()),
+        (vec![None, Some("Work".into())], vec![])
+    );
 }
 
 async fn every_vault_gets_a_new_key_when_a_device_is_removed(mode: Mode) {
@@ -190,5 +196,8 @@ async fn a_server_that_was_restored_to_before_a_vault_began_gets_it_back() {
     .await;
     let third = another(&server, "vaults@example.org").await;
     assert_eq!(texts(&third, work).await, ["at work", "never sent"]);
-    assert_eq!((names(&third).await, third.contents().await), (vec![None, Some("Work".into())], vec!["at home".into()]));
+    assert_eq!(
+        (names(&third).await, third.contents().await),
+        (vec![None, Some("Work".into())], vec!["at home".into()])
+    );
 }

@@ -107,7 +107,9 @@ async fn unused(client: &Client, name: &str, own: Option<VaultId>) -> Done {
     others.retain(|other| Some(other.vault) != own);
     match find::vault(&others, name) {
         Err(failure) if failure.exit == Exit::NotFound => Ok(()),
-        _ => Err(Failure::usage(format!("\"{}\" means a vault already", printable(name)), "take another name")),
+        _ => {
+            Err(Failure::usage(format!("\"{}\" means a vault already", printable(name)), "take another name"))
+        }
     }
 }
 
