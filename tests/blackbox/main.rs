@@ -6,10 +6,10 @@
 macro_rules! in_both_modes {
     ($($test:ident),+ $(,)?) => {
         mod embedded {
-            $(#[tokio::test] async fn $test() { super::$test(crate::mode::Mode::Embedded).await; })+
+            $(#[tokio::test] async fn $test() { super::$test(crate::mode::Mode::Embedded.into()).await; })+
         }
         mod distributed {
-            $(#[tokio::test] async fn $test() { super::$test(crate::mode::Mode::Distributed).await; })+
+            $(#[tokio::test] async fn $test() { super::$test(crate::mode::Mode::Distributed.into()).await; })+
         }
     };
 }
@@ -63,3 +63,12 @@ mod ways;
 mod writing;
 
 use outside::mode;
+
+impl From<mode::Mode> for support::Mode {
+    fn from(mode: mode::Mode) -> Self {
+        match mode {
+            mode::Mode::Embedded => Self::Embedded,
+            mode::Mode::Distributed => Self::Distributed,
+        }
+    }
+}

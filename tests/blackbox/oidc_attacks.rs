@@ -21,6 +21,11 @@ use crate::support::{
     ways::Initiator,
 };
 
+in_both_modes! {
+    oidc_attack_suite_tokens, oidc_attack_suite_flows, oidc_attack_suite_links, oidc_attack_suite_discovery,
+    oidc_attack_suite_redirects,
+}
+
 const VICTIM: &str = "248289761001";
 const SECRET: &str = "a secret of the client";
 
@@ -222,7 +227,7 @@ fn wrong_tokens() -> Vec<(&'static str, Tricks)> {
     ]
 }
 
-async fn attacked(mode: Mode) {
+async fn oidc_attack_suite_tokens(mode: Mode) {
     let scene = Scene::set(mode).await;
     // The control: the same without a trick is let in.
     let proof: Identified = body(scene.try_with(Tricks::default()).await, StatusCode::OK).await;
@@ -237,20 +242,9 @@ async fn attacked(mode: Mode) {
     assert!(scene.try_with(Tricks::default()).await.status().is_success(), "the control at the end");
 }
 
-#[tokio::test]
-async fn oidc_attack_suite_tokens_embedded() {
-    attacked(Mode::Embedded).await;
-}
-
-#[tokio::test]
-async fn oidc_attack_suite_tokens_distributed() {
-    attacked(Mode::Distributed).await;
-}
-
 /// A hostile browser, or a fellow user, with the right provider.
-#[tokio::test]
-async fn oidc_attack_suite_flows() {
-    let scene = Scene::set(Mode::Embedded).await;
+async fn oidc_attack_suite_flows(mode: Mode) {
+    let scene = Scene::set(mode).await;
     let (node, idp) = (&scene.node, &scene.idp);
     let iss = Some(idp.url());
     let evil = Some("https://evil.example");
@@ -313,9 +307,8 @@ async fn oidc_attack_suite_flows() {
 }
 
 /// The links: an identity of somebody else, a flow of somebody else, a sign-in turned into a link and back.
-#[tokio::test]
-async fn oidc_attack_suite_links() {
-    let scene = Scene::set(Mode::Embedded).await;
+async fn oidc_attack_suite_links(mode: Mode) {
+    let scene = Scene::set(mode).await;
     let (node, idp, iss) = (&scene.node, &scene.idp, Some(scene.idp.url()));
     let attacker = Person::register(node).await;
     let link = async |flow: &Flow, subject: &str, person: &Person| {
@@ -342,7 +335,7 @@ async fn oidc_attack_suite_links() {
 
     // The same subject at another provider is somebody else.
     let evil = Idp::start(Tricks::default()).await;
-    let both = node_with(Mode::Embedded, &[("idp", idp), ("evil", &evil)]).await;
+    let both = node_with(mode, &[("idp", idp), ("evil", &evil)]).await;
     let owner = Person::register(&both).await;
     let flow = Flow::link(&both, &owner, "idp").await;
     let answer = flow.answer(&idp.code(&flow.url, VICTIM), iss);
@@ -353,8 +346,7 @@ async fn oidc_attack_suite_links() {
 }
 
 /// A provider that describes itself wrongly is asked for nothing more.
-#[tokio::test]
-async fn oidc_attack_suite_discovery() {
+async fn oidc_attack_suite_discovery(mode: Mode) {
     fn about(field: &'static str, value: String) -> Tricks {
         let change = move |_: &str, document: &mut Value| document[field] = json!(value);
         Tricks { about: Some(Box::new(change)), ..Tricks::default() }
@@ -375,10 +367,23 @@ async fn oidc_attack_suite_discovery() {
         ("a redirect", Tricks { moved: true, ..Tricks::default() }),
         ("no answer", Tricks { silent: true, ..Tricks::default() }),
     ];
+    // Where the code would be sent in the open, or inside the network: that is met with the code.
+    let endpoints = ["http://tokens.example.org/token", "https://10.0.0.7/token"];
+    let (mut idps, mut names) = (Vec::new(), Vec::new());
     for (name, tricks) in attacks {
-        let idp = Idp::start(tricks).await;
-        let node = node_with(Mode::Embedded, &[("idp", &idp)]).await;
-        let response = Flow::start(&node, "idp").await;
+        idps.push(Idp::start(tricks).await);
+        names.push(name);
+    }
+    let met_at_once = idps.len();
+    for endpoint in endpoints {
+        idps.push(Idp::start(about("token_endpoint", endpoint.to_owned())).await);
+        names.push(endpoint);
+    }
+    let called: Vec<String> = (0..idps.len()).map(|n| format!("idp{n}")).collect();
+    let all: Vec<_> = called.iter().map(String::as_str).zip(&idps).collect();
+    let node = node_with(mode, &all).await;
+    for (name, (provider, idp)) in names.iter().zip(&all[..met_at_once]) {
+        let response = Flow::start(&node, provider).await;
         let status = response.status();
         let problem: Problem = response.json().await.unwrap();
         assert_eq!(problem.code, Code::ProviderUnavailable, "{name}: {status} {problem:?}");
@@ -386,20 +391,16 @@ async fn oidc_attack_suite_discovery() {
         assert!(kinds(&node).await.is_empty(), "{name}");
     }
     assert!(inside.asked().is_empty(), "somebody inside the network was asked: {:?}", inside.asked());
-    // Where the code would be sent in the open, or inside the network.
-    for endpoint in ["http://tokens.example.org/token", "https://10.0.0.7/token"] {
-        let idp = Idp::start(about("token_endpoint", endpoint.to_owned())).await;
-        let node = node_with(Mode::Embedded, &[("idp", &idp)]).await;
-        let flow = Flow::begin(&node, "idp").await;
+    for (name, (provider, idp)) in names.iter().zip(&all).skip(met_at_once) {
+        let flow = Flow::begin(&node, provider).await;
         let response = finish(&node, &flow.answer(&idp.code(&flow.url, VICTIM), Some(idp.url()))).await;
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{endpoint}");
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{name}");
     }
 }
 
 /// The redirect URI is exactly one, and nothing that looks like it leads anywhere.
-#[tokio::test]
-async fn oidc_attack_suite_redirects() {
-    let scene = Scene::set(Mode::Embedded).await;
+async fn oidc_attack_suite_redirects(mode: Mode) {
+    let scene = Scene::set(mode).await;
     let flow = Flow::begin(&scene.node, "idp").await;
     assert_eq!(flow.parameter("redirect_uri"), "http://127.0.0.1:49152/callback");
     let state = flow.parameter("state");
