@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     socket::{Socket, hello},
-    support::{Mode, Node, Person, assert_problem, body},
+    support::{Mode, Node, Person, assert_problem, body, ways::press},
     ways::{change_password, recover, set_recovery},
 };
 
@@ -58,11 +58,10 @@ impl Trigger {
         Self::RefreshReuse,
     ];
 
-    /// The triggers that have no route of their own yet: they are pulled by the command that every such route uses.
-    /// A route that is added takes its row out of this list, and into [`pull`].
+    /// The trigger that has no route of its own yet: it is pulled by the command that every such route uses. A route
+    /// that is added takes its row out of this list, and into [`pull`].
     fn by_command(self) -> Option<RevokeReason> {
         match self {
-            Self::Email => Some(RevokeReason::EmailChanged),
             Self::KeyRotation => Some(RevokeReason::KeysRotated),
             _ => None,
         }
@@ -103,7 +102,8 @@ impl Office {
 
 /// Pulls a trigger on a node: `person` ends the access of `lost`, another device of the same account. Since when it is
 /// pulled.
-async fn pull(trigger: Trigger, node: &Node, office: &Office, person: &Person, lost: &Person) -> Instant {
+async fn pull(trigger: Trigger, nodes: &[&Node], office: &Office, person: &Person, lost: &Person) -> Instant {
+    let node = nodes[0];
     if let Some(reason) = trigger.by_command() {
         let at = node.clock.now();
         let cause = format!("{trigger:?}").into_bytes();
@@ -129,6 +129,7 @@ async fn pull(trigger: Trigger, node: &Node, office: &Office, person: &Person, l
             let end = node.request("DELETE", &path).bearer_auth(&lost.tokens.access_token);
             assert!(end.send().await.unwrap().status().is_success());
         }
+        Trigger::Email => confirm_address(nodes, person).await,
         Trigger::RefreshReuse => {
             let again = lost.refresh(node, &lost.tokens.refresh_token).await;
             assert_problem(again, Code::RefreshFailed).await;
@@ -138,8 +139,22 @@ async fn pull(trigger: Trigger, node: &Node, office: &Office, person: &Person, l
     Instant::now()
 }
 
-/// What must have happened before anything is given: a token can only be used again if it was used.
-async fn prepare(trigger: Trigger, node: &Node, lost: &Person) {
+/// Names an address and presses the link that is mailed to it, by whichever node.
+async fn confirm_address(nodes: &[&Node], person: &Person) {
+    let address = format!("{}@example.org", uuid::Uuid::new_v4());
+    assert_eq!(person.name_email(nodes[0], &address).await.status(), StatusCode::ACCEPTED);
+    let sent = nodes.iter().map(|node| Box::pin(node.letter(&address, "Confirm", 1)));
+    let (letter, ..) = futures_util::future::select_all(sent).await;
+    assert_eq!(press(nodes[0], &letter.link()).await.status(), StatusCode::OK);
+}
+
+/// What must have happened before anything is given: a token can only be used again if it was used,
+/// and an address can only be changed if there was one.
+async fn prepare(trigger: Trigger, nodes: &[&Node], person: &Person, lost: &Person) {
+    let node = nodes[0];
+    if trigger == Trigger::Email {
+        confirm_address(nodes, person).await;
+    }
     if trigger == Trigger::RefreshReuse {
         let refreshed = lost.refresh(node, &lost.tokens.refresh_token).await;
         assert_eq!(refreshed.status(), StatusCode::OK);
@@ -170,14 +185,14 @@ async fn all_refused(trigger: Trigger, node: &Node, lost: &Person, ticket: &str)
 async fn row(trigger: Trigger, office: &Office, nodes: &[&Node]) -> Vec<Duration> {
     let person = Person::register(nodes[0]).await;
     let lost = person.enrol(nodes[0]).await;
-    prepare(trigger, nodes[0], &lost).await;
+    prepare(trigger, nodes, &person, &lost).await;
     let mut sockets = Vec::new();
     let mut tickets = Vec::new();
     for node in nodes {
         sockets.push(Socket::hello(node, &lost, &[]).await);
         tickets.push(ticket(node, &lost).await);
     }
-    let began = pull(trigger, nodes[0], office, &person, &lost).await;
+    let began = pull(trigger, nodes, office, &person, &lost).await;
     let closing = sockets.iter_mut().map(|socket| async {
         socket.says_bye(close::REVOKED).await;
         began.elapsed()
