@@ -7,8 +7,14 @@ use rand::Rng;
 
 /// A word of 24 letters that nobody else writes.
 pub fn canary() -> String {
+    canary_of("")
+}
+
+/// A word that nobody else writes, of a family of words that begin alike: whoever looks for the beginning finds all.
+pub fn canary_of(family: &str) -> String {
     let mut rng = rand::thread_rng();
-    (0..24).map(|_| char::from(rng.gen_range(b'a'..=b'z'))).collect()
+    let own = (0..24).map(|_| char::from(rng.gen_range(b'a'..=b'z')));
+    family.chars().chain(own).collect()
 }
 
 /// Whether a text has a word: as it is, in hexadecimal, in base64, or in capitals.

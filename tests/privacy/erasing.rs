@@ -31,8 +31,29 @@ use crate::{
 
 /// What must hold once somebody is erased, whatever happened on the way.
 async fn assert_erased(node: &Node, mode: Mode, life: &Life) {
-    let server = &node.running().server;
     assert_eq!(left(node, mode, &life.words()).await, [] as [String; 0]);
+    assert_all_forgotten(node, &[life]).await;
+}
+
+/// No key opens anything of theirs, no row is about them, and the log says so, once about each.
+pub async fn assert_all_forgotten(node: &Node, lives: &[&Life]) {
+    let server = &node.running().server;
+    let mut erased: HashMap<_, Vec<_>> = HashMap::new();
+    for event in events(&*server.log).await {
+        if event.kind == "account.subject_erased" {
+            erased.entry(event.stream).or_default().push(event);
+        }
+    }
+    for life in lives {
+        assert_forgotten(node, life).await;
+        let [event] = &erased[&stream(life)][..] else { panic!("{:?}", erased[&stream(life)]) };
+        let Event::Account(AccountEvent::SubjectErased(body)) = event.event().unwrap() else { panic!() };
+        assert_eq!((body.account, body.vaults), (life.account(), vec![life.person.vault]));
+    }
+}
+
+async fn assert_forgotten(node: &Node, life: &Life) {
+    let server = &node.running().server;
     for purpose in [Purpose::Identity, Purpose::Telemetry, Purpose::Credential] {
         let period = purpose.period(server.clock.now());
         let name = KeyName { subject: life.account(), purpose, period };
@@ -50,14 +71,6 @@ async fn assert_erased(node: &Node, mode: Mode, life: &Life) {
     assert_eq!(server.reads.devices(life.account()).await.unwrap(), []);
     assert_eq!(server.reads.sessions(life.account()).await.unwrap(), []);
     assert_eq!(server.reads.entries(life.person.vault, None, 10).await.unwrap(), []);
-    let erased: Vec<_> = events(&*server.log)
-        .await
-        .into_iter()
-        .filter(|event| event.stream == stream(life) && event.kind == "account.subject_erased")
-        .collect();
-    assert_eq!(erased.len(), 1);
-    let Event::Account(AccountEvent::SubjectErased(body)) = erased[0].event().unwrap() else { panic!() };
-    assert_eq!((body.account, body.vaults), (life.account(), vec![life.person.vault]));
 }
 
 /// The chains of all streams, each event checked against the one before.
@@ -121,29 +134,6 @@ both! {
         let after = chains(&node).await;
         for (stream, chain) in before {
             assert_eq!(after[&stream][..chain.len()], chain, "what stood in {stream} stands");
-        }
-    }
-
-    async fn erase_crash_each_step(mode: Mode) {
-        let mut node = Node::start_with(mode, quick()).await;
-        let mut lives = Vec::new();
-        for crash_in in 2..=LAST_STEP {
-            let life = Life::lead(&node).await;
-            life.ask_to_be_erased(&node).await;
-            step_to(&node, &life, crash_in).await;
-            // What the step does is done, and the server dies before it could note that.
-            let server = Arc::clone(&node.running().server);
-            if let Some(job) = server.erasures.find(life.account()).await.unwrap() {
-                node.clock.pass(200);
-                erasure::step(&server, job).await.unwrap();
-            }
-            drop(server);
-            node.restart().await;
-            lives.push(life);
-        }
-        for life in &lives {
-            finish(&node, life.account()).await;
-            assert_erased(&node, mode, life).await;
         }
     }
 

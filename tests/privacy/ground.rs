@@ -14,12 +14,12 @@ use lockstep_events::{
     log::{Contents, Filter},
 };
 use lockstepd::{config::Layer, erasure};
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
 use sqlx::{Connection, Executor};
 use uuid::Uuid;
 
 use crate::{
-    canary::{canary, files_with, has},
+    canary::{canary_of, files_with, has},
     support::{Mode, Node, Person, body},
 };
 
@@ -42,6 +42,12 @@ pub struct Life {
 impl Life {
     /// Registers, and leaves wrapped keys, short ciphertexts and a long one.
     pub async fn lead(node: &Node) -> Self {
+        Self::lead_in(node, "").await
+    }
+
+    /// As [`Self::lead`]; all words of people of one family begin alike.
+    pub async fn lead_in(node: &Node, family: &str) -> Self {
+        let canary = || canary_of(family);
         let (name, wrapped, short, long) = (canary(), canary(), canary(), canary());
         let mut registration = Person::start(node, &format!("{name}@example.org")).await;
         let wrap = |mut wrap: Wrap| {
@@ -69,10 +75,14 @@ impl Life {
 
     /// Asks for the end of it all.
     pub async fn ask_to_be_erased(&self, node: &Node) -> ErasureDue {
+        body(self.ask(node).await, StatusCode::ACCEPTED).await
+    }
+
+    /// Asks once.
+    pub async fn ask(&self, node: &Node) -> Response {
         let request = node.post("/v1/me/erasure", &Erase { account: self.account() });
         let request = request.bearer_auth(&self.person.tokens.access_token);
-        let answer = request.header("idempotency-key", Uuid::new_v4().to_string()).send().await.unwrap();
-        body(answer, StatusCode::ACCEPTED).await
+        request.header("idempotency-key", Uuid::new_v4().to_string()).send().await.unwrap()
     }
 }
 

@@ -45,6 +45,15 @@ impl Clock for TestClock {
     }
 }
 
+/// Where the stores of a server are.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its data folder.
+    pub data: std::path::PathBuf,
+    /// Its database and its bucket, if it is distributed.
+    pub stores: Option<(String, String)>,
+}
+
 /// A running server.
 pub struct Node {
     running: Option<Running>,
@@ -77,11 +86,15 @@ impl Node {
     }
 
     async fn made(mode: Mode, changed: Layer) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let options = match mode {
             Mode::Embedded => Layer::default(),
             Mode::Distributed => distributed().await,
         };
+        Self::over(options, changed)
+    }
+
+    fn over(options: Layer, changed: Layer) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let options = Layer {
             data: Some(folder.path().join("data")),
             listen: Some("127.0.0.1:0".parse().unwrap()),
@@ -94,6 +107,25 @@ impl Node {
         };
         let clock = Arc::new(TestClock::default());
         Self { running: None, folder, options, http: http(), clock }
+    }
+
+    #[allow(dead_code, reason = "most suites that share this stay in one process")]
+    /// What another process needs to start this server on the same stores.
+    pub fn place(&self) -> Place {
+        let text = |secret: &Option<lockstepd::config::Secret>| secret.clone().map(|s| s.expose().to_owned());
+        let stores = text(&self.options.log).zip(text(&self.options.blobs));
+        Place { data: self.data(), stores }
+    }
+
+    #[allow(dead_code, reason = "most suites that share this stay in one process")]
+    /// Starts a server on stores that are there, with some options in place of the usual ones and another clock.
+    pub async fn start_on(place: Place, changed: Layer, clock: Arc<TestClock>) -> Self {
+        let kept = place.stores.as_ref().map(|(database, blobs)| services(database, blobs));
+        let mut node = Self::over(kept.unwrap_or_default(), changed);
+        node.options.data = Some(place.data);
+        node.clock = clock;
+        node.begin().await;
+        node
     }
 
     /// Starts the server on its stores.
@@ -211,14 +243,18 @@ async fn distributed() -> Layer {
     sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
     let bucket = make_bucket().await;
     let (base, _) = server.rsplit_once('/').unwrap();
-    let database = format!("{base}/{name}");
+    services(&format!("{base}/{name}"), &format!("s3://{bucket}"))
+}
+
+/// The options of a server that keeps everything here.
+fn services(database: &str, blobs: &str) -> Layer {
     let key = |name: &str| Some(service(name).as_str().into());
     Layer {
-        log: Some(database.as_str().into()),
-        reads: Some(database.as_str().into()),
-        credentials: Some(database.as_str().into()),
+        log: Some(database.into()),
+        reads: Some(database.into()),
+        credentials: Some(database.into()),
         bus: key("LOCKSTEP_TEST_NATS"),
-        blobs: Some(format!("s3://{bucket}").as_str().into()),
+        blobs: Some(blobs.into()),
         s3_endpoint: Some(service("LOCKSTEP_TEST_S3")),
         s3_access_key: key("LOCKSTEP_TEST_S3_KEY"),
         s3_secret_key: key("LOCKSTEP_TEST_S3_SECRET"),
