@@ -2,6 +2,7 @@
 
 use lockstep_events::{
     AccountId, BlobHash, DeviceId, EntryId, Micros, Position, Seq, SessionId, VaultId, VersionId,
+    attached::Attached,
     event::{Method, RevokeReason},
     graph::Heads,
     header::Header,
@@ -173,7 +174,7 @@ pub struct VaultRow {
     pub divergent_entries: u64,
     /// Versions ever accepted.
     pub versions: u64,
-    /// Bytes of ciphertext of all kept versions.
+    /// Bytes of ciphertext of all kept versions, and of their attachments.
     pub content_bytes: u64,
     /// Seq of its last event that is in this row.
     pub seq: Seq,
@@ -201,6 +202,9 @@ pub struct EntryRow {
     pub versions: u64,
     /// When its last event was recorded.
     pub changed_at: Micros,
+    /// What its attachments take up.
+    #[serde(default, skip_serializing_if = "Attached::is_empty")]
+    pub attached: Attached,
 }
 
 /// A version.

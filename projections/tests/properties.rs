@@ -96,7 +96,9 @@ async fn check_counts(reads: &dyn ReadStore, script: &Script, seed: u64) {
             assert_eq!(rows.len() as u64, entry.versions, "seed {seed}");
             versions += rows.len();
             let kept = rows.iter().filter(|row| !row.content_gone);
-            bytes += kept.map(|row| u64::from(row.header.content_len)).sum::<u64>();
+            bytes += kept.clone().map(|row| u64::from(row.header.content_len)).sum::<u64>();
+            let attached: BTreeSet<_> = kept.flat_map(|row| &row.attachments).collect();
+            bytes += attached.into_iter().map(|hash| u64::from(hash.0[0])).sum::<u64>();
             assert!(
                 !entry.heads.purged || rows.iter().all(|row| row.content_gone && row.wrapped_key.is_none())
             );

@@ -4,6 +4,7 @@
 
 mod access;
 mod apart;
+mod attachments;
 mod audit;
 mod billing;
 mod bootstrap;

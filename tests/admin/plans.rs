@@ -33,7 +33,7 @@ async fn tiny(mode: Mode) -> Node {
 }
 
 impl Person {
-    async fn push(&self, node: &Node, epoch: Epoch, items: Vec<PushItem>) -> Vec<PushResult> {
+    pub async fn push(&self, node: &Node, epoch: Epoch, items: Vec<PushItem>) -> Vec<PushResult> {
         let batch_id = BatchId(Uuid::new_v4());
         let push = Push { epoch, batch_id, items, groups: Vec::new(), reoffer: false };
         let path = format!("/v1/vaults/{}/versions", self.vault);

@@ -172,6 +172,7 @@ impl Stream {
                 content_missing: false,
                 wrapped_key: version.wrapped_key.as_ref().map(hex::encode),
                 attachments: Vec::new(),
+                attachment_sizes: Vec::new(),
             };
             self.accept(&added, version.ciphertext);
             accepted.push(version.id);

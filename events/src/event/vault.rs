@@ -61,12 +61,21 @@ pub struct VersionAdded {
     /// ciphertext; here they are named so that nobody sweeps them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<BlobHash>,
+    /// How long they are, in the same order; none in events from before this was kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachment_sizes: Vec<u64>,
 }
 
 impl VersionAdded {
     /// Its ciphertext, if its kind has one, and its attachments.
     pub fn contents(&self) -> impl Iterator<Item = BlobHash> + '_ {
         self.header.content_hash.into_iter().chain(self.attachments.iter().copied())
+    }
+
+    /// Its attachments with their lengths, 0 where that is not known.
+    pub fn sized_attachments(&self) -> impl Iterator<Item = (BlobHash, u64)> + '_ {
+        let sizes = self.attachment_sizes.iter().copied().chain(std::iter::repeat(0));
+        self.attachments.iter().copied().zip(sizes)
     }
 
     /// What the version builds on in the graph: the parents of its header, or what the server took for them.

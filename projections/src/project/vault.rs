@@ -1,7 +1,8 @@
 //! Vault streams → vaults, entries, versions.
 
 use lockstep_events::{
-    EntryId, Recorded, VaultId,
+    BlobHash, EntryId, Recorded, VaultId,
+    attached::Attached,
     event::{ContentPruned, EntryPurged, VaultCreated, VersionAdded},
     graph::Heads,
 };
@@ -126,6 +127,7 @@ fn new_entry(vault: VaultId, entry: EntryId, recorded: &Recorded) -> EntryRow {
         conflict: false,
         versions: 0,
         changed_at: recorded.recorded_at,
+        attached: Attached::default(),
     }
 }
 
@@ -146,14 +148,17 @@ fn version_added(working: &mut Working, recorded: &Recorded, body: &VersionAdded
     let after = Counted::of(&entry.heads);
     entry.versions += 1;
     refresh(entry, recorded);
+    let bytes = if body.content_missing {
+        0
+    } else {
+        u64::from(header.content_len) + entry.attached.name(body.sized_attachments())
+    };
 
     let row = vault(working, recorded)?;
     before.recount(after, row);
     row.versions += 1;
     row.seq = recorded.seq;
-    if !body.content_missing {
-        row.content_bytes += u64::from(header.content_len);
-    }
+    row.content_bytes += bytes;
     working.put(Row::Version(Box::new(VersionRow {
         version,
         header: header.clone(),
@@ -171,28 +176,34 @@ fn version_added(working: &mut Working, recorded: &Recorded, body: &VersionAdded
     Ok(())
 }
 
-/// Marks the content of versions as gone; the bytes that went.
-fn drop_contents(working: &mut Working, versions: Vec<Key>, keys_too: bool) -> Result<u64, Unfit> {
-    let mut bytes = 0;
+/// Marks the content of versions as gone; the bytes that went, and the attachments that they named.
+fn drop_contents(
+    working: &mut Working,
+    versions: Vec<Key>,
+    keys_too: bool,
+) -> Result<(u64, Vec<BlobHash>), Unfit> {
+    let (mut bytes, mut named) = (0, Vec::new());
     for key in versions {
         let row = working.version(key).ok_or(NO_VERSION)?;
         if !std::mem::replace(&mut row.content_gone, true) {
             bytes += u64::from(row.header.content_len);
+            named.extend_from_slice(&row.attachments);
         }
         if keys_too {
             row.wrapped_key = None;
         }
     }
-    Ok(bytes)
+    Ok((bytes, named))
 }
 
 fn content_pruned(working: &mut Working, recorded: &Recorded, body: &ContentPruned) -> Result<(), Unfit> {
     let vault_id: VaultId = recorded.stream.into();
     let versions = body.versions.iter().map(|version| Key::Version(vault_id, *version)).collect();
-    let bytes = drop_contents(working, versions, false)?;
+    let (mut bytes, named) = drop_contents(working, versions, false)?;
     let entry = working.entry(Key::Entry(vault_id, body.entry)).ok_or(NO_ENTRY)?;
     entry.heads.last_seq = recorded.seq;
     entry.changed_at = recorded.recorded_at;
+    bytes += entry.attached.let_go(named);
     let row = vault(working, recorded)?;
     row.content_bytes = row.content_bytes.saturating_sub(bytes);
     row.seq = recorded.seq;
@@ -207,9 +218,10 @@ fn purged(working: &mut Working, recorded: &Recorded, body: &EntryPurged) -> Res
         Projection::Versions,
         |row| matches!(row, Row::Version(v) if v.header.vault == vault_id && v.header.entry == body.entry),
     );
-    let bytes = drop_contents(working, versions, true)?;
+    let (mut bytes, _) = drop_contents(working, versions, true)?;
     let entry = working.entry(Key::Entry(vault_id, body.entry)).ok_or(NO_ENTRY)?;
     let before = Counted::of(&entry.heads);
+    bytes += entry.attached.clear();
     entry.heads.heads.clear();
     entry.heads.purged = true;
     entry.heads.last_seq = recorded.seq;

@@ -271,7 +271,12 @@ impl Script {
         let made = &mut self.vaults[vault].entries[entry];
         made.graph.insert(id, &parents);
         made.versions.push((id, header.content_hash));
+        let content = header.kind.has_content();
         let subject = header.entry.into();
+        let files = if content { self.random.below(4) } else { 0 };
+        // Few, so that versions of one entry often name the same.
+        let attachments: Vec<_> =
+            (0..files).map(|_| BlobHash([u8::try_from(self.random.below(3)).unwrap_or(0) + 1; 32])).collect();
         let added = VersionAdded {
             header,
             signer: DeviceId(self.random.uuid()),
@@ -281,7 +286,8 @@ impl Script {
             inferred_parents: if parent_inferred { parents } else { Vec::new() },
             content_missing: self.random.percent(5),
             wrapped_key: self.random.percent(50).then(|| "00ff".repeat(20)),
-            attachments: Vec::new(),
+            attachment_sizes: attachments.iter().map(|hash| u64::from(hash.0[0])).collect(),
+            attachments,
         };
         let event = Event::Vault(VaultEvent::VersionAdded(Box::new(added)));
         unit_of(StreamKind::Vault, new_event(id.event_id(), stream.into(), Some(subject), &event))

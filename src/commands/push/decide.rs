@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use lockstep_events::{BlobHash, EntryId, Seq, VersionId, graph::Heads, header::VersionKind};
+use lockstep_events::{
+    BlobHash, EntryId, Seq, VersionId, attached::Attached, graph::Heads, header::VersionKind,
+};
 
 use super::{Ready, Refusal};
 
@@ -15,6 +17,8 @@ pub struct Facts {
     pub versions: HashMap<VersionId, Option<Stood>>,
     /// Blobs that were looked up, with their length; none: the vault does not have it.
     pub blobs: HashMap<BlobHash, Option<u64>>,
+    /// What the attachments of entries take up that get more of them.
+    pub attached: HashMap<EntryId, Attached>,
 }
 
 /// A version in the log.
@@ -37,6 +41,8 @@ pub struct Unknown {
     pub versions: BTreeSet<VersionId>,
     /// Blobs.
     pub blobs: BTreeSet<BlobHash>,
+    /// Entries whose attachments have to be known.
+    pub attached: BTreeSet<EntryId>,
 }
 
 /// About one item.
@@ -131,6 +137,10 @@ impl<'a> Batch<'a> {
             let wanted = item.content.filter(|_| !item.inline).map(|(hash, _)| hash).or(kept);
             let wanted = wanted.iter().chain(&item.attachments);
             unknown.blobs.extend(wanted.filter(|hash| !facts.blobs.contains_key(*hash)));
+            let has_more = !item.attachments.is_empty() && heads.last_seq > Seq::ZERO;
+            if has_more && !facts.attached.contains_key(&item.entry) {
+                unknown.attached.insert(item.entry);
+            }
         }
         unknown
     }
@@ -277,6 +287,12 @@ impl Attempt<'_> {
 static EMPTY: Heads = Heads { heads: Vec::new(), next_branch: 0, last_seq: Seq::ZERO, purged: false };
 
 impl Facts {
+    /// The attachments of a version with their lengths, 0 for one that is gone.
+    pub fn sized(&self, item: &Ready) -> Vec<(BlobHash, u64)> {
+        let length = |hash| self.blobs.get(hash).copied().flatten().unwrap_or_default();
+        item.attachments.iter().map(|hash| (*hash, length(hash))).collect()
+    }
+
     fn heads(&self, entry: EntryId) -> &Heads {
         self.heads.get(&entry).unwrap_or(&EMPTY)
     }

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use lockstep_events::{EntryId, graph::Heads, log::Placed};
+use lockstep_events::{
+    BlobHash, EntryId, Event, EventLog, LogError, Seq, VaultId, VersionId, attached::Attached,
+    event::VaultEvent, graph::Heads, log::Placed,
+};
 
 use super::{
     Answer, Ready, Refusal, answer,
@@ -13,9 +16,12 @@ use crate::{
     quotas::{Exceeded, Room},
 };
 
+const PAGE: usize = 500;
+
 /// Entries and bytes that the vault has more of once this is appended; less than nothing where entries go.
 pub(super) fn needed(items: &[&Ready], decision: &Decision, facts: &Facts) -> Amount {
     let mut after: HashMap<EntryId, Heads> = HashMap::new();
+    let mut attached = facts.attached.clone();
     let mut bytes = 0;
     for &at in &decision.append {
         let item = items[at];
@@ -25,10 +31,54 @@ pub(super) fn needed(items: &[&Ready], decision: &Decision, facts: &Facts) -> Am
         heads.accept(item.version, item.kind, &item.parents, heads.last_seq.next());
         if decision.verdicts[at] != (Verdict::Append { content_missing: true }) {
             bytes += item.content.map_or(0, |(_, length)| i64::from(length));
+            let more = attached.entry(item.entry).or_default().name(facts.sized(item));
+            bytes += i64::try_from(more).unwrap_or(i64::MAX / 2);
         }
     }
     let entries = after.iter().map(|(entry, heads)| live(Some(heads)) - live(facts.heads.get(entry))).sum();
     Amount { entries, bytes }
+}
+
+/// What the attachments of an entry take up, by the log: only who brings attachments asks for this.
+///
+/// # Errors
+/// If the log does not answer, or has an event that cannot be read.
+pub(super) async fn attached(
+    log: &dyn EventLog,
+    vault: VaultId,
+    entry: EntryId,
+) -> Result<Attached, LogError> {
+    let (mut attached, mut named) = (Attached::default(), HashMap::new());
+    let mut after = Seq::ZERO;
+    loop {
+        let page = log.read_subject(vault.into(), entry.into(), after, PAGE).await?;
+        for recorded in &page {
+            after = recorded.seq;
+            let Event::Vault(event) = recorded.event().map_err(|error| LogError::Other(error.into()))? else {
+                continue;
+            };
+            apply(&mut attached, &mut named, event);
+        }
+        if page.len() < PAGE {
+            return Ok(attached);
+        }
+    }
+}
+
+fn apply(attached: &mut Attached, named: &mut HashMap<VersionId, Vec<BlobHash>>, event: VaultEvent) {
+    match event {
+        VaultEvent::VersionAdded(added) if !added.content_missing && !added.attachments.is_empty() => {
+            attached.name(added.sized_attachments());
+            named.insert(added.header.version_id(), added.attachments);
+        }
+        VaultEvent::ContentPruned(pruned) => {
+            for version in pruned.versions {
+                attached.let_go(named.remove(&version).unwrap_or_default());
+            }
+        }
+        VaultEvent::Purged(_) => drop(attached.clear()),
+        VaultEvent::VersionAdded(_) | VaultEvent::Created(_) | VaultEvent::Erased(_) => {}
+    }
 }
 
 fn live(heads: Option<&Heads>) -> i64 {

@@ -95,6 +95,7 @@ impl Pusher {
         facts.versions.retain(|_, stood| stood.is_some());
         // Pruning may have come between: what is named again now is not taken away.
         facts.blobs.clear();
+        facts.attached.clear();
         Ok(())
     }
 
@@ -113,6 +114,9 @@ impl Pusher {
                 };
                 facts.versions.insert(added.header.version_id(), Some(stood));
             }
+        }
+        for entry in unknown.attached {
+            facts.attached.insert(entry, room::attached(&*self.log, push.vault, entry).await?);
         }
         let hashes: Vec<BlobHash> = unknown.blobs.into_iter().collect();
         if !hashes.is_empty() {
@@ -183,7 +187,7 @@ fn unit(push: &Push, items: &[&Ready], decision: &Decision, facts: &Facts) -> Re
         expect: StreamExpect::Exists,
         epoch_if_new: Epoch::ZERO,
     };
-    let events = decision.append.iter().map(|at| event(push, items[*at], &decision.verdicts[*at]));
+    let events = decision.append.iter().map(|at| event(push, items[*at], &decision.verdicts[*at], facts));
     Ok(Unit {
         streams: vec![claim],
         subjects: subjects.collect(),
@@ -199,7 +203,7 @@ fn expectation(heads: Option<&Heads>) -> SubjectExpect {
     }
 }
 
-fn event(push: &Push, ready: &Ready, verdict: &Verdict) -> Result<NewEvent, LogError> {
+fn event(push: &Push, ready: &Ready, verdict: &Verdict, facts: &Facts) -> Result<NewEvent, LogError> {
     let item = &push.items[ready.index];
     let added = VersionAdded {
         header: item.header.clone(),
@@ -211,6 +215,7 @@ fn event(push: &Push, ready: &Ready, verdict: &Verdict) -> Result<NewEvent, LogE
         content_missing: *verdict == Verdict::Append { content_missing: true },
         wrapped_key: item.wrapped_key.clone(),
         attachments: ready.attachments.clone(),
+        attachment_sizes: facts.sized(ready).into_iter().map(|(_, bytes)| bytes).collect(),
     };
     let encoded = Event::Vault(VaultEvent::VersionAdded(Box::new(added)))
         .encode()

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use lockstep_events::{
     AccountId, BlobHash, Chain, DeviceId, EntryId, Header, Micros, Position, Seq, SessionId, VaultId,
     VersionKind,
+    attached::Attached,
     event::Method,
     graph::{Head, Heads},
     ids::{PublicKey, Signature},
@@ -40,6 +41,8 @@ fn entry_id(n: u128) -> EntryId {
 
 fn entry_row(vault: VaultId, n: u128) -> EntryRow {
     let version = version_row(vault, n, 1).version;
+    let mut attached = Attached::default();
+    attached.name([(BlobHash([4; 32]), 5)]);
     let head = Head { version, branch: 0, kind: VersionKind::Edit, seq: Seq(3) };
     EntryRow {
         vault,
@@ -49,6 +52,7 @@ fn entry_row(vault: VaultId, n: u128) -> EntryRow {
         conflict: false,
         versions: 1,
         changed_at: Micros(17),
+        attached,
     }
 }
 
