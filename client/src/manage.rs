@@ -34,6 +34,7 @@ impl Engine {
             quarantined: done.quarantined,
             waiting: outbox::count(&mut db).await?,
             conflicts,
+            no_room: outbox::no_room(&mut db).await?,
         })
     }
 
@@ -61,6 +62,7 @@ impl Engine {
             conflicts: rows.iter().filter(|row| row.heads.is_divergent() && !self.is_name(row)).count()
                 as u64,
             waiting: outbox::count(&mut db).await?,
+            no_room: outbox::no_room(&mut db).await?,
             quarantined: outbox::quarantined_ids(&mut db).await?.len() as u64,
             alarms: alarms::unseen(&mut db).await?,
         })

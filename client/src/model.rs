@@ -259,6 +259,22 @@ pub struct SyncReport {
     pub waiting: u64,
     /// Divergent entries now.
     pub conflicts: u64,
+    /// For what the plan has no room, of what waits.
+    pub no_room: Option<NoRoom>,
+}
+
+/// The plan has no room for something that waits. It is sent when there is: with another plan, or when something is
+/// deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoRoom {
+    /// Which limit: `entries`, `storage_bytes`.
+    pub what: String,
+    /// The limit.
+    pub limit: u64,
+    /// What was used already.
+    pub used: u64,
+    /// When it was last tried.
+    pub at: Micros,
 }
 
 /// A stream's place on this device.
@@ -299,6 +315,8 @@ pub struct Status {
     pub conflicts: u64,
     /// Versions that wait to be sent.
     pub waiting: u64,
+    /// For what the plan has no room, of what waits.
+    pub no_room: Option<NoRoom>,
     /// Versions refused for good.
     pub quarantined: u64,
     /// Alarms that nobody has seen yet.

@@ -9,8 +9,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    device::{Answer, Device, PASSWORD, answer},
+    device::{Answer, Device, NAME, PASSWORD, answer},
     mode::Mode,
+    proxy::Proxy,
     server::Server,
 };
 
@@ -88,8 +89,19 @@ fn files_of_every_size_reach_another_device_whole_and_are_never_written_over_any
     let refused = phone.run(&["attachment", "get", "passport", "small.txt", "--out", folder]);
     assert_eq!(refused.code, 1, "{}", refused.err);
     assert_eq!(fs::read(&out).unwrap(), b"mine");
+    // What is replaced stays whole until the new file is: whoever has it by another name keeps it.
+    let kept = phone.home().join("kept.txt");
+    fs::hard_link(&out, &kept).unwrap();
     phone.ok(&["attachment", "get", "passport", "small.txt", "--out", folder, "--force"]);
     assert_eq!(fs::read(&out).unwrap(), contents[1].1);
+    assert_eq!(fs::read(&kept).unwrap(), b"mine");
+    let link = phone.home().join("link.txt");
+    std::os::unix::fs::symlink(&kept, &link).unwrap();
+    phone.ok(&["attachment", "get", "passport", "small.txt", "--out", link.to_str().unwrap(), "--force"]);
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert_eq!(fs::read(&kept).unwrap(), contents[1].1);
+    let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".new")), "{left:?}");
     assert_eq!(phone.run(&["attachment", "get", "passport", "none.txt"]).code, 3);
     assert_eq!(phone.run(&["attachment", "add", "passport", "/nowhere/at-all"]).code, 3);
 }
@@ -250,6 +262,41 @@ fn a_file_that_was_changed_on_the_disk_is_neither_sent_nor_given_out() {
     assert_eq!(sealed(&phone).len(), 1);
     phone.ok(&["logout"]);
     assert!(!phone.home().join("attachments").exists());
+}
+
+/// A server, or whoever stands between, that gives other bytes than were asked for.
+#[test]
+fn wrong_bytes_of_a_file_raise_an_alarm_that_is_kept_and_no_file_is_written() {
+    let server = Server::start_plain();
+    let proxy = Proxy::start(server.url.strip_prefix("http://").unwrap().parse().unwrap());
+    let url = format!("https://{}", proxy.addr);
+    let enter = |verb: &str| {
+        let device = Device::empty();
+        device.ok(&[verb, "--server", &url, "--email", NAME, "--fingerprint", &proxy.fingerprint]);
+        device
+    };
+    let laptop = enter("register");
+    laptop.ok(&["add", "passport", "--type", "note"]);
+    let path = file(&laptop, "scan.pdf", &bytes(50_000));
+    laptop.ok(&["attachment", "add", "passport", &path]);
+    let phone = enter("login");
+    let out = phone.home().join("scan.pdf");
+    let get = ["attachment", "get", "passport", "scan.pdf", "--out", out.to_str().unwrap()];
+    let before = phone.json(&["list"]);
+    proxy.spoil(true);
+    for _ in 0..2 {
+        let refused = phone.run(&get);
+        assert_eq!((refused.code, refused.out.as_str()), (7, ""), "{}", refused.err);
+        assert!(!out.exists());
+        assert_eq!(sealed(&phone), [] as [PathBuf; 0], "nothing of it is kept");
+    }
+    let status = phone.json(&["status"]);
+    assert_eq!(status["alarm_list"][0]["kind"], "content_hash", "{status}");
+    assert_eq!(phone.json(&["list"]), before, "the vault is what it was");
+    proxy.spoil(false);
+    phone.ok(&get);
+    assert_eq!(fs::read(&out).unwrap(), bytes(50_000), "an honest answer is taken");
+    assert!(phone.json(&["status"])["alarms"].as_u64().unwrap() >= 1, "the alarm stays until it was seen");
 }
 
 #[test]

@@ -27,6 +27,13 @@ impl Server {
         Self::with(runtime.block_on(mode.options()))
     }
 
+    /// A server of a mode with some options besides.
+    pub fn start_in_with(mode: Mode, options: &[(&str, &str)]) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let more = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self::with(runtime.block_on(mode.options()).into_iter().chain(more).collect())
+    }
+
     /// A server without TLS, for behind a proxy.
     pub fn start_plain() -> Self {
         Self::with(vec![("LOCKSTEP_PLAIN_HTTP".to_owned(), "true".to_owned())])

@@ -79,7 +79,15 @@ pub struct Proxy {
     pub addr: SocketAddr,
     /// SHA-256 of its certificate.
     pub fingerprint: String,
-    refuses: Arc<AtomicBool>,
+    manners: Arc<Manners>,
+}
+
+/// What a proxy does with what goes through it.
+struct Manners {
+    /// Cuts off whoever asks for a WebSocket.
+    refuses: AtomicBool,
+    /// Changes a byte of every blob.
+    spoils: AtomicBool,
 }
 
 impl Proxy {
@@ -93,31 +101,36 @@ impl Proxy {
         let config = rustls::ServerConfig::builder().with_no_client_auth();
         let tls = TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate], key).unwrap()));
         let (listener, addr) = listen();
-        let refuses = Arc::new(AtomicBool::new(true));
-        let asked = Arc::clone(&refuses);
+        let manners = Arc::new(Manners { refuses: AtomicBool::new(true), spoils: AtomicBool::new(false) });
+        let asked = Arc::clone(&manners);
         in_background(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(serve(client, upstream, tls.clone(), Arc::clone(&asked)));
             }
         });
-        Self { addr, fingerprint, refuses }
+        Self { addr, fingerprint, manners }
     }
 
     /// Whether requests for a WebSocket are cut off from now on.
     pub fn refuse(&self, refuses: bool) {
-        self.refuses.store(refuses, Ordering::SeqCst);
+        self.manners.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    /// Whether a byte of every blob that is fetched is another one from now on.
+    pub fn spoil(&self, spoils: bool) {
+        self.manners.spoils.store(spoils, Ordering::SeqCst);
     }
 }
 
-async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, refuses: Arc<AtomicBool>) {
+async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manners: Arc<Manners>) {
     let Ok(mut client) = tls.accept(client).await else { return };
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         let Ok(1..) = client.read_buf(&mut head).await else { return };
     }
     let asks = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    if asks.contains("upgrade: websocket") && refuses.load(Ordering::SeqCst) {
+    if asks.contains("upgrade: websocket") && manners.refuses.load(Ordering::SeqCst) {
         let _ = client
             .write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             .await;
@@ -125,7 +138,44 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, refuse
         return;
     }
     let Ok(mut server) = TcpStream::connect(upstream).await else { return };
-    if server.write_all(&head).await.is_ok() {
-        let _ = copy_bidirectional(&mut client, &mut server).await;
+    if server.write_all(&head).await.is_err() {
+        return;
     }
+    if !manners.spoils.load(Ordering::SeqCst) {
+        let _ = copy_bidirectional(&mut client, &mut server).await;
+        return;
+    }
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_server, mut to_server) = server.into_split();
+    // Whether the request that is being answered is for a blob.
+    let for_blob = AtomicBool::new(is_for_blob(&head));
+    let up = async {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(len @ 1..) = from_client.read(&mut buffer).await {
+            for_blob.store(is_for_blob(&buffer[..len]), Ordering::SeqCst);
+            if to_server.write_all(&buffer[..len]).await.is_err() {
+                break;
+            }
+        }
+    };
+    let down = async {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(len @ 1..) = from_server.read(&mut buffer).await {
+            if len > 4096 && for_blob.swap(false, Ordering::SeqCst) {
+                buffer[len - 1] ^= 1;
+            }
+            if to_client.write_all(&buffer[..len]).await.is_err() {
+                break;
+            }
+        }
+        let _ = to_client.shutdown().await;
+    };
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+    }
+}
+
+fn is_for_blob(head: &[u8]) -> bool {
+    head.starts_with(b"GET /v1/vaults/") && head.windows(7).any(|seven| seven == b"/blobs/")
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use lockstep_events::{Micros, VaultId, VersionId};
 use sqlx::SqliteConnection;
 
-use super::{fixed, uuid};
-use crate::error::Error;
+use super::{damaged, fixed, keys, uuid};
+use crate::{error::Error, model::NoRoom};
+
+/// The single value that says for what there was no room.
+const NO_ROOM: &str = "no_room";
 
 /// A version that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +85,29 @@ pub(crate) async fn remove(db: &mut SqliteConnection, version: VersionId) -> Res
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// Puts a version that waits behind all others.
+pub(crate) async fn to_the_end(db: &mut SqliteConnection, version: VersionId) -> Result<(), Error> {
+    sqlx::query("UPDATE outbox SET n = (SELECT max(n) + 1 FROM outbox) WHERE version = ?")
+        .bind(version.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Keeps, or forgets, for what the plan has no room.
+pub(crate) async fn set_no_room(db: &mut SqliteConnection, met: Option<&NoRoom>) -> Result<(), Error> {
+    match met {
+        Some(met) => keys::set(db, NO_ROOM, &serde_json::to_vec(met).map_err(|_| damaged())?).await,
+        None => keys::remove(db, NO_ROOM).await,
+    }
+}
+
+/// For what the plan had no room at the last push.
+pub(crate) async fn no_room(db: &mut SqliteConnection) -> Result<Option<NoRoom>, Error> {
+    let kept = keys::get(db, NO_ROOM).await?;
+    kept.map(|bytes| serde_json::from_slice(&bytes).map_err(|_| damaged())).transpose()
 }
 
 /// Moves a version into quarantine.

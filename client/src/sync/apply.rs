@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// Says that the account has another plan.
+const PLAN_SET: &str = "account.plan_set";
+
 /// A page of changes or a live frame.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
@@ -108,6 +111,11 @@ impl Engine {
             Ok((changes, alarm)) => {
                 tx.commit().await?;
                 self.tell(alarm);
+                let plan = |change: &Change| matches!(change, Change::Account { kind } if kind == PLAN_SET);
+                if changes.iter().any(plan) {
+                    // There may be room now for what waits.
+                    self.outbox.notify_one();
+                }
                 for change in changes {
                     let _ = self.changes.send(change);
                 }

@@ -37,7 +37,11 @@ pub(crate) async fn push_loop(engine: Arc<Engine>) {
                 Ok(_) => {
                     let stuck = engine.waiting().await.is_ok_and(|waiting| waiting > 0);
                     if stuck {
-                        sleep(backoff.next(None, &mut os_random())).await;
+                        // Another plan may have come, or something that makes room.
+                        tokio::select! {
+                            () = engine.outbox.notified() => {}
+                            () = sleep(backoff.next(None, &mut os_random())) => {}
+                        }
                     } else {
                         backoff.reset();
                     }

@@ -13,6 +13,7 @@ pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod reconcile;
 pub(crate) mod reset;
+mod room;
 pub(crate) mod settle;
 pub(crate) mod snapshot;
 mod uploads;

@@ -1,9 +1,10 @@
 //! Push: the outbox in order, in batches; groups as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_api::{
     Bytes64, Code, MAX_INLINE, MAX_ITEMS, MAX_PUSH_BYTES,
+    plan::Quota,
     sync::{Push, PushItem, Pushed},
 };
 use lockstep_events::{BatchId, BlobHash, StreamKind, VersionId};
@@ -27,11 +28,13 @@ pub(crate) const HASH: usize = 70;
 const ROOM: usize = MAX_PUSH_BYTES - 4096;
 
 /// What a push did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PushReport {
     pub(crate) pushed: u64,
     pub(crate) forked: u64,
     pub(crate) quarantined: u64,
+    /// A limit of the plan that stands in the way of what waits.
+    pub(crate) no_room: Option<Quota>,
 }
 
 impl PushReport {
@@ -39,11 +42,12 @@ impl PushReport {
         self.pushed += other.pushed;
         self.forked += other.forked;
         self.quarantined += other.quarantined;
+        self.no_room = other.no_room.or(self.no_room.take());
     }
 }
 
 /// The attachments of some versions.
-type Attached = BTreeMap<VersionId, Vec<BlobHash>>;
+pub(super) type Attached = BTreeMap<VersionId, Vec<BlobHash>>;
 
 /// The versions of one push, each with its place in the outbox.
 pub(super) type Batch = Vec<(Waiting, Kept)>;
@@ -119,25 +123,31 @@ impl Engine {
     async fn push_vault(&self) -> Result<PushReport, Error> {
         self.hold_stated_key(self.vault()).await?;
         let mut report = PushReport::default();
+        let mut tried = BTreeSet::new();
         loop {
             let batch = self.next_batch().await?;
             if batch.is_empty() {
-                return Ok(report);
+                break;
             }
+            let new = batch.iter().filter(|(waiting, _)| tried.insert(waiting.version)).count();
             let before = self.waiting().await?;
-            match self.push_batch(&batch).await {
+            match self.push_batch(batch).await {
                 Ok(done) => report.add(done),
                 Err(Error::Refused { problem, .. }) if problem.code == Code::EpochMismatch => {
                     // Pulling meets the reset, reads the new life and orders the outbox anew.
                     self.pull().await?;
-                    self.push_batch(&self.next_batch().await?).await.map(|done| report.add(done))?;
+                    self.push_batch(self.next_batch().await?).await.map(|done| report.add(done))?;
                 }
                 Err(other) => return Err(other),
             }
-            if self.waiting().await? >= before {
-                return Ok(report);
+            // What has no room was put behind the rest, which may have.
+            let rest = report.no_room.is_some() && new > 0;
+            if self.waiting().await? >= before && !rest {
+                break;
             }
         }
+        self.note_room(report.no_room.as_ref()).await?;
+        Ok(report)
     }
 
     /// How many versions wait.
@@ -157,26 +167,22 @@ impl Engine {
         Ok(cut(pairs.collect(), &attached))
     }
 
-    async fn push_batch(&self, batch: &Batch) -> Result<PushReport, Error> {
-        if batch.is_empty() {
-            return Ok(PushReport::default());
-        }
-        let large: Vec<&Kept> = batch
-            .iter()
-            .map(|(_, version)| version)
-            .filter(|version| version.ciphertext.as_ref().is_some_and(|bytes| bytes.len() > MAX_INLINE))
-            .collect();
+    async fn push_batch(&self, batch: Batch) -> Result<PushReport, Error> {
         let ids: Vec<VersionId> = batch.iter().map(|(_, version)| version.id).collect();
         let mut db = self.store.pool().acquire().await?;
         let attached = attachments::of(&mut db, &ids).await?;
         let newest = self.newest_vault_key(&mut db, self.vault()).await?;
         drop(db);
-        self.upload(&large, &attached).await?;
+        let (batch, no_room) = self.upload_what_fits(batch, &attached).await?;
+        let mut report = PushReport { no_room, ..PushReport::default() };
+        if batch.is_empty() {
+            return Ok(report);
+        }
         let vault = self.vault();
         let place = self.place(vault.into(), StreamKind::Vault).await?;
         let batch_id: BatchId = new_id(&mut os_random());
         let mut items = Vec::with_capacity(batch.len());
-        for (_, version) in batch {
+        for (_, version) in &batch {
             let wrapped = self.wrapped_by_newest(version, &newest)?;
             items.push(item(version, wrapped.as_deref(), attached.get(&version.id)));
         }
@@ -184,11 +190,12 @@ impl Engine {
             epoch: place.epoch,
             batch_id,
             items,
-            groups: groups(batch),
+            groups: groups(&batch),
             reoffer: batch.iter().any(|(waiting, _)| waiting.reoffer),
         };
         let answer: Pushed = self.post(&format!("/v1/vaults/{vault}/versions"), &push).await?;
-        self.settle(batch, &answer).await
+        report.add(self.settle(&batch, &answer).await?);
+        Ok(report)
     }
 }
 

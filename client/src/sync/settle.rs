@@ -2,10 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_api::sync::{PushOutcome, PushResult, Pushed};
+use lockstep_api::{
+    plan::Quota,
+    sync::{PushOutcome, PushResult, Pushed},
+};
 use sqlx::SqliteConnection;
 
-use super::push::{Batch, PushReport};
+use super::{
+    push::{Batch, PushReport},
+    room,
+};
 use crate::{
     engine::Engine,
     error::Error,
@@ -24,6 +30,8 @@ enum Verdict {
     ParentsFirst,
     /// What it names goes first, if it is here.
     FilesFirst,
+    /// The plan has no room for it: it waits until there is.
+    NoRoom(Quota),
     /// Try again as it is.
     Again,
 }
@@ -44,7 +52,9 @@ fn verdict(result: &PushResult) -> Verdict {
         PushOutcome::HashMismatch => why("the ciphertext does not have its hash"),
         PushOutcome::EntryPurged => why("the entry was erased"),
         PushOutcome::TooManyBranches => why("the entry has too many open branches"),
-        PushOutcome::QuotaExceeded => why("the limit of the plan is reached"),
+        PushOutcome::QuotaExceeded => {
+            result.quota.clone().map_or_else(|| why("the limit of the plan is reached"), Verdict::NoRoom)
+        }
         PushOutcome::KeyEpochStale => why("the vault has a newer key"),
         PushOutcome::Forbidden => why("not allowed"),
     }
@@ -65,6 +75,7 @@ impl Engine {
         let mut changes = Vec::new();
         let mut tx = self.store.begin().await?;
         let mut dead_units = BTreeSet::new();
+        let mut full = BTreeSet::new();
         for ((waiting, version), result) in batch.iter().zip(&answer.results) {
             let verdict = match verdict(result) {
                 Verdict::ParentsFirst => self.parents_first(&mut tx, waiting, result).await?,
@@ -82,9 +93,14 @@ impl Engine {
                     outbox::quarantine(&mut tx, version.id, &reason, self.now()).await?;
                     changes.push(Change::Quarantined { version: version.id, reason });
                 }
+                Verdict::NoRoom(quota) => {
+                    full.insert(version.id);
+                    report.no_room = Some(quota);
+                }
                 Verdict::ParentsFirst | Verdict::FilesFirst | Verdict::Again => {}
             }
         }
+        room::put_behind(&mut tx, batch, &full).await?;
         for (waiting, version) in
             batch.iter().filter(|(w, _)| w.unit.is_some_and(|u| dead_units.contains(&u)))
         {

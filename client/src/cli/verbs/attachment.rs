@@ -359,14 +359,31 @@ fn document(file: &AttachmentRef) -> Value {
     json!({ "name": file.name, "size": file.size, "id": file.id })
 }
 
-/// Writes where only its owner reads, and not over anything unless told to.
+/// Writes where only its owner reads, and not over anything unless told to. What is replaced stays whole until the new
+/// file is.
 fn write(path: &Path, content: &[u8], force: bool) -> Done {
     let failed = |error: std::io::Error| {
         Failure::new(Exit::Failure, format!("{}: {error}", path.display()), "check the path")
     };
-    let mut options = fs::OpenOptions::new();
-    options.write(true).mode(0o600);
-    let options = if force { options.create(true).truncate(true) } else { options.create_new(true) };
-    let mut file = options.open(path).map_err(failed)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)
+    let filled = |path: &Path, options: &mut fs::OpenOptions| {
+        let mut file = options.write(true).mode(0o600).open(path)?;
+        file.write_all(content).and_then(|()| file.sync_all())
+    };
+    let there = path.symlink_metadata().is_ok();
+    if !force || !there {
+        return filled(path, fs::OpenOptions::new().create_new(true)).map_err(failed);
+    }
+    // Through a link the file behind it is replaced, and what is no file is written into.
+    let path = path.canonicalize().map_err(failed)?;
+    if !path.is_file() {
+        return filled(&path, &mut fs::OpenOptions::new()).map_err(failed);
+    }
+    let mut beside = path.clone().into_os_string();
+    beside.push(format!(".{}.new", uuid::Uuid::new_v4().simple()));
+    let beside = PathBuf::from(beside);
+    let replaced = filled(&beside, fs::OpenOptions::new().create_new(true));
+    replaced.and_then(|()| fs::rename(&beside, &path)).map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        failed(error)
+    })
 }

@@ -1,7 +1,10 @@
 //! `status`.
 
 use clap::Args;
-use lockstep_client::{Client, model::Alarm};
+use lockstep_client::{
+    Client,
+    model::{Alarm, NoRoom},
+};
 use serde_json::json;
 
 use crate::cli::{
@@ -65,7 +68,7 @@ pub async fn run(args: Status, app: &App) -> Done {
         ("lock", lock),
         ("entries", status.entries.to_string()),
         ("conflicts", status.conflicts.to_string()),
-        ("waiting to be sent", status.waiting.to_string()),
+        ("waiting to be sent", waiting(&status)),
     ];
     rows.extend(status.streams.iter().map(|place| ("stream", format!("{} at {}", place.stream, place.seq))));
     show(app, rows)?;
@@ -83,6 +86,16 @@ pub async fn run(args: Status, app: &App) -> Done {
         ));
     }
     Ok(())
+}
+
+fn waiting(status: &lockstep_client::model::Status) -> String {
+    match &status.no_room {
+        None => status.waiting.to_string(),
+        Some(met) => {
+            let NoRoom { what, limit, used, .. } = met;
+            format!("{} (over quota: {what}, limit {limit}, used {used})", status.waiting)
+        }
+    }
 }
 
 fn locked(profile: &lockstep_client::profile::Profile, app: &App) -> Done {

@@ -32,6 +32,13 @@ pub async fn run(app: &App) -> Done {
         }
     }
     app.ui.done(format!("In step: {}.", parts.join(", ")));
+    if let Some(met) = &report.no_room {
+        app.ui.warn(format!(
+            "the plan has no room for what waits: {}, limit {}, used {}",
+            met.what, met.limit, met.used
+        ));
+        app.ui.hint("It stays here and is sent when there is room: lockstep plan shows the limits");
+    }
     if report.conflicts > 0 {
         let entries = count(report.conflicts, "entry was", "entries were");
         app.ui.warn(format!("{entries} changed apart on several devices; see: lockstep conflicts"));
