@@ -33,6 +33,8 @@ pub struct Demanded {
     pub relying_party: String,
     /// The ids of the passkeys that may sign it.
     pub passkeys: Vec<Bytes64>,
+    /// The page on which a browser can be asked for one.
+    pub page: String,
 }
 
 /// A factor as it is shown.
@@ -144,6 +146,8 @@ pub struct NewPasskey {
     pub algorithms: Vec<i64>,
     /// Passkeys that are there already.
     pub exclude: Vec<Bytes64>,
+    /// The page on which a browser can be asked for it.
+    pub page: String,
 }
 
 /// `POST /v1/account/factors/passkey/finish`.

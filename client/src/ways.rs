@@ -2,6 +2,7 @@
 //! key makes a session of such a proof; on any other one it opens nothing.
 
 mod loopback;
+pub mod passkey;
 
 use std::time::Duration;
 

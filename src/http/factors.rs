@@ -13,6 +13,7 @@ use super::{
     Answer, Failure, Json, Path, Routes,
     caller::{Caller, StepUp},
     openapi::problems,
+    passkey_page,
     second_factor::kind,
 };
 use crate::{
@@ -109,6 +110,7 @@ async fn passkey_start(State(server): State<Shared>, StepUp(caller): StepUp) -> 
         attempt,
         challenge: Bytes64(challenge.to_vec()),
         relying_party: server.config.passkey_domain.clone(),
+        page: passkey_page::address(&server.config),
         user: Bytes64(caller.account.as_bytes().to_vec()),
         algorithms: passkey::algorithms(),
         exclude: known.map(|known| Bytes64(known.id.clone())).collect(),

@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod oidc;
 pub mod openapi;
 pub mod pace;
+pub mod passkey_page;
 pub mod password;
 pub mod patience;
 pub mod problem;
@@ -90,6 +91,7 @@ fn resources() -> Vec<Routes> {
         roster::routes(),
         sessions::routes(),
         sign_in::routes(),
+        passkey_page::routes(),
         password::routes(),
         recovery::routes(),
         factors::routes(),

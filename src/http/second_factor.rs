@@ -17,7 +17,7 @@ use super::{
     factors::relying_party,
     limiting::Gate,
     openapi::problems,
-    sessions, sign_in, step_up,
+    passkey_page, sessions, sign_in, step_up,
 };
 use crate::{
     auth::{
@@ -69,7 +69,8 @@ pub async fn demand(server: &Server, purpose: Purpose) -> Answer<()> {
     server.credentials.put_attempt(attempt, &state.to_bytes(), until).await?;
     let challenge = Bytes64(challenge.to_vec());
     let relying_party = server.config.passkey_domain.clone();
-    let facts = Demanded { attempt, kinds, challenge, relying_party, passkeys };
+    let page = passkey_page::address(&server.config);
+    let facts = Demanded { attempt, kinds, challenge, relying_party, passkeys, page };
     Err(Failure::from(Code::SecondFactorRequired).facts(facts))
 }
 

@@ -263,6 +263,7 @@ fn open_rows() -> Vec<Row> {
         ("POST", "/v1/sessions/refresh"),
         ("POST", "/v1/sign-in/start"),
         ("POST", "/v1/sign-in/finish"),
+        ("GET", "/passkey"),
         ("GET", "/link/{secret}"),
         ("POST", "/link/{secret}"),
         ("GET", "/v1/oidc"),

@@ -39,6 +39,7 @@ mod oidc;
 mod oidc_attacks;
 #[path = "../support/mod.rs"]
 mod outside;
+mod passkeys;
 mod passwords;
 mod people;
 mod process;

@@ -19,6 +19,8 @@ mod access;
 mod admin;
 mod agent;
 mod attachments;
+#[path = "../support/browser.rs"]
+mod browser;
 mod conflicts;
 mod device;
 mod files;
@@ -26,9 +28,11 @@ mod files;
 #[path = "../support/mode.rs"]
 mod mode;
 mod offline;
+mod passkeys;
 mod passwords;
 #[path = "../support/proxy.rs"]
 mod proxy;
+mod quotas;
 mod server;
 mod shapes;
 mod story;

@@ -42,6 +42,13 @@ pub const NODE: Need = Need {
     present: || ["node", "npm"].iter().all(|name| process::find(name).is_some()),
 };
 
+pub const BROWSER: Need = Need { what: "Chromium", packages: &["chromium"], present: || browser().is_some() };
+
+/// A browser of the Chromium family.
+pub fn browser() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| process::find(name))
+}
+
 /// Installs what is missing, or says what to install.
 pub fn ensure(needs: &[&Need]) -> Result<()> {
     let missing: Vec<_> = needs.iter().filter(|need| !(need.present)()).collect();

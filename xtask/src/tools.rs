@@ -11,8 +11,10 @@ const OIDC_PROVIDER: &str = "8.8.1";
 
 /// Installs what is missing; how the tests find it.
 pub fn variables() -> Result<Vec<(&'static str, String)>> {
-    install::ensure(&[&install::PYTHON, &install::NODE])?;
+    install::ensure(&[&install::PYTHON, &install::NODE, &install::BROWSER])?;
+    let browser = install::browser().unwrap_or_default();
     Ok(vec![
+        ("LOCKSTEP_TEST_BROWSER", browser.display().to_string()),
         ("LOCKSTEP_TEST_SMTP_PYTHON", aiosmtpd()?.display().to_string()),
         ("LOCKSTEP_TEST_OIDC_MODULES", oidc_provider()?.display().to_string()),
     ])

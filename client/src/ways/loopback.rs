@@ -48,10 +48,15 @@ impl Loopback {
     /// Waits for the answer to this request.
     pub async fn answer(&self, request: &str) -> Result<Brought, Error> {
         let sent = parameter(request, "state").ok_or(Error::Protocol("a sign-in without a state"))?;
+        self.take(|target| brought(target, &sent)).await
+    }
+
+    /// Waits for a request whose target brings what is waited for.
+    pub async fn take<T>(&self, brought: impl Fn(&str) -> Option<Result<T, Error>>) -> Result<T, Error> {
         loop {
             let (mut browser, _) = self.listener.accept().await?;
             let target = tokio::time::timeout(SAYS, target(&mut browser)).await.ok().flatten();
-            match target.and_then(|target| brought(&target, &sent)) {
+            match target.and_then(|target| brought(&target)) {
                 Some(result) => {
                     reply(&mut browser, "200 OK", DONE).await;
                     return result;
@@ -89,7 +94,7 @@ fn brought(target: &str, sent: &str) -> Option<Result<Brought, Error>> {
 }
 
 /// A parameter of a URL that stands there once.
-fn parameter(url: &str, name: &str) -> Option<String> {
+pub fn parameter(url: &str, name: &str) -> Option<String> {
     let url = reqwest::Url::parse(url).ok()?;
     let mut all = url.query_pairs().filter(|(key, _)| key == name);
     match (all.next(), all.next()) {

@@ -61,7 +61,7 @@ async fn prove(app: &App, server: &Server, name: &str, how: How) -> Result<Ident
         }
         How::Oidc { provider, no_browser } => {
             let flow = OidcSignIn::start(server, &provider).await?;
-            open_browser(app, flow.url(), no_browser);
+            open_browser(app, "Sign in", flow.url(), no_browser);
             let wheel = app.ui.wheel("waiting for the browser");
             let proof = flow.wait().await;
             wheel.finish_and_clear();
@@ -71,8 +71,8 @@ async fn prove(app: &App, server: &Server, name: &str, how: How) -> Result<Ident
 }
 
 /// Shows an address, and opens it in the system's browser unless told otherwise.
-pub fn open_browser(app: &App, url: &str, only_show: bool) {
-    app.ui.say(format!("Sign in with a browser on this machine:\n\n  {url}\n"));
+pub fn open_browser(app: &App, what: &str, url: &str, only_show: bool) {
+    app.ui.say(format!("{what} with a browser on this machine:\n\n  {url}\n"));
     if only_show {
         return;
     }

@@ -1,11 +1,11 @@
 //! `factors`.
 
 use clap::{Args, Subcommand};
-use lockstep_api::factor::{ConfirmTotp, Factor, FactorIsSet, Factors as Listed, Kind, NewTotp};
-use lockstep_client::Client;
+use lockstep_api::factor::{ConfirmTotp, Factor, FactorIsSet, Factors as Listed, Kind, NewPasskey, NewTotp};
+use lockstep_client::{Client, ways::passkey::AskingPasskey};
 use serde_json::json;
 
-use super::{second_factor::proven, watch::clock};
+use super::{entrance::open_browser, second_factor::proven, watch::clock};
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
@@ -20,10 +20,12 @@ const PATH: &str = "/v1/account/factors";
 Examples:
   lockstep factors
   lockstep factors totp                    # shows a secret for an authenticator app, and asks for its first code
+  lockstep factors passkey                 # makes a passkey in a browser on this machine
   lockstep factors codes                   # ten new codes for who loses the app, printed this once
   lockstep factors remove 5d0c77e1
 
-From the first factor on, a login and a proof of the password need one, too: asked for, or from LOCKSTEP_CODE.")]
+From the first factor on, a login and a proof of the password need one, too: asked for, or from LOCKSTEP_CODE, which
+is a code, or the word passkey for the one in the browser.")]
 pub struct Factors {
     /// What to do; nothing: list them
     #[command(subcommand)]
@@ -37,6 +39,12 @@ enum Action {
     List,
     /// Add an authenticator app
     Totp,
+    /// Add a passkey, in a browser on this machine
+    Passkey {
+        /// Do not open a browser, only print the address
+        #[arg(long)]
+        no_browser: bool,
+    },
     /// Confirm an authenticator app by its first code, where it was not asked for
     Confirm {
         /// The factor's id
@@ -66,6 +74,7 @@ pub async fn run(args: Factors, app: &App) -> Done {
         Action::List => list(app, &client.fetch::<Listed>(PATH).await?.factors),
         Action::Totp => totp(app, &client).await,
         Action::Confirm { factor, code } => confirm(app, &client, factor, &code).await,
+        Action::Passkey { no_browser } => passkey(app, &client, no_browser).await,
         Action::Codes => {
             let set: FactorIsSet =
                 proven(app, &client, async || client.act(&format!("{PATH}/codes"), &()).await).await?;
@@ -88,6 +97,19 @@ async fn totp(app: &App, client: &Client) -> Done {
         return Ok(());
     };
     confirm(app, client, made.factor, code.as_str()).await
+}
+
+async fn passkey(app: &App, client: &Client, no_browser: bool) -> Done {
+    let begin = format!("{PATH}/passkey/start");
+    let new: NewPasskey = proven(app, client, async || client.act(&begin, &()).await).await?;
+    let name = Client::profile(&app.home)?.name;
+    let asking = AskingPasskey::make(&new, &name).await?;
+    open_browser(app, "Make a passkey", asking.url(), no_browser);
+    let wheel = app.ui.wheel("waiting for the browser");
+    let made = asking.made().await;
+    wheel.finish_and_clear();
+    let set: FactorIsSet = client.act(&format!("{PATH}/passkey/finish"), &made?).await?;
+    told(app, &set, "From now on a login needs the passkey, or another factor, too.")
 }
 
 async fn confirm(app: &App, client: &Client, factor: uuid::Uuid, code: &str) -> Done {

@@ -58,7 +58,7 @@ pub async fn run(args: Identities, app: &App) -> Done {
         None | Some(Action::List) => list(app, &client.identities().await?),
         Some(Action::Link { provider, no_browser }) => {
             let flow = proven(app, &client, async || client.link_identity(&provider).await).await?;
-            open_browser(app, flow.url(), no_browser);
+            open_browser(app, "Sign in", flow.url(), no_browser);
             let linked = flow.wait_and_link().await?;
             if app.ui.json {
                 return app.ui.document(&linked);

@@ -4,26 +4,31 @@ use lockstep_api::{
     Code, Problem,
     factor::{Demanded, Kind, Shown},
 };
-use lockstep_client::{Client, Error, crypto::password::Password};
+use lockstep_client::{Client, Error, crypto::password::Password, ways::passkey::AskingPasskey};
 
+use super::entrance::open_browser;
 use crate::cli::{app::App, failure::Done, prompt};
 
 /// The environment variable that holds a code, for scripts.
 const CODE: &str = "LOCKSTEP_CODE";
 
-/// A code of an authenticator app, or one of the codes on paper. A passkey needs a browser.
+/// In the place of a code: the passkey.
+const PASSKEY: &str = "passkey";
+
+/// A code of an authenticator app, one of the codes on paper, or a passkey in a browser.
 ///
 /// # Errors
 /// If nobody can be asked.
 pub fn ask_factor(app: &App, demanded: &Demanded) -> Result<Shown, Error> {
+    let has = |kind| demanded.kinds.contains(&kind);
     let given = std::env::var(CODE).ok().filter(|code| !code.is_empty());
     let code = match given {
         Some(code) => code,
         None => {
-            let label = if demanded.kinds.contains(&Kind::Totp) {
-                "Code of the authenticator app, or one of the codes on paper"
-            } else {
-                "One of the codes on paper (a passkey needs a browser)"
+            let label = match (has(Kind::Totp), has(Kind::Passkey)) {
+                (_, true) => "Enter for the passkey in a browser, or a code",
+                (true, false) => "Code of the authenticator app, or one of the codes on paper",
+                (false, false) => "One of the codes on paper",
             };
             let asked = prompt::secret(app.ui, label).map(|code| code.as_str().to_owned());
             asked.map_err(|_| {
@@ -32,8 +37,25 @@ pub fn ask_factor(app: &App, demanded: &Demanded) -> Result<Shown, Error> {
             })?
         }
     };
+    if has(Kind::Passkey) && ["", PASSKEY].contains(&code.trim()) {
+        return passkey(app, demanded);
+    }
     let six = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
     Ok(if six { Shown::Totp { code } } else { Shown::Codes { code } })
+}
+
+/// Whoever asks for a factor waits for it, as for a code that is typed.
+fn passkey(app: &App, demanded: &Demanded) -> Result<Shown, Error> {
+    tokio::task::block_in_place(|| {
+        tokio::runtime::Handle::current().block_on(async {
+            let asking = AskingPasskey::show(demanded).await?;
+            open_browser(app, "Use the passkey", asking.url(), false);
+            let wheel = app.ui.wheel("waiting for the browser");
+            let shown = asking.shown().await;
+            wheel.finish_and_clear();
+            shown
+        })
+    })
 }
 
 /// Asks the server; where it wants a fresh proof, asks for the password, proves it and asks again.
