@@ -110,6 +110,7 @@ async fn a_version_sealed_under_a_key_that_is_not_stated_or_not_here_waits_for_i
         content_missing: false,
         wrapped_key: wrapped.map(hex::encode),
         attachments: Vec::new(),
+        attachment_sizes: Vec::new(),
     };
     vault.accept(&added, version.ciphertext.clone());
     let Event::Vault(VaultEvent::VersionAdded(_)) = vault.events[1].event().unwrap() else { panic!() };
