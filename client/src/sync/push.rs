@@ -117,6 +117,7 @@ impl Engine {
         for vault in vaults {
             report.add(self.at(vault).push_vault().await?);
         }
+        self.note_room(report.no_room.as_ref()).await?;
         Ok(report)
     }
 
@@ -127,7 +128,7 @@ impl Engine {
         loop {
             let batch = self.next_batch().await?;
             if batch.is_empty() {
-                break;
+                return Ok(report);
             }
             let new = batch.iter().filter(|(waiting, _)| tried.insert(waiting.version)).count();
             let before = self.waiting().await?;
@@ -143,11 +144,9 @@ impl Engine {
             // What has no room was put behind the rest, which may have.
             let rest = report.no_room.is_some() && new > 0;
             if self.waiting().await? >= before && !rest {
-                break;
+                return Ok(report);
             }
         }
-        self.note_room(report.no_room.as_ref()).await?;
-        Ok(report)
     }
 
     /// How many versions wait.
