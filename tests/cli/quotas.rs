@@ -69,11 +69,11 @@ fn what_the_plan_has_no_room_for_waits_is_shown_and_is_sent_when_there_is_room(m
     let root = Device::empty();
     root.ok(&root.enter("register", &server, "root@example.org"));
     root.ok(&["admin", "bootstrap", server.bootstrap_token().trim()]);
-    let mut watch = laptop.start(&["--json", "watch", "--seconds", "120"]);
+    let mut watch = laptop.start(&["--json", "watch", "--seconds", "400"]);
     root.ok(&["admin", "user", "set-plan", NAME, "roomy", "--reason", "paid by invoice"]);
     let since = Instant::now();
     while laptop.json(&["status"])["waiting"] != 0 {
-        assert!(since.elapsed() < Duration::from_secs(90), "{}", laptop.json(&["status"]));
+        assert!(since.elapsed() < Duration::from_secs(300), "{}", laptop.json(&["status"]));
         std::thread::sleep(Duration::from_millis(200));
     }
     watch.kill().unwrap();

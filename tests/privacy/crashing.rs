@@ -70,7 +70,7 @@ impl Reaper {
 
     /// Kills some work somewhere; every fifth one when it is done, and before that is noted.
     async fn kill<T>(&mut self, work: impl Future<Output = T>) {
-        let behind = (self.within + self.behind) % 5 == 0;
+        let behind = (self.within + self.behind).is_multiple_of(5);
         let after =
             if behind { u32::MAX } else { u32::try_from(self.dice.below(self.whole.into())).unwrap() };
         let (outcome, polled) = dies(after, self.dice.below(2) == 0, work).await;
@@ -161,7 +161,7 @@ async fn tasks_that_die(mode: Mode, runs: usize) {
         life.ask_to_be_erased(&node).await;
         job(&server, life.account()).await;
     }
-    assert!(left(&node, mode, &[family.clone()]).await.len() > 3, "the scan finds what is there");
+    assert!(left(&node, mode, std::slice::from_ref(&family)).await.len() > 3, "the scan finds what is there");
     node.clock.pass(WAIT);
     for life in &lives {
         go_on(&server, life.account()).await;
