@@ -45,7 +45,7 @@ impl Browser {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let said = |line: String| line.strip_prefix("DevTools listening on ").map(str::to_owned);
-        let address = lines.find_map(said).expect("the browser did not start");
+        let address = lines.find_map(said).unwrap_or_else(|| panic!("the browser did not start"));
         // It goes on talking: somebody has to listen.
         std::thread::spawn(move || lines.for_each(drop));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -73,7 +73,7 @@ impl Browser {
         let answer = self.runtime.block_on(async {
             socket.send(Message::text(asked.to_string())).await.unwrap();
             loop {
-                let message = tokio::time::timeout(PATIENCE, socket.next()).await.expect("no answer");
+                let message = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
                 let Message::Text(text) = message.unwrap().unwrap() else { continue };
                 let said: Value = serde_json::from_str(&text).unwrap();
                 if said["id"] == id {
