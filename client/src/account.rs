@@ -246,6 +246,7 @@ pub(crate) async fn open(home: &Path, unlock: &crate::client::Unlock) -> Result<
         crate::client::Unlock::Token(token) => {
             LocalKey::from_token(token).map_err(|_| Error::WrongPassword)?
         }
+        crate::client::Unlock::Kept => crate::keystore::open(home, &profile).await?.ok_or(Error::NotKept)?,
     };
     let store = Store::open(&Profile::database(home), &local, false).await?;
     Engine::unlock(home.to_owned(), profile, store, local).await

@@ -19,6 +19,7 @@ use crate::{
     crypto::{password::Password, wipe::Plaintext},
     engine::Engine,
     error::Error,
+    keystore::{self, Place},
     model::{Alarm, Change, Conflict, Entry, Link, Quarantined, Resolution, Status, SyncReport, VersionView},
     profile::Profile,
     server::Server,
@@ -31,6 +32,8 @@ pub enum Unlock {
     Password(Password),
     /// By what [`Client::unlock_token`] gave.
     Token(Zeroizing<String>),
+    /// By what [`Client::keep_unlocked`] keeps.
+    Kept,
 }
 
 pub use files::NewEntry;
@@ -111,9 +114,33 @@ impl Client {
         Profile::read(home)
     }
 
-    /// A text that opens this profile without its password, for an agent or the key store of the system.
+    /// A text that opens this profile without its password, for an agent.
     pub fn unlock_token(&self) -> Zeroizing<String> {
         self.engine.keys.local.to_token()
+    }
+
+    /// Keeps this profile open from now on: [`Unlock::Kept`] opens it, until [`Client::forget_unlocked`].
+    ///
+    /// # Errors
+    /// [`Error::KeyStore`] if the place cannot be used; nothing is changed then.
+    pub async fn keep_unlocked(&self, place: Place) -> Result<(), Error> {
+        keystore::keep(&self.engine.home, &self.engine.profile, &self.engine.keys.local, place).await
+    }
+
+    /// Where something keeps a profile open.
+    ///
+    /// # Errors
+    /// If the file that says so is damaged.
+    pub fn kept_unlocked(home: &Path) -> Result<Option<Place>, Error> {
+        keystore::place(home)
+    }
+
+    /// Keeps a profile open no longer; whether it was.
+    ///
+    /// # Errors
+    /// If the place cannot be asked to forget; what it still has opens nothing.
+    pub async fn forget_unlocked(home: &Path) -> Result<bool, Error> {
+        keystore::forget(home, Profile::read(home)?.device).await
     }
 
     /// Ends the session on the server (if it can be reached) and deletes the profile's files.

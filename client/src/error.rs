@@ -71,6 +71,12 @@ pub enum Error {
     /// A key or box of this profile does not open.
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    /// Nothing keeps this profile open.
+    #[error("nothing keeps this profile open")]
+    NotKept,
+    /// The key store of the system cannot be used.
+    #[error("the key store of this system cannot be used: {0}")]
+    KeyStore(String),
     /// The local database failed.
     #[error("the local database failed")]
     Local(#[from] sqlx::Error),

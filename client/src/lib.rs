@@ -13,6 +13,7 @@ mod devices;
 mod edit;
 mod engine;
 pub mod error;
+pub mod keystore;
 mod manage;
 pub mod me;
 pub mod model;

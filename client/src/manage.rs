@@ -133,6 +133,8 @@ impl Engine {
             Err(other) => return Err(other),
         }
         self.store.close().await;
+        // A store that does not answer keeps a secret that opens nothing any more.
+        let _ = crate::keystore::forget(&self.home, self.profile.device).await;
         Profile::delete(&self.home)
     }
 

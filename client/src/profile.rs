@@ -94,7 +94,7 @@ impl Profile {
     /// # Errors
     /// If one cannot be deleted.
     pub(crate) fn delete(home: &Path) -> Result<(), Error> {
-        for name in [FILE, DATABASE, "vault.db-wal", "vault.db-shm"] {
+        for name in [FILE, DATABASE, "vault.db-wal", "vault.db-shm", "kept.json", "kept.key"] {
             match std::fs::remove_file(home.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
@@ -124,7 +124,8 @@ pub(crate) fn make_home(home: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+/// Writes a file that only its owner reads.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     use std::io::Write;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);

@@ -24,6 +24,8 @@ mod browser;
 mod conflicts;
 mod device;
 mod files;
+#[cfg(target_os = "linux")]
+mod keystore;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../support/mode.rs"]
 mod mode;

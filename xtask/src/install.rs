@@ -49,6 +49,16 @@ pub fn browser() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| process::find(name))
 }
 
+/// The key store of a desktop, on a bus of its own.
+pub const KEYRING: Need = Need {
+    what: "GNOME Keyring with a D-Bus daemon",
+    packages: &["gnome-keyring", "dbus-daemon", "dbus-bin"],
+    present: || {
+        let programs = ["gnome-keyring-daemon", "dbus-daemon", "dbus-send"];
+        programs.iter().all(|name| process::find(name).is_some())
+    },
+};
+
 /// Installs what is missing, or says what to install.
 pub fn ensure(needs: &[&Need]) -> Result<()> {
     let missing: Vec<_> = needs.iter().filter(|need| !(need.present)()).collect();

@@ -12,6 +12,9 @@ const OIDC_PROVIDER: &str = "8.8.1";
 /// Installs what is missing; how the tests find it.
 pub fn variables() -> Result<Vec<(&'static str, String)>> {
     install::ensure(&[&install::PYTHON, &install::NODE, &install::BROWSER])?;
+    if cfg!(target_os = "linux") {
+        install::ensure(&[&install::KEYRING])?;
+    }
     let browser = install::browser().unwrap_or_default();
     Ok(vec![
         ("LOCKSTEP_TEST_BROWSER", browser.display().to_string()),

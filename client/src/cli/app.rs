@@ -92,6 +92,12 @@ impl App {
             // A key of a profile that was here before: the password decides.
             agent::client::lock(&self.home).await;
         }
+        match Client::open(&self.home, &Unlock::Kept).await {
+            Ok(client) => return Ok(self.keep(client)),
+            Err(Error::NotKept) => {}
+            // It is not worth more than the password: whatever is wrong with it, that opens.
+            Err(error) => self.ui.warn(failure_of(&error).message),
+        }
         if !self.passwords.is_given() {
             self.ui.hint("Locked; `lockstep unlock` asks only once.");
         }
@@ -370,6 +376,10 @@ fn advice(error: &Error) -> (Exit, String) {
             "nothing of it was applied; see `lockstep status` and speak with the server's operator",
         ),
         Error::Revoked => fixed(Exit::Locked, "`lockstep login` opens a new one"),
+        Error::KeyStore(_) => fixed(
+            Exit::Failure,
+            "`lockstep unlock` keeps it open in memory; `lockstep unlock --keep file` in a file, which is weaker",
+        ),
         Error::NotFound | Error::ContentGone => fixed(Exit::NotFound, ""),
         _ => fixed(Exit::Failure, ""),
     }

@@ -34,8 +34,13 @@ pub struct Status {
 /// Not logged in, locked.
 pub async fn run(args: Status, app: &App) -> Done {
     let locks_in = agent::client::locks_in(&app.home).await;
+    let kept = Client::kept_unlocked(&app.home)?;
     let profile = Client::profile(&app.home)?;
-    if locks_in.is_none() && !app.passwords.is_given() && !crate::cli::prompt::can_ask(app.ui) {
+    if locks_in.is_none()
+        && kept.is_none()
+        && !app.passwords.is_given()
+        && !crate::cli::prompt::can_ask(app.ui)
+    {
         return locked(&profile, app);
     }
     let client = app.open().await?;
@@ -49,14 +54,16 @@ pub async fn run(args: Status, app: &App) -> Done {
         let mut value = serde_json::to_value(&status).map_err(std::io::Error::other)?;
         value["locked"] = false.into();
         value["locks_in_seconds"] = locks_in.into();
+        value["kept"] = json!(kept);
         value["alarm_list"] = serde_json::to_value(&alarms).map_err(std::io::Error::other)?;
         value["quarantine_list"] = serde_json::to_value(&quarantine).map_err(std::io::Error::other)?;
         return app.ui.document(&value);
     }
-    let lock = locks_in.map_or_else(
-        || "each command asks the password (lockstep unlock asks once)".to_owned(),
-        |seconds| format!("unlocked, locks after {} idle minutes", seconds.div_ceil(60)),
-    );
+    let lock = match (locks_in, kept) {
+        (_, Some(place)) => format!("unlocked by the {}", place.name()),
+        (Some(seconds), None) => format!("unlocked, locks after {} idle minutes", seconds.div_ceil(60)),
+        (None, None) => "each command asks the password (lockstep unlock asks once)".to_owned(),
+    };
     let session = if status.logged_in { "logged in" } else { "logged out: lockstep login" };
     let mut rows = vec![
         ("account", format!("{} at {}", status.name, status.server)),
