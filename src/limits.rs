@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 pub use address::{Proxies, truncated};
 pub use gcra::{Quota, Standing};
+pub use local::Local;
 pub use store::{RateStore, Take, Taken};
 pub use table::{ACTIONS, Action, OPEN, Rules, TABLE};
 
@@ -23,7 +24,6 @@ use crate::auth::{
     credentials::{CredentialError, NameIndex},
     server_keys::ServerKeys,
 };
-use local::Local;
 
 /// The common store may take so long. What then became of a take is unknown: the request is not let through.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -206,7 +206,8 @@ impl Limits {
         for bucket in buckets.iter().flatten() {
             let key = (rules.action as u8, bucket.kind as u8, bucket.whose);
             let quota = bucket.quota;
-            let standing = self.local.take(key, quota, now).map_err(|wait| too_many(quota, wait))?;
+            let full_at = self.local.take(key, quota, now).map_err(|wait| too_many(quota, wait))?;
+            let standing = quota.standing(full_at, now);
             tightest = Some(tightest.map_or(standing, |known| known.tighter(standing)));
         }
         Ok(tightest)

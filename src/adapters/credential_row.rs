@@ -97,17 +97,32 @@ impl NameRow {
     }
 }
 
+/// Everything that an account's password opens: its wraps in order, and, without a name, the suite of the password.
+pub const HELD: &str = "SELECT name, generation, bytes FROM wraps WHERE account = $1 \
+     UNION ALL SELECT NULL, suite, NULL FROM passwords WHERE account = $1 ORDER BY name";
+
+/// A row of [`HELD`].
 #[derive(sqlx::FromRow)]
-pub struct WrapRow {
-    name: String,
+pub struct HeldRow {
+    name: Option<String>,
     generation: i64,
-    bytes: Vec<u8>,
+    bytes: Option<Vec<u8>>,
 }
 
-impl WrapRow {
-    pub fn wrapped(self) -> Wrapped {
-        let generation = u32::try_from(self.generation).unwrap_or(0);
-        Wrapped { name: self.name, generation, bytes: self.bytes }
+impl HeldRow {
+    /// The wraps, and the suite if there is a password.
+    pub fn all(rows: Vec<Self>) -> (Vec<Wrapped>, Option<u16>) {
+        let (mut wraps, mut suite) = (Vec::new(), None);
+        for row in rows {
+            match (row.name, row.bytes) {
+                (Some(name), Some(bytes)) => {
+                    let generation = u32::try_from(row.generation).unwrap_or(0);
+                    wraps.push(Wrapped { name, generation, bytes });
+                }
+                _ => suite = u16::try_from(row.generation).ok(),
+            }
+        }
+        (wraps, suite)
     }
 }
 

@@ -1,14 +1,14 @@
-//! What one node counts by itself, in memory.
+//! What one process counts by itself, in memory.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use lockstep_events::Micros;
 
-use super::gcra::{Quota, Standing};
+use super::gcra::Quota;
 
 const SHARDS: usize = 16;
 /// Buckets of one shard at most; a million in all. When so many are in use, newcomers wait.
@@ -28,7 +28,7 @@ struct Shard {
     swept_at: i64,
 }
 
-/// The buckets of this node.
+/// The buckets of this process.
 #[derive(Debug)]
 pub struct Local {
     shards: [Mutex<Shard>; SHARDS],
@@ -42,21 +42,43 @@ impl Default for Local {
 }
 
 impl Local {
-    /// Takes one from a bucket.
+    /// Takes one from a bucket: when it will be full again.
     ///
     /// # Errors
     /// The microseconds until one may be taken.
-    pub fn take(&self, key: Key, quota: Quota, now: Micros) -> Result<Standing, i64> {
-        let place = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
-        let mut shard = self.shards[place].lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn take(&self, key: Key, quota: Quota, now: Micros) -> Result<Micros, i64> {
+        let mut shard = self.shard(key);
         if let Some(full_at) = shard.full_at.get_mut(&key) {
             *full_at = quota.take(Some(*full_at), now)?;
-            return Ok(quota.standing(*full_at, now));
+            return Ok(*full_at);
         }
         shard.make_room(now)?;
         let full_at = quota.take(None, now)?;
         shard.full_at.insert(key, full_at);
-        Ok(quota.standing(full_at, now))
+        Ok(full_at)
+    }
+
+    /// Puts one back into a bucket.
+    pub fn give_back(&self, key: Key, quota: Quota) {
+        if let Some(full_at) = self.shard(key).full_at.get_mut(&key) {
+            full_at.0 -= quota.step;
+        }
+    }
+
+    /// Forgets buckets that are full again; how many.
+    pub fn sweep(&self, now: Micros) -> u64 {
+        let forgotten = self.shards.iter().map(|shard| {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = shard.full_at.len();
+            shard.full_at.retain(|_, full_at| *full_at > now);
+            before - shard.full_at.len()
+        });
+        forgotten.sum::<usize>() as u64
+    }
+
+    fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
+        let place = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
+        self.shards[place].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,8 +106,9 @@ mod tests {
     fn buckets_are_apart_and_run_empty() {
         let (local, quota) = (Local::default(), Quota::per(3, 60));
         for key in [(0, 0, 1), (0, 0, 2), (0, 1, 1), (1, 0, 1)] {
-            let left: Vec<_> =
-                (0..5).map(|_| local.take(key, quota, Micros(0)).map(|s| s.remaining)).collect();
+            let left: Vec<_> = (0..5)
+                .map(|_| local.take(key, quota, Micros(0)).map(|at| quota.standing(at, Micros(0)).remaining))
+                .collect();
             assert_eq!(left, [Ok(2), Ok(1), Ok(0), Err(20_000_000), Err(20_000_000)]);
         }
     }

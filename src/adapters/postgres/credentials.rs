@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Database;
 use crate::{
     adapters::credential_row::{
-        KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, method_name, micros_to_bytes,
+        HELD, HeldRow, KeyRow, NameRow, PasswordRow, SessionRow, method_name, micros_to_bytes,
     },
     auth::{
         credentials::{
@@ -220,18 +220,9 @@ impl CredentialStore for PostgresCredentials {
     }
 
     async fn wraps(&self, account: AccountId) -> Result<(Vec<Wrapped>, Option<u16>)> {
-        let rows: Vec<WrapRow> =
-            sqlx::query_as("SELECT name, generation, bytes FROM wraps WHERE account = $1 ORDER BY name")
-                .bind(id(account.0))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(failed)?;
-        let suite: Option<i64> = sqlx::query_scalar("SELECT suite FROM passwords WHERE account = $1")
-            .bind(id(account.0))
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(failed)?;
-        Ok((rows.into_iter().map(WrapRow::wrapped).collect(), suite.and_then(|s| u16::try_from(s).ok())))
+        let rows: Vec<HeldRow> =
+            sqlx::query_as(HELD).bind(id(account.0)).fetch_all(&self.pool).await.map_err(failed)?;
+        Ok(HeldRow::all(rows))
     }
 
     async fn open_session(&self, session: &StoredSession) -> Result<()> {

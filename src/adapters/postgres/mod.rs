@@ -26,6 +26,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 const SESSION: &str = "SET ROLE lockstep_server; SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
      SET idle_in_transaction_session_timeout = '30s'; SET synchronous_commit = on";
 
+/// A connection that worked so lately is not asked whether it still does: that would double the messages of a busy
+/// server. One that has rested longer may have been cut meanwhile.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// A migrated database and the server's connections to it. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -47,6 +51,15 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(5))
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) })
             })

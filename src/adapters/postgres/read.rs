@@ -193,9 +193,9 @@ impl Documents for PostgresDocuments {
         deletes: Vec<(Generation, Key)>,
         clears: Vec<(Generation, VaultId)>,
     ) -> Result<(), ReadError> {
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
         // A crash of the database may take the last commits, whole; the runner folds them again.
-        sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *transaction).await.map_err(failed)?;
+        let begin = "BEGIN; SET LOCAL synchronous_commit = off";
+        let mut transaction = self.pool.begin_with(begin).await.map_err(failed)?;
         advance(&mut transaction, steps, to).await?;
         while !puts.is_empty() {
             let rest = puts.split_off(puts.len().min(ROWS));

@@ -1,19 +1,20 @@
 //! The credential store in a SQLite file of its own: it can be destroyed without touching the log.
 
+mod attempts;
 mod mail;
 mod oidc;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros, SessionId};
-use sqlx::{migrate::Migrator, sqlite::SqliteSynchronous};
+use sqlx::{QueryBuilder, Sqlite, migrate::Migrator};
 use uuid::Uuid;
 
 use super::{Lanes, Writing, file, migrated};
 use crate::{
     adapters::credential_row::{
-        KeyRow, NameRow, PasswordRow, SessionRow, WrapRow, method_name, micros_to_bytes,
+        HELD, HeldRow, KeyRow, NameRow, PasswordRow, SessionRow, method_name, micros_to_bytes,
     },
     auth::{
         credentials::{
@@ -23,6 +24,7 @@ use crate::{
         factors::APPROVAL_KEPT_S,
     },
 };
+use attempts::Attempts;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/credentials");
 
@@ -32,9 +34,7 @@ type Result<T> = std::result::Result<T, CredentialError>;
 #[derive(Debug, Clone)]
 pub struct SqliteCredentials {
     pool: Lanes,
-    /// For what a power cut may take along: whoever is in the middle of a login begins again. It is written without
-    /// waiting for the disk; what comes after it and must stay makes it stay, too, since both go into one journal.
-    passing: Lanes,
+    attempts: Arc<Attempts>,
 }
 
 impl SqliteCredentials {
@@ -45,14 +45,12 @@ impl SqliteCredentials {
     pub async fn open(path: &Path) -> Result<Self> {
         // What is deleted is overwritten, not just forgotten.
         let options = file(path).pragma("secure_delete", "ON");
-        let pool = migrated(options.clone(), &MIGRATIONS, failed, CredentialError::Other).await?;
-        let passing = Lanes::new(options.synchronous(SqliteSynchronous::Normal), 1);
-        Ok(Self { pool, passing })
+        let pool = migrated(options, &MIGRATIONS, failed, CredentialError::Other).await?;
+        Ok(Self { pool, attempts: Arc::default() })
     }
 
     /// Waits for what runs and closes the file.
     pub async fn close(&self) {
-        self.passing.close().await;
         self.pool.close().await;
     }
 
@@ -123,32 +121,16 @@ impl CredentialStore for SqliteCredentials {
     }
 
     async fn put_attempt(&self, attempt: Uuid, state: &[u8], until: Micros) -> Result<()> {
-        sqlx::query("INSERT INTO attempts (id, state, expires_at) VALUES (?, ?, ?)")
-            .bind(id(attempt))
-            .bind(state)
-            .bind(until.0)
-            .execute(&self.passing)
-            .await
-            .map_err(failed)?;
+        self.attempts.put(attempt, state.to_vec(), until);
         Ok(())
     }
 
     async fn attempt(&self, attempt: Uuid, now: Micros) -> Result<Option<Vec<u8>>> {
-        sqlx::query_scalar("SELECT state FROM attempts WHERE id = ? AND expires_at > ?")
-            .bind(id(attempt))
-            .bind(now.0)
-            .fetch_optional(&self.passing)
-            .await
-            .map_err(failed)
+        Ok(self.attempts.get(attempt, now))
     }
 
     async fn take_attempt(&self, attempt: Uuid, now: Micros) -> Result<Option<Vec<u8>>> {
-        sqlx::query_scalar("DELETE FROM attempts WHERE id = ? AND expires_at > ? RETURNING state")
-            .bind(id(attempt))
-            .bind(now.0)
-            .fetch_optional(&self.passing)
-            .await
-            .map_err(failed)
+        Ok(self.attempts.take(attempt, now))
     }
 
     async fn password(&self, name: NameIndex) -> Result<Option<PasswordRecord>> {
@@ -231,18 +213,9 @@ impl CredentialStore for SqliteCredentials {
     }
 
     async fn wraps(&self, account: AccountId) -> Result<(Vec<Wrapped>, Option<u16>)> {
-        let rows: Vec<WrapRow> =
-            sqlx::query_as("SELECT name, generation, bytes FROM wraps WHERE account = ? ORDER BY name")
-                .bind(id(account.0))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(failed)?;
-        let suite: Option<i64> = sqlx::query_scalar("SELECT suite FROM passwords WHERE account = ?")
-            .bind(id(account.0))
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(failed)?;
-        Ok((rows.into_iter().map(WrapRow::wrapped).collect(), suite.and_then(|s| u16::try_from(s).ok())))
+        let rows: Vec<HeldRow> =
+            sqlx::query_as(HELD).bind(id(account.0)).fetch_all(&self.pool).await.map_err(failed)?;
+        Ok(HeldRow::all(rows))
     }
 
     async fn open_session(&self, session: &StoredSession) -> Result<()> {
@@ -295,16 +268,17 @@ impl CredentialStore for SqliteCredentials {
     }
 
     async fn end_sessions(&self, sessions: &[SessionId], at: Micros) -> Result<()> {
-        let mut transaction = self.begin().await?;
-        for session in sessions {
-            sqlx::query("UPDATE sessions SET ended_at = ? WHERE session = ? AND ended_at IS NULL")
-                .bind(at.0)
-                .bind(id(session.0))
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
+        if sessions.is_empty() {
+            return Ok(());
         }
-        transaction.commit().await.map_err(failed)
+        let mut query = QueryBuilder::<Sqlite>::new("UPDATE sessions SET ended_at = ");
+        query.push_bind(at.0).push(" WHERE ended_at IS NULL AND session IN (");
+        let mut wanted = query.separated(", ");
+        for session in sessions {
+            wanted.push_bind(id(session.0));
+        }
+        query.push(")").build().execute(&self.pool).await.map_err(failed)?;
+        Ok(())
     }
 
     async fn end_sessions_of(&self, account: AccountId, keep: Option<SessionId>, at: Micros) -> Result<()> {
@@ -333,11 +307,6 @@ impl CredentialStore for SqliteCredentials {
     }
 
     async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64> {
-        let attempts = sqlx::query("DELETE FROM attempts WHERE expires_at <= ?")
-            .bind(now.0)
-            .execute(&self.pool)
-            .await
-            .map_err(failed)?;
         let approvals = sqlx::query("DELETE FROM factors WHERE kind = 'approval' AND created_at < ?")
             .bind(now.plus_seconds(-APPROVAL_KEPT_S).0)
             .execute(&self.pool)
@@ -348,7 +317,8 @@ impl CredentialStore for SqliteCredentials {
             .execute(&self.pool)
             .await
             .map_err(failed)?;
-        Ok(attempts.rows_affected() + approvals.rows_affected() + sessions.rows_affected())
+        let attempts = self.attempts.sweep(now);
+        Ok(attempts + approvals.rows_affected() + sessions.rows_affected())
     }
 }
 

@@ -1,23 +1,27 @@
-//! Buckets of rate limits in a SQLite file of their own.
+//! Buckets of rate limits: in memory what may be forgotten by a crash, in a SQLite file of their own what may not.
+//!
+//! One process counts here, so its memory is as exact as a table, and no login waits for a disk on account of a limit.
+//! What is forgotten by a crash is what an unlogged table of Postgres forgets, too.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use lockstep_events::Micros;
-use sqlx::{SqliteConnection, migrate::Migrator, sqlite::SqliteSynchronous};
+use sqlx::{migrate::Migrator, sqlite::SqliteSynchronous};
 
 use super::{Lanes, credentials::failed, file, migrated};
 use crate::{
     auth::credentials::CredentialError,
-    limits::{RateStore, Take, Taken},
+    limits::{Local, RateStore, Take, Taken},
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/rates");
 
-/// Buckets in a SQLite file.
+/// Buckets of the one process of the embedded mode.
 #[derive(Debug, Clone)]
 pub struct SqliteRates {
-    pool: Lanes,
+    passing: Arc<Local>,
+    kept: Lanes,
 }
 
 impl SqliteRates {
@@ -27,83 +31,82 @@ impl SqliteRates {
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, CredentialError> {
         let options = file(path).synchronous(SqliteSynchronous::Normal);
-        let pool = migrated(options, &MIGRATIONS, failed, CredentialError::Other).await?;
-        Ok(Self { pool })
+        let kept = migrated(options, &MIGRATIONS, failed, CredentialError::Other).await?;
+        Ok(Self { passing: Arc::default(), kept })
     }
 
     /// Waits for what runs and closes the file.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.kept.close().await;
     }
 }
 
-/// Takes one: when the bucket is full again, and whether there was one.
-async fn take_one(
-    connection: &mut SqliteConnection,
-    take: &Take,
-    now: Micros,
-) -> Result<(bool, Micros), sqlx::Error> {
-    let upsert = if take.kept {
+/// Takes one from a kept bucket: whether there was one, and when the bucket is full again.
+async fn take_kept(kept: &Lanes, take: &Take, now: Micros) -> Result<(bool, Micros), sqlx::Error> {
+    let next: Option<i64> = sqlx::query_scalar(
         "INSERT INTO rl_kept (key, full_at) VALUES (?1, ?2 + ?3)
          ON CONFLICT (key) DO UPDATE SET full_at = max(full_at, ?2) + ?3
-         WHERE max(full_at, ?2) + ?3 <= ?2 + ?4 RETURNING full_at"
-    } else {
-        "INSERT INTO rl (key, full_at) VALUES (?1, ?2 + ?3)
-         ON CONFLICT (key) DO UPDATE SET full_at = max(full_at, ?2) + ?3
-         WHERE max(full_at, ?2) + ?3 <= ?2 + ?4 RETURNING full_at"
-    };
-    let next: Option<i64> = sqlx::query_scalar(upsert)
-        .bind(take.key.as_slice())
-        .bind(now.0)
-        .bind(take.quota.step)
-        .bind(take.quota.window())
-        .fetch_optional(&mut *connection)
-        .await?;
+         WHERE max(full_at, ?2) + ?3 <= ?2 + ?4 RETURNING full_at",
+    )
+    .bind(take.key.as_slice())
+    .bind(now.0)
+    .bind(take.quota.step)
+    .bind(take.quota.window())
+    .fetch_optional(kept)
+    .await?;
     if let Some(next) = next {
         return Ok((true, Micros(next)));
     }
-    let look = if take.kept {
-        "SELECT full_at FROM rl_kept WHERE key = ?"
-    } else {
-        "SELECT full_at FROM rl WHERE key = ?"
-    };
-    let full_at: i64 = sqlx::query_scalar(look).bind(take.key.as_slice()).fetch_one(connection).await?;
-    Ok((false, Micros(full_at)))
+    let look = sqlx::query_scalar("SELECT full_at FROM rl_kept WHERE key = ?").bind(take.key.as_slice());
+    // A sweep may have come between: what is forgotten is full.
+    Ok((false, Micros(look.fetch_optional(kept).await?.unwrap_or(now.0))))
+}
+
+/// The same from a bucket in memory.
+fn take_passing(passing: &Local, take: &Take, now: Micros) -> (bool, Micros) {
+    match passing.take(key(take), take.quota, now) {
+        Ok(full_at) => (true, full_at),
+        Err(wait) => (false, Micros(now.0 + take.quota.window() - take.quota.step + wait)),
+    }
+}
+
+/// Kept buckets have a table of their own: what kind a bucket is stands in its hash.
+fn key(take: &Take) -> (u8, u8, u128) {
+    (0, 0, u128::from_be_bytes(take.key))
 }
 
 #[async_trait]
 impl RateStore for SqliteRates {
     async fn take(&self, takes: &[Take], now: Micros) -> Result<Taken, CredentialError> {
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
         let mut times = Vec::with_capacity(takes.len());
-        let mut refused = None;
         for (at, take) in takes.iter().enumerate() {
-            let (taken, full_at) = take_one(&mut transaction, take, now).await.map_err(failed)?;
+            let (taken, full_at) = if take.kept {
+                take_kept(&self.kept, take, now).await.map_err(failed)?
+            } else {
+                take_passing(&self.passing, take, now)
+            };
             if !taken {
-                refused = Some(Taken::Refused { at, full_at });
-                break;
+                return Ok(Taken::Refused { at, full_at });
             }
             times.push(full_at);
         }
-        transaction.commit().await.map_err(failed)?;
-        Ok(refused.unwrap_or(Taken::All(times)))
+        Ok(Taken::All(times))
     }
 
     async fn give_back(&self, take: &Take) -> Result<(), CredentialError> {
-        let put = if take.kept {
-            "UPDATE rl_kept SET full_at = full_at - ?2 WHERE key = ?1"
-        } else {
-            "UPDATE rl SET full_at = full_at - ?2 WHERE key = ?1"
-        };
-        let put = sqlx::query(put).bind(take.key.as_slice()).bind(take.quota.step);
-        put.execute(&self.pool).await.map_err(failed)?;
+        if !take.kept {
+            self.passing.give_back(key(take), take.quota);
+            return Ok(());
+        }
+        let put = sqlx::query("UPDATE rl_kept SET full_at = full_at - ?2 WHERE key = ?1");
+        let put = put.bind(take.key.as_slice()).bind(take.quota.step);
+        put.execute(&self.kept).await.map_err(failed)?;
         Ok(())
     }
 
     async fn sweep(&self, now: Micros) -> Result<u64, CredentialError> {
-        let passing = sqlx::query("DELETE FROM rl WHERE full_at <= ?").bind(now.0).execute(&self.pool);
-        let passing = passing.await.map_err(failed)?.rows_affected();
-        let kept = sqlx::query("DELETE FROM rl_kept WHERE full_at <= ?").bind(now.0).execute(&self.pool);
-        Ok(passing + kept.await.map_err(failed)?.rows_affected())
+        let kept = sqlx::query("DELETE FROM rl_kept WHERE full_at <= ?").bind(now.0).execute(&self.kept);
+        let kept = kept.await.map_err(failed)?.rows_affected();
+        Ok(self.passing.sweep(now) + kept)
     }
 }

@@ -127,7 +127,7 @@ fn by_key(keys: &[Key], generation: Option<Generation>) -> QueryBuilder<Sqlite> 
     query
 }
 
-async fn insert(on: &mut SqliteConnection, rows: &[(Generation, Document)]) -> Result<(), ReadError> {
+fn inserted(rows: &[(Generation, Document)]) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO read_rows (projection, generation, scope, id, parent, place, document) ",
     );
@@ -142,19 +142,25 @@ async fn insert(on: &mut SqliteConnection, rows: &[(Generation, Document)]) -> R
             .push_bind(row.text.clone());
     });
     query.push(" ON CONFLICT (projection, generation, scope, id) DO UPDATE SET document = excluded.document");
-    query.build().execute(on).await.map_err(failed)?;
-    Ok(())
+    query
 }
 
-async fn advance(on: &mut SqliteConnection, step: &Advance, to: Position) -> Result<(), ReadError> {
-    let mut query = QueryBuilder::<Sqlite>::new("UPDATE read_checkpoints SET position = ");
-    query.push_bind(to.as_i64());
+/// Moves a checkpoint. `first` stands before it in the same message.
+async fn advance(
+    on: &mut SqliteConnection,
+    first: &str,
+    step: &Advance,
+    to: Position,
+) -> Result<(), ReadError> {
+    let mut query = QueryBuilder::<Sqlite>::new(first);
+    query.push("UPDATE read_checkpoints SET position = ").push_bind(to.as_i64());
     query.push(" WHERE generation = ").push_bind(i64::from(step.generation.0));
     query.push(" AND position = ").push_bind(step.from.as_i64());
     query.push(" AND live >= ").push_bind(i64::from(step.must_be_live));
     members(&mut query, step.family);
-    let moved = query.build().execute(on).await.map_err(failed)?.rows_affected();
-    all_members(step.family, moved)
+    query.push("; SELECT changes()");
+    let moved: i64 = query.build_query_scalar().fetch_one(on).await.map_err(failed)?;
+    all_members(step.family, u64::try_from(moved).unwrap_or(0))
 }
 
 fn members(query: &mut QueryBuilder<Sqlite>, family: Family) {
@@ -235,12 +241,25 @@ impl Documents for SqliteDocuments {
         deletes: Vec<(Generation, Key)>,
         clears: Vec<(Generation, VaultId)>,
     ) -> Result<(), ReadError> {
-        let mut transaction = self.begin().await?;
-        for step in steps {
-            advance(&mut transaction, step, to).await?;
+        if steps.is_empty() {
+            return Ok(());
         }
-        for rows in puts.chunks(ROWS) {
-            insert(&mut transaction, rows).await?;
+        let mut transaction = self.writer.about_to_begin().await.map_err(failed)?;
+        for (n, step) in steps.iter().enumerate() {
+            let begin = if n == 0 { "BEGIN IMMEDIATE; " } else { "" };
+            advance(&mut transaction, begin, step, to).await?;
+        }
+        let puts_only = deletes.is_empty() && clears.is_empty();
+        let mut last = QueryBuilder::<Sqlite>::new("COMMIT");
+        let mut chunks = puts.chunks(ROWS).peekable();
+        while let Some(rows) = chunks.next() {
+            let mut query = inserted(rows);
+            if puts_only && chunks.peek().is_none() {
+                query.push("; COMMIT");
+                last = query;
+            } else {
+                query.build().execute(&mut *transaction).await.map_err(failed)?;
+            }
         }
         for (generation, key) in deletes {
             sqlx::query(
@@ -257,7 +276,9 @@ impl Documents for SqliteDocuments {
         for (generation, vault) in clears {
             clear(&mut transaction, generation, vault).await?;
         }
-        transaction.commit().await.map_err(failed)
+        last.build().execute(&mut *transaction).await.map_err(failed)?;
+        transaction.committed();
+        Ok(())
     }
 
     async fn scrub(&self) -> Result<(), ReadError> {
