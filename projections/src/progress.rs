@@ -1,6 +1,6 @@
 //! How far the read models are, for those who wait for them and those who watch them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lockstep_events::Position;
 use tokio::sync::watch;
@@ -44,17 +44,20 @@ pub enum WaitError {
 
 /// A view on a [`crate::Runner`] that can be cloned and given away.
 #[derive(Debug, Clone)]
-pub struct Progress(pub(crate) watch::Receiver<[Standing; 2]>);
+pub struct Progress {
+    pub(crate) standings: watch::Receiver<[Standing; 2]>,
+    pub(crate) wanted: Arc<watch::Sender<Position>>,
+}
 
 impl Progress {
     /// Where a family stands.
     pub fn of(&self, family: Family) -> Standing {
-        self.0.borrow()[index(family)].clone()
+        self.standings.borrow()[index(family)].clone()
     }
 
     /// The last position that is in all read models.
     pub fn position(&self) -> Position {
-        self.0.borrow().iter().map(|standing| standing.position).min().unwrap_or_default()
+        self.standings.borrow().iter().map(|standing| standing.position).min().unwrap_or_default()
     }
 
     /// Waits until a position is in all read models: then queries see what was written there.
@@ -78,8 +81,20 @@ impl Progress {
         self.wait(&[family], position, at_most).await
     }
 
+    /// Waits until somebody waits for what is not in the read models yet: whoever folds need not gather more first.
+    pub async fn awaited(&self) {
+        let mut wanted = self.wanted.subscribe();
+        // The sender lives as long as this view.
+        let _ = wanted.wait_for(|wanted| *wanted > self.position()).await;
+    }
+
     async fn wait(&self, families: &[Family], wanted: Position, at_most: Duration) -> Result<(), WaitError> {
-        let mut standings = self.0.clone();
+        self.wanted.send_if_modified(|before| {
+            let further = wanted > *before;
+            *before = wanted.max(*before);
+            further
+        });
+        let mut standings = self.standings.clone();
         let reached =
             tokio::time::timeout(at_most, standings.wait_for(|now| verdict(families, wanted, now).is_some()))
                 .await;
@@ -114,5 +129,31 @@ pub(crate) const fn index(family: Family) -> usize {
     match family {
         Family::Account => 0,
         Family::Vault => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_what_is_not_there_yet_calls_for_it_and_nobody_else_does() {
+        let standings = watch::Sender::<[Standing; 2]>::default();
+        let at = |n| Standing { position: Position(n), stopped: None };
+        standings.send_replace([at(5), at(5)]);
+        let progress = Progress { standings: standings.subscribe(), wanted: Arc::default() };
+        let soon = Duration::from_millis(20);
+        progress.wait_for(Position(5), soon).await.unwrap();
+        assert!(tokio::time::timeout(soon, progress.awaited()).await.is_err(), "it is there already");
+        let waiting = tokio::spawn({
+            let progress = progress.clone();
+            async move { progress.wait_for(Position(7), Duration::from_secs(60)).await }
+        });
+        progress.awaited().await;
+        standings.send_replace([at(7), at(6)]);
+        progress.awaited().await;
+        standings.send_replace([at(7), at(7)]);
+        waiting.await.unwrap().unwrap();
+        assert!(tokio::time::timeout(soon, progress.awaited()).await.is_err(), "nobody waits any more");
     }
 }

@@ -47,6 +47,7 @@ pub struct Runner {
     reads: Arc<dyn ReadStore>,
     lanes: Vec<Lane>,
     standings: watch::Sender<[Standing; 2]>,
+    wanted: Arc<watch::Sender<Position>>,
 }
 
 impl Runner {
@@ -55,14 +56,15 @@ impl Runner {
     /// # Errors
     /// If the store cannot be read.
     pub async fn start(log: Arc<dyn EventLog>, reads: Arc<dyn ReadStore>) -> Result<Self, ReadError> {
-        let mut runner = Self { log, reads, lanes: Vec::new(), standings: watch::Sender::default() };
+        let (standings, wanted) = (watch::Sender::default(), Arc::default());
+        let mut runner = Self { log, reads, lanes: Vec::new(), standings, wanted };
         runner.reload().await?;
         Ok(runner)
     }
 
     /// A view for those who wait and watch.
     pub fn progress(&self) -> Progress {
-        Progress(self.standings.subscribe())
+        Progress { standings: self.standings.subscribe(), wanted: Arc::clone(&self.wanted) }
     }
 
     /// Folds everything that the log has; the position that all families reached.

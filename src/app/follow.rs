@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::CommittedBatch;
 
-/// After a commit of the read models the next comes this much later at the earliest, with all that has gathered: a
-/// lone write is folded at once, a stream of writes costs fifty transactions a second and not one for each batch.
+/// After a commit of the read models the next comes this much later, with all that has gathered, unless somebody waits
+/// for it: a lone write is folded at once, a stream of writes costs fifty transactions a second and not one for each batch.
 const PACE: Duration = Duration::from_millis(20);
 /// More is not folded at once.
 const TOGETHER: usize = 1_000;
@@ -28,6 +28,7 @@ pub async fn follow(
     retry: Duration,
     stop: CancellationToken,
 ) {
+    let progress = runner.progress();
     let mut behind = true;
     let mut not_before = Instant::now();
     loop {
@@ -38,7 +39,10 @@ pub async fn follow(
                 () = stop.cancelled() => return,
                 batch = news.recv() => match batch {
                     Ok(batch) => {
-                        sleep_until(not_before).await;
+                        tokio::select! {
+                            () = sleep_until(not_before) => {}
+                            () = progress.awaited() => {}
+                        }
                         match gathered(batch, &mut news) {
                             Gathered::One(batch) => runner.apply(&batch.events).await,
                             Gathered::Many(events) => runner.apply(&events).await,
