@@ -1,5 +1,7 @@
 //! The read store in a SQLite file of its own.
 
+mod statements;
+
 use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
@@ -11,7 +13,7 @@ use lockstep_projections::{
     store::{Advance, Checksum, Generation, ReadError},
 };
 use sqlx::{
-    Connection, QueryBuilder, Sqlite, SqliteConnection,
+    Connection, QueryBuilder, Sqlite,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
@@ -22,6 +24,7 @@ use super::{
 };
 
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
+use statements::{advance, all_members, clear, delete_some, inserted, members};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/reads");
 
@@ -125,79 +128,6 @@ fn by_key(keys: &[Key], generation: Option<Generation>) -> QueryBuilder<Sqlite> 
         None => live(&mut query, keys[0].projection()),
     }
     query
-}
-
-fn inserted(rows: &[(Generation, Document)]) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO read_rows (projection, generation, scope, id, parent, place, document) ",
-    );
-    query.push_values(rows, |mut values, (generation, row)| {
-        values
-            .push_bind(row.key.projection().code())
-            .push_bind(i64::from(generation.0))
-            .push_bind(row.key.scope().to_vec())
-            .push_bind(row.key.id().to_vec())
-            .push_bind(row.parent.clone())
-            .push_bind(row.place)
-            .push_bind(row.text.clone());
-    });
-    query.push(" ON CONFLICT (projection, generation, scope, id) DO UPDATE SET document = excluded.document");
-    query
-}
-
-/// Moves a checkpoint. `first` stands before it in the same message.
-async fn advance(
-    on: &mut SqliteConnection,
-    first: &str,
-    step: &Advance,
-    to: Position,
-) -> Result<(), ReadError> {
-    let mut query = QueryBuilder::<Sqlite>::new(first);
-    query.push("UPDATE read_checkpoints SET position = ").push_bind(to.as_i64());
-    query.push(" WHERE generation = ").push_bind(i64::from(step.generation.0));
-    query.push(" AND position = ").push_bind(step.from.as_i64());
-    query.push(" AND live >= ").push_bind(i64::from(step.must_be_live));
-    members(&mut query, step.family);
-    query.push("; SELECT changes()");
-    let moved: i64 = query.build_query_scalar().fetch_one(on).await.map_err(failed)?;
-    all_members(step.family, u64::try_from(moved).unwrap_or(0))
-}
-
-fn members(query: &mut QueryBuilder<Sqlite>, family: Family) {
-    let mut codes = query.push(" AND projection IN (").separated(", ");
-    for member in family.members() {
-        codes.push_bind(member.code());
-    }
-    query.push(")");
-}
-
-fn all_members(family: Family, rows: u64) -> Result<(), ReadError> {
-    if rows == family.members().len() as u64 { Ok(()) } else { Err(ReadError::Moved(family.name())) }
-}
-
-async fn delete_some(
-    on: &mut SqliteConnection,
-    family: Family,
-    generation: Generation,
-    at_most: i64,
-) -> Result<u64, ReadError> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "DELETE FROM read_rows WHERE rowid IN (SELECT rowid FROM read_rows WHERE generation = ",
-    );
-    query.push_bind(i64::from(generation.0));
-    members(&mut query, family);
-    query.push(" LIMIT ").push_bind(at_most).push(")");
-    Ok(query.build().execute(on).await.map_err(failed)?.rows_affected())
-}
-
-/// Everything inside a vault.
-async fn clear(on: &mut SqliteConnection, generation: Generation, vault: VaultId) -> Result<(), ReadError> {
-    let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM read_rows WHERE generation = ");
-    query.push_bind(i64::from(generation.0));
-    query.push(" AND scope = ").push_bind(vault.as_bytes().to_vec());
-    members(&mut query, Family::Vault);
-    query.build().execute(on).await.map_err(failed)?;
-    Ok(())
 }
 
 #[async_trait]
