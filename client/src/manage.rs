@@ -24,8 +24,7 @@ impl Engine {
         let mut conflicts = 0;
         for vault in self.own_vaults().await? {
             let rows = entries::all_shown(&mut db, vault).await?;
-            conflicts +=
-                rows.iter().filter(|row| row.heads.is_divergent() && !self.is_name(row)).count() as u64;
+            conflicts += rows.iter().filter(|row| self.is_conflict(row)).count() as u64;
         }
         Ok(SyncReport {
             pulled,
@@ -59,8 +58,7 @@ impl Engine {
                 .map(|place| StreamPlace { stream: place.stream, epoch: place.epoch, seq: place.seq })
                 .collect(),
             entries: live as u64,
-            conflicts: rows.iter().filter(|row| row.heads.is_divergent() && !self.is_name(row)).count()
-                as u64,
+            conflicts: rows.iter().filter(|row| self.is_conflict(row)).count() as u64,
             waiting: outbox::count(&mut db).await?,
             no_room: outbox::no_room(&mut db).await?,
             quarantined: outbox::quarantined_ids(&mut db).await?.len() as u64,

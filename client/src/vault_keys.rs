@@ -13,7 +13,7 @@ use lockstep_api::{
 };
 use lockstep_events::{
     AccountId, StreamKind, VaultId,
-    roster::{Claim, Roster, vault_key_name, vault_key_place},
+    roster::{Claim, Roster, Statement, vault_key_name, vault_key_place},
 };
 use reqwest::Method;
 use sqlx::SqliteConnection;
@@ -257,14 +257,23 @@ impl Engine {
 
     /// Sends the next generation's statement with a key made for it.
     async fn state_next(&self, vault: VaultId, roster: &Roster) -> Result<(), Error> {
+        let (statement, wrap) = self.next_generation(vault, roster)?;
+        let body = Body::json(&TurnVaultKey { statement, wrap })?;
+        self.request(Method::POST, &format!("/v1/vaults/{vault}/key"), body).await?.ok().map(drop)
+    }
+
+    /// The statement of a vault's next generation, the first of a new one, and a key made for it, wrapped.
+    pub(crate) fn next_generation(
+        &self,
+        vault: VaultId,
+        roster: &Roster,
+    ) -> Result<(Statement, Wrap), Error> {
         let generation = roster.vault_generations.get(&vault).map_or(1, |present| present + 1);
         let statement = self.keys.ask.state(roster, Claim::VaultKeyGen { vault, generation })?;
         let rng = &mut os_random();
         let key = VaultKey::random(rng);
         let bytes = self.keys.ark.wrap_vault_key(&key, (self.account(), vault, generation), rng)?;
-        let wrap = Wrap { name: vault_key_name(vault, generation), generation, bytes: Bytes64(bytes) };
-        let body = Body::json(&TurnVaultKey { statement, wrap })?;
-        self.request(Method::POST, &format!("/v1/vaults/{vault}/key"), body).await?.ok().map(drop)
+        Ok((statement, Wrap { name: vault_key_name(vault, generation), generation, bytes: Bytes64(bytes) }))
     }
 }
 

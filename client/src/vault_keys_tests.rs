@@ -1,7 +1,6 @@
 use lockstep_events::{
     Event, Hash32,
     event::{VaultEvent, VersionAdded},
-    roster::Statement,
 };
 
 use super::*;

@@ -3,19 +3,13 @@
 //! What a vault is called is an entry of it with an id that every device makes again: sealed, synced and resolved like
 //! any other, and never shown as one.
 
-use lockstep_api::{
-    Bytes64, Code,
-    account::{CreateVault, Wrap},
-};
-use lockstep_events::{
-    EntryId, VaultId,
-    roster::{Claim, Roster, vault_key_name},
-};
+use lockstep_api::{Code, account::CreateVault};
+use lockstep_events::{EntryId, VaultId, roster::Roster};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    crypto::{keys::VaultKey, label::MAX_NAME, os_random, version::new_id},
+    crypto::{label::MAX_NAME, os_random, version::new_id},
     edit::known_entry,
     engine::Engine,
     error::Error,
@@ -124,11 +118,7 @@ impl Engine {
     }
 
     async fn begin_vault(&self, vault: VaultId, roster: &Roster) -> Result<(), Error> {
-        let statement = self.keys.ask.state(roster, Claim::VaultKeyGen { vault, generation: 1 })?;
-        let rng = &mut os_random();
-        let key = VaultKey::random(rng);
-        let bytes = self.keys.ark.wrap_vault_key(&key, (self.account(), vault, 1), rng)?;
-        let wrap = Wrap { name: vault_key_name(vault, 1), generation: 1, bytes: Bytes64(bytes) };
+        let (statement, wrap) = self.next_generation(vault, roster)?;
         let body = Body::json(&CreateVault { statement, wrap })?;
         self.request(Method::POST, "/v1/vaults", body).await?.ok().map(drop)
     }

@@ -50,8 +50,13 @@ impl Engine {
     }
 
     /// Whether an entry is what the vault is called.
-    pub(crate) fn is_name(&self, row: &EntryRow) -> bool {
+    fn is_name(&self, row: &EntryRow) -> bool {
         row.entry == name_entry(row.vault)
+    }
+
+    /// Whether an entry has several heads that a person has to resolve.
+    pub(crate) fn is_conflict(&self, row: &EntryRow) -> bool {
+        row.heads.is_divergent() && !self.is_name(row)
     }
 
     /// Whether an entry is none that a person made: the one file, or what the vault is called.
@@ -86,7 +91,7 @@ impl Engine {
     pub(crate) async fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
         let mut db = self.store.pool().acquire().await?;
         let mut rows = entries::all_shown(&mut db, self.vault()).await?;
-        rows.retain(|row| row.heads.is_divergent() && !self.is_name(row));
+        rows.retain(|row| self.is_conflict(row));
         let all = self.open_rows(&mut db, &rows).await?;
         let mut conflicts = Vec::with_capacity(all.len());
         for entry in all {
