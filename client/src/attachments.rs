@@ -50,6 +50,14 @@ impl Engine {
         Ok(attachment)
     }
 
+    /// Takes a sealed file away that no version names.
+    pub(crate) async fn detach(&self, attachment: &Attachment) -> Result<(), Error> {
+        match fs::remove_file(self.sealed_file(&attachment.hash)).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// The file behind an attachment.
     pub(crate) async fn attachment(
         &self,

@@ -150,7 +150,8 @@ fn encrypted_trashed_and_broken_bitwarden_files_are_told_apart() {
     let bin = r#"{"items": [{"type": 2, "name": "a", "deletedDate": "2024-01-01"}]}"#;
     let without = import(bin.to_owned(), None);
     assert_eq!((without.items.len(), without.notes.len()), (0, 1));
-    let with = parse_bytes(bin.as_bytes().to_vec(), None, Options { with_trash: true }).unwrap();
+    let with = parse_bytes(bin.as_bytes().to_vec(), None, Options { with_trash: true, ..Options::default() })
+        .unwrap();
     assert_eq!(with.items.len(), 1);
 }
 

@@ -24,6 +24,7 @@ mod browser;
 mod conflicts;
 mod device;
 mod files;
+mod keepass;
 #[cfg(target_os = "linux")]
 mod keystore;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]

@@ -85,6 +85,17 @@ impl Client {
         self.engine.attach(entry, content).await
     }
 
+    /// Takes sealed files from this device that no version names: what they were sealed for was not written.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn detach(&self, attachments: impl Iterator<Item = &Attachment>) -> Result<(), Error> {
+        for attachment in attachments {
+            self.engine.detach(attachment).await?;
+        }
+        Ok(())
+    }
+
     /// The file behind an attachment: from this device, or *online* from the server.
     ///
     /// # Errors

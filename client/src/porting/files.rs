@@ -2,11 +2,14 @@
 //!
 //! The sealed files lie beside the entry; the item holds the name, and what opens the file.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{
+    held::Held,
     item::{AttachmentRef, Item},
     secret::Secret,
 };
@@ -14,6 +17,10 @@ use crate::crypto::attachment::Attachment;
 
 /// A version names at most so many.
 pub const MAX_FILES: usize = 32;
+/// The most that one file holds.
+pub const MAX_FILE_BYTES: u64 = 90 * 1024 * 1024;
+/// So many bytes an item's word of a file grows by when the file is sealed, at most: its id, hash and key.
+const SEALED_BYTES: usize = 320;
 
 /// Under which a file's bytes stand in an archive.
 const CONTENT: &str = "content";
@@ -44,6 +51,11 @@ impl AttachmentRef {
         serde_json::to_value(self).and_then(serde_json::from_value).ok()
     }
 
+    /// A file that another program's export holds.
+    pub fn held(name: Secret, held: Arc<Held>) -> Self {
+        Self { name, size: held.size(), held: Some(held), ..Self::default() }
+    }
+
     /// The same for an archive, which holds the file itself: its key and place mean nothing elsewhere.
     #[must_use]
     pub fn with_content(&self, content: &[u8]) -> Self {
@@ -53,13 +65,16 @@ impl AttachmentRef {
         whole
     }
 
-    /// Whether an archive holds its bytes.
+    /// Whether an archive or export holds its bytes.
     pub fn has_content(&self) -> bool {
-        self.extra.0.contains_key(CONTENT)
+        self.held.is_some() || self.extra.0.contains_key(CONTENT)
     }
 
-    /// The bytes that an archive holds; none if it holds none, or not all of them.
+    /// The bytes that an archive or export holds; none if it holds none, or not all of them.
     pub fn take_content(&mut self) -> Option<Zeroizing<Vec<u8>>> {
+        if let Some(held) = self.held.take() {
+            return held.content();
+        }
         let Some(Value::String(text)) = self.extra.0.remove(CONTENT) else { return None };
         let content = Zeroizing::new(BASE64_STANDARD.decode(Zeroizing::new(text).as_str()).ok()?);
         (content.len() as u64 == self.size).then_some(content)
@@ -67,6 +82,14 @@ impl AttachmentRef {
 }
 
 impl Item {
+    /// How long its JSON is at most once its files are sealed, whose bytes do not count: they lie beside the entry.
+    pub(super) fn sealed_length(&self) -> usize {
+        let mut bare = self.clone();
+        bare.attachments.iter_mut().for_each(|file| file.extra.0.clear());
+        let length = serde_json::to_vec(&bare).map_or(usize::MAX, |json| json.len());
+        length.saturating_add(self.attachments.len() * SEALED_BYTES)
+    }
+
     /// What opens the sealed files of this item.
     pub fn sealed_files(&self) -> Vec<Attachment> {
         self.attachments.iter().filter_map(AttachmentRef::sealed).collect()
@@ -187,6 +210,19 @@ mod tests {
         assert!(whole.take_content().is_none(), "once");
         let mut short = kept.with_content(b"id");
         assert!(short.take_content().is_none(), "not all of it");
+    }
+
+    #[test]
+    fn a_file_of_an_export_is_taken_once_and_its_item_fits_an_entry_before_it_is_sealed_and_after() {
+        let packed = crate::porting::held::Packed::decode("aWQucGRm".to_owned(), false).ok();
+        let held = packed.and_then(|packed| packed.checked(6).ok()).unwrap();
+        let mut from_export = AttachmentRef::held("id.pdf".into(), Arc::new(held));
+        assert!(from_export.has_content());
+        let before = item(&[&from_export]).sealed_length();
+        assert!(serde_json::to_vec(&item(&[&file("id.pdf")])).unwrap().len() <= before);
+        assert!(before < 700, "{before}");
+        assert_eq!(from_export.take_content().unwrap().as_slice(), b"id.pdf");
+        assert!(from_export.take_content().is_none() && !from_export.has_content());
     }
 
     #[test]

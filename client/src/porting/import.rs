@@ -109,6 +109,8 @@ impl ImportError {
 pub struct Options {
     /// Also items that lie in the other program's bin.
     pub with_trash: bool,
+    /// None of the files that the items have.
+    pub without_attachments: bool,
 }
 
 /// Reads a file, `-` for standard input.
@@ -141,7 +143,7 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, ImportError> {
         return Err(ImportError::new(
             Place::File,
             "is larger than 512 MiB",
-            "split it, or leave attachments out",
+            "split it, or export without attachments",
         ));
     }
     Ok(bytes)
@@ -189,7 +191,7 @@ fn line_of(before: &[u8]) -> u64 {
 
 /// An item has to fit one sealed entry; finding out at item 2,900 of an import would be too late.
 fn check_size(item: &Item, nth: u64) -> Result<(), ImportError> {
-    let bytes = serde_json::to_vec(item).map_or(usize::MAX, |json| json.len());
+    let bytes = item.sealed_length();
     if bytes <= MAX_ITEM_BYTES {
         return Ok(());
     }

@@ -4,12 +4,12 @@
 //! it does not know: a client of an older release, or one that imported from elsewhere, gives everything back when
 //! it saves again.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::secret::Secret;
+use super::{held::Held, secret::Secret};
 
 /// The schema number that this release writes.
 pub const SCHEMA: u32 = 1;
@@ -181,6 +181,9 @@ pub struct AttachmentRef {
     pub name: Secret,
     /// Its length in bytes.
     pub size: u64,
+    /// The file itself, while it is on its way from an export into an entry.
+    #[serde(skip)]
+    pub held: Option<Arc<Held>>,
     /// Everything else, among it the hash and key of its blob.
     #[serde(flatten)]
     pub extra: Extra,

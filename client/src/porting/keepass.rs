@@ -3,24 +3,36 @@
 //! No document type is accepted, so there is no entity to expand but the five of XML itself and numbered
 //! characters; and nesting has a limit. Both together make a small file a small job.
 
-use quick_xml::{Reader, events::Event};
+mod files;
+
+use quick_xml::{
+    Reader,
+    events::{BytesStart, Event},
+};
 
 use super::{
     import::{ImportError, Imported, Options, Place},
     item::{Body, Custom, CustomKind, Item, Login, OldPassword, Uri},
     secret::Secret,
 };
+use files::{Files, Marks, Named, Source};
 
 const AGAIN: &str = "export again from KeePass (File → Export → KeePass XML (2.x))";
+/// What helps if it is about a file of an entry.
+const FILES: &str = "export again from KeePass, or leave the files out with --without-attachments";
 /// Groups in groups, and elements in them.
 const MAX_DEPTH: usize = 200;
 
 /// Reads an export.
 ///
 /// # Errors
-/// If it is not well-formed, holds a document type, or holds values that are still encrypted.
+/// If it is not well-formed, holds a document type, values that are still encrypted, or files that are not whole.
 pub fn parse(text: &str, options: Options) -> Result<Imported, ImportError> {
-    let mut state = State { options, ..State::default() };
+    parse_with(text, options, Files::new(options.without_attachments))
+}
+
+fn parse_with(text: &str, options: Options, files: Files) -> Result<Imported, ImportError> {
+    let mut state = State { options, files, ..State::default() };
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = true;
     loop {
@@ -28,17 +40,18 @@ pub fn parse(text: &str, options: Options) -> Result<Imported, ImportError> {
         let at = usize::try_from(reader.buffer_position()).unwrap_or(text.len()).min(text.len());
         let place = || Place::Line(text.as_bytes()[..at].split(|byte| *byte == b'\n').count() as u64);
         let refuse = |problem: &str| ImportError::new(place(), problem, AGAIN);
+        let refuse_file = |problem: &str| ImportError::new(place(), problem, FILES);
         match event.map_err(|_| refuse("is not well-formed XML"))? {
             Event::Start(tag) => {
                 let name = tag.local_name();
-                state.open(name.as_ref(), tag.attributes_raw()).map_err(refuse)?;
+                state.open(name.as_ref(), &tag).map_err(refuse)?;
             }
             Event::Empty(tag) => {
                 let name = tag.local_name();
-                state.open(name.as_ref(), tag.attributes_raw()).map_err(refuse)?;
-                state.close();
+                state.open(name.as_ref(), &tag).map_err(refuse)?;
+                state.close().map_err(refuse_file)?;
             }
-            Event::End(_) => state.close(),
+            Event::End(_) => state.close().map_err(refuse_file)?,
             Event::Text(words) => state.text.push_str(&words.xml10_content()),
             Event::CData(words) => state.text.push_str(&words.xml10_content()),
             Event::GeneralRef(entity) => {
@@ -78,7 +91,7 @@ struct Open {
     modified: String,
     strings: Vec<(String, Secret, bool)>,
     history: Vec<OldPassword>,
-    attachments: Vec<String>,
+    files: Vec<Named>,
 }
 
 #[derive(Default)]
@@ -94,7 +107,11 @@ struct State {
     /// An old state of `entry`, while inside its `History`.
     old: Option<Open>,
     key: String,
-    hidden: bool,
+    /// Of the value, or file of the pool, that was opened last.
+    marks: Marks,
+    files: Files,
+    /// The files of each item, until all of the pool was read.
+    entries_files: Vec<Vec<Named>>,
     bin: String,
     seen_root: bool,
     trashed: u64,
@@ -106,7 +123,7 @@ impl State {
         self.path.last().is_some_and(|open| open == name)
     }
 
-    fn open(&mut self, name: &str, attributes: &str) -> Result<(), &'static str> {
+    fn open(&mut self, name: &str, tag: &BytesStart<'_>) -> Result<(), &'static str> {
         if self.path.len() >= MAX_DEPTH {
             return Err("is nested deeper than any real export");
         }
@@ -117,10 +134,16 @@ impl State {
             "Group" => self.groups.push(Default::default()),
             "Entry" if self.inside("History") => self.old = Some(Open::default()),
             "Entry" => self.entry = Some(Open::default()),
-            "Value" if attributes.contains("Protected=\"True\"") => {
-                return Err("holds values that are still encrypted (Protected=\"True\")");
+            "String" => self.key.clear(),
+            "Value" | "Binary" => {
+                if name == "Binary" {
+                    self.key.clear();
+                }
+                self.marks = Marks::of(tag)?;
+                if self.marks.locked && self.inside("String") {
+                    return Err("holds values that are still encrypted (Protected=\"True\")");
+                }
             }
-            "Value" => self.hidden = attributes.contains("ProtectInMemory=\"True\""),
             "Root" => self.seen_root = true,
             _ => {}
         }
@@ -129,8 +152,8 @@ impl State {
         Ok(())
     }
 
-    fn close(&mut self) {
-        let Some(name) = self.path.pop() else { return };
+    fn close(&mut self) -> Result<(), &'static str> {
+        let Some(name) = self.path.pop() else { return Ok(()) };
         let text = std::mem::take(&mut self.text);
         let parent = self.path.last().map_or("", String::as_str);
         match (parent, name.as_str()) {
@@ -142,13 +165,22 @@ impl State {
             }
             ("String" | "Binary", "Key") => self.key = text,
             ("String", "Value") => {
-                let (key, hidden) = (std::mem::take(&mut self.key), self.hidden);
+                let (key, hidden) = (std::mem::take(&mut self.key), self.marks.hidden);
                 self.slot().strings.push((key, text.into(), hidden));
             }
-            ("Entry", "Binary") => {
-                let key = std::mem::take(&mut self.key);
-                self.slot().attachments.push(key);
+            ("Binaries", "Binary") => {
+                let marks = std::mem::take(&mut self.marks);
+                self.files.add(marks, text)?;
             }
+            ("Binary", "Value") => {
+                let (name, mut marks) = (std::mem::take(&mut self.key), std::mem::take(&mut self.marks));
+                let source = match marks.number.take() {
+                    Some(number) => Source::Pool(number),
+                    None => self.files.source(marks, text)?,
+                };
+                self.slot().files.push(Named { name, source });
+            }
+            ("Entry", "Binary") if !self.key.is_empty() => return Err("names a file and does not hold it"),
             ("Entry", "UUID") => self.slot().uuid = text,
             ("Entry", "Tags") => self.slot().tags = text,
             ("Times", "LastModificationTime") if self.entry.is_some() => self.slot().modified = text,
@@ -156,6 +188,7 @@ impl State {
             (_, "Entry") => self.keep_entry(),
             _ => {}
         }
+        Ok(())
     }
 
     fn group(&mut self) -> &mut (String, String) {
@@ -176,6 +209,7 @@ impl State {
     /// Of an old state only its password is kept; KeePass writes the oldest first.
     fn keep_old_password(&mut self) {
         let (Some(mut old), Some(entry)) = (self.old.take(), &mut self.entry) else { return };
+        self.files.had(std::mem::take(&mut old.files), &entry.files);
         let Some(at) = old.strings.iter().position(|(key, ..)| key == "Password") else { return };
         let password = old.strings.swap_remove(at).1;
         if password.is_empty() || entry.history.first().is_some_and(|last| last.password == password) {
@@ -186,20 +220,18 @@ impl State {
     }
 
     fn keep_entry(&mut self) {
-        let Some(entry) = self.entry.take() else { return };
+        let Some(mut entry) = self.entry.take() else { return };
+        let files = std::mem::take(&mut entry.files);
         let in_bin = !self.bin.is_empty() && self.groups.iter().any(|(uuid, _)| *uuid == self.bin);
         if in_bin && !self.options.with_trash {
             self.trashed += 1;
+            self.files.pass_over(files);
             return;
         }
         // The outermost group is the database itself.
         let folder: Vec<&str> = self.groups.iter().skip(1).map(|(_, name)| name.as_str()).collect();
         let folder = folder.join("/");
-        let nth = self.imported.items.len() + 1;
-        let notes = &mut self.imported.notes;
-        notes.extend(entry.attachments.iter().map(|_| {
-            format!("item {nth}: an attachment was left out; add it with `lockstep attachment add`")
-        }));
+        self.entries_files.push(files);
         self.imported.items.push(entry.into_item(folder.into()));
     }
 
@@ -207,6 +239,12 @@ impl State {
         if !self.path.is_empty() || !self.seen_root {
             return Err(ImportError::new(Place::File, "ends before the KeePass file does", AGAIN));
         }
+        let Imported { items, notes, .. } = &mut self.imported;
+        for ((item, files), nth) in items.iter_mut().zip(self.entries_files).zip(1..) {
+            let given = self.files.give(item, files, notes, nth);
+            given.map_err(|problem| ImportError::new(Place::Record(nth as u64), problem, FILES))?;
+        }
+        notes.extend(self.files.notes());
         if self.trashed > 0 {
             let note = format!(
                 "{} items in the recycle bin were left out; --with-trash takes them along",
@@ -264,7 +302,7 @@ mod tests {
     use super::*;
 
     const FILE: &str = r#"<?xml version="1.0" encoding="utf-8" standalone="yes"?>
-<KeePassFile><Meta><RecycleBinUUID>BIN=</RecycleBinUUID></Meta><Root><Group><UUID>R</UUID><Name>Database</Name>
+<KeePassFile><Meta><RecycleBinUUID>BIN=</RecycleBinUUID><Binaries><Binary ID="0">c2Nhbg==</Binary></Binaries></Meta><Root><Group><UUID>R</UUID><Name>Database</Name>
 <Group><UUID>W</UUID><Name>Work &amp; more</Name><Entry><UUID>E1</UUID><Tags>a;b</Tags>
 <String><Key>Title</Key><Value>Caf&#233;</Value></String>
 <String><Key>Password</Key><Value ProtectInMemory="True">p&lt;&quot;1</Value></String>
@@ -289,12 +327,13 @@ mod tests {
         assert_eq!(value("tags"), "a, b");
         assert!(item.get("PIN").unwrap().masked);
         assert_eq!(item.history[0].password.as_str(), "p0");
-        assert_eq!(imported.notes.len(), 2, "{:?}", imported.notes);
+        assert_eq!(item.attachments[0].name.as_str(), "scan.pdf");
+        assert_eq!(imported.notes.len(), 1, "{:?}", imported.notes);
     }
 
     #[test]
     fn the_recycle_bin_comes_along_only_when_asked() {
-        assert_eq!(parse(FILE, Options { with_trash: true }).unwrap().items.len(), 2);
+        assert_eq!(parse(FILE, Options { with_trash: true, ..Options::default() }).unwrap().items.len(), 2);
     }
 
     #[test]

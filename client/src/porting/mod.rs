@@ -2,7 +2,7 @@
 //!
 //! [`item`] is the model; [`import`] reads the exports of other programs into it, [`export`] writes it out again;
 //! [`archive`] seals items under a password; [`merge`] compares two states of an item with the one they came from; [`generate`] makes passwords;
-//! [`files`] is about the files of an item;
+//! [`files`] is about the files of an item, [`held`] about those that an export holds;
 //! [`fixtures`] makes realistic exports for tests and demonstrations. Nothing here does I/O but [`import::read`].
 
 pub mod archive;
@@ -13,6 +13,7 @@ pub mod fields;
 pub mod files;
 pub mod fixtures;
 pub mod generate;
+pub mod held;
 pub mod import;
 pub mod item;
 pub mod keepass;

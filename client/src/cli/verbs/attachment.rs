@@ -13,7 +13,7 @@ use lockstep_client::{
     Client,
     porting::{
         Item,
-        files::{MAX_FILES, safe_name},
+        files::{MAX_FILE_BYTES, MAX_FILES, safe_name},
         item::AttachmentRef,
     },
 };
@@ -30,9 +30,6 @@ use crate::cli::{
 };
 
 use super::{edit::readable, history::version_of};
-
-/// The most that one file holds.
-const MAX_FILE: u64 = 90 * 1024 * 1024;
 
 /// What to do.
 #[derive(Debug, Args)]
@@ -154,7 +151,8 @@ async fn add(app: &App, wanted: &str, paths: &[PathBuf], name: Option<&str>, for
     }
     let (mut added, mut bytes) = (Vec::with_capacity(new.len()), 0);
     for (name, path) in new {
-        let content = read(path, MAX_FILE, (&HumanBytes(MAX_FILE).to_string(), "nothing was added"))?;
+        let content =
+            read(path, MAX_FILE_BYTES, (&HumanBytes(MAX_FILE_BYTES).to_string(), "nothing was added"))?;
         bytes += content.len() as u64;
         let wheel = app.ui.wheel(&format!("sealing {}", printable(&name)));
         let sealed = client.attach(found.entry.entry, &content).await;
