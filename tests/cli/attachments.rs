@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     device::{Answer, Device, NAME, PASSWORD, answer},
     mode::Mode,
-    proxy::Proxy,
+    proxy::{Proxy, Relay},
     server::Server,
 };
 
@@ -20,6 +20,11 @@ in_both_modes! {
     an_edit_a_choice_and_a_restore_keep_the_files_and_an_earlier_version_still_has_what_was_taken_away,
     files_that_two_devices_added_apart_are_both_shown_and_a_merge_keeps_both,
     keeping_both_sides_gives_each_entry_files_that_open,
+    an_upload_that_was_cut_off_goes_on_where_it_stopped_with_the_next_sync,
+    the_rest_of_an_upload_that_was_cut_off_is_all_that_is_sent_again,
+    a_file_that_was_changed_on_the_disk_is_neither_sent_nor_given_out,
+    wrong_bytes_of_a_file_raise_an_alarm_that_is_kept_and_no_file_is_written,
+    an_archive_brings_the_files_to_another_account,
 }
 
 fn bytes(length: usize) -> Vec<u8> {
@@ -198,9 +203,8 @@ fn keeping_both_sides_gives_each_entry_files_that_open(mode: Mode) {
     assert_eq!(both, [b"laptop", b"phone!"]);
 }
 
-#[test]
-fn an_upload_that_was_cut_off_goes_on_where_it_stopped_with_the_next_sync() {
-    let mut server = Server::start();
+fn an_upload_that_was_cut_off_goes_on_where_it_stopped_with_the_next_sync(mode: Mode) {
+    let mut server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     laptop.ok(&["add", "passport", "--type", "note"]);
     let content = bytes(16 << 20);
@@ -225,6 +229,32 @@ fn an_upload_that_was_cut_off_goes_on_where_it_stopped_with_the_next_sync() {
     assert!(got(&phone, &["passport", "scan.pdf"]) == content);
 }
 
+fn the_rest_of_an_upload_that_was_cut_off_is_all_that_is_sent_again(mode: Mode) {
+    const MIB: u64 = 1 << 20;
+    let server = Server::start_in(mode);
+    let line = Relay::start(server.url.strip_prefix("https://").unwrap().parse().unwrap());
+    let url = format!("https://{}", line.addr);
+    let laptop = Device::empty();
+    laptop.ok(&["register", "--server", &url, "--email", NAME, "--fingerprint", &server.fingerprint]);
+    laptop.ok(&["add", "passport", "--type", "note"]);
+    let content = bytes(16 << 20);
+    let path = file(&laptop, "scan.pdf", &content);
+    line.moved();
+    line.cut_after(10 * MIB);
+    let added = laptop.json(&["attachment", "add", "passport", &path]);
+    assert_eq!(added["sent"], json!(false), "it is saved here");
+    let first = line.moved();
+    assert!((10 * MIB..11 * MIB).contains(&first), "{first}");
+    assert_eq!(laptop.json(&["status"])["waiting"], json!(1));
+    line.mend();
+    laptop.ok(&["sync"]);
+    let second = line.moved();
+    assert!((6 * MIB..8 * MIB).contains(&second), "{second} of 16 MiB, after {first}");
+    assert_eq!(laptop.json(&["status"])["waiting"], json!(0));
+    let phone = Device::logged_in(&server);
+    assert!(got(&phone, &["passport", "scan.pdf"]) == content);
+}
+
 /// The sealed files of a device.
 fn sealed(device: &Device) -> Vec<PathBuf> {
     fs::read_dir(device.home().join("attachments")).unwrap().map(|file| file.unwrap().path()).collect()
@@ -237,9 +267,8 @@ fn damage(path: &Path) {
     fs::write(path, content).unwrap();
 }
 
-#[test]
-fn a_file_that_was_changed_on_the_disk_is_neither_sent_nor_given_out() {
-    let server = Server::start();
+fn a_file_that_was_changed_on_the_disk_is_neither_sent_nor_given_out(mode: Mode) {
+    let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     laptop.ok(&["add", "passport", "--type", "note"]);
     let path = file(&laptop, "scan.pdf", &bytes(50_000));
@@ -265,9 +294,8 @@ fn a_file_that_was_changed_on_the_disk_is_neither_sent_nor_given_out() {
 }
 
 /// A server, or whoever stands between, that gives other bytes than were asked for.
-#[test]
-fn wrong_bytes_of_a_file_raise_an_alarm_that_is_kept_and_no_file_is_written() {
-    let server = Server::start_plain();
+fn wrong_bytes_of_a_file_raise_an_alarm_that_is_kept_and_no_file_is_written(mode: Mode) {
+    let server = Server::start_in_with(mode, &[("LOCKSTEP_PLAIN_HTTP", "true")]);
     let proxy = Proxy::start(server.url.strip_prefix("http://").unwrap().parse().unwrap());
     let url = format!("https://{}", proxy.addr);
     let enter = |verb: &str| {
@@ -299,9 +327,8 @@ fn wrong_bytes_of_a_file_raise_an_alarm_that_is_kept_and_no_file_is_written() {
     assert!(phone.json(&["status"])["alarms"].as_u64().unwrap() >= 1, "the alarm stays until it was seen");
 }
 
-#[test]
-fn an_archive_brings_the_files_to_another_account() {
-    let server = Server::start();
+fn an_archive_brings_the_files_to_another_account(mode: Mode) {
+    let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     laptop.ok(&["add", "passport", "--type", "note"]);
     laptop.ok(&["add", "mail"]);

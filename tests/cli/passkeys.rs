@@ -16,6 +16,8 @@ use crate::{
 
 in_both_modes! {
     a_passkey_made_in_a_browser_is_asked_for_at_every_login_and_every_proof,
+    the_page_asks_for_nothing_when_no_program_asked,
+    a_page_of_another_origin_gets_no_passkey_or_one_that_the_server_refuses,
 }
 
 const ORIGIN: &str = "https://vault.example.org";
@@ -152,9 +154,8 @@ fn swapped(url: &str, other: &str) -> String {
     url.replace(&format!("%22port%22%3A{}", port(url)), &format!("%22port%22%3A{}", port(other)))
 }
 
-#[test]
-fn a_page_of_another_origin_gets_no_passkey_or_one_that_the_server_refuses() {
-    let mut ground = Ground::new(Mode::Embedded);
+fn a_page_of_another_origin_gets_no_passkey_or_one_that_the_server_refuses(mode: Mode) {
+    let mut ground = Ground::new(mode);
     let laptop = Device::registered(&ground.server);
     ground.ok(&laptop, &["factors", "passkey"]);
     // Another domain: the browser does not ask the authenticator at all.
@@ -170,9 +171,8 @@ fn a_page_of_another_origin_gets_no_passkey_or_one_that_the_server_refuses() {
     laptop.ok(&["sync"]);
 }
 
-#[test]
-fn the_page_asks_for_nothing_when_no_program_asked() {
-    let mut ground = Ground::new(Mode::Embedded);
+fn the_page_asks_for_nothing_when_no_program_asked(mode: Mode) {
+    let mut ground = Ground::new(mode);
     let page = |text: &str| format!("{ORIGIN}/passkey{text}");
     for fragment in
         ["", "#", "#%7B%22port%22%3A80%7D", "#%7B%22port%22%3A%22evil.example%2F%22%7D", "#<script>"]

@@ -36,38 +36,63 @@ fn listen() -> (std::net::TcpListener, SocketAddr) {
 /// Hands bytes on as they are, and counts them.
 pub struct Relay {
     pub addr: SocketAddr,
-    bytes: Arc<AtomicU64>,
+    flow: Arc<Flow>,
+}
+
+/// What goes through a relay.
+struct Flow {
+    /// In both directions.
+    moved: AtomicU64,
+    /// So many more go to the server.
+    left: AtomicU64,
 }
 
 impl Relay {
     pub fn start(upstream: SocketAddr) -> Self {
         let (listener, addr) = listen();
-        let bytes = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&bytes);
+        let flow = Arc::new(Flow { moved: AtomicU64::new(0), left: AtomicU64::new(u64::MAX) });
+        let shared = Arc::clone(&flow);
         in_background(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((client, _)) = listener.accept().await {
+                if shared.left.load(Ordering::SeqCst) == 0 {
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(upstream).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(pump(from_client, to_server, Arc::clone(&counted)));
-                tokio::spawn(pump(from_server, to_client, Arc::clone(&counted)));
+                tokio::spawn(pump(from_client, to_server, Arc::clone(&shared), true));
+                tokio::spawn(pump(from_server, to_client, Arc::clone(&shared), false));
             }
         });
-        Self { addr, bytes }
+        Self { addr, flow }
     }
 
     /// Bytes in both directions since this was asked last.
     pub fn moved(&self) -> u64 {
-        self.bytes.swap(0, Ordering::SeqCst)
+        self.flow.moved.swap(0, Ordering::SeqCst)
+    }
+
+    /// So many bytes more go to the server; then the line is dead until it is mended.
+    pub fn cut_after(&self, bytes: u64) {
+        self.flow.left.store(bytes, Ordering::SeqCst);
+    }
+
+    pub fn mend(&self) {
+        self.flow.left.store(u64::MAX, Ordering::SeqCst);
     }
 }
 
-async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, count: Arc<AtomicU64>) {
+async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, flow: Arc<Flow>, up: bool) {
     let mut buffer = vec![0; 16 * 1024];
-    while let Ok(len @ 1..) = from.read(&mut buffer).await {
-        count.fetch_add(len as u64, Ordering::SeqCst);
-        if to.write_all(&buffer[..len]).await.is_err() {
+    while let Ok(mut len @ 1..) = from.read(&mut buffer).await {
+        if up {
+            let take = |left: u64| Some(left - left.min(len as u64));
+            let left = flow.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).unwrap();
+            len = usize::try_from(left).unwrap_or(usize::MAX).min(len);
+        }
+        flow.moved.fetch_add(len as u64, Ordering::SeqCst);
+        if to.write_all(&buffer[..len]).await.is_err() || up && flow.left.load(Ordering::SeqCst) == 0 {
             break;
         }
     }

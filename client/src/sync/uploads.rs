@@ -14,6 +14,9 @@ use crate::{engine::Engine, error::Error, store::versions::Kept, transport::Body
 /// How often an upload that broke off is gone on with before it is left to the next push.
 const ATTEMPTS: usize = 4;
 
+/// From so many bytes on it is worth a question how many of them the server has.
+const WORTH_ASKING: u64 = 1024 * 1024;
+
 /// What is uploaded.
 struct Upload {
     blob: BlobRef,
@@ -111,7 +114,22 @@ impl Engine {
         };
         match direct {
             // This device does not reach the object store, or does not trust it: the server does.
-            Err(Error::Offline(_) | Error::Certificate) => self.through_the_server(upload, 0).await,
+            Err(Error::Offline(_) | Error::Certificate) => self.on_through_the_server(upload).await,
+            other => other,
+        }
+    }
+
+    /// Goes on where an earlier upload through the server broke off. Nobody said where that is: the server does when it
+    /// is told to go on behind the last byte.
+    async fn on_through_the_server(&self, upload: &Upload) -> Result<(), Error> {
+        if upload.blob.size < WORTH_ASKING {
+            return self.through_the_server(upload, 0).await;
+        }
+        match self.through_the_server(upload, upload.blob.size).await {
+            Err(Error::Refused { problem, .. }) if problem.code == Code::OffsetMismatch => {
+                let offset = problem.facts.as_ref().and_then(|facts| facts["offset"].as_u64());
+                self.through_the_server(upload, offset.unwrap_or(0)).await
+            }
             other => other,
         }
     }
