@@ -32,6 +32,7 @@ in_both_modes! {
     what_was_refused_after_a_removal_is_done_by_the_next_sync_of_any_device,
     kills_in_the_middle_of_turning_leave_one_key_that_every_device_gets,
     every_way_in_leads_to_every_generation,
+    a_restored_server_gets_the_newer_generations_back_with_their_keys,
 }
 
 /// A server in this process, and how real devices reach it.
@@ -312,23 +313,22 @@ async fn every_way_in_leads_to_every_generation(mode: Mode) {
     reads(&Device { home: place, client }).await;
 }
 
-#[tokio::test]
-async fn a_restored_server_gets_the_newer_generations_back_with_their_keys() {
-    let mut server = Server::start();
+async fn a_restored_server_gets_the_newer_generations_back_with_their_keys(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
     let first = register(&server, "turned-back@example.org").await;
     let second = another(&server, "turned-back@example.org").await;
     let lost = another(&server, "turned-back@example.org").await;
     write(&first, "in the backup").await;
     second.sync().await.unwrap();
     server.kill();
-    let backup = server.backup();
+    let backup = server.backup().await;
     server.start_again();
     until("the device is removed", || async { first.revoke_device(id(&lost).await).await.is_ok() }).await;
     assert_eq!(generation(&first).await, 2);
     write(&first, "after the backup").await;
     second.sync().await.unwrap();
     server.kill();
-    server.restore(&backup);
+    server.restore(&backup).await;
     server.start_again();
     let expected = ["after the backup", "in the backup"];
     until("both have everything again", || async {

@@ -8,10 +8,17 @@ use lockstep_client::{
 };
 
 use crate::{
+    mode::Mode,
     people::{Device, another, password, register, until},
     proxy::Relay,
     server::Server,
 };
+
+in_both_modes! {
+    after_a_restore_five_differences_among_three_thousand_versions_move_few_bytes,
+    a_device_that_joined_after_the_backup_goes_on_working_since_another_gives_its_statement_back,
+    a_device_that_joined_after_the_backup_gives_its_own_statement_back_when_it_logs_in,
+}
 
 const ENTRIES: usize = 3000;
 const NAME: &str = "restored@example.org";
@@ -34,9 +41,8 @@ async fn device(address: &Address, first: bool) -> Device {
     Device { home, client }
 }
 
-#[tokio::test]
-async fn after_a_restore_five_differences_among_three_thousand_versions_move_few_bytes() {
-    let mut server = Server::start();
+async fn after_a_restore_five_differences_among_three_thousand_versions_move_few_bytes(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
     let (near, far) = (Relay::start(server.socket()), Relay::start(server.socket()));
     let first = device(&through(&near, &server), true).await;
     let contents: Vec<_> =
@@ -48,7 +54,7 @@ async fn after_a_restore_five_differences_among_three_thousand_versions_move_few
     second.sync().await.unwrap();
     let a_first_sync = far.moved();
     server.kill();
-    let backup = server.backup();
+    let backup = server.backup().await;
     server.start_again();
     for n in 0..3 {
         first.add(format!("after the backup {n}").as_bytes()).await.unwrap();
@@ -62,7 +68,7 @@ async fn after_a_restore_five_differences_among_three_thousand_versions_move_few
     let expected = second.contents().await;
     assert_eq!(first.contents().await, expected);
     server.kill();
-    server.restore(&backup);
+    server.restore(&backup).await;
     server.start_again();
     let _ = (near.moved(), far.moved());
     for device in [&first, &second] {
@@ -83,20 +89,20 @@ async fn after_a_restore_five_differences_among_three_thousand_versions_move_few
 }
 
 /// A server that was restored to a time before the second device joined.
-async fn before_the_second(name: &str) -> (Server, Device, Device) {
-    let mut server = Server::start();
+async fn before_the_second(mode: Mode, name: &str) -> (Server, Device, Device) {
+    let mut server = Server::start_in(mode).await;
     let first = register(&server, name).await;
     first.add(b"in the backup").await.unwrap();
     first.sync().await.unwrap();
     server.kill();
-    let backup = server.backup();
+    let backup = server.backup().await;
     server.start_again();
     let second = another(&server, name).await;
     second.add(b"by the second").await.unwrap();
     second.sync().await.unwrap();
     first.sync().await.unwrap();
     server.kill();
-    server.restore(&backup);
+    server.restore(&backup).await;
     server.start_again();
     (server, first, second)
 }
@@ -124,18 +130,18 @@ async fn all_is_there(server: &Server, devices: [&Device; 2]) {
     let Trust::Pinned(_) = server.address.trust else { panic!("pinned") };
 }
 
-#[tokio::test]
-async fn a_device_that_joined_after_the_backup_goes_on_working_since_another_gives_its_statement_back() {
-    let (server, first, second) = before_the_second("given-back@example.org").await;
+async fn a_device_that_joined_after_the_backup_goes_on_working_since_another_gives_its_statement_back(
+    mode: Mode,
+) {
+    let (server, first, second) = before_the_second(mode, "given-back@example.org").await;
     until("the first syncs with the restored server", || async { first.sync().await.is_ok() }).await;
     let second = logged_in_again(&server, second, "given-back@example.org").await;
     second.add(b"once more").await.unwrap();
     all_is_there(&server, [&first, &second]).await;
 }
 
-#[tokio::test]
-async fn a_device_that_joined_after_the_backup_gives_its_own_statement_back_when_it_logs_in() {
-    let (server, first, second) = before_the_second("alone@example.org").await;
+async fn a_device_that_joined_after_the_backup_gives_its_own_statement_back_when_it_logs_in(mode: Mode) {
+    let (server, first, second) = before_the_second(mode, "alone@example.org").await;
     let second = logged_in_again(&server, second, "alone@example.org").await;
     until("the second syncs with the restored server", || async { second.sync().await.is_ok() }).await;
     second.add(b"once more").await.unwrap();

@@ -8,7 +8,7 @@ use std::{
 
 use lockstep_client::server::{Server as Address, Trust};
 
-use crate::mode::Mode;
+use crate::{mode::Mode, support::backup::Database};
 
 /// A running server. Killed when dropped.
 pub struct Server {
@@ -92,23 +92,52 @@ fn serve(data: &tempfile::TempDir, listen: &str, options: &[(String, String)]) -
     (process, Address::new(&url, Trust::Pinned(fingerprint)).unwrap())
 }
 
+/// What is put back where a server lost its data.
+pub enum Backup {
+    /// The data folder.
+    Folder(tempfile::TempDir),
+    /// The database; the data folder of a node holds nothing that could be lost, and its keys are kept apart.
+    Database(Database),
+}
+
 impl Server {
     /// Copies the data of the server, which must not run, as a backup would.
-    pub fn backup(&self) -> tempfile::TempDir {
+    pub async fn backup(&self) -> Backup {
         assert!(self.process.is_none());
+        if let Some(database) = self.option("LOCKSTEP_LOG") {
+            return Backup::Database(Database::back_up(database).await);
+        }
         let backup = tempfile::tempdir().unwrap();
         copy(self.data.path(), backup.path());
-        backup
+        Backup::Folder(backup)
     }
 
     /// Puts a backup in the place of the data of the server, which must not run.
-    pub fn restore(&self, backup: &tempfile::TempDir) {
+    pub async fn restore(&self, backup: &Backup) {
         assert!(self.process.is_none());
+        let backup = match backup {
+            Backup::Folder(backup) => backup,
+            Backup::Database(database) => return database.put_back().await,
+        };
         for entry in std::fs::read_dir(self.data.path()).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
         }
         copy(backup.path(), self.data.path());
+    }
+
+    /// Another node over the same stores (distributed only).
+    pub fn second(&self) -> Self {
+        let keys = self.data.path().join("keys/server.json");
+        let mut options = self.options.clone();
+        options.push(("LOCKSTEP_KEY_FILE".to_owned(), keys.to_str().unwrap().to_owned()));
+        let data = tempfile::tempdir().unwrap();
+        let (process, address) = serve(&data, "127.0.0.1:0", &options);
+        Self { data, options, process: Some(process), address }
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().find(|(option, _)| option == name).map(|(_, value)| value.as_str())
     }
 }
 

@@ -20,6 +20,7 @@ in_both_modes! {
     what_is_written_while_the_server_is_down_goes_out_when_it_is_back,
     the_live_feed_comes_back_by_itself_after_the_server_was_killed,
     kills_in_the_middle_of_pushes_lose_and_double_nothing,
+    a_server_that_was_restored_to_an_older_backup_gets_back_what_it_lost_from_the_devices,
 }
 
 async fn what_is_written_while_the_server_is_down_goes_out_when_it_is_back(mode: Mode) {
@@ -83,22 +84,21 @@ async fn kills_in_the_middle_of_pushes_lose_and_double_nothing(mode: Mode) {
     assert_eq!(device.alarms().await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn a_server_that_was_restored_to_an_older_backup_gets_back_what_it_lost_from_the_devices() {
-    let mut server = Server::start();
+async fn a_server_that_was_restored_to_an_older_backup_gets_back_what_it_lost_from_the_devices(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
     let first = register(&server, "restore@example.org").await;
     let second = another(&server, "restore@example.org").await;
     first.add(b"in the backup").await.unwrap();
     first.sync().await.unwrap();
     second.sync().await.unwrap();
     server.kill();
-    let backup = server.backup();
+    let backup = server.backup().await;
     server.start_again();
     first.add(b"after the backup").await.unwrap();
     first.sync().await.unwrap();
     second.add(b"never sent before the crash").await.unwrap();
     server.kill();
-    server.restore(&backup);
+    server.restore(&backup).await;
     server.start_again();
     for device in [&first, &second, &first] {
         until("a device syncs with the restored server", || async { device.sync().await.is_ok() }).await;
@@ -113,6 +113,48 @@ async fn a_server_that_was_restored_to_an_older_backup_gets_back_what_it_lost_fr
     assert_eq!((status.waiting, status.quarantined, status.conflicts), (0, 0, 0));
     let alarms = first.alarms().await.unwrap();
     assert!(alarms.iter().all(|alarm| alarm.kind == AlarmKind::Reset) && !alarms.is_empty(), "{alarms:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_restored_gets_back_what_it_lost_at_whichever_node_a_device_is() {
+    let mut one = Server::start_in(Mode::Distributed).await;
+    let mut two = one.second();
+    let first = register(&one, "cluster@example.org").await;
+    let second = another(&two, "cluster@example.org").await;
+    first.add(b"in the backup").await.unwrap();
+    first.sync().await.unwrap();
+    second.sync().await.unwrap();
+    (one.kill(), two.kill());
+    let backup = one.backup().await;
+    (one.start_again(), two.start_again());
+    for (device, content) in [(&first, "by the first"), (&second, "by the second")] {
+        device.add(content.as_bytes()).await.unwrap();
+        until("a device sends", || async { device.sync().await.is_ok() }).await;
+    }
+    first.sync().await.unwrap();
+    (one.kill(), two.kill());
+    one.restore(&backup).await;
+    (one.start_again(), two.start_again());
+    let expected = ["by the first", "by the second", "in the backup"];
+    until("both have everything", || async {
+        let synced = (second.sync().await.is_ok(), first.sync().await.is_ok());
+        synced == (true, true) && first.contents().await == expected && second.contents().await == expected
+    })
+    .await;
+    for (node, device) in [(&two, &first), (&one, &second)] {
+        let status = device.status().await.unwrap();
+        assert_eq!((status.waiting, status.quarantined, status.conflicts), (0, 0, 0));
+        // Both nodes serve the same new life.
+        let third = another(node, "cluster@example.org").await;
+        assert_eq!(third.contents().await, expected);
+    }
+    // And what is written at one is heard live at the other.
+    let mut watching = second.follow();
+    watching.link.wait_for(|link| *link == Link::Live).await.unwrap();
+    first.add(b"heard live").await.unwrap();
+    first.sync().await.unwrap();
+    until("the new entry is heard", || async { second.contents().await.contains(&"heard live".to_owned()) })
+        .await;
 }
 
 #[tokio::test]

@@ -13,7 +13,10 @@ use lockstepd::auth::factors::{Replacement, Staged};
 use reqwest::{Response, StatusCode};
 use uuid::Uuid;
 
-use crate::support::{Mode, Node, Person, assert_problem};
+use crate::support::{
+    Mode, Node, Person, assert_problem,
+    backup::{back_up, restore},
+};
 
 const MODES: [Mode; 2] = [Mode::Embedded, Mode::Distributed];
 
@@ -194,17 +197,24 @@ async fn a_generation_is_taken_back_from_an_offer_with_its_wrap_and_not_without(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vault_that_a_restore_has_lost_is_taken_back_whatever_the_plan_says() {
     for mode in MODES {
-        let plans = lockstepd::config::Layer {
-            plans: Some("one = { vaults = 1 }".parse().unwrap()),
+        let plan = |vaults: u32| lockstepd::config::Layer {
+            plans: Some(format!("one = {{ vaults = {vaults} }}").parse().unwrap()),
             default_plan: Some("one".into()),
             ..lockstepd::config::Layer::default()
         };
-        let node = Node::start_with(mode, plans).await;
+        let mut node = Node::start_with(mode, plan(2)).await;
         let ada = Person::register(&node).await;
+        let backup = back_up(&mut node, mode).await;
         let account = ada.look(&node).await;
         let second = Person { vault: VaultId(Uuid::new_v4()), ..ada.clone() };
         let begun = second.turn(&account, 1, 7);
         let offer = OfferRoster { statements: vec![begun.statement], wraps: vec![begun.wrap.clone()] };
+        assert_eq!(ada.post(&node, "/v1/roster", &offer).await.status(), StatusCode::NO_CONTENT);
+        assert_eq!(ada.look(&node).await.vaults, [ada.vault, second.vault]);
+
+        restore(&mut node, &backup).await;
+        node.restart_with(plan(1)).await;
+        assert_eq!(ada.look(&node).await.vaults, [ada.vault], "it is lost");
         assert_eq!(ada.post(&node, "/v1/roster", &offer).await.status(), StatusCode::NO_CONTENT);
         let after = ada.look(&node).await;
         assert_eq!(after.vaults, [ada.vault, second.vault]);

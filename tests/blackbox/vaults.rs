@@ -21,6 +21,7 @@ in_both_modes! {
     every_vault_gets_a_new_key_when_a_device_is_removed,
     a_plan_without_room_for_another_vault_says_so_and_nothing_begins,
     names_given_apart_become_one_and_are_no_conflict,
+    a_server_that_was_restored_to_before_a_vault_began_gets_it_back,
 }
 
 async fn within(device: &Device, vault: VaultId) -> Client {
@@ -168,15 +169,14 @@ async fn names_given_apart_become_one_and_are_no_conflict(mode: Mode) {
     assert_eq!(named.into_values().collect::<Vec<_>>(), [Some("Flat".to_owned())]);
 }
 
-#[tokio::test]
-async fn a_server_that_was_restored_to_before_a_vault_began_gets_it_back() {
-    let mut server = Server::start();
+async fn a_server_that_was_restored_to_before_a_vault_began_gets_it_back(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
     let first = register(&server, "vaults@example.org").await;
     let second = another(&server, "vaults@example.org").await;
     first.add(b"at home").await.unwrap();
     first.sync().await.unwrap();
     server.kill();
-    let backup = server.backup();
+    let backup = server.backup().await;
     server.start_again();
     until("the server answers", || async { first.sync().await.is_ok() }).await;
     let work = first.create_vault("Work").await.unwrap();
@@ -185,7 +185,7 @@ async fn a_server_that_was_restored_to_before_a_vault_began_gets_it_back() {
     second.sync().await.unwrap();
     within(&second, work).await.add(b"never sent").await.unwrap();
     server.kill();
-    server.restore(&backup);
+    server.restore(&backup).await;
     server.start_again();
     until("both have everything again", || async {
         let synced = (second.sync().await.is_ok(), first.sync().await.is_ok());

@@ -15,7 +15,6 @@ use lockstep_events::{
 };
 use lockstepd::{config::Layer, erasure};
 use reqwest::{Response, StatusCode};
-use sqlx::{Connection, Executor};
 use uuid::Uuid;
 
 use crate::{
@@ -170,99 +169,6 @@ fn program(name: &str) -> PathBuf {
     folders.extend(versions.into_iter().rev());
     let found = folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("no {name} found"))
-}
-
-/// A backup of everything but the key file and what lies beside it.
-pub struct Backup {
-    folder: tempfile::TempDir,
-    database: Option<String>,
-}
-
-/// Stops the server, and waits until it has closed every file of its data.
-async fn halt(node: &mut Node) {
-    node.stop().await;
-    let mut open = Vec::new();
-    for _ in 0..1200 {
-        let files = std::fs::read_dir("/proc/self/fd").unwrap();
-        let files = files.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
-        open = files.filter(|path| path.starts_with(node.data())).collect();
-        if open.is_empty() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("still open: {open:?}");
-}
-
-/// Stops the server, copies its databases and files, and starts it again.
-pub async fn back_up(node: &mut Node, mode: Mode) -> Backup {
-    halt(node).await;
-    let folder = tempfile::tempdir().unwrap();
-    copy(&node.data(), folder.path());
-    let mut database = None;
-    if mode == Mode::Distributed {
-        let name = format!("backup_{}", Uuid::new_v4().simple());
-        let alone = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ";
-        admin(node, &format!("{alone}'{}'", database_name(node))).await;
-        admin(node, &format!("CREATE DATABASE {name} TEMPLATE {}", database_name(node))).await;
-        database = Some(name);
-    }
-    node.begin().await;
-    Backup { folder, database }
-}
-
-/// Stops the server, puts the backup in the place of its databases and files, and starts it again.
-pub async fn restore(node: &mut Node, backup: &Backup) {
-    halt(node).await;
-    for entry in std::fs::read_dir(node.data()).unwrap() {
-        let path = entry.unwrap().path();
-        match (path.ends_with("keys"), path.is_dir()) {
-            (true, _) => {}
-            (false, true) => std::fs::remove_dir_all(path).unwrap(),
-            (false, false) => std::fs::remove_file(path).unwrap(),
-        }
-    }
-    copy(backup.folder.path(), &node.data());
-    if let Some(backup) = &backup.database {
-        let name = database_name(node);
-        admin(node, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
-        admin(node, &format!("CREATE DATABASE {name} TEMPLATE {backup}")).await;
-    }
-    node.begin().await;
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.ends_with("keys") {
-            continue;
-        }
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
-}
-
-fn database_name(node: &Node) -> String {
-    node.database().rsplit_once('/').unwrap().1.to_owned()
-}
-
-async fn admin(node: &Node, sql: &str) {
-    let database = node.database();
-    let (server, _) = database.rsplit_once('/').unwrap();
-    let mut connection = sqlx::PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-    // Connections of the server that was just stopped may need a moment to end.
-    for attempt in 0.. {
-        match connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))).await {
-            Ok(_) => return,
-            Err(error) if attempt > 100 => panic!("{sql}: {error}"),
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
-        }
-    }
 }
 
 /// The stream of somebody's account.

@@ -8,8 +8,12 @@ use uuid::Uuid;
 use crate::{
     both,
     canary::canary,
-    ground::{Life, back_up, events, finish, item, left, push, quick, restore},
-    support::{Mode, Node, assert_problem, body},
+    ground::{Life, events, finish, item, left, push, quick},
+    support::{
+        Mode, Node, assert_problem,
+        backup::{back_up, restore},
+        body,
+    },
 };
 
 /// Purges the first entry of somebody.

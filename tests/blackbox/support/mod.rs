@@ -1,5 +1,6 @@
 //! What the tests of this binary share: servers, people, requests.
 
+pub mod backup;
 pub mod certified;
 pub mod idp;
 pub mod letters;
