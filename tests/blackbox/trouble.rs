@@ -124,17 +124,21 @@ async fn a_cluster_that_was_restored_gets_back_what_it_lost_at_whichever_node_a_
     first.add(b"in the backup").await.unwrap();
     first.sync().await.unwrap();
     second.sync().await.unwrap();
-    (one.kill(), two.kill());
+    one.kill();
+    two.kill();
     let backup = one.backup().await;
-    (one.start_again(), two.start_again());
+    one.start_again();
+    two.start_again();
     for (device, content) in [(&first, "by the first"), (&second, "by the second")] {
         device.add(content.as_bytes()).await.unwrap();
         until("a device sends", || async { device.sync().await.is_ok() }).await;
     }
     first.sync().await.unwrap();
-    (one.kill(), two.kill());
+    one.kill();
+    two.kill();
     one.restore(&backup).await;
-    (one.start_again(), two.start_again());
+    one.start_again();
+    two.start_again();
     let expected = ["by the first", "by the second", "in the backup"];
     until("both have everything", || async {
         let synced = (second.sync().await.is_ok(), first.sync().await.is_ok());

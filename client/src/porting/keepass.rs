@@ -176,7 +176,7 @@ impl State {
                 let (name, mut marks) = (std::mem::take(&mut self.key), std::mem::take(&mut self.marks));
                 let source = match marks.number.take() {
                     Some(number) => Source::Pool(number),
-                    None => self.files.source(marks, text)?,
+                    None => self.files.source(&marks, text)?,
                 };
                 self.slot().files.push(Named { name, source });
             }

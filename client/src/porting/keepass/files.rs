@@ -93,14 +93,13 @@ impl Files {
     }
 
     /// The bytes of an element that may have been compressed or encrypted.
-    pub(super) fn source(&self, marks: Marks, text: String) -> Result<Source, &'static str> {
-        match marks {
-            _ if self.leave_out => Ok(Source::Locked),
-            Marks { locked: true, .. } => Ok(Source::Locked),
-            Marks { compressed, .. } => match Packed::decode(text, compressed) {
-                Ok(packed) => Ok(Source::Here(packed)),
-                Err(Unfit::Broken(why) | Unfit::LeftOut(why)) => Err(why),
-            },
+    pub(super) fn source(&self, marks: &Marks, text: String) -> Result<Source, &'static str> {
+        if self.leave_out || marks.locked {
+            return Ok(Source::Locked);
+        }
+        match Packed::decode(text, marks.compressed) {
+            Ok(packed) => Ok(Source::Here(packed)),
+            Err(Unfit::Broken(why) | Unfit::LeftOut(why)) => Err(why),
         }
     }
 
@@ -110,7 +109,7 @@ impl Files {
             return Ok(());
         }
         let number = marks.number.take().ok_or("holds a file without a number")?;
-        let source = self.source(marks, text)?;
+        let source = self.source(&marks, text)?;
         match self.pool.insert(number, Pooled::Unseen(source)) {
             None => Ok(()),
             Some(_) => Err("holds two files with one number"),
