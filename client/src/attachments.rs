@@ -132,7 +132,7 @@ impl Engine {
 }
 
 /// Opens a file of this profile to write at its end; nobody else may read it.
-async fn create(path: &Path) -> Result<fs::File, Error> {
+pub(crate) async fn create(path: &Path) -> Result<fs::File, Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).await?;
     }

@@ -11,7 +11,7 @@ use std::{
 
 use lockstep_api::sync::Snapshot;
 use lockstep_client::{
-    Attachment, Client, Error,
+    Attachment, Client, Error, Unlock,
     crypto::password::Password,
     model::Entry,
     server::{Server, Trust, certificate_fingerprint},
@@ -79,8 +79,14 @@ fn kept(entry: &Entry) -> Attachment {
     serde_json::from_slice(entry.heads[0].content.bytes().unwrap()).unwrap()
 }
 
-/// A TLS front of the S3 server with the certificate that the clients trust, and how many bytes it was sent.
-async fn front(listener: TcpListener, data: &Path) -> Arc<AtomicU64> {
+/// What a front of the S3 server was sent, and how much more it takes before it is dead.
+struct Front {
+    received: AtomicU64,
+    left: AtomicU64,
+}
+
+/// A TLS front of the S3 server with the certificate that the clients trust.
+async fn front(listener: TcpListener, data: &Path) -> Arc<Front> {
     let chain = CertificateDer::pem_file_iter(data.join("tls/cert.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(data.join("tls/key.pem")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -93,8 +99,8 @@ async fn front(listener: TcpListener, data: &Path) -> Arc<AtomicU64> {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let s3 = std::env::var("LOCKSTEP_TEST_S3").expect("LOCKSTEP_TEST_S3 is not set: run cargo xtask test");
     let s3: SocketAddr = s3.trim_start_matches("http://").parse().unwrap();
-    let received = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&received);
+    let front = Arc::new(Front { received: AtomicU64::new(0), left: AtomicU64::new(u64::MAX) });
+    let counter = Arc::clone(&front);
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let (acceptor, counter) = (acceptor.clone(), Arc::clone(&counter));
@@ -109,24 +115,25 @@ async fn front(listener: TcpListener, data: &Path) -> Arc<AtomicU64> {
             });
         }
     });
-    received
+    front
 }
 
 /// Counts bytes while they pass: a kept connection ends when its client does, and not always with a farewell.
 async fn count(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    counter: &AtomicU64,
+    front: &Front,
 ) -> std::io::Result<()> {
     let mut piece = vec![0; 64 * 1024];
     loop {
         let length = from.read(&mut piece).await?;
-        if length == 0 {
+        let take = |left: u64| left.checked_sub(length as u64);
+        if length == 0 || front.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
             return Ok(());
         }
         to.write_all(&piece[..length]).await?;
         to.flush().await?;
-        counter.fetch_add(length as u64, Ordering::SeqCst);
+        front.received.fetch_add(length as u64, Ordering::SeqCst);
     }
 }
 
@@ -167,9 +174,49 @@ async fn a_file_of_many_megabytes_reaches_another_device(mode: Mode) {
     second.client.close().await;
     drop(ground);
     if mode == Mode::Distributed {
-        let through_the_front = straight.load(Ordering::SeqCst);
+        let through_the_front = straight.received.load(Ordering::SeqCst);
         assert!(through_the_front > 20 * MIB as u64, "only {through_the_front} bytes went straight to S3");
     }
+}
+
+#[tokio::test]
+async fn an_upload_straight_to_the_store_that_was_cut_off_goes_on_with_the_parts_that_are_missing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut options = Mode::Distributed.options().await;
+    for (_, public) in options.iter_mut().filter(|(name, _)| name == "LOCKSTEP_S3_PUBLIC_ENDPOINT") {
+        *public = format!("https://{}", listener.local_addr().unwrap());
+    }
+    let ground = Ground::with_options(options).await;
+    let straight = front(listener, ground.folder.path()).await;
+    let name = format!("parts-{}@example.org", uuid::Uuid::new_v4());
+    let mut first = Device::new(&ground, &name, true).await;
+    let entry = first.client.add(b"to be replaced").await.unwrap();
+    let bytes = file(30 * MIB);
+    let attachment = first.client.attach(entry, &bytes).await.unwrap();
+    let base = first.entry().await.head_ids();
+    let content = serde_json::to_vec(&attachment).unwrap();
+    first.client.edit_with(entry, &base, &content, &[&attachment]).await.unwrap();
+    straight.left.store(20 * MIB as u64, Ordering::SeqCst);
+    assert!(matches!(first.client.sync().await, Err(Error::Offline(_))));
+    let sent = straight.received.swap(0, Ordering::SeqCst);
+    assert!(sent > 19 * MIB as u64, "two parts and a piece of the third: {sent}");
+    assert_eq!(first.client.status().await.unwrap().waiting, 2, "the entry, and the version with the file");
+
+    // Another process, when the store is within reach again.
+    first.client.close().await;
+    let password = Password::new("violet anchor mumbles seventeen".to_owned());
+    first.client = Client::open(first.home.path(), &Unlock::Password(password)).await.unwrap();
+    straight.left.store(u64::MAX, Ordering::SeqCst);
+    first.client.sync().await.unwrap();
+    let rest = straight.received.load(Ordering::SeqCst);
+    assert!((14 * MIB as u64..18 * MIB as u64).contains(&rest), "{rest} of 30 MiB, after {sent}");
+    let files = std::fs::read_dir(first.home.path().join("attachments")).unwrap().count();
+    assert_eq!(files, 1, "nothing is left of the upload");
+    let second = Device::new(&ground, &name, false).await;
+    let entry = second.entry().await;
+    assert!(*second.client.attachment(entry.entry, &kept(&entry)).await.unwrap() == bytes[..]);
+    first.client.close().await;
+    second.client.close().await;
 }
 
 async fn a_file_that_was_cut_off_by_the_death_of_the_server_arrives(mode: Mode) {

@@ -9,6 +9,7 @@ pub(crate) mod follow;
 pub(crate) mod identical;
 pub(crate) mod live;
 pub(crate) mod offer;
+mod parts;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod reconcile;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use lockstep_api::{
     Code,
-    sync::{BlobPart, BlobRef, CompleteBlob, PrepareBlobs, PreparedBlob, PreparedBlobs},
+    sync::{BlobPart, BlobRef, PrepareBlobs, PreparedBlob, PreparedBlobs},
 };
 use lockstep_events::{BlobHash, VersionId};
 use reqwest::Method;
 
+use super::parts::Begun;
 use crate::{engine::Engine, error::Error, store::versions::Kept, transport::Body};
 
 /// How often an upload that broke off is gone on with before it is left to the next push.
@@ -18,14 +19,14 @@ const ATTEMPTS: usize = 4;
 const WORTH_ASKING: u64 = 1024 * 1024;
 
 /// What is uploaded.
-struct Upload {
-    blob: BlobRef,
+pub(super) struct Upload {
+    pub(super) blob: BlobRef,
     body: Body,
 }
 
 impl Upload {
     /// The bytes from one of them on, at most so many.
-    fn piece(&self, from: u64, most: u64) -> Body {
+    pub(super) fn piece(&self, from: u64, most: u64) -> Body {
         match &self.body {
             Body::Bytes(bytes) => {
                 let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
@@ -99,7 +100,7 @@ impl Engine {
 
     async fn upload_one(&self, upload: &Upload, prepared: PreparedBlob) -> Result<(), Error> {
         let direct = match prepared {
-            PreparedBlob::Have { .. } => return Ok(()),
+            PreparedBlob::Have { hash } => return self.forget_begun(&hash).await,
             // Changed on this device's disk: as good as not here, and the server would refuse it.
             _ if upload.blob.attachment && !self.is_whole(&upload.blob.hash).await? => return Ok(()),
             PreparedBlob::Put { url, offset, .. } if url.starts_with('/') => {
@@ -108,11 +109,15 @@ impl Engine {
             PreparedBlob::Put { url, headers, .. } => {
                 self.straight(&BlobPart { url, headers }, upload.piece(0, u64::MAX)).await.map(drop)
             }
-            PreparedBlob::Parts { upload: name, part_size, parts, .. } => {
-                self.in_parts(upload, (name, part_size), &parts).await
+            PreparedBlob::Parts { upload: name, part_size, parts, expires_in, .. } => {
+                let fresh = Begun::new((name, part_size), parts, (self.now(), expires_in));
+                self.in_parts(upload, fresh).await
             }
         };
         match direct {
+            Err(Error::Offline(cause)) if self.has_parts(&upload.blob.hash).await => {
+                Err(Error::Offline(cause))
+            }
             // This device does not reach the object store, or does not trust it: the server does.
             Err(Error::Offline(_) | Error::Certificate) => self.on_through_the_server(upload).await,
             other => other,
@@ -144,27 +149,11 @@ impl Engine {
     }
 
     /// Sends to a presigned address, which gets no token: it is another service's. The tag of what it stored.
-    async fn straight(&self, to: &BlobPart, body: Body) -> Result<Option<String>, Error> {
+    pub(super) async fn straight(&self, to: &BlobPart, body: Body) -> Result<Option<String>, Error> {
         let mut headers: Vec<_> = to.headers.clone().into_iter().collect();
         headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
         let answer = self.transport.send(Method::PUT, &to.url, None, &headers, body).await?;
         let tag = answer.etag.clone();
         answer.ok().map(|_| tag)
-    }
-
-    async fn in_parts(
-        &self,
-        upload: &Upload,
-        (name, part_size): (String, u64),
-        parts: &[BlobPart],
-    ) -> Result<(), Error> {
-        let mut tags = Vec::with_capacity(parts.len());
-        for (number, part) in (0..).zip(parts) {
-            let tag = self.straight(part, upload.piece(number * part_size, part_size)).await?;
-            tags.push(tag.ok_or(Error::Protocol("a part that was stored without a tag"))?);
-        }
-        let path = format!("/v1/vaults/{}/blobs/{}/complete", self.vault(), upload.blob.hash);
-        let body = CompleteBlob { size: upload.blob.size, upload: name, tags };
-        self.request(Method::POST, &path, Body::json(&body)?).await?.ok().map(drop)
     }
 }
