@@ -97,7 +97,7 @@ impl Engine {
         Ok(entry)
     }
 
-    /// Many new entries, in atomic groups.
+    /// Many new entries, in atomic groups; those with files each by itself.
     pub(crate) async fn add_many(
         &self,
         new: &[NewVersion<'_>],
@@ -106,12 +106,14 @@ impl Engine {
         let mut tx = self.store.begin().await?;
         let desk = self.desk(&mut tx).await?;
         let mut unit = outbox::next_unit(&mut tx).await?;
-        let (mut members, mut bytes) = (0, 0);
+        let (mut members, mut bytes, mut alone) = (0, 0, false);
         for (new, nth) in new.iter().zip(1..) {
             let author = self.author(&desk);
             let version = kept(author.write(new.entry, Vec::new(), new.content, &mut os_random())?);
             let size = wire_size(&version) + new.attachments.len() * HASH;
-            if members == GROUP || bytes + size > GROUP_BYTES {
+            // Whatever the server says of a file is said of its entry only.
+            let was_alone = std::mem::replace(&mut alone, !new.attachments.is_empty());
+            if alone || was_alone || members == GROUP || bytes + size > GROUP_BYTES {
                 (members, bytes) = (0, 0);
                 unit += 1;
             }

@@ -71,8 +71,10 @@ async fn prepare(
         return Err(Failure::from(Code::InvalidField).detail("1 to 256 blobs"));
     }
     if let Some(blob) = body.blobs.iter().find(|b| b.size == 0 || b.size > limit(&server, b.attachment)) {
-        let detail = format!("this blob may have 1 to {} bytes", limit(&server, blob.attachment));
-        return Err(Failure::from(Code::InvalidField).detail(detail));
+        let longest = limit(&server, blob.attachment);
+        let detail = format!("this blob may have 1 to {longest} bytes");
+        let facts = serde_json::json!({ "longest": longest });
+        return Err(Failure::from(Code::InvalidField).detail(detail).facts(facts));
     }
     let hashes: Vec<BlobHash> = body.blobs.iter().map(|blob| blob.hash).collect();
     let have: HashMap<_, _> = server.shelf.index.find(vault, &hashes).await?.into_iter().collect();

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
 
 in_both_modes! {
     what_the_plan_has_no_room_for_waits_is_shown_and_is_sent_when_there_is_room,
+    a_file_that_is_longer_than_the_server_takes_is_refused_with_its_entry_and_nothing_else_is,
 }
 
 const PLANS: &str = "tiny = { entries = 3, storage_bytes = 200000 }\nroomy = { entries = 100 }";
@@ -82,4 +84,62 @@ fn what_the_plan_has_no_room_for_waits_is_shown_and_is_sent_when_there_is_room(m
     assert_eq!(laptop.json(&["status"])["no_room"], Value::Null);
     assert_eq!(names(&phone), ["five", "four", "one", "three"]);
     assert_eq!(phone.json(&["attachment", "list", "one"])[0]["size"], json!(250_000));
+}
+
+fn a_file_that_is_longer_than_the_server_takes_is_refused_with_its_entry_and_nothing_else_is(mode: Mode) {
+    let server = Server::start_in_with(mode, &[("LOCKSTEP_MAX_ATTACHMENT_BYTES", "100000")]);
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "passport", "--set", "username=ada"]);
+    let file = |name: &str, length: usize| {
+        let path = laptop.home().join(name);
+        std::fs::write(&path, vec![7; length]).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (long, short) = (file("long.pdf", 200_000), file("short.pdf", 50_000));
+    let added = laptop.run(&["--json", "attachment", "add", "passport", &long]);
+    assert_eq!((added.code, &added.json()["sent"]), (0, &json!(false)), "{}", added.err);
+    assert!(added.err.contains("refused a change for good"), "{}", added.err);
+    let status = laptop.json(&["status"]);
+    assert_eq!((&status["waiting"], &status["quarantined"]), (&json!(0), &json!(1)), "{status}");
+    let reason = status["quarantine_list"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("longer than the 100000 bytes"), "{reason}");
+
+    // Everything else goes on, and so does the rest of an import.
+    laptop.ok(&["add", "mail", "--set", "username=ada"]);
+    let entry = |name: &str, number: usize| {
+        format!(
+            "<Entry><UUID>{name}</UUID><String><Key>Title</Key><Value>{name}</Value></String>\
+             <Binary><Key>file</Key><Value Ref=\"{number}\"/></Binary></Entry>"
+        )
+    };
+    let (large, small) = (BASE64_STANDARD.encode(vec![7; 200_000]), BASE64_STANDARD.encode("small"));
+    let database = laptop.home().join("database.xml");
+    let text = format!(
+        "<KeePassFile><Meta><Binaries><Binary ID=\"0\">{small}</Binary><Binary ID=\"1\">{large}</Binary>\
+         </Binaries></Meta><Root><Group>{}{}{}</Group></Root></KeePassFile>",
+        entry("first", 0),
+        entry("second", 1),
+        entry("third", 0)
+    );
+    std::fs::write(&database, text).unwrap();
+    laptop.ok(&["import", database.to_str().unwrap()]);
+    assert_eq!(laptop.json(&["status"])["quarantined"], json!(2));
+    let phone = Device::logged_in(&server);
+    assert_eq!(names(&phone), ["first", "mail", "passport", "third"]);
+    assert_eq!(phone.json(&["attachment", "list", "third"])[0]["size"], json!(5));
+
+    // What cannot be sent is given up, or a change without it is made.
+    assert_eq!(laptop.run(&["sync", "--discard", "mail"]).code, 3);
+    laptop.ok(&["sync", "--discard", "passport"]);
+    assert_eq!(laptop.json(&["attachment", "list", "passport"]), json!([]));
+    laptop.ok(&["attachment", "add", "passport", &short]);
+    phone.ok(&["sync"]);
+    assert_eq!(phone.json(&["attachment", "list", "passport"])[0]["name"], json!("short.pdf"));
+    // Offered again it is refused again, while the limit is what it is.
+    laptop.ok(&["sync", "--retry"]);
+    let status = laptop.json(&["status"]);
+    assert_eq!((&status["waiting"], &status["quarantined"]), (&json!(0), &json!(1)), "{status}");
+    laptop.ok(&["sync", "--discard", status["quarantine_list"][0]["entry"].as_str().unwrap()]);
+    assert_eq!(laptop.json(&["status"])["quarantined"], json!(0));
+    assert_eq!(names(&laptop), ["first", "mail", "passport", "third"]);
 }

@@ -176,7 +176,7 @@ impl App {
                 count(report.conflicts, "entry needs you", "entries need you")
             ));
         }
-        if report.waiting == 0 { Sent::Now } else { Sent::Later }
+        if report.waiting == 0 && report.quarantined == 0 { Sent::Now } else { Sent::Later }
     }
 
     /// Every entry that is not deleted, opened, by name.

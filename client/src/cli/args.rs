@@ -74,7 +74,7 @@ pub enum Verb {
     /// Show who, where, how fresh, and what waits
     Status(verbs::status::Status),
     /// Fetch what is new and send what waits
-    Sync,
+    Sync(verbs::sync::Sync),
     /// Show changes as they arrive
     Watch(verbs::watch::Watch),
     /// Add an entry

@@ -44,7 +44,7 @@ impl Client {
         Ok(all.into_iter().map(|new| new.entry).collect())
     }
 
-    /// As [`Client::add_many`], with files.
+    /// As [`Client::add_many`], with files. What has files goes out by itself.
     ///
     /// # Errors
     /// As [`Client::add`]; nothing is saved then.

@@ -172,8 +172,7 @@ impl Engine {
         let attached = attachments::of(&mut db, &ids).await?;
         let newest = self.newest_vault_key(&mut db, self.vault()).await?;
         drop(db);
-        let (batch, no_room) = self.upload_what_fits(batch, &attached).await?;
-        let mut report = PushReport { no_room, ..PushReport::default() };
+        let (batch, mut report) = self.upload_what_fits(batch, &attached).await?;
         if batch.is_empty() {
             return Ok(report);
         }

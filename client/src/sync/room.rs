@@ -1,13 +1,13 @@
-//! What waits because the plan has no room for it: it stays in the outbox, behind everything else, and is tried again with
-//! every push.
+//! What cannot be uploaded. If the plan has no room for it, it stays in the outbox, behind everything else, and is tried
+//! again with every push; if the server takes nothing so long, it is refused for good. Neither stands in the way of the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_api::{Code, MAX_INLINE, plan::Quota};
 use lockstep_events::VersionId;
 use sqlx::SqliteConnection;
 
-use super::push::{Attached, Batch};
+use super::push::{Attached, Batch, PushReport};
 use crate::{
     engine::Engine,
     error::Error,
@@ -15,11 +15,22 @@ use crate::{
     store::{outbox, outbox::Waiting, versions::Kept},
 };
 
-/// The limit that stands in the way, if that is why something was refused.
-fn limit(error: &Error) -> Option<Quota> {
+/// What stands in the way of an upload.
+enum Obstacle {
+    /// A limit of the plan.
+    Full(Quota),
+    /// The server takes no file of more bytes.
+    TooLong(u64),
+}
+
+fn obstacle(error: &Error) -> Option<Obstacle> {
     let Error::Refused { problem, .. } = error else { return None };
-    let full = problem.code == Code::QuotaExceeded;
-    serde_json::from_value(problem.facts.clone().filter(|_| full)?).ok()
+    let facts = problem.facts.clone()?;
+    match problem.code {
+        Code::QuotaExceeded => serde_json::from_value(facts).ok().map(Obstacle::Full),
+        Code::InvalidField => facts["longest"].as_u64().map(Obstacle::TooLong),
+        _ => None,
+    }
 }
 
 /// Puts versions behind everything else that waits, with their groups. Which those are.
@@ -42,39 +53,55 @@ pub(super) async fn put_behind(
 }
 
 impl Engine {
-    /// Uploads what versions need that go out together: all of it, or if the plan has no room for that, what each needs.
-    /// The versions that can go out then, and the limit that the others met.
+    /// Uploads what versions need that go out together: all of it, or if something stands in the way, what each needs.
+    /// The versions that can go out then, and what became of the others.
     pub(super) async fn upload_what_fits(
         &self,
         mut batch: Batch,
         attached: &Attached,
-    ) -> Result<(Batch, Option<Quota>), Error> {
+    ) -> Result<(Batch, PushReport), Error> {
+        let mut report = PushReport::default();
         if self.upload_of(&batch, attached).await?.is_none() {
-            return Ok((batch, None));
+            return Ok((batch, report));
         }
-        let (mut full, mut met) = (BTreeSet::new(), None);
+        let (mut full, mut refused) = (BTreeSet::new(), BTreeMap::new());
         for one in &batch {
-            if let Some(quota) = self.upload_of(std::slice::from_ref(one), attached).await? {
-                full.insert(one.0.version);
-                met = Some(quota);
+            match self.upload_of(std::slice::from_ref(one), attached).await? {
+                None => {}
+                Some(Obstacle::Full(quota)) => {
+                    full.insert(one.0.version);
+                    report.no_room = Some(quota);
+                }
+                Some(Obstacle::TooLong(longest)) => {
+                    let reason =
+                        format!("a file of it is longer than the {longest} bytes that this server takes");
+                    refused.insert(one.0.version, reason);
+                }
             }
         }
         let mut tx = self.store.begin().await?;
         let behind = put_behind(&mut tx, &batch, &full).await?;
+        let changes = self.refuse(&mut tx, &batch, refused).await?;
+        let refused = outbox::quarantined_ids(&mut tx).await?;
         tx.commit().await?;
-        batch.retain(|(waiting, _)| !behind.contains(&waiting.version));
-        Ok((batch, met))
+        report.quarantined = self.tell_all(changes);
+        batch.retain(|(w, _)| !behind.contains(&w.version) && !refused.contains(&w.version));
+        Ok((batch, report))
     }
 
-    /// Uploads; the limit that stands in the way.
-    async fn upload_of(&self, some: &[(Waiting, Kept)], attached: &Attached) -> Result<Option<Quota>, Error> {
+    /// Uploads; what stands in the way.
+    async fn upload_of(
+        &self,
+        some: &[(Waiting, Kept)],
+        attached: &Attached,
+    ) -> Result<Option<Obstacle>, Error> {
         let long =
             |version: &&Kept| version.ciphertext.as_ref().is_some_and(|bytes| bytes.len() > MAX_INLINE);
         let large: Vec<&Kept> = some.iter().map(|(_, version)| version).filter(long).collect();
         let files = some.iter().filter_map(|(w, _)| Some((w.version, attached.get(&w.version)?.clone())));
         match self.upload(&large, &files.collect()).await {
             Ok(()) => Ok(None),
-            Err(error) => limit(&error).map_or(Err(error), |quota| Ok(Some(quota))),
+            Err(error) => obstacle(&error).map_or(Err(error), |obstacle| Ok(Some(obstacle))),
         }
     }
 

@@ -1,11 +1,12 @@
 //! What an answer to a push does to the outbox.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_api::{
     plan::Quota,
     sync::{PushOutcome, PushResult, Pushed},
 };
+use lockstep_events::VersionId;
 use sqlx::SqliteConnection;
 
 use super::{
@@ -72,10 +73,8 @@ impl Engine {
             return Err(Error::Protocol("results of other versions than were pushed"));
         }
         let mut report = PushReport::default();
-        let mut changes = Vec::new();
         let mut tx = self.store.begin().await?;
-        let mut dead_units = BTreeSet::new();
-        let mut full = BTreeSet::new();
+        let (mut refused, mut full) = (BTreeMap::new(), BTreeSet::new());
         for ((waiting, version), result) in batch.iter().zip(&answer.results) {
             let verdict = match verdict(result) {
                 Verdict::ParentsFirst => self.parents_first(&mut tx, waiting, result).await?,
@@ -89,9 +88,7 @@ impl Engine {
                     report.forked += u64::from(forked);
                 }
                 Verdict::Refused(reason) => {
-                    dead_units.extend(waiting.unit);
-                    outbox::quarantine(&mut tx, version.id, &reason, self.now()).await?;
-                    changes.push(Change::Quarantined { version: version.id, reason });
+                    refused.insert(version.id, reason);
                 }
                 Verdict::NoRoom(quota) => {
                     full.insert(version.id);
@@ -101,22 +98,41 @@ impl Engine {
             }
         }
         room::put_behind(&mut tx, batch, &full).await?;
-        for (waiting, version) in
-            batch.iter().filter(|(w, _)| w.unit.is_some_and(|u| dead_units.contains(&u)))
-        {
-            let there = outbox::quarantined_ids(&mut tx).await?.contains(&waiting.version);
-            if !there {
-                let reason = "another version of its group was refused".to_owned();
-                outbox::quarantine(&mut tx, version.id, &reason, self.now()).await?;
-                changes.push(Change::Quarantined { version: version.id, reason });
-            }
-        }
+        let changes = self.refuse(&mut tx, batch, refused).await?;
         tx.commit().await?;
-        report.quarantined = changes.len() as u64;
+        report.quarantined = self.tell_all(changes);
+        Ok(report)
+    }
+
+    /// Moves versions into quarantine, for these reasons, each with its whole group.
+    pub(super) async fn refuse(
+        &self,
+        db: &mut SqliteConnection,
+        batch: &Batch,
+        mut refused: BTreeMap<VersionId, String>,
+    ) -> Result<Vec<Change>, Error> {
+        let is_refused = |waiting: &&Waiting| refused.contains_key(&waiting.version);
+        let waiting = || batch.iter().map(|(waiting, _)| waiting);
+        let dead: BTreeSet<i64> = waiting().filter(is_refused).filter_map(|waiting| waiting.unit).collect();
+        for waiting in waiting().filter(|waiting| waiting.unit.is_some_and(|unit| dead.contains(&unit))) {
+            let reason = "another version of its group was refused";
+            refused.entry(waiting.version).or_insert_with(|| reason.to_owned());
+        }
+        let mut changes = Vec::with_capacity(refused.len());
+        for (version, reason) in refused {
+            outbox::quarantine(db, version, &reason, self.now()).await?;
+            changes.push(Change::Quarantined { version, reason });
+        }
+        Ok(changes)
+    }
+
+    /// Tells whoever listens; how many changes.
+    pub(super) fn tell_all(&self, changes: Vec<Change>) -> u64 {
+        let number = changes.len() as u64;
         for change in changes {
             let _ = self.changes.send(change);
         }
-        Ok(report)
+        number
     }
 
     /// An own version whose files are gone from this device would wait for ever; one that is offered again after a

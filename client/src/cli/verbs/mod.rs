@@ -53,7 +53,7 @@ pub async fn run(verb: Verb, app: &App) -> Done {
         Verb::Lock => lock::lock(app).await,
         Verb::Unlock(args) => lock::unlock(args, app).await,
         Verb::Status(args) => status::run(args, app).await,
-        Verb::Sync => sync::run(app).await,
+        Verb::Sync(args) => sync::run(args, app).await,
         Verb::Watch(args) => watch::run(args, app).await,
         Verb::Add(args) => add::run(args, app).await,
         Verb::Get(args) => get::run(args, app).await,

@@ -83,6 +83,9 @@ pub async fn run(args: Status, app: &App) -> Done {
         let entry = crate::cli::find::short(one.entry);
         app.ui.warn(format!("a change of {entry} was refused for good: {}", one.reason));
     }
+    if !quarantine.is_empty() {
+        app.ui.hint("lockstep sync --retry offers it again, lockstep sync --discard ENTRY gives it up");
+    }
     for alarm in &alarms {
         app.ui.warn(format!("ALARM {}: {} ({})", clock(alarm.at.seconds()), alarm.kind, alarm.detail));
     }

@@ -1,19 +1,50 @@
 //! `sync`.
 
+use clap::Args;
+use lockstep_client::Client;
+
 use crate::cli::{
     app::{App, count},
-    failure::{Done, Failure},
+    failure::{Done, Exit, Failure},
+    ui::printable,
 };
+
+/// What to do before.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep sync
+  lockstep sync --retry                # offers again what the server refused for good, after its limits were raised
+  lockstep sync --discard 3f2a9c41     # the entry as `lockstep status` shows it, or its name
+
+What the server refused for good is kept on this device, out of sight and in the way of nothing; `lockstep status`
+lists it.")]
+pub struct Sync {
+    /// Offer again what the server refused for good
+    #[arg(long)]
+    retry: bool,
+    /// Give up the changes of this entry that the server refused for good
+    #[arg(long, value_name = "ENTRY", conflicts_with = "retry")]
+    discard: Option<String>,
+}
 
 /// One round.
 ///
 /// # Errors
 /// Offline, refused, or the server was caught.
-pub async fn run(app: &App) -> Done {
+pub async fn run(args: Sync, app: &App) -> Done {
     if app.offline {
         return Err(Failure::usage("sync needs the server", "leave --offline away"));
     }
     let client = app.open().await?;
+    if args.retry {
+        for refused in client.quarantine().await? {
+            client.release(refused.version, false).await?;
+        }
+    }
+    if let Some(wanted) = &args.discard {
+        discard(app, &client, wanted).await?;
+    }
     let wheel = app.ui.wheel("in step with the server");
     let synced = client.sync().await;
     wheel.finish_and_clear();
@@ -43,5 +74,27 @@ pub async fn run(app: &App) -> Done {
         let entries = count(report.conflicts, "entry was", "entries were");
         app.ui.warn(format!("{entries} changed apart on several devices; see: lockstep conflicts"));
     }
+    Ok(())
+}
+
+/// Gives up what was refused of an entry, which is named as anywhere, or by the beginning of its id.
+async fn discard(app: &App, client: &Client, wanted: &str) -> Done {
+    let refused = client.quarantine().await?;
+    let by_id = |entry: &lockstep_events::EntryId| wanted.len() >= 4 && entry.to_string().starts_with(wanted);
+    let entry = match refused.iter().map(|refused| refused.entry).find(by_id) {
+        Some(entry) => entry,
+        None => app.find(client, wanted).await?.entry.entry,
+    };
+    let mut given_up = 0;
+    // The newest first: each was built on the one before.
+    for refused in refused.iter().rev().filter(|refused| refused.entry == entry) {
+        client.release(refused.version, true).await?;
+        given_up += 1;
+    }
+    if given_up == 0 {
+        let message = format!("nothing of \"{}\" was refused for good", printable(wanted));
+        return Err(Failure::new(Exit::NotFound, message, "lockstep status lists what was"));
+    }
+    app.ui.say(format!("{} given up.", count(given_up, "change", "changes")));
     Ok(())
 }
