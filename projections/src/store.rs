@@ -174,6 +174,19 @@ pub trait ReadStore: Send + Sync {
         versions: &[VersionId],
     ) -> Result<Vec<VersionRow>, ReadError>;
 
+    /// Some versions of a vault as they are stored, each the JSON of a [`VersionRow`]; those that do not exist are
+    /// left out. For whoever hands them on as they are.
+    async fn version_documents(
+        &self,
+        vault: VaultId,
+        versions: &[VersionId],
+    ) -> Result<Vec<String>, ReadError> {
+        let rows = self.versions_by_id(vault, versions).await?;
+        let document = |row| Row::Version(Box::new(row)).document();
+        let shape = |source| ReadError::Shape { projection: Projection::Versions.name(), source };
+        rows.into_iter().map(document).collect::<Result<_, _>>().map_err(shape)
+    }
+
     /// The versions of an entry in order of seq, after a seq, at most `limit`.
     async fn versions_of(
         &self,

@@ -245,6 +245,15 @@ impl<D: Documents> ReadStore for Reads<D> {
         self.some(Projection::Versions, &keys).await
     }
 
+    async fn version_documents(
+        &self,
+        vault: VaultId,
+        versions: &[VersionId],
+    ) -> Result<Vec<String>, ReadError> {
+        let keys: Vec<_> = versions.iter().map(|version| Key::Version(vault, *version)).collect();
+        self.0.live_by_key(Projection::Versions, &keys).await
+    }
+
     async fn versions_of(
         &self,
         vault: VaultId,

@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 use super::{
     Answer, Failure, Routes,
     caller::Caller,
-    extract::Json,
+    extract::{Json, json},
     snapshot::one_entry,
     version_view::caught_up,
     versions::{answered, command},
@@ -67,8 +67,8 @@ async fn get_file(State(server): State<Shared>, caller: Caller) -> Answer<Respon
     let vault = default_vault(&server, caller.account).await?;
     caught_up(&server, vault).await?;
     let (heads, file) = one_entry(&server, vault, file_entry(caller.account)).await?.ok_or(Code::NotFound)?;
-    tracing::info!(size = file.versions.len(), "the file was read");
-    Ok(([(header::ETAG, etag(&heads.ids())?)], Json::<_>(file)).into_response())
+    tracing::info!(size = heads.heads.len(), "the file was read");
+    Ok(([(header::ETAG, etag(&heads.ids())?)], json(file)).into_response())
 }
 
 /// Saves the file: a push of exactly one version of it. With `If-Match` only over the state that the tag names;

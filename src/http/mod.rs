@@ -43,13 +43,15 @@ pub mod serve;
 pub mod sessions;
 pub mod sign_in;
 pub mod snapshot;
+mod snapshot_text;
 pub mod step_up;
 pub mod streams;
 pub mod ticket;
 pub mod tls;
 pub mod vaults;
 pub mod version_list;
-pub mod version_view;
+pub mod version_text;
+mod version_view;
 pub mod versions;
 
 use axum::{Router, middleware};

@@ -4,15 +4,18 @@
 //! client that replays the changes from there ends with the present state, whatever is written meanwhile. A page
 //! holds a bounded number of bytes, so the server's memory does not grow with the vault.
 
-use std::{collections::HashMap, str::FromStr};
-
-use axum::extract::State;
-use lockstep_api::{
-    Code, Cursor,
-    sync::{Reset, ResetReason, Snapshot, SnapshotEntry},
+use std::{
+    collections::{HashMap, HashSet},
+    str::FromStr,
 };
-use lockstep_events::{Chain, EntryId, VaultId, VersionId, graph::Heads};
-use lockstep_projections::rows::{EntryRow, VersionRow};
+
+use axum::{extract::State, response::Response};
+use lockstep_api::{
+    Bytes64, Code, Cursor,
+    sync::{Reset, ResetReason, Snapshot},
+};
+use lockstep_events::{BlobHash, Chain, EntryId, VaultId, VersionId, graph::Heads};
+use lockstep_projections::rows::EntryRow;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
@@ -20,8 +23,10 @@ use utoipa_axum::routes;
 use super::{
     Answer, Failure, Path, Query, Routes,
     caller::Caller,
-    extract::Json,
-    version_view::{caught_up, own, shorts, view},
+    extract::json,
+    snapshot_text::{EntryText, PageText},
+    version_text::{Shown, VersionText},
+    version_view::{caught_up, own},
 };
 use crate::state::{Server, Shared};
 
@@ -55,26 +60,28 @@ async fn snapshot(
     caller: Caller,
     Path(vault): Path<VaultId>,
     Query(which): Query<Which>,
-) -> Answer<Json<Snapshot>> {
+) -> Answer<Response> {
     own(&server, caller.account, vault).await?;
     let start = match which.page {
         None => first(&server, vault).await?,
         Some(page) => later(&server, vault, &page).await?,
     };
     let set_digest = server.digests.at(vault.into(), (start.place.seq, start.chain), &[]).await;
-    let (entries, last) = page(&server, vault, start.after).await?;
+    let mut page = PageText::default();
+    let last = fill(&server, vault, start.after, &mut page).await?;
     if last.is_none() {
         server.served.note(caller.device, vault.into(), start.place.epoch, start.place.seq);
     }
-    Ok(Json(Snapshot {
+    let body = page.finish(&Snapshot {
         vault,
         epoch: start.place.epoch,
         position: start.place.seq,
         chain: start.chain,
         set_digest,
-        entries,
+        entries: Vec::new(),
         next: last.map(|entry| Start { after: Some(entry), ..start }.to_string()),
-    }))
+    })?;
+    Ok(json(body))
 }
 
 /// Where a page begins.
@@ -121,80 +128,88 @@ async fn later(server: &Server, vault: VaultId, page: &str) -> Answer<Start> {
     Err(Failure::from(Code::CursorReset).facts(reset))
 }
 
-/// Entries after one, and the last of them if there may be more.
-async fn page(
+/// Adds the entries after one to a page; the last of them if there may be more.
+async fn fill(
     server: &Server,
     vault: VaultId,
     mut after: Option<EntryId>,
-) -> Answer<(Vec<SnapshotEntry>, Option<EntryId>)> {
-    let mut entries = Vec::new();
-    let mut bytes = 0;
+    page: &mut PageText,
+) -> Answer<Option<EntryId>> {
     let mut rows_read = 0;
+    let mut bytes = 0;
     while rows_read < PAGE_ENTRIES && bytes < PAGE_BYTES {
         let rows = server.reads.entries(vault, after, CHUNK).await?;
         let full = rows.len() == CHUNK;
         rows_read += rows.len();
         after = rows.last().map(|row| row.entry).or(after);
-        bytes += fill(server, vault, rows, &mut entries).await?;
+        bytes += add(server, vault, rows, page).await?;
         if !full {
-            return Ok((entries, None));
+            return Ok(None);
         }
     }
-    Ok((entries, after))
+    Ok(after)
 }
 
-/// One entry as a snapshot shows it, with its heads.
+/// One entry as a snapshot shows it: its heads, and its JSON.
 pub(super) async fn one_entry(
     server: &Server,
     vault: VaultId,
     entry: EntryId,
-) -> Answer<Option<(Heads, SnapshotEntry)>> {
+) -> Answer<Option<(Heads, Vec<u8>)>> {
     let rows = server.reads.entries_by_id(vault, &[entry]).await?;
     let Some(heads) = rows.first().map(|row| row.heads.clone()) else { return Ok(None) };
-    let mut entries = Vec::new();
-    fill(server, vault, rows, &mut entries).await?;
-    Ok(entries.pop().map(|entry| (heads, entry)))
+    let mut one = PageText::default();
+    add(server, vault, rows, &mut one).await?;
+    Ok((!one.is_empty()).then_some((heads, one.into_entries())))
 }
 
 /// Adds the entries of some rows; how many bytes of ciphertext that were. A purged entry has nothing to show.
-async fn fill(
-    server: &Server,
-    vault: VaultId,
-    rows: Vec<EntryRow>,
-    entries: &mut Vec<SnapshotEntry>,
-) -> Answer<usize> {
+async fn add(server: &Server, vault: VaultId, rows: Vec<EntryRow>, page: &mut PageText) -> Answer<usize> {
     let heads: Vec<VersionId> =
         rows.iter().flat_map(|row| row.heads.heads.iter().map(|head| head.version)).collect();
-    let mut versions = by_id(server, vault, &heads).await?;
-    let mut kept: Vec<VersionId> = versions.values().filter_map(|row| row.header.content_of).collect();
-    kept.retain(|version| !versions.contains_key(version));
+    let (documents, others);
+    documents = server.reads.version_documents(vault, &heads).await?;
+    let mut shown = VersionText::all(&documents)?;
+    let mut kept: Vec<VersionId> = shown.values().filter_map(VersionText::content_of).collect();
+    kept.retain(|version| !shown.contains_key(version));
     kept.sort_unstable();
     kept.dedup();
     if !kept.is_empty() {
-        versions.extend(by_id(server, vault, &kept).await?);
+        others = server.reads.version_documents(vault, &kept).await?;
+        shown.extend(VersionText::all(&others)?);
     }
-    let shorts = shorts(server, vault, versions.values()).await?;
+    let contents = contents(server, vault, &shown).await?;
     for row in rows.into_iter().filter(|row| !row.heads.heads.is_empty()) {
-        let mut ids: Vec<VersionId> = row.heads.heads.iter().map(|head| head.version).collect();
-        let of = ids.iter().filter_map(|id| versions.get(id)?.header.content_of).collect::<Vec<_>>();
-        ids.extend(of);
-        let mut seen = std::collections::HashSet::new();
-        ids.retain(|id| seen.insert(*id));
-        let rows = ids.iter().map(|id| versions.remove(id).ok_or(Code::ReadsUnavailable));
-        let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        entries.push(SnapshotEntry {
-            entry: row.entry,
-            next_branch: row.heads.next_branch,
-            heads: u32::try_from(row.heads.heads.len()).unwrap_or(u32::MAX),
-            versions: rows.into_iter().map(|row| view(row, &shorts)).collect(),
-        });
+        page.add(&entry_text(&row, &mut shown, &contents)?)?;
     }
-    Ok(shorts.values().map(Vec::len).sum())
+    Ok(contents.values().map(|content| content.0.len()).sum())
 }
 
-async fn by_id(server: &Server, vault: VaultId, ids: &[VersionId]) -> Answer<HashMap<VersionId, VersionRow>> {
-    let rows = server.reads.versions_by_id(vault, ids).await?;
-    Ok(rows.into_iter().map(|row| (row.version, row)).collect())
+fn entry_text<'a>(
+    row: &EntryRow,
+    shown: &mut Shown<'a>,
+    contents: &'a HashMap<BlobHash, Bytes64>,
+) -> Answer<EntryText<'a>> {
+    let heads = row.heads.heads.iter().map(|head| head.version);
+    let of = heads.clone().filter_map(|id| shown.get(&id)?.content_of()).collect::<Vec<_>>();
+    let mut seen = HashSet::new();
+    let ids = heads.chain(of).filter(|id| seen.insert(*id));
+    let versions = ids.map(|id| Some(shown.remove(&id)?.with(contents)));
+    Ok(EntryText {
+        entry: row.entry,
+        next_branch: row.heads.next_branch,
+        heads: row.heads.heads.len(),
+        versions: versions.collect::<Option<_>>().ok_or(Code::ReadsUnavailable)?,
+    })
+}
+
+/// The short ciphertexts of versions by their hashes. Long ones are fetched as blobs.
+async fn contents(server: &Server, vault: VaultId, shown: &Shown<'_>) -> Answer<HashMap<BlobHash, Bytes64>> {
+    let mut hashes: Vec<_> = shown.values().filter_map(VersionText::content_hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let found = server.log.contents(vault.into(), &hashes).await?;
+    Ok(found.into_iter().map(|(hash, bytes)| (hash, Bytes64(bytes))).collect())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod database;
+mod lookups;
 mod operate;
 mod rates;
 

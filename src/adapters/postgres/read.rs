@@ -154,12 +154,14 @@ impl Documents for PostgresDocuments {
         Ok(rows.into_iter().map(|(g, p, live)| (generation(g), Position::from_i64(p), live)).collect())
     }
 
+    // LIMIT keeps the planner from turning a look-up around: without statistics it takes all of a read model for one row,
+    // reads it whole, and compares each row with each key.
     async fn by_key(&self, in_: Generation, keys: &[Key]) -> Result<Vec<(Projection, String)>, ReadError> {
         let rows: Vec<(i16, String)> = sqlx::query_as(
-            "SELECT r.projection, r.document FROM unnest($2::smallint[], $3::bytea[], $4::bytea[]) \
+            "SELECT k.projection, r.document FROM unnest($2::smallint[], $3::bytea[], $4::bytea[]) \
                  AS k (projection, scope, id) \
-             JOIN read_rows r ON r.projection = k.projection AND r.generation = $1 AND r.scope = k.scope \
-                 AND r.id = k.id",
+             CROSS JOIN LATERAL (SELECT document FROM read_rows WHERE projection = k.projection \
+                 AND generation = $1 AND scope = k.scope AND id = k.id LIMIT 1) r",
         )
         .bind(number(in_))
         .bind(keys.iter().map(|key| key.projection().code()).collect::<Vec<_>>())
@@ -343,9 +345,11 @@ impl Documents for PostgresDocuments {
 
     async fn live_by_key(&self, of: Projection, keys: &[Key]) -> Result<Vec<String>, ReadError> {
         sqlx::query_scalar(
-            "SELECT r.document FROM unnest($2::bytea[], $3::bytea[]) AS k (scope, id) \
-             JOIN read_rows r ON r.projection = $1 AND r.scope = k.scope AND r.id = k.id AND r.generation = \
-                 (SELECT c.generation FROM read_checkpoints c WHERE c.live AND c.projection = $1)",
+            "SELECT r.document FROM \
+                 (SELECT c.generation FROM read_checkpoints c WHERE c.live AND c.projection = $1) l \
+             CROSS JOIN unnest($2::bytea[], $3::bytea[]) AS k (scope, id) \
+             CROSS JOIN LATERAL (SELECT document FROM read_rows WHERE projection = $1 \
+                 AND generation = l.generation AND scope = k.scope AND id = k.id LIMIT 1) r",
         )
         .bind(of.code())
         .bind(keys.iter().map(|key| key.scope().to_vec()).collect::<Vec<_>>())

@@ -63,7 +63,7 @@ impl SqliteReads {
             // What is deleted is overwritten, not just forgotten.
             .pragma("secure_delete", "ON")
             .pragma("journal_size_limit", "67108864")
-            .pragma("cache_size", "-16384");
+            .pragma("cache_size", "-8192");
         let writer = Lanes::new(writing, 1);
         let mut first = writer.take().await.map_err(failed)?;
         MIGRATIONS.run(&mut *first).await.map_err(|error| ReadError::Other(Box::new(error)))?;
@@ -88,13 +88,22 @@ impl SqliteDocuments {
         self.readers.take().await.map_err(failed)
     }
 
-    /// The lines of a query that gives one row with all of them, or null for none. A document is JSON on one line. One
-    /// row, because each row is a message between two threads.
-    async fn lines(&self, query: &mut QueryBuilder<Sqlite>) -> Result<Vec<String>, ReadError> {
+    /// What is made of the lines of a query that gives one row with all of them, or null for none. A document is JSON
+    /// on one line. One row, because each row is a message between two threads.
+    async fn lines<T>(
+        &self,
+        query: &mut QueryBuilder<Sqlite>,
+        of: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, ReadError> {
         let mut reader = self.reader().await?;
         let all: Option<String> = query.build_query_scalar().fetch_one(&mut *reader).await.map_err(failed)?;
         drop(reader);
-        Ok(all.iter().flat_map(|all| all.split('\n')).map(str::to_owned).collect())
+        Ok(all.iter().flat_map(|all| all.split('\n')).filter_map(of).collect())
+    }
+
+    /// The lines themselves.
+    async fn documents(&self, query: &mut QueryBuilder<Sqlite>) -> Result<Vec<String>, ReadError> {
+        self.lines(query, |line| Some(line.to_owned())).await
     }
 }
 
@@ -146,8 +155,7 @@ impl Documents for SqliteDocuments {
     async fn by_key(&self, in_: Generation, keys: &[Key]) -> Result<Vec<(Projection, String)>, ReadError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(KEYS) {
-            let lines = self.lines(&mut by_key(chunk, Some(in_))).await?;
-            found.extend(lines.iter().filter_map(|line| typed_line(line)));
+            found.extend(self.lines(&mut by_key(chunk, Some(in_)), typed_line).await?);
         }
         Ok(found)
     }
@@ -160,7 +168,7 @@ impl Documents for SqliteDocuments {
         query.push(" AND generation = ").push_bind(i64::from(in_.0));
         query.push(" AND scope = ").push_bind(group.scope().to_vec());
         query.push(" AND parent = ").push_bind(group.parent().to_vec());
-        self.lines(&mut query).await
+        self.documents(&mut query).await
     }
 
     async fn commit(
@@ -318,8 +326,8 @@ impl Documents for SqliteDocuments {
     async fn live_by_key(&self, _of: Projection, keys: &[Key]) -> Result<Vec<String>, ReadError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(KEYS) {
-            let lines = self.lines(&mut by_key(chunk, None)).await?;
-            found.extend(lines.iter().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())));
+            let document = |line: &str| Some(line.split_once(' ')?.1.to_owned());
+            found.extend(self.lines(&mut by_key(chunk, None), document).await?);
         }
         Ok(found)
     }
@@ -334,7 +342,7 @@ impl Documents for SqliteDocuments {
         query.push(" AND parent = ").push_bind(listing.parent.to_vec());
         query.push(" AND place > ").push_bind(listing.after);
         query.push(" ORDER BY place, id LIMIT ").push_bind(listing.limit).push(")");
-        self.lines(&mut query).await
+        self.documents(&mut query).await
     }
 
     async fn live_page(
@@ -344,7 +352,7 @@ impl Documents for SqliteDocuments {
         after: &[u8],
         limit: i64,
     ) -> Result<Vec<String>, ReadError> {
-        self.lines(&mut page("document", of, scope, after, limit)).await
+        self.documents(&mut page("document", of, scope, after, limit)).await
     }
 
     async fn live_ids(
@@ -354,8 +362,7 @@ impl Documents for SqliteDocuments {
         after: &[u8],
         limit: i64,
     ) -> Result<Vec<Vec<u8>>, ReadError> {
-        let lines = self.lines(&mut page("hex(id)", of, scope, after, limit)).await?;
-        Ok(lines.iter().filter_map(|id| hex::decode(id).ok()).collect())
+        self.lines(&mut page("hex(id)", of, scope, after, limit), |id| hex::decode(id).ok()).await
     }
 }
 

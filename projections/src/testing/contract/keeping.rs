@@ -188,6 +188,8 @@ pub async fn rows_of_every_kind_come_back_as_they_were_written(reads: Arc<dyn Re
     assert_eq!(reads.vault(vault).await.unwrap(), Some(vault_row));
     let unknown = entry_id(99);
     assert_eq!(reads.entries_by_id(vault, &[unknown, entry.entry]).await.unwrap(), [entry]);
+    let document = Row::Version(Box::new(version.clone())).document().unwrap();
+    assert_eq!(reads.version_documents(vault, &[version.version]).await.unwrap(), [document]);
     assert_eq!(reads.versions_by_id(vault, &[version.version]).await.unwrap(), [version]);
     assert_eq!(reads.account(AccountId(uuid(77))).await.unwrap(), None);
 }
