@@ -19,7 +19,7 @@ use sqlx::{
 };
 
 use super::{
-    emptied,
+    READER_CACHE, emptied,
     lanes::{Lane, Lanes, Writing},
 };
 
@@ -68,7 +68,7 @@ impl SqliteReads {
         let mut first = writer.take().await.map_err(failed)?;
         MIGRATIONS.run(&mut *first).await.map_err(|error| ReadError::Other(Box::new(error)))?;
         drop(first);
-        let readers = Lanes::new(options.read_only(true), READERS);
+        let readers = Lanes::new(options.read_only(true).pragma("cache_size", READER_CACHE), READERS);
         Ok(Self(SqliteDocuments { writer, readers }))
     }
 

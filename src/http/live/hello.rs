@@ -2,21 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::extract::ws::{Message, WebSocket};
 use lockstep_api::{
     Code,
     live::{ClientMessage, ServerMessage, Sub, close},
 };
 use rand::Rng;
 use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     sending::{End, Wire},
     socket::{MAX_SUBS, Socket, Void},
     timing::{Beat, HELLO, Timing},
+    upgrade::WebSocket,
 };
 use crate::{
-    feed::{Close, Connected, Signal},
+    feed::{Close, Connected},
     http::{
         caller::{Caller, Scope},
         problem::Failure,
@@ -29,7 +30,7 @@ use crate::{
 pub async fn welcome(server: Shared, socket: WebSocket) {
     // Boxed: what only the greeting needs does not stay for the life of the socket.
     let blocked = Duration::from_secs(server.config.live_blocked_s);
-    let mut wire = Wire { socket, signal: Arc::new(Signal::default()), woken: false, blocked };
+    let mut wire = Wire::new(socket, blocked);
     let greeted = Box::pin(greet(&server, &mut wire)).await;
     match greeted {
         Ok(socket) => {
@@ -70,10 +71,12 @@ async fn greet(server: &Shared, wire: &mut Wire) -> Result<Socket, End> {
 
 async fn first_frame(server: &Shared, wire: &mut Wire) -> Result<(Caller, Vec<Sub>), End> {
     let text = loop {
-        match wire.socket.recv().await {
+        match wire.hear().await {
             Some(Ok(Message::Text(text))) => break text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Binary(_)) | Err(_)) => return Err(End::code(close::BAD_REQUEST)),
+            Some(Ok(Message::Binary(_) | Message::Frame(_)) | Err(_)) => {
+                return Err(End::code(close::BAD_REQUEST));
+            }
             Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
         }
     };

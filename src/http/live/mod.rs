@@ -6,25 +6,18 @@ mod sending;
 mod socket;
 mod subscription;
 mod timing;
+mod unsent;
+mod upgrade;
 
 pub use document::document;
 
-use axum::{
-    Extension,
-    extract::{State, ws::WebSocketUpgrade},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{Extension, extract::State, http::HeaderMap, response::Response};
 use lockstep_api::{Code, live::PROTOCOL};
 use utoipa_axum::routes;
 
+use self::upgrade::Upgrade;
 use super::{Routes, cors, patience::Patience, problem::Failure};
 use crate::state::Shared;
-
-/// A frame that a client sends is at most so long, in bytes.
-const MAX_INBOUND: usize = 64 * 1024;
-/// Buffers of a socket. They live as long as it does, so they are small.
-const READ_BUFFER: usize = 1024;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -42,7 +35,7 @@ async fn live(
     State(server): State<Shared>,
     headers: HeaderMap,
     patience: Option<Extension<Patience>>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Result<Response, Failure> {
     if cors::is_foreign(&server.config, &headers) {
         return Err(Failure::from(Code::Forbidden).detail("this page may not open a socket"));
@@ -50,14 +43,7 @@ async fn live(
     if server.draining.is_cancelled() {
         return Err(Code::Draining.into());
     }
-    let upgrade = upgrade
-        .protocols([PROTOCOL])
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_write_buffer_size(256 * 1024)
-        .max_message_size(MAX_INBOUND)
-        .max_frame_size(MAX_INBOUND);
-    if upgrade.selected_protocol().is_none() {
+    if !upgrade.offers(PROTOCOL) {
         let detail = "offer the sub-protocol lockstep.v1";
         return Err(Failure::from(Code::InvalidHeader).detail(detail));
     }
@@ -65,5 +51,5 @@ async fn live(
         // The socket has its own limit, and a farewell.
         patience.give_up();
     }
-    Ok(upgrade.on_upgrade(move |socket| hello::welcome(server, socket)))
+    Ok(upgrade.accept(PROTOCOL, move |socket| hello::welcome(server, socket)))
 }

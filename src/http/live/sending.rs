@@ -2,11 +2,15 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
 use lockstep_api::live::{ServerMessage, close};
 use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::{
+    Error, Message, Utf8Bytes,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
+use super::{unsent::Unsent, upgrade::WebSocket};
 use crate::feed::{Close, Signal};
 
 /// The last words to a client may take so long.
@@ -31,32 +35,40 @@ impl End {
 /// The sending half of what a socket is, without its state.
 pub struct Wire {
     /// The socket.
-    pub socket: WebSocket,
+    socket: WebSocket,
+    unsent: Unsent,
     /// How the node reaches it.
     pub signal: Arc<Signal>,
     /// A wake-up was used up while writing: look again.
     pub woken: bool,
     /// A write that is blocked for longer ends the socket.
-    pub blocked: Duration,
+    blocked: Duration,
 }
 
 impl Wire {
+    /// A socket that nobody knows yet.
+    pub fn new(socket: WebSocket, blocked: Duration) -> Self {
+        let (unsent, signal) = (Unsent::default(), Arc::new(Signal::default()));
+        Self { socket, unsent, signal, woken: false, blocked }
+    }
+
+    /// What the client says next; none: it is gone.
+    pub async fn hear(&mut self) -> Option<Result<Message, Error>> {
+        self.socket.next().await
+    }
+
     /// Sends a message.
     pub async fn send(&mut self, message: &ServerMessage) -> Result<(), End> {
         // Our own types always serialize.
         let text = serde_json::to_string(message).map_err(|_| End::code(close::INTERNAL))?;
-        self.write(Message::Text(text.into())).await
+        self.send_encoded(text.as_bytes()).await
     }
 
-    /// Sends a frame that is encoded already.
-    pub async fn send_encoded(&mut self, frame: Bytes) -> Result<(), End> {
-        let text = Utf8Bytes::try_from(frame).map_err(|_| End::code(close::INTERNAL))?;
-        self.write(Message::Text(text)).await
-    }
-
-    async fn write(&mut self, message: Message) -> Result<(), End> {
+    /// Sends a message that is encoded already.
+    pub async fn send_encoded(&mut self, text: &[u8]) -> Result<(), End> {
+        self.unsent.add(text);
         let mut blocked = pin!(sleep(self.blocked));
-        let mut sending = pin!(self.socket.send(message));
+        let mut sending = pin!(self.unsent.send(&mut self.socket));
         loop {
             tokio::select! {
                 biased;
@@ -77,14 +89,16 @@ impl Wire {
         let (code, reconnect) = (why.code, close::reconnects(why.code));
         let bye = ServerMessage::Bye { code, reconnect, wait_ms: wait(why) };
         let Ok(text) = serde_json::to_string(&bye) else { return };
-        let frame = CloseFrame { code, reason: Utf8Bytes::from_static("") };
+        let frame = CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::from_static("") };
         // Who was too slow so far is given as long again, or it would never hear why.
         let patience = if code == close::TOO_SLOW { self.blocked.max(FAREWELL) } else { FAREWELL };
         let _ = timeout(patience, async {
-            let _ = self.socket.send(Message::Text(text.into())).await;
-            let _ = self.socket.send(Message::Close(Some(frame))).await;
-            // Until the client has answered: closing at once could throw away what is on its way to it.
-            while let Some(Ok(_)) = self.socket.recv().await {}
+            self.unsent.add(text.as_bytes());
+            if self.unsent.send(&mut self.socket).await.is_ok() {
+                let _ = self.socket.send(Message::Close(Some(frame))).await;
+                // Until the client has answered: closing at once could throw away what is on its way to it.
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
         })
         .await;
     }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::Message;
 use lockstep_api::{
     live::{ClientMessage, HeadAt, ServerMessage, Sub, close},
     sync::ResetReason,
@@ -10,6 +9,7 @@ use lockstep_api::{
 use lockstep_events::StreamId;
 use rand::Rng;
 use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{
     hello,
@@ -85,7 +85,7 @@ impl Socket {
         let until = again_at.map_or(self.timing.next(), |at| at.min(self.timing.next()));
         tokio::select! {
             biased;
-            heard = wire.socket.recv() => Box::pin(self.hear(server, wire, heard)).await,
+            heard = wire.hear() => Box::pin(self.hear(server, wire, heard)).await,
             () = wire.signal.woken() => Ok(()),
             () = sleep_until(until) => Ok(()),
         }
@@ -143,7 +143,7 @@ impl Socket {
         &mut self,
         server: &Shared,
         wire: &mut Wire,
-        heard: Option<Result<Message, axum::Error>>,
+        heard: Option<Result<Message, Error>>,
     ) -> Result<(), End> {
         let message = match heard {
             None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
@@ -161,7 +161,7 @@ impl Socket {
                 Err(_) => Err(End::code(close::BAD_REQUEST)),
             },
             Message::Ping(_) | Message::Pong(_) => Ok(()),
-            Message::Binary(_) | Message::Close(_) => Err(End::code(close::BAD_REQUEST)),
+            Message::Binary(_) | Message::Close(_) | Message::Frame(_) => Err(End::code(close::BAD_REQUEST)),
         }
     }
 

@@ -176,7 +176,7 @@ impl Subscription {
         frame: Bytes,
         to: Seq,
     ) -> Result<(), End> {
-        wire.send_encoded(frame).await?;
+        wire.send_encoded(&frame).await?;
         self.sent = to;
         self.retry_at = None;
         server.served.note(device, self.stream, self.epoch, to);
