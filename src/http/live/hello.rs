@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::StreamExt;
 use lockstep_api::{
     Code,
     live::{ClientMessage, ServerMessage, Sub, close},
@@ -71,7 +72,7 @@ async fn greet(server: &Shared, wire: &mut Wire) -> Result<Socket, End> {
 
 async fn first_frame(server: &Shared, wire: &mut Wire) -> Result<(Caller, Vec<Sub>), End> {
     let text = loop {
-        match wire.hear().await {
+        match wire.socket.next().await {
             Some(Ok(Message::Text(text))) => break text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Binary(_) | Message::Frame(_)) | Err(_)) => {

@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use lockstep_api::live::{ServerMessage, close};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::{
-    Error, Message, Utf8Bytes,
+    Message, Utf8Bytes,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
@@ -34,8 +34,8 @@ impl End {
 
 /// The sending half of what a socket is, without its state.
 pub struct Wire {
-    /// The socket.
-    socket: WebSocket,
+    /// The socket: to be read from. What is said goes by [`Self::send`] alone.
+    pub socket: WebSocket,
     unsent: Unsent,
     /// How the node reaches it.
     pub signal: Arc<Signal>,
@@ -50,11 +50,6 @@ impl Wire {
     pub fn new(socket: WebSocket, blocked: Duration) -> Self {
         let (unsent, signal) = (Unsent::default(), Arc::new(Signal::default()));
         Self { socket, unsent, signal, woken: false, blocked }
-    }
-
-    /// What the client says next; none: it is gone.
-    pub async fn hear(&mut self) -> Option<Result<Message, Error>> {
-        self.socket.next().await
     }
 
     /// Sends a message.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use lockstep_api::{
     live::{ClientMessage, HeadAt, ServerMessage, Sub, close},
     sync::ResetReason,
@@ -85,7 +86,7 @@ impl Socket {
         let until = again_at.map_or(self.timing.next(), |at| at.min(self.timing.next()));
         tokio::select! {
             biased;
-            heard = wire.hear() => Box::pin(self.hear(server, wire, heard)).await,
+            heard = wire.socket.next() => Box::pin(self.hear(server, wire, heard)).await,
             () = wire.signal.woken() => Ok(()),
             () = sleep_until(until) => Ok(()),
         }
