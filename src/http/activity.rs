@@ -92,6 +92,9 @@ async fn activity(
     if !(1..=500).contains(&page.limit) {
         return Err(Failure::from(Code::InvalidParameter).detail("limit: 1 to 500"));
     }
+    if page.before.is_some_and(|before| i64::try_from(before).is_err()) {
+        return Err(Failure::from(Code::InvalidParameter).detail("before: no seq is so high"));
+    }
     let stream = StreamId::from(caller.account);
     let head = server.log.stream_heads(&[stream]).await?.first().map_or(0, |head| head.seq.0);
     let end = page.before.unwrap_or(u64::MAX).min(head.saturating_add(1)).max(1);

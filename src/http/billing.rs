@@ -34,7 +34,10 @@ async fn event(State(server): State<Shared>, headers: HeaderMap, body: Body) -> 
     let biller = HmacBiller::new(server.config.billing_secret.expose());
     check_content_type(&headers, "application/json")?;
     let bytes = read_body(&headers, body, MAX_JSON_BYTES).await?;
-    let signature = headers.get(biller.header()).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let signature = headers.get(biller.header()).and_then(|value| value.to_str().ok());
+    let missing =
+        || Failure::from(Code::InvalidHeader).detail("lockstep-signature: the biller's, over the body");
+    let signature = signature.ok_or_else(missing)?;
     biller.verify(signature, &bytes, server.clock.now())?;
     let BillingEvent { id, account, plan, until, at } = parse(&bytes)?;
     if !(1..=128).contains(&id.len()) {

@@ -162,6 +162,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_problem_is_never_said_to_be_ordinary_json() {
+        let document = serde_json::to_value(crate::http::document()).unwrap_or_default();
+        let mut problems = 0;
+        let operations = document["paths"].as_object().into_iter().flatten();
+        for (path, operation) in operations.flat_map(|(path, methods)| {
+            methods.as_object().into_iter().flatten().map(move |(_, operation)| (path, operation))
+        }) {
+            for (status, response) in operation["responses"].as_object().into_iter().flatten() {
+                for (kind, content) in response["content"].as_object().into_iter().flatten() {
+                    if content["schema"]["$ref"] == "#/components/schemas/Problem" {
+                        assert_eq!(kind, "application/problem+json", "{path} {status}");
+                        problems += 1;
+                    }
+                }
+            }
+        }
+        assert!(problems > 100, "{problems}");
+    }
+
+    #[test]
     fn the_document_has_every_code_with_its_status_and_what_it_means() {
         let document = serde_json::to_value(crate::http::document()).unwrap_or_default();
         let schema = &document["components"]["schemas"]["Code"];

@@ -14,6 +14,7 @@ use crate::{
 in_both_modes! {
     a_disabled_account_is_refused_by_token_refresh_login_and_socket_and_works_again_when_enabled;
     after_fifteen_idle_minutes_an_administrator_proves_the_password_again;
+    an_activity_before_a_place_that_no_stream_has_is_refused;
 }
 
 async fn a_disabled_account_is_refused_by_token_refresh_login_and_socket_and_works_again_when_enabled(
@@ -84,4 +85,14 @@ async fn a_demoted_administrator_loses_access_on_every_node() {
         assert_problem(bob.looks(at, "/v1/admin/accounts").await, Code::Forbidden).await;
         assert_problem(bob.act(at, admin.account, "disable", &why()).await, Code::Forbidden).await;
     }
+}
+
+async fn an_activity_before_a_place_that_no_stream_has_is_refused(mode: Mode) {
+    let node = Node::start(mode).await;
+    let ada = Person::register(&node).await;
+    let before = |seq: u64| format!("/v1/me/activity?before={seq}");
+    let highest = ada.get(&node, &before(i64::MAX.unsigned_abs())).await;
+    assert_eq!(highest.status(), StatusCode::OK);
+    let beyond = ada.get(&node, &before(i64::MAX.unsigned_abs() + 1)).await;
+    assert_problem(beyond, Code::InvalidParameter).await;
 }

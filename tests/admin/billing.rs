@@ -86,6 +86,10 @@ async fn what_the_biller_did_not_sign_changes_nothing(mode: Mode) {
     assert_problem(send(&node, &body, &recorded).await, Code::Unauthenticated).await;
     assert_eq!(head(&node, ada.account).await, before);
     let without = Node::start(mode).await;
+    for node in [&node, &without] {
+        let unsigned = node.request("POST", "/v1/billing/events").header("content-type", "application/json");
+        assert_problem(unsigned.body(body.clone()).send().await.unwrap(), Code::InvalidHeader).await;
+    }
     assert_problem(bill(&without, &event(ada.account, "evt_1", "paid", 10)).await, Code::NotFound).await;
 }
 

@@ -138,7 +138,7 @@ async fn sessions(
 #[utoipa::path(post, path = "/v1/admin/accounts/find", tag = "admin", security(("token" = [])),
     request_body = FindAccount,
     responses((status = 200, description = "The account", body = AccountView),
-        (status = 404, description = "Nobody has this name", body = lockstep_api::Problem)))]
+        (status = 404, description = "Nobody has this name", body = lockstep_api::Problem, content_type = "application/problem+json")))]
 async fn find(
     State(server): State<Shared>,
     looking: Looking,

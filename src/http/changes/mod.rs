@@ -84,11 +84,11 @@ impl Asked {
         ("Last-Event-ID" = Option<String>, Header, description = "The cursor of the last event that was received")),
     responses(
         (status = 200, description = "A page; or events, if that is what `Accept` asks for", body = Changes),
-        (status = 400, description = "A parameter is not valid", body = Problem),
-        (status = 401, description = "No valid token", body = Problem),
-        (status = 404, description = "No such stream of this account", body = Problem),
-        (status = 410, description = "`cursor_reset`: take the snapshot, then reconcile", body = Problem),
-        (status = 503, description = "The log does not answer", body = Problem)))]
+        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such stream of this account", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "`cursor_reset`: take the snapshot, then reconcile", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The log does not answer", body = Problem, content_type = "application/problem+json")))]
 async fn changes(
     State(server): State<Shared>,
     caller: Caller,

@@ -29,8 +29,8 @@ pub fn routes() -> Routes {
     params(("Sec-WebSocket-Protocol" = String, Header, description = "`lockstep.v1`")),
     responses(
         (status = 101, description = "The socket is open; its frames are described in the AsyncAPI document"),
-        (status = 400, description = "Not a WebSocket upgrade to `lockstep.v1`", body = lockstep_api::Problem),
-        (status = 403, description = "`forbidden`: a web page of another origin", body = lockstep_api::Problem)))]
+        (status = 400, description = "Not a WebSocket upgrade to `lockstep.v1`", body = lockstep_api::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: a web page of another origin", body = lockstep_api::Problem, content_type = "application/problem+json")))]
 async fn live(
     State(server): State<Shared>,
     headers: HeaderMap,

@@ -26,7 +26,9 @@ const MAX_INBOUND: usize = 64 * 1024;
 const READ_BUFFER: usize = 256;
 
 /// An open socket.
-pub type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
+///
+/// In a box: a future has room for each place that a value passes through.
+pub type WebSocket = Box<WebSocketStream<TokioIo<Upgraded>>>;
 
 /// A request that may become a WebSocket.
 pub struct Upgrade {
@@ -79,9 +81,9 @@ impl Upgrade {
         tokio::spawn(async move {
             // Who is gone before the answer is sent is served no more.
             let Ok(upgraded) = on.await else { return };
-            let opened = WebSocket::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config()));
-            let socket = Box::pin(opened).await;
-            serve(socket).await;
+            let io = TokioIo::new(upgraded);
+            let opened = WebSocketStream::from_raw_socket(io, Role::Server, Some(config()));
+            serve(Box::new(Box::pin(opened).await)).await;
         });
         let headers = [
             (header::CONNECTION, HeaderValue::from_static("upgrade")),
