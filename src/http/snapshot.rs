@@ -165,8 +165,10 @@ pub(super) async fn one_entry(
 
 /// Adds the entries of some rows; how many bytes of ciphertext that were. A purged entry has nothing to show.
 async fn add(server: &Server, vault: VaultId, rows: Vec<EntryRow>, page: &mut PageText) -> Answer<usize> {
-    let heads: Vec<VersionId> =
+    let mut heads: Vec<VersionId> =
         rows.iter().flat_map(|row| row.heads.heads.iter().map(|head| head.version)).collect();
+    // In the order of the index by which they are found.
+    heads.sort_unstable();
     let (documents, others);
     documents = server.reads.version_documents(vault, &heads).await?;
     let mut shown = VersionText::all(&documents)?;

@@ -60,7 +60,7 @@ impl Database {
             // copies most of them once instead of many times.
             .pragma("wal_autocheckpoint", "8192")
             // A large batch must not spill half-done pages for want of room.
-            .pragma("cache_size", "-16384");
+            .pragma("cache_size", "-8192");
         let writer = Lanes::new(writing, 1);
         MIGRATIONS.run(&mut *writer.take().await?).await?;
         Ok(Self {
