@@ -52,10 +52,7 @@ impl Engine {
 
     /// Takes a sealed file away that no version names.
     pub(crate) async fn detach(&self, attachment: &Attachment) -> Result<(), Error> {
-        match fs::remove_file(self.sealed_file(&attachment.hash)).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        remove(&self.sealed_file(&attachment.hash)).await
     }
 
     /// The file behind an attachment.
@@ -128,6 +125,14 @@ impl Engine {
             return Err(self.alarm(AlarmKind::ContentHash, &format!("attachment {}", attachment.hash)).await);
         }
         Ok(fs::rename(unfinished, path).await?)
+    }
+}
+
+/// Takes a file of this profile away, if it is there.
+pub(crate) async fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -241,8 +241,7 @@ impl<D: Documents> ReadStore for Reads<D> {
         vault: VaultId,
         versions: &[VersionId],
     ) -> Result<Vec<VersionRow>, ReadError> {
-        let keys: Vec<_> = versions.iter().map(|version| Key::Version(vault, *version)).collect();
-        self.some(Projection::Versions, &keys).await
+        typed(Projection::Versions, &self.version_documents(vault, versions).await?)
     }
 
     async fn version_documents(

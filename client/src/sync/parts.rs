@@ -10,7 +10,12 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 
 use super::uploads::Upload;
-use crate::{attachments::create, engine::Engine, error::Error, transport::Body};
+use crate::{
+    attachments::{create, remove},
+    engine::Engine,
+    error::Error,
+    transport::Body,
+};
 
 /// An address that is good for less is not begun with.
 const MARGIN_S: u32 = 60;
@@ -59,21 +64,14 @@ impl Engine {
         let path = self.begun_file(hash);
         let unfinished = path.with_extension("parts.new");
         // What lies there is of a process that died, and appended to it would be nothing.
-        self.forget(&unfinished).await?;
+        remove(&unfinished).await?;
         tokio::io::AsyncWriteExt::write_all(&mut create(&unfinished).await?, &text).await?;
         Ok(fs::rename(unfinished, path).await?)
     }
 
     /// An upload came to its end, one way or another.
     pub(super) async fn forget_begun(&self, hash: &BlobHash) -> Result<(), Error> {
-        self.forget(&self.begun_file(hash)).await
-    }
-
-    async fn forget(&self, path: &std::path::Path) -> Result<(), Error> {
-        match fs::remove_file(path).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        remove(&self.begun_file(hash)).await
     }
 
     /// Whether the store has parts of a blob: then it is within reach, and what is missing goes there too.
