@@ -314,10 +314,8 @@ impl Config {
         if !self.plans.0.contains_key(&self.default_plan) {
             return Err(ConfigError::Contradiction("default_plan must be one of plans"));
         }
-        if self.plans.0.values().any(|plan| plan.vaults == Some(0)) {
-            return Err(ConfigError::Contradiction(
-                "vaults of a plan must be at least 1: an account begins with one",
-            ));
+        if let Some(contradiction) = self.plans.contradiction() {
+            return Err(ConfigError::Contradiction(contradiction));
         }
         if self.rate_limit_factor == 0 {
             return Err(ConfigError::Contradiction("rate_limit_factor must be at least 1"));

@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use lockstep_events::{Micros, standing::Standing};
+use lockstep_events::{Micros, Word, standing::Standing};
 use serde::{Deserialize, Serialize};
 
 /// Limits and features. A limit that is left out is none.
@@ -31,6 +31,19 @@ pub struct Plan {
 #[serde(transparent)]
 pub struct Plans(pub BTreeMap<String, Plan>);
 
+impl Plans {
+    /// What no plan may be.
+    pub fn contradiction(&self) -> Option<&'static str> {
+        if !self.0.keys().all(|name| Word::fits(name)) {
+            return Some(
+                "names of plans stand in the log: 1 to 128 lower-case letters, digits, _ . / - and single spaces",
+            );
+        }
+        let empty = self.0.values().any(|plan| plan.vaults == Some(0));
+        empty.then_some("vaults of a plan must be at least 1: an account begins with one")
+    }
+}
+
 impl FromStr for Plans {
     type Err = toml::de::Error;
 
@@ -55,9 +68,9 @@ impl PlanBook {
         Self { plans: plans.0.clone(), default: default.to_owned(), fallback }
     }
 
-    /// Whether there is such a plan.
-    pub fn has(&self, name: &str) -> bool {
-        self.plans.contains_key(name)
+    /// The name of a plan as it goes into an event; none: there is no such plan.
+    pub fn named(&self, name: &str) -> Option<Word> {
+        self.plans.get_key_value(name).and_then(|(name, _)| name.parse().ok())
     }
 
     /// The plan of an account at a time, with its name. One that ended, or that the configuration no longer has,
@@ -79,7 +92,7 @@ impl PlanBook {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_events::{event::PlanSource, standing::HeldPlan};
+    use lockstep_events::{event::PlanSource, standing::HeldPlan, word};
 
     use super::*;
 
@@ -112,6 +125,21 @@ mod tests {
         paid.flags.insert("beta".into(), true);
         let flags = book.flags(&paid, now);
         assert_eq!((flags["attachments"], flags["beta"]), (false, true));
+    }
+
+    #[test]
+    fn a_plan_has_a_name_that_may_stand_in_the_log_and_room_for_a_vault() {
+        let refused = |plans: &str| plans.parse::<Plans>().unwrap().contradiction().is_some();
+        assert!(!refused("standard = {}\n\"for two/2026\" = { vaults = 1 }"));
+        for plans in ["\"Zoë's\" = {}", "\"zoe@example.org\" = {}", "\"\" = {}", "free = { vaults = 0 }"] {
+            assert!(refused(plans), "{plans}");
+        }
+    }
+
+    #[test]
+    fn only_a_plan_of_the_configuration_is_named_in_an_event() {
+        assert_eq!(book().named("paid"), Some(word!("paid")));
+        assert_eq!(book().named("gone"), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use lockstep_events::{
-    Event, Hash32,
+    Event, Hash32, Hex,
     event::{VaultEvent, VersionAdded},
 };
 
@@ -107,7 +107,7 @@ async fn a_version_sealed_under_a_key_that_is_not_stated_or_not_here_waits_for_i
         parent_inferred: false,
         inferred_parents: Vec::new(),
         content_missing: false,
-        wrapped_key: wrapped.map(hex::encode),
+        wrapped_key: wrapped.map(|key| Hex::of(&key).unwrap()),
         attachments: Vec::new(),
         attachment_sizes: Vec::new(),
     };

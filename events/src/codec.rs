@@ -6,6 +6,7 @@ use crate::{
     envelope::Recorded,
     event::{AccountEvent, Event, SystemEvent, VaultEvent},
     ids::Position,
+    public::Public,
     upcast,
 };
 
@@ -61,7 +62,7 @@ macro_rules! stored_events {
             /// The event as it is stored.
             ///
             /// # Errors
-            /// Only if serde cannot write one of our own types, which no event's type allows.
+            /// Only if it has a [`Word`](crate::Word) or [`Hex`](crate::Hex) that was read somewhere and does not fit.
             pub fn encode(&self) -> Result<Encoded, serde_json::Error> {
                 let (kind, schema) = self.kind();
                 let public = match self { $(Self::$family($inner::$variant(body)) => json(body)?,)+ };
@@ -129,7 +130,8 @@ stored_events! {
     System::OidcRejected in SystemEvent => "system.oidc_rejected", 1;
 }
 
-fn json<T: Serialize>(body: &T) -> Result<String, serde_json::Error> {
+/// Whatever is stored goes through here: only what the compiler knows to be [`Public`] does.
+fn json<T: Public + Serialize>(body: &T) -> Result<String, serde_json::Error> {
     serde_json::to_string(body)
 }
 

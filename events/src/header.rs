@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     canonical::Writer,
     ids::{AccountId, BlobHash, Chain, DeviceId, EntryId, PublicKey, Seq, Signature, VaultId, VersionId},
+    public,
 };
 use uuid::Uuid;
 
@@ -19,19 +20,21 @@ pub const MAX_CONTENT: u32 = 64 * 1024;
 const HEADER_DOMAIN: &str = "lockstep/v1/version";
 const SIGNATURE_DOMAIN: &str = "lockstep/v1/version-signature";
 
-/// What a version does to its entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum VersionKind {
-    /// New content after one parent, or the first version.
-    Edit = 1,
-    /// New content after two or more parents: a conflict resolved by hand.
-    Merge = 2,
-    /// An existing version becomes the head again; no content of its own.
-    Adopt = 3,
-    /// The entry is deleted; names every head its author was shown.
-    Tombstone = 4,
+public! {
+    /// What a version does to its entry.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    #[serde(rename_all = "snake_case")]
+    pub enum VersionKind {
+        /// New content after one parent, or the first version.
+        Edit = 1,
+        /// New content after two or more parents: a conflict resolved by hand.
+        Merge = 2,
+        /// An existing version becomes the head again; no content of its own.
+        Adopt = 3,
+        /// The entry is deleted; names every head its author was shown.
+        Tombstone = 4,
+    }
 }
 
 impl VersionKind {
@@ -46,42 +49,44 @@ impl VersionKind {
     }
 }
 
-/// Header v1. The server stores it, orders it, and can change nothing in it: the id would not recompute.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Header {
-    /// Always 1.
-    pub format: u16,
-    /// The account that owns the vault.
-    pub account: AccountId,
-    /// The vault.
-    pub vault: VaultId,
-    /// The entry.
-    pub entry: EntryId,
-    /// What this version does.
-    pub kind: VersionKind,
-    /// The versions it builds on, ascending, without repetition, at most 64.
-    #[cfg_attr(feature = "openapi", schema(max_items = 64))]
-    pub parents: Vec<VersionId>,
-    /// For `adopt`: the version whose content it keeps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content_of: Option<VersionId>,
-    /// Which wrapped entry key opens it; nil where there is no content.
-    pub key_id: Uuid,
-    /// SHA-256 of the ciphertext; none where there is no content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content_hash: Option<BlobHash>,
-    /// Length of the ciphertext in bytes; 0 where there is no content.
-    pub content_len: u32,
-    /// The device that wrote it; nil for `adopt` and `tombstone`, so that the same choice has one id.
-    pub author_device: DeviceId,
-    /// How much of this vault its author had seen.
-    pub observed_seq: Seq,
-    /// The chain its author saw at `observed_seq`.
-    pub observed_chain: Chain,
-    /// The author's clock in milliseconds since 1970. Advisory: nothing is decided by it.
-    pub client_time: i64,
+public! {
+    /// Header v1. The server stores it, orders it, and can change nothing in it: the id would not recompute.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    #[serde(deny_unknown_fields)]
+    pub struct Header {
+        /// Always 1.
+        pub format: u16,
+        /// The account that owns the vault.
+        pub account: AccountId,
+        /// The vault.
+        pub vault: VaultId,
+        /// The entry.
+        pub entry: EntryId,
+        /// What this version does.
+        pub kind: VersionKind,
+        /// The versions it builds on, ascending, without repetition, at most 64.
+        #[cfg_attr(feature = "openapi", schema(max_items = 64))]
+        pub parents: Vec<VersionId>,
+        /// For `adopt`: the version whose content it keeps.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub content_of: Option<VersionId>,
+        /// Which wrapped entry key opens it; nil where there is no content.
+        pub key_id: Uuid,
+        /// SHA-256 of the ciphertext; none where there is no content.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub content_hash: Option<BlobHash>,
+        /// Length of the ciphertext in bytes; 0 where there is no content.
+        pub content_len: u32,
+        /// The device that wrote it; nil for `adopt` and `tombstone`, so that the same choice has one id.
+        pub author_device: DeviceId,
+        /// How much of this vault its author had seen.
+        pub observed_seq: Seq,
+        /// The chain its author saw at `observed_seq`.
+        pub observed_chain: Chain,
+        /// The author's clock in milliseconds since 1970. Advisory: nothing is decided by it.
+        pub client_time: i64,
+    }
 }
 
 /// Why a header is not a header of v1.

@@ -10,68 +10,71 @@ use crate::{
     canonical::{Writer, sha256},
     header::verify,
     ids::{AccountId, DeviceId, Hash32, PublicKey, Signature, VaultId},
+    public,
 };
 
 const DOMAIN: &str = "lockstep/v1/roster";
 
-/// What a statement says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(tag = "says", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Claim {
-    /// The account exists and this is the key that signs its roster. Only ever statement 0.
-    AccountCreated {
-        /// The account signing key (Ed25519).
-        signing_key: PublicKey,
-    },
-    /// A device belongs to the account.
-    DeviceAdded {
-        /// The device.
-        device: DeviceId,
-        /// Its public key (Ed25519).
-        public_key: PublicKey,
-    },
-    /// A device no longer belongs to the account.
-    DeviceRevoked {
-        /// The device.
-        device: DeviceId,
-    },
-    /// From here on new content keys of a vault are wrapped by this generation of its key.
-    VaultKeyGen {
-        /// The vault.
-        vault: VaultId,
-        /// Its key generation, from 1.
-        generation: u32,
-    },
-    /// The password suite was raised; no lower one is accepted any more.
-    SuiteRaised {
-        /// The suite's number.
-        suite: u16,
-    },
-    /// A recovery slot was set.
-    RecoverySlotSet {
-        /// The slot's number.
-        slot: u16,
-        /// SHA-256 of the slot's public part.
-        commitment: Hash32,
-    },
-}
+public! {
+    /// What a statement says.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    #[serde(tag = "says", rename_all = "snake_case", deny_unknown_fields)]
+    pub enum Claim {
+        /// The account exists and this is the key that signs its roster. Only ever statement 0.
+        AccountCreated {
+            /// The account signing key (Ed25519).
+            signing_key: PublicKey,
+        },
+        /// A device belongs to the account.
+        DeviceAdded {
+            /// The device.
+            device: DeviceId,
+            /// Its public key (Ed25519).
+            public_key: PublicKey,
+        },
+        /// A device no longer belongs to the account.
+        DeviceRevoked {
+            /// The device.
+            device: DeviceId,
+        },
+        /// From here on new content keys of a vault are wrapped by this generation of its key.
+        VaultKeyGen {
+            /// The vault.
+            vault: VaultId,
+            /// Its key generation, from 1.
+            generation: u32,
+        },
+        /// The password suite was raised; no lower one is accepted any more.
+        SuiteRaised {
+            /// The suite's number.
+            suite: u16,
+        },
+        /// A recovery slot was set.
+        RecoverySlotSet {
+            /// The slot's number.
+            slot: u16,
+            /// SHA-256 of the slot's public part.
+            commitment: Hash32,
+        },
+    }
 
-/// One signed statement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Statement {
-    /// The account it belongs to.
-    pub account: AccountId,
-    /// 0 for the first, then one more each.
-    pub epoch: u32,
-    /// Hash of the statement before; zero for the first.
-    pub previous: Hash32,
-    /// What it says.
-    pub claim: Claim,
-    /// By the account signing key over the canonical bytes.
-    pub signature: Signature,
+    /// One signed statement.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    #[serde(deny_unknown_fields)]
+    pub struct Statement {
+        /// The account it belongs to.
+        pub account: AccountId,
+        /// 0 for the first, then one more each.
+        pub epoch: u32,
+        /// Hash of the statement before; zero for the first.
+        pub previous: Hash32,
+        /// What it says.
+        pub claim: Claim,
+        /// By the account signing key over the canonical bytes.
+        pub signature: Signature,
+    }
 }
 
 impl Statement {

@@ -60,13 +60,13 @@ impl Standing {
         match event {
             AccountEvent::RoleSet(set) => self.role = set.role,
             AccountEvent::PlanSet(set) => {
-                let (plan, until, source) = (set.plan.clone(), set.until, set.source);
+                let (plan, until, source) = (set.plan.clone().into(), set.until, set.source);
                 self.plan = Some(HeldPlan { plan, until, source });
                 self.billed_as_of = set.as_of.max(self.billed_as_of);
             }
             AccountEvent::FlagSet(set) => match set.on {
-                Some(on) => drop(self.flags.insert(set.flag.clone(), on)),
-                None => drop(self.flags.remove(&set.flag)),
+                Some(on) => drop(self.flags.insert(set.flag.clone().into(), on)),
+                None => drop(self.flags.remove(&*set.flag)),
             },
             AccountEvent::Disabled(_) => self.disabled = true,
             AccountEvent::Enabled(_) => self.disabled = false,
@@ -85,11 +85,15 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{AccountDisabled, AccountEnabled, FlagSet, PlanSet, RoleSet};
+    use crate::{
+        event::{AccountDisabled, AccountEnabled, FlagSet, PlanSet, RoleSet},
+        word,
+    };
 
     fn plan(name: &str, until: Option<i64>) -> AccountEvent {
         let until = until.map(Micros);
-        AccountEvent::PlanSet(PlanSet { plan: name.into(), until, source: PlanSource::Admin, as_of: None })
+        let plan = name.parse().unwrap();
+        AccountEvent::PlanSet(PlanSet { plan, until, source: PlanSource::Admin, as_of: None })
     }
 
     fn given(events: &[AccountEvent]) -> Standing {
@@ -102,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_last_word_about_each_matter_holds() {
-        let flag = |on| AccountEvent::FlagSet(FlagSet { flag: "attachments".into(), on });
+        let flag = |on| AccountEvent::FlagSet(FlagSet { flag: word!("attachments"), on });
         let standing = given(&[
             AccountEvent::RoleSet(RoleSet { role: Role::Admin }),
             AccountEvent::Disabled(AccountDisabled {}),

@@ -2,7 +2,7 @@
 //! older than what was said last is not applied after it.
 
 use lockstep_events::{
-    Event, LogError, Outcome, Recorded, Unit,
+    Event, LogError, Outcome, Recorded, Unit, Word,
     event::{AccountEvent, PlanSet, PlanSource},
     log::{SubjectClaim, SubjectExpect},
     standing::Standing,
@@ -43,11 +43,11 @@ pub enum BillError {
     Log(#[from] LogError),
 }
 
-fn decide(standing: &Standing, billed: &Billed) -> Option<PlanSet> {
+fn decide(standing: &Standing, billed: &Billed, plan: &Word) -> Option<PlanSet> {
     if standing.billed_as_of.is_some_and(|last| last >= billed.at) {
         return None;
     }
-    let (plan, until, as_of) = (billed.plan.clone(), billed.until, Some(billed.at));
+    let (plan, until, as_of) = (plan.clone(), billed.until, Some(billed.at));
     Some(PlanSet { plan, until, source: PlanSource::Billing, as_of })
 }
 
@@ -55,7 +55,7 @@ fn decide(standing: &Standing, billed: &Billed) -> Option<PlanSet> {
 fn says(said: &Recorded, billed: &Billed) -> bool {
     let Ok(Event::Account(AccountEvent::PlanSet(set))) = said.event() else { return false };
     said.stream == billed.account.into()
-        && (set.plan, set.until, set.as_of) == (billed.plan.clone(), billed.until, Some(billed.at))
+        && (&*set.plan, set.until, set.as_of) == (&billed.plan, billed.until, Some(billed.at))
 }
 
 /// Applies what the biller says.
@@ -63,9 +63,7 @@ fn says(said: &Recorded, billed: &Billed) -> bool {
 /// # Errors
 /// [`BillError`]
 pub async fn bill(server: &Server, billed: &Billed) -> Result<Applied, BillError> {
-    if !server.quotas.plans.has(&billed.plan) {
-        return Err(BillError::NoPlan);
-    }
+    let plan = server.quotas.plans.named(&billed.plan).ok_or(BillError::NoPlan)?;
     let id = derived("lockstep/v1/billed", &[billed.id.as_bytes()]);
     let (stream, subject) = (billed.account.into(), Standing::subject(billed.account));
     for _ in 0..ROUNDS {
@@ -73,7 +71,7 @@ pub async fn bill(server: &Server, billed: &Billed) -> Result<Applied, BillError
             return if says(&said, billed) { Ok(Applied::Before) } else { Err(BillError::Differs) };
         }
         let (standing, seq) = feed::standing(server.log.as_ref(), billed.account).await?;
-        let Some(set) = decide(&standing, billed) else { return Ok(Applied::Before) };
+        let Some(set) = decide(&standing, billed, &plan) else { return Ok(Applied::Before) };
         let event = new_event(None, stream, id, Some(subject), &Event::Account(AccountEvent::PlanSet(set)))?;
         let expect = if seq.0 == 0 { SubjectExpect::None } else { SubjectExpect::Exact(seq) };
         let unit = Unit {
@@ -99,10 +97,12 @@ pub async fn bill(server: &Server, billed: &Billed) -> Result<Applied, BillError
 
 #[cfg(test)]
 mod tests {
-    use lockstep_events::{AccountId, Micros};
+    use lockstep_events::{AccountId, Micros, word};
     use uuid::Uuid;
 
     use super::*;
+
+    const PAID: Word = word!("paid");
 
     fn billed(at: i64) -> Billed {
         let account = AccountId(Uuid::from_u128(1));
@@ -112,11 +112,11 @@ mod tests {
     #[test]
     fn what_is_newer_is_applied_and_what_is_older_or_the_same_is_not() {
         let mut standing = Standing::default();
-        let set = decide(&standing, &billed(5)).unwrap();
+        let set = decide(&standing, &billed(5), &PAID).unwrap();
         assert_eq!((set.source, set.as_of), (PlanSource::Billing, Some(Micros(5))));
         standing.apply(&AccountEvent::PlanSet(set));
-        assert!(decide(&standing, &billed(5)).is_none());
-        assert!(decide(&standing, &billed(4)).is_none());
-        assert!(decide(&standing, &billed(6)).is_some());
+        assert!(decide(&standing, &billed(5), &PAID).is_none());
+        assert!(decide(&standing, &billed(4), &PAID).is_none());
+        assert!(decide(&standing, &billed(6), &PAID).is_some());
     }
 }

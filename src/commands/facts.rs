@@ -1,8 +1,10 @@
 //! Events as account commands write them: ids that a retry makes again, and one shape for all.
 
+use std::borrow::Cow;
+
 use lockstep_events::{
     AccountId, DeviceId, Epoch, Event, EventId, LogError, NewEvent, SessionId, StreamId, StreamKind,
-    SubjectId,
+    SubjectId, Word,
     canonical::Writer,
     event::{AccountEvent, Method, RevokeReason, SessionOpened, SessionRevoked},
     log::{StreamClaim, StreamExpect},
@@ -20,6 +22,14 @@ pub fn derived(domain: &str, parts: &[&[u8]]) -> EventId {
 /// the same number, the log takes the first.
 pub fn statement_id(account: AccountId, epoch: u32) -> EventId {
     derived("lockstep/v1/statement", &[account.as_bytes(), &epoch.to_be_bytes()])
+}
+
+/// A word that was made while the server runs, for an event.
+///
+/// # Errors
+/// If it is not one: whoever calls has checked it before.
+pub fn word(text: impl Into<Cow<'static, str>>) -> Result<Word, LogError> {
+    Word::new(text).map_err(|error| LogError::Other(error.into()))
 }
 
 /// An event of any stream; without an actor it is the server's or an operator's.

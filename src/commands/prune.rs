@@ -7,15 +7,15 @@ use std::{
 };
 
 use lockstep_events::{
-    BlobHash, Clock, EntryId, Epoch, Event, EventId, EventLog, LogError, Micros, NewEvent, Outcome, Recorded,
-    Seq, StreamId, StreamKind, Unit, VaultId, VersionId,
+    BlobHash, Clock, EntryId, Epoch, Event, EventId, EventLog, LogError, Micros, Outcome, Recorded, Seq,
+    StreamId, StreamKind, Unit, VaultId, VersionId,
     event::{ContentPruned, VaultEvent},
     graph::{Graph, Heads},
     log::{StreamClaim, StreamExpect, SubjectClaim, SubjectExpect},
 };
 use uuid::Uuid;
 
-use super::purge::PurgeError;
+use super::{facts::new_event, purge::PurgeError};
 use crate::{batcher::Batcher, blobs::Shelf, entries::EntryStates};
 
 const PAGE: usize = 500;
@@ -165,26 +165,8 @@ impl Pruner {
 
 fn unit(vault: VaultId, pruned: ContentPruned, last: Seq) -> Result<Unit, LogError> {
     let (stream, subject) = (StreamId::from(vault), pruned.entry.into());
-    let encoded = Event::Vault(VaultEvent::ContentPruned(pruned))
-        .encode()
-        .map_err(|error| LogError::Other(error.into()))?;
-    let body_hash =
-        NewEvent::hash_body(stream, Some(subject), encoded.kind, encoded.schema, &encoded.public, None);
-    let event = NewEvent {
-        event_id: EventId(Uuid::new_v4()),
-        stream,
-        subject: Some(subject),
-        kind: encoded.kind.to_owned(),
-        schema: encoded.schema,
-        actor: None,
-        device: None,
-        correlation: None,
-        causation: None,
-        public: encoded.public,
-        sealed: None,
-        content: None,
-        body_hash,
-    };
+    let event = Event::Vault(VaultEvent::ContentPruned(pruned));
+    let event = new_event(None, stream, EventId(Uuid::new_v4()), Some(subject), &event)?;
     Ok(Unit {
         streams: vec![StreamClaim {
             stream,

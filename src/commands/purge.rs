@@ -9,16 +9,15 @@ use std::sync::{
 };
 
 use lockstep_events::{
-    AccountId, BlobHash, DeviceId, EntryId, Epoch, Event, EventId, EventLog, LogError, NewEvent, Outcome,
-    Seq, StreamId, StreamKind, Unit, VaultId, VersionId,
+    AccountId, BlobHash, DeviceId, EntryId, Epoch, Event, EventId, EventLog, LogError, Outcome, Seq,
+    StreamId, StreamKind, Unit, VaultId, VersionId,
     event::{EntryPurged, VaultEvent},
     graph::{Head, Heads},
     log::{StreamClaim, StreamExpect, SubjectClaim, SubjectExpect},
 };
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
-use super::facts::derived;
+use super::facts::{Actor, derived, new_event};
 use crate::{
     batcher::Batcher,
     blobs::{BlobError, Shelf},
@@ -227,25 +226,9 @@ fn unit(purge: &Purge, heads: &Heads, expect: SubjectExpect) -> Result<Unit, Log
     let stream = StreamId::from(purge.vault);
     let subject = purge.entry.into();
     let body = EntryPurged { entry: purge.entry, heads: heads.ids() };
-    let encoded =
-        Event::Vault(VaultEvent::Purged(body)).encode().map_err(|error| LogError::Other(error.into()))?;
-    let body_hash =
-        NewEvent::hash_body(stream, Some(subject), encoded.kind, encoded.schema, &encoded.public, None);
-    let event = NewEvent {
-        event_id: purge.event_id,
-        stream,
-        subject: Some(subject),
-        kind: encoded.kind.to_owned(),
-        schema: encoded.schema,
-        actor: Some(purge.account),
-        device: Some(purge.device),
-        correlation: None::<Uuid>,
-        causation: None,
-        public: encoded.public,
-        sealed: None,
-        content: None,
-        body_hash,
-    };
+    let actor = Actor { account: purge.account, device: purge.device };
+    let event = Event::Vault(VaultEvent::Purged(body));
+    let event = new_event(Some(actor), stream, purge.event_id, Some(subject), &event)?;
     Ok(Unit {
         streams: vec![StreamClaim {
             stream,

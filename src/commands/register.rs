@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     create_vault,
-    facts::{Actor, claim, derived, statement_id},
+    facts::{Actor, claim, derived, statement_id, word},
     invited,
     session::{self, Opened},
 };
@@ -215,7 +215,7 @@ impl Register {
         let salt = server.keys.stable("commitment", &[self.attempt.as_bytes(), name.as_bytes()].concat());
         let commitment = Hash32(sha256(&[&salt[..], bytes].concat()));
         let id = derived("lockstep/v1/credential", &[actor.account.as_bytes(), name.as_bytes(), &[1]]);
-        let body = CredentialSet { credential: name.to_owned(), generation: 1, commitment };
+        let body = CredentialSet { credential: word(name.to_owned())?, generation: 1, commitment };
         actor.event(id, None, AccountEvent::CredentialSet(body))
     }
 }

@@ -9,7 +9,7 @@ use lockstep_events::{
 };
 use uuid::Uuid;
 
-use super::facts::{Actor, derived, existing_account};
+use super::facts::{Actor, derived, existing_account, word};
 use crate::{
     auth::{
         credentials::{CredentialError, Wrapped},
@@ -145,6 +145,6 @@ fn credential_set(
     let salt = server.keys.stable("commitment", &[attempt.as_bytes(), name.as_bytes()].concat());
     let commitment = Hash32(sha256(&[&salt[..], bytes].concat()));
     let parts = [&actor.account.as_bytes()[..], name.as_bytes(), &generation.to_be_bytes()];
-    let body = CredentialSet { credential: name.to_owned(), generation, commitment };
+    let body = CredentialSet { credential: word(name.to_owned())?, generation, commitment };
     actor.event(derived("lockstep/v1/credential", &parts), None, AccountEvent::CredentialSet(body))
 }

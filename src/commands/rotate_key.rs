@@ -1,13 +1,13 @@
 //! Turning and revoking the keys that sign access tokens. The log says which key signs since when.
 
 use lockstep_events::{
-    Epoch, Event, EventLog, LogError, Micros, NewEvent, StreamId, StreamKind, Unit,
+    Epoch, Event, EventLog, LogError, Micros, StreamId, StreamKind, Unit,
     event::{SigningKeyRotated, SystemEvent},
     log::StreamExpect,
 };
 use rand::{CryptoRng, RngCore};
 
-use super::facts::{claim, derived};
+use super::facts::{claim, derived, new_event, word};
 use crate::{
     auth::{
         credentials::{CredentialError, CredentialStore, KeyState, SigningKeyRow},
@@ -23,26 +23,10 @@ use crate::{
 /// Only if serde cannot write one of our own types.
 pub fn rotated(set: &KeySet, epoch_if_new: Epoch) -> Result<Option<Unit>, LogError> {
     let Some(row) = set.rows().iter().find(|row| row.state == KeyState::Current) else { return Ok(None) };
-    let body = SigningKeyRotated { kid: row.kid.clone(), public_key: row.public_key.to_string() };
+    let body = SigningKeyRotated { kid: word(row.kid.clone())?, public_key: row.public_key };
     let event = Event::System(SystemEvent::SigningKeyRotated(body));
-    let encoded = event.encode().map_err(|error| LogError::Other(Box::new(error)))?;
-    let stream = StreamId::SYSTEM;
-    let body_hash = NewEvent::hash_body(stream, None, encoded.kind, encoded.schema, &encoded.public, None);
-    let event = NewEvent {
-        event_id: derived("lockstep/v1/signing-key", &[row.kid.as_bytes()]),
-        stream,
-        subject: None,
-        kind: encoded.kind.to_owned(),
-        schema: encoded.schema,
-        actor: None,
-        device: None,
-        correlation: None,
-        causation: None,
-        public: encoded.public,
-        sealed: None,
-        content: None,
-        body_hash,
-    };
+    let (stream, id) = (StreamId::SYSTEM, derived("lockstep/v1/signing-key", &[row.kid.as_bytes()]));
+    let event = new_event(None, stream, id, None, &event)?;
     let streams = vec![claim(stream, StreamKind::System, StreamExpect::Any, epoch_if_new)];
     Ok(Some(Unit { streams, events: vec![event], ..Unit::default() }))
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     factor_body::{Body, OpenFactor, factors},
-    facts::{Actor, derived},
+    facts::{Actor, derived, word},
     second_factor::{FactorError, append},
 };
 use crate::{
@@ -32,7 +32,7 @@ fn event_id(domain: &str, factor: &StoredFactor) -> lockstep_events::EventId {
 }
 
 fn set_event(actor: Actor, factor: &StoredFactor) -> Result<NewEvent, LogError> {
-    let event = FactorSet { factor: factor.id, factor_kind: factor.kind.name().to_owned() };
+    let event = FactorSet { factor: factor.id, factor_kind: word(factor.kind.name())? };
     let id = event_id("lockstep/v1/factor-set", factor);
     actor.event(id, Some(factor.id.into()), AccountEvent::FactorSet(event))
 }

@@ -1,7 +1,7 @@
 //! The outbox port: tasks that wait, each done once.
 
 use async_trait::async_trait;
-use lockstep_events::{AccountId, Micros, Position};
+use lockstep_events::{AccountId, Micros, Position, public, public::Public};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -10,51 +10,53 @@ use crate::auth::credentials::CredentialError;
 /// A task that was done is remembered so long, in seconds, so that it is not made again: a week.
 pub const REMEMBERED_S: i64 = 7 * 24 * 3600;
 
-/// What mail has to be sent. It holds no address and no secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Task {
-    /// Somebody asked for a sign-in link. Whether there is such an account is found out when it is sent.
-    SignIn {
-        /// The blind index of the name or address that was given.
-        name: [u8; 32],
-        /// SHA-256 of the secret that only the asking client holds.
-        initiator: [u8; 32],
-    },
-    /// An account named its address: the address must confirm it.
-    Confirm {
-        /// The account.
-        account: AccountId,
-        /// SHA-256 of the secret that only the asking client holds.
-        initiator: [u8; 32],
-    },
-    /// Something happened that the person should know.
-    Notice {
-        /// The account.
-        account: AccountId,
-        /// What.
-        about: About,
-    },
-}
+public! {
+    /// What mail has to be sent. It holds no address and no secret.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
+    pub enum Task {
+        /// Somebody asked for a sign-in link. Whether there is such an account is found out when it is sent.
+        SignIn {
+            /// The blind index of the name or address that was given.
+            name: [u8; 32],
+            /// SHA-256 of the secret that only the asking client holds.
+            initiator: [u8; 32],
+        },
+        /// An account named its address: the address must confirm it.
+        Confirm {
+            /// The account.
+            account: AccountId,
+            /// SHA-256 of the secret that only the asking client holds.
+            initiator: [u8; 32],
+        },
+        /// Something happened that the person should know.
+        Notice {
+            /// The account.
+            account: AccountId,
+            /// What.
+            about: About,
+        },
+    }
 
-/// What a notice is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum About {
-    /// A device was added.
-    DeviceAdded,
-    /// The password was changed.
-    PasswordChanged,
-    /// Another address was named: to the present one.
-    AddressAsked,
-    /// Another address was confirmed: to the one before.
-    AddressChanged,
-    /// A way to sign in was linked.
-    IdentityLinked,
-    /// A way to sign in was unlinked.
-    IdentityUnlinked,
-    /// Somebody asked for the erasure of the account.
-    ErasureAsked,
+    /// What a notice is about.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum About {
+        /// A device was added.
+        DeviceAdded,
+        /// The password was changed.
+        PasswordChanged,
+        /// Another address was named: to the present one.
+        AddressAsked,
+        /// Another address was confirmed: to the one before.
+        AddressChanged,
+        /// A way to sign in was linked.
+        IdentityLinked,
+        /// A way to sign in was unlinked.
+        IdentityUnlinked,
+        /// Somebody asked for the erasure of the account.
+        ErasureAsked,
+    }
 }
 
 /// A task that a worker has taken.
@@ -68,10 +70,15 @@ pub struct Claimed {
     pub tries: u32,
 }
 
+/// What the compiler knows to be free of personal data.
+fn written(task: &(impl Public + Serialize)) -> Vec<u8> {
+    serde_json::to_vec(task).unwrap_or_default()
+}
+
 impl Task {
     /// As it is stored.
     pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+        written(self)
     }
 
     /// The account that it names.

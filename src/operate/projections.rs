@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use lockstep_events::{
-    Clock, Epoch, Event, EventId, EventLog, LogError, Micros, NewEvent, Outcome, StreamId, StreamKind, Unit,
+    Clock, Epoch, Event, EventId, EventLog, LogError, Micros, Outcome, StreamId, StreamKind, Unit,
     event::{OperatorActed, SystemEvent},
     log::{StreamClaim, StreamExpect},
 };
@@ -13,6 +13,8 @@ use lockstep_projections::{
 };
 use serde::Serialize;
 use uuid::Uuid;
+
+use crate::commands::facts::{new_event, word};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -203,7 +205,7 @@ pub async fn rebuild(
     on_step: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
 ) -> Result<Vec<Report>, OperateError> {
     let all: Vec<_> = families.iter().flat_map(|family| names(*family)).collect();
-    note(place, &format!("projections rebuild {}", all.join(" ")), run).await?;
+    note(place, format!("projections rebuild {}", all.join(" ")), run).await?;
     let worker = Rebuild::new(Arc::clone(&place.log), Arc::clone(&place.reads), Arc::clone(&place.clock));
     let mut reports = Vec::new();
     for family in families {
@@ -213,27 +215,11 @@ pub async fn rebuild(
 }
 
 /// Appends the record of an operator's command.
-async fn note(place: &Place, command: &str, run: Uuid) -> Result<(), OperateError> {
-    let event = Event::System(SystemEvent::OperatorActed(OperatorActed { command: command.into(), run }));
-    let encoded = event.encode().map_err(|error| LogError::Other(Box::new(error)))?;
+async fn note(place: &Place, command: String, run: Uuid) -> Result<(), OperateError> {
+    let acted = OperatorActed { command: word(command)?, run };
     let stream = StreamId::SYSTEM;
-    let (kind, schema, public) = (encoded.kind, encoded.schema, encoded.public);
-    let body_hash = NewEvent::hash_body(stream, None, kind, schema, &public, None);
-    let event = NewEvent {
-        event_id: EventId(run),
-        stream,
-        subject: None,
-        kind: kind.into(),
-        schema,
-        actor: None,
-        device: None,
-        correlation: None,
-        causation: None,
-        public,
-        sealed: None,
-        content: None,
-        body_hash,
-    };
+    let event =
+        new_event(None, stream, EventId(run), None, &Event::System(SystemEvent::OperatorActed(acted)))?;
     let epoch_if_new = Epoch(*run.as_bytes());
     let claim = StreamClaim { stream, kind: StreamKind::System, expect: StreamExpect::Any, epoch_if_new };
     let unit = Unit { streams: vec![claim], events: vec![event], ..Unit::default() };

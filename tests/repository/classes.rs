@@ -1,73 +1,65 @@
 //! Personal data never stands in the public part of an event, which is kept for ever and read by auditors.
 //!
-//! A text in an event has a class in its documentation: `Class: word` for a word of our own vocabulary, `Class: hex`
-//! for bytes that we made. There is no class for what a person wrote or is called: that is sealed
-//! (`Subjects::seal_into`), and has no field.
+//! The compiler sees to it (`events/src/public.rs`). Here is what it cannot see: that nobody goes around it, and that
+//! what is a word by its type looks like one.
 
-use crate::sources::{Source, ending_with, expect_none, rust};
+use crate::sources::{Source, ending_with, expect_none, lines_where, rust};
 
-const CLASSES: [&str; 2] = ["Class: word", "Class: hex"];
-/// Types that hold whatever they are given.
-const TEXTS: [&str; 6] = ["String", "Value", "str", "Cow", "char", "RawValue"];
+/// Where the trait is implemented: by hand for what everything is made of, by `public!` for the rest.
+const TRUSTED: &str = "events/src/public.rs";
 
-fn has_text(declared: &str) -> bool {
-    declared.split(|c: char| !c.is_alphanumeric()).any(|word| TEXTS.contains(&word))
-}
-
-/// Fields and payloads of a file of events that hold a text without a class.
-fn unclassed(source: &Source) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut documented = String::new();
-    for (index, line) in source.text.lines().enumerate() {
+fn vouched_for(source: &Source) -> Vec<String> {
+    lines_where(&source.path, &source.text, |line| {
         let line = line.trim();
-        if line.starts_with("#[cfg(test)]") {
-            break;
-        }
-        if let Some(words) = line.strip_prefix("///") {
-            documented.push_str(words);
-            continue;
-        }
-        if line.starts_with("#[") || line.is_empty() {
-            continue;
-        }
-        let is_field = line.starts_with("pub ") && line.contains(": ") && !line.contains("fn ");
-        let is_variant = line.ends_with("),") && line.starts_with(char::is_uppercase);
-        let declared = line.split_once(if is_field { ": " } else { "(" }).map_or("", |(_, rest)| rest);
-        let has_class = CLASSES.iter().any(|class| documented.contains(class));
-        if (is_field || is_variant) && has_text(declared) && !has_class {
-            found.push(format!("{}:{}: {line}", source.path, index + 1));
-        }
-        documented.clear();
+        let by_hand = line.contains("Public for ") && line.starts_with("impl");
+        let unchecked = line.contains("@of ") && line.contains("public!");
+        by_hand || unchecked
+    })
+}
+
+#[test]
+fn nobody_vouches_for_a_type_but_the_compiler() {
+    let others = |source: &&Source| source.path != TRUSTED && !source.is_in("tests/repository");
+    let found: Vec<_> = rust().iter().filter(others).flat_map(vouched_for).collect();
+    expect_none(&format!("`Public` is implemented in {TRUSTED} alone"), &found);
+    let forged = |line: &str| Source { path: "e.rs".to_owned(), text: line.to_owned() };
+    for line in [
+        "impl lockstep_events::public::Public for Note {}",
+        "    impl<T> Public for Note<T> {",
+        "lockstep_events::public! { @of Note: }",
+    ] {
+        assert_eq!(vouched_for(&forged(line)).len(), 1, "{line}");
     }
-    found
+    assert_eq!(vouched_for(&forged("public! {")).len(), 0);
+}
+
+/// Where a server makes a whole event, its public part comes from the encoder, which takes only what is public.
+fn unencoded(source: &Source) -> Vec<String> {
+    let code = source.shipped();
+    if !code.contains("NewEvent {") {
+        return Vec::new();
+    }
+    lines_where(&source.path, &code, |line| {
+        let line = line.trim();
+        let set = line.starts_with("public:") || line.starts_with("public,") || line.contains(".public =");
+        set && line != "public: encoded.public,"
+    })
 }
 
 #[test]
-fn every_text_in_an_event_says_why_it_is_not_personal() {
-    let events = rust().into_iter().filter(|source| source.path.starts_with("events/src/event/"));
-    let found: Vec<_> = events.flat_map(|source| unclassed(&source)).collect();
-    expect_none("a text in an event has a class, or is sealed (see tests/repository/classes.rs)", &found);
-}
-
-#[test]
-fn a_text_without_a_class_is_found_wherever_it_hides() {
-    let field = |declared: &str| {
-        let text =
-            format!("/// What it is.\npub struct E {{\n    /// A name.\n    pub name: {declared},\n}}\n");
-        unclassed(&Source { path: "e.rs".to_owned(), text }).len()
+fn the_public_part_of_an_event_is_written_by_its_encoder_alone() {
+    let server = rust().into_iter().filter(|source| source.path.starts_with("src/") && !source.is_test());
+    let found: Vec<_> = server.flat_map(|source| unencoded(&source)).collect();
+    expect_none("the public part of an event is `encoded.public`", &found);
+    let made = |public: &str| Source {
+        path: "e.rs".to_owned(),
+        text: format!("let event = NewEvent {{\n    {public}\n}};\n"),
     };
-    for declared in ["String", "Option<String>", "Vec<String>", "BTreeMap<u8, serde_json::Value>", "Box<str>"]
-    {
-        assert_eq!(field(declared), 1, "{declared}");
-    }
-    assert_eq!(field("AccountId"), 0);
-    let variant = "/// Some.\n    Named(String),\n".to_owned();
-    assert_eq!(unclassed(&Source { path: "e.rs".to_owned(), text: variant }).len(), 1);
-    let classed = "/// Its name. Class: word.\n    pub name: String,\n".to_owned();
-    assert_eq!(unclassed(&Source { path: "e.rs".to_owned(), text: classed }).len(), 0);
+    assert_eq!(unencoded(&made("public: format!(\"{name}\"),")).len(), 1);
+    assert_eq!(unencoded(&made("public,")).len(), 1);
+    assert_eq!(unencoded(&made("public: encoded.public,")).len(), 0);
 }
 
-/// Types that events take from elsewhere hide their fields from the test above: the samples show what is in them.
 #[test]
 fn no_sample_of_an_event_has_a_text_that_could_be_personal() {
     let mut found = Vec::new();

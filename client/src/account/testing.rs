@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lockstep_api::sync::StreamEvent;
 use lockstep_events::{
-    AccountId, Chain, DeviceId, Epoch, Event, Micros, NewEvent, Position, Recorded, Seq, SetDigest, StreamId,
-    StreamKind, VersionId,
+    AccountId, Chain, DeviceId, Epoch, Event, Hex, Micros, NewEvent, Position, Recorded, Seq, SetDigest,
+    StreamId, StreamKind, VersionId,
     envelope::{Content, Place},
     event::{AccountEvent, RosterStated, VaultEvent, VersionAdded},
     roster::{Claim, Roster, Statement},
@@ -170,7 +170,7 @@ impl Stream {
                 parent_inferred: false,
                 inferred_parents: Vec::new(),
                 content_missing: false,
-                wrapped_key: version.wrapped_key.as_ref().map(hex::encode),
+                wrapped_key: version.wrapped_key.as_ref().map(|key| Hex::of(key).unwrap()),
                 attachments: Vec::new(),
                 attachment_sizes: Vec::new(),
             };

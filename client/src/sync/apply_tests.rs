@@ -1,6 +1,6 @@
 use lockstep_api::Bytes64;
 use lockstep_events::{
-    AccountId, DeviceId, EntryId, Event, VersionKind,
+    AccountId, DeviceId, EntryId, Event, Hex, VersionKind,
     event::{EntryPurged, VaultEvent, VersionAdded},
     roster::Claim,
 };
@@ -128,7 +128,7 @@ async fn a_forged_version_is_refused_even_where_the_chain_is_right() {
         (AlarmKind::Header, |v| v.header.account = AccountId(Uuid::from_u128(79))),
         (AlarmKind::Header, |v| v.header.vault = VaultId(Uuid::from_u128(80))),
         (AlarmKind::Header, |v| v.header.format = 2),
-        (AlarmKind::Content, |v| v.wrapped_key = Some("00".repeat(20))),
+        (AlarmKind::Content, |v| v.wrapped_key = Hex::of(&[0; 20]).ok()),
     ];
     for (kind, forge) in forgeries {
         let mut forged = honest.clone();

@@ -3,28 +3,32 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A second factor is demanded from now on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FactorSet {
-    /// The factor.
-    pub factor: Uuid,
-    /// What it is: `totp`, `passkey` or `codes`. Class: word.
-    pub factor_kind: String,
-}
+use crate::{public, word::Word};
 
-/// A second factor is gone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FactorRemoved {
-    /// The factor.
-    pub factor: Uuid,
-}
+public! {
+    /// A second factor is demanded from now on.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct FactorSet {
+        /// The factor.
+        pub factor: Uuid,
+        /// What it is: `totp`, `passkey` or `codes`.
+        pub factor_kind: Word,
+    }
 
-/// A second factor was shown and was not right. What was shown is not kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FactorRefused {
-    /// The attempt.
-    pub attempt: Uuid,
+    /// A second factor is gone.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct FactorRemoved {
+        /// The factor.
+        pub factor: Uuid,
+    }
+
+    /// A second factor was shown and was not right. What was shown is not kept.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct FactorRefused {
+        /// The attempt.
+        pub attempt: Uuid,
+    }
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::{ids::PublicKey, public, word::Word};
+
 /// What happens to the log and the server as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SystemEvent {
@@ -34,22 +36,24 @@ pub enum SystemEvent {
     OidcRejected(super::OidcRejected),
 }
 
-/// The key that signs access tokens changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SigningKeyRotated {
-    /// The new key's id. Class: word.
-    pub kid: String,
-    /// Its public part (Ed25519), lower-case hex. Class: hex.
-    pub public_key: String,
-}
+public! {
+    /// The key that signs access tokens changed.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct SigningKeyRotated {
+        /// The new key's id.
+        pub kid: Word,
+        /// Its public part (Ed25519).
+        pub public_key: PublicKey,
+    }
 
-/// An operator ran a command that changes something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OperatorActed {
-    /// The command's words, for example `projections rebuild entries`. Class: word.
-    pub command: String,
-    /// One run of it.
-    pub run: Uuid,
+    /// An operator ran a command that changes something.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct OperatorActed {
+        /// The command's words, for example `projections rebuild entries`.
+        pub command: Word,
+        /// One run of it.
+        pub run: Uuid,
+    }
 }

@@ -6,6 +6,8 @@ use super::VaultErased;
 use crate::{
     header::Header,
     ids::{AccountId, BatchId, BlobHash, DeviceId, EntryId, Signature, VaultId, VersionId},
+    public,
+    word::Hex,
 };
 
 /// What happens in a vault.
@@ -23,47 +25,49 @@ pub enum VaultEvent {
     Erased(VaultErased),
 }
 
-/// A vault began.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VaultCreated {
-    /// The vault.
-    pub vault: VaultId,
-    /// Its owner.
-    pub account: AccountId,
-}
+public! {
+    /// A vault began.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct VaultCreated {
+        /// The vault.
+        pub vault: VaultId,
+        /// Its owner.
+        pub account: AccountId,
+    }
 
-/// A version of an entry was accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VersionAdded {
-    /// The header as its author made it. `version_id` is its hash.
-    pub header: Header,
-    /// The device that signed: the author, or for `adopt` and `tombstone` the first that made this choice.
-    pub signer: DeviceId,
-    /// By `signer` over the version id.
-    pub signature: Signature,
-    /// The push it came with.
-    pub batch: BatchId,
-    /// The sender named no parents; they were taken from what it had last been served.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub parent_inferred: bool,
-    /// With `parent_inferred`: what was taken as its parents. The header stays as its author made and signed it,
-    /// without parents; see [`VersionAdded::parents`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub inferred_parents: Vec<VersionId>,
-    /// It was re-offered after a reset without its ciphertext.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub content_missing: bool,
-    /// The content key of this version, wrapped by the vault key: opaque to the server (lower-case hex). Class: hex.
-    pub wrapped_key: Option<String>,
-    /// Blobs beside its ciphertext that must be kept as long as it: its attachments. What they are stands in the
-    /// ciphertext; here they are named so that nobody sweeps them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<BlobHash>,
-    /// How long they are, in the same order; none in events from before this was kept.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachment_sizes: Vec<u64>,
+    /// A version of an entry was accepted.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct VersionAdded {
+        /// The header as its author made it. `version_id` is its hash.
+        pub header: Header,
+        /// The device that signed: the author, or for `adopt` and `tombstone` the first that made this choice.
+        pub signer: DeviceId,
+        /// By `signer` over the version id.
+        pub signature: Signature,
+        /// The push it came with.
+        pub batch: BatchId,
+        /// The sender named no parents; they were taken from what it had last been served.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub parent_inferred: bool,
+        /// With `parent_inferred`: what was taken as its parents. The header stays as its author made and signed it,
+        /// without parents; see [`VersionAdded::parents`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub inferred_parents: Vec<VersionId>,
+        /// It was re-offered after a reset without its ciphertext.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub content_missing: bool,
+        /// The content key of this version, wrapped by the vault key: opaque to the server.
+        pub wrapped_key: Option<Hex>,
+        /// Blobs beside its ciphertext that must be kept as long as it: its attachments. What they are stands in the
+        /// ciphertext; here they are named so that nobody sweeps them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub attachments: Vec<BlobHash>,
+        /// How long they are, in the same order; none in events from before this was kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub attachment_sizes: Vec<u64>,
+    }
 }
 
 impl VersionAdded {
@@ -84,24 +88,26 @@ impl VersionAdded {
     }
 }
 
-/// Old ciphertexts of an entry were dropped by the retention rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ContentPruned {
-    /// The entry.
-    pub entry: EntryId,
-    /// The versions whose content is gone.
-    pub versions: Vec<VersionId>,
-    /// The hashes of what is gone.
-    pub contents: Vec<BlobHash>,
-}
+public! {
+    /// Old ciphertexts of an entry were dropped by the retention rule.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ContentPruned {
+        /// The entry.
+        pub entry: EntryId,
+        /// The versions whose content is gone.
+        pub versions: Vec<VersionId>,
+        /// The hashes of what is gone.
+        pub contents: Vec<BlobHash>,
+    }
 
-/// An entry was erased.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EntryPurged {
-    /// The entry.
-    pub entry: EntryId,
-    /// The heads that the person was shown.
-    pub heads: Vec<VersionId>,
+    /// An entry was erased.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct EntryPurged {
+        /// The entry.
+        pub entry: EntryId,
+        /// The heads that the person was shown.
+        pub heads: Vec<VersionId>,
+    }
 }

@@ -172,7 +172,7 @@ fn account<'w>(working: &'w mut Working, recorded: &Recorded) -> Result<&'w mut 
 }
 
 fn credential_set(working: &mut Working, recorded: &Recorded, body: &CredentialSet) -> Result<(), Unfit> {
-    account(working, recorded)?.credentials.insert(body.credential.clone(), body.generation);
+    account(working, recorded)?.credentials.insert(body.credential.clone().into(), body.generation);
     Ok(())
 }
 

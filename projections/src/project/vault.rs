@@ -164,7 +164,7 @@ fn version_added(working: &mut Working, recorded: &Recorded, body: &VersionAdded
         header: header.clone(),
         signer: body.signer,
         signature: body.signature,
-        wrapped_key: body.wrapped_key.clone(),
+        wrapped_key: body.wrapped_key.clone().map(String::from),
         seq: recorded.seq,
         branch: accepted.branch,
         accepted_at: recorded.recorded_at,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lockstep_events::{
     AccountId, BatchId, BlobHash, Chain, DeviceId, EntryId, Epoch, Event, EventId, EventLog, Hash32, Header,
-    Micros, NewEvent, Outcome, Seq, SessionId, StreamId, StreamKind, SubjectId, Unit, VaultId, VersionId,
-    VersionKind,
+    Hex, Micros, NewEvent, Outcome, Seq, SessionId, StreamId, StreamKind, SubjectId, Unit, VaultId,
+    VersionId, VersionKind,
     event::{
         AccountCreated, AccountDisabled, AccountEnabled, AccountEvent, AccountViewed, ContentPruned,
         EntryPurged, FlagSet, Method, PlanSet, PlanSource, RevokeReason, Role, RoleSet, RosterStated,
@@ -17,6 +17,7 @@ use lockstep_events::{
     log::{StreamClaim, StreamExpect},
     roster::{Claim, Statement},
     standing::Standing,
+    word,
 };
 use uuid::Uuid;
 
@@ -232,13 +233,13 @@ impl Script {
             1 => AccountEvent::Disabled(AccountDisabled {}),
             2 => AccountEvent::Enabled(AccountEnabled {}),
             3 => AccountEvent::FlagSet(FlagSet {
-                flag: "a".into(),
+                flag: word!("a"),
                 on: self.random.percent(50).then_some(true),
             }),
             4 => AccountEvent::Viewed(AccountViewed { what: Viewed::Account }),
             _ => {
                 let until = self.random.percent(50).then_some(Micros(7));
-                let (plan, source, as_of) = ("paid".into(), PlanSource::Billing, until);
+                let (plan, source, as_of) = (word!("paid"), PlanSource::Billing, until);
                 AccountEvent::PlanSet(PlanSet { plan, until, source, as_of })
             }
         };
@@ -285,7 +286,12 @@ impl Script {
             parent_inferred,
             inferred_parents: if parent_inferred { parents } else { Vec::new() },
             content_missing: self.random.percent(5),
-            wrapped_key: self.random.percent(50).then(|| "00ff".repeat(20)),
+            wrapped_key: self
+                .random
+                .percent(50)
+                .then(|| Hex::new("00ff".repeat(20)))
+                .transpose()
+                .unwrap_or(None),
             attachment_sizes: attachments.iter().map(|hash| u64::from(hash.0[0])).collect(),
             attachments,
         };

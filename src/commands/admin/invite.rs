@@ -98,10 +98,12 @@ impl Invite {
         by: Actor,
         rng: &mut (impl RngCore + CryptoRng + Send),
     ) -> Result<Made, AdminError> {
-        if self.plan.as_ref().is_some_and(|plan| !server.quotas.plans.has(plan)) {
+        let named = |plan: &String| server.quotas.plans.named(plan);
+        let plan = self.plan.as_ref().map(named);
+        if plan == Some(None) {
             return Err(AdminError::Invalid("plan: the configuration has no such plan"));
         }
-        if self.plan.is_none() && self.plan_until.is_some() {
+        if plan.is_none() && self.plan_until.is_some() {
             return Err(AdminError::Invalid("plan_until: it needs a plan"));
         }
         let mut secret = [0; SECRET];
@@ -110,7 +112,7 @@ impl Invite {
         let subject = subject(&token);
         let made = InvitationMade {
             token: Hash32(sha256(token.as_bytes())),
-            plan: self.plan,
+            plan: plan.flatten(),
             plan_until: self.plan_until,
             until: self.until,
         };

@@ -1,6 +1,7 @@
 //! A feature is switched for one account, or follows its plan again.
 
 use lockstep_events::{
+    Word,
     event::{AccountEvent, FlagSet},
     standing::Standing,
 };
@@ -20,16 +21,17 @@ pub struct SetFlag {
 
 fn decide(standing: &Standing, wanted: &SetFlag) -> Result<Change, AdminError> {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-    if !(1..=64).contains(&wanted.flag.len()) || !wanted.flag.bytes().all(letter) {
+    let flag = Word::new(wanted.flag.clone()).ok();
+    let Some(flag) = flag.filter(|flag| flag.len() <= 64 && flag.bytes().all(letter)) else {
         return Err(AdminError::Invalid("flag: 1 to 64 lower-case letters, digits, - and _"));
-    }
+    };
     if standing.flags.get(&wanted.flag).copied() == wanted.on {
         return Err(AdminError::Illegal("the feature is switched like this already"));
     }
     if wanted.on.is_some() && standing.flags.len() >= MAX_FLAGS {
         return Err(AdminError::Illegal("the account has 64 features of its own"));
     }
-    Ok(Change::of(AccountEvent::FlagSet(FlagSet { flag: wanted.flag.clone(), on: wanted.on })))
+    Ok(Change::of(AccountEvent::FlagSet(FlagSet { flag, on: wanted.on })))
 }
 
 impl SetFlag {

@@ -1,7 +1,7 @@
 //! What can be said about an item by looking at it alone, with its signer's key.
 
 use lockstep_events::{
-    BlobHash, DeviceId, EntryId, VersionId,
+    BlobHash, DeviceId, EntryId, Hex, VersionId,
     canonical::sha256,
     header::{VersionKind, verify_version},
     log::MAX_INLINE_CONTENT,
@@ -133,8 +133,7 @@ fn key(item: &Item) -> Option<&'static str> {
         None => item.header.kind.has_content().then_some("the wrapped content key is missing"),
         Some(_) if !item.header.kind.has_content() => Some("a version without content has no wrapped key"),
         Some(key) => {
-            let hex = key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            let fits = hex && key.len() % 2 == 0 && (1..=MAX_WRAPPED_KEY).contains(&key.len());
+            let fits = Hex::fits(key) && key.len() <= MAX_WRAPPED_KEY;
             (!fits).then_some("the wrapped key is not 1 to 256 bytes of lower-case hexadecimal")
         }
     }

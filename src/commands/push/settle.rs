@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use lockstep_events::{
-    BlobHash, Content, Epoch, Event, EventId, Hash32, LogError, NewEvent, Outcome, StreamId, StreamKind,
+    BlobHash, Content, Epoch, Event, EventId, Hash32, Hex, LogError, NewEvent, Outcome, StreamId, StreamKind,
     Unit, VersionId,
     event::{VaultEvent, VersionAdded},
     graph::Heads,
@@ -205,6 +205,8 @@ fn expectation(heads: Option<&Heads>) -> SubjectExpect {
 
 fn event(push: &Push, ready: &Ready, verdict: &Verdict, facts: &Facts) -> Result<NewEvent, LogError> {
     let item = &push.items[ready.index];
+    // Checked with the item: it fits.
+    let wrapped_key = item.wrapped_key.as_deref().map(Hex::new).transpose();
     let added = VersionAdded {
         header: item.header.clone(),
         signer: item.signer,
@@ -213,7 +215,7 @@ fn event(push: &Push, ready: &Ready, verdict: &Verdict, facts: &Facts) -> Result
         parent_inferred: ready.inferred,
         inferred_parents: if ready.inferred { ready.parents.clone() } else { Vec::new() },
         content_missing: *verdict == Verdict::Append { content_missing: true },
-        wrapped_key: item.wrapped_key.clone(),
+        wrapped_key: wrapped_key.map_err(|error| LogError::Other(error.into()))?,
         attachments: ready.attachments.clone(),
         attachment_sizes: facts.sized(ready).into_iter().map(|(_, bytes)| bytes).collect(),
     };

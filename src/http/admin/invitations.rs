@@ -59,7 +59,7 @@ fn view(invitation: &Invitation, now: Micros) -> InvitationView {
         made_by: invitation.by,
         made_at: invitation.at,
         until: invitation.made.until,
-        plan: invitation.made.plan.clone(),
+        plan: invitation.made.plan.clone().map(String::from),
         plan_until: invitation.made.plan_until,
         state,
     }
