@@ -1,0 +1,164 @@
+//! How a server lies: small functions over what it would have said. A lie that has nothing to fasten on is not told.
+
+use lockstep_api::{
+    live::ServerMessage,
+    sync::{Changes, StreamEvent},
+};
+use lockstep_events::{
+    Chain, Event, Hash32, Position, Recorded, StreamId, StreamKind,
+    canonical::next_chain,
+    event::{VaultEvent, VersionAdded},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::proxy::{Answer, Lie};
+
+/// About answers of one shape, at paths that contain some text.
+pub fn about<T: DeserializeOwned + Serialize>(
+    part: &'static str,
+    mut change: impl FnMut(&mut T) -> bool + Send + 'static,
+) -> Lie {
+    Box::new(move |asked, answer, _| {
+        if asked.method == "LIVE" || !asked.path.contains(part) {
+            return false;
+        }
+        let Ok(mut said) = serde_json::from_slice(&answer.body) else { return false };
+        let told = change(&mut said);
+        if told {
+            answer.body = serde_json::to_vec(&said).unwrap();
+        }
+        told
+    })
+}
+
+/// About the raw answer at paths that contain some text.
+pub fn raw(part: &'static str, mut change: impl FnMut(&mut Answer) + Send + 'static) -> Lie {
+    Box::new(move |asked, answer, _| {
+        let fits = asked.method != "LIVE" && asked.path.contains(part) && answer.status < 300;
+        if fits {
+            change(answer);
+        }
+        fits
+    })
+}
+
+/// About pages with something in them, by HTTP or as news of the live feed. The lie is told the chain before the page.
+pub fn page(mut change: impl FnMut(&mut Changes, Chain) -> bool + Send + 'static) -> Lie {
+    Box::new(move |asked, answer, known| {
+        let mut told = |page: &mut Changes| {
+            let before = known.get(&(page.stream, page.from)).copied().unwrap_or(Chain::ZERO);
+            !page.events.is_empty() && change(page, before)
+        };
+        if asked.method == "LIVE" {
+            return in_frame(answer, &mut told);
+        }
+        let Ok(mut page) = serde_json::from_slice(&answer.body) else { return false };
+        let told = told(&mut page);
+        if told {
+            answer.body = serde_json::to_vec(&page).unwrap();
+        }
+        told
+    })
+}
+
+fn in_frame(answer: &mut Answer, told: &mut impl FnMut(&mut Changes) -> bool) -> bool {
+    let Ok(ServerMessage::Ev { stream, epoch, from, to, chain, events }) =
+        serde_json::from_slice(&answer.body)
+    else {
+        return false;
+    };
+    let head = to;
+    let mut page =
+        Changes { stream, epoch, from, to, head, more: false, chain, set_digest: None, events };
+    if !told(&mut page) {
+        return false;
+    }
+    let Changes { stream, epoch, from, to, chain, events, .. } = page;
+    let lied = ServerMessage::Ev { stream, epoch, from, to, chain, events };
+    answer.body = serde_json::to_vec(&lied).unwrap();
+    true
+}
+
+/// About pages with versions in them.
+pub fn versions(mut change: impl FnMut(&mut Changes, Chain) -> bool + Send + 'static) -> Lie {
+    page(move |page, before| places(page).first().is_some_and(|_| change(page, before)))
+}
+
+/// About the last version of a page, told so that everything else fits: chain, numbers, ids and digest.
+pub fn last_version(mut forge: impl FnMut(&mut VersionAdded) + Send + 'static) -> Lie {
+    versions(move |page, before| {
+        let at = *places(page).last().unwrap();
+        let mut added = version(&page.events[at]).unwrap();
+        forge(&mut added);
+        state(&mut page.events[at], added);
+        fit(page, before);
+        true
+    })
+}
+
+/// Where the versions of a page are.
+pub fn places(page: &Changes) -> Vec<usize> {
+    let all = page.events.iter().enumerate();
+    all.filter(|(_, event)| version(event).is_some()).map(|(at, _)| at).collect()
+}
+
+/// What an event says of a version.
+pub fn version(event: &StreamEvent) -> Option<VersionAdded> {
+    match recorded(StreamId::SYSTEM, event, &Chain::ZERO).event() {
+        Ok(Event::Vault(VaultEvent::VersionAdded(added))) => Some(*added),
+        _ => None,
+    }
+}
+
+/// Makes an event say another version.
+pub fn state(event: &mut StreamEvent, added: VersionAdded) {
+    let id = added.header.version_id();
+    event.event_id = id.event_id();
+    event.subject = Some(added.header.entry.into());
+    say(event, &Event::Vault(VaultEvent::VersionAdded(Box::new(added))));
+}
+
+/// Makes an event say something else.
+pub fn say(event: &mut StreamEvent, what: &Event) {
+    let encoded = what.encode().unwrap();
+    (event.kind, event.schema, event.public) = (encoded.kind.to_owned(), encoded.schema, encoded.public);
+}
+
+/// Makes a page one that a real server could have sent, whatever its events are: numbers, times, chain; no digest.
+pub fn fit(page: &mut Changes, before: Chain) {
+    page.to = page.from;
+    page.chain = before;
+    for event in &mut page.events {
+        page.to = page.to.next();
+        event.seq = page.to;
+        page.chain = recorded(page.stream, event, &page.chain).chain;
+    }
+    page.head = page.head.max(page.to);
+    page.set_digest = None;
+}
+
+fn recorded(stream: StreamId, event: &StreamEvent, before: &Chain) -> Recorded {
+    let mut recorded = Recorded {
+        position: Position::ZERO,
+        body_hash: Hash32::ZERO,
+        stream,
+        // Not a part of the leaf.
+        stream_kind: StreamKind::Vault,
+        seq: event.seq,
+        event_id: event.event_id,
+        subject: event.subject,
+        kind: event.kind.clone(),
+        schema: event.schema,
+        actor: event.actor,
+        device: event.device,
+        correlation: None,
+        causation: None,
+        recorded_at: event.recorded_at,
+        public: event.public.clone(),
+        sealed_hash: event.sealed_hash,
+        chain: Chain::ZERO,
+        content: None,
+    };
+    recorded.chain = next_chain(before, &recorded.leaf_hash());
+    recorded
+}
