@@ -136,6 +136,15 @@ pub(crate) async fn unplaced(db: &mut SqliteConnection, vault: VaultId) -> Resul
     select(db, query).await
 }
 
+/// The versions of a vault that the server has taken and not shown: neither placed, nor waiting, nor in quarantine.
+pub(crate) async fn taken_unseen(db: &mut SqliteConnection, vault: VaultId) -> Result<Vec<Kept>, Error> {
+    let mut query = QueryBuilder::new(SELECT);
+    query.push("seq IS NULL AND vault = ").push_bind(vault.as_bytes().to_vec());
+    query.push(" AND id NOT IN (SELECT version FROM quarantine)");
+    query.push(" AND id NOT IN (SELECT version FROM outbox) ORDER BY n");
+    select(db, query).await
+}
+
 /// The ids of all placed versions of a vault.
 pub(crate) async fn placed_ids(db: &mut SqliteConnection, vault: VaultId) -> Result<Vec<VersionId>, Error> {
     ids_up_to(db, vault, Seq(u64::MAX)).await
@@ -150,6 +159,22 @@ pub(crate) async fn ids_up_to(
     let rows: Vec<(Vec<u8>,)> =
         sqlx::query_as("SELECT id FROM versions WHERE vault = ? AND seq <= ? ORDER BY id")
             .bind(vault.as_bytes().as_slice())
+            .bind(last.as_i64())
+            .fetch_all(db)
+            .await?;
+    rows.iter().map(|(id,)| fixed(id).map(VersionId)).collect()
+}
+
+/// The ids of the versions of a vault that have a place after one seq and up to another.
+pub(crate) async fn ids_between(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    (after, last): (Seq, Seq),
+) -> Result<Vec<VersionId>, Error> {
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT id FROM versions WHERE vault = ? AND seq > ? AND seq <= ?")
+            .bind(vault.as_bytes().as_slice())
+            .bind(after.as_i64())
             .bind(last.as_i64())
             .fetch_all(db)
             .await?;
@@ -266,11 +291,13 @@ pub(crate) async fn gone(db: &mut SqliteConnection, id: VersionId) -> Result<(),
     Ok(())
 }
 
-/// Erases the contents and content keys of an entry that was purged.
+/// Erases the contents and content keys of an entry that was purged. What this device wrote and never sent is its own:
+/// it goes into quarantine when the server refuses it.
 pub(crate) async fn erase(db: &mut SqliteConnection, entry: EntryId) -> Result<(), Error> {
     sqlx::query(
         "UPDATE versions SET ciphertext = NULL, wrapped_key = NULL, content = CASE content WHEN 0 THEN 0 ELSE 3 END \
-         WHERE entry = ?",
+         WHERE entry = ? AND id NOT IN (SELECT version FROM outbox WHERE reoffer = 0) \
+         AND id NOT IN (SELECT version FROM quarantine)",
     )
     .bind(entry.as_bytes().as_slice())
     .execute(db)

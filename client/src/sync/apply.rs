@@ -1,15 +1,21 @@
 //! Applying a page or a live frame: everything is checked first, then events and cursor change in one transaction
 //! (C1), then whoever watches is told.
 
+use std::collections::BTreeSet;
+
 use lockstep_api::sync::{Changes, StreamEvent};
 use lockstep_events::{
     Chain, EntryId, Epoch, Event, Micros, Recorded, Seq, SetDigest, StreamId, VaultId,
     event::{AccountEvent, EntryPurged, VaultEvent, VersionAdded},
+    graph::{Heads, MAX_BRANCHES},
     roster::{Claim, Statement},
 };
 use sqlx::SqliteConnection;
 
-use super::check::{self, Against, Received, Refusal};
+use super::{
+    check::{self, Against, Received, Refusal},
+    graph,
+};
 use crate::{
     crypto::version::generation_of,
     engine::Engine,
@@ -101,6 +107,9 @@ impl Engine {
         }
         if page.to <= place.seq {
             drop(tx);
+            if page.to == place.seq && page.chain != place.chain {
+                return Err(self.alarm(AlarmKind::Chain, &format!("{} at {}", place.stream, place.seq)).await);
+            }
             self.heard_digest(page.stream, (page.epoch, page.to), page.set_digest).await?;
             return Ok(Applied::Old);
         }
@@ -143,10 +152,13 @@ impl Engine {
         let mut trusted = keys::trusted(db).await?;
         let mut changes = Vec::new();
         let mut digest = place.digest;
+        let mut shown = BTreeSet::new();
         for event in &events {
             let decoded = event.event().map_err(|error| Error::UpdateNeeded(error.to_string()))?;
-            if let (Event::Vault(VaultEvent::VersionAdded(added)), Some(digest)) = (&decoded, &mut digest) {
-                digest.add(&added.header.version_id());
+            if let Event::Vault(VaultEvent::VersionAdded(added)) = &decoded {
+                let id = added.header.version_id();
+                digest.iter_mut().for_each(|digest| digest.add(&id));
+                shown.insert(id);
             }
             let change = match decoded {
                 Event::Account(account) => self.apply_account(db, &mut trusted, event, &account).await?,
@@ -156,6 +168,7 @@ impl Engine {
             changes.extend(change);
             streams::note_chain(db, (place.stream, place.epoch), event.seq, &event.chain).await?;
         }
+        graph::all_shown(db, &place, page.to, &shown).await??;
         let place = Place { seq: page.to, chain: page.chain, digest, ..place };
         streams::put(db, &place).await?;
         let alarm = self.compare_digest(db, &place, page.set_digest).await?;
@@ -220,7 +233,9 @@ impl Engine {
             // What this device holds stays its own: no server takes it away.
             VaultEvent::Erased(_) => Ok(None),
             VaultEvent::Purged(purged) => {
-                self.apply_purge(db, vault, purged, event).await?;
+                if !self.apply_purge(db, vault, purged, event).await? {
+                    return Ok(None);
+                }
                 fold(db, vault, purged.entry, &what, event.seq).await?;
                 Ok(Some(Change::Purged { entry: purged.entry }))
             }
@@ -255,11 +270,15 @@ impl Engine {
         if event.event_id != id.event_id() || event.subject != Some(header.entry.into()) {
             return Err(refused(AlarmKind::Header, format!("{id} at {}: id or subject", event.seq)));
         }
-        check_graph(db, place, added, event.seq).await?;
+        graph::check(db, place, (id, added), event.seq).await??;
         let at = (event.seq, event.recorded_at);
         keep(db, id, added, wrapped, event.content.as_deref(), at).await?;
         let what = VaultEvent::VersionAdded(Box::new(added.clone()));
-        let divergent = fold(db, vault, header.entry, &what, event.seq).await?;
+        let heads = fold(db, vault, header.entry, &what, event.seq).await?;
+        if heads.heads.len() > MAX_BRANCHES {
+            return Err(refused(AlarmKind::Header, format!("{id} at {}: one branch too many", event.seq)));
+        }
+        let divergent = heads.is_divergent();
         Ok(Change::Version {
             vault,
             entry: header.entry,
@@ -272,34 +291,36 @@ impl Engine {
     }
 
     /// An erased entry loses its contents here too, but only if a device of the account deleted it before: a server
-    /// alone can make nobody lose anything.
+    /// alone can make nobody lose anything, nor hide it. Whether it is erased here.
     async fn apply_purge(
         &self,
         db: &mut SqliteConnection,
         vault: VaultId,
         purged: &EntryPurged,
         event: &Recorded,
-    ) -> Result<(), Stop> {
-        let row = entries::accepted(db, vault, purged.entry).await?;
-        if row.heads.is_deleted() {
+    ) -> Result<bool, Stop> {
+        let accepted = entries::accepted(db, vault, purged.entry).await?;
+        // After a restore of the server, what was deleted may have no place yet.
+        let shown = entries::shown(db, purged.entry).await?;
+        if accepted.heads.is_deleted() || shown.is_some_and(|row| row.heads.is_deleted()) {
             versions::erase(db, purged.entry).await?;
-            return Ok(());
+            return Ok(true);
         }
         let detail =
             format!("{} at {}: purged without having been deleted; kept here", purged.entry, event.seq);
         crate::store::alarms::raise(db, AlarmKind::Content, self.now(), &detail).await?;
-        Ok(())
+        Ok(false)
     }
 }
 
-/// Folds an event into the accepted heads of its entry; whether the entry is divergent now.
+/// Folds an event into the accepted heads of its entry.
 async fn fold(
     db: &mut SqliteConnection,
     vault: VaultId,
     entry: EntryId,
     event: &VaultEvent,
     seq: Seq,
-) -> Result<bool, Error> {
+) -> Result<Heads, Error> {
     let mut row = entries::accepted(db, vault, entry).await?;
     // A snapshot may be younger than its place: what it has counted already is not counted again. The last version
     // of an entry is always a head.
@@ -310,32 +331,7 @@ async fn fold(
         row.pinned = None;
     }
     entries::put(db, &row).await?;
-    Ok(row.heads.is_divergent())
-}
-
-/// A parent stands before its child and in the same entry (S4); what the author had seen is what this device saw.
-async fn check_graph(
-    db: &mut SqliteConnection,
-    place: &Place,
-    added: &VersionAdded,
-    seq: Seq,
-) -> Result<(), Stop> {
-    let header = &added.header;
-    for parent in versions::get_many(db, added.parents()).await? {
-        if parent.header.entry != header.entry {
-            return Err(refused(AlarmKind::Header, format!("at {seq}: a parent of another entry")));
-        }
-    }
-    // Versions that were written in an earlier life of the stream name places of that life.
-    if !header.kind.has_content() || place.lives > 1 || header.observed_seq == Seq::ZERO {
-        return Ok(());
-    }
-    let seen = streams::chains_at(db, place.stream, header.observed_seq).await?;
-    if header.observed_seq >= seq || (!seen.is_empty() && !seen.contains(&header.observed_chain)) {
-        let detail = format!("{} at {seq}: author saw another {}", place.stream, header.observed_seq);
-        return Err(refused(AlarmKind::ObservedChain, detail));
-    }
-    Ok(())
+    Ok(row.heads)
 }
 
 /// Keeps a version that stands in the log, or gives the one that is here its place and takes it out of the outbox.

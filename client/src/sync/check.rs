@@ -18,7 +18,7 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
 }
 
-fn refuse<T>(kind: AlarmKind, detail: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(kind: AlarmKind, detail: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal { kind, detail: detail.into() })
 }
 
@@ -77,6 +77,10 @@ pub(crate) fn page(
     }
     if chain != end {
         return refuse(AlarmKind::Chain, format!("{} between {from} and {to}", stream.0));
+    }
+    // No log's clock goes back.
+    if let Some(pair) = all.windows(2).find(|pair| pair[1].recorded_at <= pair[0].recorded_at) {
+        return refuse(AlarmKind::Page, format!("{}: {} before its time", stream.0, pair[1].seq));
     }
     Ok(all)
 }

@@ -34,8 +34,10 @@ impl Engine {
 
     async fn pull_vault(&self) -> Result<u64, Error> {
         let mut applied = self.first_snapshot().await?;
+        let taken = self.taken_unseen().await?;
         applied += self.pull_stream(self.vault().into(), StreamKind::Vault).await?;
         self.reconcile_if_due().await?;
+        self.demand_shown(taken).await?;
         self.fetch_contents().await?;
         self.adopt_identical().await?;
         self.audit_digest().await?;

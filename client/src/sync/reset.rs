@@ -9,11 +9,10 @@ use lockstep_api::{
 };
 use lockstep_events::{
     Chain, EntryId, Epoch, Seq, SetDigest, StreamId, StreamKind, VaultId,
-    graph::{Head, Heads},
 };
 use sqlx::SqliteConnection;
 
-use super::{offer, reconcile};
+use super::{graph::heads_of, offer, reconcile};
 use crate::{
     engine::Engine,
     error::Error,
@@ -132,7 +131,7 @@ impl Engine {
         entry: EntryId,
         seq: Seq,
     ) -> Result<(EntryRow, Vec<SnapshotVersion>), Error> {
-        let (mut heads, mut versions) = (Heads::default(), Vec::new());
+        let mut versions = Vec::new();
         let mut after = 0;
         loop {
             let path = format!("/v1/vaults/{vault}/entries/{entry}/versions?after={after}&limit=200");
@@ -141,24 +140,15 @@ impl Engine {
                 Err(Error::Refused { problem, .. }) if problem.code == Code::NotFound => break,
                 Err(other) => return Err(other),
             };
-            count(&mut heads, &page.heads, &page.versions);
             versions.extend(page.versions);
             match page.next {
                 Some(next) if next.0 > after => after = next.0,
                 _ => break,
             }
         }
+        let mut heads = heads_of(&versions);
         heads.last_seq = heads.last_seq.min(seq);
         Ok((EntryRow { entry, vault, heads, pinned: None }, versions))
-    }
-}
-
-fn count(heads: &mut Heads, shown: &[Head], versions: &[SnapshotVersion]) {
-    heads.heads = shown.to_vec();
-    heads.heads.sort_by_key(|head| head.branch);
-    for version in versions {
-        heads.next_branch = heads.next_branch.max(version.branch + 1);
-        heads.last_seq = heads.last_seq.max(version.seq);
     }
 }
 

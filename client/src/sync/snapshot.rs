@@ -9,11 +9,14 @@ use std::collections::BTreeSet;
 use lockstep_api::sync::{History, Snapshot, SnapshotEntry, SnapshotVersion};
 use lockstep_events::{
     EntryId, Seq, SetDigest, StreamKind, VaultId, VersionId,
-    graph::{Head, Heads},
+    graph::{Head, Heads, MAX_BRANCHES},
 };
 use sqlx::SqliteConnection;
 
-use super::check::{Against, Received, Refusal};
+use super::{
+    check::{Against, Received, Refusal, refuse},
+    graph::inferred,
+};
 use crate::{
     engine::Engine,
     error::Error,
@@ -118,6 +121,9 @@ impl Engine {
         entry: &SnapshotEntry,
     ) -> Checked<u64> {
         let vault = self.vault();
+        if let Err(refusal) = plausible(entry) {
+            return Ok(Err(refusal));
+        }
         let mut heads = Heads { next_branch: entry.next_branch, ..Heads::default() };
         for (index, version) in (0..).zip(&entry.versions) {
             let id = match self.take_version(db, trusted, (vault, entry.entry), version).await? {
@@ -172,10 +178,16 @@ impl Engine {
         if version.header.entry != entry {
             return refuse(AlarmKind::Header, "of another entry");
         }
+        if let Err(refusal) = inferred(&version.header, version.parent_inferred, &version.inferred_parents) {
+            return Ok(Err(refusal));
+        }
         let parents =
             if version.parent_inferred { &version.inferred_parents } else { &version.header.parents };
-        attachments::put(db, id, &version.attachments).await?;
         let known = versions::get(db, id).await?;
+        if known.as_ref().and_then(|known| known.seq).is_some_and(|stands| stands != version.seq) {
+            return refuse(AlarmKind::Header, "it stands elsewhere already");
+        }
+        attachments::put(db, id, &version.attachments).await?;
         if known.as_ref().is_none_or(|known| known.seq.is_none()) {
             held_now(db, vault, id, version.seq).await?;
         }
@@ -285,6 +297,22 @@ impl Engine {
         }
         self.fetch_contents().await
     }
+}
+
+/// Whether what is shown as an entry's heads can be: not more than there may be, each once, and nobody's parent.
+fn plausible(entry: &SnapshotEntry) -> Result<(), Refusal> {
+    let heads = usize::try_from(entry.heads).unwrap_or(usize::MAX);
+    let ids: Vec<VersionId> = entry.versions.iter().map(|version| version.header.version_id()).collect();
+    let once: BTreeSet<&VersionId> = ids.iter().collect();
+    let shown = ids.get(..heads).unwrap_or_default();
+    let mut named = entry.versions.iter().flat_map(|version| &version.header.parents);
+    let branches: BTreeSet<u32> = entry.versions.iter().take(heads).map(|version| version.branch).collect();
+    let fits = (1..=MAX_BRANCHES).contains(&shown.len())
+        && once.len() == ids.len()
+        && branches.len() == shown.len()
+        && branches.iter().all(|branch| *branch < entry.next_branch)
+        && !named.any(|parent| shown.contains(parent));
+    if fits { Ok(()) } else { refuse(AlarmKind::Header, format!("{}: heads that are none", entry.entry)) }
 }
 
 /// A version that the digest counts as never held is held from now on.

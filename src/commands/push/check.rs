@@ -1,7 +1,7 @@
 //! What can be said about an item by looking at it alone, with its signer's key.
 
 use lockstep_events::{
-    BlobHash, DeviceId, EntryId, Hex, VersionId,
+    BlobHash, DeviceId, EntryId, Hex, Seq, VersionId,
     canonical::sha256,
     header::{VersionKind, verify_version},
     log::MAX_INLINE_CONTENT,
@@ -120,6 +120,10 @@ fn author(item: &Item, push: &Push) -> Option<&'static str> {
     let header = &item.header;
     if item.infer_parents && (header.kind != VersionKind::Edit || !header.parents.is_empty()) {
         return Some("parents are inferred only for an edit that names none");
+    }
+    // Whoever has seen the vault knows its versions: nobody else says what they build on.
+    if item.infer_parents && header.observed_seq != Seq::ZERO {
+        return Some("parents are inferred only for an author who names nothing that it has seen");
     }
     if header.author_device != DeviceId::NIL && header.author_device != item.signer {
         return Some("the author did not sign");

@@ -160,7 +160,7 @@ pub(super) fn edit(by: u8, of: EntryId, parents: &[VersionId], text: &str) -> It
         content_hash: Some(BlobHash(sha256(&bytes))),
         content_len: u32::try_from(bytes.len()).unwrap(),
         author_device: device(by),
-        observed_seq: Seq(1),
+        observed_seq: Seq::ZERO,
         observed_chain: Chain::ZERO,
         client_time: 0,
     };
@@ -274,6 +274,13 @@ async fn what_is_wrong_with_an_item_is_its_answer_and_changes_nothing() {
             "inference with parents",
             resigned(|i| {
                 i.header.parents = vec![VersionId([1; 32])];
+                i.infer_parents = true;
+            }),
+        ),
+        (
+            "inference for somebody who has seen the vault",
+            resigned(|i| {
+                i.header.observed_seq = Seq(1);
                 i.infer_parents = true;
             }),
         ),

@@ -1,0 +1,113 @@
+//! What a server could say about the place of a version in its entry's history without forging anything, and what is
+//! not believed: each version stands once, after its parents (S3, S4), which are those that its author named, and its
+//! author saw what this device saw.
+
+use std::collections::BTreeSet;
+
+use lockstep_events::{Header, Seq, SetDigest, VersionId, VersionKind, event::VersionAdded, graph::Heads};
+use lockstep_api::sync::SnapshotVersion;
+use sqlx::SqliteConnection;
+
+use super::check::{Refusal, refuse};
+use crate::{
+    error::Error,
+    model::AlarmKind,
+    store::{streams, streams::Place, versions},
+};
+
+/// Whether a server may say what a version builds on: only for an author who named no parents and has seen nothing of
+/// the vault, as clients do that know no parents.
+pub(crate) fn inferred(header: &Header, flag: bool, parents: &[VersionId]) -> Result<(), Refusal> {
+    let left_open =
+        header.kind == VersionKind::Edit && header.parents.is_empty() && header.observed_seq == Seq::ZERO;
+    if (flag && !left_open) || (!flag && !parents.is_empty()) {
+        let id = header.version_id();
+        return refuse(AlarmKind::Header, format!("{id}: parents that its author did not name"));
+    }
+    Ok(())
+}
+
+/// Checks the place of a version that comes with an event.
+pub(crate) async fn check(
+    db: &mut SqliteConnection,
+    place: &Place,
+    (id, added): (VersionId, &VersionAdded),
+    seq: Seq,
+) -> Result<Result<(), Refusal>, Error> {
+    let header = &added.header;
+    if let Err(refusal) = inferred(header, added.parent_inferred, &added.inferred_parents) {
+        return Ok(Err(refusal));
+    }
+    let known = versions::get(db, id).await?;
+    if let Some(stands) = known.as_ref().and_then(|known| known.seq)
+        && stands != seq
+    {
+        return Ok(refuse(AlarmKind::Header, format!("{id} at {seq}: it stands at {stands} already")));
+    }
+    let parents = versions::get_many(db, added.parents()).await?;
+    if parents.iter().any(|parent| parent.header.entry != header.entry) {
+        return Ok(refuse(AlarmKind::Header, format!("{id} at {seq}: a parent of another entry")));
+    }
+    // A device that holds everything up to here holds the parents. One that began with a snapshot cannot tell, but
+    // notices when the parent comes.
+    let whole = place.digest.is_some() && place.absent == SetDigest::ZERO;
+    let orphan = whole && parents.len() < added.parents().len();
+    if orphan || (!whole && known.is_none() && has_child(db, header, id).await?) {
+        return Ok(refuse(AlarmKind::Header, format!("{id} at {seq}: a child before its parent")));
+    }
+    observed(db, place, header, seq).await
+}
+
+/// What was said to stand where a page stands, in an answer that was ahead of it, stands in the page.
+pub(crate) async fn all_shown(
+    db: &mut SqliteConnection,
+    place: &Place,
+    last: Seq,
+    shown: &BTreeSet<VersionId>,
+) -> Result<Result<(), Refusal>, Error> {
+    let placed = versions::ids_between(db, place.stream.into(), (place.seq, last)).await?;
+    match placed.iter().find(|id| !shown.contains(id)) {
+        Some(id) => Ok(refuse(AlarmKind::Page, format!("{id} was said to stand up to {last}"))),
+        None => Ok(Ok(())),
+    }
+}
+
+async fn has_child(db: &mut SqliteConnection, header: &Header, id: VersionId) -> Result<bool, Error> {
+    let held = versions::of_entry(db, header.entry).await?;
+    Ok(held.iter().any(|version| version.seq.is_some() && version.parents.contains(&id)))
+}
+
+/// What the author had seen is what this device saw.
+async fn observed(
+    db: &mut SqliteConnection,
+    place: &Place,
+    header: &Header,
+    seq: Seq,
+) -> Result<Result<(), Refusal>, Error> {
+    // Versions that were written in an earlier life of the stream name places of that life.
+    if !header.kind.has_content() || place.lives > 1 || header.observed_seq == Seq::ZERO {
+        return Ok(Ok(()));
+    }
+    let seen = streams::chains_at(db, place.stream, header.observed_seq).await?;
+    if header.observed_seq >= seq || (!seen.is_empty() && !seen.contains(&header.observed_chain)) {
+        let detail = format!("{} at {seq}: author saw another {}", place.stream, header.observed_seq);
+        return Ok(refuse(AlarmKind::ObservedChain, detail));
+    }
+    Ok(Ok(()))
+}
+
+/// The heads that follow from a whole history: what a server says they are is not asked.
+pub(crate) fn heads_of(history: &[SnapshotVersion]) -> Heads {
+    let mut ordered: Vec<&SnapshotVersion> = history.iter().collect();
+    ordered.sort_by_key(|version| version.seq);
+    let mut heads = Heads::default();
+    for version in ordered {
+        let parents = if version.parent_inferred { &version.inferred_parents } else { &version.header.parents };
+        heads.accept(version.header.version_id(), version.header.kind, parents, version.seq);
+    }
+    heads
+}
+
+#[cfg(test)]
+#[path = "graph_tests.rs"]
+mod tests;
