@@ -7,7 +7,8 @@ use lockstep_client::{
     model::{AlarmKind, Entry, SyncReport, VersionView},
     server::Server as Address,
 };
-use lockstep_events::{Clock, Micros};
+use lockstep_api::sync::{Changes, StreamEvent};
+use lockstep_events::{Clock, Micros, StreamId};
 use lockstepd::{
     app::{self, Running},
     config::{Config, Layer},
@@ -15,6 +16,7 @@ use lockstepd::{
 use uuid::Uuid;
 
 use crate::{
+    made::Made,
     people::{Device, another, password, text},
     proxy::{Asked, Lie, Proxy},
 };
@@ -37,17 +39,21 @@ pub struct Ground {
     pub server: Server,
     pub proxy: Proxy,
     pub name: String,
-    pub running: Running,
-    _folder: tempfile::TempDir,
+    running: Running,
+    folder: tempfile::TempDir,
 }
 
 impl Ground {
     pub async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), format!("{}@example.org", Uuid::new_v4())).await
+    }
+
+    async fn start_in(folder: tempfile::TempDir, name: String) -> Self {
         let options = Layer {
             data: Some(folder.path().join("data")),
             listen: Some("127.0.0.1:0".parse().unwrap()),
             plain_http: Some(true),
+            drain_s: Some(1),
             tail_poll_ms: Some(100),
             // Tests are faster than people.
             rate_limit_factor: Some(1_000_000),
@@ -57,8 +63,13 @@ impl Ground {
             app::start_with(Config::with(options).unwrap(), Arc::new(MachineClock)).await.unwrap();
         let proxy = Proxy::start(running.addr).await;
         let server = Server { address: proxy.address.clone() };
-        let name = format!("{}@example.org", Uuid::new_v4());
-        Self { server, proxy, name, running, _folder: folder }
+        Self { server, proxy, name, running, folder }
+    }
+
+    /// Stops the server; its data stays.
+    pub async fn stop(self) -> tempfile::TempDir {
+        self.running.shutdown().await;
+        self.folder
     }
 
     /// The account's first device.
@@ -80,14 +91,35 @@ impl Ground {
 
     /// Two devices of one account that agree about two entries.
     pub async fn two() -> (Self, Device, Device) {
-        let ground = Self::start().await;
-        let first = ground.first().await;
-        first.add(b"one").await.unwrap();
-        first.add(b"two").await.unwrap();
-        first.sync().await.unwrap();
-        let second = ground.another().await;
-        assert_eq!(second.contents().await, ["one", "two"]);
+        let made = Made::once().await;
+        let folder = tempfile::tempdir().unwrap();
+        made.data(&folder.path().join("data"));
+        let ground = Self::start_in(folder, made.name()).await;
+        let first = made.device("first", &ground.server.address).await;
+        let second = made.device("second", &ground.server.address).await;
+        // The liar learns where they are.
+        for device in [&first, &second] {
+            device.sync().await.unwrap();
+            assert_eq!(device.contents().await, ["one", "two"]);
+        }
         (ground, first, second)
+    }
+
+    /// As [`Self::two`]; then the first writes more entries, which the second has not read.
+    pub async fn with_news(news: &[&str]) -> (Self, Device, Device) {
+        let (ground, first, second) = Self::two().await;
+        for text in news {
+            first.add(text.as_bytes()).await.unwrap();
+        }
+        first.sync().await.unwrap();
+        (ground, first, second)
+    }
+
+    /// The truth, after a lie: the device takes all of it, and says what it had to say.
+    pub async fn recovers(&self, device: &Device, expected: &[&str]) {
+        device.sync().await.unwrap();
+        assert_eq!(device.contents().await, expected);
+        assert_eq!(alarmed(device).await, []);
     }
 
     /// The server lies to a device: its sync ends with this alarm, which is kept on its disk; it holds what it held; and
@@ -121,6 +153,29 @@ impl Ground {
         nothing_secret(&after);
         assert_eq!(held(device).await, before);
     }
+}
+
+/// Everything that stands in the vault's stream.
+pub async fn events(device: &Client) -> Vec<StreamEvent> {
+    let status = device.status().await.unwrap();
+    let vault: StreamId = status.vault.into();
+    let place = status.streams.iter().find(|place| place.stream == vault).unwrap();
+    let path = format!("/v1/streams/{vault}/changes?after={}.0&limit=100&wait=0&inline=16384", place.epoch);
+    let (code, text) = device.api("GET", &path, None).await.unwrap();
+    assert_eq!(code, 200, "{text}");
+    serde_json::from_str::<Changes>(&text).unwrap().events
+}
+
+/// The entry that says something.
+pub async fn entry(device: &Client, says: &str) -> Entry {
+    let all = device.entries().await.unwrap();
+    all.into_iter().find(|entry| entry.heads.iter().any(|head| text(head) == says)).unwrap()
+}
+
+/// Writes something else in the place of what an entry says.
+pub async fn change(device: &Client, says: &str, new: &str) {
+    let entry = entry(device, says).await;
+    device.edit(entry.entry, &entry.head_ids(), new.as_bytes()).await.unwrap();
 }
 
 /// Everything that a device shows: each entry with its heads and what they say.

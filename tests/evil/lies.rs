@@ -5,7 +5,7 @@ use lockstep_api::{
     sync::{Changes, StreamEvent},
 };
 use lockstep_events::{
-    Chain, Event, Hash32, Position, Recorded, StreamId, StreamKind,
+    Chain, Event, Hash32, Micros, Position, Recorded, StreamId, StreamKind,
     canonical::next_chain,
     event::{VaultEvent, VersionAdded},
 };
@@ -104,10 +104,15 @@ pub fn places(page: &Changes) -> Vec<usize> {
 
 /// What an event says of a version.
 pub fn version(event: &StreamEvent) -> Option<VersionAdded> {
-    match recorded(StreamId::SYSTEM, event, &Chain::ZERO).event() {
-        Ok(Event::Vault(VaultEvent::VersionAdded(added))) => Some(*added),
+    match said(event) {
+        Some(Event::Vault(VaultEvent::VersionAdded(added))) => Some(*added),
         _ => None,
     }
+}
+
+/// What an event says.
+pub fn said(event: &StreamEvent) -> Option<Event> {
+    recorded(StreamId::SYSTEM, event, &Chain::ZERO).event().ok()
 }
 
 /// Makes an event say another version.
@@ -126,6 +131,16 @@ pub fn say(event: &mut StreamEvent, what: &Event) {
 
 /// Makes a page one that a real server could have sent, whatever its events are: numbers, times, chain; no digest.
 pub fn fit(page: &mut Changes, before: Chain) {
+    let mut last = Micros(0);
+    for event in &mut page.events {
+        event.recorded_at = event.recorded_at.max(Micros(last.0 + 1));
+        last = event.recorded_at;
+    }
+    chained(page, before);
+}
+
+/// Numbers and chains the events of a page.
+pub fn chained(page: &mut Changes, before: Chain) {
     page.to = page.from;
     page.chain = before;
     for event in &mut page.events {
@@ -161,4 +176,11 @@ fn recorded(stream: StreamId, event: &StreamEvent, before: &Chain) -> Recorded {
     };
     recorded.chain = next_chain(before, &recorded.leaf_hash());
     recorded
+}
+
+/// Tells several lies, each where it fits.
+pub fn all_of(mut lies: Vec<Lie>) -> Lie {
+    Box::new(move |asked, answer, known| {
+        lies.iter_mut().fold(false, |told, lie| lie(asked, answer, known) || told)
+    })
 }

@@ -5,6 +5,7 @@
 mod classes;
 mod deploy;
 mod documents;
+mod evil;
 mod hygiene;
 mod imports;
 mod incidents;
