@@ -79,19 +79,28 @@ async fn e07_a_roster_that_is_shorter_than_it_was_is_not_taken() {
     // To a device that knows it: an older statement in the place of the newest.
     let known: Account = get(&first, "/v1/account").await;
     let older = known.roster[1].clone();
-    ground.caught(&second, AlarmKind::Roster, stated(move |newest| {
-        let epoch = newest.epoch;
-        newest.clone_from(&older);
-        newest.epoch = epoch;
-    })).await;
+    ground
+        .caught(
+            &second,
+            AlarmKind::Roster,
+            stated(move |newest| {
+                let epoch = newest.epoch;
+                newest.clone_from(&older);
+                newest.epoch = epoch;
+            }),
+        )
+        .await;
     // To a new device: everything as it was before, which fits; but what it states then does not follow.
-    let (error, after) = fails(&ground, about("/v1/sessions/finish", move |said: &mut LoggedIn| {
-        said.account.roster.pop();
-        said.account.wraps.retain(|wrap| wrap.name == format!("vault/{vault}") || wrap.generation <= old);
-        let newest = format!("vault/{vault}/2");
-        said.account.wraps.retain(|wrap| wrap.name != newest);
-        true
-    }))
+    let (error, after) = fails(
+        &ground,
+        about("/v1/sessions/finish", move |said: &mut LoggedIn| {
+            said.account.roster.pop();
+            said.account.wraps.retain(|wrap| wrap.name == format!("vault/{vault}") || wrap.generation <= old);
+            let newest = format!("vault/{vault}/2");
+            said.account.wraps.retain(|wrap| wrap.name != newest);
+            true
+        }),
+    )
     .await;
     assert!(matches!(&error, Error::Refused { .. } | Error::Alarm(_)), "{error:?}");
     assert!(after.len() <= 1, "its own statement, signed, and nothing else: {after:?}");
@@ -191,10 +200,13 @@ async fn e29_a_login_that_the_server_cannot_have_a_record_for_ends_before_anythi
     let ground = Ground::start().await;
     let _first = ground.first().await;
     for at in [0, 40, 200, 319] {
-        let (error, after) = fails(&ground, about("/v1/sessions/start", move |said: &mut LoginStarted| {
-            said.response.0[at] ^= 1;
-            true
-        }))
+        let (error, after) = fails(
+            &ground,
+            about("/v1/sessions/start", move |said: &mut LoginStarted| {
+                said.response.0[at] ^= 1;
+                true
+            }),
+        )
         .await;
         assert!(matches!(error, Error::LoginFailed), "{at}: {error:?}");
         assert_eq!(after.len(), 0, "{at}: no proof of the password is sent");
@@ -206,20 +218,24 @@ async fn e32_a_device_that_nobody_approved_is_an_alarm() {
     let (ground, first, second) = Ground::two().await;
     let vault = first.status().await.unwrap().vault;
     first.rotate_vault_key(vault).await.unwrap();
-    let phantom = Claim::DeviceAdded { device: DeviceId(Uuid::from_u128(32)), public_key: PublicKey([32; 32]) };
+    let phantom =
+        Claim::DeviceAdded { device: DeviceId(Uuid::from_u128(32)), public_key: PublicKey([32; 32]) };
     let claimed = phantom.clone();
     let lie = stated(move |statement| statement.claim = claimed.clone());
     ground.caught(&second, AlarmKind::Roster, lie).await;
     ground.recovers(&second, &["one", "two", "unsaid"]).await;
     // Nor does a device that is new take an account with a phantom in it.
-    let (error, after) = fails(&ground, about("/v1/sessions/finish", move |said: &mut LoggedIn| {
-        let mut statement = said.account.roster.last().unwrap().clone();
-        statement.epoch += 1;
-        statement.previous = said.account.roster.last().unwrap().hash();
-        statement.claim = phantom.clone();
-        said.account.roster.push(statement);
-        true
-    }))
+    let (error, after) = fails(
+        &ground,
+        about("/v1/sessions/finish", move |said: &mut LoggedIn| {
+            let mut statement = said.account.roster.last().unwrap().clone();
+            statement.epoch += 1;
+            statement.previous = said.account.roster.last().unwrap().hash();
+            statement.claim = phantom.clone();
+            said.account.roster.push(statement);
+            true
+        }),
+    )
     .await;
     assert!(matches!(error, Error::Alarm(AlarmKind::Roster)), "{error:?}");
     assert_eq!(after.len(), 0);

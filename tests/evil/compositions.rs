@@ -48,7 +48,9 @@ const CAREFUL: [Mutator; 10] = [
     ("inferred parents", |page, at| forge(page, at[1], |added| added.parent_inferred = true)),
     ("delete", |page, at| forge(page, at[1], |added| added.header.kind = VersionKind::Tombstone)),
     ("another history", |page, at| {
-        forge(page, at[1], |added| (added.header.observed_seq, added.header.observed_chain) = (Seq(1), Chain::ZERO));
+        forge(page, at[1], |added| {
+            (added.header.observed_seq, added.header.observed_chain) = (Seq(1), Chain::ZERO)
+        });
     }),
     ("swap ciphertexts", |page, at| {
         let content = page.events[at[0]].content.take();

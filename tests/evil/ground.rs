@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use lockstep_api::sync::{Changes, StreamEvent};
 use lockstep_client::{
     Client, Error, Unlock,
     model::{AlarmKind, Entry, SyncReport, VersionView},
     server::Server as Address,
 };
-use lockstep_api::sync::{Changes, StreamEvent};
 use lockstep_events::{Clock, Micros, StreamId};
 use lockstepd::{
     app::{self, Running},
@@ -59,8 +59,7 @@ impl Ground {
             rate_limit_factor: Some(1_000_000),
             ..Layer::default()
         };
-        let running =
-            app::start_with(Config::with(options).unwrap(), Arc::new(MachineClock)).await.unwrap();
+        let running = app::start_with(Config::with(options).unwrap(), Arc::new(MachineClock)).await.unwrap();
         let proxy = Proxy::start(running.addr).await;
         let server = Server { address: proxy.address.clone() };
         Self { server, proxy, name, running, folder }
@@ -182,12 +181,12 @@ pub async fn change(device: &Client, says: &str, new: &str) {
 pub async fn held(device: &Client) -> BTreeMap<String, Vec<String>> {
     let mut all = BTreeMap::new();
     let shown = |entry: &Entry| {
-        let head = |head: &VersionView| {
-            format!("{} {:?} {}", head.version, head.branch, text(head))
-        };
+        let head = |head: &VersionView| format!("{} {:?} {}", head.version, head.branch, text(head));
         entry.heads.iter().map(head).collect()
     };
-    for (list, of) in [("live", device.entries().await.unwrap()), ("deleted", device.deleted().await.unwrap())] {
+    for (list, of) in
+        [("live", device.entries().await.unwrap()), ("deleted", device.deleted().await.unwrap())]
+    {
         all.extend(of.iter().map(|entry| (format!("{list} {}", entry.entry), shown(entry))));
     }
     let status = device.status().await.unwrap();

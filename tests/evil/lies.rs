@@ -68,8 +68,7 @@ fn in_frame(answer: &mut Answer, told: &mut impl FnMut(&mut Changes) -> bool) ->
         return false;
     };
     let head = to;
-    let mut page =
-        Changes { stream, epoch, from, to, head, more: false, chain, set_digest: None, events };
+    let mut page = Changes { stream, epoch, from, to, head, more: false, chain, set_digest: None, events };
     if !told(&mut page) {
         return false;
     }

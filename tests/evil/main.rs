@@ -12,10 +12,10 @@ mod ground;
 mod history;
 mod lies;
 mod made;
+mod new_device;
 #[path = "../blackbox/people.rs"]
 #[expect(dead_code, reason = "the black-box suite uses more of it")]
 mod people;
-mod new_device;
 mod proxy;
 mod versions;
 mod wire;

@@ -111,7 +111,8 @@ async fn e23_a_blob_that_belongs_elsewhere_is_an_alarm() {
     first.add(long('b').as_bytes()).await.unwrap();
     first.sync().await.unwrap();
     let second = ground.unread().await;
-    let lie = |change: fn(&mut Vec<u8>)| crate::lies::raw("/blobs/get", move |answer| change(&mut answer.body));
+    let lie =
+        |change: fn(&mut Vec<u8>)| crate::lies::raw("/blobs/get", move |answer| change(&mut answer.body));
     // Each under the name of the other.
     let foreign = lie(|body| {
         let half = body.len() / 2;
@@ -167,10 +168,16 @@ async fn e34_ten_thousand_branches_are_an_alarm_and_not_a_burden() {
         ground.caught(&second, AlarmKind::Header, repeated(times, distinct)).await;
     }
     // Nor is a version one of the heads that another one of them builds on, or that is none.
-    ground.caught(&second, AlarmKind::Header, snapshot(|page| {
-        page.entries[0].heads = 7;
-        true
-    })).await;
+    ground
+        .caught(
+            &second,
+            AlarmKind::Header,
+            snapshot(|page| {
+                page.entries[0].heads = 7;
+                true
+            }),
+        )
+        .await;
     ground.recovers(&second, &["one again", "two again", "unsaid"]).await;
 }
 

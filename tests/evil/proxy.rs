@@ -19,9 +19,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{
-        ClientRequestBuilder, Message, handshake::derive_accept_key, http::Uri, protocol::Role,
-    },
+    tungstenite::{ClientRequestBuilder, Message, handshake::derive_accept_key, http::Uri, protocol::Role},
 };
 
 /// What the client asked.
@@ -191,12 +189,12 @@ fn upgrade(
     let upgrading = hyper::upgrade::on(request);
     tokio::spawn(async move {
         let Ok(upgraded) = upgrading.await else { return };
-        let mut client =
-            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+        let mut client = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
         let uri: Uri = format!("ws://{upstream}{path}").parse().unwrap();
         let ask = ClientRequestBuilder::new(uri).with_sub_protocol(lockstep_api::live::PROTOCOL);
         let Ok((mut server, _)) = tokio_tungstenite::connect_async(ask).await else { return };
-        let asked = |body: &[u8]| Asked { method: "LIVE".to_owned(), path: path.clone(), body: body.to_vec() };
+        let asked =
+            |body: &[u8]| Asked { method: "LIVE".to_owned(), path: path.clone(), body: body.to_vec() };
         loop {
             tokio::select! {
                 said = client.next() => {

@@ -108,7 +108,9 @@ impl Engine {
         if page.to <= place.seq {
             drop(tx);
             if page.to == place.seq && page.chain != place.chain {
-                return Err(self.alarm(AlarmKind::Chain, &format!("{} at {}", place.stream, place.seq)).await);
+                return Err(self
+                    .alarm(AlarmKind::Chain, &format!("{} at {}", place.stream, place.seq))
+                    .await);
             }
             self.heard_digest(page.stream, (page.epoch, page.to), page.set_digest).await?;
             return Ok(Applied::Old);

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_events::{Header, Seq, SetDigest, VersionId, VersionKind, event::VersionAdded, graph::Heads};
 use lockstep_api::sync::SnapshotVersion;
+use lockstep_events::{Header, Seq, SetDigest, VersionId, VersionKind, event::VersionAdded, graph::Heads};
 use sqlx::SqliteConnection;
 
 use super::check::{Refusal, refuse};
@@ -102,7 +102,8 @@ pub(crate) fn heads_of(history: &[SnapshotVersion]) -> Heads {
     ordered.sort_by_key(|version| version.seq);
     let mut heads = Heads::default();
     for version in ordered {
-        let parents = if version.parent_inferred { &version.inferred_parents } else { &version.header.parents };
+        let parents =
+            if version.parent_inferred { &version.inferred_parents } else { &version.header.parents };
         heads.accept(version.header.version_id(), version.header.kind, parents, version.seq);
     }
     heads

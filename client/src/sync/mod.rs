@@ -16,7 +16,7 @@ pub(crate) mod push;
 pub(crate) mod reconcile;
 pub(crate) mod reset;
 mod room;
-mod taken;
 pub(crate) mod settle;
 pub(crate) mod snapshot;
+mod taken;
 mod uploads;

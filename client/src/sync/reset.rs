@@ -7,9 +7,7 @@ use lockstep_api::{
     Code, Cursor,
     sync::{Changes, History, SnapshotVersion, StreamInfo, Streams},
 };
-use lockstep_events::{
-    Chain, EntryId, Epoch, Seq, SetDigest, StreamId, StreamKind, VaultId,
-};
+use lockstep_events::{Chain, EntryId, Epoch, Seq, SetDigest, StreamId, StreamKind, VaultId};
 use sqlx::SqliteConnection;
 
 use super::{graph::heads_of, offer, reconcile};
