@@ -16,7 +16,7 @@ use lockstep_events::{
 use uuid::Uuid;
 
 use crate::{
-    ground::{Ground, alarmed, held},
+    ground::{Forgery, Ground, alarmed, held},
     lies::{about, fit, page, raw, say},
     people::password,
     proxy::{Asked, Lie},
@@ -169,8 +169,10 @@ async fn e21_a_recovery_slot_that_the_account_did_not_state_is_an_alarm() {
     let ground = Ground::start().await;
     let first = ground.first().await;
     let code = first.new_recovery_code(&password(), &mut none).await.unwrap();
-    let lies: [(AlarmKind, fn(&mut RecoveryStarted)); 3] = [
-        (AlarmKind::Roster, |said| drop(said.account.roster.pop())),
+    let lies: [Forgery<RecoveryStarted>; 3] = [
+        (AlarmKind::Roster, |said| {
+            said.account.roster.pop();
+        }),
         (AlarmKind::Roster, |said| {
             let last = said.account.roster.last_mut().unwrap();
             last.claim = Claim::RecoverySlotSet { slot: 0, commitment: lockstep_events::Hash32([1; 32]) };

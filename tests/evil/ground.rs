@@ -21,6 +21,9 @@ use crate::{
     proxy::{Asked, Lie, Proxy},
 };
 
+/// What is done to an answer, and the alarm that it is.
+pub type Forgery<T> = (AlarmKind, fn(&mut T));
+
 /// How devices reach the server: through the liar.
 pub struct Server {
     pub address: Address,

@@ -6,7 +6,7 @@ use lockstep_client::model::AlarmKind;
 use lockstep_events::VersionId;
 
 use crate::{
-    ground::{Ground, alarmed, change, entry},
+    ground::{Forgery, Ground, alarmed, change, entry},
     lies::{about, all_of, fit, page},
     people::Device,
     proxy::Lie,
@@ -38,7 +38,7 @@ async fn e05_records_of_a_snapshot_that_were_swapped_are_an_alarm() {
             true
         })
     };
-    let lies: [(AlarmKind, fn(&mut Snapshot)); 4] = [
+    let lies: [Forgery<Snapshot>; 4] = [
         (AlarmKind::Header, |page| {
             let versions = std::mem::take(&mut page.entries[0].versions);
             page.entries[0].versions = std::mem::replace(&mut page.entries[1].versions, versions);

@@ -1,5 +1,6 @@
 //! Lies about single versions, most of them told so that the history around them fits.
 
+use lockstep_api::sync::{Changes, StreamEvent};
 use lockstep_client::{Error, model::AlarmKind};
 use lockstep_events::{
     AccountId, BlobHash, Chain, DeviceId, EntryId, Event, Seq, VaultId, VersionId, VersionKind,
@@ -231,10 +232,10 @@ async fn e26_a_format_of_another_time_is_refused_and_nothing_is_guessed() {
     ground.recovers(&second, &NEWS).await;
 }
 
-type Bad = (&'static str, fn(&mut VersionAdded));
+type Bad<T> = (&'static str, fn(&mut T));
 
 /// Each field of a version that anything depends on, one after the other, in a history that fits otherwise.
-const FIELDS: [Bad; 17] = [
+const FIELDS: [Bad<VersionAdded>; 17] = [
     ("format", |added| added.header.format ^= 2),
     ("account", |added| added.header.account = AccountId(Uuid::from_u128(1))),
     ("vault", |added| added.header.vault = VaultId(Uuid::from_u128(1))),
@@ -273,7 +274,7 @@ async fn e35_one_bad_field_is_never_taken() {
         told(name, last_version(forge)).await;
     }
     // Fields of events and pages, in a history that is what it was otherwise.
-    let event: [(&str, fn(&mut lockstep_api::sync::StreamEvent)); 7] = [
+    let event: [Bad<StreamEvent>; 7] = [
         ("seq", |event| event.seq = event.seq.next()),
         ("event_id", |event| event.event_id = Uuid::from_u128(1).into()),
         ("subject", |event| event.subject = None),
@@ -289,7 +290,7 @@ async fn e35_one_bad_field_is_never_taken() {
         });
         told(name, lie).await;
     }
-    let page: [(&str, fn(&mut lockstep_api::sync::Changes)); 4] = [
+    let page: [Bad<Changes>; 4] = [
         ("from", |page| page.from = page.from.next()),
         ("to", |page| page.to = page.to.next()),
         ("epoch", |page| page.epoch.0[0] ^= 1),
