@@ -3,7 +3,7 @@
 use lockstep_api::sync::{Changes, StreamEvent};
 use lockstep_client::{Error, model::AlarmKind};
 use lockstep_events::{
-    AccountId, BlobHash, Chain, DeviceId, EntryId, Event, Seq, VaultId, VersionId, VersionKind,
+    AccountId, BlobHash, Chain, DeviceId, EntryId, Event, Hex, Seq, VaultId, VersionId, VersionKind,
     event::{EntryPurged, VaultEvent, VersionAdded},
 };
 use uuid::Uuid;
@@ -252,7 +252,7 @@ const FIELDS: [Bad<VersionAdded>; 17] = [
     ("client_time", |added| added.header.client_time += 1),
     ("signer", |added| added.signer = DeviceId(Uuid::from_u128(1))),
     ("signature", |added| added.signature.0[63] ^= 1),
-    ("wrapped_key", |added| added.wrapped_key = Some("00".repeat(70))),
+    ("wrapped_key", |added| added.wrapped_key = Some(Hex::of(&[0; 70]).unwrap())),
 ];
 
 #[tokio::test]

@@ -144,7 +144,7 @@ async fn heads_follow_from_the_history_and_not_from_what_a_server_says_they_are(
             header: added.header,
             signer: added.signer,
             signature: added.signature,
-            wrapped_key: added.wrapped_key,
+            wrapped_key: added.wrapped_key.map(|key| key.to_string()),
             seq: Seq(at as u64 + 1),
             branch: 0,
             accepted_at: lockstep_events::Micros(1),
