@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     ground::Ground,
-    people::{Device, another, register},
+    people::{Device, another, register, until},
 };
 
 /// No run takes that long.
@@ -77,12 +77,12 @@ async fn make(folder: &Path) {
     first.sync().await.unwrap();
     for (device, name) in [first, second].iter().zip(DEVICES) {
         device.close().await;
-        copy(device.home.path(), &folder.join(name));
+        settle(device.home.path(), &folder.join(name)).await;
         fs::write(folder.join(format!("{name}.token")), &*device.unlock_token()).unwrap();
     }
     fs::write(folder.join("name"), &ground.name).unwrap();
     let data = ground.stop().await;
-    copy(&data.path().join("data"), &folder.join("data"));
+    settle(&data.path().join("data"), &folder.join("data")).await;
     fs::write(folder.join("done"), b"").unwrap();
 }
 
@@ -97,15 +97,43 @@ fn forget_others(tests: &Path) {
     }
 }
 
+/// Copies a folder with databases that were closed. What was beside them may vanish a moment later: then all of it is
+/// copied anew.
+async fn settle(from: &Path, to: &Path) {
+    for _ in 0..200 {
+        if !has_journal(from) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    until("the folder is copied", || async {
+        let _ = fs::remove_dir_all(to);
+        try_copy(from, to).is_ok()
+    })
+    .await;
+}
+
+fn has_journal(folder: &Path) -> bool {
+    fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+        let journal = entry.file_name().to_string_lossy().ends_with("-wal");
+        journal || (entry.path().is_dir() && has_journal(&entry.path()))
+    })
+}
+
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    try_copy(from, to).unwrap();
+}
+
+fn try_copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
+        if entry.file_type()?.is_dir() {
+            try_copy(&entry.path(), &target)?;
+        } else if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            fs::copy(entry.path(), target)?;
         }
     }
+    Ok(())
 }
