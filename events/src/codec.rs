@@ -69,9 +69,9 @@ macro_rules! stored_events {
                 Ok(Encoded { kind, schema, public })
             }
 
-            fn from_current(kind: &str, value: serde_json::Value) -> Result<Option<Self>, serde_json::Error> {
+            fn from_current(kind: &str, body: Body<'_>) -> Result<Option<Self>, serde_json::Error> {
                 match kind {
-                    $($name => typed(value).map(|body| Some(Self::$family($inner::$variant(body)))),)+
+                    $($name => body.typed().map(|body| Some(Self::$family($inner::$variant(body)))),)+
                     _ => Ok(None),
                 }
             }
@@ -135,8 +135,21 @@ fn json<T: Public + Serialize>(body: &T) -> Result<String, serde_json::Error> {
     serde_json::to_string(body)
 }
 
-fn typed<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, serde_json::Error> {
-    serde_json::from_value(value)
+/// A body of the current schema.
+enum Body<'a> {
+    /// It was stored so: nearly all of them, so they are read only once.
+    Stored(&'a str),
+    /// It was of an earlier schema.
+    Upcast(serde_json::Value),
+}
+
+impl Body<'_> {
+    fn typed<T: DeserializeOwned>(self) -> Result<T, serde_json::Error> {
+        match self {
+            Self::Stored(text) => serde_json::from_str(text),
+            Self::Upcast(value) => serde_json::from_value(value),
+        }
+    }
 }
 
 impl Recorded {
@@ -156,9 +169,13 @@ impl Recorded {
             schema: self.schema,
             position: self.position,
         };
-        let known = KINDS.iter().find(|(kind, _)| *kind == self.kind).ok_or_else(unknown)?;
-        let value = serde_json::from_str(&self.public).map_err(shape)?;
-        let current = upcast::to_current(&self.kind, self.schema, known.1, value).ok_or_else(unknown)?;
-        Event::from_current(&self.kind, current).map_err(shape)?.ok_or_else(unknown)
+        let (_, current) = KINDS.iter().find(|(kind, _)| *kind == self.kind).ok_or_else(unknown)?;
+        let body = if self.schema == *current {
+            Body::Stored(&self.public)
+        } else {
+            let value = serde_json::from_str(&self.public).map_err(shape)?;
+            Body::Upcast(upcast::to_current(&self.kind, self.schema, *current, value).ok_or_else(unknown)?)
+        };
+        Event::from_current(&self.kind, body).map_err(shape)?.ok_or_else(unknown)
     }
 }
