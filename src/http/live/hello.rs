@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
 use lockstep_api::{
     Code,
     live::{ClientMessage, ServerMessage, Sub, close},
@@ -60,6 +59,7 @@ async fn greet(server: &Shared, wire: &mut Wire) -> Result<Socket, End> {
     let mut socket = start(server, caller, connected);
     wire.send(&welcome_of(server, &caller, &socket.beat)).await?;
     let wished = subs.len();
+    socket.subs.reserve_exact(wished);
     for sub in subs {
         socket.subscribe(server, wire, sub).await?;
     }
@@ -72,7 +72,7 @@ async fn greet(server: &Shared, wire: &mut Wire) -> Result<Socket, End> {
 
 async fn first_frame(server: &Shared, wire: &mut Wire) -> Result<(Caller, Vec<Sub>), End> {
     let text = loop {
-        match wire.socket.next().await {
+        match wire.hear().await {
             Some(Ok(Message::Text(text))) => break text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Binary(_) | Message::Frame(_)) | Err(_)) => {

@@ -1,12 +1,12 @@
-//! Writing to one socket: never longer than a slow client is borne, never past an order to close.
+//! Writing to one socket: never longer than a slow client is borne, never past an order to close. And reading from it.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use lockstep_api::live::{ServerMessage, close};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::{
-    Message, Utf8Bytes,
+    Error, Message, Utf8Bytes,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
@@ -34,8 +34,9 @@ impl End {
 
 /// The sending half of what a socket is, without its state.
 pub struct Wire {
-    /// The socket: to be read from. What is said goes by [`Self::send`] alone.
-    pub socket: WebSocket,
+    socket: WebSocket,
+    /// What was heard last, until the next frame is waited for.
+    heard: Option<Utf8Bytes>,
     unsent: Unsent,
     /// How the node reaches it.
     pub signal: Arc<Signal>,
@@ -49,7 +50,24 @@ impl Wire {
     /// A socket that nobody knows yet.
     pub fn new(socket: WebSocket, blocked: Duration) -> Self {
         let (unsent, signal) = (Unsent::default(), Arc::new(Signal::default()));
-        Self { socket, unsent, signal, woken: false, blocked }
+        Self { socket, heard: None, unsent, signal, woken: false, blocked }
+    }
+
+    /// The next frame; none: the client is gone. Nothing is lost if this is dropped before it has answered.
+    pub async fn hear(&mut self) -> Option<Result<Message, Error>> {
+        let heard = poll_fn(|context| {
+            let polled = self.socket.poll_next_unpin(context);
+            // The library reads on into the buffer of the frame before, as long as that was, unless somebody still holds
+            // that frame: then it begins a new one, as small as what comes. A greeting is long, an idle socket's pongs
+            // are short.
+            self.heard = None;
+            polled
+        })
+        .await;
+        if let Some(Ok(Message::Text(text))) = &heard {
+            self.heard = Some(text.clone());
+        }
+        heard
     }
 
     /// Sends a message.

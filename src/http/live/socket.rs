@@ -1,8 +1,7 @@
 //! One live socket after its greeting: waits for news, for the client and for the clock, and answers each.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
 use lockstep_api::{
     live::{ClientMessage, HeadAt, ServerMessage, Sub, close},
     sync::ResetReason,
@@ -84,10 +83,11 @@ impl Socket {
             return Ok(());
         }
         let until = again_at.map_or(self.timing.next(), |at| at.min(self.timing.next()));
+        let signal = Arc::clone(&wire.signal);
         tokio::select! {
             biased;
-            heard = wire.socket.next() => Box::pin(self.hear(server, wire, heard)).await,
-            () = wire.signal.woken() => Ok(()),
+            heard = wire.hear() => Box::pin(self.hear(server, wire, heard)).await,
+            () = signal.woken() => Ok(()),
             () = sleep_until(until) => Ok(()),
         }
     }
