@@ -144,7 +144,7 @@ pub struct PushItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect_heads: Option<Vec<VersionId>>,
     /// The sender does not know parents: take them from what this device was last served, and mark the version.
-    /// Only for `edit` without parents.
+    /// Only for `edit` without parents whose `observed_seq` is 0: whoever has seen the vault knows its versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub infer_parents: bool,
     /// Blobs that this version needs beside its ciphertext: its attachments. They must have been uploaded. At most 32.
