@@ -7,7 +7,8 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use lockstep_events::{
-    Chain, EventId, Micros, NewEvent, Position, Seq, StreamId, StreamKind, codec::{DecodeError, KINDS},
+    Chain, EventId, Micros, NewEvent, Position, Seq, StreamId, StreamKind,
+    codec::{DecodeError, KINDS},
     envelope::Place,
 };
 use serde::Deserialize;
@@ -99,7 +100,8 @@ fn every_kind_has_a_sample_of_every_schema() {
 #[test]
 fn a_body_that_names_a_field_twice_or_one_too_many_is_refused_and_not_read_one_way_or_the_other() {
     for (name, sample) in samples() {
-        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&sample.public).unwrap();
+        let fields: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&sample.public).unwrap();
         let again = fields.iter().map(|(field, value)| format!("\"{field}\":{value}"));
         for more in again.chain(["\"unheard_of\":1".to_owned()]) {
             let comma = if fields.is_empty() { "" } else { "," };

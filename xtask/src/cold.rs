@@ -33,7 +33,10 @@ pub fn measure() -> Result<Measured> {
         row("lockstepd, the program's size", "MB", megabytes),
     ];
     if let Some(resident) = idle(&program, &target)? {
-        rows.push(at_most(IDLE, row("server memory, idle, as cargo run --release builds it", "MB", resident)));
+        rows.push(at_most(
+            IDLE,
+            row("server memory, idle, as cargo run --release builds it", "MB", resident),
+        ));
     }
     std::fs::remove_dir_all(&target).doing("remove the folder that was built into")?;
     Ok(Measured { bench: NAME.to_owned(), rows })
