@@ -18,9 +18,7 @@ use lockstep_client::{
     porting::{Body, Item, item::Login, merge},
     server::{Server, Trust},
 };
-use lockstep_events::{
-    Chain, EntryId, Hash32, Position, Recorded, StreamId, StreamKind, VersionId, canonical::next_chain,
-};
+use lockstep_events::{Chain, EntryId, Recorded, StreamKind, VersionId};
 use lockstepd::{
     app::{self, Running},
     config::{Config, Layer},
@@ -254,9 +252,8 @@ async fn verify(tour: &Tour, device: &Client) -> Step {
 fn chained(page: &Changes) -> Vec<Recorded> {
     let mut chain = Chain::ZERO;
     let link = |event: &StreamEvent| {
-        let mut event = recorded(page.stream, event);
-        chain = next_chain(&chain, &event.leaf_hash());
-        event.chain = chain;
+        let event = event.recorded((page.stream, StreamKind::Vault), &chain);
+        chain = event.chain;
         event
     };
     page.events.iter().map(link).collect()
@@ -265,27 +262,4 @@ fn chained(page: &Changes) -> Vec<Recorded> {
 fn first_break(events: &[Recorded]) -> Option<usize> {
     let before = |nth: usize| if nth == 0 { Chain::ZERO } else { events[nth - 1].chain };
     (0..events.len()).find(|nth| !events[*nth].follows(&before(*nth)))
-}
-
-fn recorded(stream: StreamId, event: &StreamEvent) -> Recorded {
-    Recorded {
-        position: Position::ZERO,
-        stream,
-        stream_kind: StreamKind::Vault,
-        seq: event.seq,
-        event_id: event.event_id,
-        subject: event.subject,
-        kind: event.kind.clone(),
-        schema: event.schema,
-        actor: event.actor,
-        device: event.device,
-        correlation: None,
-        causation: None,
-        recorded_at: event.recorded_at,
-        public: event.public.clone(),
-        sealed_hash: event.sealed_hash,
-        body_hash: Hash32::ZERO,
-        chain: Chain::ZERO,
-        content: None,
-    }
 }

@@ -1,8 +1,9 @@
 //! Streams, changes, pushes, snapshots.
 
 use lockstep_events::{
-    AccountId, BatchId, BlobHash, Chain, DeviceId, EntryId, Epoch, EventId, Micros, Seq, SetDigest, StreamId,
-    StreamKind, SubjectId, VaultId, VersionId,
+    AccountId, BatchId, BlobHash, Chain, DeviceId, EntryId, Epoch, EventId, Micros, Position, Recorded, Seq,
+    SetDigest, StreamId, StreamKind, SubjectId, VaultId, VersionId,
+    canonical::next_chain,
     graph::Head,
     header::Header,
     ids::{Hash32, Signature},
@@ -69,6 +70,35 @@ pub struct StreamEvent {
     /// The ciphertext, where it is short and was asked for; never in frames to the device that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Bytes64>,
+}
+
+impl StreamEvent {
+    /// The event with the envelope that its leaf hash is made of, and the chain after it. Position and body hash are no
+    /// part of a leaf, and do not cross the wire.
+    pub fn recorded(&self, (stream, stream_kind): (StreamId, StreamKind), before: &Chain) -> Recorded {
+        let mut recorded = Recorded {
+            position: Position::ZERO,
+            body_hash: Hash32::ZERO,
+            stream,
+            stream_kind,
+            seq: self.seq,
+            event_id: self.event_id,
+            subject: self.subject,
+            kind: self.kind.clone(),
+            schema: self.schema,
+            actor: self.actor,
+            device: self.device,
+            correlation: None,
+            causation: None,
+            recorded_at: self.recorded_at,
+            public: self.public.clone(),
+            sealed_hash: self.sealed_hash,
+            chain: Chain::ZERO,
+            content: self.content.as_ref().map(|content| content.0.clone()),
+        };
+        recorded.chain = next_chain(before, &recorded.leaf_hash());
+        recorded
+    }
 }
 
 /// A page of `GET /v1/streams/{stream}/changes`.

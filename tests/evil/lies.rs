@@ -5,8 +5,7 @@ use lockstep_api::{
     sync::{Changes, StreamEvent},
 };
 use lockstep_events::{
-    Chain, Event, Hash32, Micros, Position, Recorded, StreamId, StreamKind,
-    canonical::next_chain,
+    Chain, Event, Micros, StreamId, StreamKind,
     event::{VaultEvent, VersionAdded},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -111,7 +110,7 @@ pub fn version(event: &StreamEvent) -> Option<VersionAdded> {
 
 /// What an event says.
 pub fn said(event: &StreamEvent) -> Option<Event> {
-    recorded(StreamId::SYSTEM, event, &Chain::ZERO).event().ok()
+    event.recorded((StreamId::SYSTEM, StreamKind::System), &Chain::ZERO).event().ok()
 }
 
 /// Makes an event say another version.
@@ -145,36 +144,11 @@ pub fn chained(page: &mut Changes, before: Chain) {
     for event in &mut page.events {
         page.to = page.to.next();
         event.seq = page.to;
-        page.chain = recorded(page.stream, event, &page.chain).chain;
+        // The kind is no part of the leaf.
+        page.chain = event.recorded((page.stream, StreamKind::Vault), &page.chain).chain;
     }
     page.head = page.head.max(page.to);
     page.set_digest = None;
-}
-
-fn recorded(stream: StreamId, event: &StreamEvent, before: &Chain) -> Recorded {
-    let mut recorded = Recorded {
-        position: Position::ZERO,
-        body_hash: Hash32::ZERO,
-        stream,
-        // Not a part of the leaf.
-        stream_kind: StreamKind::Vault,
-        seq: event.seq,
-        event_id: event.event_id,
-        subject: event.subject,
-        kind: event.kind.clone(),
-        schema: event.schema,
-        actor: event.actor,
-        device: event.device,
-        correlation: None,
-        causation: None,
-        recorded_at: event.recorded_at,
-        public: event.public.clone(),
-        sealed_hash: event.sealed_hash,
-        chain: Chain::ZERO,
-        content: None,
-    };
-    recorded.chain = next_chain(before, &recorded.leaf_hash());
-    recorded
 }
 
 /// Tells several lies, each where it fits.

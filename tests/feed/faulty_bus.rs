@@ -10,11 +10,9 @@ use lockstep_api::{
     sync::StreamEvent,
 };
 use lockstep_events::{
-    Chain, Event, Position, Recorded, Seq, StreamId, StreamKind,
-    canonical::next_chain,
+    Chain, Event, Seq, StreamId, StreamKind,
     event::VaultEvent,
     header::{public_key, verify_version},
-    ids::Hash32,
 };
 use lockstepd::config::Layer;
 
@@ -52,7 +50,8 @@ impl Auditor {
                     for event in &events {
                         self.at = self.at.next();
                         assert_eq!(event.seq, self.at);
-                        self.chain = next_chain(&self.chain, &recorded(self.stream, event).leaf_hash());
+                        let stream = (self.stream, StreamKind::Vault);
+                        self.chain = event.recorded(stream, &self.chain).chain;
                     }
                     assert_eq!((self.at, self.chain), (to, chain), "the chain does not verify");
                     return events;
@@ -64,33 +63,9 @@ impl Auditor {
     }
 }
 
-fn recorded(stream: StreamId, event: &StreamEvent) -> Recorded {
-    let event = event.clone();
-    Recorded {
-        position: Position::ZERO,
-        body_hash: Hash32::ZERO,
-        stream,
-        stream_kind: StreamKind::Vault,
-        seq: event.seq,
-        event_id: event.event_id,
-        subject: event.subject,
-        kind: event.kind,
-        schema: event.schema,
-        actor: event.actor,
-        device: event.device,
-        correlation: None,
-        causation: None,
-        recorded_at: event.recorded_at,
-        public: event.public,
-        sealed_hash: event.sealed_hash,
-        chain: Chain::ZERO,
-        content: None,
-    }
-}
-
 fn author_signed(person: &Person, event: &StreamEvent) -> bool {
-    let Ok(Event::Vault(VaultEvent::VersionAdded(added))) = recorded(person.vault.into(), event).event()
-    else {
+    let recorded = event.recorded((person.vault.into(), StreamKind::Vault), &Chain::ZERO);
+    let Ok(Event::Vault(VaultEvent::VersionAdded(added))) = recorded.event() else {
         return false;
     };
     let key = public_key(&person.device_key);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use lockstep_api::sync::{Changes, History, PushItem, PushOutcome, Snapshot};
-use lockstep_events::{BlobHash, EntryId, Event, VersionKind, canonical::sha256, event::VaultEvent};
+use lockstep_events::{
+    BlobHash, Chain, EntryId, Event, StreamKind, VersionKind, canonical::sha256, event::VaultEvent,
+};
 
 use crate::{
     Ground, in_both_modes,
@@ -59,7 +61,8 @@ async fn importing_and_deleting_427_entries_in_one_range_leaves_none_for_a_devic
     assert_eq!(events.len(), 2 * MANY);
     for event in events {
         let entry = EntryId(event.subject.unwrap().0);
-        let Ok(Event::Vault(decoded)) = recorded(&away, &event).event() else { panic!("{event:?}") };
+        let recorded = event.recorded((away.vault.into(), StreamKind::Vault), &Chain::ZERO);
+        let Ok(Event::Vault(decoded)) = recorded.event() else { panic!("{event:?}") };
         let VaultEvent::VersionAdded(added) = &decoded else { panic!("{decoded:?}") };
         assert_eq!(added.header.entry, entry);
         let _ = heads.entry(entry).or_default().apply(&decoded, event.seq);
@@ -76,30 +79,6 @@ async fn importing_and_deleting_427_entries_in_one_range_leaves_none_for_a_devic
         assert!(again.iter().all(|result| result.outcome == PushOutcome::Duplicate));
     }
     assert_eq!(away.seq().await, before + 2 * MANY as u64);
-}
-
-fn recorded(device: &Device, event: &lockstep_api::sync::StreamEvent) -> lockstep_events::Recorded {
-    let event = event.clone();
-    lockstep_events::Recorded {
-        position: lockstep_events::Position::ZERO,
-        body_hash: lockstep_events::Hash32::ZERO,
-        stream: device.vault.into(),
-        stream_kind: lockstep_events::StreamKind::Vault,
-        seq: event.seq,
-        event_id: event.event_id,
-        subject: event.subject,
-        kind: event.kind,
-        schema: event.schema,
-        actor: event.actor,
-        device: event.device,
-        correlation: None,
-        causation: None,
-        recorded_at: event.recorded_at,
-        public: event.public,
-        sealed_hash: event.sealed_hash,
-        chain: lockstep_events::Chain::ZERO,
-        content: None,
-    }
 }
 
 async fn an_attachment_that_is_uploaded_beside_an_edit_makes_neither_stale(mode: Mode) {

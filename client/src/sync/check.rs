@@ -2,11 +2,10 @@
 
 use lockstep_api::sync::StreamEvent;
 use lockstep_events::{
-    AccountId, Chain, DeviceId, Header, Micros, Position, Recorded, Seq, StreamId, StreamKind, VaultId,
-    VersionId,
-    canonical::{next_chain, sha256},
+    AccountId, Chain, DeviceId, Header, Micros, Recorded, Seq, StreamId, StreamKind, VaultId, VersionId,
+    canonical::sha256,
     header::verify_version,
-    ids::{BlobHash, Hash32, Signature},
+    ids::{BlobHash, Signature},
 };
 
 use crate::{crypto::version::generation_of, model::AlarmKind, store::keys::Trusted};
@@ -20,37 +19,6 @@ pub(crate) struct Refusal {
 
 pub(super) fn refuse<T>(kind: AlarmKind, detail: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal { kind, detail: detail.into() })
-}
-
-/// An event with the envelope that its hash is made of, and the chain after it.
-pub(crate) fn recorded(
-    (stream, kind): (StreamId, StreamKind),
-    before: &Chain,
-    event: &StreamEvent,
-) -> Recorded {
-    let mut recorded = Recorded {
-        // Position and body hash are not part of a leaf, and no client needs them.
-        position: Position::ZERO,
-        body_hash: Hash32::ZERO,
-        stream,
-        stream_kind: kind,
-        seq: event.seq,
-        event_id: event.event_id,
-        subject: event.subject,
-        kind: event.kind.clone(),
-        schema: event.schema,
-        actor: event.actor,
-        device: event.device,
-        correlation: None,
-        causation: None,
-        recorded_at: event.recorded_at,
-        public: event.public.clone(),
-        sealed_hash: event.sealed_hash,
-        chain: Chain::ZERO,
-        content: event.content.as_ref().map(|content| content.0.clone()),
-    };
-    recorded.chain = next_chain(before, &recorded.leaf_hash());
-    recorded
 }
 
 /// The events of a page, each with its chain: gapless after `from`, ending in the page's chain.
@@ -67,7 +35,7 @@ pub(crate) fn page(
         if event.seq != next {
             return refuse(AlarmKind::Page, format!("{}: {} where {next} was due", stream.0, event.seq));
         }
-        let one = recorded(stream, &chain, event);
+        let one = event.recorded(stream, &chain);
         chain = one.chain;
         next = next.next();
         all.push(one);
