@@ -36,6 +36,7 @@ use crate::{
 pub(crate) mod approval;
 mod login;
 pub(crate) mod password;
+mod pinned;
 
 pub(crate) use self::login::login;
 

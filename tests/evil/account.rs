@@ -34,7 +34,7 @@ async fn fails(ground: &Ground, lie: Lie) -> (Error, Vec<Asked>) {
 }
 
 /// There is no second factor here.
-fn none(_: &Demanded) -> Result<Shown, Error> {
+pub fn none(_: &Demanded) -> Result<Shown, Error> {
     Err(Error::NotFound)
 }
 

@@ -42,24 +42,25 @@ async fn give_back(
     password: &Password,
     factor: ShowingFactor<'_>,
 ) -> Result<(), Error> {
-    let (answer, _) = prove(&engine.transport, name, password, None, factor).await?;
+    let (answer, _) = prove(&engine.transport, name, password, (Some(engine), false), factor).await?;
     let token = answer.enrol_token.filter(|_| answer.account.account == engine.account());
     let token = token.ok_or(Error::LoginFailed)?;
     let offer = Offer::load(&mut *engine.store.pool().acquire().await?).await?;
     crate::sync::offer::roster(&engine.transport, &token, &offer).await
 }
 
-/// Proves the password, the key of the device that is here, and a second factor if one is demanded.
+/// Proves the password, the key of the device that is here if it `signs`, and a second factor if one is demanded. To a
+/// server that this device knows as another, nothing is proven.
 async fn prove(
     transport: &Transport,
     name: &str,
     password: &Password,
-    here: Option<&Engine>,
+    (here, signs): (Option<&Engine>, bool),
     factor: ShowingFactor<'_>,
 ) -> Result<(LoggedIn, opaque::LoggedIn), Error> {
     let (login, request) = Login::start(password, &mut os_random())?;
     let proof = |about: &[u8]| {
-        here.map(|engine| DeviceProof {
+        here.filter(|_| signs).map(|engine| DeviceProof {
             device: engine.device(),
             signature: engine.keys.device_key.sign(&proof_message(about)),
         })
@@ -73,6 +74,9 @@ async fn prove(
             Error::Rejected(_) => Error::WrongPassword,
             other => other,
         })?;
+    if let Some(engine) = here {
+        engine.same_server(&done.server_key).await?;
+    }
     let device = proof(started.attempt.as_bytes());
     let finish =
         LoginFinish { attempt: started.attempt, finalization: done.finalization.clone().into(), device };
@@ -98,7 +102,7 @@ async fn log_in(
         None
     };
     let transport = Transport::new(server)?;
-    let proven = prove(&transport, name, password, here.as_deref(), factor).await;
+    let proven = prove(&transport, name, password, (here.as_deref(), true), factor).await;
     let (answer, done) = match proven {
         // The password was right: it opened the server's answer. So it is this device that the server does not know.
         Err(Error::LoginFailed) if here.is_some() && !again => {
@@ -117,7 +121,9 @@ async fn log_in(
             if answer.account.account != engine.account() {
                 return Err(Error::ProfileExists(home.to_owned()));
             }
+            engine.same_roster(&answer.account).await?;
             engine.keep_tokens(tokens).await?;
+            engine.forget_store().await?;
             if local.is_some() {
                 engine.relock(password).await?;
             }

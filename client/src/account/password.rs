@@ -64,6 +64,7 @@ impl Engine {
         let response = started.response.0;
         let done =
             heavy(move || login.finish(&response, &mut os_random())).await.map_err(|_| Error::LoginFailed)?;
+        self.same_server(&done.server_key).await?;
         let finish = StepUpFinish { attempt: started.attempt, finalization: done.finalization.into() };
         let stepped: Result<SteppedUp, Error> = self.post("/v1/sessions/step-up/finish", &finish).await;
         let stepped = match Asked::of(stepped, factor)? {
@@ -83,7 +84,8 @@ impl Engine {
         new.check_new(&self.profile.name)?;
         self.step_up(old, factor).await?;
         let account: Account = self.fetch("/v1/account").await?;
-        let generation = find(&account, ARK_WRAP)?.generation + 1;
+        let held = find(&account, ARK_WRAP).map(|wrap| wrap.generation);
+        let generation = self.keep_alarm(held, "the root key under the password").await? + 1;
         let (registration, request) = Registration::start(new, &mut os_random())?;
         let start = PasswordStart { request: request.into() };
         let started: RegisterStarted = self.post("/v1/account/password/start", &start).await?;
@@ -92,6 +94,7 @@ impl Engine {
         }
         let response = started.response.0;
         let registered = heavy(move || registration.finish(&response, &mut os_random())).await?;
+        self.same_server(&registered.server_key).await?;
         let key = PasswordKey::derive(&registered.export_key, self.account(), generation)?;
         let ark_gen = self.ark_generation().await?;
         let place = (self.account(), ark_gen, generation);

@@ -9,7 +9,7 @@ use lockstep_api::{
 use lockstep_events::{BlobHash, VersionId};
 use reqwest::Method;
 
-use super::parts::Begun;
+use super::{destination::describes, parts::Begun};
 use crate::{engine::Engine, error::Error, store::versions::Kept, transport::Body};
 
 /// How often an upload that broke off is gone on with before it is left to the next push.
@@ -104,14 +104,20 @@ impl Engine {
             // Changed on this device's disk: as good as not here, and the server would refuse it.
             _ if upload.blob.attachment && !self.is_whole(&upload.blob.hash).await? => return Ok(()),
             PreparedBlob::Put { url, offset, .. } if url.starts_with('/') => {
+                self.goes_to([url.as_str()]).await?;
                 return self.through_the_server(upload, offset).await;
             }
-            PreparedBlob::Put { url, headers, .. } => {
+            PreparedBlob::Put { url, headers, .. } if self.goes_to([url.as_str()]).await? => {
                 self.straight(&BlobPart { url, headers }, upload.piece(0, u64::MAX)).await.map(drop)
             }
-            PreparedBlob::Parts { upload: name, part_size, parts, expires_in, .. } => {
+            PreparedBlob::Parts { upload: name, part_size, parts, expires_in, .. }
+                if self.goes_to(parts.iter().map(|part| part.url.as_str())).await? =>
+            {
                 let fresh = Begun::new((name, part_size), parts, (self.now(), expires_in));
                 self.in_parts(upload, fresh).await
+            }
+            PreparedBlob::Put { .. } | PreparedBlob::Parts { .. } => {
+                return self.on_through_the_server(upload).await;
             }
         };
         match direct {
@@ -151,7 +157,7 @@ impl Engine {
     /// Sends to a presigned address, which gets no token: it is another service's. The tag of what it stored.
     pub(super) async fn straight(&self, to: &BlobPart, body: Body) -> Result<Option<String>, Error> {
         let mut headers: Vec<_> = to.headers.clone().into_iter().collect();
-        headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+        headers.retain(|(name, _)| describes(name));
         let answer = self.transport.send(Method::PUT, &to.url, None, &headers, body).await?;
         let tag = answer.etag.clone();
         answer.ok().map(|_| tag)
