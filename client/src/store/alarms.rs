@@ -48,10 +48,43 @@ pub(crate) async fn all(db: &mut SqliteConnection) -> Result<Vec<Alarm>, Error> 
         .collect()
 }
 
-/// Marks all as seen.
-pub(crate) async fn acknowledge(db: &mut SqliteConnection) -> Result<(), Error> {
-    sqlx::query("UPDATE alarms SET seen = 1").execute(db).await?;
+/// Marks all up to one of them as seen.
+pub(crate) async fn acknowledge(db: &mut SqliteConnection, last: i64) -> Result<(), Error> {
+    sqlx::query("UPDATE alarms SET seen = 1 WHERE id <= ?").bind(last).execute(db).await?;
     Ok(())
+}
+
+/// Why nothing is sent: the first alarm that nobody has seen, of a kind after which nothing is. What a person has seen
+/// once, and is raised again in every detail, holds nothing any more: they looked at it, and let it go on.
+pub(crate) async fn holding(db: &mut SqliteConnection) -> Result<Option<AlarmKind>, Error> {
+    let kinds: Vec<(String,)> = sqlx::query_as(
+        "SELECT kind FROM alarms AS new WHERE seen = 0 AND NOT EXISTS \
+         (SELECT 1 FROM alarms AS old WHERE old.seen = 1 AND old.kind = new.kind AND old.detail = new.detail) \
+         ORDER BY id",
+    )
+    .fetch_all(db)
+    .await?;
+    let mut holding = None;
+    for (kind,) in kinds {
+        let kind = AlarmKind::from_stored(&kind).ok_or_else(damaged)?;
+        holding = holding.or(kind.holds_sending().then_some(kind));
+    }
+    Ok(holding)
+}
+
+/// Whether a person has seen exactly this.
+pub(crate) async fn was_seen(
+    db: &mut SqliteConnection,
+    kind: AlarmKind,
+    detail: &str,
+) -> Result<bool, Error> {
+    let seen: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM alarms WHERE kind = ? AND detail = ? AND seen = 1")
+            .bind(kind.as_str())
+            .bind(detail)
+            .fetch_one(db)
+            .await?;
+    Ok(seen > 0)
 }
 
 /// How many nobody has seen.

@@ -20,6 +20,8 @@ pub(crate) mod name {
     pub(crate) const ASK: &str = "ask";
     /// The server's OPAQUE key, pinned.
     pub(crate) const SERVER_KEY: &str = "server_key";
+    /// Where this device's uploads go: scheme, host and port of the object store, or `/` for the server.
+    pub(crate) const OBJECT_STORE: &str = "object_store";
     /// The tokens of the session, as JSON with the time of their arrival.
     pub(crate) const TOKENS: &str = "tokens";
 }

@@ -109,13 +109,14 @@ pub(crate) async fn chains_at(
     db: &mut SqliteConnection,
     stream: StreamId,
     seq: Seq,
-) -> Result<Vec<Chain>, Error> {
-    let rows: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT chain FROM chains WHERE stream = ? AND seq = ?")
-        .bind(stream.as_bytes().as_slice())
-        .bind(seq.as_i64())
-        .fetch_all(db)
-        .await?;
-    rows.iter().map(|(chain,)| fixed(chain).map(Chain)).collect()
+) -> Result<Vec<(Epoch, Chain)>, Error> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT epoch, chain FROM chains WHERE stream = ? AND seq = ?")
+            .bind(stream.as_bytes().as_slice())
+            .bind(seq.as_i64())
+            .fetch_all(db)
+            .await?;
+    rows.iter().map(|(epoch, chain)| Ok((Epoch(fixed(epoch)?), Chain(fixed(chain)?)))).collect()
 }
 
 /// The chains of one life up to a seq, ascending.

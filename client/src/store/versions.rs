@@ -128,6 +128,23 @@ pub(crate) async fn of_entry(db: &mut SqliteConnection, entry: EntryId) -> Resul
     select(db, query).await
 }
 
+/// Whether a version that has a place builds on this one. Looks at parents alone.
+pub(crate) async fn has_placed_child(
+    db: &mut SqliteConnection,
+    entry: EntryId,
+    id: VersionId,
+) -> Result<bool, Error> {
+    // A hash that stands across two others is none of them.
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT parents FROM versions WHERE entry = ? AND seq IS NOT NULL AND instr(parents, ?) > 0",
+    )
+    .bind(entry.as_bytes().as_slice())
+    .bind(id.as_bytes().as_slice())
+    .fetch_all(db)
+    .await?;
+    Ok(rows.iter().any(|(parents,)| parents.chunks(32).any(|parent| parent == id.as_bytes())))
+}
+
 /// All versions of a vault that have no place in its stream and are not in quarantine, in order of arrival.
 pub(crate) async fn unplaced(db: &mut SqliteConnection, vault: VaultId) -> Result<Vec<Kept>, Error> {
     let mut query = QueryBuilder::new(SELECT);
@@ -227,6 +244,12 @@ pub(crate) async fn insert(db: &mut SqliteConnection, version: &Kept) -> Result<
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// The number of the version that was kept last.
+pub(crate) async fn last_kept(db: &mut SqliteConnection) -> Result<u64, Error> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT max(n) FROM versions").fetch_one(db).await?;
+    Ok(last.unwrap_or(0).cast_unsigned())
 }
 
 /// Gives a version that is here its place in the stream, as the log has it.

@@ -272,7 +272,7 @@ impl Engine {
         if event.event_id != id.event_id() || event.subject != Some(header.entry.into()) {
             return Err(refused(AlarmKind::Header, format!("{id} at {}: id or subject", event.seq)));
         }
-        graph::check(db, place, (id, added), event.seq).await??;
+        graph::check(db, place, (id, added), (event.seq, self.device())).await??;
         let at = (event.seq, event.recorded_at);
         keep(db, id, added, wrapped, event.content.as_deref(), at).await?;
         let what = VaultEvent::VersionAdded(Box::new(added.clone()));

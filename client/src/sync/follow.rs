@@ -47,6 +47,8 @@ pub(crate) async fn push_loop(engine: Arc<Engine>) {
                     }
                     !stuck
                 }
+                // A person must look first, perhaps by another process: until then what is written waits.
+                Err(Error::Held(_)) => true,
                 Err(error) => {
                     let Some(wait) = pause(&error, &mut backoff) else { return };
                     sleep(wait).await;

@@ -5,10 +5,15 @@
 use std::collections::BTreeSet;
 
 use lockstep_api::sync::SnapshotVersion;
-use lockstep_events::{Header, Seq, SetDigest, VersionId, VersionKind, event::VersionAdded, graph::Heads};
+use lockstep_events::{
+    DeviceId, Header, Seq, SetDigest, VersionId, VersionKind, event::VersionAdded, graph::Heads,
+};
 use sqlx::SqliteConnection;
 
-use super::check::{Refusal, refuse};
+use super::{
+    check::{Refusal, refuse},
+    lives,
+};
 use crate::{
     error::Error,
     model::AlarmKind,
@@ -32,7 +37,7 @@ pub(crate) async fn check(
     db: &mut SqliteConnection,
     place: &Place,
     (id, added): (VersionId, &VersionAdded),
-    seq: Seq,
+    (seq, me): (Seq, DeviceId),
 ) -> Result<Result<(), Refusal>, Error> {
     let header = &added.header;
     if let Err(refusal) = inferred(header, added.parent_inferred, &added.inferred_parents) {
@@ -52,8 +57,13 @@ pub(crate) async fn check(
     // notices when the parent comes.
     let whole = place.digest.is_some() && place.absent == SetDigest::ZERO;
     let orphan = whole && parents.len() < added.parents().len();
-    if orphan || (!whole && known.is_none() && has_child(db, header, id).await?) {
+    if orphan || (!whole && known.is_none() && versions::has_placed_child(db, header.entry, id).await?) {
         return Ok(refuse(AlarmKind::Header, format!("{id} at {seq}: a child before its parent")));
+    }
+    if let Some(own) = known.filter(|_| header.author_device == me) {
+        // What this device saw it knows.
+        lives::own(db, place, (own.n, seq)).await?;
+        return Ok(Ok(()));
     }
     observed(db, place, header, seq).await
 }
@@ -72,11 +82,6 @@ pub(crate) async fn all_shown(
     }
 }
 
-async fn has_child(db: &mut SqliteConnection, header: &Header, id: VersionId) -> Result<bool, Error> {
-    let held = versions::of_entry(db, header.entry).await?;
-    Ok(held.iter().any(|version| version.seq.is_some() && version.parents.contains(&id)))
-}
-
 /// What the author had seen is what this device saw.
 async fn observed(
     db: &mut SqliteConnection,
@@ -84,12 +89,17 @@ async fn observed(
     header: &Header,
     seq: Seq,
 ) -> Result<Result<(), Refusal>, Error> {
-    // Versions that were written in an earlier life of the stream name places of that life.
-    if !header.kind.has_content() || place.lives > 1 || header.observed_seq == Seq::ZERO {
+    if !header.kind.has_content() || header.observed_seq == Seq::ZERO {
         return Ok(Ok(()));
     }
     let seen = streams::chains_at(db, place.stream, header.observed_seq).await?;
-    if header.observed_seq >= seq || (!seen.is_empty() && !seen.contains(&header.observed_chain)) {
+    let now = seen.iter().find(|(life, _)| *life == place.epoch).map(|(_, chain)| *chain);
+    if now == Some(header.observed_chain) && header.observed_seq < seq {
+        lives::met(db, place, header).await?;
+        return Ok(Ok(()));
+    }
+    let contradicts = header.observed_seq >= seq || now.is_some();
+    if contradicts && (place.lives == 1 || lives::is_in(db, place, header).await?) {
         let detail = format!("{} at {seq}: author saw another {}", place.stream, header.observed_seq);
         return Ok(refuse(AlarmKind::ObservedChain, detail));
     }

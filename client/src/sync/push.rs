@@ -14,7 +14,7 @@ use crate::{
     engine::Engine,
     error::Error,
     store::{
-        attachments, outbox,
+        alarms, attachments, outbox,
         outbox::Waiting,
         versions::{self, Kept},
     },
@@ -113,6 +113,7 @@ impl Engine {
     pub(crate) async fn push(&self) -> Result<PushReport, Error> {
         let _one = self.pushing.lock().await;
         let mut report = PushReport::default();
+        self.sending_is_free().await?;
         let vaults = outbox::vaults(&mut *self.store.pool().acquire().await?).await?;
         for vault in vaults {
             report.add(self.at(vault).push_vault().await?);
@@ -132,11 +133,14 @@ impl Engine {
             }
             let new = batch.iter().filter(|(waiting, _)| tried.insert(waiting.version)).count();
             let before = self.waiting().await?;
+            // Somebody who reads beside this may have met a lie.
+            self.sending_is_free().await?;
             match self.push_batch(batch).await {
                 Ok(done) => report.add(done),
                 Err(Error::Refused { problem, .. }) if problem.code == Code::EpochMismatch => {
                     // Pulling meets the reset, reads the new life and orders the outbox anew.
                     self.pull().await?;
+                    self.sending_is_free().await?;
                     self.push_batch(self.next_batch().await?).await.map(|done| report.add(done))?;
                 }
                 Err(other) => return Err(other),
@@ -146,6 +150,18 @@ impl Engine {
             if self.waiting().await? >= before && !rest {
                 return Ok(report);
             }
+        }
+    }
+
+    /// Nothing leaves this device while something waits to be seen that says that the server cheats.
+    ///
+    /// # Errors
+    /// [`Error::Held`], if there is anything to send.
+    async fn sending_is_free(&self) -> Result<(), Error> {
+        let mut db = self.store.pool().acquire().await?;
+        match alarms::holding(&mut db).await? {
+            Some(kind) if outbox::count(&mut db).await? > 0 => Err(Error::Held(kind)),
+            _ => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@ use lockstep_api::{
 use lockstep_events::{Chain, EntryId, Epoch, Seq, SetDigest, StreamId, StreamKind, VaultId};
 use sqlx::SqliteConnection;
 
-use super::{graph::heads_of, offer, reconcile};
+use super::{graph::heads_of, lives, offer, reconcile};
 use crate::{
     engine::Engine,
     error::Error,
@@ -55,6 +55,7 @@ impl Engine {
         let (seq, chain) = life.common;
         let place = Place { epoch: life.epoch, seq, chain, lives: old.lives + 1, ..*old };
         streams::carry_chains(&mut tx, old.stream, (old.epoch, life.epoch), seq).await?;
+        lives::begin(&mut tx, old.stream).await?;
         if old.kind == StreamKind::Vault {
             go_back(&mut tx, old.seq, place, &life.entries).await?;
             if let Err(refusal) = self.take_all(&mut tx, old.stream.into(), &life.versions).await? {
