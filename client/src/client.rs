@@ -255,12 +255,14 @@ impl Client {
     /// Pulls, pushes and pulls once more. *Online.*
     ///
     /// # Errors
-    /// [`Error::Offline`], [`Error::Revoked`], [`Error::Alarm`].
+    /// [`Error::Offline`], [`Error::Revoked`], [`Error::Alarm`]; [`Error::Held`] if something waits, and does so until a
+    /// person has seen an alarm.
     pub async fn sync(&self) -> Result<SyncReport, Error> {
         self.engine.sync_once().await
     }
 
-    /// Starts the background loops: live feed with fall-back to long-poll, and push. They retry for ever.
+    /// Starts the background loops: live feed with fall-back to long-poll, and push. They retry for ever. While an alarm
+    /// holds the sending, they read, and send nothing.
     pub fn follow(&self) -> Follow {
         // Subscribed before the loops start, so that nothing is missed.
         let (changes, link) = (self.engine.changes.subscribe(), self.engine.link.subscribe());
@@ -287,12 +289,23 @@ impl Client {
         self.engine.alarms().await
     }
 
-    /// Marks all alarms as seen.
+    /// Marks all alarms as seen. What they held (see [`Status::held`]) is sent from now on.
     ///
     /// # Errors
     /// If the local database fails.
     pub async fn acknowledge_alarms(&self) -> Result<(), Error> {
-        self.engine.acknowledge_alarms().await
+        self.engine.acknowledge_alarms(i64::MAX).await
+    }
+
+    /// As [`Client::acknowledge_alarms`], for those that a person was shown: one that came meanwhile is still to be seen.
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn acknowledge(&self, shown: &[Alarm]) -> Result<(), Error> {
+        match shown.iter().map(|alarm| alarm.id).max() {
+            Some(last) => self.engine.acknowledge_alarms(last).await,
+            None => Ok(()),
+        }
     }
 
     /// Versions that the server refused for good.

@@ -50,6 +50,9 @@ pub enum Error {
     /// Something received is not authentic. An alarm was kept.
     #[error("not applied: {0}")]
     Alarm(AlarmKind),
+    /// Something received was not authentic, and nobody has looked at the alarm yet: what waits, waits.
+    #[error("nothing is sent until a person has seen the alarm: {0}")]
+    Held(AlarmKind),
     /// This device or its session was revoked.
     #[error("this session has ended: log in again")]
     Revoked,

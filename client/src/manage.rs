@@ -63,6 +63,7 @@ impl Engine {
             no_room: outbox::no_room(&mut db).await?,
             quarantined: outbox::quarantined_ids(&mut db).await?.len() as u64,
             alarms: alarms::unseen(&mut db).await?,
+            held: alarms::holding(&mut db).await?,
         })
     }
 
@@ -71,9 +72,13 @@ impl Engine {
         alarms::all(&mut *self.store.pool().acquire().await?).await
     }
 
-    /// Marks all alarms as seen.
-    pub(crate) async fn acknowledge_alarms(&self) -> Result<(), Error> {
-        alarms::acknowledge(&mut *self.store.pool().acquire().await?).await
+    /// Marks all alarms up to one of them as seen: what they held goes out.
+    pub(crate) async fn acknowledge_alarms(&self, last: i64) -> Result<(), Error> {
+        let mut tx = self.store.begin().await?;
+        alarms::acknowledge(&mut tx, last).await?;
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(())
     }
 
     /// What the server refused for good.

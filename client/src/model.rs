@@ -79,6 +79,14 @@ alarm_kinds! {
     Page = "page", "the server sent a page that was not asked for";
 }
 
+impl AlarmKind {
+    /// Whether nothing is sent until a person has seen it. A restore of the server and a version that it withholds are
+    /// answered by offering again what is here; every other alarm says that what the server shows is not what happened.
+    pub const fn holds_sending(self) -> bool {
+        !matches!(self, Self::Reset | Self::SetDigest)
+    }
+}
+
 /// How fresh this device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -321,6 +329,8 @@ pub struct Status {
     pub quarantined: u64,
     /// Alarms that nobody has seen yet.
     pub alarms: u64,
+    /// Why nothing is sent: one of them, until a person has seen it.
+    pub held: Option<AlarmKind>,
 }
 
 /// A vault of the account.

@@ -10,6 +10,8 @@ mod account;
 mod compositions;
 mod ground;
 mod history;
+mod holding;
+mod known;
 mod lies;
 mod made;
 mod new_device;

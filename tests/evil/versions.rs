@@ -78,6 +78,22 @@ async fn e13_a_version_that_no_device_of_the_account_signed_is_an_alarm() {
 }
 
 #[tokio::test]
+async fn e13_what_a_revoked_device_wrote_is_an_alarm_if_it_is_shown_as_written_after_its_revocation() {
+    let (ground, first, second) = Ground::two().await;
+    second.add(b"before it").await.unwrap();
+    second.sync().await.unwrap();
+    first.revoke_device(second.status().await.unwrap().device).await.unwrap();
+    let late = versions(|page, before| {
+        page.events.last_mut().unwrap().recorded_at.0 += 3_600_000_000;
+        fit(page, before);
+        true
+    });
+    ground.caught(&first, AlarmKind::RevokedDevice, late).await;
+    // What it wrote before, it wrote.
+    ground.recovers(&first, &["before it", "one", "two", "unsaid"]).await;
+}
+
+#[tokio::test]
 async fn e14_a_version_that_is_said_to_build_on_something_else_is_an_alarm() {
     let (ground, first, second) = Ground::two().await;
     // Two branches, of which the first goes on with its own.

@@ -142,6 +142,21 @@ async fn e30_a_client_says_nothing_to_anybody_but_its_server() {
     second.sync().await.unwrap();
     assert_eq!(second.contents().await, [long.as_str(), "one", "two"]);
     assert_eq!(heard.load(Ordering::SeqCst), 0);
+    // It has taken uploads itself: whatever it names now is not asked, not even over TLS. The upload goes where it was.
+    let longer = "longer".repeat(10_000);
+    first.add(longer.as_bytes()).await.unwrap();
+    let url = format!("https://{other}/take");
+    ground.proxy.tell(about("/blobs/prepare", move |prepared: &mut PreparedBlobs| {
+        let [PreparedBlob::Put { url: to, headers, .. }] = &mut prepared.blobs[..] else { return false };
+        to.clone_from(&url);
+        headers.insert("authorization".to_owned(), "somebody's".to_owned());
+        true
+    }));
+    first.sync().await.unwrap();
+    assert!(ground.proxy.honest().0 > 0);
+    second.sync().await.unwrap();
+    assert!(second.contents().await == [longer.as_str(), long.as_str(), "one", "two"]);
+    assert_eq!(heard.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

@@ -76,7 +76,11 @@ impl App {
     pub async fn at(&self, client: &Client, name: &str) -> Done<Client> {
         let mut meant = find::vault(&client.vaults().await?, name);
         if !self.offline && meant.as_ref().is_err_and(|failure| failure.exit == Exit::NotFound) {
-            client.sync().await?;
+            match client.sync().await {
+                // It has read what is new.
+                Err(Error::Held(_)) => {}
+                synced => drop(synced?),
+            }
             meant = find::vault(&client.vaults().await?, name);
         }
         Ok(client.in_vault(meant?).await?)
@@ -158,6 +162,12 @@ impl App {
         match moving(self.ui, client, ("sending", bytes), client.sync()).await {
             Ok(report) => Ok(self.sent(&report)),
             Err(error @ Error::Alarm(_)) => Err(error.into()),
+            Err(error @ Error::Held(_)) => {
+                let failure = failure_of(&error);
+                self.ui.warn(format!("saved on this device only: {}", failure.message));
+                self.ui.say(failure.advice);
+                Ok(Sent::Later)
+            }
             Err(error) => {
                 let why = failure_of(&error).message;
                 self.ui.say(format!("Saved on this device; it goes out with the next sync ({why})."));
@@ -310,6 +320,10 @@ fn default_home() -> Done<PathBuf> {
         .ok_or_else(|| Failure::usage("there is no home directory", "name a profile directory with --home"))
 }
 
+/// What to do while an alarm holds what waits to be sent.
+pub const HELD: &str =
+    "see `lockstep status` and speak with the server's operator; `lockstep status --seen` lets it go";
+
 /// A library error as a command's failure: which code, and what to do next.
 pub fn failure_of(error: &Error) -> Failure {
     let (exit, advice) = advice(error);
@@ -324,6 +338,7 @@ pub fn failure_of(error: &Error) -> Failure {
     match error {
         Error::Refused { problem, .. } => failure.fact("problem", problem.code.as_str()),
         Error::Alarm(kind) => failure.fact("alarm", kind.as_str()),
+        Error::Held(kind) => failure.fact("alarm", kind.as_str()).fact("held", true),
         _ => failure,
     }
 }
@@ -375,6 +390,7 @@ fn advice(error: &Error) -> (Exit, String) {
             Exit::Alarm,
             "nothing of it was applied; see `lockstep status` and speak with the server's operator",
         ),
+        Error::Held(_) => fixed(Exit::Alarm, HELD),
         Error::Revoked => fixed(Exit::Locked, "`lockstep login` opens a new one"),
         Error::KeyStore(_) => fixed(
             Exit::Failure,

@@ -37,7 +37,11 @@ pub const CODES: &[(u8, &str, &str)] = &[
     (4, "locked", "Not logged in, locked without a terminal to ask at, or the password is wrong."),
     (5, "conflict", "The entry was changed apart on several devices and a person must choose."),
     (6, "offline", "The server cannot be reached, and this command needs it."),
-    (7, "alarm", "The server or the network showed something that it must not: see `lockstep status`."),
+    (
+        7,
+        "alarm",
+        "The server or the network showed something that it must not. Until `lockstep status --seen`, nothing is sent.",
+    ),
     (8, "refused", "The server refused: quota, rate, permission, or the name is taken."),
     (9, "ambiguous", "Several entries match; the message lists them."),
     (130, "interrupted", "Ctrl-C."),

@@ -77,7 +77,8 @@ pub async fn run(args: File, app: &App) -> Done {
         && let Err(error) = client.sync().await
     {
         let why = crate::cli::app::failure_of(&error);
-        if why.exit == Exit::Alarm {
+        // While an alarm holds the sending, what is read is the truth.
+        if why.exit == Exit::Alarm && !matches!(error, lockstep_client::Error::Held(_)) {
             return Err(why);
         }
         app.ui.say(format!("Working with what this device has ({}).", why.message));

@@ -21,9 +21,13 @@ use super::{account::grouped, watch::clock};
 Examples:
   lockstep status
   lockstep status --json | jq .waiting
-  lockstep status --seen          # the alarms shown are dealt with")]
+  lockstep status --json | jq -r .held    # the alarm for which nothing is sent, or null
+  lockstep status --seen                  # the alarms shown are dealt with; what they held goes out
+
+After an alarm that says that the server shows what did not happen, this device reads on and works, but sends nothing:
+what is written waits, and nothing of it is lost. Speak with the server's operator, then let it go on with --seen.")]
 pub struct Status {
-    /// Mark all alarms as seen
+    /// Mark the alarms as seen: what they held is sent again
     #[arg(long)]
     seen: bool,
 }
@@ -48,7 +52,7 @@ pub async fn run(args: Status, app: &App) -> Done {
     let alarms: Vec<Alarm> = client.alarms().await?.into_iter().filter(|alarm| !alarm.seen).collect();
     let quarantine = client.quarantine().await?;
     if args.seen {
-        client.acknowledge_alarms().await?;
+        client.acknowledge(&alarms).await?;
     }
     if app.ui.json {
         let mut value = serde_json::to_value(&status).map_err(std::io::Error::other)?;
@@ -95,11 +99,15 @@ pub async fn run(args: Status, app: &App) -> Done {
             "{alarms}: speak with the server's operator; `lockstep status --seen` clears the list."
         ));
     }
+    if status.held.is_some() && !args.seen {
+        app.ui.warn("until then nothing is sent: what is written waits on this device");
+    }
     Ok(())
 }
 
 fn waiting(status: &lockstep_client::model::Status) -> String {
     match &status.no_room {
+        None if status.held.is_some() => format!("{} (held by an alarm)", status.waiting),
         None => status.waiting.to_string(),
         Some(met) => {
             let NoRoom { what, limit, used, .. } = met;

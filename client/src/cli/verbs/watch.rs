@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::cli::{
-    app::App,
+    app::{App, HELD},
     failure::{Done, Exit, Failure},
     find::short,
     ui::printable,
@@ -30,7 +30,9 @@ Examples:
 The words at the left say how fresh this device is:
   live     changes come within milliseconds
   polling  the socket cannot be had; changes come by long-poll
-  stale    the server cannot be reached: what you see may be old")]
+  stale    the server cannot be reached, or was caught: what you see may be old
+
+After an ALARM it reads on and sends nothing, until `lockstep status --seen`.")]
 pub struct Watch {
     /// End after so many changes of entries
     #[arg(long, value_name = "N")]
@@ -43,11 +45,15 @@ pub struct Watch {
 /// Follows until it is told to stop.
 ///
 /// # Errors
-/// If this device is revoked, or the server is caught.
+/// If this device is revoked.
 pub async fn run(args: Watch, app: &App) -> Done {
     let client = app.open().await?;
-    let device = client.status().await?.device;
-    let follow = follow(args.count, app, &client, device);
+    let status = client.status().await?;
+    if let Some(kind) = status.held {
+        app.ui.warn(format!("ALARM, nothing is sent: {kind}"));
+        app.ui.say(HELD);
+    }
+    let follow = follow(args.count, app, &client, status.device);
     match args.seconds {
         None => follow.await,
         Some(seconds) => {
@@ -149,13 +155,22 @@ impl Shown<'_> {
         if self.app.ui.json {
             let mut value = serde_json::to_value(change).map_err(std::io::Error::other)?;
             value["at"] = now_text().into();
-            if let Change::Version { vault, entry, .. } = change {
-                value["name"] = self.name(*vault, *entry).await.into();
+            match change {
+                Change::Version { vault, entry, .. } => {
+                    value["name"] = self.name(*vault, *entry).await.into();
+                }
+                Change::Alarm(alarm) => value["holds_sending"] = alarm.kind.holds_sending().into(),
+                _ => {}
             }
             return self.app.ui.document_line(&value);
         }
         let text = self.sentence(change).await;
-        self.app.ui.data(&format!("{}  {}  {text}", clock(now()), self.word()))
+        self.app.ui.data(&format!("{}  {}  {text}", clock(now()), self.word()))?;
+        if matches!(change, Change::Alarm(alarm) if alarm.kind.holds_sending()) {
+            self.app.ui.warn("nothing is sent from now on; what is written waits here");
+            self.app.ui.say(HELD);
+        }
+        Ok(())
     }
 
     async fn sentence(&self, change: &Change) -> String {

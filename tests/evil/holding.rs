@@ -1,0 +1,93 @@
+//! After an alarm a device reads on and works, and says nothing until a person has looked.
+
+use std::process::{Command, Output, Stdio};
+
+use lockstep_client::{
+    Error, Follow,
+    model::{AlarmKind, Change},
+};
+use serde_json::Value;
+
+use crate::{
+    ground::{Ground, nothing_secret},
+    lies::last_version,
+    people::{Device, PASSWORD, until},
+};
+
+/// Waits for an alarm.
+async fn heard(following: &mut Follow, kind: AlarmKind) {
+    loop {
+        if let Change::Alarm(alarm) = following.changes.recv().await.unwrap() {
+            break assert_eq!(alarm.kind, kind);
+        }
+    }
+}
+
+/// A device that follows, has met a lie, has something to say, and has read the truth since.
+async fn lied_to() -> (Ground, Device, Device, Follow) {
+    let (ground, first, second) = Ground::with_news(&["three"]).await;
+    ground.proxy.tell(last_version(|added| added.signature.0[5] ^= 1));
+    let mut following = second.follow();
+    heard(&mut following, AlarmKind::Signature).await;
+    second.add(b"unsaid").await.unwrap();
+    until("it is told again", || async { ground.proxy.told() > 1 }).await;
+    let (_, after) = ground.proxy.honest();
+    nothing_secret(&after.into_iter().filter(|asked| asked.method != "LIVE").collect::<Vec<_>>());
+    until("the truth is read", || async { second.contents().await == ["one", "three", "two", "unsaid"] })
+        .await;
+    (ground, first, second, following)
+}
+
+#[tokio::test]
+async fn what_a_device_has_to_say_waits_until_a_person_has_seen_the_alarm() {
+    let (_ground, first, second, _following) = lied_to().await;
+    let synced = second.sync().await;
+    assert!(matches!(synced, Err(Error::Held(AlarmKind::Signature))), "{synced:?}");
+    let status = second.status().await.unwrap();
+    assert_eq!((status.waiting, status.held), (1, Some(AlarmKind::Signature)));
+    first.sync().await.unwrap();
+    assert_eq!(first.contents().await, ["one", "three", "two"]);
+    // One that a person was not shown stays.
+    second.acknowledge(&[]).await.unwrap();
+    assert!(second.sync().await.is_err());
+    let shown = second.alarms().await.unwrap();
+    second.acknowledge(&shown).await.unwrap();
+    until("it goes out", || async { second.status().await.unwrap().waiting == 0 }).await;
+    first.sync().await.unwrap();
+    assert_eq!(first.contents().await, ["one", "three", "two", "unsaid"]);
+}
+
+/// Runs `lockstep` on a device.
+async fn lockstep(device: &Device, arguments: &[&str]) -> (i32, Value, String) {
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_lockstepd")).with_file_name("lockstep");
+    let mut command = Command::new(program);
+    command.arg("--json").args(arguments).env("LOCKSTEP_HOME", device.home.path());
+    command.env("LOCKSTEP_PASSWORD", PASSWORD).stdin(Stdio::null());
+    let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let Output { status, stdout, stderr } = ran;
+    let said = String::from_utf8(stderr).unwrap();
+    let shown = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
+    (status.code().unwrap(), shown, said)
+}
+
+#[tokio::test]
+async fn the_command_says_why_nothing_is_sent_and_how_it_goes_on() {
+    let (_ground, first, second, following) = lied_to().await;
+    drop(following);
+    let (code, _, said) = lockstep(&second, &["sync"]).await;
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains("\"alarm\":\"signature\"") && said.contains("lockstep status --seen"), "{said}");
+    // Working goes on.
+    let (code, _, said) = lockstep(&second, &["add", "github", "--set", "username=ada"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("saved on this device only"), "{said}");
+    let (code, status, _) = lockstep(&second, &["status"]).await;
+    assert_eq!((code, &status["held"], &status["waiting"]), (0, &"signature".into(), &2.into()));
+    assert_eq!(status["alarm_list"].as_array().unwrap().len(), 1, "the same one is kept once");
+    let (code, ..) = lockstep(&second, &["status", "--seen"]).await;
+    assert_eq!(code, 0);
+    let (code, report, said) = lockstep(&second, &["sync"]).await;
+    assert_eq!((code, &report["pushed"], &report["waiting"]), (0, &2.into(), &0.into()), "{said}");
+    first.sync().await.unwrap();
+    assert_eq!(first.entries().await.unwrap().len(), 5);
+}
