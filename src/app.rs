@@ -75,6 +75,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// Nothing is where a server's data would be.
+    #[error("there is no {}: no server has run with these options; name its data folder with --data", .0.display())]
+    NoServer(PathBuf),
     /// No keys.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
@@ -134,6 +137,11 @@ pub enum StartError {
     /// No identity providers.
     #[error(transparent)]
     Idps(#[from] crate::auth::oidc::IdpsError),
+    /// The address is in use.
+    #[error(
+        "something else listens on {0} already; --listen names another address, with port 0 any that is free"
+    )]
+    Taken(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -259,7 +267,10 @@ async fn first_administrator(server: &Server) -> Result<Option<bootstrap::Opened
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { address, source };
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::Taken(address),
+        _ => StartError::Listen { address, source },
+    };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
@@ -289,6 +300,9 @@ fn for_operators(
 /// # Errors
 /// If one of them cannot be opened.
 pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dyn ReadStore>), StartError> {
+    if Config::is_sqlite(&config.log) && !config.data.join("log.sqlite").exists() {
+        return Err(StartError::NoServer(config.data.join("log.sqlite")));
+    }
     let mut databases = ports::Databases::new(config);
     let log = ports::log(config, &mut databases).await?;
     Ok((log, ports::reads(config, &mut databases).await?))

@@ -26,7 +26,7 @@ use crate::{
     engine::{Engine, ask_id, split_generation},
     error::Error,
     model::AlarmKind,
-    profile::{LocalLock, Profile, make_home},
+    profile::{LocalLock, Profile, claim},
     server::Server,
     store::{Store, keys},
     transport::{Body, Transport},
@@ -92,9 +92,7 @@ pub(crate) async fn register(
     invitation: Option<&str>,
 ) -> Result<Arc<Engine>, Error> {
     password.check_new(name)?;
-    if Profile::exists(home) {
-        return Err(Error::ProfileExists(home.to_owned()));
-    }
+    no_profile_yet(home)?;
     let transport = Transport::new(server)?;
     let (registration, request) = Registration::start(password, &mut os_random())?;
     let start = RegisterStart { name: name.to_owned(), request: request.into() };
@@ -105,6 +103,14 @@ pub(crate) async fn register(
     finish.invitation = invitation.map(str::to_owned);
     new.tokens = post(&transport, "/v1/accounts/finish", None, &finish).await?;
     write_profile(home, server, name, password, new).await
+}
+
+/// Before an account or a device is made that only a profile here could use: there is none yet, and one can be written.
+fn no_profile_yet(home: &Path) -> Result<(), Error> {
+    if Profile::exists(home) {
+        return Err(Error::ProfileExists(home.to_owned()));
+    }
+    claim(home)
 }
 
 /// Makes all keys and the first statements of an account.
@@ -194,7 +200,7 @@ async fn store_profile(
     (salt, local): (LocalSalt, LocalKey),
     new: NewProfile,
 ) -> Result<Arc<Engine>, Error> {
-    make_home(home)?;
+    claim(home)?;
     // Files without a profile beside them are the rest of an attempt that was cut off.
     Profile::delete(home)?;
     let store = Store::open(&Profile::database(home), &local, true).await?;
@@ -237,8 +243,7 @@ pub(crate) async fn open(home: &Path, unlock: &crate::client::Unlock) -> Result<
     let local = match unlock {
         crate::client::Unlock::Password(password) => {
             let mut salt = [0; 32];
-            hex::decode_to_slice(&profile.salt, &mut salt)
-                .map_err(|_| Error::Invalid("profile.json is damaged"))?;
+            hex::decode_to_slice(&profile.salt, &mut salt).map_err(|_| Error::Damaged("profile.json"))?;
             match &profile.lock {
                 None => stretch(password, salt).await?,
                 Some(lock) => lock.open(&profile, password).await?,
@@ -256,7 +261,7 @@ pub(crate) async fn open(home: &Path, unlock: &crate::client::Unlock) -> Result<
 impl LocalLock {
     /// The key of the profile, if the password is right.
     async fn open(&self, profile: &Profile, password: &Password) -> Result<LocalKey, Error> {
-        let damaged = |_| Error::Invalid("profile.json is damaged");
+        let damaged = |_| Error::Damaged("profile.json");
         let mut salt = [0; 32];
         hex::decode_to_slice(&self.salt, &mut salt).map_err(damaged)?;
         let wrapped = hex::decode(&self.wrapped).map_err(damaged)?;

@@ -16,8 +16,11 @@ pub enum Error {
     #[error("there is no profile in {0}: register or log in first")]
     NoProfile(PathBuf),
     /// There is a profile of an account already.
-    #[error("{0} holds a profile already: log out first, or name another directory")]
+    #[error("{0} holds a profile already")]
     ProfileExists(PathBuf),
+    /// The directory holds what is not of a profile.
+    #[error("{0} holds other files, and a profile has a directory of its own")]
+    Occupied(PathBuf),
     /// The password cannot be used.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -68,6 +71,9 @@ pub enum Error {
     /// The request contradicts what is known: for example a resolution that names a version of another entry.
     #[error("{0}")]
     Invalid(&'static str),
+    /// A file of this profile does not have its form.
+    #[error("{0} is damaged")]
+    Damaged(&'static str),
     /// A version cannot be made.
     #[error(transparent)]
     Make(#[from] MakeError),

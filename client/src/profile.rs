@@ -48,6 +48,12 @@ pub const DATABASE: &str = "vault.db";
 /// The folder of sealed files in the profile directory.
 pub(crate) const ATTACHMENTS: &str = "attachments";
 const FILE: &str = "profile.json";
+const NEXT: &str = "profile.json.new";
+/// What a profile consists of beside its sealed files; `profile.json` is deleted first of all.
+const FILES: [&str; 8] =
+    [FILE, NEXT, DATABASE, "vault.db-wal", "vault.db-shm", "vault.db-journal", "kept.json", "kept.key"];
+/// What else may lie in its directory: the socket of `unlock`, and what a file system puts into its root.
+const BESIDE: [&str; 2] = ["agent.sock", "lost+found"];
 
 impl Profile {
     /// Reads the profile of a directory.
@@ -62,8 +68,7 @@ impl Profile {
             }
             Err(error) => return Err(error.into()),
         };
-        let profile: Self =
-            serde_json::from_slice(&text).map_err(|_| Error::Invalid("profile.json is damaged"))?;
+        let profile: Self = serde_json::from_slice(&text).map_err(|_| Error::Damaged("profile.json"))?;
         if profile.format == 1 && profile.suite == crate::crypto::local::SUITE_S1 {
             Ok(profile)
         } else {
@@ -83,7 +88,7 @@ impl Profile {
     pub(crate) fn write(&self, home: &Path) -> Result<(), Error> {
         let text =
             serde_json::to_vec_pretty(self).map_err(|_| Error::Invalid("profile.json cannot be written"))?;
-        let next = home.join("profile.json.new");
+        let next = home.join(NEXT);
         write_private(&next, &text)?;
         std::fs::rename(next, home.join(FILE))?;
         Ok(())
@@ -94,17 +99,16 @@ impl Profile {
     /// # Errors
     /// If one cannot be deleted.
     pub(crate) fn delete(home: &Path) -> Result<(), Error> {
-        for name in [FILE, DATABASE, "vault.db-wal", "vault.db-shm", "kept.json", "kept.key"] {
-            match std::fs::remove_file(home.join(name)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+        for name in FILES {
+            gone(std::fs::remove_file(home.join(name)))?;
         }
-        // Sealed files: nothing opens them any more.
-        match std::fs::remove_dir_all(home.join(ATTACHMENTS)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+        // Sealed files: nothing opens them any more. What somebody else put beside them stays.
+        let folder = home.join(ATTACHMENTS);
+        for name in names(&folder)?.iter().filter(|name| is_sealed(name)) {
+            gone(std::fs::remove_file(folder.join(name)))?;
         }
+        let _ = std::fs::remove_dir(folder);
+        Ok(())
     }
 
     /// The local database of a directory.
@@ -113,15 +117,47 @@ impl Profile {
     }
 }
 
-/// Makes the directory, readable by its owner only.
-pub(crate) fn make_home(home: &Path) -> Result<(), Error> {
+/// Makes the directory of a new profile, readable by its owner only, and proves that files can be written in it: before
+/// a server is told anything. What is left of an attempt that was cut off may lie there, and nothing of anybody else.
+pub(crate) fn claim(home: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(home)?;
+    let known = |name: &String| FILES.contains(&name.as_str()) || BESIDE.contains(&name.as_str());
+    let strange = |name: &String| !known(name) && name != ATTACHMENTS;
+    if names(home)?.iter().any(strange) || !names(&home.join(ATTACHMENTS))?.iter().all(|name| is_sealed(name))
+    {
+        return Err(Error::Occupied(home.to_owned()));
+    }
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o700))?;
     }
-    Ok(())
+    let trial = home.join(NEXT);
+    let written = write_private(&trial, &[0; 4096]);
+    gone(std::fs::remove_file(trial))?;
+    written
+}
+
+/// The names in a folder; none if it is not there.
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
+    }
+}
+
+/// Whether a name is one of a sealed file, be it not finished yet: its hash, and `.new` or `.part`.
+fn is_sealed(name: &str) -> bool {
+    let hash = name.strip_suffix(".new").or_else(|| name.strip_suffix(".part")).unwrap_or(name);
+    hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// That there was nothing to delete is as good.
+fn gone(deleted: std::io::Result<()>) -> Result<(), Error> {
+    match deleted {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a file that only its owner reads.
@@ -138,4 +174,64 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.write_all(bytes)?;
     file.sync_all()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn a_directory_with_anything_of_somebody_else_is_left_as_it_is() {
+        use std::os::unix::fs::PermissionsExt;
+        for strange in ["letter.txt", "attachments/scan.pdf"] {
+            let home = home();
+            let file = home.path().join(strange);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, "mine").unwrap();
+            std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+            assert!(matches!(claim(home.path()), Err(Error::Occupied(_))), "{strange}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+            let mode = std::fs::metadata(home.path()).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o755, "{strange}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_an_attempt_that_was_cut_off_is_in_the_way_of_nothing() {
+        let home = home();
+        for rest in ["vault.db", "vault.db-wal", "profile.json.new", "agent.sock"] {
+            std::fs::write(home.path().join(rest), "").unwrap();
+        }
+        let sealed = home.path().join(ATTACHMENTS).join("ab".repeat(32));
+        std::fs::create_dir_all(sealed.parent().unwrap()).unwrap();
+        std::fs::write(sealed.with_extension("part"), "").unwrap();
+        claim(home.path()).unwrap();
+        Profile::delete(home.path()).unwrap();
+        assert_eq!(names(home.path()).unwrap(), ["agent.sock"]);
+    }
+
+    #[test]
+    fn deleting_a_profile_takes_sealed_files_and_nothing_else() {
+        let home = home();
+        let folder = home.path().join(ATTACHMENTS);
+        std::fs::create_dir(&folder).unwrap();
+        for name in [&"0".repeat(64), "scan.pdf"] {
+            std::fs::write(folder.join(name), "").unwrap();
+        }
+        Profile::delete(home.path()).unwrap();
+        assert_eq!(names(&folder).unwrap(), ["scan.pdf"]);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_refused() {
+        let home = home();
+        let file = home.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(claim(&file), Err(Error::File(_))));
+        assert!(matches!(claim(&file.join("below")), Err(Error::File(_))));
+    }
 }

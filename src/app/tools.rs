@@ -1,6 +1,6 @@
 //! What commands of an operator open: the stores of a server, beside a running one or without one.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use lockstep_events::{Clock, EventLog};
@@ -34,8 +34,7 @@ pub struct Tools {
 /// [`StartError`]
 pub async fn tools(config: &Config) -> Result<Tools, StartError> {
     if !config.key_path().exists() {
-        let source = io::ErrorKind::NotFound.into();
-        return Err(StartError::Data { path: config.key_path(), source });
+        return Err(StartError::NoServer(config.key_path()));
     }
     let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
     let mut databases = ports::Databases::new(config);
@@ -54,6 +53,8 @@ pub async fn tools(config: &Config) -> Result<Tools, StartError> {
 pub struct SubjectTools {
     /// The event log.
     pub log: Arc<dyn EventLog>,
+    /// What hashes names.
+    pub keys: ServerKeys,
     /// Everything about a person.
     pub exporter: Exporter,
     /// What signs it.
@@ -82,5 +83,6 @@ pub async fn subject_tools(config: &Config) -> Result<SubjectTools, StartError> 
         holdings: ports::holdings(config, &mut databases).await?,
         clock,
     };
-    Ok(SubjectTools { log, exporter, signer: signing.signer().ok_or(StartError::NoKey)?, erasures })
+    let signer = signing.signer().ok_or(StartError::NoKey)?;
+    Ok(SubjectTools { log, keys, exporter, signer, erasures })
 }

@@ -34,15 +34,20 @@ pub async fn ask(ask: Ask, config: &Config, out: &mut (impl Write + Send)) -> Re
 }
 
 async fn get_ready(url: &str, config: &Config) -> Result<String, AnyError> {
-    let (scheme, host) = url.split_once("://").ok_or("expected https://HOST:PORT")?;
+    let (scheme, host) = url.split_once("://").ok_or_else(|| format!("{url} is not https://HOST:PORT"))?;
     let host = host.trim_end_matches('/');
-    let stream = TcpStream::connect(host).await?;
+    let stream = TcpStream::connect(host)
+        .await
+        .map_err(|error| format!("no server answers at {url} ({error}); --url names another address"))?;
     if scheme == "http" {
         return exchange(stream, host).await;
     }
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']).to_owned();
     let connector = tls::connector(config)?;
-    exchange(connector.connect(name.try_into()?, stream).await?, host).await
+    let stream = connector.connect(name.try_into()?, stream).await.map_err(|error| {
+        format!("{url} does not show this machine's certificate ({error}); --data or --tls-cert names it")
+    })?;
+    exchange(stream, host).await
 }
 
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, host: &str) -> Result<String, AnyError> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::AnyError;
 use crate::{
-    app,
+    app::{self, SubjectTools},
     batcher::Batcher,
     clock::SystemClock,
     commands::erase::{Desk, Erasure, RequestErasure},
@@ -20,16 +20,16 @@ use crate::{
 pub enum SubjectCommand {
     /// Write everything that there is about a person, one JSON object a line, the last one a signed manifest.
     Export {
-        /// The account.
-        account: AccountId,
+        /// The account: its id, or the name or address that it is registered under
+        person: String,
         /// A file; it must not exist. Without it: standard output.
         #[arg(long)]
         out: Option<PathBuf>,
     },
     /// Erase a person for good. A running server does it within seconds, else the next one that starts.
     Erase {
-        /// The account.
-        account: AccountId,
+        /// The account: its id, or the name or address that it is registered under
+        person: String,
         /// Why; it is sealed, and the person can see it as long as they are there.
         #[arg(long)]
         reason: String,
@@ -54,15 +54,27 @@ pub async fn run(
     config: &Config,
     out: &mut (impl Write + Send),
 ) -> Result<(), AnyError> {
+    let tools = app::subject_tools(config).await?;
     match command {
-        SubjectCommand::Export { account, out: Some(file) } => {
-            let mut file = std::fs::File::options().write(true).create_new(true).open(file)?;
-            export(account, config, &mut file).await?;
-            Ok(file.sync_all()?)
+        SubjectCommand::Export { person, out: Some(path) } => {
+            let account = account(&tools, &person).await?;
+            let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+            let mut file =
+                std::fs::File::options().write(true).create_new(true).open(&path).map_err(failed)?;
+            let exported = export(account, tools, &mut file).await;
+            if exported.is_err() {
+                // Half an export must not be taken for a whole one.
+                let _ = std::fs::remove_file(&path);
+            }
+            exported?;
+            Ok(file.sync_all().map_err(failed)?)
         }
-        SubjectCommand::Export { account, out: None } => export(account, config, out).await,
-        SubjectCommand::Erase { account, reason, wait_hours, dry_run, json } => {
-            let tools = app::subject_tools(config).await?;
+        SubjectCommand::Export { person, out: None } => {
+            let account = account(&tools, &person).await?;
+            export(account, tools, out).await
+        }
+        SubjectCommand::Erase { person, reason, wait_hours, dry_run, json } => {
+            let account = account(&tools, &person).await?;
             let due_at = SystemClock.now().plus_seconds(i64::from(wait_hours) * 3600);
             let state = Erasure::of(&*tools.log, account).await?.state;
             if !dry_run {
@@ -95,8 +107,27 @@ pub async fn run(
     }
 }
 
-async fn export(account: AccountId, config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
-    let tools = app::subject_tools(config).await?;
+/// Whom a letter means. The server itself knows names and addresses as keyed hashes only.
+async fn account(tools: &SubjectTools, person: &str) -> Result<AccountId, AnyError> {
+    if let Ok(account) = person.parse::<AccountId>() {
+        let known = tools.log.stream_heads(&[account.into()]).await?;
+        return if known.is_empty() {
+            Err(format!("there is no account {account}").into())
+        } else {
+            Ok(account)
+        };
+    }
+    let found = tools.exporter.addresses.account_of(tools.keys.name_index(person)).await?;
+    found.ok_or_else(|| {
+        "nobody is registered under this name or address; who was erased is found by the account's id only".into()
+    })
+}
+
+async fn export(
+    account: AccountId,
+    tools: SubjectTools,
+    out: &mut (impl Write + Send),
+) -> Result<(), AnyError> {
     let mut lines = tools.exporter.start(account, tools.signer);
     let mut last = Vec::new();
     while let Some(line) = lines.recv().await {

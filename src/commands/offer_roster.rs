@@ -101,11 +101,9 @@ impl OfferRoster {
         if last.is_some() && self.device.is_none() {
             // A device that was enrolled, and that this server does not know: it lost what came since. Places that
             // were given out then may name something else by now, so all streams begin another life.
-            let vaults = row.vaults.iter().map(|vault| StreamId::from(*vault));
-            for stream in std::iter::once(StreamId::from(self.account)).chain(vaults) {
-                let (known, offered) = (u64::from(known_epoch), last_epoch(&self.statements));
-                server.feed.data_was_lost(stream, offered, known).await.map_err(StateError::from)?;
-            }
+            let (known, offered) = (u64::from(known_epoch), last_epoch(&self.statements));
+            let own = StreamId::from(self.account);
+            server.feed.data_was_lost(own, offered, known).await.map_err(StateError::from)?;
         }
         Ok(last)
     }

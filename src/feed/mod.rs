@@ -47,7 +47,10 @@ pub use self::{
     usage::{Amount, Usage, Used},
     wire::{Piece, fitting, frame, stream_event},
 };
-use crate::bus::{Bus, CommittedBatch};
+use crate::{
+    bus::{Bus, CommittedBatch},
+    members,
+};
 
 /// Batches that a listener of [`Feed::applied`] may be behind before it must read the log.
 const APPLIED: usize = 256;
@@ -206,7 +209,9 @@ impl Feed {
     }
 
     /// A cursor is ahead of its stream, though it names the stream's present life: the server has lost data. It is
-    /// an incident; the stream begins another life, so that every client offers again what it has.
+    /// an incident; all streams of the account begin another life, so that every client offers again what it has.
+    /// All, because places of the others that were given out after the backup may name other events by now, and a
+    /// device that knows them could not tell that from a forged history.
     ///
     /// # Errors
     /// If the log does not answer.
@@ -218,9 +223,17 @@ impl Feed {
     ) -> Result<ResetReason, LogError> {
         tracing::error!(%stream, claimed, head, incident = "cursor_ahead",
             "a device has seen events of this stream that the log does not have; the stream begins another life");
-        self.log.renew_epoch(stream, Epoch(*uuid::Uuid::new_v4().as_bytes())).await?;
-        self.hubs.renewed(self.log.as_ref(), stream).await?;
-        self.bus.publish_renewed(stream);
+        let mut streams = vec![stream];
+        if let Some(account) = self.owner(stream).await? {
+            let vaults = members::vaults(self.log.as_ref(), account).await?;
+            let own = std::iter::once(account.into()).chain(vaults.into_iter().map(StreamId::from));
+            streams.extend(own.filter(|other| *other != stream));
+        }
+        for stream in streams {
+            self.log.renew_epoch(stream, Epoch(*uuid::Uuid::new_v4().as_bytes())).await?;
+            self.hubs.renewed(self.log.as_ref(), stream).await?;
+            self.bus.publish_renewed(stream);
+        }
         Ok(ResetReason::CursorAhead)
     }
 

@@ -27,6 +27,12 @@ pub enum TlsError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no certificate that a server made or was given.
+    #[error("there is no certificate {}; --data names the server's data folder, --tls-cert another certificate", path.display())]
+    None {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// A file is not PEM of the right kind.
     #[error("{} does not hold a {what} as PEM", path.display())]
     Pem {
@@ -121,6 +127,9 @@ pub fn connector(config: &Config) -> Result<tokio_rustls::TlsConnector, TlsError
     } else {
         config.tls_cert.clone()
     };
+    if !path.exists() {
+        return Err(TlsError::None { path });
+    }
     let mut roots = rustls::RootCertStore::empty();
     let chain = CertificateDer::pem_file_iter(&path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)

@@ -127,3 +127,74 @@ async fn a_restart_keeps_accounts_sessions_and_tokens() {
     assert_eq!(person.refresh(&node, &person.tokens.refresh_token).await.status().as_u16(), 200);
     assert_eq!(person.login(&node, &person.password, true).await.status().as_u16(), 200);
 }
+
+/// What a command that fails says.
+fn refused(data: &Path, args: &[&str]) -> String {
+    let answer = command(data).args(args).output().unwrap();
+    assert!(!answer.status.success(), "{args:?}");
+    String::from_utf8(answer.stderr).unwrap()
+}
+
+#[test]
+fn a_command_in_the_wrong_folder_says_that_no_server_has_run_there_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("wrong");
+    for args in [
+        &["projections", "list"][..],
+        &["keys", "list"],
+        &["admin", "bootstrap"],
+        &["subject", "export", "ada@example.org"],
+    ] {
+        let said = refused(&data, args);
+        assert!(said.contains("no server has run with these options") && said.contains("--data"), "{said}");
+    }
+    assert!(!data.exists());
+    let said = refused(&data, &["health", "--url", "https://127.0.0.1:1"]);
+    assert!(said.contains("no server answers at https://127.0.0.1:1"), "{said}");
+}
+
+#[test]
+fn an_address_in_use_is_refused_with_what_to_do_and_health_names_the_certificate_that_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Process::start(&folder.path().join("first"));
+    let address = first.url().strip_prefix("https://").unwrap();
+    let mut second = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
+    second.arg("--data").arg(folder.path().join("second")).args(["--listen", address]).env_clear();
+    let answer = second.output().unwrap();
+    let said = String::from_utf8(answer.stderr).unwrap();
+    assert!(!answer.status.success() && said.contains("--listen names another address"), "{said}");
+    let said = refused(&folder.path().join("third"), &["health", "--url", first.url()]);
+    assert!(said.contains("there is no certificate") && said.contains("--data"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_is_answered_by_the_name_of_the_person_and_never_over_a_file_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let process = Process::start(&data);
+    let home = tempfile::tempdir().unwrap();
+    let trust = lockstep_client::server::Trust::Pinned(process.fingerprint().parse().unwrap());
+    let server = lockstep_client::server::Server::new(process.url(), trust).unwrap();
+    let password = lockstep_client::crypto::password::Password::new("violet anchor mumbles seventeen".into());
+    let client =
+        lockstep_client::Client::register(home.path(), &server, "ada@example.org", &password).await.unwrap();
+    let account = client.status().await.unwrap().account.to_string();
+    let out = folder.path().join("ada.jsonl");
+    let export = |person: &str| {
+        command(&data).args(["subject", "export", person, "--out"]).arg(&out).output().unwrap()
+    };
+    let answer = export("Ada@example.org");
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    let written = std::fs::read_to_string(&out).unwrap();
+    assert!(written.contains(&account) && written.contains(r#"{"part":"manifest""#));
+    let said = String::from_utf8(export(&account).stderr).unwrap();
+    assert!(said.contains("ada.jsonl"), "{said}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), written);
+    let nobody = uuid::Uuid::from_u128(7).to_string();
+    for (person, part) in
+        [("eve@example.org", "nobody is registered"), (nobody.as_str(), "there is no account")]
+    {
+        let said = refused(&data, &["subject", "erase", person, "--reason", "asked", "--dry-run"]);
+        assert!(said.contains(part), "{said}");
+    }
+}

@@ -16,6 +16,7 @@ use crate::{
 
 in_both_modes! {
     after_a_restore_five_differences_among_three_thousand_versions_move_few_bytes,
+    a_device_that_comes_after_another_has_written_where_events_were_lost_goes_on_working,
     a_device_that_joined_after_the_backup_goes_on_working_since_another_gives_its_statement_back,
     a_device_that_joined_after_the_backup_gives_its_own_statement_back_when_it_logs_in,
 }
@@ -86,6 +87,40 @@ async fn after_a_restore_five_differences_among_three_thousand_versions_move_few
     }
     assert!(only_resets(&first.alarms().await.unwrap()), "{:?}", first.alarms().await);
     assert!(only_resets(&second.alarms().await.unwrap()), "{:?}", second.alarms().await);
+}
+
+async fn a_device_that_comes_after_another_has_written_where_events_were_lost_goes_on_working(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
+    let first = register(&server, "second-to-come@example.org").await;
+    let second = another(&server, "second-to-come@example.org").await;
+    first.sync().await.unwrap();
+    server.kill();
+    let backup = server.backup().await;
+    server.start_again();
+    first.add(b"after the backup").await.unwrap();
+    first.sync().await.unwrap();
+    // The second device alone sees what the account's stream has after the backup.
+    let device = second.status().await.unwrap().device;
+    second.name_device(device, "lost with the server").await.unwrap();
+    second.sync().await.unwrap();
+    server.kill();
+    server.restore(&backup).await;
+    server.start_again();
+    until("the first syncs with the restored server", || async { first.sync().await.is_ok() }).await;
+    let own = first.status().await.unwrap().device;
+    for name in ["at the same place", "and beyond it"] {
+        first.name_device(own, name).await.unwrap();
+    }
+    until("the second syncs as well", || async { second.sync().await.is_ok() }).await;
+    second.add(b"once more").await.unwrap();
+    second.sync().await.unwrap();
+    first.sync().await.unwrap();
+    for device in [&first, &second] {
+        assert_eq!(device.contents().await, ["after the backup", "once more"]);
+        assert!(only_resets(&device.alarms().await.unwrap()), "{:?}", device.alarms().await);
+        let status = device.status().await.unwrap();
+        assert_eq!((status.waiting, status.quarantined, status.conflicts), (0, 0, 0));
+    }
 }
 
 /// A server that was restored to a time before the second device joined.

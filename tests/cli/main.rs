@@ -24,6 +24,7 @@ mod browser;
 mod conflicts;
 mod device;
 mod files;
+mod first_steps;
 mod keepass;
 #[cfg(target_os = "linux")]
 mod keystore;

@@ -9,8 +9,8 @@ use lockstep_api::{
 use lockstep_events::roster::Claim;
 
 use super::{
-    Arc, DeviceId, DeviceKey, Engine, Error, NewProfile, Password, Path, Profile, Server, Transport, find,
-    fold, new_id, os_random, password::ShowingFactor, post, split_generation, write_profile,
+    Arc, DeviceId, DeviceKey, Engine, Error, NewProfile, Password, Path, Server, Transport, find, fold,
+    new_id, no_profile_yet, os_random, password::ShowingFactor, post, split_generation, write_profile,
 };
 use crate::{
     crypto::approval::{ApprovalKey, Given, Request, seal},
@@ -39,9 +39,7 @@ pub struct Asking {
 impl Asking {
     /// Asks.
     pub(crate) async fn start(home: &Path, server: &Server, name: &str) -> Result<Self, Error> {
-        if Profile::exists(home) {
-            return Err(Error::ProfileExists(home.to_owned()));
-        }
+        no_profile_yet(home)?;
         let transport = Transport::new(server)?;
         let rng = &mut os_random();
         let (device, device_key, key): (DeviceId, _, _) =

@@ -17,7 +17,7 @@ use crate::{
     },
     engine::Engine,
     error::Error,
-    profile::Profile,
+    profile::{Profile, claim},
     server::Server,
     sync::offer::Offer,
     transport::Transport,
@@ -99,6 +99,7 @@ async fn log_in(
     let here = if Profile::exists(home) {
         Some(open(home, &crate::client::Unlock::Password(local.unwrap_or(password).clone())).await?)
     } else {
+        claim(home)?;
         None
     };
     let transport = Transport::new(server)?;

@@ -13,7 +13,8 @@ use reqwest::Method;
 
 use super::{
     ARK_WRAP, Arc, Engine, Error, NewProfile, Password, PasswordKey, Path, Profile, Registration, SUITE_S1,
-    Server, Transport, add_device, find, heavy, os_random, post, split_generation, stretch, write_profile,
+    Server, Transport, add_device, find, heavy, no_profile_yet, os_random, post, split_generation, stretch,
+    write_profile,
 };
 use crate::{
     crypto::{local::new_salt, opaque::Login, recovery::RecoveryCode},
@@ -173,9 +174,7 @@ pub(crate) async fn recover(
     password: &Password,
 ) -> Result<Arc<Engine>, Error> {
     password.check_new(name)?;
-    if Profile::exists(home) {
-        return Err(Error::ProfileExists(home.to_owned()));
-    }
+    no_profile_yet(home)?;
     let transport = Transport::new(server)?;
     let (registration, request) = Registration::start(password, &mut os_random())?;
     let start = RecoveryStart {

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use lockstep_api::problem::Code;
 use lockstep_client::{
     Client, Error, Unlock,
     crypto::password::Password,
@@ -16,6 +15,7 @@ use lockstep_client::{
 use lockstep_events::EntryId;
 
 use super::{
+    advice::failure_of,
     agent, args,
     failure::{Done, Exit, Failure},
     find::{self, Found},
@@ -170,6 +170,12 @@ impl App {
             }
             Err(error) => {
                 let why = failure_of(&error).message;
+                // It may have gone out, and only what others did meanwhile could not be fetched.
+                if matches!(client.status().await, Ok(status) if status.waiting == 0 && status.quarantined == 0)
+                {
+                    self.ui.say(format!("Sent; what is new on the server comes with the next sync ({why})."));
+                    return Ok(Sent::Now);
+                }
                 self.ui.say(format!("Saved on this device; it goes out with the next sync ({why})."));
                 Ok(Sent::Later)
             }
@@ -318,85 +324,4 @@ fn default_home() -> Done<PathBuf> {
     let home = set("HOME").or_else(|| set("USERPROFILE"));
     home.map(|home| home.join(Path::new(".local/share/lockstep")))
         .ok_or_else(|| Failure::usage("there is no home directory", "name a profile directory with --home"))
-}
-
-/// What to do while an alarm holds what waits to be sent.
-pub const HELD: &str =
-    "see `lockstep status` and speak with the server's operator; `lockstep status --seen` lets it go";
-
-/// A library error as a command's failure: which code, and what to do next.
-pub fn failure_of(error: &Error) -> Failure {
-    let (exit, advice) = advice(error);
-    let message = match error {
-        Error::NoProfile(home) => format!("not logged in: there is no profile in {}", home.display()),
-        Error::Offline(cause) => format!("the server cannot be reached ({})", root_cause(cause.as_ref())),
-        Error::Local(cause) => format!("the local database failed: {cause}"),
-        Error::File(cause) => format!("a file of the profile failed: {cause}"),
-        other => other.to_string(),
-    };
-    let failure = Failure::new(exit, message, advice);
-    match error {
-        Error::Refused { problem, .. } => failure.fact("problem", problem.code.as_str()),
-        Error::Alarm(kind) => failure.fact("alarm", kind.as_str()),
-        Error::Held(kind) => failure.fact("alarm", kind.as_str()).fact("held", true),
-        _ => failure,
-    }
-}
-
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
-}
-
-fn advice(error: &Error) -> (Exit, String) {
-    let fixed = |exit, advice: &str| (exit, advice.to_owned());
-    match error {
-        Error::NoProfile(_) => {
-            fixed(Exit::Locked, "begin with `lockstep register` or `lockstep login`, or name another --home")
-        }
-        Error::ProfileExists(_) => {
-            fixed(Exit::Usage, "name another directory with --home, or `lockstep logout` first")
-        }
-        Error::Password(_) => fixed(Exit::Usage, "`lockstep generate --words 6` makes a good one"),
-        Error::WrongPassword | Error::LoginFailed => fixed(Exit::Locked, "try again; nothing was changed"),
-        Error::Offline(_) => {
-            fixed(Exit::Offline, "check the network and the address; what you wrote is safe here")
-        }
-        Error::Certificate => {
-            fixed(Exit::Alarm, "do not go on until the server's operator explains the new certificate")
-        }
-        Error::Address(_) => fixed(Exit::Usage, "an address is https://HOST[:PORT]"),
-        Error::Refused { problem, retry_after } => {
-            let wait = retry_after.map(|wait| format!("try again in {} s", wait.as_secs().max(1)));
-            let exit = match problem.code {
-                Code::NotFound => Exit::NotFound,
-                Code::SecondFactorRequired => {
-                    return fixed(Exit::Locked, "set LOCKSTEP_CODE, or use a terminal");
-                }
-                Code::Unauthenticated
-                | Code::TokenExpired
-                | Code::Revoked
-                | Code::LoginFailed
-                | Code::SecondFactorFailed => Exit::Locked,
-                _ if problem.status >= 500 => Exit::Offline,
-                _ => Exit::Refused,
-            };
-            (exit, wait.unwrap_or_default())
-        }
-        Error::Alarm(_) => fixed(
-            Exit::Alarm,
-            "nothing of it was applied; see `lockstep status` and speak with the server's operator",
-        ),
-        Error::Held(_) => fixed(Exit::Alarm, HELD),
-        Error::Revoked => fixed(Exit::Locked, "`lockstep login` opens a new one"),
-        Error::KeyStore(_) => fixed(
-            Exit::Failure,
-            "`lockstep unlock` keeps it open in memory; `lockstep unlock --keep file` in a file, which is weaker",
-        ),
-        Error::NotFound | Error::ContentGone => fixed(Exit::NotFound, ""),
-        _ => fixed(Exit::Failure, ""),
-    }
 }

@@ -1,5 +1,6 @@
 //! The command line: parse, run one verb, end with the right code.
 
+mod advice;
 mod agent;
 mod app;
 mod args;
@@ -7,13 +8,15 @@ mod editor;
 mod failure;
 mod find;
 mod input;
+mod output;
 mod prompt;
 mod ui;
 mod verbs;
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use clap::Parser;
+use tokio::sync::watch;
 
 use failure::{Done, Exit, Failure};
 use ui::Ui;
@@ -50,6 +53,9 @@ fn end(code: u8) -> ! {
 /// As a shell expects of a process that ended by SIGINT.
 const INTERRUPTED: u8 = 130;
 
+/// So long a verb may go on after Ctrl-C, until it next waits for anything.
+const UNTIL_STOPPED: Duration = Duration::from_millis(300);
+
 /// What `std` says when the reader of our output has left, which is no failure of ours (`lockstep list | head -1`).
 const BROKEN_PIPE: &str = "Broken pipe (os error 32)";
 
@@ -63,9 +69,21 @@ fn run(cli: args::Cli, ui: Ui) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let app = Arc::new(app::App::new(&cli.global, ui)?);
     // On a thread of its own: a prompt blocks the one that runs the verb.
-    runtime.spawn(end_when_interrupted(app.clone()));
+    let (stop, mut stopped) = watch::channel(false);
+    runtime.spawn(end_when_interrupted(app.clone(), stop));
+    let cut_off = async move {
+        if stopped.wait_for(|stopped| *stopped).await.is_err() {
+            // Nobody listens for Ctrl-C.
+            std::future::pending::<()>().await;
+        }
+    };
     let work = async {
-        let done = verbs::run(cli.verb, &app).await;
+        let done = tokio::select! {
+            biased;
+            // What is cut off says no more: it would report what only the interruption broke.
+            () = cut_off => std::future::pending().await,
+            done = verbs::run(cli.verb, &app) => done,
+        };
         app.close().await;
         done
     };
@@ -75,17 +93,22 @@ fn run(cli: args::Cli, ui: Ui) -> Done {
     done
 }
 
-async fn end_when_interrupted(app: Arc<app::App>) {
+async fn end_when_interrupted(app: Arc<app::App>, stop: watch::Sender<bool>) {
     if tokio::signal::ctrl_c().await.is_ok() {
+        stop.send_replace(true);
+        // Until the verb is at rest; one that is in a prompt does not notice.
+        let _ = tokio::time::timeout(UNTIL_STOPPED, stop.closed()).await;
         app.close().await;
-        // A prompt may have switched the terminal's echo off.
-        let _ = console::Term::stderr().show_cursor();
+        if app.ui.err_is_terminal {
+            // A bar may have hidden it.
+            let _ = console::Term::stderr().show_cursor();
+        }
         end(INTERRUPTED);
     }
 }
 
 impl From<lockstep_client::Error> for Failure {
     fn from(error: lockstep_client::Error) -> Self {
-        app::failure_of(&error)
+        advice::failure_of(&error)
     }
 }

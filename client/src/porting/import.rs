@@ -16,6 +16,16 @@ pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// The problem of a file that [`super::archive`] opens, with a password.
 pub const IS_ARCHIVE: &str = "is a Lockstep archive";
 
+/// What people take for an export, by how it begins, and what to do with it.
+const STRANGERS: [(&[u8], &str, &str); 2] = [
+    (
+        &[0x03, 0xd9, 0xa2, 0x9a],
+        "is a KeePass database, which only KeePass opens",
+        "in KeePass export it (File → Export → KeePass XML (2.x)), import that, then delete the file",
+    ),
+    (b"PK\x03\x04", "is a ZIP archive", "unpack it and import the .json or .csv file in it"),
+];
+
 /// The formats that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -102,6 +112,12 @@ impl ImportError {
     pub fn new(place: Place, problem: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { file: String::new(), place, problem: problem.into(), advice: advice.into() }
     }
+
+    /// The same with the name of the file.
+    #[must_use]
+    pub fn of(self, path: &Path) -> Self {
+        Self { file: path.display().to_string(), ..self }
+    }
 }
 
 /// What to take along.
@@ -118,10 +134,15 @@ pub struct Options {
 /// # Errors
 /// If it cannot be read, is not of the format, or holds an item that does not fit an entry.
 pub fn read(path: &Path, format: Option<Format>, options: Options) -> Result<Imported, ImportError> {
-    let name = path.display().to_string();
-    let with_name = |error: ImportError| ImportError { file: name.clone(), ..error };
-    let bytes = bytes_of(path).map_err(with_name)?;
-    parse_bytes(bytes, format, options).map_err(with_name)
+    parse_bytes(load(path)?, format, options).map_err(|error| error.of(path))
+}
+
+/// The bytes of a file, `-` for standard input.
+///
+/// # Errors
+/// If it cannot be read, or is too long.
+pub fn load(path: &Path) -> Result<Vec<u8>, ImportError> {
+    bytes_of(path).map_err(|error| error.of(path))
 }
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, ImportError> {
@@ -132,19 +153,21 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, ImportError> {
             "check the path and its permissions",
         )
     };
+    let too_long =
+        || ImportError::new(Place::File, "is larger than 512 MiB", "split it, or export without attachments");
     let mut bytes = Vec::new();
     let reader: Box<dyn Read> = if path == Path::new("-") {
         Box::new(std::io::stdin())
     } else {
-        Box::new(fs::File::open(path).map_err(failed)?)
+        let file = fs::File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() > MAX_FILE_BYTES {
+            return Err(too_long());
+        }
+        Box::new(file)
     };
     reader.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(ImportError::new(
-            Place::File,
-            "is larger than 512 MiB",
-            "split it, or export without attachments",
-        ));
+        return Err(too_long());
     }
     Ok(bytes)
 }
@@ -160,6 +183,9 @@ pub fn parse_bytes(
 ) -> Result<Imported, ImportError> {
     if bytes.starts_with(super::archive::MAGIC) {
         return Err(ImportError::new(Place::File, IS_ARCHIVE, "open it with its password"));
+    }
+    if let Some((_, problem, advice)) = STRANGERS.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
+        return Err(ImportError::new(Place::File, *problem, *advice));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(ImportError::new(Place::File, "is UTF-16 text", "save it as UTF-8 and try again"));
@@ -223,9 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn a_database_or_an_archive_of_another_program_is_called_what_it_is() {
+        assert!(error_of(b"\x03\xd9\xa2\x9a\x67\xfb\x4b\xb5").contains("is a KeePass database"));
+        assert!(error_of(b"PK\x03\x04").contains("unpack it"));
+    }
+
+    #[test]
     fn an_item_that_cannot_fit_an_entry_is_named_before_anything_is_imported() {
         let long = format!("name,password,notes\na,1,\nb,2,{}\n", "x".repeat(MAX_ITEM_BYTES));
         assert!(error_of(long.as_bytes()).contains("x.dat, item 2: holds"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_before_it_is_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MAX_FILE_BYTES + 1).unwrap();
+        let error = load(file.path()).unwrap_err();
+        assert!(error.to_string().contains("is larger than 512 MiB"), "{error}");
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn make_private(path: &Path) -> Result<(), Error> {
 
 /// A column of the local database does not have its form: the file was damaged.
 pub(crate) fn damaged() -> Error {
-    Error::Invalid("the local database is damaged")
+    Error::Damaged("the local database")
 }
 
 /// A fixed-width column.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lockstep_client::{
-    Client, Error,
+    Asking, Client, Error,
     crypto::password::Password,
     profile::Profile,
     server::{Fingerprint, Server, Trust, certificate_fingerprint},
@@ -110,7 +110,7 @@ pub async fn register(args: Enter, app: &App) -> Done {
         Some(token) => Client::register_invited(&app.home, &server, &name, &password, token.trim()).await,
     };
     wheel.finish_and_clear();
-    let client = app.keep(client?);
+    let client = app.keep(client.map_err(|error| refused(error, &args, &server))?);
     entered(app, &client, "registered").await?;
     // A user name is not asked; and without a letter the account is no worse off.
     if name.contains('@')
@@ -128,7 +128,8 @@ pub async fn register(args: Enter, app: &App) -> Done {
 pub async fn login(args: Login, app: &App) -> Done {
     let (server, name) = target(&args.enter, app).await?;
     if args.approve {
-        return by_approval(&server, &name, app).await;
+        let asking = Client::ask_approval(&app.home, &server, &name).await;
+        return by_approval(asking.map_err(|error| refused(error, &args.enter, &server))?, &name, app).await;
     }
     let how = match args.oidc {
         Some(provider) => Some(How::Oidc { provider, no_browser: args.no_browser }),
@@ -148,7 +149,7 @@ pub async fn login(args: Login, app: &App) -> Done {
         let local = earlier_password(app)?;
         client = Client::login_with(&app.home, &server, &name, (&password, Some(&local)), &mut factor).await;
     }
-    let client = app.keep(client?);
+    let client = app.keep(client.map_err(|error| refused(error, &args.enter, &server))?);
     let wheel = app.ui.wheel("fetching the vault");
     let synced = client.sync().await;
     wheel.finish_and_clear();
@@ -156,8 +157,7 @@ pub async fn login(args: Login, app: &App) -> Done {
     entered(app, &client, "logged in").await
 }
 
-async fn by_approval(server: &Server, name: &str, app: &App) -> Done {
-    let asking = Client::ask_approval(&app.home, server, name).await?;
+async fn by_approval(asking: Asking, name: &str, app: &App) -> Done {
     app.ui.say("On another device of this account: lockstep devices approve");
     app.ui.say("Both must show these words:");
     app.ui.say(format!("\n  {}\n", asking.words().join(" ")));
@@ -168,6 +168,26 @@ async fn by_approval(server: &Server, name: &str, app: &App) -> Done {
     let client = app.keep(client?);
     client.sync().await?;
     entered(app, &client, "approved").await
+}
+
+/// A certificate that nobody has trusted yet is no alarm of a profile: the person has not said how to trust it.
+pub fn refused(error: Error, args: &Enter, server: &Server) -> Failure {
+    let (message, advice) = match (&error, &server.trust) {
+        (Error::Certificate, Trust::System) => (
+            format!("no authority that this system knows vouches for the certificate of {}", server.url),
+            "if it is a server's own one, name it: --fingerprint HEX, which lockstepd prints when it starts; or --ca FILE",
+        ),
+        (Error::Certificate, Trust::Pinned(_)) if args.fingerprint.is_some() => (
+            format!("{} shows a certificate with another fingerprint than --fingerprint says", server.url),
+            "compare it with what lockstepd prints when it starts; if that is another server, do not go on",
+        ),
+        (Error::Certificate, Trust::Authorities(_)) if args.ca.is_some() => (
+            format!("the authority of --ca does not vouch for the certificate of {}", server.url),
+            "ask the server's operator for the right file",
+        ),
+        _ => return error.into(),
+    };
+    Failure::new(Exit::Alarm, message, advice)
 }
 
 pub async fn entered(app: &App, client: &Client, what: &str) -> Done {
@@ -211,6 +231,9 @@ pub async fn target(args: &Enter, app: &App) -> Done<(Server, String)> {
         (None, Some(profile)) => profile.name.clone(),
         (None, None) => prompt::line(app.ui, "E-mail address")?.ok_or_else(|| missing("email"))?,
     };
+    if name.trim().is_empty() {
+        return Err(Failure::usage("the name of an account cannot be empty", "see: lockstep help login"));
+    }
     if app.offline {
         return Err(Failure::usage("this needs the server", "leave --offline away"));
     }

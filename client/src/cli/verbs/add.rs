@@ -30,6 +30,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// As lists show it.
+    pub fn word(self) -> &'static str {
+        self.body().word()
+    }
+
     fn body(self) -> Body {
         match self {
             Self::Login => Body::Login(Login::default()),

@@ -45,5 +45,9 @@ pub async fn run(client: &Client, words: Option<&str>, app: &App) -> Done {
         return Ok(());
     }
     let message = "no device was approved";
+    if given.is_none() && !prompt::can_ask(app.ui) {
+        let advice = "without a terminal to ask at, compare them and say --words 'WORD WORD …'";
+        return Err(Failure::usage(message, advice));
+    }
     Err(Failure::new(Exit::Refused, message, "other words mean another device: never approve it"))
 }

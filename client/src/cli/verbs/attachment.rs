@@ -1,11 +1,6 @@
 //! `attachment`: files beside an entry.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
@@ -26,6 +21,7 @@ use crate::cli::{
     failure::{Done, Exit, Failure},
     find::{Found, shell_word},
     input::read,
+    output,
     ui::printable,
 };
 
@@ -279,7 +275,7 @@ async fn get(
     match path {
         None => app.ui.raw(&content),
         Some(path) => {
-            write(&path, &content, force)?;
+            output::write(&path, &content, force)?;
             if app.ui.json {
                 return app.ui.document(&json!({ "file": path, "name": file.name, "size": file.size }));
             }
@@ -355,33 +351,4 @@ fn pick(all: Vec<Shown>, found: &Found, wanted: &str) -> Done<Shown> {
 
 fn document(file: &AttachmentRef) -> Value {
     json!({ "name": file.name, "size": file.size, "id": file.id })
-}
-
-/// Writes where only its owner reads, and not over anything unless told to. What is replaced stays whole until the new
-/// file is.
-fn write(path: &Path, content: &[u8], force: bool) -> Done {
-    let failed = |error: std::io::Error| {
-        Failure::new(Exit::Failure, format!("{}: {error}", path.display()), "check the path")
-    };
-    let filled = |path: &Path, options: &mut fs::OpenOptions| {
-        let mut file = options.write(true).mode(0o600).open(path)?;
-        file.write_all(content).and_then(|()| file.sync_all())
-    };
-    let there = path.symlink_metadata().is_ok();
-    if !force || !there {
-        return filled(path, fs::OpenOptions::new().create_new(true)).map_err(failed);
-    }
-    // Through a link the file behind it is replaced, and what is no file is written into.
-    let path = path.canonicalize().map_err(failed)?;
-    if !path.is_file() {
-        return filled(&path, &mut fs::OpenOptions::new()).map_err(failed);
-    }
-    let mut beside = path.clone().into_os_string();
-    beside.push(format!(".{}.new", uuid::Uuid::new_v4().simple()));
-    let beside = PathBuf::from(beside);
-    let replaced = filled(&beside, fs::OpenOptions::new().create_new(true));
-    replaced.and_then(|()| fs::rename(&beside, &path)).map_err(|error| {
-        let _ = fs::remove_file(&beside);
-        failed(error)
-    })
 }

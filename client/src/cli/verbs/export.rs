@@ -1,11 +1,6 @@
 //! `export`.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::HumanBytes;
@@ -21,7 +16,7 @@ use crate::cli::{
     app::{App, count},
     failure::{Done, Exit, Failure},
     find::Found,
-    prompt,
+    output, prompt,
 };
 
 use super::attachment;
@@ -85,7 +80,7 @@ pub async fn run(args: Export, app: &App) -> Done {
     if args.file == Path::new("-") {
         return app.ui.raw(&bytes);
     }
-    write(&args, &bytes)?;
+    output::write(&args.file, &bytes, args.force)?;
     if app.ui.json {
         return app.ui.document(&json!({ "file": args.file, "items": items.len(), "attachments": files, "encrypted": !args.plain, "divergent": divergent }));
     }
@@ -140,20 +135,6 @@ fn readable(all: Vec<Found>) -> Done<Vec<(EntryId, Item)>> {
             })
         })
         .collect()
-}
-
-fn write(args: &Export, bytes: &[u8]) -> Done {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).mode(0o600);
-    let file = if args.force { options.create(true).truncate(true) } else { options.create_new(true) }
-        .open(&args.file);
-    let failed = |error: std::io::Error| {
-        let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
-        let advice = if exists { "--force replaces it" } else { "check the path" };
-        Failure::new(Exit::Failure, format!("{}: {error}", args.file.display()), advice)
-    };
-    let mut file = file.map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 /// The password of an archive: of its own, because an archive outlives the account's password.

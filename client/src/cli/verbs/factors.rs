@@ -154,6 +154,10 @@ fn list(app: &App, all: &[Factor]) -> Done {
     if app.ui.json {
         return app.ui.document(&all);
     }
+    if all.is_empty() {
+        app.ui.say("No second factors: the password is enough. Add one: lockstep factors totp, or passkey");
+        return Ok(());
+    }
     let rows: Vec<Vec<String>> = all
         .iter()
         .map(|factor| {

@@ -1,11 +1,6 @@
 //! `file`: the one encrypted file of an account.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -14,6 +9,7 @@ use crate::cli::{
     app::{App, Sent},
     failure::{Done, Exit, Failure},
     input::read,
+    output,
 };
 
 use super::file_versions;
@@ -76,7 +72,7 @@ pub async fn run(args: File, app: &App) -> Done {
     if !app.offline
         && let Err(error) = client.sync().await
     {
-        let why = crate::cli::app::failure_of(&error);
+        let why = crate::cli::advice::failure_of(&error);
         // While an alarm holds the sending, what is read is the truth.
         if why.exit == Exit::Alarm && !matches!(error, lockstep_client::Error::Held(_)) {
             return Err(why);
@@ -101,12 +97,16 @@ pub async fn run(args: File, app: &App) -> Done {
             }
             match out {
                 None => app.ui.raw(&content),
-                Some(path) => write(&path, &content),
+                Some(path) => output::write(&path, &content, true),
             }
         }
         Action::Put { file } => {
             let most = format!("{} KiB", MAX_FILE / 1024);
-            let content = read(&file, MAX_FILE, (&most, "this mode is for small files"))?;
+            let content = read(
+                &file,
+                MAX_FILE,
+                (&most, "lockstep attachment add ENTRY FILE takes longer ones, beside an entry"),
+            )?;
             let base = present.map(|(_, heads)| heads).unwrap_or_default();
             let version = client.file_put(&base, &content).await?;
             let sent = app.send(&client).await?;
@@ -124,14 +124,4 @@ pub async fn run(args: File, app: &App) -> Done {
 /// There is no file.
 pub fn none_yet() -> Failure {
     Failure::new(Exit::NotFound, "there is no file yet", "lockstep file put FILE")
-}
-
-/// Writes a content where only its owner reads it.
-///
-/// # Errors
-/// If the system does not let us.
-pub fn write(path: &Path, content: &[u8]) -> Done {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    Ok(file.sync_all()?)
 }

@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 use crate::cli::{
     app::{App, Sent},
     failure::{Done, Exit, Failure},
+    output,
 };
 
 use super::{
-    file::{none_yet, write},
+    file::none_yet,
     history::{device, did, when},
 };
 
@@ -228,7 +229,7 @@ fn copies(folder: &std::path::Path, file: &Entry, kept: usize) -> Done<Vec<PathB
         };
         let path = folder.join(format!("file-{}", short(head)));
         if !path.exists() {
-            write(&path, content)?;
+            output::write(&path, content, false)?;
         }
         written.push(path);
     }

@@ -1,11 +1,11 @@
 //! `fixtures`: made-up exports, the same for the same seed.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use lockstep_client::porting::fixtures::{Style, items, write};
 
-use crate::cli::{app::App, failure::Done};
+use crate::cli::{app::App, failure::Done, output};
 
 /// What is made.
 #[derive(Debug, Args)]
@@ -36,6 +36,6 @@ pub fn run(args: &Fixtures, app: &App) -> Done {
     let text = write(&items(args.items, args.seed), args.format);
     match &args.out {
         None => app.ui.raw(text.as_bytes()),
-        Some(path) => Ok(fs::write(path, text)?),
+        Some(path) => output::write(path, text.as_bytes(), true),
     }
 }

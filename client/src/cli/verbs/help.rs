@@ -69,8 +69,14 @@ pub fn man(args: &Man, app: &App) -> Done {
         clap_mangen::Man::new(command).render(&mut page)?;
         return app.ui.raw(&page);
     };
-    fs::create_dir_all(dir)?;
-    clap_mangen::generate_to(command, dir)?;
+    let written = fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir));
+    written.map_err(|error| {
+        Failure::new(
+            Exit::Failure,
+            format!("{}: {error}", dir.display()),
+            "name a directory that can be written",
+        )
+    })?;
     app.ui.done(format!("Manual pages written to {}.", dir.display()));
     Ok(())
 }

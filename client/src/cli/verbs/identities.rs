@@ -96,10 +96,14 @@ fn list(app: &App, all: &lockstep_api::ways::Identities) -> Done {
             vec![id, printable(&linked.provider), clock(linked.linked_at.seconds())]
         })
         .collect();
-    app.ui.table(&["IDENTITY", "PROVIDER", "LINKED (UTC)"], &rows)?;
+    if rows.is_empty() {
+        app.ui.say("No identity elsewhere is linked.");
+    } else {
+        app.ui.table(&["IDENTITY", "PROVIDER", "LINKED (UTC)"], &rows)?;
+    }
     app.ui.hint(match all.providers.len() {
         0 => "This server knows no identity providers.".to_owned(),
-        _ => format!("Providers: {}", printable(&all.providers.join(", "))),
+        _ => format!("Providers: {} (lockstep identities link NAME)", printable(&all.providers.join(", "))),
     });
     Ok(())
 }

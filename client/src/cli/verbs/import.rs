@@ -7,7 +7,7 @@ use lockstep_client::{
     Client, NewEntry,
     crypto::wipe::Plaintext,
     porting::{
-        Format, ImportError, Imported, Item, Secret,
+        Format, ImportError, Imported, Item, Secret, archive,
         import::{self, Options, Place},
         item::AttachmentRef,
     },
@@ -61,14 +61,7 @@ pub struct Import {
 /// # Errors
 /// If the file is not good; nothing is imported then.
 pub async fn run(args: Import, app: &App) -> Done {
-    let wheel = app.ui.wheel("reading");
-    let options = Options { with_trash: args.with_trash, without_attachments: args.without_attachments };
-    let read = import::read(&args.file, args.format, options);
-    wheel.finish_and_clear();
-    let mut imported = match read {
-        Err(error) if error.problem == import::IS_ARCHIVE => from_archive(&args, app)?,
-        read => read.map_err(failure)?,
-    };
+    let mut imported = read(&args, app)?;
     if let Some(folder) = &args.folder {
         for item in &mut imported.items {
             item.folder = Secret::new(match item.folder.as_str() {
@@ -92,6 +85,19 @@ pub async fn run(args: Import, app: &App) -> Done {
     }
     let sent = app.send_files(&client, bytes(&imported.items)).await?;
     summary(&imported, "imported", Some(sent), app)
+}
+
+fn read(args: &Import, app: &App) -> Done<Imported> {
+    let wheel = app.ui.wheel("reading");
+    let bytes = import::load(&args.file).map_err(failure)?;
+    if bytes.starts_with(archive::MAGIC) {
+        wheel.finish_and_clear();
+        return from_archive(args, &bytes, app);
+    }
+    let options = Options { with_trash: args.with_trash, without_attachments: args.without_attachments };
+    let parsed = import::parse_bytes(bytes, args.format, options);
+    wheel.finish_and_clear();
+    parsed.map_err(|error| failure(error.of(&args.file)))
 }
 
 /// How long all files of some items are.
@@ -164,11 +170,10 @@ fn failure(error: ImportError) -> Failure {
     }
 }
 
-fn from_archive(args: &Import, app: &App) -> Done<Imported> {
-    let bytes = std::fs::read(&args.file)?;
+fn from_archive(args: &Import, bytes: &[u8], app: &App) -> Done<Imported> {
     let password = archive_password(app, false)?;
     let wheel = app.ui.wheel("opening the archive");
-    let opened = lockstep_client::porting::archive::open(&bytes, &password);
+    let opened = archive::open(bytes, &password);
     wheel.finish_and_clear();
     let items = opened.map_err(|error| {
         let exit = if error.is_rejected() { Exit::Locked } else { Exit::Failure };

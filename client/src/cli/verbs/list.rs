@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::add::Kind;
 use crate::cli::{
     app::{App, count},
     failure::Done,
@@ -21,9 +22,9 @@ pub struct List {
     /// Only this folder and those in it
     #[arg(long, value_name = "PATH")]
     folder: Option<String>,
-    /// Only this type: login, note, card, identity, ssh-key
-    #[arg(long = "type", short = 't', value_name = "TYPE")]
-    kind: Option<String>,
+    /// Only this type
+    #[arg(long = "type", short = 't', value_name = "TYPE", value_enum)]
+    kind: Option<Kind>,
     /// Only favourites
     #[arg(long)]
     favourite: bool,
@@ -81,10 +82,10 @@ async fn show(app: &App, filter: &List, words: &[String]) -> Done {
     }
     let rows: Vec<Vec<String>> = hits.iter().map(|found| row(found)).collect();
     if rows.is_empty() {
-        app.ui.say(if total == 0 && !filter.deleted {
-            "No entries yet. Add one: lockstep add NAME"
-        } else {
-            "Nothing matches."
+        app.ui.say(match (total, filter.deleted) {
+            (0, false) => "No entries yet. Add one: lockstep add NAME",
+            (0, true) => "Nothing is deleted.",
+            _ => "Nothing matches.",
         });
         return Ok(());
     }
@@ -98,7 +99,7 @@ fn fits(found: &Found, filter: &List) -> bool {
     let in_folder = |wanted: &String| folder == *wanted || folder.starts_with(&format!("{wanted}/"));
     let word = found.item.as_ref().map_or("", |item| item.body.word());
     filter.folder.as_ref().is_none_or(in_folder)
-        && filter.kind.as_ref().is_none_or(|kind| kind == word)
+        && filter.kind.is_none_or(|kind| kind.word() == word)
         && (!filter.favourite || found.item.as_ref().is_some_and(|item| item.favourite))
         && (!filter.conflicts || found.entry.divergent)
 }

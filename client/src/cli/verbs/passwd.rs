@@ -7,7 +7,7 @@ use serde_json::json;
 use super::second_factor::ask_factor;
 use crate::cli::{
     app::App,
-    failure::{Done, Failure},
+    failure::{Done, Exit, Failure},
     prompt,
 };
 
@@ -54,6 +54,10 @@ pub fn new_password(app: &App, name: &str) -> Done<Password> {
         let password = Password::new(given);
         password.check_new(name).map_err(lockstep_client::Error::Password)?;
         return Ok(password);
+    }
+    if !app.ui.err_is_terminal {
+        let message = "there is no terminal to ask for the new password";
+        return Err(Failure::new(Exit::Locked, message, format!("set {NEW_PASSWORD}")));
     }
     loop {
         let first = prompt::secret(app.ui, "New password")?;

@@ -10,13 +10,13 @@ use lockstep_client::{
 use serde_json::json;
 
 use super::{
-    account::{Enter, entered, target},
+    account::{Enter, entered, refused, target},
     passwd::new_password,
     second_factor::ask_factor,
 };
 use crate::cli::{
     app::App,
-    failure::{Done, Failure},
+    failure::{Done, Exit, Failure},
     prompt,
 };
 
@@ -86,7 +86,13 @@ async fn make(app: &App) -> Done {
 async fn recover(args: Use, app: &App) -> Done {
     let (server, name) = target(&args.enter, app).await?;
     let typed = match &args.code {
-        Some(file) => std::fs::read_to_string(file)?,
+        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+            Failure::new(
+                Exit::NotFound,
+                format!("{}: {error}", file.display()),
+                "name the file with the code",
+            )
+        })?,
         None => prompt::secret(app.ui, "Recovery code")?.as_str().to_owned(),
     };
     let typed = zeroize::Zeroizing::new(typed);
@@ -97,7 +103,7 @@ async fn recover(args: Use, app: &App) -> Done {
     let wheel = app.ui.wheel("making new keys");
     let client = Client::recover(&app.home, &server, &name, &code, &password).await;
     wheel.finish_and_clear();
-    let client = app.keep(client?);
+    let client = app.keep(client.map_err(|error| refused(error, &args.enter, &server))?);
     client.sync().await?;
     app.ui.warn("the code is used up; lockstep recovery new makes another one");
     entered(app, &client, "recovered").await

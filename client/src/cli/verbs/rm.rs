@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::{
-    app::{App, Sent, count},
+    app::{App, Sent},
     failure::{Done, Exit, Failure},
     find::Found,
     prompt,
@@ -42,7 +42,10 @@ pub async fn run(args: Rm, app: &App) -> Done {
         all.push(app.find(&client, wanted).await?);
     }
     all.iter().for_each(|found| show(found, app));
-    let question = format!("Delete {}?", count(all.len() as u64, "this entry", "these entries"));
+    let question = match all.len() {
+        1 => "Delete this entry?".to_owned(),
+        n => format!("Delete these {n} entries?"),
+    };
     if !args.yes && !prompt::confirm(app.ui, &question)? {
         let message = "nothing was deleted";
         let advice =
@@ -59,9 +62,10 @@ pub async fn run(args: Rm, app: &App) -> Done {
     if app.ui.json {
         return app.ui.document(&json!({ "deleted": deleted, "sent": sent == Sent::Now }));
     }
+    let place = if sent == Sent::Now { "" } else { " on this device" };
     for found in &all {
         app.ui.done(format!(
-            "Deleted: {}. Back with: lockstep restore {}",
+            "Deleted{place}: {}. Back with: lockstep restore {}",
             printable(&found.name()),
             found.short_id()
         ));

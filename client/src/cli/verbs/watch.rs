@@ -19,6 +19,9 @@ use crate::cli::{
     ui::printable,
 };
 
+/// So long a connection may take before it is said that there is none.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// How long.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -70,6 +73,8 @@ async fn follow(count: Option<u64>, app: &App, client: &Client, own: DeviceId) -
     let mut follow = client.follow();
     let mut changes = unhurried(follow.changes);
     app.ui.hint("Following. Ctrl-C ends it.");
+    // Whoever has only just begun is not stale yet.
+    let _ = tokio::time::timeout(FIRST, follow.link.changed()).await;
     let mut shown = Shown { app, client, own, link: *follow.link.borrow_and_update(), seen: 0 };
     shown.say_link()?;
     while count.is_none_or(|count| shown.seen < count) {

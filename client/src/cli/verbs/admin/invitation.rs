@@ -73,6 +73,10 @@ async fn list(app: &App, client: &Client, every: bool, reason: &str) -> Done {
     if app.ui.json {
         return app.ui.document(&all);
     }
+    if all.is_empty() {
+        app.ui.say("No invitations wait. Make one: lockstep admin invitation add");
+        return Ok(());
+    }
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
     app.ui.table(&["INVITATION", "MADE (UTC)", "UNTIL (UTC)", "PLAN", "STATE"], &rows)
 }

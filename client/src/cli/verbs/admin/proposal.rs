@@ -74,6 +74,10 @@ async fn list(app: &App, client: &Client, reason: &str) -> Done {
     if app.ui.json {
         return app.ui.document(&all);
     }
+    if all.is_empty() {
+        app.ui.say("No proposals wait.");
+        return Ok(());
+    }
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
     app.ui.table(&["PROPOSAL", "ACCOUNT", "WHAT", "UNTIL (UTC)", "WHY"], &rows)
 }
