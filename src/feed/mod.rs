@@ -229,7 +229,8 @@ impl Feed {
             let own = std::iter::once(account.into()).chain(vaults.into_iter().map(StreamId::from));
             streams.extend(own.filter(|other| *other != stream));
         }
-        for stream in streams {
+        // Some may be lost as a whole.
+        for stream in self.log.stream_heads(&streams).await?.into_iter().map(|head| head.stream) {
             self.log.renew_epoch(stream, Epoch(*uuid::Uuid::new_v4().as_bytes())).await?;
             self.hubs.renewed(self.log.as_ref(), stream).await?;
             self.bus.publish_renewed(stream);

@@ -98,7 +98,10 @@ async fn what_an_administrator_does_and_looks_at_stands_in_the_owner_s_activity_
     let flag = SetFlag { flag: "beta".into(), on: Some(true), reason: WHY.into() };
     admin.acts(&node, ada.account, "flags", &flag).await;
     let seen = ada.plan(&node).await;
-    assert_eq!((seen.plan.as_str(), seen.flags["beta"], seen.flags["attachments"]), ("paid", true, true));
+    assert_eq!(
+        (seen.plan.as_str(), seen.flags["beta"], seen.flags["priority_support"]),
+        ("paid", true, true)
+    );
     admin.acts(&node, ada.account, "sessions/end", &why()).await;
     assert_problem(ada.get(&node, "/v1/account").await, Code::Revoked).await;
     let activity = ada.again(&node).await.activity(&node).await;

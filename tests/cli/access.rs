@@ -58,7 +58,7 @@ fn a_recovery_code_is_printed_once_and_brings_everything_back_with_a_new_passwor
     let code = laptop.ok(&["recovery", "new"]);
     assert_eq!(code.trim().len(), 39, "{code}");
     let device = Device::empty();
-    let file = device.home().join("code.txt");
+    let file = laptop.home().join("code.txt");
     std::fs::write(&file, &code).unwrap();
     let file = file.to_str().unwrap();
     let usage =

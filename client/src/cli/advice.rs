@@ -56,7 +56,10 @@ fn advice(error: &Error) -> (Exit, String) {
         }
         Error::Address(_) => fixed(Exit::Usage, "an address is https://HOST[:PORT]"),
         Error::Refused { problem, retry_after } => {
-            let wait = retry_after.map(|wait| format!("try again in {} s", wait.as_secs().max(1)));
+            let wait = retry_after.map(|wait| match wait.as_secs() {
+                seconds @ ..120 => format!("try again in {} s", seconds.max(1)),
+                seconds => format!("try again in {} minutes", seconds.div_ceil(60)),
+            });
             let exit = match problem.code {
                 Code::NotFound => Exit::NotFound,
                 Code::NameTaken => return fixed(Exit::Refused, "if it is yours: lockstep login"),

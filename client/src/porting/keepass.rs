@@ -92,6 +92,8 @@ struct Open {
     strings: Vec<(String, Secret, bool)>,
     history: Vec<OldPassword>,
     files: Vec<Named>,
+    /// What its earlier states have.
+    earlier: Vec<Named>,
 }
 
 #[derive(Default)]
@@ -209,7 +211,7 @@ impl State {
     /// Of an old state only its password is kept; KeePass writes the oldest first.
     fn keep_old_password(&mut self) {
         let (Some(mut old), Some(entry)) = (self.old.take(), &mut self.entry) else { return };
-        self.files.had(std::mem::take(&mut old.files), &entry.files);
+        entry.earlier.append(&mut old.files);
         let Some(at) = old.strings.iter().position(|(key, ..)| key == "Password") else { return };
         let password = old.strings.swap_remove(at).1;
         if password.is_empty() || entry.history.first().is_some_and(|last| last.password == password) {
@@ -221,18 +223,21 @@ impl State {
 
     fn keep_entry(&mut self) {
         let Some(mut entry) = self.entry.take() else { return };
-        let files = std::mem::take(&mut entry.files);
+        let (files, earlier) = (std::mem::take(&mut entry.files), std::mem::take(&mut entry.earlier));
         let in_bin = !self.bin.is_empty() && self.groups.iter().any(|(uuid, _)| *uuid == self.bin);
         if in_bin && !self.options.with_trash {
             self.trashed += 1;
             self.files.pass_over(files);
+            self.files.pass_over(earlier);
             return;
         }
         // The outermost group is the database itself.
         let folder: Vec<&str> = self.groups.iter().skip(1).map(|(_, name)| name.as_str()).collect();
         let folder = folder.join("/");
+        let item = entry.into_item(folder.into());
+        self.files.had(earlier, &files, (self.imported.items.len() + 1, item.name.as_str()));
         self.entries_files.push(files);
-        self.imported.items.push(entry.into_item(folder.into()));
+        self.imported.items.push(item);
     }
 
     fn finish(mut self) -> Result<Imported, ImportError> {

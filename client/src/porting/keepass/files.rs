@@ -79,10 +79,9 @@ pub(super) struct Files {
     pool: BTreeMap<String, Pooled>,
     /// Numbers that an entry has, be it one in the bin.
     used: BTreeSet<String>,
-    /// Numbers that an earlier state of an entry has.
-    earlier: BTreeSet<String>,
-    /// Files that only an earlier state of an entry has, and in itself.
-    earlier_here: u64,
+    /// Files that an earlier state of an entry has and the entry has not: whose, as it is said; and the number in the
+    /// pool.
+    earlier: BTreeMap<(usize, String), Option<String>>,
     /// Bytes that entries were given, or that were unpacked in vain.
     total: u64,
 }
@@ -116,16 +115,20 @@ impl Files {
         }
     }
 
-    /// What an earlier state of an entry had.
-    pub(super) fn had(&mut self, files: Vec<Named>, now: &[Named]) {
+    /// What earlier states of an entry had; `nth` and its name say which one.
+    pub(super) fn had(&mut self, files: Vec<Named>, now: &[Named], (nth, entry): (usize, &str)) {
         for file in files {
-            match file.source {
-                Source::Pool(number) => {
-                    self.earlier.insert(number);
+            let number = match file.source {
+                Source::Pool(number) => Some(number),
+                Source::Here(_) | Source::Locked if now.iter().any(|other| other.name == file.name) => {
+                    continue;
                 }
-                Source::Here(_) | Source::Locked if now.iter().any(|other| other.name == file.name) => {}
-                Source::Here(_) | Source::Locked => self.earlier_here += 1,
-            }
+                Source::Here(_) | Source::Locked => None,
+            };
+            let name = safe_name(&file.name);
+            let said =
+                format!("item {nth}, \"{entry}\": the file \"{name}\" of an earlier state is left out");
+            self.earlier.insert((nth, said), number);
         }
     }
 
@@ -210,21 +213,13 @@ impl Files {
         if self.leave_out {
             return say(self.left_out, "of an entry is", "of entries are").into_iter().collect();
         }
-        let unused = || self.pool.keys().filter(|number| !self.used.contains(*number));
-        let earlier = unused().filter(|number| self.earlier.contains(*number)).count() as u64;
-        let orphans = unused().count() as u64 - earlier;
-        let earlier = earlier + self.earlier_here;
-        [
-            say(
-                earlier,
-                "that only an earlier state of an entry has is",
-                "that only earlier states of entries have are",
-            ),
-            say(orphans, "that no entry has is", "that no entry has are"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let unused = |number: &&String| !self.used.contains(*number);
+        let lost = self.earlier.iter().filter(|(_, number)| number.as_ref().is_none_or(|n| unused(&n)));
+        let mut notes: Vec<String> = lost.map(|((_, said), _)| said.clone()).collect();
+        let earlier: BTreeSet<&String> = self.earlier.values().flatten().collect();
+        let orphans = self.pool.keys().filter(unused).filter(|number| !earlier.contains(number)).count();
+        notes.extend(say(orphans as u64, "that no entry has is", "that no entry has are"));
+        notes
     }
 }
 
@@ -366,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_earlier_states_and_of_nobody_are_counted_and_those_in_the_bin_are_the_bins() {
+    fn files_of_earlier_states_are_named_those_of_nobody_counted_and_those_in_the_bin_are_the_bins() {
         let pool: String = (0..5).map(|n| pooled(&n.to_string(), "", b"x")).collect();
         let old = |files: &str| format!("<History><Entry>{files}</Entry></History>");
         let here = |name: &str| format!("<Binary><Key>{name}</Key><Value>eA==</Value></Binary>");
@@ -378,9 +373,12 @@ mod tests {
         let imported = read(&pool, &[&entry, &bin]);
         assert_eq!(imported.items[0].attachments.len(), 2);
         let said = imported.notes.join("; ");
-        assert!(said.contains("2 files that only earlier states of entries have are left out"), "{said}");
+        for name in ["before", "gone"] {
+            let lost = format!("item 1, \"(no name)\": the file \"{name}\" of an earlier state is left out");
+            assert!(imported.notes.contains(&lost), "{said}");
+        }
         assert!(said.contains("2 files that no entry has are left out"), "{said}");
-        assert_eq!(imported.notes.len(), 3, "and the recycle bin: {said}");
+        assert_eq!(imported.notes.len(), 4, "and the recycle bin: {said}");
         let all = Options { with_trash: true, ..PLAIN };
         let trashed = parse(&database(&pool, &[&entry, &bin]), all).unwrap();
         assert!(
