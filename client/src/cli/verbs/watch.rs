@@ -13,7 +13,8 @@ use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::cli::{
-    app::{App, HELD},
+    advice::HELD,
+    app::App,
     failure::{Done, Exit, Failure},
     find::short,
     ui::printable,
