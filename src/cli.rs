@@ -15,8 +15,8 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, filter_fn},
+    Layer,
+    filter::{FilterExt, Targets, filter_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -179,7 +179,7 @@ async fn stopped_by_signal() -> io::Result<()> {
 }
 
 fn start_logging(config: &Config) -> Result<(), AnyError> {
-    let filter = EnvFilter::try_new(&config.log_filter)?.and(filter_fn(may_be_logged));
+    let filter = config.log_filter.parse::<Targets>()?.and(filter_fn(may_be_logged));
     let lines =
         tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let registry = tracing_subscriber::registry();

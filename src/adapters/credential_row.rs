@@ -7,6 +7,8 @@ use crate::auth::credentials::{
     CredentialError, KeyState, PasswordRecord, Reserved, SigningKeyRow, StoredSession, Wrapped,
 };
 
+use super::named_row::named_row;
+
 type Result<T> = std::result::Result<T, CredentialError>;
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
@@ -38,13 +40,14 @@ pub fn method_name(method: Method) -> Result<String> {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub struct KeyRow {
-    kid: String,
-    public_key: Vec<u8>,
-    state: String,
-    created_at: i64,
-    changed_at: i64,
+named_row! {
+    pub struct KeyRow {
+        kid: String,
+        public_key: Vec<u8>,
+        state: String,
+        created_at: i64,
+        changed_at: i64,
+    }
 }
 
 impl KeyRow {
@@ -59,12 +62,13 @@ impl KeyRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub struct PasswordRow {
-    account: Vec<u8>,
-    setup: i64,
-    suite: i64,
-    record: Vec<u8>,
+named_row! {
+    pub struct PasswordRow {
+        account: Vec<u8>,
+        setup: i64,
+        suite: i64,
+        record: Vec<u8>,
+    }
 }
 
 impl PasswordRow {
@@ -78,12 +82,13 @@ impl PasswordRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub struct NameRow {
-    account: Vec<u8>,
-    attempt: Vec<u8>,
-    reserved_at: i64,
-    confirmed: bool,
+named_row! {
+    pub struct NameRow {
+        account: Vec<u8>,
+        attempt: Vec<u8>,
+        reserved_at: i64,
+        confirmed: bool,
+    }
 }
 
 impl NameRow {
@@ -101,12 +106,13 @@ impl NameRow {
 pub const HELD: &str = "SELECT name, generation, bytes FROM wraps WHERE account = $1 \
      UNION ALL SELECT NULL, suite, NULL FROM passwords WHERE account = $1 ORDER BY name";
 
-/// A row of [`HELD`].
-#[derive(sqlx::FromRow)]
-pub struct HeldRow {
-    name: Option<String>,
-    generation: i64,
-    bytes: Option<Vec<u8>>,
+named_row! {
+    /// A row of [`HELD`].
+    pub struct HeldRow {
+        name: Option<String>,
+        generation: i64,
+        bytes: Option<Vec<u8>>,
+    }
 }
 
 impl HeldRow {
@@ -126,18 +132,19 @@ impl HeldRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub struct SessionRow {
-    session: Vec<u8>,
-    account: Vec<u8>,
-    device: Vec<u8>,
-    method: String,
-    seed: Vec<u8>,
-    generation: i64,
-    token_hash: Vec<u8>,
-    rotations: Vec<u8>,
-    opened_at: i64,
-    ended_at: Option<i64>,
+named_row! {
+    pub struct SessionRow {
+        session: Vec<u8>,
+        account: Vec<u8>,
+        device: Vec<u8>,
+        method: String,
+        seed: Vec<u8>,
+        generation: i64,
+        token_hash: Vec<u8>,
+        rotations: Vec<u8>,
+        opened_at: i64,
+        ended_at: Option<i64>,
+    }
 }
 
 impl SessionRow {

@@ -6,14 +6,17 @@ use uuid::Uuid;
 
 use crate::{erasure::queue::Job, subjects::keys::KeyStoreError};
 
+use super::named_row::named_row;
+
 type Result<T> = std::result::Result<T, KeyStoreError>;
 
-#[derive(sqlx::FromRow)]
-pub struct Row {
-    account: Uuid,
-    step: i16,
-    due_at: i64,
-    counts: String,
+named_row! {
+    pub struct Row {
+        account: Uuid,
+        step: i16,
+        due_at: i64,
+        counts: String,
+    }
 }
 
 impl Row {

@@ -5,26 +5,29 @@ use lockstep_events::{
 };
 use uuid::Uuid;
 
-#[derive(sqlx::FromRow)]
-pub(super) struct EventRow {
-    pub position: i64,
-    pub stream: Uuid,
-    pub stream_kind: i16,
-    pub seq: i64,
-    pub subject: Option<Uuid>,
-    pub event_id: Uuid,
-    pub kind: String,
-    pub schema: i16,
-    pub actor: Option<Uuid>,
-    pub device: Option<Uuid>,
-    pub correlation: Option<Uuid>,
-    pub causation: Option<Uuid>,
-    pub recorded_at: i64,
-    pub public: String,
-    pub sealed_hash: Option<Vec<u8>>,
-    pub body_hash: Vec<u8>,
-    pub chain: Vec<u8>,
-    pub content: Option<Vec<u8>>,
+use super::named_row::named_row;
+
+named_row! {
+    pub(super) struct EventRow {
+        pub position: i64,
+        pub stream: Uuid,
+        pub stream_kind: i16,
+        pub seq: i64,
+        pub subject: Option<Uuid>,
+        pub event_id: Uuid,
+        pub kind: String,
+        pub schema: i16,
+        pub actor: Option<Uuid>,
+        pub device: Option<Uuid>,
+        pub correlation: Option<Uuid>,
+        pub causation: Option<Uuid>,
+        pub recorded_at: i64,
+        pub public: String,
+        pub sealed_hash: Option<Vec<u8>>,
+        pub body_hash: Vec<u8>,
+        pub chain: Vec<u8>,
+        pub content: Option<Vec<u8>>,
+    }
 }
 
 impl EventRow {
@@ -68,14 +71,15 @@ impl EventRow {
     }
 }
 
-/// A row of `event_sealed`.
-#[derive(sqlx::FromRow)]
-pub(super) struct SealedRow {
-    event_id: Uuid,
-    subject: Uuid,
-    purpose: String,
-    period: String,
-    bytes: Vec<u8>,
+named_row! {
+    /// A row of `event_sealed`.
+    pub(super) struct SealedRow {
+        event_id: Uuid,
+        subject: Uuid,
+        purpose: String,
+        period: String,
+        bytes: Vec<u8>,
+    }
 }
 
 impl SealedRow {

@@ -9,6 +9,8 @@ use crate::auth::{
     factors::{FactorKind, Replacement, Staged, StoredFactor},
 };
 
+use super::named_row::named_row;
+
 type Result<T> = std::result::Result<T, CredentialError>;
 
 fn damaged(what: &'static str) -> CredentialError {
@@ -19,14 +21,15 @@ fn uuid(bytes: &[u8]) -> Result<Uuid> {
     Uuid::from_slice(bytes).map_err(|_| damaged("a stored id has the wrong length"))
 }
 
-#[derive(sqlx::FromRow)]
-pub struct FactorRow {
-    id: Vec<u8>,
-    account: Vec<u8>,
-    kind: String,
-    body: Vec<u8>,
-    version: i64,
-    created_at: i64,
+named_row! {
+    pub struct FactorRow {
+        id: Vec<u8>,
+        account: Vec<u8>,
+        kind: String,
+        body: Vec<u8>,
+        version: i64,
+        created_at: i64,
+    }
 }
 
 impl FactorRow {
@@ -42,12 +45,13 @@ impl FactorRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub struct StagedRow {
-    account: Vec<u8>,
-    attempt: Vec<u8>,
-    change: Vec<u8>,
-    staged_at: i64,
+named_row! {
+    pub struct StagedRow {
+        account: Vec<u8>,
+        attempt: Vec<u8>,
+        change: Vec<u8>,
+        staged_at: i64,
+    }
 }
 
 impl StagedRow {

@@ -12,6 +12,8 @@ use crate::{
     mail::outbox::Claimed,
 };
 
+use super::named_row::named_row;
+
 type Result<T> = std::result::Result<T, CredentialError>;
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
@@ -22,11 +24,12 @@ pub fn account(bytes: &[u8]) -> Result<AccountId> {
     Ok(AccountId(Uuid::from_bytes(fixed(bytes)?)))
 }
 
-#[derive(sqlx::FromRow)]
-pub struct TaskRow {
-    id: Vec<u8>,
-    task: Vec<u8>,
-    tries: i64,
+named_row! {
+    pub struct TaskRow {
+        id: Vec<u8>,
+        task: Vec<u8>,
+        tries: i64,
+    }
 }
 
 impl TaskRow {
@@ -36,11 +39,12 @@ impl TaskRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub struct AddressRow {
-    address_index: Vec<u8>,
-    sealed: Vec<u8>,
-    since: i64,
+named_row! {
+    pub struct AddressRow {
+        address_index: Vec<u8>,
+        sealed: Vec<u8>,
+        since: i64,
+    }
 }
 
 impl AddressRow {
@@ -50,14 +54,15 @@ impl AddressRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub struct LinkRow {
-    token_hash: Vec<u8>,
-    purpose: String,
-    account: Vec<u8>,
-    address_index: Vec<u8>,
-    initiator: Vec<u8>,
-    expires_at: i64,
+named_row! {
+    pub struct LinkRow {
+        token_hash: Vec<u8>,
+        purpose: String,
+        account: Vec<u8>,
+        address_index: Vec<u8>,
+        initiator: Vec<u8>,
+        expires_at: i64,
+    }
 }
 
 impl LinkRow {
@@ -74,11 +79,12 @@ impl LinkRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub struct StandingRow {
-    account: Vec<u8>,
-    standing: String,
-    address_index: Vec<u8>,
+named_row! {
+    pub struct StandingRow {
+        account: Vec<u8>,
+        standing: String,
+        address_index: Vec<u8>,
+    }
 }
 
 /// What some rows say about an address that an account wants to confirm.

@@ -9,7 +9,9 @@ pub mod filesystem;
 pub mod in_process;
 pub mod mail_folder;
 mod mail_tables;
+mod migrations;
 mod mime;
+mod named_row;
 #[cfg(feature = "distributed")]
 pub mod nats;
 mod oidc_tables;

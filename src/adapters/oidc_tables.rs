@@ -8,6 +8,8 @@ use crate::auth::{
     identities::{Flow, Identity, IdentityKey},
 };
 
+use super::named_row::named_row;
+
 type Result<T> = std::result::Result<T, CredentialError>;
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
@@ -22,13 +24,14 @@ pub fn port(stored: i64) -> Result<u16> {
     u16::try_from(stored).map_err(|_| CredentialError::Other("a stored port is out of range".into()))
 }
 
-#[derive(sqlx::FromRow)]
-pub struct IdentityRow {
-    identity: Vec<u8>,
-    id: Vec<u8>,
-    account: Vec<u8>,
-    provider: String,
-    linked_at: i64,
+named_row! {
+    pub struct IdentityRow {
+        identity: Vec<u8>,
+        id: Vec<u8>,
+        account: Vec<u8>,
+        provider: String,
+        linked_at: i64,
+    }
 }
 
 impl IdentityRow {
@@ -43,15 +46,16 @@ impl IdentityRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub struct FlowRow {
-    owner: Vec<u8>,
-    state_hash: Vec<u8>,
-    provider: String,
-    port: i64,
-    account: Option<Vec<u8>>,
-    session: Option<Vec<u8>>,
-    expires_at: i64,
+named_row! {
+    pub struct FlowRow {
+        owner: Vec<u8>,
+        state_hash: Vec<u8>,
+        provider: String,
+        port: i64,
+        account: Option<Vec<u8>>,
+        session: Option<Vec<u8>>,
+        expires_at: i64,
+    }
 }
 
 impl FlowRow {

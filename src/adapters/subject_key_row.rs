@@ -7,17 +7,20 @@ use crate::subjects::{
     keys::{KeyName, KeyStoreError, Standing, StoredKey},
 };
 
+use super::named_row::named_row;
+
 /// The period of a tombstone that stands for all periods of its purpose.
 pub const EVERY_PERIOD: &str = "*";
 
-#[derive(sqlx::FromRow)]
-pub struct SubjectKeyRow {
-    subject: Uuid,
-    purpose: String,
-    period: String,
-    id: Uuid,
-    epoch: i64,
-    bytes: Option<Vec<u8>>,
+named_row! {
+    pub struct SubjectKeyRow {
+        subject: Uuid,
+        purpose: String,
+        period: String,
+        id: Uuid,
+        epoch: i64,
+        bytes: Option<Vec<u8>>,
+    }
 }
 
 impl SubjectKeyRow {

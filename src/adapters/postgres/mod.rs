@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool,
-    migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+use super::migrations;
 
 /// How every connection of the server begins: with fewer rights than its user may have, with bounded waiting, and
 /// with commits that are on disk when they are answered. The same for all connections, so a transaction pooler
@@ -46,7 +45,7 @@ impl Database {
         let options: PgConnectOptions = url.parse()?;
         let options = options.application_name("lockstepd");
         let mut migrating = options.connect().await?;
-        MIGRATIONS.run(&mut migrating).await?;
+        migrations::POSTGRES.run(&mut migrating).await?;
         migrating.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)

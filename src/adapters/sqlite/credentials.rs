@@ -8,10 +8,10 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros, SessionId};
-use sqlx::{QueryBuilder, Sqlite, migrate::Migrator};
+use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::{Lanes, Writing, file, migrated};
+use super::{Lanes, Writing, file, migrated, migrations};
 use crate::{
     adapters::credential_row::{
         HELD, HeldRow, KeyRow, NameRow, PasswordRow, SessionRow, method_name, micros_to_bytes,
@@ -25,8 +25,6 @@ use crate::{
     },
 };
 use attempts::Attempts;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/credentials");
 
 type Result<T> = std::result::Result<T, CredentialError>;
 
@@ -45,7 +43,7 @@ impl SqliteCredentials {
     pub async fn open(path: &Path) -> Result<Self> {
         // What is deleted is overwritten, not just forgotten.
         let options = file(path).pragma("secure_delete", "ON");
-        let pool = migrated(options, &MIGRATIONS, failed, CredentialError::Other).await?;
+        let pool = migrated(options, &migrations::CREDENTIALS, failed, CredentialError::Other).await?;
         Ok(Self { pool, attempts: Arc::default() })
     }
 

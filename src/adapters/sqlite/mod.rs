@@ -19,9 +19,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
+use super::migrations;
 use lanes::{Lane, Lanes, Writing};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(10);
@@ -62,7 +61,7 @@ impl Database {
             // A large batch must not spill half-done pages for want of room.
             .pragma("cache_size", "-8192");
         let writer = Lanes::new(writing, 1);
-        MIGRATIONS.run(&mut *writer.take().await?).await?;
+        migrations::LOG.run(&mut *writer.take().await?).await?;
         Ok(Self {
             writer,
             readers: Lanes::new(options.read_only(true).pragma("cache_size", READER_CACHE), READERS),

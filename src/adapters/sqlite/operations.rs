@@ -6,12 +6,8 @@ mod served;
 
 use std::path::Path;
 
-use sqlx::migrate::Migrator;
-
-use super::{Lanes, Writing, file, migrated};
+use super::{Lanes, Writing, file, migrated, migrations};
 use crate::blobs::BlobError;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/operations");
 
 /// Operational tables in a SQLite file.
 #[derive(Debug, Clone)]
@@ -25,7 +21,8 @@ impl SqliteOperations {
     /// # Errors
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, BlobError> {
-        let pool = migrated(file(path), &MIGRATIONS, blob_index::failed, BlobError::Other).await?;
+        let pool =
+            migrated(file(path), &migrations::OPERATIONS, blob_index::failed, BlobError::Other).await?;
         Ok(Self { pool })
     }
 

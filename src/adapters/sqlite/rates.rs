@@ -7,15 +7,13 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use lockstep_events::Micros;
-use sqlx::{migrate::Migrator, sqlite::SqliteSynchronous};
+use sqlx::sqlite::SqliteSynchronous;
 
-use super::{Lanes, credentials::failed, file, migrated};
+use super::{Lanes, credentials::failed, file, migrated, migrations};
 use crate::{
     auth::credentials::CredentialError,
     limits::{Local, RateStore, Take, Taken},
 };
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/rates");
 
 /// Buckets of the one process of the embedded mode.
 #[derive(Debug, Clone)]
@@ -31,7 +29,7 @@ impl SqliteRates {
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, CredentialError> {
         let options = file(path).synchronous(SqliteSynchronous::Normal);
-        let kept = migrated(options, &MIGRATIONS, failed, CredentialError::Other).await?;
+        let kept = migrated(options, &migrations::RATES, failed, CredentialError::Other).await?;
         Ok(Self { passing: Arc::default(), kept })
     }
 

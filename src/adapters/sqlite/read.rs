@@ -14,19 +14,17 @@ use lockstep_projections::{
 };
 use sqlx::{
     Connection, QueryBuilder, Sqlite,
-    migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use super::{
     READER_CACHE, emptied,
     lanes::{Lane, Lanes, Writing},
+    migrations,
 };
 
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
 use statements::{advance, all_members, clear, delete_some, inserted, members};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/reads");
 
 /// Rows in one INSERT. Six values each, far below the 32,766 variables that SQLite takes.
 const ROWS: usize = 256;
@@ -66,7 +64,7 @@ impl SqliteReads {
             .pragma("cache_size", "-8192");
         let writer = Lanes::new(writing, 1);
         let mut first = writer.take().await.map_err(failed)?;
-        MIGRATIONS.run(&mut *first).await.map_err(|error| ReadError::Other(Box::new(error)))?;
+        migrations::READS.run(&mut *first).await.map_err(|error| ReadError::Other(Box::new(error)))?;
         drop(first);
         let readers = Lanes::new(options.read_only(true).pragma("cache_size", READER_CACHE), READERS);
         Ok(Self(SqliteDocuments { writer, readers }))

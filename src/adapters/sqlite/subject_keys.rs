@@ -4,10 +4,10 @@ use std::{ops::Range, path::Path};
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros};
-use sqlx::{migrate::Migrator, sqlite::SqliteConnectOptions};
+use sqlx::sqlite::SqliteConnectOptions;
 use uuid::Uuid;
 
-use super::{Lanes, Writing, file, migrated, one_connection};
+use super::{Lanes, Writing, file, migrated, migrations, one_connection};
 use crate::{
     adapters::subject_key_row::{self, EVERY_PERIOD, SubjectKeyRow},
     subjects::{
@@ -15,8 +15,6 @@ use crate::{
         keys::{KeyName, KeyStoreError, Standing, StoredKey, SubjectKeys},
     },
 };
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite/credentials");
 
 type Result<T> = std::result::Result<T, KeyStoreError>;
 
@@ -32,7 +30,7 @@ impl SqliteSubjectKeys {
     /// # Errors
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self> {
-        let pool = migrated(options(path), &MIGRATIONS, failed, KeyStoreError::Other).await?;
+        let pool = migrated(options(path), &migrations::CREDENTIALS, failed, KeyStoreError::Other).await?;
         Ok(Self { pool })
     }
 

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use super::{columns::Columns, failed};
-use crate::adapters::event_row::fixed;
+use crate::adapters::{event_row::fixed, named_row::named_row};
 
 /// Longer than the database's own timeout: only a connection that is gone without a word gets here.
 const SILENCE: Duration = Duration::from_secs(35);
@@ -19,20 +19,21 @@ const CALL: &str = "SELECT * FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8, $
      $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, \
      $38, $39)";
 
-#[derive(sqlx::FromRow)]
-struct Answer {
-    o_unit: Vec<i16>,
-    o_reused: Vec<Option<i32>>,
-    o_pos: Vec<Option<i64>>,
-    o_seq: Vec<Option<i64>>,
-    o_at: Vec<Option<i64>>,
-    o_chain: Vec<Option<Vec<u8>>>,
-    o_prev: Vec<Option<i64>>,
-    o_dup: Vec<Option<bool>>,
-    d_unit: Vec<i32>,
-    d_what: Vec<i16>,
-    d_index: Vec<i32>,
-    d_value: Vec<Option<i64>>,
+named_row! {
+    struct Answer {
+        o_unit: Vec<i16>,
+        o_reused: Vec<Option<i32>>,
+        o_pos: Vec<Option<i64>>,
+        o_seq: Vec<Option<i64>>,
+        o_at: Vec<Option<i64>>,
+        o_chain: Vec<Option<Vec<u8>>>,
+        o_prev: Vec<Option<i64>>,
+        o_dup: Vec<Option<bool>>,
+        d_unit: Vec<i32>,
+        d_what: Vec<i16>,
+        d_index: Vec<i32>,
+        d_value: Vec<Option<i64>>,
+    }
 }
 
 pub(super) async fn append(

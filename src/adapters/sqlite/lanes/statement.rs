@@ -2,7 +2,7 @@
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream};
 use sqlx::{
-    Describe, Either, Error, Execute, Executor, SqlStr, Sqlite,
+    Either, Error, Execute, Executor, SqlStr, Sqlite,
     sqlite::{SqliteQueryResult, SqliteRow, SqliteStatement, SqliteTypeInfo},
 };
 
@@ -41,12 +41,5 @@ impl<'p> Executor<'p> for &'p Lanes {
         'p: 'e,
     {
         async move { self.take().await?.prepare_with(sql, parameters).await }.boxed()
-    }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Sqlite>, Error>>
-    where
-        'p: 'e,
-    {
-        async move { self.take().await?.describe(sql).await }.boxed()
     }
 }

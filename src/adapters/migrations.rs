@@ -1,0 +1,110 @@
+//! The migrations that a program carries in itself.
+//!
+//! sqlx has macros for this and for reading rows by name. They are not used: with them comes a second sqlx with a second
+//! `SQLite` in it, compiled for the compiler alone.
+
+use std::{borrow::Cow, sync::LazyLock};
+
+use sqlx::{
+    SqlStr,
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+type File = (&'static str, &'static str);
+
+/// A [`Migrator`] of files in a folder under `migrations/`, in the order of their numbers.
+macro_rules! migrations {
+    ($($(#[$about:meta])* $name:ident = $folder:literal: $($file:literal)+;)+) => {
+        $($(#[$about])* pub(super) static $name: LazyLock<Migrator> = LazyLock::new(|| migrator(&[$((
+            $file,
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $folder, "/", $file)),
+        )),+]));)+
+
+        #[cfg(test)]
+        const LISTED: &[(&str, &[&str])] = &[$(($folder, &[$($file),+])),+];
+    };
+}
+
+migrations! {
+    /// All tables of the distributed mode.
+    #[cfg_attr(not(feature = "distributed"), expect(dead_code, reason = "nobody asks for it"))]
+    POSTGRES = "postgres":
+        "0001_log.sql"
+        "0002_read.sql"
+        "0003_credentials.sql"
+        "0004_blobs.sql"
+        "0005_store_upkeep.sql"
+        "0006_served.sql"
+        "0007_subject_keys.sql"
+        "0008_erasures.sql"
+        "0009_factors.sql"
+        "0010_second_factors.sql"
+        "0011_mail.sql"
+        "0012_oidc.sql"
+        "0015_rates.sql"
+        "0016_mail_of_whom.sql"
+        "0019_attempts_in_memory.sql";
+    /// The log.
+    LOG = "sqlite":
+        "0001_log.sql"
+        "0007_subject_keys.sql";
+    /// Read models, in a file of their own.
+    READS = "sqlite/reads":
+        "0002_read.sql";
+    /// Credentials and subject keys, in a file that can be destroyed without touching the log.
+    CREDENTIALS = "sqlite/credentials":
+        "0003_credentials.sql"
+        "0007_subject_keys.sql"
+        "0008_erasures.sql"
+        "0009_factors.sql"
+        "0010_second_factors.sql"
+        "0011_mail.sql"
+        "0012_oidc.sql"
+        "0016_mail_of_whom.sql"
+        "0019_attempts_in_memory.sql";
+    /// Operational tables.
+    OPERATIONS = "sqlite/operations":
+        "0004_blobs.sql"
+        "0005_store_upkeep.sql"
+        "0006_served.sql";
+    /// Counts of rate limits.
+    RATES = "sqlite/rates":
+        "0015_rates.sql"
+        "0019_attempts_in_memory.sql";
+}
+
+fn migrator(files: &[File]) -> Migrator {
+    Migrator::with_migrations(files.iter().map(migration).collect())
+}
+
+/// `0001_log.sql` is version 1, about `log`.
+fn migration((name, sql): &File) -> Migration {
+    let (number, about) = name.trim_end_matches(".sql").split_once('_').unwrap_or((name, ""));
+    let version = number.parse().unwrap_or(0);
+    let about = Cow::Owned(about.replace('_', " "));
+    Migration::new(version, about, MigrationType::Simple, SqlStr::from_static(sql), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_a_folder_is_listed_in_the_order_of_numbers() {
+        for (folder, listed) in LISTED {
+            let path = format!("{}/migrations/{folder}", env!("CARGO_MANIFEST_DIR"));
+            let names = std::fs::read_dir(path).unwrap().map(|file| file.unwrap().file_name().into_string());
+            let mut there: Vec<String> =
+                names.map(Result::unwrap).filter(|name| name.ends_with(".sql")).collect();
+            there.sort();
+            assert_eq!(there, *listed, "{folder}");
+        }
+    }
+
+    #[test]
+    fn a_migration_has_the_number_and_the_words_of_its_file() {
+        let migration = migration(&("0016_mail_of_whom.sql", "SELECT 1"));
+        assert_eq!((migration.version, &*migration.description), (16, "mail of whom"));
+        assert!(LOG.iter().chain(CREDENTIALS.iter()).all(|migration| migration.version > 0));
+    }
+}
