@@ -16,6 +16,8 @@ use lockstep_events::{
 use lru::LruCache;
 use tokio::sync::Semaphore;
 
+use crate::bounded::bounded;
+
 /// So many vaults, about 100 bytes each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 const PAGE: usize = 1000;
@@ -59,7 +61,7 @@ pub struct Digests {
 impl Digests {
     /// Nothing is known yet.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log, kept: Mutex::new(LruCache::new(KEPT)), folding: Semaphore::new(1) }
+        Self { log, kept: Mutex::new(bounded(KEPT)), folding: Semaphore::new(1) }
     }
 
     fn kept(&self, stream: StreamId) -> Known {

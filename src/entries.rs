@@ -14,6 +14,8 @@ use lockstep_events::{EntryId, Event, EventLog, LogError, VaultId, graph::Heads}
 use lockstep_projections::ReadStore;
 use lru::LruCache;
 
+use crate::bounded::bounded;
+
 /// So many entries, about 300 bytes each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 const PAGE: usize = 500;
@@ -28,7 +30,7 @@ pub struct EntryStates {
 impl EntryStates {
     /// Nothing is known yet.
     pub fn new(log: Arc<dyn EventLog>, reads: Arc<dyn ReadStore>) -> Self {
-        Self { log, reads, kept: Mutex::new(LruCache::new(KEPT)) }
+        Self { log, reads, kept: Mutex::new(bounded(KEPT)) }
     }
 
     fn kept(&self) -> MutexGuard<'_, LruCache<(VaultId, EntryId), Heads>> {

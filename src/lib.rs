@@ -12,6 +12,7 @@ pub mod auth;
 pub mod batcher;
 pub mod billing;
 pub mod blobs;
+mod bounded;
 pub mod bus;
 pub mod cli;
 pub mod clock;

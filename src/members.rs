@@ -19,6 +19,8 @@ use lockstep_events::{
 };
 use lru::LruCache;
 
+use crate::bounded::bounded;
+
 const PAGE: usize = 500;
 const KEPT: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// A renewed epoch is noticed on other nodes after so long.
@@ -45,7 +47,7 @@ struct Kept<K: std::hash::Hash + Eq, V>(Mutex<LruCache<K, V>>);
 
 impl<K: std::hash::Hash + Eq, V: Copy> Kept<K, V> {
     fn new() -> Self {
-        Self(Mutex::new(LruCache::new(KEPT)))
+        Self(Mutex::new(bounded(KEPT)))
     }
 
     fn get(&self, key: &K) -> Option<V> {

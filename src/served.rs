@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use lockstep_events::{DeviceId, Epoch, Micros, Seq, StreamId};
 use lru::LruCache;
 
-use crate::auth::credentials::CredentialError;
+use crate::{auth::credentials::CredentialError, bounded::bounded};
 
 /// Places in memory, about 150 bytes each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
@@ -77,7 +77,7 @@ struct Known {
 impl Served {
     /// Nothing is in memory yet.
     pub fn new(kept: Arc<dyn ServedPlaces>) -> Self {
-        let inner = Inner { places: LruCache::new(REMEMBERED), unkept: VecDeque::new() };
+        let inner = Inner { places: bounded(REMEMBERED), unkept: VecDeque::new() };
         Self { kept, inner: Mutex::new(inner) }
     }
 

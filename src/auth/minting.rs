@@ -11,6 +11,8 @@ use lru::LruCache;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::bounded::bounded;
+
 use super::{
     signing_keys::{Jwks, KeySet, NoKey},
     token::{self, AUDIENCE, Claims, Scope, TokenError},
@@ -54,7 +56,7 @@ pub struct Bearer {
 impl Tokens {
     /// Tokens of an issuer, valid for `life_s` seconds.
     pub fn new(issuer: String, life_s: u32, keys: KeySet) -> Self {
-        let verified = Mutex::new(LruCache::new(REMEMBERED));
+        let verified = Mutex::new(bounded(REMEMBERED));
         Self { issuer, life_s, keys: RwLock::new(keys), verified }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use lockstep_events::{AccountId, Event, EventLog, LogError, Recorded, VaultId, event::AccountEvent};
 use lru::LruCache;
 
-use crate::members;
+use crate::{bounded::bounded, members};
 
 /// So many accounts, about 100 bytes each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
@@ -30,7 +30,7 @@ pub struct Attached {
 impl Attached {
     /// Nothing is known yet.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log, kept: Mutex::new(LruCache::new(KEPT)), changes: AtomicU64::new(0) }
+        Self { log, kept: Mutex::new(bounded(KEPT)), changes: AtomicU64::new(0) }
     }
 
     fn kept(&self) -> MutexGuard<'_, LruCache<AccountId, Arc<[VaultId]>>> {

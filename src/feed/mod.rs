@@ -48,6 +48,7 @@ pub use self::{
     wire::{Piece, fitting, frame, stream_event},
 };
 use crate::{
+    bounded::bounded,
     bus::{Bus, CommittedBatch},
     members,
 };
@@ -128,7 +129,7 @@ impl Feed {
             administrators,
             usage: Arc::default(),
             attached,
-            owners: Mutex::new(lru::LruCache::new(OWNERS.try_into().unwrap_or(std::num::NonZeroUsize::MIN))),
+            owners: Mutex::new(bounded(OWNERS.try_into().unwrap_or(std::num::NonZeroUsize::MIN))),
             applied: broadcast::channel(APPLIED).0,
             position: watch::Sender::new(tail),
             contact: watch::Sender::new(Contact { at: Instant::now(), failing: false }),

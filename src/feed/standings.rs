@@ -12,6 +12,8 @@ use std::{
 use lockstep_events::{AccountId, Event, EventLog, LogError, Recorded, Seq, StreamKind, standing::Standing};
 use lru::LruCache;
 
+use crate::bounded::bounded;
+
 /// So many accounts, about 150 bytes each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 const PAGE: usize = 500;
@@ -52,7 +54,7 @@ pub async fn load(log: &dyn EventLog, account: AccountId) -> Result<(Standing, S
 impl Standings {
     /// Nothing is known yet.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log, kept: Mutex::new(LruCache::new(KEPT)), changes: AtomicU64::new(0) }
+        Self { log, kept: Mutex::new(bounded(KEPT)), changes: AtomicU64::new(0) }
     }
 
     fn kept(&self) -> MutexGuard<'_, LruCache<AccountId, Known>> {

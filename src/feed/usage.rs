@@ -15,6 +15,8 @@ use lockstep_events::{Recorded, Seq, StreamKind, VaultId};
 use lru::LruCache;
 use tokio::sync::Notify;
 
+use crate::bounded::bounded;
+
 /// So many vaults, about 200 bytes each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// A row is read again at most so often while others write.
@@ -87,7 +89,7 @@ pub struct Usage {
 
 impl Default for Usage {
     fn default() -> Self {
-        Self { kept: Mutex::new(LruCache::new(KEPT)), ended: Notify::new() }
+        Self { kept: Mutex::new(bounded(KEPT)), ended: Notify::new() }
     }
 }
 

@@ -10,7 +10,6 @@ use lockstep_events::{
     roster::{Claim, vault_key_place},
 };
 use lockstep_projections::rows::AccountRow;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -19,6 +18,7 @@ use super::{
     extract::Json,
     limiting::Gate,
     openapi::problems,
+    routes::routes,
     sessions::{self, checked_name, proof_place},
 };
 use crate::{

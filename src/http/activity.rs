@@ -9,9 +9,8 @@ use lockstep_events::{AccountId, EventId, Recorded, Seq, StreamId, log::Contents
 use lockstep_projections::rows::AccountRow;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 
-use super::{Answer, Failure, Json, Query, Routes, caller::Caller};
+use super::{Answer, Failure, Json, Query, Routes, caller::Caller, routes::routes};
 use crate::{
     retention::history_days,
     state::{Server, Shared},

@@ -9,7 +9,6 @@ use lockstep_api::{
         Collected,
     },
 };
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -17,6 +16,7 @@ use super::{
     caller::{Caller, StepUp},
     limiting::Gate,
     openapi::problems,
+    routes::routes,
     sessions::{self, checked_name},
 };
 use crate::{

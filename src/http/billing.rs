@@ -2,12 +2,12 @@
 
 use axum::{body::Body, extract::State, http::HeaderMap, http::StatusCode};
 use lockstep_api::{Code, MAX_JSON_BYTES, admin::BillingEvent};
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Routes,
     extract::{check_content_type, parse, read_body},
     openapi::problems,
+    routes::routes,
 };
 use crate::{
     billing::{Billed, Biller, BillingError, HmacBiller},

@@ -3,11 +3,10 @@
 use axum::{extract::State, http::StatusCode};
 use lockstep_api::{Code, sync::CompleteBlob};
 use lockstep_events::{BlobHash, VaultId};
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Path, Routes, blobs::limit, caller::Caller, extract::Json, openapi::problems,
-    version_view::own,
+    routes::routes, version_view::own,
 };
 use crate::{
     blobs::{LargeError, PART, Ticket},

@@ -17,13 +17,13 @@ use lockstep_api::{
 use lockstep_events::{BlobHash, VaultId, canonical::sha256};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Path, Query, Routes,
     caller::Caller,
     extract::{Json, check_content_type, read_body},
     pace,
+    routes::routes,
     version_view::own,
 };
 use crate::{

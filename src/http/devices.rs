@@ -8,13 +8,13 @@ use lockstep_api::{
     },
 };
 use lockstep_events::DeviceId;
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Path, Routes,
     caller::{Caller, Enrolling},
     extract::Json,
     openapi::problems,
+    routes::routes,
     sessions,
 };
 use crate::{

@@ -2,7 +2,6 @@
 
 use axum::{extract::State, http::StatusCode};
 use lockstep_api::ways::{Email, NameEmail};
-use utoipa_axum::routes;
 
 use super::{
     Answer, Routes,
@@ -10,6 +9,7 @@ use super::{
     extract::Json,
     limiting::Gate,
     openapi::problems,
+    routes::routes,
 };
 use crate::{
     auth::addresses::Standing,

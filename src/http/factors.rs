@@ -6,7 +6,6 @@ use lockstep_api::{
     factor::{ConfirmTotp, Factor, FactorIsSet, Factors, MadePasskey, NewPasskey, NewTotp},
 };
 use rand::{RngCore, rngs::OsRng};
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -14,6 +13,7 @@ use super::{
     caller::{Caller, StepUp},
     openapi::problems,
     passkey_page,
+    routes::routes,
     second_factor::kind,
 };
 use crate::{

@@ -19,12 +19,12 @@ use lockstep_events::{
     graph::Heads,
 };
 use serde_json::json;
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Routes,
     caller::Caller,
     extract::{Json, json},
+    routes::routes,
     snapshot::one_entry,
     version_view::caught_up,
     versions::{answered, command},

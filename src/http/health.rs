@@ -9,9 +9,8 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
-use super::{Routes, extract::Json};
+use super::{Routes, extract::Json, routes::routes};
 use crate::state::Shared;
 
 /// Whether a port answers.

@@ -5,12 +5,12 @@ use lockstep_api::{Code, sync::History};
 use lockstep_events::{EntryId, Seq, VaultId};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Path, Query, Routes,
     caller::Caller,
     extract::Json,
+    routes::routes,
     version_view::{Shorts, caught_up, own, shorts, view},
 };
 use crate::state::Shared;

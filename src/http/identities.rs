@@ -3,7 +3,6 @@
 use axum::{extract::State, http::StatusCode};
 use lockstep_api::ways::{Identities, LinkedIdentity, OidcFinish, OidcStart, OidcStarted};
 use lockstep_events::canonical::sha256;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -12,6 +11,7 @@ use super::{
     extract::Json,
     oidc::{answered, begin},
     openapi::problems,
+    routes::routes,
     sign_in::checked_secret,
 };
 use crate::{

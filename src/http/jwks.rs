@@ -5,9 +5,8 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use utoipa_axum::routes;
 
-use super::{Routes, extract::Json};
+use super::{Routes, extract::Json, routes::routes};
 use crate::{auth::signing_keys::Jwks, state::Shared};
 
 /// The routes of this file.

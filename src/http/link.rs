@@ -11,9 +11,8 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lockstep_api::{Code, words};
 use lockstep_events::canonical::sha256;
-use utoipa_axum::routes;
 
-use super::{Answer, Failure, Path, Routes, around::Written};
+use super::{Answer, Failure, Path, Routes, around::Written, routes::routes};
 use crate::{
     auth::addresses::{MailedLink, Purpose},
     commands::address::{AddressError, ConfirmAddress},

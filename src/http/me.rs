@@ -12,13 +12,13 @@ use lockstep_api::{
     privacy::{Erase, ErasureDue, ExportLine},
 };
 use lockstep_events::{EventId, event::AskedBy};
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Json, Routes,
     caller::{Caller, StepUp},
     idempotency::Keyed,
     openapi::problems,
+    routes::routes,
 };
 use crate::{
     commands::{

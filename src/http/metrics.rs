@@ -16,9 +16,9 @@ use crate::state::Shared;
 
 /// The router of the listener for operators.
 pub fn router(server: Shared) -> Router {
-    let (mut router, _) = health::routes().split_for_parts();
+    let mut router = health::routes().router();
     if server.config.admin_apart {
-        router = router.merge(admin::routes().split_for_parts().0);
+        router = router.merge(admin::routes().router());
     }
     router
         .route("/metrics", get(metrics))

@@ -38,6 +38,7 @@ pub mod purge;
 pub mod reconcile;
 pub mod recovery;
 pub mod roster;
+pub mod routes;
 pub mod second_factor;
 pub mod serve;
 pub mod sessions;
@@ -57,15 +58,12 @@ pub mod versions;
 use axum::{Router, middleware};
 use lockstep_api::Code;
 use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 
 pub use extract::{Json, Path, Query};
 pub use problem::{Answer, Failure};
+pub use routes::Routes;
 
 use crate::state::Shared;
-
-/// The routes of one resource, with their part of the `OpenAPI` document.
-pub type Routes = OpenApiRouter<Shared>;
 
 /// Every resource of clients. A new file of routes is added here and nowhere else.
 fn resources() -> Vec<Routes> {
@@ -110,8 +108,9 @@ fn resources() -> Vec<Routes> {
 
 /// The routes for clients, and for administrators unless those are served apart, with what surrounds them.
 pub fn router(server: Shared) -> Router {
-    let (router, _) = if server.config.admin_apart { merged(resources()) } else { all() };
-    router
+    let routes = if server.config.admin_apart { Routes::all(resources()) } else { all() };
+    routes
+        .router()
         .fallback(async || Failure::from(Code::NotFound))
         .method_not_allowed_fallback(async || Failure::from(Code::MethodNotAllowed))
         .layer(middleware::from_fn_with_state(server.clone(), around::around))
@@ -120,16 +119,13 @@ pub fn router(server: Shared) -> Router {
 
 /// The `OpenAPI` document of all routes.
 pub fn document() -> OpenApi {
-    openapi::finished(all().1)
+    let mut document = openapi::start();
+    all().describe(&mut document);
+    openapi::finished(document)
 }
 
-fn all() -> (Router<Shared>, OpenApi) {
+fn all() -> Routes {
     let mut every = resources();
     every.push(admin::routes());
-    merged(every)
-}
-
-fn merged(routes: Vec<Routes>) -> (Router<Shared>, OpenApi) {
-    let start = OpenApiRouter::with_openapi(openapi::start());
-    routes.into_iter().fold(start, OpenApiRouter::merge).split_for_parts()
+    Routes::all(every)
 }

@@ -13,12 +13,12 @@ use lockstep_api::{
 };
 use lockstep_events::{canonical::sha256, event::Method};
 use url::form_urlencoded;
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Path, Routes,
     extract::{Json, check_content_type},
     openapi::problems,
+    routes::routes,
     sign_in::{checked_secret, identified},
 };
 use crate::{

@@ -12,9 +12,8 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lockstep_events::canonical::sha256;
-use utoipa_axum::routes;
 
-use super::Routes;
+use super::{Routes, routes::routes};
 use crate::config::Config;
 
 /// Where the page is.

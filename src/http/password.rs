@@ -5,11 +5,10 @@ use lockstep_api::{
     Code,
     account::{PasswordFinish, PasswordStart, RegisterStarted},
 };
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
-    Answer, Failure, Json, Routes, accounts::wrapped, caller::StepUp, openapi::problems,
+    Answer, Failure, Json, Routes, accounts::wrapped, caller::StepUp, openapi::problems, routes::routes,
     sessions::proof_place,
 };
 use crate::{

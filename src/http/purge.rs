@@ -7,10 +7,10 @@ use lockstep_api::{
 };
 use lockstep_events::{EntryId, EventId, VaultId};
 use serde_json::json;
-use utoipa_axum::routes;
 
 use super::{
-    Answer, Failure, Path, Routes, caller::Caller, extract::Json, idempotency::Keyed, version_view::own,
+    Answer, Failure, Path, Routes, caller::Caller, extract::Json, idempotency::Keyed, routes::routes,
+    version_view::own,
 };
 use crate::{
     commands::purge::{Purge, PurgeError},

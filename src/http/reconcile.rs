@@ -11,12 +11,12 @@ use lockstep_api::{
     sync::{Bucket, Reconcile, Reconciled},
 };
 use lockstep_events::{VaultId, VersionId};
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Path, Routes,
     caller::Caller,
     extract::Json,
+    routes::routes,
     version_view::{caught_up, own},
 };
 use crate::state::{Server, Shared};

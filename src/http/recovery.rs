@@ -6,7 +6,6 @@ use lockstep_api::{
     account::Tokens,
     recovery::{RecoveryFinish, RecoverySet, RecoveryStart, RecoveryStarted},
 };
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -15,6 +14,7 @@ use super::{
     caller::StepUp,
     limiting::Gate,
     openapi::problems,
+    routes::routes,
     sessions::{self, checked_name, named, proof_place},
 };
 use crate::{

@@ -3,10 +3,10 @@
 use axum::{extract::State, http::StatusCode};
 use lockstep_api::{Code, account::OfferRoster as Body};
 use lockstep_events::DeviceId;
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Routes, accounts::wrapped, caller::OwnOrEnrolling, extract::Json, openapi::problems,
+    routes::routes,
 };
 use crate::{
     commands::{account::in_effect, offer_roster::OfferRoster},

@@ -8,7 +8,6 @@ use lockstep_api::{
 };
 use lockstep_events::AccountId;
 use rand::{RngCore, rngs::OsRng};
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -17,7 +16,9 @@ use super::{
     factors::relying_party,
     limiting::Gate,
     openapi::problems,
-    passkey_page, sessions, sign_in, step_up,
+    passkey_page,
+    routes::routes,
+    sessions, sign_in, step_up,
 };
 use crate::{
     auth::{

@@ -17,7 +17,6 @@ use lockstep_events::{
 };
 use rand::rngs::OsRng;
 use tokio::sync::SemaphorePermit;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -26,6 +25,7 @@ use super::{
     extract::Json,
     limiting::Gate,
     openapi::problems,
+    routes::routes,
     second_factor,
 };
 use crate::{

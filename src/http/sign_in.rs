@@ -14,7 +14,6 @@ use lockstep_api::{
     ways::{Identified, OpenVault, SECRET_LEN, SignInFinish, SignInStart, SignInStarted, Waiting},
 };
 use lockstep_events::{canonical::sha256, event::Method, header::verify};
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -22,6 +21,7 @@ use super::{
     extract::Json,
     limiting::Gate,
     openapi::problems,
+    routes::routes,
     second_factor,
     sessions::{self, checked_name},
 };

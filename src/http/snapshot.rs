@@ -18,12 +18,12 @@ use lockstep_events::{BlobHash, Chain, EntryId, VaultId, VersionId, graph::Heads
 use lockstep_projections::rows::EntryRow;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Path, Query, Routes,
     caller::Caller,
     extract::json,
+    routes::routes,
     snapshot_text::{EntryText, PageText},
     version_text::{Shown, VersionText},
     version_view::{caught_up, own},

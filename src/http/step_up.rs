@@ -6,12 +6,11 @@ use lockstep_api::{
     account::{LoginStarted, StepUpFinish, StepUpStart, SteppedUp},
 };
 use rand::rngs::OsRng;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
-    Answer, Failure, Json, Routes, caller::Caller, limiting::Gate, openapi::problems, second_factor,
-    sessions::proof_place,
+    Answer, Failure, Json, Routes, caller::Caller, limiting::Gate, openapi::problems, routes::routes,
+    second_factor, sessions::proof_place,
 };
 use crate::{
     auth::{

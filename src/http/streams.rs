@@ -3,9 +3,8 @@
 use axum::extract::State;
 use lockstep_api::sync::{StreamInfo, Streams};
 use lockstep_events::StreamId;
-use utoipa_axum::routes;
 
-use super::{Answer, Routes, caller::Caller, extract::Json};
+use super::{Answer, Routes, caller::Caller, extract::Json, routes::routes};
 use crate::state::Shared;
 
 /// The routes of this file.

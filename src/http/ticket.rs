@@ -3,13 +3,13 @@
 use axum::extract::State;
 use lockstep_api::{Code, live::Ticket};
 use lockstep_events::{AccountId, DeviceId, SessionId, event::Method};
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
     Answer, Json, Routes,
     caller::{Caller, Scope},
     problem::Failure,
+    routes::routes,
 };
 use crate::state::Shared;
 

@@ -3,10 +3,10 @@
 use axum::{extract::State, http::StatusCode};
 use lockstep_api::account::{CreateVault as Body, TurnVaultKey as TurnBody};
 use lockstep_events::VaultId;
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Path, Routes, accounts::wrapped, caller::Caller, extract::Json, openapi::problems,
+    routes::routes,
 };
 use crate::{
     commands::{

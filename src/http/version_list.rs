@@ -6,12 +6,12 @@ use lockstep_api::{
     sync::{GetVersions, Versions},
 };
 use lockstep_events::VaultId;
-use utoipa_axum::routes;
 
 use super::{
     Answer, Failure, Path, Routes,
     caller::Caller,
     extract::Json,
+    routes::routes,
     version_view::{caught_up, own, shorts, view},
 };
 use crate::state::Shared;

@@ -10,9 +10,8 @@ use lockstep_api::{
 };
 use lockstep_events::{VaultId, VersionId};
 use serde_json::json;
-use utoipa_axum::routes;
 
-use super::{Answer, Failure, Path, Routes, caller::Caller, extract::Json};
+use super::{Answer, Failure, Path, Routes, caller::Caller, extract::Json, routes::routes};
 use crate::{
     commands::push::{Answer as Outcome, Item, Push, PushError, Pushed, Refusal},
     quotas::Exceeded,

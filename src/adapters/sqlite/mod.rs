@@ -26,9 +26,9 @@ use lanes::{Lane, Lanes, Writing};
 const BUSY: Duration = Duration::from_secs(10);
 /// Readers at the same time; each is a thread with a page cache of its own.
 const READERS: u32 = 4;
-/// A reader's page cache, in the words of SQLite: 4 MiB. The upper pages of its indexes stay in it while a vault is read
+/// A reader's page cache, in the words of SQLite: 1 MiB. The upper pages of its indexes stay in it while a vault is read
 /// whole, and eight readers together stay small.
-const READER_CACHE: &str = "-4096";
+const READER_CACHE: &str = "-1024";
 
 /// An open database file, migrated. Clones share it.
 ///

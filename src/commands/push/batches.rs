@@ -12,6 +12,8 @@ use std::{
 use lockstep_events::{BatchId, DeviceId, canonical::Writer};
 use lru::LruCache;
 
+use crate::bounded::bounded;
+
 use super::{Push, Ready};
 
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
@@ -22,7 +24,7 @@ pub struct Batches(Mutex<LruCache<(DeviceId, BatchId), [u8; 32]>>);
 
 impl Default for Batches {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(REMEMBERED)))
+        Self(Mutex::new(bounded(REMEMBERED)))
     }
 }
 

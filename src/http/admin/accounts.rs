@@ -9,7 +9,6 @@ use lockstep_events::{AccountId, event::Viewed};
 use lockstep_projections::rows::AccountRow;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 
 use super::{
     roll::Looking,
@@ -20,6 +19,7 @@ use crate::{
     http::{
         Answer, Failure, Json, Path, Query, Routes,
         activity::measures,
+        routes::routes,
         sessions::{checked_name, coarse},
     },
     state::{Server, Shared},

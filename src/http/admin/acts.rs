@@ -3,7 +3,6 @@
 use axum::extract::State;
 use lockstep_api::admin::{Done, Reason, SetFlag, SetPlan, SetRole};
 use lockstep_events::{AccountId, event::Proposal};
-use utoipa_axum::routes;
 
 use super::{
     accounts::answered,
@@ -11,7 +10,7 @@ use super::{
 };
 use crate::{
     commands::admin::{self, Act, disable::Disable, end_sessions, propose},
-    http::{Answer, Json, Path, Routes, openapi::problems},
+    http::{Answer, Json, Path, Routes, openapi::problems, routes::routes},
     state::Shared,
 };
 

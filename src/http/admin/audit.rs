@@ -12,12 +12,11 @@ use lockstep_events::{
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 
 use super::roll::Looking;
 use crate::{
     commands::admin::look,
-    http::{Answer, Failure, Json, Query, Routes, openapi::problems},
+    http::{Answer, Failure, Json, Query, Routes, openapi::problems, routes::routes},
     state::Shared,
 };
 

@@ -2,12 +2,11 @@
 
 use axum::extract::State;
 use lockstep_api::admin::{Bootstrap, Done};
-use utoipa_axum::routes;
 
 use super::accounts::answered;
 use crate::{
     commands::{admin::bootstrap::bootstrap as run, facts::Actor},
-    http::{Answer, Json, Routes, caller::Caller, openapi::problems},
+    http::{Answer, Json, Routes, caller::Caller, openapi::problems, routes::routes},
     state::Shared,
 };
 

@@ -9,7 +9,6 @@ use lockstep_events::{Micros, SubjectId, event::OfficeList};
 use rand::rngs::OsRng;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -22,7 +21,7 @@ use crate::{
         invite, look,
         pending::{Invitation, Office},
     },
-    http::{Answer, Failure, Json, Path, Query, Routes, openapi::problems},
+    http::{Answer, Failure, Json, Path, Query, Routes, openapi::problems, routes::routes},
     state::Shared,
 };
 

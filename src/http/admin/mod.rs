@@ -18,15 +18,14 @@ use crate::commands::admin::AdminError;
 
 /// The routes of this folder.
 pub fn routes() -> Routes {
-    let all = [
+    Routes::all([
         accounts::routes(),
         acts::routes(),
         audit::routes(),
         bootstrap::routes(),
         invitations::routes(),
         proposals::routes(),
-    ];
-    all.into_iter().fold(Routes::new(), Routes::merge)
+    ])
 }
 
 impl From<AdminError> for Failure {

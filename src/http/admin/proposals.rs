@@ -10,7 +10,6 @@ use lockstep_events::{
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{
@@ -26,7 +25,7 @@ use crate::{
         pending::{Office, Waiting},
         propose,
     },
-    http::{Answer, Json, Path, Query, Routes, activity::reasons_of},
+    http::{Answer, Json, Path, Query, Routes, activity::reasons_of, routes::routes},
     state::{Server, Shared},
 };
 

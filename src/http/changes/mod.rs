@@ -16,9 +16,10 @@ use lockstep_api::{Code, Cursor, MAX_INLINE, MAX_LIVE_INLINE, MAX_PAGE, MAX_WAIT
 use lockstep_events::StreamId;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::routes;
 
-use super::{Answer, Json, Path, Query, Routes, caller::Caller, patience::Patience, problem::Failure};
+use super::{
+    Answer, Json, Path, Query, Routes, caller::Caller, patience::Patience, problem::Failure, routes::routes,
+};
 use crate::state::Shared;
 
 /// Events of a page that did not ask for a number.

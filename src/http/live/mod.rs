@@ -13,10 +13,9 @@ pub use document::document;
 
 use axum::{Extension, extract::State, http::HeaderMap, response::Response};
 use lockstep_api::{Code, live::PROTOCOL};
-use utoipa_axum::routes;
 
 use self::upgrade::Upgrade;
-use super::{Routes, cors, patience::Patience, problem::Failure};
+use super::{Routes, cors, patience::Patience, problem::Failure, routes::routes};
 use crate::state::Shared;
 
 /// The routes of this file.
