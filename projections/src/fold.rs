@@ -60,11 +60,31 @@ impl Fold {
         reads: &dyn ReadStore,
         page: impl Iterator<Item = &'p Decoded> + Clone + Send,
     ) -> Result<Vec<Write>, FoldError> {
+        self.more(reads, page).await?;
+        Ok(self.changes())
+    }
+
+    /// Folds one more page before anything is written. After an error, as [`Self::page`].
+    pub async fn more<'p>(
+        &mut self,
+        reads: &dyn ReadStore,
+        page: impl Iterator<Item = &'p Decoded> + Clone + Send,
+    ) -> Result<(), FoldError> {
         let folded = self.load_and_project(reads, page).await;
         if folded.is_err() {
             self.forget();
         }
-        folded.map(|()| self.working.take_changes())
+        folded
+    }
+
+    /// How many rows wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.working.changes()
+    }
+
+    /// Takes out what has to be written since the last commit.
+    pub fn changes(&mut self) -> Vec<Write> {
+        self.working.take_changes()
     }
 
     async fn load_and_project<'p>(

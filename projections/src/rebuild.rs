@@ -22,8 +22,11 @@ use crate::{
     store::{Checksum, Generation, ReadError, ReadStore},
 };
 
-/// Events that are folded and committed at once.
+/// Events that are read and folded at once.
 const PAGE: usize = 5_000;
+/// Rows that are written at once, in the order of their keys: the more, the fewer pages of an index each row touches,
+/// and the fewer times an entry is written that changes again. Some tens of megabytes.
+const WRITTEN: usize = 20_000;
 /// Rows that stay in memory; below it nothing is ever loaded.
 const CAPACITY: usize = 100_000;
 /// The switch is tried at most so often against a store that runs away.
@@ -170,35 +173,40 @@ impl Rebuild {
 
     /// Folds up to a position, reading the next page while one is folded and written.
     async fn fill(&self, run: &mut Run<'_>, target: Position) -> Result<(), RebuildError> {
-        if run.fold.position >= target {
+        let mut reached = run.fold.position;
+        if reached >= target {
             return Ok(());
         }
-        let mut next = self.read_ahead(run.fold.family, run.fold.position, target);
-        while run.fold.position < target {
+        let mut next = self.read_ahead(run.fold.family, reached, target);
+        while reached < target {
             let (page, to) = next.await??;
             next = self.read_ahead(run.fold.family, to, target);
-            let folded = self.write(run, &page, to, target).await;
+            let folded = self.fold(run, &page, to, target).await;
             if let Err(error) = folded {
                 next.abort();
                 return Err(error);
             }
+            reached = to;
         }
         next.abort();
         Ok(())
     }
 
-    async fn write(
+    async fn fold(
         &self,
         run: &mut Run<'_>,
         page: &[Decoded],
         to: Position,
         target: Position,
     ) -> Result<(), RebuildError> {
-        let writes = run.fold.page(&*self.reads, page.iter()).await?;
-        self.reads.commit(&[run.fold.advance(false)], to, &writes).await?;
-        run.fold.committed(to);
+        run.fold.more(&*self.reads, page.iter()).await?;
+        if to >= target || run.fold.waiting() >= WRITTEN {
+            let writes = run.fold.changes();
+            self.reads.commit(&[run.fold.advance(false)], to, &writes).await?;
+            run.fold.committed(to);
+        }
         run.events += page.len() as u64;
-        let step = step(run, target, self.clock.now());
+        let step = step(run, to, target, self.clock.now());
         if (run.on_step)(step).is_break() { Err(RebuildError::Stopped) } else { Ok(()) }
     }
 
@@ -245,9 +253,8 @@ impl Rebuild {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people; exact far beyond any log")]
-fn step(run: &Run<'_>, target: Position, now: Micros) -> Step {
+fn step(run: &Run<'_>, position: Position, target: Position, now: Micros) -> Step {
     let seconds = (now.0 - run.started.0) as f64 / 1e6;
-    let position = run.fold.position;
     let per_second = if seconds > 0.0 { position.0 as f64 / seconds } else { 0.0 };
     let left = target.0.saturating_sub(position.0) as f64;
     Step {
