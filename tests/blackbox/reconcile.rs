@@ -17,6 +17,7 @@ use crate::{
 in_both_modes! {
     after_a_restore_five_differences_among_three_thousand_versions_move_few_bytes,
     a_device_that_comes_after_another_has_written_where_events_were_lost_goes_on_working,
+    a_device_that_joined_after_a_restore_takes_what_another_gives_back_and_asks_a_person,
     a_device_that_joined_after_the_backup_goes_on_working_since_another_gives_its_statement_back,
     a_device_that_joined_after_the_backup_gives_its_own_statement_back_when_it_logs_in,
 }
@@ -121,6 +122,45 @@ async fn a_device_that_comes_after_another_has_written_where_events_were_lost_go
         let status = device.status().await.unwrap();
         assert_eq!((status.waiting, status.quarantined, status.conflicts), (0, 0, 0));
     }
+}
+
+async fn a_device_that_joined_after_a_restore_takes_what_another_gives_back_and_asks_a_person(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
+    let first = register(&server, "joins-late@example.org").await;
+    let second = another(&server, "joins-late@example.org").await;
+    first.add(b"before the backup").await.unwrap();
+    first.sync().await.unwrap();
+    second.sync().await.unwrap();
+    server.kill();
+    let backup = server.backup().await;
+    server.start_again();
+    let lost = ["lost: one", "lost: two", "lost: three"];
+    for content in lost {
+        second.add(content.as_bytes()).await.unwrap();
+        second.sync().await.unwrap();
+    }
+    server.kill();
+    server.restore(&backup).await;
+    server.start_again();
+    // Nobody has told the server what it lost when the third device joins.
+    let third = another(&server, "joins-late@example.org").await;
+    assert_eq!(third.contents().await, ["before the backup"]);
+    until("the second gives back what was lost", || async { second.sync().await.is_ok() }).await;
+    third.sync().await.unwrap();
+    let everything = ["before the backup", lost[0], lost[2], lost[1]];
+    assert_eq!(third.contents().await, everything, "it is authentic, whatever place its author saw");
+    let alarms = third.alarms().await.unwrap();
+    assert!(alarms.iter().any(|alarm| alarm.kind == AlarmKind::ObservedChain), "{alarms:?}");
+    third.acknowledge_alarms().await.unwrap();
+    third.add(b"written by the third").await.unwrap();
+    third.sync().await.unwrap();
+    for device in [&first, &second] {
+        device.sync().await.unwrap();
+        assert_eq!(device.contents().await.len(), 5);
+        assert!(only_resets(&device.alarms().await.unwrap()), "{:?}", device.alarms().await);
+    }
+    third.sync().await.unwrap();
+    assert!(third.alarms().await.unwrap().iter().all(|alarm| alarm.seen), "once is enough");
 }
 
 /// A server that was restored to a time before the second device joined.

@@ -14,7 +14,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     check::{self, Against, Received, Refusal},
-    graph,
+    graph::{self, Fits},
 };
 use crate::{
     crypto::version::generation_of,
@@ -22,7 +22,7 @@ use crate::{
     error::Error,
     model::{Alarm, AlarmKind, Change},
     store::{
-        attachments, entries,
+        alarms, attachments, entries,
         keys::{self, Trusted},
         outbox, streams,
         streams::Place,
@@ -272,7 +272,10 @@ impl Engine {
         if event.event_id != id.event_id() || event.subject != Some(header.entry.into()) {
             return Err(refused(AlarmKind::Header, format!("{id} at {}: id or subject", event.seq)));
         }
-        graph::check(db, place, (id, added), (event.seq, self.device())).await??;
+        let fits = graph::check(db, place, (id, added), (event.seq, self.device())).await??;
+        if let Fits::UnlessReset(detail) = fits {
+            alarms::raise(db, AlarmKind::ObservedChain, self.now(), &detail).await?;
+        }
         let at = (event.seq, event.recorded_at);
         keep(db, id, added, wrapped, event.content.as_deref(), at).await?;
         let what = VaultEvent::VersionAdded(Box::new(added.clone()));
@@ -310,7 +313,7 @@ impl Engine {
         }
         let detail =
             format!("{} at {}: purged without having been deleted; kept here", purged.entry, event.seq);
-        crate::store::alarms::raise(db, AlarmKind::Content, self.now(), &detail).await?;
+        alarms::raise(db, AlarmKind::Content, self.now(), &detail).await?;
         Ok(false)
     }
 }

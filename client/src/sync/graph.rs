@@ -32,13 +32,22 @@ pub(crate) fn inferred(header: &Header, flag: bool, parents: &[VersionId]) -> Re
     Ok(())
 }
 
+/// How a version fits into what this device knows.
+pub(crate) enum Fits {
+    /// Nothing speaks against it.
+    Yes,
+    /// Its author saw another history. The version is authentic, and so it looks if the server was restored before this
+    /// device joined and another device gave back what was lost; else the server lies. A person has to know.
+    UnlessReset(String),
+}
+
 /// Checks the place of a version that comes with an event.
 pub(crate) async fn check(
     db: &mut SqliteConnection,
     place: &Place,
     (id, added): (VersionId, &VersionAdded),
     (seq, me): (Seq, DeviceId),
-) -> Result<Result<(), Refusal>, Error> {
+) -> Result<Result<Fits, Refusal>, Error> {
     let header = &added.header;
     if let Err(refusal) = inferred(header, added.parent_inferred, &added.inferred_parents) {
         return Ok(Err(refusal));
@@ -63,7 +72,7 @@ pub(crate) async fn check(
     if let Some(own) = known.filter(|_| header.author_device == me) {
         // What this device saw it knows.
         lives::own(db, place, (own.n, seq)).await?;
-        return Ok(Ok(()));
+        return Ok(Ok(Fits::Yes));
     }
     observed(db, place, header, seq).await
 }
@@ -88,22 +97,25 @@ async fn observed(
     place: &Place,
     header: &Header,
     seq: Seq,
-) -> Result<Result<(), Refusal>, Error> {
+) -> Result<Result<Fits, Refusal>, Error> {
     if !header.kind.has_content() || header.observed_seq == Seq::ZERO {
-        return Ok(Ok(()));
+        return Ok(Ok(Fits::Yes));
     }
     let seen = streams::chains_at(db, place.stream, header.observed_seq).await?;
     let now = seen.iter().find(|(life, _)| *life == place.epoch).map(|(_, chain)| *chain);
     if now == Some(header.observed_chain) && header.observed_seq < seq {
         lives::met(db, place, header).await?;
-        return Ok(Ok(()));
+        return Ok(Ok(Fits::Yes));
     }
-    let contradicts = header.observed_seq >= seq || now.is_some();
-    if contradicts && (place.lives == 1 || lives::is_in(db, place, header).await?) {
-        let detail = format!("{} at {seq}: author saw another {}", place.stream, header.observed_seq);
+    if header.observed_seq < seq && now.is_none() {
+        return Ok(Ok(Fits::Yes));
+    }
+    let detail = format!("{} at {seq}: author saw another {}", place.stream, header.observed_seq);
+    if !lives::may_be_another(db, place).await? || lives::is_in(db, place, header).await? {
         return Ok(refuse(AlarmKind::ObservedChain, detail));
     }
-    Ok(Ok(()))
+    // A device that was told of a reset expects what earlier lives left.
+    Ok(Ok(if place.lives == 1 { Fits::UnlessReset(detail) } else { Fits::Yes }))
 }
 
 /// The heads that follow from a whole history: what a server says they are is not asked.

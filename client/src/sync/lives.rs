@@ -31,10 +31,16 @@ async fn set(db: &mut SqliteConnection, name: &str, (left, right): (u64, u64)) -
     keys::set(db, name, &[left.to_be_bytes(), right.to_be_bytes()].concat()).await
 }
 
-/// A new life begins: what this device writes from now on is of it.
+/// A new life begins, or this device joins a stream that has had a past without it: what it writes from now on is of the
+/// present life.
 pub(super) async fn begin(db: &mut SqliteConnection, stream: StreamId) -> Result<(), Error> {
     let last = versions::last_kept(db).await?;
     set(db, &begun(stream), (last, 0)).await
+}
+
+/// Whether the stream may have had a life that this device does not know: it was reset, or was there before the device.
+pub(super) async fn may_be_another(db: &mut SqliteConnection, place: &Place) -> Result<bool, Error> {
+    Ok(place.lives > 1 || pair(db, &begun(place.stream)).await?.is_some())
 }
 
 /// From where on the present life is like no other; none while that is not known.
@@ -44,9 +50,6 @@ async fn alone_from(db: &mut SqliteConnection, stream: StreamId) -> Result<Optio
 
 /// A version of this device, the `n`-th that it kept, stands at a place of the present life.
 pub(super) async fn own(db: &mut SqliteConnection, place: &Place, (n, seq): (i64, Seq)) -> Result<(), Error> {
-    if place.lives == 1 {
-        return Ok(());
-    }
     match pair(db, &begun(place.stream)).await? {
         Some((last, 0)) if n.cast_unsigned() > last => set(db, &begun(place.stream), (last, seq.0)).await,
         _ => Ok(()),
@@ -55,7 +58,7 @@ pub(super) async fn own(db: &mut SqliteConnection, place: &Place, (n, seq): (i64
 
 /// An author saw what this device saw in the present life: when it was there first, by its own clock.
 pub(super) async fn met(db: &mut SqliteConnection, place: &Place, header: &Header) -> Result<(), Error> {
-    if place.lives == 1 || alone_from(db, place.stream).await?.is_none_or(|from| header.observed_seq < from) {
+    if alone_from(db, place.stream).await?.is_none_or(|from| header.observed_seq < from) {
         return Ok(());
     }
     let name = author(place.stream, header.author_device);

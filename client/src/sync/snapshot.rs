@@ -16,6 +16,7 @@ use sqlx::SqliteConnection;
 use super::{
     check::{Against, Received, Refusal, refuse},
     graph::inferred,
+    lives,
 };
 use crate::{
     engine::Engine,
@@ -108,6 +109,10 @@ impl Engine {
         if let Some((end, digest)) = end {
             streams::put(&mut tx, &end).await?;
             streams::note_chain(&mut tx, (end.stream, end.epoch), end.seq, &end.chain).await?;
+            if end.seq > Seq(1) {
+                // Others were here before.
+                lives::begin(&mut tx, end.stream).await?;
+            }
             self.compare_digest(&mut tx, &end, digest).await?;
         }
         tx.commit().await?;
