@@ -135,17 +135,21 @@ async fn a_device_that_joined_after_a_restore_takes_what_another_gives_back_and_
     let backup = server.backup().await;
     server.start_again();
     let lost = ["lost: one", "lost: two", "lost: three"];
-    for content in lost {
+    first.add(lost[0].as_bytes()).await.unwrap();
+    first.sync().await.unwrap();
+    for content in &lost[1..] {
+        second.sync().await.unwrap();
         second.add(content.as_bytes()).await.unwrap();
         second.sync().await.unwrap();
     }
     server.kill();
     server.restore(&backup).await;
     server.start_again();
-    // Nobody has told the server what it lost when the third device joins.
+    until("the first gives back what it has", || async { first.sync().await.is_ok() }).await;
+    // The third joins the new life, and nothing tells it that there was another.
     let third = another(&server, "joins-late@example.org").await;
-    assert_eq!(third.contents().await, ["before the backup"]);
-    until("the second gives back what was lost", || async { second.sync().await.is_ok() }).await;
+    assert_eq!(third.contents().await, ["before the backup", lost[0]]);
+    until("the second gives back what it has", || async { second.sync().await.is_ok() }).await;
     third.sync().await.unwrap();
     let everything = ["before the backup", lost[0], lost[2], lost[1]];
     assert_eq!(third.contents().await, everything, "it is authentic, whatever place its author saw");
