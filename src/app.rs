@@ -300,8 +300,9 @@ fn for_operators(
 /// # Errors
 /// If one of them cannot be opened.
 pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dyn ReadStore>), StartError> {
-    if Config::is_sqlite(&config.log) && !config.data.join("log.sqlite").exists() {
-        return Err(StartError::NoServer(config.data.join("log.sqlite")));
+    let file = ports::log_file(config);
+    if Config::is_sqlite(&config.log) && !file.exists() {
+        return Err(StartError::NoServer(file));
     }
     let mut databases = ports::Databases::new(config);
     let log = ports::log(config, &mut databases).await?;

@@ -69,7 +69,7 @@ impl From<FoldError> for RebuildError {
 pub struct Step {
     /// What is rebuilt.
     pub family: Family,
-    /// Filled so far.
+    /// Folded so far; what is written may be a few pages behind.
     pub position: Position,
     /// Where the log ended when this was last looked at.
     pub target: Position,

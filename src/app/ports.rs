@@ -1,6 +1,6 @@
 //! Which adapter stands behind each port.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use lockstep_events::EventLog;
 use lockstep_projections::store::ReadStore;
@@ -126,10 +126,15 @@ impl<'a> Databases<'a> {
     }
 }
 
+/// Where the log of the embedded mode lies.
+pub fn log_file(config: &Config) -> PathBuf {
+    config.data.join("log.sqlite")
+}
+
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 pub async fn log(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn EventLog>, StartError> {
     match scheme(&config.log) {
-        "sqlite" => Ok(Arc::new(SqliteLog::open(&config.data.join("log.sqlite")).await?)),
+        "sqlite" => Ok(Arc::new(SqliteLog::open(&log_file(config)).await?)),
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => Ok(Arc::new(PostgresLog::new(databases.of(&config.log).await?))),
         _ => Err(unsupported("log", &config.log)),

@@ -24,6 +24,7 @@ mod usage;
 mod wire;
 
 use std::{
+    num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -56,7 +57,7 @@ use crate::{
 /// Batches that a listener of [`Feed::applied`] may be behind before it must read the log.
 const APPLIED: usize = 256;
 /// Owners of streams that are remembered; they never change.
-const OWNERS: usize = 65_536;
+const OWNERS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
 /// How a node follows the log.
 #[derive(Debug, Clone, Copy)]
@@ -129,7 +130,7 @@ impl Feed {
             administrators,
             usage: Arc::default(),
             attached,
-            owners: Mutex::new(bounded(OWNERS.try_into().unwrap_or(std::num::NonZeroUsize::MIN))),
+            owners: Mutex::new(bounded(OWNERS)),
             applied: broadcast::channel(APPLIED).0,
             position: watch::Sender::new(tail),
             contact: watch::Sender::new(Contact { at: Instant::now(), failing: false }),

@@ -88,16 +88,18 @@ impl Routes {
 
     /// Adds the handlers of a path.
     #[must_use]
-    pub fn routes(self, route: Route) -> Self {
-        let router = self.router.route(&route.path, route.handlers);
-        Self { router, described: [self.described, route.described].concat() }
+    pub fn routes(mut self, route: Route) -> Self {
+        self.router = self.router.route(&route.path, route.handlers);
+        self.described.extend(route.described);
+        self
     }
 
     /// All of these.
     pub fn all(routes: impl IntoIterator<Item = Self>) -> Self {
-        routes.into_iter().fold(Self::new(), |all, some| Self {
-            router: all.router.merge(some.router),
-            described: [all.described, some.described].concat(),
+        routes.into_iter().fold(Self::new(), |mut all, some| {
+            all.router = all.router.merge(some.router);
+            all.described.extend(some.described);
+            all
         })
     }
 

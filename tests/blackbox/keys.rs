@@ -320,16 +320,12 @@ async fn a_restored_server_gets_the_newer_generations_back_with_their_keys(mode:
     let lost = another(&server, "turned-back@example.org").await;
     write(&first, "in the backup").await;
     second.sync().await.unwrap();
-    server.kill();
-    let backup = server.backup().await;
-    server.start_again();
+    let backup = server.backed_up().await;
     until("the device is removed", || async { first.revoke_device(id(&lost).await).await.is_ok() }).await;
     assert_eq!(generation(&first).await, 2);
     write(&first, "after the backup").await;
     second.sync().await.unwrap();
-    server.kill();
-    server.restore(&backup).await;
-    server.start_again();
+    server.goes_back_to(&backup).await;
     let expected = ["after the backup", "in the backup"];
     until("both have everything again", || async {
         let synced = (second.sync().await.is_ok(), first.sync().await.is_ok());

@@ -55,9 +55,7 @@ async fn after_a_restore_five_differences_among_three_thousand_versions_move_few
     let second = device(&through(&far, &server), false).await;
     second.sync().await.unwrap();
     let a_first_sync = far.moved();
-    server.kill();
-    let backup = server.backup().await;
-    server.start_again();
+    let backup = server.backed_up().await;
     for n in 0..3 {
         first.add(format!("after the backup {n}").as_bytes()).await.unwrap();
     }
@@ -69,9 +67,7 @@ async fn after_a_restore_five_differences_among_three_thousand_versions_move_few
     second.sync().await.unwrap();
     let expected = second.contents().await;
     assert_eq!(first.contents().await, expected);
-    server.kill();
-    server.restore(&backup).await;
-    server.start_again();
+    server.goes_back_to(&backup).await;
     let _ = (near.moved(), far.moved());
     for device in [&first, &second] {
         until("a device syncs with the restored server", || async { device.sync().await.is_ok() }).await;
@@ -95,18 +91,14 @@ async fn a_device_that_comes_after_another_has_written_where_events_were_lost_go
     let first = register(&server, "second-to-come@example.org").await;
     let second = another(&server, "second-to-come@example.org").await;
     first.sync().await.unwrap();
-    server.kill();
-    let backup = server.backup().await;
-    server.start_again();
+    let backup = server.backed_up().await;
     first.add(b"after the backup").await.unwrap();
     first.sync().await.unwrap();
     // The second device alone sees what the account's stream has after the backup.
     let device = second.status().await.unwrap().device;
     second.name_device(device, "lost with the server").await.unwrap();
     second.sync().await.unwrap();
-    server.kill();
-    server.restore(&backup).await;
-    server.start_again();
+    server.goes_back_to(&backup).await;
     until("the first syncs with the restored server", || async { first.sync().await.is_ok() }).await;
     let own = first.status().await.unwrap().device;
     for name in ["at the same place", "and beyond it"] {
@@ -131,9 +123,7 @@ async fn a_device_that_joined_after_a_restore_takes_what_another_gives_back_and_
     first.add(b"before the backup").await.unwrap();
     first.sync().await.unwrap();
     second.sync().await.unwrap();
-    server.kill();
-    let backup = server.backup().await;
-    server.start_again();
+    let backup = server.backed_up().await;
     let lost = ["lost: one", "lost: two", "lost: three"];
     first.add(lost[0].as_bytes()).await.unwrap();
     first.sync().await.unwrap();
@@ -142,9 +132,7 @@ async fn a_device_that_joined_after_a_restore_takes_what_another_gives_back_and_
         second.add(content.as_bytes()).await.unwrap();
         second.sync().await.unwrap();
     }
-    server.kill();
-    server.restore(&backup).await;
-    server.start_again();
+    server.goes_back_to(&backup).await;
     until("the first gives back what it has", || async { first.sync().await.is_ok() }).await;
     // The third joins the new life, and nothing tells it that there was another.
     let third = another(&server, "joins-late@example.org").await;
@@ -173,16 +161,12 @@ async fn before_the_second(mode: Mode, name: &str) -> (Server, Device, Device) {
     let first = register(&server, name).await;
     first.add(b"in the backup").await.unwrap();
     first.sync().await.unwrap();
-    server.kill();
-    let backup = server.backup().await;
-    server.start_again();
+    let backup = server.backed_up().await;
     let second = another(&server, name).await;
     second.add(b"by the second").await.unwrap();
     second.sync().await.unwrap();
     first.sync().await.unwrap();
-    server.kill();
-    server.restore(&backup).await;
-    server.start_again();
+    server.goes_back_to(&backup).await;
     (server, first, second)
 }
 

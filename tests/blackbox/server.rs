@@ -101,6 +101,21 @@ pub enum Backup {
 }
 
 impl Server {
+    /// A backup, for which it is stopped.
+    pub async fn backed_up(&mut self) -> Backup {
+        self.kill();
+        let backup = self.backup().await;
+        self.start_again();
+        backup
+    }
+
+    /// Stopped, restored and started again.
+    pub async fn goes_back_to(&mut self, backup: &Backup) {
+        self.kill();
+        self.restore(backup).await;
+        self.start_again();
+    }
+
     /// Copies the data of the server, which must not run, as a backup would.
     pub async fn backup(&self) -> Backup {
         assert!(self.process.is_none());

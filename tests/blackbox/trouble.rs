@@ -91,15 +91,11 @@ async fn a_server_that_was_restored_to_an_older_backup_gets_back_what_it_lost_fr
     first.add(b"in the backup").await.unwrap();
     first.sync().await.unwrap();
     second.sync().await.unwrap();
-    server.kill();
-    let backup = server.backup().await;
-    server.start_again();
+    let backup = server.backed_up().await;
     first.add(b"after the backup").await.unwrap();
     first.sync().await.unwrap();
     second.add(b"never sent before the crash").await.unwrap();
-    server.kill();
-    server.restore(&backup).await;
-    server.start_again();
+    server.goes_back_to(&backup).await;
     for device in [&first, &second, &first] {
         until("a device syncs with the restored server", || async { device.sync().await.is_ok() }).await;
     }

@@ -175,18 +175,14 @@ async fn a_server_that_was_restored_to_before_a_vault_began_gets_it_back(mode: M
     let second = another(&server, "vaults@example.org").await;
     first.add(b"at home").await.unwrap();
     first.sync().await.unwrap();
-    server.kill();
-    let backup = server.backup().await;
-    server.start_again();
+    let backup = server.backed_up().await;
     until("the server answers", || async { first.sync().await.is_ok() }).await;
     let work = first.create_vault("Work").await.unwrap();
     within(&first, work).await.add(b"at work").await.unwrap();
     first.sync().await.unwrap();
     second.sync().await.unwrap();
     within(&second, work).await.add(b"never sent").await.unwrap();
-    server.kill();
-    server.restore(&backup).await;
-    server.start_again();
+    server.goes_back_to(&backup).await;
     until("both have everything again", || async {
         let synced = (second.sync().await.is_ok(), first.sync().await.is_ok());
         synced == (true, true)

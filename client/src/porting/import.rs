@@ -13,9 +13,6 @@ use super::{
 /// A file larger than this is refused before it is read.
 pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
-/// The problem of a file that [`super::archive`] opens, with a password.
-pub const IS_ARCHIVE: &str = "is a Lockstep archive";
-
 /// What people take for an export, by how it begins, and what to do with it.
 const STRANGERS: [(&[u8], &str, &str); 2] = [
     (
@@ -182,7 +179,8 @@ pub fn parse_bytes(
     options: Options,
 ) -> Result<Imported, ImportError> {
     if bytes.starts_with(super::archive::MAGIC) {
-        return Err(ImportError::new(Place::File, IS_ARCHIVE, "open it with its password"));
+        let problem = "is a Lockstep archive";
+        return Err(ImportError::new(Place::File, problem, "open it with its password"));
     }
     if let Some((_, problem, advice)) = STRANGERS.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
         return Err(ImportError::new(Place::File, *problem, *advice));
