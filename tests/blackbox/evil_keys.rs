@@ -3,7 +3,7 @@
 
 use lockstep_client::{
     Error,
-    model::{Alarm, AlarmKind, Change},
+    model::{Alarm, AlarmKind},
 };
 use lockstep_events::{
     Hash32, LogError, Outcome, Unit,
@@ -18,7 +18,7 @@ use lockstepd::{
 use crate::{
     keys::{Ground, generation},
     mode::Mode,
-    people::Device,
+    people::{Device, heard},
     support::person::random_key,
 };
 
@@ -73,11 +73,7 @@ async fn e18_a_generation_that_was_stated_and_is_withheld_is_an_alarm(mode: Mode
     let mut following = second.follow();
     for _ in 0..3 {
         second.acknowledge_alarms().await.unwrap();
-        loop {
-            if let Change::Alarm(alarm) = following.changes.recv().await.unwrap() {
-                break assert_eq!(alarm.kind, AlarmKind::Keys);
-            }
-        }
+        heard(&mut following, AlarmKind::Keys).await;
     }
     drop(following);
     assert_eq!(second.status().await.unwrap().waiting, 1);

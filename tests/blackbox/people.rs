@@ -3,9 +3,9 @@
 use std::{future::Future, time::Duration};
 
 use lockstep_client::{
-    Client, Unlock,
+    Client, Follow, Unlock,
     crypto::password::Password,
-    model::{Entry, VersionView},
+    model::{AlarmKind, Change, Entry, VersionView},
 };
 
 use crate::server::Server;
@@ -85,6 +85,15 @@ pub fn text(version: &VersionView) -> String {
     match version.content.bytes() {
         Some(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
         None => format!("{:?}", version.content),
+    }
+}
+
+/// Waits for the next alarm that whoever follows is told of.
+pub async fn heard(following: &mut Follow, kind: AlarmKind) {
+    loop {
+        if let Change::Alarm(alarm) = following.changes.recv().await.unwrap() {
+            break assert_eq!(alarm.kind, kind);
+        }
     }
 }
 

@@ -187,6 +187,8 @@ async fn a_letter_is_answered_by_the_name_of_the_person_and_never_over_a_file_th
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     let written = std::fs::read_to_string(&out).unwrap();
     assert!(written.contains(&account) && written.contains(r#"{"part":"manifest""#));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&out).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "nobody but the operator reads it");
     let said = String::from_utf8(export(&account).stderr).unwrap();
     assert!(said.contains("ada.jsonl"), "{said}");
     assert_eq!(std::fs::read_to_string(&out).unwrap(), written);

@@ -9,7 +9,7 @@ use lockstep_client::{
 
 use crate::{
     mode::Mode,
-    people::{Device, another, password, register, until},
+    people::{Device, another, heard, password, register, until},
     proxy::Relay,
     server::Server,
 };
@@ -138,7 +138,10 @@ async fn a_device_that_joined_after_a_restore_takes_what_another_gives_back_and_
     let third = another(&server, "joins-late@example.org").await;
     assert_eq!(third.contents().await, ["before the backup", lost[0]]);
     until("the second gives back what it has", || async { second.sync().await.is_ok() }).await;
-    third.sync().await.unwrap();
+    // Whoever watches is told at once that a person is asked for.
+    let mut watching = third.follow();
+    heard(&mut watching, AlarmKind::ObservedChain).await;
+    drop(watching);
     let everything = ["before the backup", lost[0], lost[2], lost[1]];
     assert_eq!(third.contents().await, everything, "it is authentic, whatever place its author saw");
     let alarms = third.alarms().await.unwrap();

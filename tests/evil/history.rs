@@ -3,14 +3,14 @@
 use lockstep_api::sync::Versions;
 use lockstep_client::{
     Error,
-    model::{AlarmKind, Change, Link},
+    model::{AlarmKind, Link},
 };
 use lockstep_events::Micros;
 
 use crate::{
     ground::{Ground, alarmed, change, entry, events, held},
     lies::{about, all_of, fit, page, places, versions},
-    people::until,
+    people::{heard, until},
 };
 
 #[tokio::test]
@@ -231,11 +231,7 @@ async fn a_lie_that_is_told_on_the_live_feed_is_caught_too() {
     first.add(b"three").await.unwrap();
     // It is told the same when it reads what it wrote.
     assert!(matches!(first.sync().await, Err(Error::Alarm(AlarmKind::Signature))));
-    loop {
-        if let Change::Alarm(alarm) = following.changes.recv().await.unwrap() {
-            break assert_eq!(alarm.kind, AlarmKind::Signature);
-        }
-    }
+    heard(&mut following, AlarmKind::Signature).await;
     assert_eq!(held(&second).await, before);
     assert_eq!(alarmed(&second).await, [AlarmKind::Signature]);
     ground.proxy.honest();

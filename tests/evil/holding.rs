@@ -2,26 +2,14 @@
 
 use std::process::{Command, Output, Stdio};
 
-use lockstep_client::{
-    Error, Follow,
-    model::{AlarmKind, Change},
-};
+use lockstep_client::{Error, Follow, model::AlarmKind};
 use serde_json::Value;
 
 use crate::{
     ground::{Ground, nothing_secret},
     lies::last_version,
-    people::{Device, PASSWORD, until},
+    people::{Device, PASSWORD, heard, until},
 };
-
-/// Waits for an alarm.
-async fn heard(following: &mut Follow, kind: AlarmKind) {
-    loop {
-        if let Change::Alarm(alarm) = following.changes.recv().await.unwrap() {
-            break assert_eq!(alarm.kind, kind);
-        }
-    }
-}
 
 /// A device that follows, has met a lie, has something to say, and has read the truth since.
 async fn lied_to() -> (Ground, Device, Device, Follow) {

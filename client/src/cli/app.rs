@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use indicatif::ProgressBar;
 use lockstep_client::{
     Client, Error, Unlock,
     crypto::password::Password,
@@ -159,7 +160,11 @@ impl App {
         if self.offline {
             return Ok(Sent::Later);
         }
-        match moving(self.ui, client, ("sending", bytes), client.sync()).await {
+        let synced = match bytes {
+            0 => sending(self.ui, client, client.sync()).await,
+            _ => moving(self.ui, client, ("sending", bytes), client.sync()).await,
+        };
+        match synced {
             Ok(report) => Ok(self.sent(&report)),
             Err(error @ Error::Alarm(_)) => Err(error.into()),
             Err(error @ Error::Held(_)) => {
@@ -265,13 +270,31 @@ pub async fn moving<T>(
     const SHORT: u64 = 1024 * 1024;
     let bar = if bytes < SHORT { ui.wheel(what) } else { ui.bytes(bytes, what) };
     let before = client.moved();
+    shown(&bar, async || (client.moved() - before).min(bytes), work).await
+}
+
+/// Shows how many of the versions that wait were sent, while they are.
+async fn sending<T>(ui: Ui, client: &Client, work: impl Future<Output = T>) -> T {
+    const FEW: u64 = 100;
+    let waiting = async || client.status().await.map_or(0, |status| status.waiting);
+    let all = waiting().await;
+    let bar = if all < FEW { ui.wheel("sending") } else { ui.progress(all, "sending") };
+    shown(&bar, async || if all < FEW { 0 } else { all.saturating_sub(waiting().await) }, work).await
+}
+
+/// Moves a bar while something is done.
+async fn shown<T>(bar: &ProgressBar, position: impl AsyncFn() -> u64, work: impl Future<Output = T>) -> T {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
-    let mut work = std::pin::pin!(work);
-    let done = loop {
-        tokio::select! {
-            done = &mut work => break done,
-            _ = tick.tick() => bar.set_position((client.moved() - before).min(bytes)),
+    // Beside the work, not in turn with it: both may want the same database.
+    let moving = async {
+        loop {
+            tick.tick().await;
+            bar.set_position(position().await);
         }
+    };
+    let done = tokio::select! {
+        done = work => done,
+        never = moving => never,
     };
     bar.finish_and_clear();
     done

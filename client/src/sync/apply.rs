@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use lockstep_api::sync::{Changes, StreamEvent};
 use lockstep_events::{
     Chain, EntryId, Epoch, Event, Micros, Recorded, Seq, SetDigest, StreamId, VaultId,
-    event::{AccountEvent, EntryPurged, VaultEvent, VersionAdded},
+    event::{AccountEvent, VaultEvent, VersionAdded},
     graph::{Heads, MAX_BRANCHES},
     roster::{Claim, Statement},
 };
@@ -162,12 +162,15 @@ impl Engine {
                 digest.iter_mut().for_each(|digest| digest.add(&id));
                 shown.insert(id);
             }
-            let change = match decoded {
-                Event::Account(account) => self.apply_account(db, &mut trusted, event, &account).await?,
-                Event::Vault(vault) => self.apply_vault(db, &trusted, &place, event, vault).await?,
+            match decoded {
+                Event::Account(account) => {
+                    changes.extend(self.apply_account(db, &mut trusted, event, &account).await?);
+                }
+                Event::Vault(vault) => {
+                    changes.extend(self.apply_vault(db, &trusted, &place, event, vault).await?);
+                }
                 Event::System(_) => return Err(refused(AlarmKind::Page, "an event of the system stream")),
-            };
-            changes.extend(change);
+            }
             streams::note_chain(db, (place.stream, place.epoch), event.seq, &event.chain).await?;
         }
         graph::all_shown(db, &place, page.to, &shown).await??;
@@ -213,33 +216,35 @@ impl Engine {
         place: &Place,
         event: &Recorded,
         what: VaultEvent,
-    ) -> Result<Option<Change>, Stop> {
+    ) -> Result<Vec<Change>, Stop> {
         let vault = VaultId::from(place.stream);
         match &what {
             VaultEvent::Created(created) => {
                 if created.vault != vault || created.account != self.account() {
                     return Err(refused(AlarmKind::Page, format!("{vault}: created as another vault")));
                 }
-                Ok(None)
+                Ok(Vec::new())
             }
-            VaultEvent::VersionAdded(added) => {
-                self.apply_version(db, trusted, place, event, added).await.map(Some)
-            }
+            VaultEvent::VersionAdded(added) => self.apply_version(db, trusted, place, event, added).await,
             VaultEvent::ContentPruned(pruned) => {
                 fold(db, vault, pruned.entry, &what, event.seq).await?;
                 for version in &pruned.versions {
                     versions::gone(db, *version).await?;
                 }
-                Ok(None)
+                Ok(Vec::new())
             }
             // What this device holds stays its own: no server takes it away.
-            VaultEvent::Erased(_) => Ok(None),
+            VaultEvent::Erased(_) => Ok(Vec::new()),
             VaultEvent::Purged(purged) => {
-                if !self.apply_purge(db, vault, purged, event).await? {
-                    return Ok(None);
+                if !may_erase(db, vault, purged.entry).await? {
+                    let entry = purged.entry;
+                    let detail =
+                        format!("{entry} at {}: purged without having been deleted; kept here", event.seq);
+                    return Ok(Vec::from_iter(self.raised(db, AlarmKind::Content, &detail).await?));
                 }
+                versions::erase(db, purged.entry).await?;
                 fold(db, vault, purged.entry, &what, event.seq).await?;
-                Ok(Some(Change::Purged { entry: purged.entry }))
+                Ok(vec![Change::Purged { entry: purged.entry }])
             }
         }
     }
@@ -251,7 +256,7 @@ impl Engine {
         place: &Place,
         event: &Recorded,
         added: &VersionAdded,
-    ) -> Result<Change, Stop> {
+    ) -> Result<Vec<Change>, Stop> {
         let vault = VaultId::from(place.stream);
         let header = &added.header;
         let wrapped = added.wrapped_key.as_deref().map(hex::decode).transpose();
@@ -273,9 +278,10 @@ impl Engine {
             return Err(refused(AlarmKind::Header, format!("{id} at {}: id or subject", event.seq)));
         }
         let fits = graph::check(db, place, (id, added), (event.seq, self.device())).await??;
-        if let Fits::UnlessReset(detail) = fits {
-            alarms::raise(db, AlarmKind::ObservedChain, self.now(), &detail).await?;
-        }
+        let alarm = match fits {
+            Fits::Yes => None,
+            Fits::UnlessReset(detail) => self.raised(db, AlarmKind::ObservedChain, &detail).await?,
+        };
         let at = (event.seq, event.recorded_at);
         keep(db, id, added, wrapped, event.content.as_deref(), at).await?;
         let what = VaultEvent::VersionAdded(Box::new(added.clone()));
@@ -283,39 +289,37 @@ impl Engine {
         if heads.heads.len() > MAX_BRANCHES {
             return Err(refused(AlarmKind::Header, format!("{id} at {}: one branch too many", event.seq)));
         }
-        let divergent = heads.is_divergent();
-        Ok(Change::Version {
+        let version = Change::Version {
             vault,
             entry: header.entry,
             version: id,
             kind: header.kind,
             device: added.signer,
             seq: event.seq,
-            divergent,
-        })
+            divergent: heads.is_divergent(),
+        };
+        Ok(alarm.into_iter().chain([version]).collect())
     }
 
-    /// An erased entry loses its contents here too, but only if a device of the account deleted it before: a server
-    /// alone can make nobody lose anything, nor hide it. Whether it is erased here.
-    async fn apply_purge(
+    /// An alarm that stops no page: whoever watches is told of it with what else the page brought.
+    async fn raised(
         &self,
         db: &mut SqliteConnection,
-        vault: VaultId,
-        purged: &EntryPurged,
-        event: &Recorded,
-    ) -> Result<bool, Stop> {
-        let accepted = entries::accepted(db, vault, purged.entry).await?;
-        // After a restore of the server, what was deleted may have no place yet.
-        let shown = entries::shown(db, purged.entry).await?;
-        if accepted.heads.is_deleted() || shown.is_some_and(|row| row.heads.is_deleted()) {
-            versions::erase(db, purged.entry).await?;
-            return Ok(true);
-        }
-        let detail =
-            format!("{} at {}: purged without having been deleted; kept here", purged.entry, event.seq);
-        alarms::raise(db, AlarmKind::Content, self.now(), &detail).await?;
-        Ok(false)
+        kind: AlarmKind,
+        detail: &str,
+    ) -> Result<Option<Change>, Error> {
+        Ok(alarms::raise(db, kind, self.now(), detail).await?.map(Change::Alarm))
     }
+}
+
+/// An erased entry loses its contents here too, but only if a device of the account deleted it before: a server
+/// alone can make nobody lose anything, nor hide it.
+async fn may_erase(db: &mut SqliteConnection, vault: VaultId, entry: EntryId) -> Result<bool, Error> {
+    if entries::accepted(db, vault, entry).await?.heads.is_deleted() {
+        return Ok(true);
+    }
+    // After a restore of the server, what was deleted may have no place yet.
+    Ok(entries::shown(db, entry).await?.is_some_and(|row| row.heads.is_deleted()))
 }
 
 /// Folds an event into the accepted heads of its entry.

@@ -336,7 +336,11 @@ async fn a_purge_erases_what_a_device_deleted_and_a_server_alone_can_erase_nothi
     for entry in [deleted, live] {
         vault.happen(VaultEvent::Purged(EntryPurged { entry, heads: Vec::new() }));
     }
+    let mut told = a.changes.subscribe();
     a.apply(&vault.page(3)).await.unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).collect();
+    let [Change::Purged { entry }, Change::Alarm(alarm)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((*entry, alarm.kind), (deleted, AlarmKind::Content), "whoever watches is told of both");
     let gone = a.history(deleted).await.unwrap();
     assert_eq!(gone[0].content, Content::Gone);
     assert_eq!(a.history(live).await.unwrap()[0].content.bytes(), Some(&b"live"[..]));

@@ -105,6 +105,7 @@ impl Engine {
                 }
             }
         }
+        let mut alarm = None;
         // The cursor comes with the last page: a first sync that is cut off begins again.
         if let Some((end, digest)) = end {
             streams::put(&mut tx, &end).await?;
@@ -113,9 +114,10 @@ impl Engine {
                 // Others were here before.
                 lives::begin(&mut tx, end.stream).await?;
             }
-            self.compare_digest(&mut tx, &end, digest).await?;
+            alarm = self.compare_digest(&mut tx, &end, digest).await?;
         }
         tx.commit().await?;
+        self.tell(alarm);
         Ok(Ok(taken))
     }
 
