@@ -18,6 +18,18 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// A new file that only its owner may read, to be written.
+///
+/// # Errors
+/// What the system says; also if it exists.
+pub fn create(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// Writes a file that only its owner may read: whole or not at all, replacing what was there.
 ///
 /// # Errors
@@ -55,11 +67,7 @@ pub fn forget(path: &Path) {
 fn beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", uuid::Uuid::new_v4()));
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
+    let mut file = create(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     Ok(temporary)

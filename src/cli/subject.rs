@@ -14,6 +14,7 @@ use crate::{
     clock::SystemClock,
     commands::erase::{Desk, Erasure, RequestErasure},
     config::Config,
+    private_file,
 };
 
 #[derive(Debug, Subcommand)]
@@ -22,7 +23,7 @@ pub enum SubjectCommand {
     Export {
         /// The account: its id, or the name or address that it is registered under
         person: String,
-        /// A file; it must not exist. Without it: standard output.
+        /// A file; it must not exist, and only its owner may read it. Without it: standard output.
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -59,8 +60,7 @@ pub async fn run(
         SubjectCommand::Export { person, out: Some(path) } => {
             let account = account(&tools, &person).await?;
             let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-            let mut file =
-                std::fs::File::options().write(true).create_new(true).open(&path).map_err(failed)?;
+            let mut file = private_file::create(&path).map_err(failed)?;
             let exported = export(account, tools, &mut file).await;
             if exported.is_err() {
                 // Half an export must not be taken for a whole one.
