@@ -21,6 +21,20 @@ pub(crate) enum FoldError {
     Project(#[from] ProjectError),
 }
 
+/// Rows that a page needs and that are not in memory.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    keys: Vec<Key>,
+    groups: Vec<Group>,
+}
+
+impl Missing {
+    /// Whether the store has to be asked.
+    pub fn any(&self) -> bool {
+        !self.keys.is_empty() || !self.groups.is_empty()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Fold {
     pub family: Family,
@@ -70,7 +84,18 @@ impl Fold {
         reads: &dyn ReadStore,
         page: impl Iterator<Item = &'p Decoded> + Clone + Send,
     ) -> Result<(), FoldError> {
-        let folded = self.load_and_project(reads, page).await;
+        let missing = self.missing(page.clone());
+        self.with(missing, reads, page).await
+    }
+
+    /// Folds one more page, of which this is missing.
+    pub async fn with<'p>(
+        &mut self,
+        missing: Missing,
+        reads: &dyn ReadStore,
+        page: impl Iterator<Item = &'p Decoded> + Clone + Send,
+    ) -> Result<(), FoldError> {
+        let folded = self.load_and_project(missing, reads, page).await;
         if folded.is_err() {
             self.forget();
         }
@@ -89,10 +114,10 @@ impl Fold {
 
     async fn load_and_project<'p>(
         &mut self,
+        Missing { keys, groups }: Missing,
         reads: &dyn ReadStore,
         page: impl Iterator<Item = &'p Decoded> + Clone + Send,
     ) -> Result<(), FoldError> {
-        let (keys, groups) = self.unknown(page.clone());
         if !keys.is_empty() {
             for row in reads.load(self.generation, &keys).await? {
                 self.working.loaded(row);
@@ -112,7 +137,8 @@ impl Fold {
         Ok(())
     }
 
-    fn unknown<'p>(&self, page: impl Iterator<Item = &'p Decoded>) -> (Vec<Key>, Vec<Group>) {
+    /// What has to be loaded before a page is folded.
+    pub fn missing<'p>(&self, page: impl Iterator<Item = &'p Decoded>) -> Missing {
         let (mut keys, mut groups) = (Vec::new(), Vec::new());
         for (recorded, event) in page {
             let needs = project::needs(recorded, event);
@@ -123,7 +149,7 @@ impl Fold {
         keys.dedup();
         groups.sort_unstable();
         groups.dedup();
-        (keys, groups)
+        Missing { keys, groups }
     }
 
     fn known(&self, key: &Key) -> bool {

@@ -50,9 +50,9 @@ pub enum RebuildError {
     /// The callback asked to stop.
     #[error("the rebuild was stopped")]
     Stopped,
-    /// The task that reads ahead ended.
-    #[error("the rebuild's reader failed")]
-    Reader(#[from] tokio::task::JoinError),
+    /// A task that reads ahead, or writes behind, ended.
+    #[error("the rebuild's reader or writer failed")]
+    Task(#[from] tokio::task::JoinError),
 }
 
 impl From<FoldError> for RebuildError {
@@ -119,9 +119,38 @@ pub struct Rebuild {
 
 struct Run<'a> {
     fold: Fold,
+    /// What is being written while the next pages are folded.
+    writing: Option<Writing>,
     events: u64,
     started: Micros,
     on_step: &'a mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
+}
+
+/// Stops with whoever waits for it: a rebuild that has ended writes no more.
+struct Writing(tokio::task::JoinHandle<Result<(), ReadError>>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Run<'_> {
+    /// Begins to write what was folded. What was written before stands already.
+    fn write(&mut self, reads: &Arc<dyn ReadStore>, to: Position) {
+        let (writes, step) = (self.fold.changes(), self.fold.advance(false));
+        let reads = Arc::clone(reads);
+        self.writing = Some(Writing(tokio::spawn(async move { reads.commit(&[step], to, &writes).await })));
+        self.fold.committed(to);
+    }
+
+    /// Waits until everything stands that was begun to be written.
+    async fn written(&mut self) -> Result<(), RebuildError> {
+        match self.writing.take() {
+            Some(mut writing) => Ok((&mut writing.0).await??),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Rebuild {
@@ -148,7 +177,7 @@ impl Rebuild {
         let old = self.reads.checkpoint(family.members()[0]).await?;
         let generation = self.reads.start_generation(family).await?;
         let fold = Fold::begin(family, generation, CAPACITY);
-        let mut run = Run { fold, events: 0, started: self.clock.now(), on_step };
+        let mut run = Run { fold, writing: None, events: 0, started: self.clock.now(), on_step };
         self.fill(&mut run, old.position).await?;
         let mut compared = Vec::new();
         for member in family.members() {
@@ -171,7 +200,7 @@ impl Rebuild {
         })
     }
 
-    /// Folds up to a position, reading the next page while one is folded and written.
+    /// Folds up to a position, reading the next page and writing the last ones meanwhile.
     async fn fill(&self, run: &mut Run<'_>, target: Position) -> Result<(), RebuildError> {
         let mut reached = run.fold.position;
         if reached >= target {
@@ -199,11 +228,17 @@ impl Rebuild {
         to: Position,
         target: Position,
     ) -> Result<(), RebuildError> {
-        run.fold.more(&*self.reads, page.iter()).await?;
+        let missing = run.fold.missing(page.iter());
+        if missing.any() {
+            run.written().await?;
+        }
+        run.fold.with(missing, &*self.reads, page.iter()).await?;
         if to >= target || run.fold.waiting() >= WRITTEN {
-            let writes = run.fold.changes();
-            self.reads.commit(&[run.fold.advance(false)], to, &writes).await?;
-            run.fold.committed(to);
+            run.written().await?;
+            run.write(&self.reads, to);
+        }
+        if to >= target {
+            run.written().await?;
         }
         run.events += page.len() as u64;
         let step = step(run, to, target, self.clock.now());
