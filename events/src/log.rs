@@ -17,7 +17,9 @@ use async_trait::async_trait;
 
 use crate::{
     envelope::{NewEvent, Recorded, Sealed},
-    ids::{AccountId, BlobHash, Chain, Epoch, EventId, Position, Seq, StreamId, StreamKind, SubjectId},
+    ids::{
+        AccountId, BlobHash, Chain, DeviceId, Epoch, EventId, Position, Seq, StreamId, StreamKind, SubjectId,
+    },
     time::Micros,
 };
 
@@ -186,6 +188,19 @@ pub enum Contents {
     No,
     /// Those of at most so many bytes.
     UpTo(usize),
+    /// The same, without those that came from a device: it has them.
+    ForDevice(DeviceId, usize),
+}
+
+impl Contents {
+    /// Of at most how many bytes, and the device whose contents are left out; nothing if none is brought along.
+    pub const fn wanted(self) -> Option<(usize, Option<DeviceId>)> {
+        match self {
+            Self::No => None,
+            Self::UpTo(most) => Some((most, None)),
+            Self::ForDevice(device, most) => Some((most, Some(device))),
+        }
+    }
 }
 
 /// Which events of the whole log a read is about. The default is all of them.

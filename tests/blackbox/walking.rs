@@ -16,6 +16,7 @@ in_both_modes! {
     what_one_device_adds_the_other_sees_live,
     both_devices_follow_each_other_without_a_word_of_sync,
     the_one_encrypted_file_comes_back_on_another_device,
+    a_profile_from_a_backup_gets_back_what_it_wrote_itself_since,
 }
 
 async fn what_one_device_adds_the_other_sees_live(mode: Mode) {
@@ -105,4 +106,44 @@ async fn the_one_encrypted_file_comes_back_on_another_device(mode: Mode) {
     second.sync().await.unwrap();
     first.sync().await.unwrap();
     assert_eq!(&*first.file_get().await.unwrap().unwrap().0, b"everything and more");
+}
+
+async fn a_profile_from_a_backup_gets_back_what_it_wrote_itself_since(mode: Mode) {
+    let server = Server::start_in(mode).await;
+    let mut device = register(&server, "backed-up@example.org").await;
+    device.add(b"before").await.unwrap();
+    device.sync().await.unwrap();
+    device.client.close().await;
+    let backup = tempfile::tempdir().unwrap();
+    copy(device.home.path(), backup.path());
+    device = device.reopened().await;
+    let long = "long".repeat(10_000);
+    for content in ["after", &long] {
+        device.add(content.as_bytes()).await.unwrap();
+    }
+    device.sync().await.unwrap();
+    device.client.close().await;
+    device.home = backup;
+    let device = device.reopened().await;
+    device.sync().await.unwrap();
+    assert_eq!(
+        device.contents().await,
+        ["after", "before", &long],
+        "no page brings a device its own contents"
+    );
+    assert_eq!(device.alarms().await.unwrap(), []);
+}
+
+/// A copy of a folder, as a backup makes it.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let copied = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&copied).unwrap();
+            copy(&entry.path(), &copied);
+        } else {
+            std::fs::copy(entry.path(), &copied).unwrap();
+        }
+    }
 }

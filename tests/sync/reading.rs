@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_api::sync::{Bucket, History, Reconciled, Snapshot};
+use lockstep_api::sync::{Bucket, Changes, History, Reconciled, Snapshot};
 use lockstep_events::{VersionId, canonical::sha256, ids::Hash32};
 use serde_json::json;
 
@@ -18,6 +18,7 @@ in_both_modes! {
     a_snapshot_of_one_entry_more_than_a_page_has_them_all_once;
     a_snapshot_shows_every_head_and_what_an_adopted_one_keeps;
     history_comes_page_by_page_with_contents_if_asked;
+    changes_leave_out_what_a_device_pushed_itself_if_it_says_so;
     reconciling_finds_what_only_one_side_has;
     another_account_sees_nothing_of_a_vault;
 }
@@ -100,6 +101,27 @@ async fn history_comes_page_by_page_with_contents_if_asked(mode: Mode) {
     assert_eq!(seen, pushed);
     let bare: History = device.get(&path).await.json();
     assert!(bare.versions.iter().all(|version| version.content.is_none()));
+}
+
+async fn changes_leave_out_what_a_device_pushed_itself_if_it_says_so(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let one = &ground.device;
+    let other = one.another().await;
+    one.push(vec![one.edit(entry(), &[], b"of the one")]).await;
+    other.push(vec![other.edit(entry(), &[], b"of the other")]).await;
+    let read = async |by: &Device, own: &str| -> Vec<Option<Vec<u8>>> {
+        let path = format!("/v1/streams/{}/changes?inline=16384{own}", by.vault);
+        let page: Changes = by.get(&path).await.json();
+        let versions = page.events.into_iter().filter(|event| event.kind == "entry.version_added");
+        versions.map(|event| event.content.map(|content| content.0)).collect()
+    };
+    let both = [Some(b"of the one".to_vec()), Some(b"of the other".to_vec())];
+    assert_eq!(read(one, "").await, both);
+    assert_eq!(read(one, "&own=true").await, both);
+    assert_eq!(read(one, "&own=false").await, [None, both[1].clone()]);
+    assert_eq!(read(&other, "&own=false").await, [both[0].clone(), None]);
+    let path = format!("/v1/streams/{}/changes?own=maybe", one.vault);
+    assert_eq!(one.get(&path).await.code(), "invalid_parameter");
 }
 
 async fn reconciling_finds_what_only_one_side_has(mode: Mode) {

@@ -97,10 +97,11 @@ impl Engine {
     pub(crate) async fn changes_after(&self, place: &Place, wait: u64) -> Result<Changes, Error> {
         let cursor = Cursor { epoch: place.epoch, seq: place.seq };
         let stream = place.stream;
-        // What was read in another life of the stream is here already, with its content.
+        // What was read in another life of the stream is here already, with its content; and so is what this device
+        // wrote. Should it be missing after all, it is fetched as what is too long for a page.
         let inline = if place.lives > 1 && place.seq == Seq::ZERO { 0 } else { MAX_INLINE };
         let path = format!(
-            "/v1/streams/{stream}/changes?after={cursor}&limit={MAX_PAGE}&wait={wait}&inline={inline}"
+            "/v1/streams/{stream}/changes?after={cursor}&limit={MAX_PAGE}&wait={wait}&inline={inline}&own=false"
         );
         let page: Changes = self.fetch(&path).await?;
         if page.stream != stream || page.epoch != place.epoch || page.from != place.seq || page.to < page.from

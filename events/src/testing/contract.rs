@@ -89,6 +89,7 @@ macro_rules! log_contract {
             a_retry_after_the_stream_went_on_finds_its_place
             a_content_is_read_with_its_event
             a_read_brings_only_contents_up_to_its_limit
+            a_read_for_a_device_leaves_out_what_came_from_it
             a_content_is_kept_once_in_a_stream
             a_content_belongs_to_its_stream
             erasing_a_content_changes_no_event

@@ -76,7 +76,9 @@ impl State {
 
     fn show(&self, stored: &Stored, contents: Contents) -> Recorded {
         let mut shown = stored.recorded.clone();
-        if let (Contents::UpTo(most), Some(hash)) = (contents, stored.content_hash) {
+        if let (Some((most, without)), Some(hash)) = (contents.wanted(), stored.content_hash)
+            && (without.is_none() || without != shown.device)
+        {
             shown.content =
                 self.contents.get(&(shown.stream, hash)).filter(|bytes| bytes.len() <= most).cloned();
         }

@@ -19,14 +19,14 @@ use uuid::Uuid;
 use super::Database;
 use crate::adapters::event_row::{EventRow, fixed};
 
-/// The columns of [`EventRow`], with contents of at most `$1` bytes (none below zero).
+/// The columns of [`EventRow`], with contents of at most `$1` bytes (none below zero) that are not of the device `$2`.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT e.position, e.stream, e.stream_kind, e.seq, e.subject, e.event_id, e.kind, e.schema, e.actor, \
              e.device, e.correlation, e.causation, e.recorded_at, e.public, e.sealed_hash, e.body_hash, e.chain, \
              (SELECT c.bytes FROM contents c WHERE $1 >= 0 AND c.stream = e.stream AND c.hash = e.content_hash \
-             AND octet_length(c.bytes) <= $1) AS content FROM events e ",
+             AND octet_length(c.bytes) <= $1 AND ($2 IS NULL OR e.device IS DISTINCT FROM $2)) AS content FROM events e ",
             $rest
         )
     };
@@ -54,11 +54,9 @@ impl PostgresLog {
     }
 }
 
-fn at_most(contents: Contents) -> i64 {
-    match contents {
-        Contents::No => -1,
-        Contents::UpTo(most) => count(most),
-    }
+/// The first two parameters of [`select!`].
+fn asked(contents: Contents) -> (i64, Option<Uuid>) {
+    contents.wanted().map_or((-1, None), |(most, without)| (count(most), without.map(|device| device.0)))
 }
 
 fn count(n: usize) -> i64 {
@@ -97,10 +95,11 @@ impl EventLog for PostgresLog {
         contents: Contents,
     ) -> Result<Vec<Recorded>, LogError> {
         let query = sqlx::query_as(select!(
-            "WHERE e.position > $2 AND ($3::smallint IS NULL OR e.stream_kind = $3) \
-             AND (cardinality($4::text[]) = 0 OR e.kind = ANY ($4)) ORDER BY e.position LIMIT $5"
+            "WHERE e.position > $3 AND ($4::smallint IS NULL OR e.stream_kind = $4) \
+             AND (cardinality($5::text[]) = 0 OR e.kind = ANY ($5)) ORDER BY e.position LIMIT $6"
         ));
-        let query = query.bind(at_most(contents)).bind(after.as_i64());
+        let (most, without) = asked(contents);
+        let query = query.bind(most).bind(without).bind(after.as_i64());
         let query = query.bind(filter.stream_kind.map(StreamKind::code)).bind(&filter.kinds);
         self.read(query.bind(count(limit))).await
     }
@@ -112,9 +111,10 @@ impl EventLog for PostgresLog {
         limit: usize,
         contents: Contents,
     ) -> Result<Vec<Recorded>, LogError> {
-        let query = sqlx::query_as(select!("WHERE e.stream = $2 AND e.seq > $3 ORDER BY e.seq LIMIT $4"));
-        let query = query.bind(at_most(contents)).bind(stream.0).bind(after.as_i64()).bind(count(limit));
-        self.read(query).await
+        let query = sqlx::query_as(select!("WHERE e.stream = $3 AND e.seq > $4 ORDER BY e.seq LIMIT $5"));
+        let (most, without) = asked(contents);
+        let query = query.bind(most).bind(without).bind(stream.0).bind(after.as_i64());
+        self.read(query.bind(count(limit))).await
     }
 
     async fn read_subject(
@@ -125,16 +125,18 @@ impl EventLog for PostgresLog {
         limit: usize,
     ) -> Result<Vec<Recorded>, LogError> {
         let query = sqlx::query_as(select!(
-            "WHERE e.stream = $2 AND e.subject = $3 AND e.seq > $4 ORDER BY e.seq LIMIT $5"
+            "WHERE e.stream = $3 AND e.subject = $4 AND e.seq > $5 ORDER BY e.seq LIMIT $6"
         ));
-        let query = query.bind(-1_i64).bind(stream.0).bind(subject.0).bind(after.as_i64());
+        let (most, without) = asked(Contents::No);
+        let query = query.bind(most).bind(without).bind(stream.0).bind(subject.0).bind(after.as_i64());
         self.read(query.bind(count(limit))).await
     }
 
     async fn find(&self, ids: &[EventId]) -> Result<Vec<Recorded>, LogError> {
         let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let query = sqlx::query_as(select!("WHERE e.event_id = ANY ($2)"));
-        let found = self.read(query.bind(-1_i64).bind(wanted)).await?;
+        let query = sqlx::query_as(select!("WHERE e.event_id = ANY ($3)"));
+        let (most, without) = asked(Contents::No);
+        let found = self.read(query.bind(most).bind(without).bind(wanted)).await?;
         let found: HashMap<_, _> = found.into_iter().map(|event| (event.event_id, event)).collect();
         Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
     }

@@ -53,13 +53,15 @@ impl SqliteLog {
 fn select(contents: Contents) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new("SELECT ");
     query.push(COLUMNS);
-    match contents {
-        Contents::No => query.push(", NULL AS content FROM events e"),
-        Contents::UpTo(most) => query
-            .push(", c.bytes AS content FROM events e LEFT JOIN contents c ON c.stream = e.stream")
-            .push(" AND c.hash = e.content_hash AND length(c.bytes) <= ")
-            .push_bind(count(most)),
+    let Some((most, without)) = contents.wanted() else {
+        query.push(", NULL AS content FROM events e");
+        return query;
     };
+    query.push(", c.bytes AS content FROM events e LEFT JOIN contents c ON c.stream = e.stream");
+    query.push(" AND c.hash = e.content_hash AND length(c.bytes) <= ").push_bind(count(most));
+    if let Some(device) = without {
+        query.push(" AND e.device IS NOT ").push_bind(device.0);
+    }
     query
 }
 

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lockstep_api::{Code, Cursor, MAX_INLINE, MAX_LIVE_INLINE, MAX_PAGE, MAX_WAIT_S, Problem, sync::Changes};
-use lockstep_events::StreamId;
+use lockstep_events::{DeviceId, StreamId, log::Contents};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -47,6 +47,9 @@ struct Asked {
     /// Bring along ciphertexts of at most so many bytes.
     #[param(minimum = 0, maximum = 16384)]
     inline: Option<usize>,
+    /// Whether ciphertexts that this device pushed are brought along, too; absent: they are. As events and on
+    /// `/v1/live` they never are.
+    own: Option<bool>,
 }
 
 /// What a page shall be, all limits checked.
@@ -56,11 +59,11 @@ struct Wish {
     after: Option<Cursor>,
     limit: usize,
     wait_s: u64,
-    inline: usize,
+    contents: Contents,
 }
 
 impl Asked {
-    fn checked(self, stream: StreamId) -> Result<Wish, Failure> {
+    fn checked(self, stream: StreamId, device: DeviceId) -> Result<Wish, Failure> {
         let bad = |what: &str| Failure::from(Code::InvalidParameter).detail(what);
         let limit = self.limit.unwrap_or(DEFAULT_PAGE);
         if limit == 0 || limit > MAX_PAGE {
@@ -74,7 +77,12 @@ impl Asked {
         if inline > MAX_INLINE {
             return Err(bad("inline is at most 16384 bytes"));
         }
-        Ok(Wish { stream, after: self.after, limit, wait_s, inline })
+        let contents = match (inline, self.own) {
+            (0, _) => Contents::No,
+            (most, Some(false)) => Contents::ForDevice(device, most),
+            (most, _) => Contents::UpTo(most),
+        };
+        Ok(Wish { stream, after: self.after, limit, wait_s, contents })
     }
 }
 
@@ -98,7 +106,7 @@ async fn changes(
     patience: Option<Extension<Patience>>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let mut wish = asked.checked(stream)?;
+    let mut wish = asked.checked(stream, caller.device)?;
     if server.feed.owner(stream).await? != Some(caller.account) {
         return Err(Code::NotFound.into());
     }

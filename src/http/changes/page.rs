@@ -4,10 +4,7 @@ use lockstep_api::{
     Code,
     sync::{Changes, Reset, ResetReason, StreamEvent},
 };
-use lockstep_events::{
-    Chain, Recorded, Seq, StreamKind,
-    log::{Contents, StreamHead},
-};
+use lockstep_events::{Chain, Recorded, Seq, StreamKind, log::StreamHead};
 
 use super::Wish;
 use crate::{feed::stream_event, http::problem::Failure, state::Shared};
@@ -22,11 +19,10 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 pub async fn read(server: &Shared, wish: &Wish) -> Result<Changes, Failure> {
     let head = head_of(server, wish).await?;
     let from = start(server, wish, &head).await?;
-    let contents = if wish.inline == 0 { Contents::No } else { Contents::UpTo(wish.inline) };
     let events = if from == head.seq {
         Vec::new()
     } else {
-        server.log.read_stream(wish.stream, from, wish.limit, contents).await?
+        server.log.read_stream(wish.stream, from, wish.limit, wish.contents).await?
     };
     let events = within(events);
     let (to, chain) = match events.last() {

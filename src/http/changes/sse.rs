@@ -54,7 +54,7 @@ pub async fn events(server: Shared, caller: Caller, wish: Wish) -> Result<Respon
     let connected = server.feed.sockets.watch(caller.access());
     let signal = Arc::clone(&connected.signal);
     let listening = server.feed.listen(wish.stream, caller.account, &signal).await?.ok_or(Code::NotFound)?;
-    let first = page::read(&server, &Wish { limit: 1, inline: 0, ..wish }).await?;
+    let first = page::read(&server, &Wish { limit: 1, contents: Contents::No, ..wish }).await?;
     let left = caller.expires_at.saturating_mul(1_000_000).saturating_sub(server.clock.now().0);
     let grace = Duration::from_secs(server.config.live_token_grace_s);
     let expires_at = Instant::now() + Duration::from_micros(u64::try_from(left).unwrap_or(0)) + grace;
@@ -105,7 +105,7 @@ impl Events {
     }
 
     async fn read_log(&mut self) {
-        let contents = Contents::UpTo(MAX_LIVE_INLINE);
+        let contents = Contents::ForDevice(self.caller.device, MAX_LIVE_INLINE);
         let page = self.server.log.read_stream(self.wish.stream, self.sent, PAGE, contents).await;
         let events = page.unwrap_or_default();
         let pieces: Vec<Piece> = events.iter().filter_map(Piece::new).collect();

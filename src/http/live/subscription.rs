@@ -140,8 +140,8 @@ impl Subscription {
         if self.behind_since.is_some_and(|since| since.elapsed() > borne) {
             return Err(End::code(close::TOO_SLOW));
         }
-        let page =
-            server.log.read_stream(self.stream, self.sent, PAGE, Contents::UpTo(MAX_LIVE_INLINE)).await;
+        let contents = Contents::ForDevice(device, MAX_LIVE_INLINE);
+        let page = server.log.read_stream(self.stream, self.sent, PAGE, contents).await;
         let Ok(events) = page else {
             // The socket stays: it heals when the log is back.
             return Ok(self.later());

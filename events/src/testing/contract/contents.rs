@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    AccountId, BlobHash, NewEvent, Sealed, Seq, canonical::sha256, log::SealedParts, testing::build::*,
+    AccountId, BlobHash, DeviceId, NewEvent, Sealed, Seq, canonical::sha256, log::SealedParts,
+    testing::build::*,
 };
 use uuid::Uuid;
 
@@ -32,6 +33,26 @@ pub async fn a_read_brings_only_contents_up_to_its_limit(log: &dyn EventLog) {
     assert_eq!(contents_of(log, Contents::UpTo(3)).await, [None, None]);
     assert_eq!(contents_of(log, Contents::UpTo(4)).await, [Some(b"four".to_vec()), None]);
     assert_eq!(contents_of(log, Contents::UpTo(5)).await, [Some(b"four".to_vec()), Some(b"fives".to_vec())]);
+}
+
+pub async fn a_read_for_a_device_leaves_out_what_came_from_it(log: &dyn EventLog) {
+    let from = |n, device: Option<u128>| {
+        let device = device.map(|n| DeviceId(Uuid::from_u128(n)));
+        NewEvent { device, ..event(n, stream(1)).with_content(n.to_string().as_bytes()) }
+    };
+    append_one(log, unit(vec![from(1, Some(1)), from(2, Some(2)), from(3, None)])).await;
+    let read = |device, most| contents_of(log, Contents::ForDevice(DeviceId(Uuid::from_u128(device)), most));
+    let some = |n: &str| Some(n.as_bytes().to_vec());
+    assert_eq!(read(1, 9).await, [None, some("2"), some("3")]);
+    assert_eq!(read(2, 9).await, [some("1"), None, some("3")]);
+    assert_eq!(read(9, 9).await, [some("1"), some("2"), some("3")]);
+    assert_eq!(read(1, 0).await, vec![None; 3]);
+    let read =
+        log.read_stream(stream(1), Seq(0), 9, Contents::ForDevice(DeviceId(Uuid::from_u128(1)), 9)).await;
+    assert_eq!(
+        read.unwrap().iter().map(|event| event.content.is_some()).collect::<Vec<_>>(),
+        [false, true, true]
+    );
 }
 
 pub async fn a_content_is_kept_once_in_a_stream(log: &dyn EventLog) {
