@@ -11,8 +11,8 @@ use lockstep_events::StreamId;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{Message, client::IntoClientRequest},
+    WebSocketStream, client_async_with_config,
+    tungstenite::{Message, client::IntoClientRequest, protocol::WebSocketConfig},
 };
 
 use crate::{
@@ -59,7 +59,10 @@ pub async fn follow(device: &Device) -> Socket {
     let mut request =
         format!("wss://localhost:{}/v1/live", device.addr.port()).into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", PROTOCOL.parse().unwrap());
-    let (mut socket, _) = client_async(request, tls(device.addr).await.unwrap()).await.unwrap();
+    // The library clears its buffer before each read: at its usual size, clearing costs the machine more than a frame.
+    let small = WebSocketConfig::default().read_buffer_size(8 * 1024);
+    let stream = tls(device.addr).await.unwrap();
+    let (mut socket, _) = client_async_with_config(request, stream, Some(small)).await.unwrap();
     let hello = ClientMessage::Hello {
         token: Some(device.token.clone()),
         ticket: None,

@@ -9,9 +9,14 @@ use lockstep_api::{
     opaque::{CONTEXT, ServerSuite},
 };
 use lockstep_client::crypto::os_random;
-use lockstep_events::ids::Signature;
-use opaque_ke::{ClientLogin, ClientLoginFinishParameters, CredentialResponse, Identifiers};
+use lockstep_events::{AccountId, ids::Signature};
+use lockstepd::auth::opaque;
+use opaque_ke::{
+    ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters,
+    CredentialResponse, Identifiers, RegistrationResponse, ServerSetup,
+};
 use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
 
 use crate::{
     report::{Options, Report, Target, median, percentile},
@@ -27,6 +32,7 @@ const PASSWORD: &[u8] = b"violet anchor mumbles seventeen";
 const EACH: usize = 5;
 
 pub async fn measure(options: &Options, report: &mut Report) {
+    report.row("login by password, OPAQUE's part of the server CPU", "ms", opaque_alone(), Target::None);
     for (mode, variables, _) in crate::modes().await {
         let folder = tempfile::tempdir().unwrap();
         let server =
@@ -44,6 +50,32 @@ pub async fn measure(options: &Options, report: &mut Report) {
         report.row(&name("p50"), "ms", median(walls), Target::None);
         report.row(&name("server CPU, 8 at a time"), "ms", median(together), Target::AtMost(1.0));
     }
+}
+
+/// Milliseconds of what the server computes for OPAQUE in a login: what no store and no connection can save.
+fn opaque_alone() -> f64 {
+    let (setup, account) = (ServerSetup::<ServerSuite>::new(&mut os_random()), AccountId(Uuid::new_v4()));
+    let begun = ClientRegistration::<ServerSuite>::start(&mut os_random(), PASSWORD).unwrap();
+    let answer = opaque::registration_response(&setup, account, &begun.message.serialize()).unwrap();
+    let answer = RegistrationResponse::deserialize(&answer).unwrap();
+    let parameters = ClientRegistrationFinishParameters::default();
+    let ended = begun.state.finish(&mut os_random(), PASSWORD, answer, parameters).unwrap();
+    let record = opaque::record(&ended.message.serialize()).unwrap();
+    let mut took = Vec::new();
+    for _ in 0..200 {
+        let begun = ClientLogin::<ServerSuite>::start(&mut os_random(), PASSWORD).unwrap();
+        let (ke1, began) = (begun.message.serialize(), Instant::now());
+        let (ke2, state) =
+            opaque::login_response(&setup, account, Some(&record), &ke1, &mut os_random()).unwrap();
+        let first = began.elapsed();
+        let response = CredentialResponse::deserialize(&ke2).unwrap();
+        let parameters = ClientLoginFinishParameters::new(Some(CONTEXT), Identifiers::default(), None);
+        let ended = begun.state.finish(&mut os_random(), PASSWORD, response, parameters).unwrap();
+        let (ke3, began) = (ended.message.serialize(), Instant::now());
+        opaque::login_finish(&state, &ke3).unwrap();
+        took.push((first + began.elapsed()).as_secs_f64() * 1000.0);
+    }
+    median(took)
 }
 
 async fn registered(server: &Lockstepd, people: usize) -> Vec<Device> {
