@@ -161,7 +161,7 @@ impl App {
             return Ok(Sent::Later);
         }
         let synced = match bytes {
-            0 => sending(self.ui, client, client.sync()).await,
+            0 => synced(self.ui, client, "sending").await,
             _ => moving(self.ui, client, ("sending", bytes), client.sync()).await,
         };
         match synced {
@@ -273,13 +273,26 @@ pub async fn moving<T>(
     shown(&bar, async || (client.moved() - before).min(bytes), work).await
 }
 
-/// Shows how many of the versions that wait were sent, while they are.
-async fn sending<T>(ui: Ui, client: &Client, work: impl Future<Output = T>) -> T {
+/// Synchronizes, and shows meanwhile how many of the versions that waited were sent; of few it only says `what`.
+///
+/// # Errors
+/// As [`Client::sync`].
+pub async fn synced(ui: Ui, client: &Client, what: &str) -> Result<SyncReport, Error> {
     const FEW: u64 = 100;
     let waiting = async || client.status().await.map_or(0, |status| status.waiting);
     let all = waiting().await;
-    let bar = if all < FEW { ui.wheel("sending") } else { ui.progress(all, "sending") };
-    shown(&bar, async || if all < FEW { 0 } else { all.saturating_sub(waiting().await) }, work).await
+    if all < FEW {
+        return shown(&ui.wheel(what), async || 0, client.sync()).await;
+    }
+    let bar = ui.progress(all, "sending");
+    let sent = async || {
+        let left = waiting().await;
+        if left == 0 {
+            bar.set_message("confirming");
+        }
+        all.saturating_sub(left)
+    };
+    shown(&bar, sent, client.sync()).await
 }
 
 /// Moves a bar while something is done.

@@ -4,7 +4,7 @@ use clap::Args;
 use lockstep_client::Client;
 
 use crate::cli::{
-    app::{App, count},
+    app::{App, count, synced},
     failure::{Done, Exit, Failure},
     ui::printable,
 };
@@ -48,10 +48,7 @@ pub async fn run(args: Sync, app: &App) -> Done {
     if let Some(wanted) = &args.discard {
         discard(app, &client, wanted).await?;
     }
-    let wheel = app.ui.wheel("in step with the server");
-    let synced = client.sync().await;
-    wheel.finish_and_clear();
-    let report = synced?;
+    let report = synced(app.ui, &client, "in step with the server").await?;
     if app.ui.json {
         return app.ui.document(&report);
     }
