@@ -4,7 +4,8 @@ use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method, ids
 use uuid::Uuid;
 
 use crate::auth::credentials::{
-    CredentialError, KeyState, PasswordRecord, Reserved, SigningKeyRow, StoredSession, Wrapped,
+    CredentialError, Held, KeyState, KnownPassword, PasswordRecord, Reserved, SigningKeyRow, StoredSession,
+    Wrapped,
 };
 
 use super::named_row::named_row;
@@ -68,17 +69,38 @@ named_row! {
         setup: i64,
         suite: i64,
         record: Vec<u8>,
+        staged: bool,
+        factors: bool,
     }
 }
 
+/// A [`PasswordRow`] of what follows.
+macro_rules! password {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.account, p.setup, p.suite, p.record, \
+             EXISTS (SELECT 1 FROM staged s WHERE s.account = p.account) AS staged, \
+             EXISTS (SELECT 1 FROM factors f WHERE f.account = p.account \
+             AND f.kind NOT IN ('recovery', 'approval')) AS factors FROM passwords p ",
+            $rest
+        )
+    };
+}
+
+/// The password behind a name.
+pub const PASSWORD_BY_NAME: &str = password!("JOIN names n ON n.account = p.account WHERE n.name_index = $1");
+/// The password of an account.
+pub const PASSWORD_OF: &str = password!("WHERE p.account = $1");
+
 impl PasswordRow {
-    pub fn record(self) -> Result<PasswordRecord> {
-        Ok(PasswordRecord {
+    pub fn known(self) -> Result<KnownPassword> {
+        let record = PasswordRecord {
             account: AccountId(uuid(&self.account)?),
             setup: number(self.setup)?,
             suite: number(self.suite)?,
             record: self.record,
-        })
+        };
+        Ok(KnownPassword { record, staged: self.staged, factors: self.factors })
     }
 }
 
@@ -102,33 +124,36 @@ impl NameRow {
     }
 }
 
-/// Everything that an account's password opens: its wraps in order, and, without a name, the suite of the password.
+/// Everything that an account's password opens: its wraps in order; without a name, the suite of the password; and,
+/// without a number either, that a change is staged.
 pub const HELD: &str = "SELECT name, generation, bytes FROM wraps WHERE account = $1 \
-     UNION ALL SELECT NULL, suite, NULL FROM passwords WHERE account = $1 ORDER BY name";
+     UNION ALL SELECT NULL, suite, NULL FROM passwords WHERE account = $1 \
+     UNION ALL SELECT NULL, NULL, NULL FROM staged WHERE account = $1 ORDER BY name";
 
 named_row! {
     /// A row of [`HELD`].
     pub struct HeldRow {
         name: Option<String>,
-        generation: i64,
+        generation: Option<i64>,
         bytes: Option<Vec<u8>>,
     }
 }
 
 impl HeldRow {
-    /// The wraps, and the suite if there is a password.
-    pub fn all(rows: Vec<Self>) -> (Vec<Wrapped>, Option<u16>) {
-        let (mut wraps, mut suite) = (Vec::new(), None);
+    /// All rows of an account.
+    pub fn all(rows: Vec<Self>) -> Held {
+        let mut held = Held::default();
         for row in rows {
-            match (row.name, row.bytes) {
-                (Some(name), Some(bytes)) => {
-                    let generation = u32::try_from(row.generation).unwrap_or(0);
-                    wraps.push(Wrapped { name, generation, bytes });
+            match (row.name, row.generation, row.bytes) {
+                (Some(name), Some(generation), Some(bytes)) => {
+                    let generation = u32::try_from(generation).unwrap_or(0);
+                    held.wraps.push(Wrapped { name, generation, bytes });
                 }
-                _ => suite = u16::try_from(row.generation).ok(),
+                (_, Some(suite), _) => held.suite = u16::try_from(suite).ok(),
+                (_, None, _) => held.staged = true,
             }
         }
-        (wraps, suite)
+        held
     }
 }
 

@@ -67,6 +67,28 @@ pub struct Reservation {
     pub wraps: Vec<Wrapped>,
 }
 
+/// A password record, with what else a login asks about its account: all of one moment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KnownPassword {
+    /// The record.
+    pub record: PasswordRecord,
+    /// A change of the account's credentials is under way, or was cut off.
+    pub staged: bool,
+    /// There is something that may be a second factor.
+    pub factors: bool,
+}
+
+/// What an account's password opens, all of one moment.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Its wrapped keys, by name.
+    pub wraps: Vec<Wrapped>,
+    /// The suite of its password record, if there is one.
+    pub suite: Option<u16>,
+    /// A change of the account's credentials is under way, or was cut off.
+    pub staged: bool,
+}
+
 /// What became of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserved {
@@ -186,8 +208,8 @@ pub trait CredentialStore: FactorStore + Send + Sync {
     /// The state of an attempt that has not expired, once: it is gone afterwards, on every node.
     async fn take_attempt(&self, id: Uuid, now: Micros) -> Result<Option<Vec<u8>>, CredentialError>;
 
-    /// The password record behind a name.
-    async fn password(&self, name: NameIndex) -> Result<Option<PasswordRecord>, CredentialError>;
+    /// The password behind a name.
+    async fn password(&self, name: NameIndex) -> Result<Option<KnownPassword>, CredentialError>;
 
     /// Reserves a name for an account and stores what it begins with, all or nothing.
     async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, CredentialError>;
@@ -198,8 +220,8 @@ pub trait CredentialStore: FactorStore + Send + Sync {
     /// The registration of an account is complete.
     async fn confirm(&self, account: AccountId) -> Result<(), CredentialError>;
 
-    /// The wrapped keys of an account, and the suite of its password record.
-    async fn wraps(&self, account: AccountId) -> Result<(Vec<Wrapped>, Option<u16>), CredentialError>;
+    /// What an account's password opens.
+    async fn held(&self, account: AccountId) -> Result<Held, CredentialError>;
 
     /// Stores a new session. Storing it again changes nothing.
     async fn open_session(&self, session: &StoredSession) -> Result<(), CredentialError>;
@@ -221,8 +243,8 @@ pub trait CredentialStore: FactorStore + Send + Sync {
         at: Micros,
     ) -> Result<(), CredentialError>;
 
-    /// The password record of an account.
-    async fn password_of(&self, account: AccountId) -> Result<Option<PasswordRecord>, CredentialError>;
+    /// The password of an account.
+    async fn password_of(&self, account: AccountId) -> Result<Option<KnownPassword>, CredentialError>;
 
     /// Deletes attempts that have expired and sessions that ended before a time; how many rows went.
     async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64, CredentialError>;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::facts::{Actor, derived, existing_account, word};
 use crate::{
     auth::{
-        credentials::{CredentialError, Wrapped},
+        credentials::{CredentialError, KnownPassword, Wrapped},
         factors::{Replacement, Staged},
     },
     state::Server,
@@ -115,6 +115,17 @@ pub async fn settle(server: &Server, account: AccountId) -> Result<bool, Replace
         server.credentials.unstage(account, staged.attempt).await?;
     }
     Ok(false)
+}
+
+/// Brings a change of what is known to its end, if it was cut off. Whether to ask again.
+///
+/// # Errors
+/// If a store does not answer.
+pub async fn outdated(server: &Server, known: Option<&KnownPassword>) -> Result<bool, ReplaceError> {
+    match known {
+        Some(known) if known.staged => settle(server, known.record.account).await,
+        _ => Ok(false),
+    }
 }
 
 /// Whether exactly this event stands in the log.

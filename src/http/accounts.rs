@@ -24,7 +24,7 @@ use super::{
 use crate::{
     auth::{
         attempt::{Attempt, LIFE_S},
-        credentials::{NameIndex, PasswordRecord, Wrapped},
+        credentials::{Held, NameIndex, PasswordRecord, Wrapped},
         opaque,
     },
     commands::{
@@ -132,9 +132,12 @@ pub fn wrapped(wrap: Wrap) -> Wrapped {
 
 /// An account as its own devices see it: of vaults' keys exactly the generations that its roster names.
 pub async fn shown(server: &Server, row: AccountRow) -> Answer<Account> {
+    let mut held = server.credentials.held(row.account).await?;
     // A change whose event stands and that was cut off is carried out first.
-    replace::settle(server, row.account).await?;
-    let (mut wraps, suite) = server.credentials.wraps(row.account).await?;
+    if held.staged && replace::settle(server, row.account).await? {
+        held = server.credentials.held(row.account).await?;
+    }
+    let Held { mut wraps, suite, .. } = held;
     wraps.retain(|wrap| match vault_key_place(&wrap.name) {
         Some((vault, generation)) => row.roster.iter().any(|stated| {
             let named = |v, g| v == vault && g >= generation;

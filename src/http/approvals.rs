@@ -52,7 +52,7 @@ async fn ask(
     let index = server.keys.name_index(name);
     gate.subject(&server, Action::Pair, Subject::Name(index)).await?;
     let known = server.credentials.password(index).await?;
-    let account = known.map_or_else(|| server.keys.fake_account(name), |known| known.account);
+    let account = known.map_or_else(|| server.keys.fake_account(name), |known| known.record.account);
     let AskApproval { device, public_key, kem_key, .. } = body;
     let request = Asked { device, public_key, kem_key: kem_key.0, sealed: None };
     let approval = approve::ask(&server, account, &request).await?;

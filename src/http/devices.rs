@@ -49,7 +49,7 @@ problems! {
     responses((status = 200, description = "Oldest first", body = Devices)))]
 async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Devices>> {
     let rows = server.reads.devices(caller.account).await?;
-    let (wraps, _) = server.credentials.wraps(caller.account).await?;
+    let wraps = server.credentials.held(caller.account).await?.wraps;
     let labelled = |device| {
         let name = label_name(device);
         wraps.iter().find(|wrap| wrap.name == name).map(|wrap| Bytes64(wrap.bytes.clone()))

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     auth::{
         attempt::{Attempt, LIFE_S, Proven, Purpose},
-        credentials::{NameIndex, PasswordRecord, StoredSession},
+        credentials::{KnownPassword, NameIndex, PasswordRecord, StoredSession},
         minting::Bearer,
         opaque, refresh,
     },
@@ -107,19 +107,20 @@ pub struct Named {
     pub password: Option<PasswordRecord>,
 }
 
-/// Looks a name up. A change that was cut off is brought to its end first; for a name without an account the same is
-/// asked.
+/// Looks a name up. A change that was cut off is brought to its end first. For a name without an account the same is
+/// asked: one question.
 ///
 /// # Errors
 /// If a store does not answer.
 pub async fn named(server: &Server, name: &str) -> Answer<Named> {
     let index = server.keys.name_index(name);
-    let mut password = server.credentials.password(index).await?;
-    let fake = server.keys.fake_account(name);
-    let account = password.as_ref().map_or(fake, |known| known.account);
-    if replace::settle(server, account).await? {
-        password = server.credentials.password(index).await?;
+    let mut known = server.credentials.password(index).await?;
+    if replace::outdated(server, known.as_ref()).await? {
+        known = server.credentials.password(index).await?;
     }
+    let password = known.map(|known| known.record);
+    let fake = server.keys.fake_account(name);
+    let account = password.as_ref().map_or(fake, |record| record.account);
     Ok(Named { index, account, password })
 }
 
@@ -185,8 +186,17 @@ async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> 
     let message = proof_message(body.attempt.as_bytes());
     let proof = body.device.map(|p| (p.device, message, p.signature));
     let proven = Proven { name, account, record, proof };
-    second_factor::demand(&server, Purpose::Login(proven.clone())).await?;
-    logged_in(&server, proven).await
+    if still(&server, &proven).await?.factors {
+        second_factor::demand(&server, Purpose::Login(proven.clone())).await?;
+    }
+    entered(&server, proven).await
+}
+
+/// The password of a login, if it is still the one that was proven.
+async fn still(server: &Server, proven: &Proven) -> Answer<KnownPassword> {
+    let present = server.credentials.password_of(proven.account).await?;
+    let same = present.filter(|present| sha256(&present.record.record) == proven.record);
+    Ok(same.ok_or(Code::LoginFailed)?)
 }
 
 /// Ends a login in which everything is proven, if the password is still the one that was proven.
@@ -194,11 +204,12 @@ async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> 
 /// # Errors
 /// `login_failed`, or what a store does not answer.
 pub async fn logged_in(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>> {
-    let Proven { name, account, record, proof } = proven;
-    let present = server.credentials.password_of(account).await?;
-    if present.is_none_or(|present| sha256(&present.record) != record) {
-        return Err(Code::LoginFailed.into());
-    }
+    still(server, &proven).await?;
+    entered(server, proven).await
+}
+
+async fn entered(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>> {
+    let Proven { name, account, proof, .. } = proven;
     let (session, method) = (SessionId(Uuid::new_v4()), Method::Password);
     let proof = proof.map(|(device, message, signature)| Proof { device, message, signature });
     let done = Login { account, session, method, proof }.run(server).await?;

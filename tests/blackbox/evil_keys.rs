@@ -57,7 +57,7 @@ async fn alarms(device: &Device, kind: AlarmKind) {
 /// The generation's wrap, as it lies on the server.
 async fn lies(ground: &Ground, device: &Device, of: u32) -> Wrapped {
     let status = device.status().await.unwrap();
-    let (wraps, _) = ground.node.running().server.credentials.wraps(status.account).await.unwrap();
+    let wraps = ground.node.running().server.credentials.held(status.account).await.unwrap().wraps;
     let name = vault_key_name(status.vault, of);
     wraps.into_iter().find(|wrap| wrap.name == name).unwrap()
 }

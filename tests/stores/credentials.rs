@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use lockstep_events::{AccountId, Micros, ids::PublicKey};
 use lockstepd::auth::credentials::{
-    CredentialStore, KeyState, NameIndex, PasswordRecord, Reservation, Reserved, SigningKeyRow, Wrapped,
+    CredentialStore, Held, KeyState, KnownPassword, NameIndex, PasswordRecord, Reservation, Reserved,
+    SigningKeyRow, Wrapped,
 };
 use uuid::Uuid;
 
@@ -72,11 +73,11 @@ fn reservation(name: u8, of: u128, attempt: u128) -> Reservation {
 /// Account, setup, suite and record: a password record is never shown, so it has no `Debug`.
 async fn password(store: &dyn CredentialStore, name: u8) -> Option<(AccountId, u32, u16, Vec<u8>)> {
     let found = store.password(NameIndex([name; 32])).await.unwrap();
-    found.map(|found| (found.account, found.setup, found.suite, found.record))
+    found.map(|KnownPassword { record: found, .. }| (found.account, found.setup, found.suite, found.record))
 }
 
 async fn wraps(store: &dyn CredentialStore, of: u128) -> (Vec<(String, u32, Vec<u8>)>, Option<u16>) {
-    let (wraps, suite) = store.wraps(account(of)).await.unwrap();
+    let Held { wraps, suite, .. } = store.held(account(of)).await.unwrap();
     (wraps.into_iter().map(|wrap| (wrap.name, wrap.generation, wrap.bytes)).collect(), suite)
 }
 

@@ -21,6 +21,7 @@ over_every_adapter! { sqlite = crate::open::sqlite_credentials, postgres = crate
     nothing_of_a_lower_generation_comes_back;
     a_change_that_was_dropped_is_not_carried_out;
     a_sweep_forgets_devices_that_asked_long_ago_and_no_factor;
+    a_password_comes_with_whether_a_change_is_under_way_and_whether_there_may_be_a_second_factor;
 }}
 
 fn account(n: u128) -> AccountId {
@@ -64,17 +65,51 @@ async fn with_account(store: &dyn CredentialStore) {
 
 /// Mark of the password record, and name and generation of each wrapped key.
 async fn keys(store: &dyn CredentialStore) -> (u8, Vec<(String, u32)>) {
-    let mark = store.password_of(account(1)).await.unwrap().unwrap().record[0];
+    let mark = store.password_of(account(1)).await.unwrap().unwrap().record.record[0];
     let mut wraps: Vec<_> = store
-        .wraps(account(1))
+        .held(account(1))
         .await
         .unwrap()
-        .0
+        .wraps
         .into_iter()
         .map(|wrap| (wrap.name, wrap.generation))
         .collect();
     wraps.sort();
     (mark, wraps)
+}
+
+async fn a_password_comes_with_whether_a_change_is_under_way_and_whether_there_may_be_a_second_factor(
+    store: Arc<dyn CredentialStore>,
+) {
+    with_account(&*store).await;
+    let flags = async || {
+        let by_name = store.password(NameIndex([1; 32])).await.unwrap().unwrap();
+        let of_account = store.password_of(account(1)).await.unwrap().unwrap();
+        assert!(by_name == of_account);
+        let held = store.held(account(1)).await.unwrap();
+        assert_eq!((held.staged, held.suite, held.wraps.len()), (by_name.staged, Some(1), 2));
+        (by_name.staged, by_name.factors)
+    };
+    assert_eq!(flags().await, (false, false));
+    for (n, other) in [FactorKind::Recovery, FactorKind::Approval].into_iter().enumerate() {
+        store.put_factor(&factor(n as u128, other)).await.unwrap();
+    }
+    store.put_factor(&StoredFactor { account: account(2), ..factor(8, FactorKind::Totp) }).await.unwrap();
+    let of_another = Staged { account: account(2), ..change(7, Replacement::default()) };
+    assert!(store.stage(&of_another).await.unwrap());
+    assert_eq!(flags().await, (false, false), "nothing of that is about it");
+    for kind in [FactorKind::Totp, FactorKind::Passkey, FactorKind::Codes] {
+        let second = factor(9, kind);
+        store.put_factor(&second).await.unwrap();
+        assert_eq!(flags().await, (false, true), "{kind:?}");
+        store.remove_factor(account(1), second.id).await.unwrap();
+        assert_eq!(flags().await, (false, false));
+    }
+    let staged = change(1, Replacement::default());
+    assert!(store.stage(&staged).await.unwrap());
+    assert_eq!(flags().await, (true, false));
+    assert!(store.carry_out(account(1), staged.attempt).await.unwrap());
+    assert_eq!(flags().await, (false, false));
 }
 
 async fn factors_come_back_as_they_were_oldest_first_and_for_their_account_only(

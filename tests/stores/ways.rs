@@ -224,7 +224,7 @@ async fn registered(store: &Store, of: u128, name: u8) {
 }
 
 async fn by_name(store: &Store, name: u8) -> Option<AccountId> {
-    store.password(NameIndex([name; 32])).await.unwrap().map(|record| record.account)
+    store.password(NameIndex([name; 32])).await.unwrap().map(|known| known.record.account)
 }
 
 async fn a_second_address_makes_the_first_the_former_one_and_a_name_that_was_it_follows(store: Store) {

@@ -8,17 +8,18 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros, SessionId};
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::{QueryBuilder, Sqlite, query::QueryAs, sqlite::SqliteArguments};
 use uuid::Uuid;
 
 use super::{Lanes, Writing, file, migrated, migrations};
 use crate::{
     adapters::credential_row::{
-        HELD, HeldRow, KeyRow, NameRow, PasswordRow, SessionRow, method_name, micros_to_bytes,
+        HELD, HeldRow, KeyRow, NameRow, PASSWORD_BY_NAME, PASSWORD_OF, PasswordRow, SessionRow, method_name,
+        micros_to_bytes,
     },
     auth::{
         credentials::{
-            CredentialError, CredentialStore, NameIndex, PasswordRecord, Reservation, Reserved,
+            CredentialError, CredentialStore, Held, KnownPassword, NameIndex, Reservation, Reserved,
             SigningKeyRow, StoredSession, Wrapped,
         },
         factors::APPROVAL_KEPT_S,
@@ -58,6 +59,14 @@ impl SqliteCredentials {
 
     pub(super) async fn begin(&self) -> Result<Writing> {
         self.pool.begin().await.map_err(failed)
+    }
+
+    async fn known(
+        &self,
+        query: QueryAs<'_, Sqlite, PasswordRow, SqliteArguments>,
+    ) -> Result<Option<KnownPassword>> {
+        let row = query.fetch_optional(&self.pool).await.map_err(failed)?;
+        row.map(PasswordRow::known).transpose()
     }
 }
 
@@ -131,16 +140,8 @@ impl CredentialStore for SqliteCredentials {
         Ok(self.attempts.take(attempt, now))
     }
 
-    async fn password(&self, name: NameIndex) -> Result<Option<PasswordRecord>> {
-        let row: Option<PasswordRow> = sqlx::query_as(
-            "SELECT p.account, p.setup, p.suite, p.record FROM names n \
-             JOIN passwords p ON p.account = n.account WHERE n.name_index = ?",
-        )
-        .bind(name.0.to_vec())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(failed)?;
-        row.map(PasswordRow::record).transpose()
+    async fn password(&self, name: NameIndex) -> Result<Option<KnownPassword>> {
+        self.known(sqlx::query_as(PASSWORD_BY_NAME).bind(name.0.to_vec())).await
     }
 
     async fn reserve(&self, new: &Reservation) -> Result<Reserved> {
@@ -210,7 +211,7 @@ impl CredentialStore for SqliteCredentials {
         Ok(())
     }
 
-    async fn wraps(&self, account: AccountId) -> Result<(Vec<Wrapped>, Option<u16>)> {
+    async fn held(&self, account: AccountId) -> Result<Held> {
         let rows: Vec<HeldRow> =
             sqlx::query_as(HELD).bind(id(account.0)).fetch_all(&self.pool).await.map_err(failed)?;
         Ok(HeldRow::all(rows))
@@ -294,14 +295,8 @@ impl CredentialStore for SqliteCredentials {
         Ok(())
     }
 
-    async fn password_of(&self, account: AccountId) -> Result<Option<PasswordRecord>> {
-        let row: Option<PasswordRow> =
-            sqlx::query_as("SELECT account, setup, suite, record FROM passwords WHERE account = ?")
-                .bind(id(account.0))
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(failed)?;
-        row.map(PasswordRow::record).transpose()
+    async fn password_of(&self, account: AccountId) -> Result<Option<KnownPassword>> {
+        self.known(sqlx::query_as(PASSWORD_OF).bind(id(account.0))).await
     }
 
     async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64> {

@@ -145,7 +145,7 @@ async fn find(
     Json(body): Json<FindAccount>,
 ) -> Answer<Json<AccountView>> {
     let index = server.keys.name_index(checked_name(&body.name)?);
-    let account = server.credentials.password(index).await?.ok_or(Code::NotFound)?.account;
+    let account = server.credentials.password(index).await?.ok_or(Code::NotFound)?.record.account;
     let act = Act { server: &server, by: looking.by, account, reason: &body.reason };
     look::look(&act, Viewed::Found).await?;
     Ok(Json(whole(&server, account).await?))
