@@ -20,7 +20,7 @@ use crate::{
     auth::{
         credentials::{
             CredentialError, CredentialStore, Held, KnownPassword, NameIndex, Reservation, Reserved,
-            SigningKeyRow, StoredSession, Wrapped,
+            SigningKeyRow, StoredSession,
         },
         factors::APPROVAL_KEPT_S,
     },
