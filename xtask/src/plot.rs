@@ -1,37 +1,46 @@
-//! The picture of the results, written as SVG by hand: a bar for each row, its target as a line across it.
+//! The picture of the results, written as SVG by hand: every row that has a target, as a bar that is to reach its
+//! target or to stay below it. The targets stand on one line.
 
 use crate::bench::{Measured, Row};
 use crate::report;
 use std::fmt::Write;
 
-const WIDTH: f64 = 960.0;
-/// Where bars begin: left of it stand the names.
-const LEFT: f64 = 340.0;
-/// Room for the longest bar; right of it stands its number.
+/// A letter of a name is at most about so wide.
+const LETTER: f64 = 6.4;
+const MARGIN: f64 = 16.0;
+/// From where bars begin to the line of the targets.
+const TARGET: f64 = 260.0;
+/// Room for the longest bar: what is further from its target is cut there. Right of it stands the number.
 const LONGEST: f64 = 420.0;
+const NUMBER: f64 = 260.0;
 const LINE: f64 = 24.0;
 const BAR: f64 = 14.0;
 
 const GOOD: &str = "#2f7d5b";
 const BAD: &str = "#b3412f";
-const PLAIN: &str = "#5b6b7d";
 
-/// Bars of `ours ÷ baseline` (of `ours` where there is no baseline), one group for each bench. Bars of a group share a
-/// scale only where they share a unit; a bar is always to be read beside its own target.
+/// Bars of `ours ÷ baseline` (of `ours` where there is no baseline) in parts of their targets, one group for each bench.
 pub fn ratios(benches: &[Measured]) -> String {
+    let aimed =
+        |rows: &[Row]| -> Vec<Row> { rows.iter().filter(|row| row.target.is_some()).cloned().collect() };
+    let groups: Vec<(&str, Vec<Row>)> =
+        benches.iter().map(|Measured { bench, rows }| (bench.as_str(), aimed(rows))).collect();
+    let names = groups.iter().flat_map(|(_, rows)| rows).map(|row| row.name.chars().count());
+    let left = MARGIN + LETTER * f64::from(u32::try_from(names.max().unwrap_or(0)).unwrap_or(0)) + 10.0;
     let mut body = String::new();
     let mut y = 34.0;
-    for Measured { bench, rows } in benches {
-        let _ = writeln!(body, r#"<text x="16" y="{y}" class="bench">{}</text>"#, escaped(bench));
+    for (bench, rows) in groups.iter().filter(|(_, rows)| !rows.is_empty()) {
+        let _ = writeln!(body, r#"<text x="{MARGIN}" y="{y}" class="bench">{}</text>"#, escaped(bench));
         y += 10.0;
         for row in rows {
-            bar(&mut body, row, longest(rows, row), y);
+            bar(&mut body, row, left, y);
             y += LINE;
         }
         y += 34.0;
     }
+    let width = left + LONGEST + NUMBER;
     format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}" role="img">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0}" height="{y}" viewBox="0 0 {width:.0} {y}" role="img">
 <title>Lockstep's measurements beside their targets</title>
 <style>
 text {{ font: 12px system-ui, sans-serif; fill: #1d2630; }}
@@ -49,53 +58,30 @@ fn shown(row: &Row) -> f64 {
     row.ratio.unwrap_or(row.ours)
 }
 
-fn same_scale(one: &Row, other: &Row) -> bool {
-    match (one.ratio, other.ratio) {
-        (Some(_), Some(_)) => true,
-        (None, None) => one.unit == other.unit,
-        _ => false,
-    }
-}
-
-/// The largest value or target among the rows that share this row's scale.
-fn longest(rows: &[Row], row: &Row) -> f64 {
-    let alike = rows.iter().filter(|other| same_scale(row, other));
-    alike.map(|other| shown(other).max(other.target.unwrap_or(0.0))).fold(f64::MIN_POSITIVE, f64::max)
-}
-
-fn bar(body: &mut String, row: &Row, longest: f64, y: f64) {
-    let length = |value: f64| (value / longest * LONGEST).clamp(1.0, LONGEST);
+fn bar(body: &mut String, row: &Row, left: f64, y: f64) {
     let (bar_y, text_y) = (y + (LINE - BAR) / 2.0, y + LINE / 2.0 + 4.0);
-    let colour = match row.ok {
-        Some(true) => GOOD,
-        Some(false) => BAD,
-        None => PLAIN,
-    };
-    let value = shown(row);
+    let colour = if row.ok == Some(false) { BAD } else { GOOD };
+    let length = (shown(row) / row.target.unwrap_or(f64::MAX) * TARGET).clamp(1.0, LONGEST);
     let _ = writeln!(
         body,
-        r#"<text x="{}" y="{text_y}" text-anchor="end">{}</text>"#,
-        LEFT - 10.0,
+        r#"<text x="{:.1}" y="{text_y}" text-anchor="end">{}</text>"#,
+        left - 10.0,
         escaped(&row.name)
     );
     let _ = writeln!(
         body,
-        r#"<rect x="{LEFT}" y="{bar_y}" width="{:.1}" height="{BAR}" rx="2" fill="{colour}"/>"#,
-        length(value)
+        r#"<rect x="{left:.1}" y="{bar_y}" width="{length:.1}" height="{BAR}" rx="2" fill="{colour}"/>"#,
     );
-    if let Some(target) = row.target {
-        target_line(body, LEFT + length(target), y);
-    }
+    target_line(body, left + TARGET, y);
     let number = match row.ratio {
         Some(ratio) => format!("{}×", report::number(ratio)),
         None => format!("{} {}", report::number(row.ours), row.unit),
     };
-    let aim = if row.target.is_some() { format!("  ({})", report::target(row)) } else { String::new() };
-    let x = LEFT + length(value).max(row.target.map_or(0.0, length)) + 8.0;
+    let x = left + length.max(TARGET) + 8.0;
     let _ = writeln!(
         body,
         r#"<text x="{x:.1}" y="{text_y}" class="number">{}</text>"#,
-        escaped(&(number + &aim))
+        escaped(&format!("{number}  ({})", report::target(row)))
     );
 }
 
@@ -116,7 +102,7 @@ mod tests {
     use super::*;
     use crate::bench::Kind;
 
-    fn row(name: &str, ratio: f64, ok: bool) -> Row {
+    fn row(name: &str, ratio: f64, target: Option<f64>) -> Row {
         Row {
             name: name.to_owned(),
             unit: "events/s".to_owned(),
@@ -124,22 +110,33 @@ mod tests {
             baseline: Some(100.0),
             baseline_name: None,
             ratio: Some(ratio),
-            target: Some(2.0),
-            target_kind: Some(Kind::AtLeast),
-            ok: Some(ok),
+            target,
+            target_kind: target.map(|_| Kind::AtLeast),
+            ok: target.map(|target| ratio >= target),
         }
     }
 
+    fn drawn(rows: Vec<Row>) -> String {
+        ratios(&[Measured { bench: "a<b".to_owned(), rows }])
+    }
+
     #[test]
-    fn the_longest_bar_fills_the_room_and_a_missed_target_is_red() {
-        let benches =
-            [Measured { bench: "a<b".to_owned(), rows: vec![row("one", 4.0, true), row("two", 1.0, false)] }];
-        let svg = ratios(&benches);
-        assert!(svg.contains(&format!(r#"width="{LONGEST:.1}" height="14" rx="2" fill="{GOOD}""#)), "{svg}");
-        assert!(
-            svg.contains(&format!(r#"width="{:.1}" height="14" rx="2" fill="{BAD}""#, LONGEST / 4.0)),
-            "{svg}"
-        );
+    fn a_bar_is_as_long_as_its_part_of_the_target_and_a_missed_one_is_red() {
+        let svg =
+            drawn(vec![row("half", 1.0, Some(2.0)), row("met", 2.0, Some(2.0)), row("far", 90.0, Some(2.0))]);
+        for (length, colour) in [(TARGET / 2.0, BAD), (TARGET, GOOD), (LONGEST, GOOD)] {
+            let bar = format!(r#"width="{length:.1}" height="14" rx="2" fill="{colour}""#);
+            assert!(svg.contains(&bar), "{bar} in {svg}");
+        }
         assert!(svg.contains("a&lt;b") && !svg.contains("a<b"));
+    }
+
+    #[test]
+    fn what_has_no_target_is_left_to_the_table_and_the_longest_name_has_room() {
+        let long = "a name that is much longer than any other in the whole picture of the results";
+        let svg = drawn(vec![row(long, 1.0, Some(2.0)), row("plain", 1.0, None)]);
+        assert!(svg.contains(long) && !svg.contains("plain"));
+        let left = MARGIN + LETTER * f64::from(u32::try_from(long.len()).unwrap());
+        assert!(svg.contains(&format!(r#"<text x="{left:.1}" y="#)), "{svg}");
     }
 }
