@@ -5,6 +5,7 @@
 
 mod access;
 mod files;
+mod outbox;
 mod vaults;
 mod ways;
 
@@ -20,7 +21,7 @@ use crate::{
     engine::Engine,
     error::Error,
     keystore::{self, Place},
-    model::{Alarm, Change, Conflict, Entry, Link, Quarantined, Resolution, Status, SyncReport, VersionView},
+    model::{Alarm, Change, Conflict, Entry, Link, Resolution, Status, SyncReport, VersionView},
     profile::Profile,
     server::Server,
 };
@@ -306,22 +307,6 @@ impl Client {
             Some(last) => self.engine.acknowledge_alarms(last).await,
             None => Ok(()),
         }
-    }
-
-    /// Versions that the server refused for good.
-    ///
-    /// # Errors
-    /// If the local database fails.
-    pub async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
-        self.engine.quarantine().await
-    }
-
-    /// Offers a quarantined version again, or (`discard`) deletes it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn release(&self, version: VersionId, discard: bool) -> Result<(), Error> {
-        self.engine.release(version, discard).await
     }
 
     /// The devices of the account. *Online.*

@@ -74,22 +74,13 @@ impl Fold {
         reads: &dyn ReadStore,
         page: impl Iterator<Item = &'p Decoded> + Clone + Send,
     ) -> Result<Vec<Write>, FoldError> {
-        self.more(reads, page).await?;
+        let missing = self.missing(page.clone());
+        self.more(missing, reads, page).await?;
         Ok(self.changes())
     }
 
-    /// Folds one more page before anything is written. After an error, as [`Self::page`].
+    /// Folds one more page, of which this is missing, before anything is written. After an error, as [`Self::page`].
     pub async fn more<'p>(
-        &mut self,
-        reads: &dyn ReadStore,
-        page: impl Iterator<Item = &'p Decoded> + Clone + Send,
-    ) -> Result<(), FoldError> {
-        let missing = self.missing(page.clone());
-        self.with(missing, reads, page).await
-    }
-
-    /// Folds one more page, of which this is missing.
-    pub async fn with<'p>(
         &mut self,
         missing: Missing,
         reads: &dyn ReadStore,

@@ -232,7 +232,7 @@ impl Rebuild {
         if missing.any() {
             run.written().await?;
         }
-        run.fold.with(missing, &*self.reads, page.iter()).await?;
+        run.fold.more(missing, &*self.reads, page.iter()).await?;
         if to >= target || run.fold.waiting() >= WRITTEN {
             run.written().await?;
             run.write(&self.reads, to);

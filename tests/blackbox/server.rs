@@ -156,7 +156,8 @@ impl Server {
     }
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+/// Copies what is in a folder, as a backup does.
+pub fn copy(from: &std::path::Path, to: &std::path::Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());

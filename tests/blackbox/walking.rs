@@ -9,7 +9,7 @@ use lockstep_client::{
 use crate::{
     mode::Mode,
     people::{PASSWORD, another, password, register, until},
-    server::Server,
+    server::{Server, copy},
 };
 
 in_both_modes! {
@@ -132,18 +132,4 @@ async fn a_profile_from_a_backup_gets_back_what_it_wrote_itself_since(mode: Mode
         "no page brings a device its own contents"
     );
     assert_eq!(device.alarms().await.unwrap(), []);
-}
-
-/// A copy of a folder, as a backup makes it.
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let copied = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir(&copied).unwrap();
-            copy(&entry.path(), &copied);
-        } else {
-            std::fs::copy(entry.path(), &copied).unwrap();
-        }
-    }
 }

@@ -21,19 +21,15 @@ const BAD: &str = "#b3412f";
 
 /// Bars of `ours ÷ baseline` (of `ours` where there is no baseline) in parts of their targets, one group for each bench.
 pub fn ratios(benches: &[Measured]) -> String {
-    let aimed =
-        |rows: &[Row]| -> Vec<Row> { rows.iter().filter(|row| row.target.is_some()).cloned().collect() };
-    let groups: Vec<(&str, Vec<Row>)> =
-        benches.iter().map(|Measured { bench, rows }| (bench.as_str(), aimed(rows))).collect();
-    let names = groups.iter().flat_map(|(_, rows)| rows).map(|row| row.name.chars().count());
+    let names = benches.iter().flat_map(|bench| aimed(&bench.rows)).map(|(row, _)| row.name.chars().count());
     let left = MARGIN + LETTER * f64::from(u32::try_from(names.max().unwrap_or(0)).unwrap_or(0)) + 10.0;
     let mut body = String::new();
     let mut y = 34.0;
-    for (bench, rows) in groups.iter().filter(|(_, rows)| !rows.is_empty()) {
+    for Measured { bench, rows } in benches.iter().filter(|bench| aimed(&bench.rows).next().is_some()) {
         let _ = writeln!(body, r#"<text x="{MARGIN}" y="{y}" class="bench">{}</text>"#, escaped(bench));
         y += 10.0;
-        for row in rows {
-            bar(&mut body, row, left, y);
+        for (row, target) in aimed(rows) {
+            bar(&mut body, row, target, left, y);
             y += LINE;
         }
         y += 34.0;
@@ -53,15 +49,20 @@ text {{ font: 12px system-ui, sans-serif; fill: #1d2630; }}
     )
 }
 
+/// The rows that have a target, with it.
+fn aimed(rows: &[Row]) -> impl Iterator<Item = (&Row, f64)> {
+    rows.iter().filter_map(|row| Some((row, row.target?)))
+}
+
 /// The value that the bar shows.
 fn shown(row: &Row) -> f64 {
     row.ratio.unwrap_or(row.ours)
 }
 
-fn bar(body: &mut String, row: &Row, left: f64, y: f64) {
+fn bar(body: &mut String, row: &Row, target: f64, left: f64, y: f64) {
     let (bar_y, text_y) = (y + (LINE - BAR) / 2.0, y + LINE / 2.0 + 4.0);
     let colour = if row.ok == Some(false) { BAD } else { GOOD };
-    let length = (shown(row) / row.target.unwrap_or(f64::MAX) * TARGET).clamp(1.0, LONGEST);
+    let length = (shown(row) / target * TARGET).clamp(1.0, LONGEST);
     let _ = writeln!(
         body,
         r#"<text x="{:.1}" y="{text_y}" text-anchor="end">{}</text>"#,

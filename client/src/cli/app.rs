@@ -279,7 +279,7 @@ pub async fn moving<T>(
 /// As [`Client::sync`].
 pub async fn synced(ui: Ui, client: &Client, what: &str) -> Result<SyncReport, Error> {
     const FEW: u64 = 100;
-    let waiting = async || client.status().await.map_or(0, |status| status.waiting);
+    let waiting = async || client.waiting().await.unwrap_or_default();
     let all = waiting().await;
     if all < FEW {
         return shown(&ui.wheel(what), async || 0, client.sync()).await;

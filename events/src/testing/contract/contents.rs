@@ -36,19 +36,19 @@ pub async fn a_read_brings_only_contents_up_to_its_limit(log: &dyn EventLog) {
 }
 
 pub async fn a_read_for_a_device_leaves_out_what_came_from_it(log: &dyn EventLog) {
-    let from = |n, device: Option<u128>| {
-        let device = device.map(|n| DeviceId(Uuid::from_u128(n)));
-        NewEvent { device, ..event(n, stream(1)).with_content(n.to_string().as_bytes()) }
+    let device = |n| DeviceId(Uuid::from_u128(n));
+    let from = |n, by: Option<u128>| {
+        let event = event(n, stream(1)).with_content(n.to_string().as_bytes());
+        NewEvent { device: by.map(device), ..event }
     };
     append_one(log, unit(vec![from(1, Some(1)), from(2, Some(2)), from(3, None)])).await;
-    let read = |device, most| contents_of(log, Contents::ForDevice(DeviceId(Uuid::from_u128(device)), most));
+    let read = |by, most| contents_of(log, Contents::ForDevice(device(by), most));
     let some = |n: &str| Some(n.as_bytes().to_vec());
     assert_eq!(read(1, 9).await, [None, some("2"), some("3")]);
     assert_eq!(read(2, 9).await, [some("1"), None, some("3")]);
     assert_eq!(read(9, 9).await, [some("1"), some("2"), some("3")]);
     assert_eq!(read(1, 0).await, vec![None; 3]);
-    let read =
-        log.read_stream(stream(1), Seq(0), 9, Contents::ForDevice(DeviceId(Uuid::from_u128(1)), 9)).await;
+    let read = log.read_stream(stream(1), Seq(0), 9, Contents::ForDevice(device(1), 9)).await;
     assert_eq!(
         read.unwrap().iter().map(|event| event.content.is_some()).collect::<Vec<_>>(),
         [false, true, true]
