@@ -46,7 +46,9 @@ impl Engine {
         let mut file = create(&unfinished).await?;
         file.write_all(&sealed).await?;
         file.sync_all().await?;
-        fs::rename(unfinished, path).await?;
+        fs::rename(unfinished, &path).await?;
+        // Before the database says that there is such a file: after a power cut it must not be alone with that.
+        sync_folder(&path).await?;
         Ok(attachment)
     }
 
@@ -126,6 +128,16 @@ impl Engine {
         }
         Ok(fs::rename(unfinished, path).await?)
     }
+}
+
+/// Makes the names in a file's folder durable.
+async fn sync_folder(path: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder).await?.sync_all().await?;
+    }
+    let _ = path;
+    Ok(())
 }
 
 /// Takes a file of this profile away, if it is there.

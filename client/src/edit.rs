@@ -76,7 +76,11 @@ impl Engine {
     ) -> Result<VersionId, Error> {
         let id = version.id;
         if versions::get(db, id).await?.is_some() {
-            // The same choice was made before: it stands, or waits already.
+            // The same choice was made before: it stands, or waits already. If it was refused, perhaps for what went with
+            // it, it is tried once more.
+            if outbox::release(db, id).await? {
+                outbox::add(db, (version.header.vault, id), unit, false).await?;
+            }
             return Ok(id);
         }
         let kept = kept(version);

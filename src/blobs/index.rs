@@ -122,6 +122,9 @@ pub trait BlobIndex: Send + Sync {
     /// Uploads in parts that were begun before a time and did not end, at most `limit`: object and upload.
     async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>, BlobError>;
 
+    /// How many uploads in parts to objects whose names begin so were begun and did not end.
+    async fn uploads_under(&self, prefix: &str) -> Result<u64, BlobError>;
+
     /// An upload in parts has ended, one way or the other.
     async fn upload_ended(&self, object: &str) -> Result<(), BlobError>;
 

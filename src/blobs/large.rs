@@ -9,6 +9,14 @@ use uuid::Uuid;
 
 use super::{BlobError, BlobPlace, PART, Presigned, Shelf, check::hash_object};
 
+/// A vault has at most so many uploads in parts that did not end: each is a row here, and parts that are paid for.
+pub const MAX_OPEN: u64 = 1024;
+
+/// Where a vault's uploads in parts go.
+fn prefix(vault: VaultId) -> String {
+    format!("large/{vault}/")
+}
+
 /// Names an upload in parts to its client: `<uuid>.<the store's name for it>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
@@ -30,7 +38,7 @@ impl Ticket {
     }
 
     fn key(&self, vault: VaultId) -> String {
-        format!("large/{vault}/{}", self.nonce)
+        format!("{}{}", prefix(vault), self.nonce)
     }
 }
 
@@ -49,6 +57,14 @@ pub enum LargeError {
 }
 
 impl Shelf {
+    /// Whether a vault may begin another upload in parts. What was given up is forgotten after a day.
+    ///
+    /// # Errors
+    /// If the index does not answer.
+    pub async fn may_start_large(&self, vault: VaultId) -> Result<bool, BlobError> {
+        Ok(self.index.uploads_under(&prefix(vault)).await? < MAX_OPEN)
+    }
+
     /// Begins an upload in parts; none where clients do not reach the store.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //!
 //! After that, objects of which little is still named are rewritten.
 
+use lockstep_events::Micros;
+
 use super::{BlobError, Listed, Shelf, repack::repack};
 
 pub(super) const AGE_S: i64 = 24 * 3600;
@@ -31,11 +33,7 @@ pub async fn sweep(shelf: &Shelf) -> Result<SweepReport, BlobError> {
     let (added_before, seen_before) = (now.plus_seconds(-AGE_S), now.plus_seconds(-BETWEEN_S));
     let mut report = SweepReport { objects: left_over(shelf).await?, ..SweepReport::default() };
     report.blobs = shelf.index.sweep_unnamed(added_before, seen_before, now).await?;
-    for (object, upload) in shelf.index.uploads_before(added_before, PAGE).await? {
-        shelf.store.abort_parts(&object, &upload).await?;
-        shelf.index.upload_ended(&object).await?;
-        report.uploads += 1;
-    }
+    report.uploads = given_up(shelf, added_before).await?;
     let mut after: Option<String> = None;
     loop {
         let page = shelf.store.list("", after.as_deref(), PAGE).await?;
@@ -62,6 +60,22 @@ async fn left_over(shelf: &Shelf) -> Result<u64, BlobError> {
         }
         shelf.delete(&doomed).await?;
         deleted += doomed.len() as u64;
+    }
+}
+
+/// Gives up uploads in parts that began long ago and did not end.
+async fn given_up(shelf: &Shelf, before: Micros) -> Result<u64, BlobError> {
+    let mut ended = 0;
+    loop {
+        let page = shelf.index.uploads_before(before, PAGE).await?;
+        for (object, upload) in &page {
+            shelf.store.abort_parts(object, upload).await?;
+            shelf.index.upload_ended(object).await?;
+        }
+        ended += page.len() as u64;
+        if page.len() < PAGE {
+            return Ok(ended);
+        }
     }
 }
 

@@ -72,6 +72,9 @@ impl BlobIndex for Nothing {
     async fn uploads_before(&self, _: Micros, _: usize) -> Result<Vec<(String, String)>> {
         Ok(Vec::new())
     }
+    async fn uploads_under(&self, _: &str) -> Result<u64> {
+        Ok(0)
+    }
     async fn upload_ended(&self, _: &str) -> Result<()> {
         Ok(())
     }

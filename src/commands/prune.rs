@@ -78,8 +78,8 @@ impl Entry {
         Ok(())
     }
 
-    /// Versions whose content goes, and the hashes that no kept version has.
-    fn prunable(&self, retention: Retention, now: Micros) -> (Vec<VersionId>, Vec<BlobHash>) {
+    /// Versions whose content stays.
+    fn kept(&self, retention: Retention, now: Micros) -> BTreeSet<VersionId> {
         let since = now.plus_seconds(-i64::from(retention.days) * 24 * 3600);
         let mut by_age: Vec<_> = self.versions.iter().collect();
         by_age.sort_unstable_by_key(|(_, version)| std::cmp::Reverse(version.seq));
@@ -96,6 +96,12 @@ impl Entry {
         kept.extend(heads);
         let targets: Vec<_> = kept.iter().filter_map(|id| self.versions.get(id)?.content_of).collect();
         kept.extend(targets);
+        kept
+    }
+
+    /// Versions that are not kept, either those whose content is still there or those that were pruned before, and the
+    /// hashes that no kept version has.
+    fn others(&self, kept: &BTreeSet<VersionId>, pruned: bool) -> (Vec<VersionId>, Vec<BlobHash>) {
         let kept_hashes: BTreeSet<_> = kept
             .iter()
             .filter_map(|id| self.versions.get(id))
@@ -103,7 +109,7 @@ impl Entry {
             .collect();
         let goes = |(id, version): &(&VersionId, &Version)| {
             let content = version.contents.first();
-            let may_go = !kept.contains(*id) && !self.gone.contains(*id);
+            let may_go = !kept.contains(*id) && self.gone.contains(*id) == pruned;
             may_go && content.is_some_and(|content| !kept_hashes.contains(content))
         };
         let going: Vec<_> = self.versions.iter().filter(goes).collect();
@@ -143,7 +149,14 @@ impl Pruner {
                 break;
             }
         }
-        let (versions, contents) = state.prunable(rule, self.clock.now());
+        let kept = state.kept(rule, self.clock.now());
+        let (mut versions, mut contents) = state.others(&kept, false);
+        let left = self.left(vault, state.others(&kept, true).1).await?;
+        let of_left = |version: &Version| version.contents.iter().any(|hash| left.contains(hash));
+        versions.extend(state.versions.iter().filter(|(_, version)| of_left(version)).map(|(id, _)| *id));
+        versions.sort_unstable();
+        versions.dedup();
+        contents.extend(&left);
         if versions.is_empty() {
             return Ok(0);
         }
@@ -160,6 +173,17 @@ impl Pruner {
         self.shelf.remove_unless_named(vault, &marks).await?;
         self.entries.refresh(vault, entry, state.heads).await?;
         Ok(count)
+    }
+
+    /// Of contents that an earlier prune named, those that it did not come to delete. They are named again: then nobody
+    /// can keep one of them in the meantime.
+    async fn left(&self, vault: VaultId, pruned: Vec<BlobHash>) -> Result<BTreeSet<BlobHash>, PurgeError> {
+        if pruned.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let short = self.log.contents(vault.into(), &pruned).await?;
+        let long = self.shelf.index.marks(vault, &pruned).await?;
+        Ok(short.into_iter().map(|(hash, _)| hash).chain(long.into_iter().map(|(hash, _)| hash)).collect())
     }
 }
 
@@ -215,21 +239,21 @@ mod tests {
     fn heads_and_what_they_are_compared_with_are_kept_and_the_rest_goes() {
         let entry =
             given(&[(1, &[], None), (2, &[1], None), (3, &[2], None), (4, &[2], None), (5, &[4], None)]);
-        assert_eq!(entry.prunable(NOTHING, NOW).0, [v(1), v(4)]);
+        assert_eq!(entry.others(&entry.kept(NOTHING, NOW), false).0, [v(1), v(4)]);
     }
 
     #[test]
     fn the_last_versions_and_those_of_the_last_days_are_kept() {
         let mut entry = given(&[(1, &[], None), (2, &[1], None), (3, &[2], None), (4, &[3], None)]);
-        assert_eq!(entry.prunable(Retention { versions: 3, days: 0 }, NOW).0, [v(1)]);
+        assert_eq!(entry.others(&entry.kept(Retention { versions: 3, days: 0 }, NOW), false).0, [v(1)]);
         entry.versions.get_mut(&v(2)).unwrap().superseded = Some(NOW);
-        assert_eq!(entry.prunable(Retention { versions: 0, days: 1 }, NOW).0, [v(1), v(3)]);
+        assert_eq!(entry.others(&entry.kept(Retention { versions: 0, days: 1 }, NOW), false).0, [v(1), v(3)]);
     }
 
     #[test]
     fn what_an_adopted_head_keeps_is_kept() {
         let entry = given(&[(1, &[], None), (2, &[1], None), (3, &[2], None), (4, &[3], Some(1))]);
-        assert_eq!(entry.prunable(NOTHING, NOW).0, [v(2), v(3)]);
+        assert_eq!(entry.others(&entry.kept(NOTHING, NOW), false).0, [v(2), v(3)]);
     }
 
     #[test]
@@ -239,7 +263,7 @@ mod tests {
         for (n, files) in [(1, vec![file(1), file(2)]), (2, vec![file(1)]), (3, vec![file(2)])] {
             entry.versions.get_mut(&v(n)).unwrap().contents.extend(files);
         }
-        let (versions, hashes) = entry.prunable(NOTHING, NOW);
+        let (versions, hashes) = entry.others(&entry.kept(NOTHING, NOW), false);
         assert_eq!(versions, [v(1), v(2)]);
         assert_eq!(hashes, [BlobHash([1; 32]), BlobHash([2; 32]), file(1)]);
     }
@@ -248,6 +272,6 @@ mod tests {
     fn what_is_gone_does_not_go_again() {
         let mut entry = given(&[(1, &[], None), (2, &[1], None)]);
         entry.gone.insert(v(1));
-        assert_eq!(entry.prunable(NOTHING, NOW).0, []);
+        assert_eq!(entry.others(&entry.kept(NOTHING, NOW), false).0, []);
     }
 }

@@ -14,6 +14,7 @@ mod check;
 mod cluster;
 pub mod decide;
 mod infer;
+mod pruned;
 mod room;
 mod settle;
 
@@ -253,6 +254,8 @@ impl Answer {
     }
 }
 
+#[cfg(test)]
+mod pruned_tests;
 #[cfg(test)]
 mod stale_tests;
 #[cfg(test)]

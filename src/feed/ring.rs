@@ -51,6 +51,11 @@ impl Ring {
     /// The log says where the stream is. A head that lags behind what the follower brought is no news, unless it
     /// is of another life; whether anything changed.
     pub fn set_head(&mut self, head: &StreamHead) -> bool {
+        if self.epoch == Epoch::ZERO {
+            // The first time. What the follower brought since the log was asked is of this life, too.
+            (self.epoch, self.head) = (head.epoch, self.head.max(head.seq));
+            return true;
+        }
         let renewed = head.epoch != self.epoch;
         if renewed {
             self.pieces.clear();
@@ -204,6 +209,15 @@ mod tests {
         push(&mut ring, 4..=5);
         assert_eq!(ring.next(EPOCH, Seq(5), DeviceId::NIL), Next::Nothing);
         assert_eq!(ring.head(), (EPOCH, Seq(5)));
+    }
+
+    #[test]
+    fn what_the_follower_brought_while_the_log_was_asked_is_not_forgotten() {
+        let mut ring = Ring::new(StreamId::NIL);
+        push(&mut ring, [5]);
+        assert!(ring.set_head(&stream_head(EPOCH, 4)));
+        assert_eq!(ring.head(), (EPOCH, Seq(5)));
+        assert_eq!(seqs(&ring.next(EPOCH, Seq(4), DeviceId::NIL)), [5]);
     }
 
     #[test]

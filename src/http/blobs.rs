@@ -1,6 +1,6 @@
 //! `/v1/vaults/{vault}/blobs`: ciphertexts that are too long to stand inline in a push.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::{
     body::Body,
@@ -14,7 +14,7 @@ use lockstep_api::{
     Code,
     sync::{BlobPart, BlobRef, GetBlobs, PrepareBlobs, PreparedBlob, PreparedBlobs},
 };
-use lockstep_events::{BlobHash, VaultId, canonical::sha256};
+use lockstep_events::{AccountId, BlobHash, VaultId, canonical::sha256};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -76,13 +76,11 @@ async fn prepare(
         let facts = serde_json::json!({ "longest": longest });
         return Err(Failure::from(Code::InvalidField).detail(detail).facts(facts));
     }
-    let hashes: Vec<BlobHash> = body.blobs.iter().map(|blob| blob.hash).collect();
-    let have: HashMap<_, _> = server.shelf.index.find(vault, &hashes).await?.into_iter().collect();
-    let new = body.blobs.iter().filter(|blob| !have.contains_key(&blob.hash)).map(|blob| blob.size).sum();
-    server.quotas.check_upload(caller.account, vault, new).await??;
+    let sizes: Vec<_> = body.blobs.iter().map(|blob| (blob.hash, blob.size)).collect();
+    let have = room_for(&server, (caller.account, vault), &sizes).await?;
     let mut blobs = Vec::with_capacity(body.blobs.len());
     for blob in body.blobs {
-        blobs.push(if have.contains_key(&blob.hash) {
+        blobs.push(if have.contains(&blob.hash) {
             PreparedBlob::Have { hash: blob.hash }
         } else {
             upload(&server, vault, blob).await?
@@ -91,10 +89,28 @@ async fn prepare(
     Ok(Json(PreparedBlobs { blobs }))
 }
 
+/// Which of these blobs the vault has; for the others there is room.
+async fn room_for(
+    server: &Server,
+    (account, vault): (AccountId, VaultId),
+    blobs: &[(BlobHash, u64)],
+) -> Answer<HashSet<BlobHash>> {
+    let hashes: Vec<BlobHash> = blobs.iter().map(|(hash, _)| *hash).collect();
+    let found = server.shelf.index.find(vault, &hashes).await?;
+    let have: HashSet<BlobHash> = found.into_iter().map(|(hash, _)| hash).collect();
+    let new = blobs.iter().filter(|(hash, _)| !have.contains(hash)).map(|(_, size)| size).sum();
+    server.quotas.check_upload(account, vault, new).await??;
+    Ok(have)
+}
+
 async fn upload(server: &Server, vault: VaultId, blob: BlobRef) -> Answer<PreparedBlob> {
     let BlobRef { hash, size, attachment } = blob;
     let (shelf, expires_in) = (&server.shelf, PRESIGNED_S);
     if size > PART {
+        if !shelf.may_start_large(vault).await? {
+            let detail = "too many uploads of this vault have not ended: finish them, or wait a day";
+            return Err(Failure::from(Code::TooManyRequests).detail(detail));
+        }
         if let Some((ticket, parts)) = shelf.start_large(vault, size, PRESIGNED_S).await? {
             let parts = parts.into_iter().map(part).collect();
             let upload = ticket.text();
@@ -144,6 +160,8 @@ async fn put_pack(
     if blobs.iter().any(|(hash, bytes)| sha256(bytes) != hash.0) {
         return Err(Code::HashMismatch.into());
     }
+    let sizes: Vec<_> = blobs.iter().map(|(hash, bytes)| (*hash, bytes.len() as u64)).collect();
+    room_for(&server, (caller.account, vault), &sizes).await?;
     server.shelf.put(vault, &blobs).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,9 @@
 //! What attachments take up counts in the plan: each once for its entry, as long as a version keeps it.
 
-use lockstep_api::sync::{Purge, Purged, PushItem, PushOutcome, PushResult};
+use lockstep_api::{
+    Code,
+    sync::{Purge, Purged, PushItem, PushOutcome, PushResult},
+};
 use lockstep_events::{BlobHash, Epoch, VersionKind, canonical::sha256, header::sign_version};
 use lockstepd::config::Layer;
 use reqwest::StatusCode;
@@ -8,11 +11,12 @@ use uuid::Uuid;
 
 use crate::{
     in_both_modes,
-    support::{Mode, Node, Person, body},
+    support::{Mode, Node, Person, assert_problem, body},
 };
 
 in_both_modes! {
     an_attachment_counts_once_for_its_entry_until_it_is_purged;
+    no_upload_is_taken_that_the_plan_has_no_room_for;
     quota_race_of_attachments;
 }
 
@@ -35,6 +39,18 @@ impl Person {
         let sent = sent.header("content-type", "application/octet-stream").body(bytes).send().await.unwrap();
         assert!(sent.status().is_success(), "{}", sent.text().await.unwrap());
         hash
+    }
+
+    /// Uploads several blobs at once.
+    async fn upload_pack(&self, node: &Node, blobs: &[&[u8]]) -> reqwest::Response {
+        let frame = |bytes: &&[u8]| {
+            let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+            [&sha256(bytes)[..], &length[..], bytes].concat()
+        };
+        let frames: Vec<u8> = blobs.iter().flat_map(frame).collect();
+        let post = node.request("POST", &format!("/v1/vaults/{}/blobs", self.vault)).body(frames);
+        let post = post.header("content-type", "application/octet-stream");
+        post.bearer_auth(&self.tokens.access_token).send().await.unwrap()
     }
 
     fn with(&self, attachments: &[BlobHash]) -> PushItem {
@@ -99,6 +115,17 @@ async fn an_attachment_counts_once_for_its_entry_until_it_is_purged(mode: Mode) 
     let file = ada.upload(&node, 9984).await;
     assert_eq!(ada.push_one(&node, epoch, &ada.with(&[file])).await.outcome, PushOutcome::Accepted);
     assert_eq!(ada.used(&node).await, LIMIT, "exactly full");
+}
+
+async fn no_upload_is_taken_that_the_plan_has_no_room_for(mode: Mode) {
+    let node = node(mode).await;
+    let ada = Person::register(&node).await;
+    let long = [7; 6000];
+    let fits = ada.upload_pack(&node, &[&long, &[8; 4000]]).await;
+    assert_eq!(fits.status(), StatusCode::NO_CONTENT);
+    assert_problem(ada.upload_pack(&node, &[&[9; 6000], &[10; 4001]]).await, Code::QuotaExceeded).await;
+    let again = ada.upload_pack(&node, &[&long, &[11; 9000]]).await;
+    assert_eq!(again.status(), StatusCode::NO_CONTENT, "what is there needs no room");
 }
 
 async fn quota_race_of_attachments(mode: Mode) {

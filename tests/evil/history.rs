@@ -198,6 +198,19 @@ async fn e31_a_time_that_goes_back_is_an_alarm() {
 }
 
 #[tokio::test]
+async fn e31_a_time_that_goes_back_from_one_page_to_the_next_is_an_alarm() {
+    let (ground, _first, second) = Ground::with_news(&["three", "four"]).await;
+    let back = versions(|page, before| {
+        fit(page, before);
+        page.events[0].recorded_at = Micros(1);
+        crate::lies::chained(page, before);
+        true
+    });
+    ground.caught(&second, AlarmKind::Page, back).await;
+    ground.recovers(&second, &["four", "one", "three", "two", "unsaid"]).await;
+}
+
+#[tokio::test]
 async fn e33_an_older_one_file_vault_is_an_alarm() {
     let (ground, first, second) = Ground::two().await;
     first.file_put(&[], b"the file").await.unwrap();

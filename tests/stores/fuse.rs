@@ -170,6 +170,9 @@ impl BlobIndex for FusedIndex {
     async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>> {
         self.fuse.run(self.index.uploads_before(time, limit)).await
     }
+    async fn uploads_under(&self, prefix: &str) -> Result<u64> {
+        self.fuse.run(self.index.uploads_under(prefix)).await
+    }
     async fn upload_ended(&self, object: &str) -> Result<()> {
         self.fuse.run(self.index.upload_ended(object)).await
     }

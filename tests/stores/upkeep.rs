@@ -115,6 +115,8 @@ async fn uploads_that_were_begun_long_ago_are_told_until_they_end(index: Arc<dyn
     let old = |object: &str| (object.to_owned(), format!("{object}~id"));
     assert_eq!(index.uploads_before(Micros(30), 10).await.unwrap(), [old("large/b"), old("large/c")]);
     assert_eq!(index.uploads_before(Micros(30), 1).await.unwrap(), [old("large/b")]);
+    let open = async |prefix: &str| index.uploads_under(prefix).await.unwrap();
+    assert_eq!([open("large/").await, open("large/b").await, open("large/%").await], [3, 1, 0]);
     assert_eq!(index.upload_to("large/b").await.unwrap().as_deref(), Some("large/b~id"));
     index.upload_ended("large/b").await.unwrap();
     assert_eq!(index.upload_to("large/b").await.unwrap(), None);

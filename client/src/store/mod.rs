@@ -24,7 +24,7 @@ pub(crate) use self::connections::Tx;
 use crate::{crypto::keys::LocalKey, error::Error};
 
 /// Version of the schema, as `PRAGMA user_version`.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// An open local database.
 #[derive(Debug, Clone)]
@@ -91,13 +91,18 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
     if version == SCHEMA {
         return Ok(());
     }
-    let steps = [include_str!("schema.sql"), include_str!("attachments.sql"), include_str!("schema-3.sql")];
+    let steps = [
+        include_str!("schema.sql"),
+        include_str!("attachments.sql"),
+        include_str!("schema-3.sql"),
+        include_str!("schema-4.sql"),
+    ];
     for (step, sql) in (1..).zip(steps) {
         if version < step {
             sqlx::raw_sql(sql).execute(&mut *tx).await?;
         }
     }
-    sqlx::raw_sql("PRAGMA user_version = 3").execute(&mut *tx).await?;
+    sqlx::raw_sql("PRAGMA user_version = 4").execute(&mut *tx).await?;
     Ok(tx.commit().await?)
 }
 

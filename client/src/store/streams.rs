@@ -1,6 +1,6 @@
 //! Cursors, and the chain at every seq.
 
-use lockstep_events::{Chain, Epoch, Seq, SetDigest, StreamId, StreamKind};
+use lockstep_events::{Chain, Epoch, Micros, Seq, SetDigest, StreamId, StreamKind};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{damaged, fixed, uuid};
@@ -25,21 +25,25 @@ pub(crate) struct Place {
     pub(crate) digest: Option<SetDigest>,
     /// The digest of those among them that this device never held.
     pub(crate) absent: SetDigest,
+    /// When what stands at `seq` was recorded; 0 if that is not known.
+    pub(crate) recorded_at: Micros,
 }
 
 impl Place {
     /// The beginning of a stream.
     pub(crate) const fn start(stream: StreamId, kind: StreamKind, epoch: Epoch) -> Self {
         let (seq, chain, absent) = (Seq::ZERO, Chain::ZERO, SetDigest::ZERO);
-        Self { stream, kind, epoch, seq, chain, lives: 1, digest: Some(SetDigest::ZERO), absent }
+        let (digest, recorded_at) = (Some(SetDigest::ZERO), Micros(0));
+        Self { stream, kind, epoch, seq, chain, lives: 1, digest, absent, recorded_at }
     }
 }
 
-type Row = (Vec<u8>, i64, Vec<u8>, i64, Vec<u8>, i64, Option<Vec<u8>>, Vec<u8>);
+type Row = (Vec<u8>, i64, Vec<u8>, i64, Vec<u8>, i64, Option<Vec<u8>>, Vec<u8>, i64);
 
-const SELECT: &str = "SELECT stream, kind, epoch, seq, chain, lives, digest, absent FROM streams";
+const SELECT: &str =
+    "SELECT stream, kind, epoch, seq, chain, lives, digest, absent, recorded_at FROM streams";
 
-fn place((stream, kind, epoch, seq, chain, lives, digest, absent): Row) -> Result<Place, Error> {
+fn place((stream, kind, epoch, seq, chain, lives, digest, absent, recorded_at): Row) -> Result<Place, Error> {
     Ok(Place {
         stream: StreamId(uuid(&stream)?),
         kind: i16::try_from(kind).ok().and_then(StreamKind::from_code).ok_or_else(damaged)?,
@@ -49,6 +53,7 @@ fn place((stream, kind, epoch, seq, chain, lives, digest, absent): Row) -> Resul
         lives: u32::try_from(lives).map_err(|_| damaged())?,
         digest: digest.map(|digest| fixed(&digest).map(SetDigest)).transpose()?,
         absent: SetDigest(fixed(&absent)?),
+        recorded_at: Micros(recorded_at),
     })
 }
 
@@ -70,9 +75,11 @@ pub(crate) async fn all(db: &mut SqliteConnection) -> Result<Vec<Place>, Error> 
 /// Moves the cursor. Only ever in the transaction that applied everything up to it (C1).
 pub(crate) async fn put(db: &mut SqliteConnection, place: &Place) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO streams (stream, kind, epoch, seq, chain, lives, digest, absent) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
+        "INSERT INTO streams (stream, kind, epoch, seq, chain, lives, digest, absent, recorded_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (stream) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, chain = excluded.chain, \
-         lives = excluded.lives, digest = excluded.digest, absent = excluded.absent",
+         lives = excluded.lives, digest = excluded.digest, absent = excluded.absent, \
+         recorded_at = excluded.recorded_at",
     )
     .bind(place.stream.as_bytes().as_slice())
     .bind(i64::from(place.kind.code()))
@@ -82,6 +89,7 @@ pub(crate) async fn put(db: &mut SqliteConnection, place: &Place) -> Result<(), 
     .bind(i64::from(place.lives))
     .bind(place.digest.map(|digest| digest.0.to_vec()))
     .bind(place.absent.as_bytes().as_slice())
+    .bind(place.recorded_at.0)
     .execute(db)
     .await?;
     Ok(())

@@ -203,18 +203,23 @@ async fn a_child_that_has_a_place_is_found_by_its_parents_alone() {
     let mut tx = store.begin().await.unwrap();
     let (one, two) = (version(1, &[], VersionKind::Edit), version(2, &[], VersionKind::Edit));
     let mut child = version(3, &[&one, &two], VersionKind::Merge);
+    let end = Seq(4);
     versions::insert(&mut tx, &child).await.unwrap();
-    assert!(!versions::has_placed_child(&mut tx, ENTRY, one.id).await.unwrap(), "it waits");
+    assert!(!versions::has_child_before(&mut tx, (ENTRY, one.id), end).await.unwrap(), "it waits");
     versions::place(&mut tx, child.id, (Seq(3), Micros(1)), &child.parents).await.unwrap();
     for parent in [one.id, two.id] {
-        assert!(versions::has_placed_child(&mut tx, ENTRY, parent).await.unwrap());
+        assert!(versions::has_child_before(&mut tx, (ENTRY, parent), end).await.unwrap());
+        assert!(
+            !versions::has_child_before(&mut tx, (ENTRY, parent), Seq(3)).await.unwrap(),
+            "not before it"
+        );
     }
-    assert!(!versions::has_placed_child(&mut tx, ENTRY, child.id).await.unwrap());
+    assert!(!versions::has_child_before(&mut tx, (ENTRY, child.id), end).await.unwrap());
     // Half of one parent and half of the next are no parent.
     child.parents.sort_unstable();
     let both = [child.parents[0].0, child.parents[1].0].concat();
     let across = VersionId(both[16..48].try_into().unwrap());
-    assert!(!versions::has_placed_child(&mut tx, ENTRY, across).await.unwrap());
+    assert!(!versions::has_child_before(&mut tx, (ENTRY, across), end).await.unwrap());
 }
 
 #[tokio::test]
@@ -265,6 +270,7 @@ async fn a_cursor_and_the_chain_of_every_life_come_back() {
         seq: Seq(5),
         chain: Chain([5; 32]),
         digest: Some([version(1, &[], VersionKind::Edit).id].into_iter().collect()),
+        recorded_at: Micros(7),
         ..streams::Place::start(StreamId(VAULT.0), StreamKind::Vault, Epoch([1; 16]))
     };
     streams::put(&mut tx, &place).await.unwrap();
@@ -285,6 +291,7 @@ async fn a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
     alarms::raise(&mut tx, AlarmKind::Chain, Micros(1), "at 5").await.unwrap();
     sqlx::raw_sql(
         "DROP TABLE attachments; ALTER TABLE streams DROP COLUMN digest; ALTER TABLE streams DROP COLUMN absent; \
+         ALTER TABLE streams DROP COLUMN recorded_at; \
          PRAGMA user_version = 1",
     ).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();

@@ -128,20 +128,20 @@ pub(crate) async fn of_entry(db: &mut SqliteConnection, entry: EntryId) -> Resul
     select(db, query).await
 }
 
-/// Whether a version that has a place builds on this one. Looks at parents alone.
-pub(crate) async fn has_placed_child(
+/// Whether a version whose place is before a seq builds on this one. Looks at parents alone.
+pub(crate) async fn has_child_before(
     db: &mut SqliteConnection,
-    entry: EntryId,
-    id: VersionId,
+    (entry, id): (EntryId, VersionId),
+    before: Seq,
 ) -> Result<bool, Error> {
     // A hash that stands across two others is none of them.
-    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
-        "SELECT parents FROM versions WHERE entry = ? AND seq IS NOT NULL AND instr(parents, ?) > 0",
-    )
-    .bind(entry.as_bytes().as_slice())
-    .bind(id.as_bytes().as_slice())
-    .fetch_all(db)
-    .await?;
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT parents FROM versions WHERE entry = ? AND seq < ? AND instr(parents, ?) > 0")
+            .bind(entry.as_bytes().as_slice())
+            .bind(before.as_i64())
+            .bind(id.as_bytes().as_slice())
+            .fetch_all(db)
+            .await?;
     Ok(rows.iter().any(|(parents,)| parents.chunks(32).any(|parent| parent == id.as_bytes())))
 }
 

@@ -149,8 +149,7 @@ impl Engine {
         place: Place,
         page: &Page,
     ) -> Result<(Vec<Change>, Option<Alarm>), Stop> {
-        let stream = (place.stream, place.kind);
-        let events = check::page(stream, (place.seq, place.chain), (page.to, page.chain), &page.events)?;
+        let events = check::page(&place, (page.to, page.chain), &page.events)?;
         let mut trusted = keys::trusted(db).await?;
         let mut changes = Vec::new();
         let mut digest = place.digest;
@@ -174,7 +173,8 @@ impl Engine {
             streams::note_chain(db, (place.stream, place.epoch), event.seq, &event.chain).await?;
         }
         graph::all_shown(db, &place, page.to, &shown).await??;
-        let place = Place { seq: page.to, chain: page.chain, digest, ..place };
+        let recorded_at = events.last().map_or(place.recorded_at, |event| event.recorded_at);
+        let place = Place { seq: page.to, chain: page.chain, digest, recorded_at, ..place };
         streams::put(db, &place).await?;
         let alarm = self.compare_digest(db, &place, page.set_digest).await?;
         Ok((changes, alarm))

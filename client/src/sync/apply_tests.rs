@@ -368,47 +368,11 @@ async fn a_purge_erases_nothing_that_this_device_wrote_and_never_sent() {
     assert!(versions::get(&mut db, heads[0]).await.unwrap().unwrap().ciphertext.is_none());
 }
 
-#[tokio::test]
-async fn a_refused_version_goes_into_quarantine_and_hinders_no_other() {
-    use lockstep_api::sync::{PushOutcome, PushResult, Pushed};
-    let (a, _, _, _) = two_devices().await;
-    let refused = a.add(b"refused").await.unwrap();
-    a.add(b"accepted").await.unwrap();
-    let mut batch = Vec::new();
-    let mut db = a.store.begin().await.unwrap();
-    for waiting in outbox::first(&mut db, a.vault(), 9).await.unwrap() {
-        let version = versions::get(&mut db, waiting.version).await.unwrap().unwrap();
-        batch.push((waiting, version));
-    }
-    drop(db);
-    let result = |index: usize, outcome| PushResult {
-        version_id: batch[index].1.id,
-        outcome,
-        seq: None,
-        branch: None,
-        heads: None,
-        missing: Vec::new(),
-        error: None,
-        quota: None,
-    };
-    let results = vec![result(0, PushOutcome::QuotaExceeded), result(1, PushOutcome::Accepted)];
-    let answer = Pushed { epoch: EPOCH, head: Seq(1), results };
-    let report = a.settle(&batch, &answer).await.unwrap();
-    assert_eq!((report.pushed, report.quarantined), (1, 1));
-    assert_eq!(a.waiting().await.unwrap(), 0);
-    let quarantine = a.quarantine().await.unwrap();
-    assert_eq!(quarantine.iter().map(|q| q.entry).collect::<Vec<_>>(), [refused]);
-    a.release(quarantine[0].version, false).await.unwrap();
-    assert_eq!(a.waiting().await.unwrap(), 1);
-    let mut swapped = answer;
-    swapped.results.swap(0, 1);
-    assert!(matches!(a.settle(&batch, &swapped).await, Err(Error::Protocol(_))));
-}
-
 #[test]
 fn an_empty_page_is_right_only_where_it_stands_still() {
-    let at = (StreamId::SYSTEM, lockstep_events::StreamKind::Vault);
-    assert!(check::page(at, (Seq(3), Chain([1; 32])), (Seq(3), Chain([1; 32])), &[]).is_ok());
-    assert!(check::page(at, (Seq(3), Chain([1; 32])), (Seq(3), Chain([2; 32])), &[]).is_err());
-    assert!(check::page(at, (Seq(3), Chain([1; 32])), (Seq(4), Chain([1; 32])), &[]).is_err());
+    let start = Place::start(StreamId::SYSTEM, lockstep_events::StreamKind::Vault, EPOCH);
+    let at = Place { seq: Seq(3), chain: Chain([1; 32]), ..start };
+    assert!(check::page(&at, (Seq(3), Chain([1; 32])), &[]).is_ok());
+    assert!(check::page(&at, (Seq(3), Chain([2; 32])), &[]).is_err());
+    assert!(check::page(&at, (Seq(4), Chain([1; 32])), &[]).is_err());
 }

@@ -2,13 +2,17 @@
 
 use lockstep_api::sync::StreamEvent;
 use lockstep_events::{
-    AccountId, Chain, DeviceId, Header, Micros, Recorded, Seq, StreamId, StreamKind, VaultId, VersionId,
+    AccountId, Chain, DeviceId, Header, Micros, Recorded, Seq, VaultId, VersionId,
     canonical::sha256,
     header::verify_version,
     ids::{BlobHash, Signature},
 };
 
-use crate::{crypto::version::generation_of, model::AlarmKind, store::keys::Trusted};
+use crate::{
+    crypto::version::generation_of,
+    model::AlarmKind,
+    store::{keys::Trusted, streams::Place},
+};
 
 /// Why something is not applied: the alarm and its detail (ids and places only).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +25,13 @@ pub(super) fn refuse<T>(kind: AlarmKind, detail: impl Into<String>) -> Result<T,
     Err(Refusal { kind, detail: detail.into() })
 }
 
-/// The events of a page, each with its chain: gapless after `from`, ending in the page's chain.
+/// The events of a page, each with its chain: gapless after a place, ending in the page's chain.
 pub(crate) fn page(
-    stream: (StreamId, StreamKind),
-    (from, before): (Seq, Chain),
+    after: &Place,
     (to, end): (Seq, Chain),
     events: &[StreamEvent],
 ) -> Result<Vec<Recorded>, Refusal> {
-    let mut chain = before;
+    let (stream, from, mut chain) = ((after.stream, after.kind), after.seq, after.chain);
     let mut next = from.next();
     let mut all = Vec::with_capacity(events.len());
     for event in events {
@@ -47,8 +50,12 @@ pub(crate) fn page(
         return refuse(AlarmKind::Chain, format!("{} between {from} and {to}", stream.0));
     }
     // No log's clock goes back.
-    if let Some(pair) = all.windows(2).find(|pair| pair[1].recorded_at <= pair[0].recorded_at) {
-        return refuse(AlarmKind::Page, format!("{}: {} before its time", stream.0, pair[1].seq));
+    let mut now = after.recorded_at;
+    for event in &all {
+        if event.recorded_at <= now {
+            return refuse(AlarmKind::Page, format!("{}: {} before its time", stream.0, event.seq));
+        }
+        now = event.recorded_at;
     }
     Ok(all)
 }

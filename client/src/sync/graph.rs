@@ -63,10 +63,13 @@ pub(crate) async fn check(
         return Ok(refuse(AlarmKind::Header, format!("{id} at {seq}: a parent of another entry")));
     }
     // A device that holds everything up to here holds the parents. One that began with a snapshot cannot tell, but
-    // notices when the parent comes.
+    // notices when the parent comes. A snapshot may be younger than its place: it may have brought a child whose own
+    // place is still to come, behind this one.
     let whole = place.digest.is_some() && place.absent == SetDigest::ZERO;
     let orphan = whole && parents.len() < added.parents().len();
-    if orphan || (!whole && known.is_none() && versions::has_placed_child(db, header.entry, id).await?) {
+    if orphan
+        || (!whole && known.is_none() && versions::has_child_before(db, (header.entry, id), seq).await?)
+    {
         return Ok(refuse(AlarmKind::Header, format!("{id} at {seq}: a child before its parent")));
     }
     if let Some(own) = known.filter(|_| header.author_device == me) {

@@ -4,6 +4,7 @@ use crate::{
     account::testing::{Stream, TestDevice, two_devices},
     error::Error,
     model::AlarmKind,
+    store::entries,
     sync::apply::{Applied, Page},
 };
 
@@ -70,6 +71,23 @@ async fn a_child_before_its_parent_is_refused_and_the_parent_after_it_too() {
     tx.commit().await.unwrap();
     refused(&b, &turned, 0).await;
     assert_eq!(b.apply(&vault.page(0)).await.unwrap(), Applied::Done(2));
+}
+
+#[tokio::test]
+async fn a_snapshot_may_have_brought_a_child_whose_parent_is_still_to_come() {
+    let (a, b, vault) = edited().await;
+    // A page of a snapshot that was read when the edit stood already: the edit, and not what it builds on.
+    let child = added(&vault, 1).header.version_id();
+    let (mut from, mut to) = (a.store.begin().await.unwrap(), b.store.begin().await.unwrap());
+    let kept = versions::get(&mut from, child).await.unwrap().unwrap();
+    let row = entries::accepted(&mut from, a.vault(), kept.header.entry).await.unwrap();
+    versions::insert(&mut to, &kept).await.unwrap();
+    entries::put(&mut to, &row).await.unwrap();
+    let place = streams::get(&mut to, vault.id).await.unwrap().unwrap();
+    streams::put(&mut to, &Place { digest: None, ..place }).await.unwrap();
+    to.commit().await.unwrap();
+    assert_eq!(b.apply(&vault.page(0)).await.unwrap(), Applied::Done(2));
+    assert_eq!(heads(&b).await, [vec![child]]);
 }
 
 #[tokio::test]

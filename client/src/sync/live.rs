@@ -87,7 +87,7 @@ impl Engine {
             for message in messages(&text)? {
                 if let ServerMessage::Welcome { ping_s, pong_s, .. } = &message {
                     // A ping comes every ping_s ± 10 %; past that and pong_s the other side is gone.
-                    silence = Duration::from_secs(u64::from(ping_s + ping_s / 5 + pong_s));
+                    silence = Duration::from_secs(u64::from(*ping_s) * 6 / 5 + u64::from(*pong_s));
                 }
                 if matches!(message, ServerMessage::Subbed { .. }) {
                     subbed += 1;

@@ -89,12 +89,18 @@ impl Engine {
         let vault = VaultId::from(place.stream);
         let lost = self.lost(vault, client_only).await?;
         let mut tx = self.store.begin().await?;
+        for (before, _) in &lost {
+            if entries::accepted(&mut tx, vault, before.entry).await? != *before {
+                // Another process of this profile has read on meanwhile: what the server said is old. It is still due.
+                return Ok(());
+            }
+        }
         let waiting: BTreeMap<_, _> =
             outbox::first(&mut tx, vault, u32::MAX).await?.into_iter().map(|w| (w.version, w)).collect();
         for version in waiting.keys() {
             outbox::remove(&mut tx, *version).await?;
         }
-        for row in &lost {
+        for (_, row) in &lost {
             entries::put(&mut tx, row).await?;
         }
         for id in client_only {
@@ -120,21 +126,30 @@ impl Engine {
         Ok(())
     }
 
-    /// The entries of versions that were taken for accepted and are not, with the heads that the server has.
-    async fn lost(&self, vault: VaultId, client_only: &[VersionId]) -> Result<Vec<EntryRow>, Error> {
+    /// The entries of versions that were taken for accepted and are not: as they are here, and as the server has them.
+    async fn lost(
+        &self,
+        vault: VaultId,
+        client_only: &[VersionId],
+    ) -> Result<Vec<(EntryRow, EntryRow)>, Error> {
         let mut db = self.store.pool().acquire().await?;
         let placed = versions::get_many(&mut db, client_only).await?;
-        let entries: BTreeSet<_> = placed
+        let touched: BTreeSet<_> = placed
             .iter()
             .filter(|version| version.seq.is_some())
             .map(|version| version.header.entry)
             .collect();
+        let mut before = Vec::with_capacity(touched.len());
+        for entry in touched {
+            before.push(entries::accepted(&mut db, vault, entry).await?);
+        }
         drop(db);
-        let mut rows = Vec::with_capacity(entries.len());
-        for entry in entries {
+        let mut rows = Vec::with_capacity(before.len());
+        for before in before {
+            let entry = before.entry;
             let (row, history) = self.accepted_by_server(vault, entry, Seq(u64::MAX)).await?;
             self.take_versions(vault, &history).await?;
-            rows.push(row);
+            rows.push((before, row));
         }
         Ok(rows)
     }

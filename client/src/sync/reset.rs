@@ -7,7 +7,7 @@ use lockstep_api::{
     Code, Cursor,
     sync::{Changes, History, SnapshotVersion, StreamInfo, Streams},
 };
-use lockstep_events::{Chain, EntryId, Epoch, Seq, SetDigest, StreamId, StreamKind, VaultId};
+use lockstep_events::{Chain, EntryId, Epoch, Micros, Seq, SetDigest, StreamId, StreamKind, VaultId};
 use sqlx::SqliteConnection;
 
 use super::{graph::heads_of, lives, offer, reconcile};
@@ -53,7 +53,8 @@ impl Engine {
             return Ok(());
         }
         let (seq, chain) = life.common;
-        let place = Place { epoch: life.epoch, seq, chain, lives: old.lives + 1, ..*old };
+        let (lives, recorded_at) = (old.lives + 1, Micros(0));
+        let place = Place { epoch: life.epoch, seq, chain, lives, recorded_at, ..*old };
         streams::carry_chains(&mut tx, old.stream, (old.epoch, life.epoch), seq).await?;
         lives::begin(&mut tx, old.stream).await?;
         if old.kind == StreamKind::Vault {

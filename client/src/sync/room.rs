@@ -37,14 +37,13 @@ fn obstacle(error: &Error) -> Option<Obstacle> {
 pub(super) async fn put_behind(
     db: &mut SqliteConnection,
     batch: &Batch,
-    full: &BTreeSet<VersionId>,
+    which: &BTreeSet<VersionId>,
 ) -> Result<BTreeSet<VersionId>, Error> {
-    let is_full = |waiting: &Waiting| full.contains(&waiting.version);
-    let groups: BTreeSet<i64> =
-        batch.iter().filter(|(w, _)| is_full(w)).filter_map(|(w, _)| w.unit).collect();
+    let named = |waiting: &Waiting| which.contains(&waiting.version);
+    let groups: BTreeSet<i64> = batch.iter().filter(|(w, _)| named(w)).filter_map(|(w, _)| w.unit).collect();
     let mut behind = BTreeSet::new();
     for (waiting, _) in batch {
-        if is_full(waiting) || waiting.unit.is_some_and(|group| groups.contains(&group)) {
+        if named(waiting) || waiting.unit.is_some_and(|group| groups.contains(&group)) {
             outbox::to_the_end(db, waiting.version).await?;
             behind.insert(waiting.version);
         }

@@ -17,7 +17,7 @@ use crate::{
     engine::Engine,
     error::Error,
     model::Change,
-    store::{outbox, outbox::Waiting, versions},
+    store::{outbox, outbox::Waiting, versions, versions::Kept},
 };
 
 /// What is done about one version.
@@ -77,8 +77,8 @@ impl Engine {
         let (mut refused, mut full) = (BTreeMap::new(), BTreeSet::new());
         for ((waiting, version), result) in batch.iter().zip(&answer.results) {
             let verdict = match verdict(result) {
-                Verdict::ParentsFirst => self.parents_first(&mut tx, waiting, result).await?,
-                Verdict::FilesFirst => self.files_first(&mut tx, waiting).await?,
+                Verdict::ParentsFirst => self.parents_first(&mut tx, batch, waiting, result).await?,
+                Verdict::FilesFirst => self.files_first(&mut tx, waiting, version).await?,
                 other => other,
             };
             match verdict {
@@ -137,7 +137,16 @@ impl Engine {
 
     /// An own version whose files are gone from this device would wait for ever; one that is offered again after a
     /// restore may wait for the device that has them.
-    async fn files_first(&self, db: &mut SqliteConnection, waiting: &Waiting) -> Result<Verdict, Error> {
+    async fn files_first(
+        &self,
+        db: &mut SqliteConnection,
+        waiting: &Waiting,
+        version: &Kept,
+    ) -> Result<Verdict, Error> {
+        if !waiting.reoffer && version.header.content_of.is_some() {
+            let reason = "the server keeps the content no longer that it chose: write it anew with `edit`";
+            return Ok(Verdict::Refused(reason.to_owned()));
+        }
         if waiting.reoffer || self.all_whole(db, waiting.version).await? {
             return Ok(Verdict::Again);
         }
@@ -148,6 +157,7 @@ impl Engine {
     async fn parents_first(
         &self,
         db: &mut SqliteConnection,
+        batch: &Batch,
         waiting: &Waiting,
         result: &PushResult,
     ) -> Result<Verdict, Error> {
@@ -160,8 +170,12 @@ impl Engine {
         for parent in here {
             outbox::add(db, (vault, parent.id), None, true).await?;
         }
-        outbox::remove(db, waiting.version).await?;
-        outbox::add(db, (vault, waiting.version), waiting.unit, waiting.reoffer).await?;
+        // With its whole group: what stands far apart would not go out together.
+        room::put_behind(db, batch, &BTreeSet::from([waiting.version])).await?;
         Ok(Verdict::Again)
     }
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

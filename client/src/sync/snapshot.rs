@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use lockstep_api::sync::{History, Snapshot, SnapshotEntry, SnapshotVersion};
 use lockstep_events::{
-    EntryId, Seq, SetDigest, StreamKind, VaultId, VersionId,
+    EntryId, Micros, Seq, SetDigest, StreamKind, VaultId, VersionId,
     graph::{Head, Heads, MAX_BRANCHES},
 };
 use sqlx::SqliteConnection;
@@ -51,6 +51,7 @@ impl Engine {
         let mut next: Option<String> = None;
         let mut start = None;
         let mut digest = None;
+        let mut recorded_at = Micros(0);
         loop {
             let query = next.map(|page| format!("?page={page}")).unwrap_or_default();
             let page: Snapshot = self.fetch(&format!("/v1/vaults/{vault}/snapshot{query}")).await?;
@@ -59,7 +60,12 @@ impl Engine {
                 return Err(self.alarm(AlarmKind::Page, &format!("snapshot of {vault}")).await);
             }
             digest = digest.or(page.set_digest);
-            let end = page.next.is_none().then_some(Place { seq: at.1, chain: at.2, digest: None, ..place });
+            // What is younger than the snapshot's place may be in it already; its time is still to come.
+            let versions = page.entries.iter().flat_map(|entry| &entry.versions);
+            let times = versions.filter(|version| version.seq <= at.1).map(|version| version.accepted_at);
+            recorded_at = times.max().unwrap_or_default().max(recorded_at);
+            let end = Place { seq: at.1, chain: at.2, digest: None, recorded_at, ..place };
+            let end = page.next.is_none().then_some(end);
             taken += self.take_page(&page.entries, end.map(|end| (end, digest))).await?;
             match page.next {
                 Some(more) => next = Some(more),
@@ -94,6 +100,10 @@ impl Engine {
         end: Option<(Place, Option<SetDigest>)>,
     ) -> Checked<u64> {
         let mut tx = self.store.begin().await?;
+        if streams::get(&mut tx, self.vault().into()).await?.is_some_and(|now| now.seq > Seq::ZERO) {
+            // Another process of this profile was faster, and may have read on.
+            return Ok(Ok(0));
+        }
         let trusted = keys::trusted(&mut tx).await?;
         let mut taken = 0;
         for entry in entries {
@@ -330,4 +340,26 @@ async fn held_now(db: &mut SqliteConnection, vault: VaultId, id: VersionId, seq:
         streams::put(db, &place).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_events::Chain;
+
+    use super::*;
+    use crate::account::testing::two_devices;
+
+    #[tokio::test]
+    async fn a_snapshot_that_comes_late_takes_no_cursor_back() {
+        let (a, _, _, mut vault) = two_devices().await;
+        a.add(b"one").await.unwrap();
+        a.add(b"two").await.unwrap();
+        vault.accept_all(&a).await;
+        a.apply(&vault.page(0)).await.unwrap();
+        let now = streams::get(&mut a.store.begin().await.unwrap(), vault.id).await.unwrap().unwrap();
+        let end = Place { seq: Seq(1), chain: Chain([1; 32]), digest: None, ..now };
+        a.take_page(&[], Some((end, None))).await.unwrap();
+        let then = streams::get(&mut a.store.begin().await.unwrap(), vault.id).await.unwrap();
+        assert_eq!(then, Some(now));
+    }
 }

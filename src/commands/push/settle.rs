@@ -15,6 +15,7 @@ use super::{
     answer::{self, Now},
     cluster::Cluster,
     decide::{Decision, Facts, Stood, Unknown, Verdict, decide},
+    pruned::pruned,
     room,
 };
 
@@ -121,6 +122,8 @@ impl Pusher {
         let hashes: Vec<BlobHash> = unknown.blobs.into_iter().collect();
         if !hashes.is_empty() {
             let mut lengths: HashMap<_, _> = hashes.iter().map(|hash| (*hash, None)).collect();
+            let pruned = pruned(&*self.log, push.vault, facts, &hashes).await?;
+            let hashes: Vec<BlobHash> = hashes.into_iter().filter(|hash| !pruned.contains(hash)).collect();
             let short = self.log.contents(stream, &hashes).await?;
             lengths.extend(short.into_iter().map(|(hash, bytes)| (hash, Some(bytes.len() as u64))));
             let long: Vec<_> = hashes.into_iter().filter(|hash| lengths[hash].is_none()).collect();

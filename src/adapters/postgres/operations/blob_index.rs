@@ -298,6 +298,12 @@ impl BlobIndex for PostgresOperations {
         .map_err(failed)
     }
 
+    async fn uploads_under(&self, prefix: &str) -> Result<u64, BlobError> {
+        let count = "SELECT count(*) FROM uploads WHERE starts_with(object, $1)";
+        let count = sqlx::query_scalar::<_, i64>(count).bind(prefix).fetch_one(&self.pool).await;
+        count.map(i64::cast_unsigned).map_err(failed)
+    }
+
     async fn upload_ended(&self, object: &str) -> Result<(), BlobError> {
         let ended = sqlx::query("DELETE FROM uploads WHERE object = $1").bind(object).execute(&self.pool);
         ended.await.map(drop).map_err(failed)

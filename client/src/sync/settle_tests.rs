@@ -1,0 +1,117 @@
+use lockstep_api::sync::{PushOutcome, PushResult, Pushed};
+use lockstep_events::Seq;
+
+use super::*;
+use crate::account::testing::{EPOCH, TestDevice, two_devices};
+
+/// Everything that waits on a device.
+async fn batch(device: &TestDevice) -> Batch {
+    let mut db = device.store.begin().await.unwrap();
+    let mut batch = Vec::new();
+    for waiting in outbox::first(&mut db, device.vault(), 9).await.unwrap() {
+        let version = versions::get(&mut db, waiting.version).await.unwrap().unwrap();
+        batch.push((waiting, version));
+    }
+    batch
+}
+
+/// What a server says of each of them.
+fn answer(batch: &Batch, outcomes: &[PushOutcome]) -> Pushed {
+    let result = |((_, version), outcome): (&(Waiting, versions::Kept), &PushOutcome)| PushResult {
+        version_id: version.id,
+        outcome: *outcome,
+        seq: None,
+        branch: None,
+        heads: None,
+        missing: Vec::new(),
+        error: None,
+        quota: None,
+    };
+    Pushed { epoch: EPOCH, head: Seq(1), results: batch.iter().zip(outcomes).map(result).collect() }
+}
+
+#[tokio::test]
+async fn a_refused_version_goes_into_quarantine_and_hinders_no_other() {
+    let (a, _, _, _) = two_devices().await;
+    let refused = a.add(b"refused").await.unwrap();
+    a.add(b"accepted").await.unwrap();
+    let batch = batch(&a).await;
+    let answer = answer(&batch, &[PushOutcome::QuotaExceeded, PushOutcome::Accepted]);
+    let report = a.settle(&batch, &answer).await.unwrap();
+    assert_eq!((report.pushed, report.quarantined), (1, 1));
+    assert_eq!(a.waiting().await.unwrap(), 0);
+    let quarantine = a.quarantine().await.unwrap();
+    assert_eq!(quarantine.iter().map(|q| q.entry).collect::<Vec<_>>(), [refused]);
+    a.release(quarantine[0].version, false).await.unwrap();
+    assert_eq!(a.waiting().await.unwrap(), 1);
+    let mut swapped = answer;
+    swapped.results.swap(0, 1);
+    assert!(matches!(a.settle(&batch, &swapped).await, Err(Error::Protocol(_))));
+}
+
+/// An entry that was edited on both devices, as the first sees it.
+async fn divergent() -> (TestDevice, lockstep_events::EntryId, Vec<VersionId>) {
+    let (a, b, _, mut vault) = two_devices().await;
+    let entry = a.add(b"first").await.unwrap();
+    vault.accept_all(&a).await;
+    for (device, content) in [(&a, b"one"), (&b, b"two")] {
+        device.apply(&vault.page(0)).await.unwrap();
+        let heads = device.entry(entry).await.unwrap().head_ids();
+        device.edit(entry, &heads, content).await.unwrap();
+    }
+    vault.accept_all(&a).await;
+    vault.accept_all(&b).await;
+    a.apply(&vault.page(1)).await.unwrap();
+    let heads = a.entry(entry).await.unwrap().head_ids();
+    assert_eq!(heads.len(), 2);
+    (a, entry, heads)
+}
+
+#[tokio::test]
+async fn a_choice_that_was_refused_goes_out_if_it_is_made_again() {
+    use crate::model::Resolution;
+    let (a, entry, heads) = divergent().await;
+    let chosen = a.resolve(entry, &heads, &Resolution::KeepBoth(heads[0])).await.unwrap();
+    let both = batch(&a).await;
+    assert_eq!(both.len(), 2, "the choice, and what it made an entry of its own");
+    let other = both.iter().position(|(_, version)| version.id != chosen).unwrap();
+    let mut outcomes = [PushOutcome::NotAttempted; 2];
+    outcomes[other] = PushOutcome::Forbidden;
+    a.settle(&both, &answer(&both, &outcomes)).await.unwrap();
+    assert_eq!((a.waiting().await.unwrap(), a.quarantine().await.unwrap().len()), (0, 2));
+    assert_eq!(a.resolve(entry, &heads, &Resolution::Keep(heads[0])).await.unwrap(), chosen);
+    let waiting: Vec<VersionId> = batch(&a).await.iter().map(|(_, version)| version.id).collect();
+    assert_eq!(waiting, [chosen]);
+    assert_eq!(a.entry(entry).await.unwrap().head_ids(), [chosen]);
+}
+
+#[tokio::test]
+async fn a_choice_of_what_the_server_pruned_is_refused_and_does_not_wait_for_ever() {
+    use crate::model::Resolution;
+    let (a, entry, heads) = divergent().await;
+    a.resolve(entry, &heads, &Resolution::Keep(heads[0])).await.unwrap();
+    let one = batch(&a).await;
+    let report = a.settle(&one, &answer(&one, &[PushOutcome::BlobMissing])).await.unwrap();
+    assert_eq!((report.quarantined, a.waiting().await.unwrap()), (1, 0));
+    assert_eq!(a.entry(entry).await.unwrap().head_ids().len(), 2, "both are heads again");
+}
+
+#[tokio::test]
+async fn a_group_whose_parents_go_first_stays_together_behind_them() {
+    use crate::model::Resolution;
+    let (a, entry, heads) = divergent().await;
+    let chosen = a.resolve(entry, &heads, &Resolution::KeepBoth(heads[0])).await.unwrap();
+    let later = a.add(b"later").await.unwrap();
+    let three = batch(&a).await;
+    let mut said = answer(&three, &[PushOutcome::NotAttempted; 3]);
+    let result = said.results.iter_mut().find(|result| result.version_id == chosen).unwrap();
+    (result.outcome, result.missing) = (PushOutcome::MissingParents, heads.clone());
+    a.settle(&three, &said).await.unwrap();
+    let waiting = batch(&a).await;
+    assert_eq!(waiting[0].1.header.entry, later);
+    let ids: Vec<VersionId> = waiting.iter().map(|(_, version)| version.id).collect();
+    assert_eq!(ids.len(), 5);
+    assert!(heads.iter().all(|parent| ids[1..3].contains(parent)));
+    let unit = waiting[3].0.unit;
+    assert!(unit.is_some() && unit == waiting[4].0.unit && ids[3..].contains(&chosen));
+}
