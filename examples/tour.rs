@@ -182,8 +182,8 @@ fn show(conflict: &Conflict) -> Step {
     let (base, heads) = sides(conflict)?;
     let heads: Vec<Option<&Item>> = heads.iter().map(Some).collect();
     for row in merge::compare(base.as_ref(), &heads).iter().filter(|row| row.differs()) {
-        let shown = |value: &Option<lockstep_client::porting::Secret>| match value {
-            Some(value) => format!("\"{}\"", value.as_str()),
+        let shown = |value: &Option<merge::Cell>| match value {
+            Some(value) => format!("\"{}\"", value.shown.as_str()),
             None => "—".to_owned(),
         };
         let sides: Vec<String> = row.sides.iter().map(shown).collect();

@@ -6,6 +6,7 @@ in_both_modes! {
     without_a_choice_the_sides_are_shown_masked_and_the_code_is_5,
     keeping_one_side_leaves_one_head_on_both_devices_and_the_other_in_the_history,
     a_merge_takes_what_only_one_side_changed_and_keeps_the_other_password_among_the_old_ones,
+    a_merge_has_the_addresses_that_each_side_added_and_a_field_from_the_side_that_was_asked_for,
     keeping_both_makes_two_entries,
     deleting_a_divergent_entry_names_all_its_heads_and_deletes_exactly_those,
     deleted_here_and_edited_there_is_a_conflict_in_which_the_entry_stays_visible,
@@ -78,6 +79,31 @@ fn a_merge_takes_what_only_one_side_changed_and_keeps_the_other_password_among_t
     assert_eq!(item["fields"]["uri"], "https://mail.example");
     let old = item["item"]["history"].to_string();
     assert!(["first", "laptop", "phone"].iter().all(|password| old.contains(password)), "{old}");
+}
+
+fn a_merge_has_the_addresses_that_each_side_added_and_a_field_from_the_side_that_was_asked_for(mode: Mode) {
+    let server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "mail", "--set", "uri=https://a", "--set", "uri2=https://b", "--set", "pin=0"]);
+    let phone = Device::logged_in(&server);
+    laptop.ok(&["--offline", "edit", "mail", "--set", "uri3=https://c", "--set", "pin=1"]);
+    phone.ok(&["--offline", "edit", "mail", "--set", "uri2=", "--set", "pin=2"]);
+    laptop.ok(&["sync"]);
+    phone.ok(&["sync"]);
+    laptop.ok(&["sync"]);
+    let refused = laptop.run(&["--json", "resolve", "mail", "--merge"]);
+    assert_eq!(refused.code, 5);
+    let error: serde_json::Value = serde_json::from_str(&refused.err).unwrap();
+    assert_eq!(error["error"]["contested"], serde_json::json!(["pin"]));
+    let shown = laptop.run(&["--json", "resolve", "mail"]).json();
+    let pins = shown["fields"].as_array().unwrap().iter().find(|row| row["field"] == "pin").unwrap();
+    let side = 1 + pins["sides"].as_array().unwrap().iter().position(|pin| pin == "2").unwrap();
+    laptop.ok(&["resolve", "mail", "--merge-from", &format!("PIN={side}")]);
+    phone.ok(&["sync"]);
+    let item = phone.json(&["get", "mail"]);
+    let uris = &item["item"]["body"]["login"]["uris"];
+    assert_eq!(*uris, serde_json::json!([{ "uri": "https://a" }, { "uri": "https://c" }]), "{item}");
+    assert_eq!(item["fields"]["pin"], "2");
 }
 
 fn keeping_both_makes_two_entries(mode: Mode) {

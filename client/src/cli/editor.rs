@@ -4,6 +4,7 @@
 //! not show (old passwords, what other programs stored) stay as they are.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -11,7 +12,10 @@ use std::{
     process::Command,
 };
 
-use lockstep_client::porting::{Item, Secret};
+use lockstep_client::porting::{
+    Item, Secret,
+    fields::{Field, SetError},
+};
 
 use super::failure::{Done, Exit, Failure};
 
@@ -52,10 +56,7 @@ fn apply(item: &Item, text: &str) -> Done<Item> {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
         wrong(format!("line {line} of the edited text is not TOML ({})", error.message()))
     })?;
-    let mut changed = item.clone();
-    for field in item.all().iter().filter(|field| !table.contains_key(&field.name)) {
-        changed.set(&field.name, Secret::default()).map_err(|error| wrong(error.to_string()))?;
-    }
+    let mut wanted = BTreeMap::new();
     for (name, value) in table {
         let value = match value {
             toml::Value::String(text) => text,
@@ -64,9 +65,26 @@ fn apply(item: &Item, text: &str) -> Done<Item> {
             }
             other => other.to_string(),
         };
-        if changed.get(&name).is_none_or(|field| field.value.as_str() != value) {
-            changed.set(&name, value.into()).map_err(|error| wrong(error.to_string()))?;
-        }
+        wanted.insert(name, value);
+    }
+    changed(item, &wanted).map_err(|error| wrong(error.to_string()))
+}
+
+/// The item with these fields and no others. What goes is taken from the back and before anything is added: fields that
+/// share a name are numbered anew when one of them goes.
+fn changed(item: &Item, wanted: &BTreeMap<String, String>) -> Result<Item, SetError> {
+    let before = item.all();
+    let stays = |field: &&Field| wanted.get(&field.name).is_some_and(|value| !value.is_empty());
+    let mut changed = item.clone();
+    for field in before.iter().filter(stays).filter(|field| field.value.as_str() != wanted[&field.name]) {
+        changed.set(&field.name, wanted[&field.name].as_str().into())?;
+    }
+    for field in before.iter().rev().filter(|field| !stays(field)) {
+        changed.set(&field.name, Secret::default())?;
+    }
+    let is_new = |name: &String| before.iter().all(|field| field.name != *name);
+    for (name, value) in wanted.iter().filter(|(name, _)| is_new(name)) {
+        changed.set(name, value.as_str().into())?;
     }
     Ok(changed)
 }
@@ -141,6 +159,21 @@ mod tests {
         assert_eq!(changed.get("PIN").unwrap().value.as_str(), "7");
         assert!(changed.notes.is_empty() && changed.get("Recovery code").is_none());
         assert_eq!(changed.history[0].password.as_str(), "a\"b");
+    }
+
+    #[test]
+    fn whichever_of_several_addresses_is_removed_the_others_stay() {
+        let mut item = item();
+        for (name, value) in [("uri", "a"), ("uri2", "b"), ("uri3", "c")] {
+            item.set(name, value.into()).unwrap();
+        }
+        let all = ["uri = \"a\"", "uri2 = \"b\"", "uri3 = \"c\""];
+        for kept in [&[0][..], &[1], &[2], &[0, 1], &[0, 2], &[1, 2], &[]] {
+            let lines: Vec<&str> = kept.iter().map(|at| all[*at]).collect();
+            let changed = apply(&item, &format!("name = \"mail\"\n{}\n", lines.join("\n"))).unwrap();
+            let left: Vec<&str> = changed.uris().iter().map(|uri| uri.uri.as_str()).collect();
+            assert_eq!(left, kept.iter().map(|at| ["a", "b", "c"][*at]).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -118,6 +118,21 @@ struct Groups {
     collections: HashMap<String, String>,
 }
 
+impl Groups {
+    /// The folder's name, and the names of collections, which an organisation's item has and of which it may have
+    /// several: without a folder the first takes its place. The others become tags.
+    fn of(&self, item: &Map<String, Value>) -> (Secret, Vec<Secret>) {
+        let folder = item.get("folderId").and_then(Value::as_str).and_then(|id| self.folders.get(id));
+        let collections = item.get("collectionIds").and_then(Value::as_array).into_iter().flatten();
+        let mut names = collections
+            .filter_map(Value::as_str)
+            .filter_map(|id| self.collections.get(id))
+            .map(String::as_str);
+        let folder = folder.map(String::as_str).or_else(|| names.next()).unwrap_or_default();
+        (folder.into(), names.map(Secret::from).collect())
+    }
+}
+
 fn names_of(root: &Map<String, Value>, list: &str) -> HashMap<String, String> {
     let text = |group: &Value, key: &str| group.get(key).and_then(Value::as_str).map(str::to_owned);
     let groups = root.get(list).and_then(Value::as_array).into_iter().flatten();
@@ -141,7 +156,7 @@ fn item(
     item.favourite = from.remove("favorite").and_then(|flag| flag.as_bool()).unwrap_or(false);
     item.fields = objects(&mut from, "fields", nth)?.into_iter().map(custom).collect();
     item.history = objects(&mut from, "passwordHistory", nth)?.into_iter().map(old_password).collect();
-    item.folder = folder(&from, groups);
+    (item.folder, item.tags) = groups.of(&from);
     if from.get("attachments").and_then(Value::as_array).is_some_and(|list| !list.is_empty()) {
         notes.push(format!("item {nth}: Bitwarden's JSON names its attachments but does not hold them"));
     }
@@ -284,19 +299,38 @@ fn old_password(mut from: Map<String, Value>) -> OldPassword {
     OldPassword { password: take(&mut from, "password"), used_until, extra: without_nulls(from) }
 }
 
-/// The folder's name; an organisation's item has collections instead, the first of which takes its place.
-fn folder(from: &Map<String, Value>, groups: &Groups) -> Secret {
-    let by_folder = from.get("folderId").and_then(Value::as_str).and_then(|id| groups.folders.get(id));
-    let collections = from.get("collectionIds").and_then(Value::as_array).into_iter().flatten();
-    let mut by_collection = collections.filter_map(Value::as_str).filter_map(|id| groups.collections.get(id));
-    by_folder.or_else(|| by_collection.next()).map_or_else(Secret::default, |name| name.as_str().into())
-}
-
 /// What our own export added, because Bitwarden has no place for it.
 fn ours(item: &mut Item, from: &mut Map<String, Value>) {
     let Some(Value::Object(mut own)) = from.remove("lockstep") else { return };
     let mut typed = |key: &str| own.remove(key).unwrap_or(Value::Null);
-    item.tags = serde_json::from_value(typed("tags")).unwrap_or_default();
+    let tags: Vec<Secret> = serde_json::from_value(typed("tags")).unwrap_or_default();
+    item.tags.extend(tags);
     item.attachments = serde_json::from_value(typed("attachments")).unwrap_or_default();
     item.extra.0.extend(own);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_collections_one_is_the_folder_and_the_others_are_tags() {
+        let text = r#"{
+            "folders": [{ "id": "f", "name": "Mine" }],
+            "collections": [{ "id": "1", "name": "Web" }, { "id": "2", "name": "Shop/Orders" }, { "id": "3", "name": "Bank" }],
+            "items": [
+                { "type": 2, "name": "a", "collectionIds": ["1", "2", "3"], "lockstep": { "tags": ["own"] } },
+                { "type": 2, "name": "b", "folderId": "f", "collectionIds": ["1", "gone"] },
+                { "type": 2, "name": "c", "collectionIds": null }
+            ]
+        }"#;
+        let items = parse(text, Options::default()).unwrap().items;
+        let places: Vec<(&str, Vec<&str>)> = items
+            .iter()
+            .map(|item| (item.folder.as_str(), item.tags.iter().map(Secret::as_str).collect()))
+            .collect();
+        let wanted = [("Web", vec!["Shop/Orders", "Bank", "own"]), ("Mine", vec!["Web"]), ("", vec![])];
+        assert_eq!(places, wanted);
+        assert_eq!(items[1].extra.0[KEY]["collectionIds"], serde_json::json!(["1", "gone"]));
+    }
 }

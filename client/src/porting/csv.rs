@@ -1,13 +1,14 @@
-//! Comma-separated values with a header line: Chrome, Firefox, Safari, Bitwarden and whatever looks like them.
+//! Comma-separated values with a header line: Chrome, Firefox, Safari, Bitwarden, KeePass 1 and whatever looks like
+//! them.
 //!
 //! Columns are recognised by name; a column that nobody recognises becomes a custom field, so nothing is lost.
 
-use csv::{ReaderBuilder, StringRecord};
+use csv::{Reader, ReaderBuilder, StringRecord};
 use serde_json::{Map, Value};
 
 use super::{
     import::{ImportError, Imported, Place},
-    item::{Body, Custom, CustomKind, Item, Login, Note, Uri},
+    item::{Body, Custom, Item, Login, Note, Uri},
     secret::Secret,
 };
 
@@ -81,6 +82,43 @@ const MEANINGS: &[(&str, Column)] = &[
 const HEADER_ADVICE: &str =
     "the first line must name the columns, for example: name,url,username,password,notes";
 
+/// The columns of KeePass 1, which alone writes `\"` for a quote and `\\` for a backslash.
+const KEEPASS: [&str; 5] = ["Account", "Login Name", "Password", "Web Site", "Comments"];
+
+/// How values are set apart.
+#[derive(Debug, Clone, Copy)]
+struct Dialect {
+    delimiter: u8,
+    /// What stands before a quote that belongs to a value; otherwise such a quote is doubled.
+    escape: Option<u8>,
+}
+
+impl Dialect {
+    fn of(text: &str) -> Self {
+        let plain = Self { delimiter: delimiter(text), escape: None };
+        // No name of a column has a quote in it: all dialects read the header alike.
+        let is_keepass = plain.reader(text).headers().is_ok_and(is_keepass);
+        Self { escape: is_keepass.then_some(b'\\'), ..plain }
+    }
+
+    fn reader(self, text: &str) -> Reader<&[u8]> {
+        ReaderBuilder::new()
+            .delimiter(self.delimiter)
+            .double_quote(self.escape.is_none())
+            .escape(self.escape)
+            .flexible(true)
+            .from_reader(text.as_bytes())
+    }
+}
+
+fn has(header: &StringRecord, title: &str) -> bool {
+    header.iter().any(|known| known.trim().eq_ignore_ascii_case(title))
+}
+
+fn is_keepass(header: &StringRecord) -> bool {
+    KEEPASS.iter().all(|title| has(header, title))
+}
+
 struct Layout {
     source: &'static str,
     columns: Vec<(Column, String)>,
@@ -91,18 +129,19 @@ struct Layout {
 /// # Errors
 /// If there is no header with a password column, or a line has another number of values than the header.
 pub fn parse(text: &str) -> Result<Imported, ImportError> {
-    let delimiter = delimiter(text);
-    if let Some(line) = unclosed_quote(text, delimiter) {
+    let dialect = Dialect::of(text);
+    if let Some(line) = unclosed_quote(text, dialect) {
         return Err(ImportError::new(
             Place::Line(line),
             "opens a quote that is never closed",
             "export it again",
         ));
     }
-    let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
+    let mut reader = dialect.reader(text);
     let header = reader.headers().map_err(|error| unreadable(&error))?.clone();
     let layout = layout(&header)?;
     let mut imported = Imported { source: layout.source.to_owned(), ..Imported::default() };
+    let mut kept = Kept::default();
     for record in reader.records() {
         let record = record.map_err(|error| unreadable(&error))?;
         let line = record.position().map_or(0, csv::Position::line);
@@ -114,9 +153,10 @@ pub fn parse(text: &str) -> Result<Imported, ImportError> {
             ));
         }
         if record.iter().any(|value| !value.is_empty()) {
-            imported.items.push(item(&layout, &record));
+            imported.items.push(item(&layout, &record, &mut kept));
         }
     }
+    imported.notes = kept.notes();
     Ok(imported)
 }
 
@@ -137,14 +177,16 @@ fn delimiter(text: &str) -> u8 {
 }
 
 /// The line of a quote that opens a value and is never closed: it swallowed the rest of the file.
-fn unclosed_quote(text: &str, delimiter: u8) -> Option<u64> {
+fn unclosed_quote(text: &str, Dialect { delimiter, escape }: Dialect) -> Option<u64> {
     let (mut line, mut opened) = (1, None);
     let mut at_start = true;
     let mut bytes = text.bytes().peekable();
     while let Some(byte) = bytes.next() {
         line += u64::from(byte == b'\n');
         if opened.is_some() {
-            if byte == b'"' && bytes.next_if_eq(&b'"').is_none() {
+            if Some(byte) == escape {
+                line += u64::from(bytes.next() == Some(b'\n'));
+            } else if byte == b'"' && (escape.is_some() || bytes.next_if_eq(&b'"').is_none()) {
                 opened = None;
             }
         } else if byte == b'"' && at_start {
@@ -175,8 +217,9 @@ fn layout(header: &StringRecord) -> Result<Layout, ImportError> {
 }
 
 fn source(header: &StringRecord) -> &'static str {
-    let has = |title: &str| header.iter().any(|known| known.trim().eq_ignore_ascii_case(title));
+    let has = |title: &str| has(header, title);
     match () {
+        () if is_keepass(header) => "KeePass CSV",
         () if has("httpRealm") && has("formActionOrigin") => "Firefox CSV",
         () if has("login_password") => "Bitwarden CSV",
         () if has("OTPAuth") => "Safari CSV",
@@ -185,7 +228,36 @@ fn source(header: &StringRecord) -> &'static str {
     }
 }
 
-fn item(layout: &Layout, record: &StringRecord) -> Item {
+/// In how many records a column says what has no place here: it is kept as a field.
+#[derive(Default)]
+struct Kept {
+    types: u64,
+    favourites: u64,
+}
+
+impl Kept {
+    fn notes(&self) -> Vec<String> {
+        let say = |n: u64, what: &str| match n {
+            0 => None,
+            1 => Some(format!("1 item has {what}: it is kept as a field")),
+            n => Some(format!("{n} items have {what}: it is kept as a field of each")),
+        };
+        let types = say(self.types, "a type that is neither login nor note");
+        let favourites = say(self.favourites, "a mark as a favourite that is neither yes nor no");
+        types.into_iter().chain(favourites).collect()
+    }
+}
+
+/// The words that a table has for yes and no.
+fn yes_or_no(value: &str) -> Option<bool> {
+    match value.trim().to_lowercase().as_str() {
+        "1" | "true" | "yes" => Some(true),
+        "" | "0" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn item(layout: &Layout, record: &StringRecord, kept: &mut Kept) -> Item {
     let mut item = Item::new("", Body::default());
     let mut login = Login::default();
     let mut technical = Map::new();
@@ -200,20 +272,28 @@ fn item(layout: &Layout, record: &StringRecord) -> Item {
             Column::Totp => login.totp = value.into(),
             Column::Notes => item.notes = value.into(),
             Column::Folder => item.folder = value.into(),
-            Column::Tags => item.tags = value.split([',', ';']).map(|tag| tag.trim().into()).collect(),
+            Column::Tags => item.tags = tags(value),
             Column::Favourite => {
-                item.favourite = matches!(value.to_lowercase().as_str(), "1" | "true" | "yes");
+                if let Some(favourite) = yes_or_no(value) {
+                    item.favourite = favourite;
+                } else {
+                    kept.favourites += 1;
+                    item.fields.push(field(title, value));
+                }
             }
-            Column::Type => is_note = value.eq_ignore_ascii_case("note"),
+            Column::Type => match value.trim().to_lowercase().as_str() {
+                "login" => {}
+                "note" => is_note = true,
+                _ => {
+                    kept.types += 1;
+                    item.fields.push(field(title, value));
+                }
+            },
             Column::Fields => item.fields.extend(fields(value)),
             Column::Technical => {
                 technical.insert(title.clone(), Value::String(value.to_owned()));
             }
-            Column::Unknown => item.fields.push(Custom {
-                name: title.as_str().into(),
-                value: value.into(),
-                ..Custom::default()
-            }),
+            Column::Unknown => item.fields.push(field(title, value)),
         }
     }
     if item.name.is_empty() {
@@ -237,11 +317,19 @@ fn uris(value: &str, source: &str) -> Vec<Uri> {
 }
 
 fn fields(value: &str) -> Vec<Custom> {
-    let field = |line: &str| {
+    let one = |line: &str| {
         let (name, value) = line.split_once(": ").unwrap_or(("", line));
-        Custom { name: name.into(), value: value.into(), kind: CustomKind::Text, ..Custom::default() }
+        field(name, value)
     };
-    value.lines().filter(|line| !line.is_empty()).map(field).collect()
+    value.lines().filter(|line| !line.is_empty()).map(one).collect()
+}
+
+fn tags(value: &str) -> Vec<Secret> {
+    value.split([',', ';']).map(str::trim).filter(|tag| !tag.is_empty()).map(Secret::from).collect()
+}
+
+fn field(name: &str, value: &str) -> Custom {
+    Custom { name: name.into(), value: value.into(), ..Custom::default() }
 }
 
 /// Firefox knows no names: the host stands in, then the user.
@@ -302,5 +390,51 @@ mod tests {
         assert_eq!(parse("name,password\na,\"1\nb,2\n").unwrap_err().place, Place::Line(2));
         assert_eq!(parse("name,password\nfive\" disk,\"1\"\"\"\n").unwrap().items.len(), 1);
         assert_eq!(parse("foo,bar\n1,2\n").unwrap_err().place, Place::Line(1));
+    }
+
+    #[test]
+    fn keepass_1_escapes_with_a_backslash_what_others_double() {
+        let text = concat!(
+            r#""Account","Login Name","Password","Web Site","Comments""#,
+            "\r\n",
+            r#""Mail","AD\\ada","p\"1\\","https://a","two"#,
+            "\n",
+            r#"lines, \\""#,
+            "\r\n",
+            r#""Shop \"best\"","","\\\"","","""#,
+            "\r\n",
+        );
+        let imported = parse(text).unwrap();
+        assert_eq!((imported.source.as_str(), imported.notes.len()), ("KeePass CSV", 0));
+        let [mail, shop] = imported.items.as_slice() else { panic!("two items") };
+        assert_eq!((login(mail).username.as_str(), login(mail).password.as_str()), ("AD\\ada", "p\"1\\"));
+        assert_eq!(mail.notes.as_str(), "two\nlines, \\");
+        assert_eq!((shop.name.as_str(), login(shop).password.as_str()), ("Shop \"best\"", "\\\""));
+        // The quote that seems to close the last value is part of it.
+        let open = parse(&text.replace(r#""\\\"","","""#, r#""\\\"\""#)).unwrap_err();
+        assert_eq!((open.place, open.problem.contains("never closed")), (Place::Line(4), true), "{open}");
+        // Elsewhere a backslash is a backslash.
+        let other = parse("name,password\na,\"1\\\"\nb,2\n").unwrap();
+        assert_eq!((other.items.len(), login(&other.items[0]).password.as_str()), (2, "1\\"));
+    }
+
+    #[test]
+    fn a_type_and_a_mark_that_nobody_knows_are_kept_as_fields_and_said() {
+        let text =
+            "title,password,type,favourite\nA,1,Card,\u{2605}\nB,2,LOGIN,no\nC,3,identity,YES\nD,,note,0\n";
+        let imported = parse(text).unwrap();
+        let value = |nth: usize, name: &str| {
+            imported.items[nth]
+                .fields
+                .iter()
+                .find(|field| field.name.as_str() == name)
+                .map(|field| field.value.as_str())
+        };
+        assert_eq!((value(0, "type"), value(0, "favourite")), (Some("Card"), Some("\u{2605}")));
+        assert_eq!((value(1, "type"), value(1, "favourite")), (None, None));
+        assert_eq!((value(2, "type"), imported.items[2].favourite), (Some("identity"), true));
+        assert_eq!(imported.items[3].body.word(), "note");
+        assert_eq!(imported.notes.len(), 2, "{:?}", imported.notes);
+        assert!(imported.notes[0].starts_with("2 items have a type"), "{:?}", imported.notes);
     }
 }

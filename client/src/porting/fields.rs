@@ -1,7 +1,7 @@
 //! An item as named values: what `get` prints, `edit --set` changes and a merge compares.
 
 use super::{
-    item::{Body, Custom, CustomKind, Item, Uri},
+    item::{Body, Custom, CustomKind, Extra, Item, Uri},
     secret::Secret,
 };
 
@@ -25,10 +25,13 @@ pub enum SetError {
     /// An entry without a name cannot be found again.
     #[error("the name of an entry cannot be empty")]
     EmptyName,
+    /// Who deleted an entry has no kind of it.
+    #[error("a deleted side has no kind")]
+    NoKind,
 }
 
 /// How custom fields may be named where a built-in name is in the way: `field:NAME`.
-const PREFIX: &str = "field:";
+pub(super) const PREFIX: &str = "field:";
 
 impl Body {
     fn names(&self) -> &'static [(&'static str, bool)] {
@@ -42,7 +45,7 @@ impl Body {
         }
     }
 
-    fn value(&self, name: &str) -> Option<&Secret> {
+    pub(super) fn value(&self, name: &str) -> Option<&Secret> {
         match self {
             Self::Login(login) => login.value(name),
             Self::Card(card) => card.value(name),
@@ -59,6 +62,30 @@ impl Body {
             Self::Identity(identity) => identity.value_mut(name),
             Self::SshKey(key) => key.value_mut(name),
             Self::Note(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// What this release does not know of this kind.
+    pub(super) fn extra(&self) -> &Extra {
+        match self {
+            Self::Login(login) => &login.extra,
+            Self::Note(note) => &note.extra,
+            Self::Card(card) => &card.extra,
+            Self::Identity(identity) => &identity.extra,
+            Self::SshKey(key) => &key.extra,
+            Self::Other(all) => all,
+        }
+    }
+
+    /// The same, to change it.
+    pub(super) fn extra_mut(&mut self) -> &mut Extra {
+        match self {
+            Self::Login(login) => &mut login.extra,
+            Self::Note(note) => &mut note.extra,
+            Self::Card(card) => &mut card.extra,
+            Self::Identity(identity) => &mut identity.extra,
+            Self::SshKey(key) => &mut key.extra,
+            Self::Other(all) => all,
         }
     }
 }
@@ -86,6 +113,14 @@ impl Item {
         push("tags", &join_tags(&self.tags), false);
         push("favourite", &Secret::from(if self.favourite { "true" } else { "" }), false);
         push("notes", &self.notes, false);
+        all
+    }
+
+    /// The same without the addresses and the custom fields: each has a name that stays its own whatever else changes.
+    pub(super) fn plain(&self) -> Vec<Field> {
+        let custom = self.custom_names();
+        let mut all = self.all();
+        all.retain(|field| !custom.contains(&field.name) && uri_index(&field.name).is_none());
         all
     }
 
@@ -134,7 +169,7 @@ impl Item {
     }
 
     /// Keeps the password that is about to be replaced.
-    fn remember_password(&mut self, next: &Secret) {
+    pub(super) fn remember_password(&mut self, next: &Secret) {
         let Body::Login(login) = &self.body else { return };
         if login.password.is_empty() || login.password == *next {
             return;
@@ -146,12 +181,7 @@ impl Item {
     }
 
     fn set_custom(&mut self, name: &str, value: Secret) {
-        let names = self.custom_names();
-        let found = names.iter().position(|known| known == name).or_else(|| {
-            let wanted = name.to_lowercase();
-            names.iter().position(|known| known.to_lowercase() == wanted)
-        });
-        match found {
+        match self.custom_at(name) {
             Some(at) if value.is_empty() => {
                 self.fields.remove(at);
             }
@@ -162,6 +192,15 @@ impl Item {
                 self.fields.push(Custom { name: bare.into(), value, ..Custom::default() });
             }
         }
+    }
+
+    /// Which custom field has this name; case does not matter if none has exactly this one.
+    pub(super) fn custom_at(&self, name: &str) -> Option<usize> {
+        let names = self.custom_names();
+        names.iter().position(|known| known == name).or_else(|| {
+            let wanted = name.to_lowercase();
+            names.iter().position(|known| known.to_lowercase() == wanted)
+        })
     }
 
     /// The places of a login; none for other kinds.
@@ -176,12 +215,7 @@ impl Item {
     fn custom_names(&self) -> Vec<String> {
         let mut given: Vec<String> = Vec::with_capacity(self.fields.len());
         for custom in &self.fields {
-            let plain = custom.name.as_str();
-            let mut name = if plain.is_empty() || self.is_built_in(plain) {
-                format!("{PREFIX}{plain}")
-            } else {
-                plain.to_owned()
-            };
+            let mut name = self.custom_name(custom.name.as_str());
             if given.contains(&name) {
                 let mut nth = 2;
                 while given.contains(&format!("{name}#{nth}")) {
@@ -194,6 +228,12 @@ impl Item {
         given
     }
 
+    /// The name of a custom field if no other one shares it.
+    pub(super) fn custom_name(&self, plain: &str) -> String {
+        let in_the_way = plain.is_empty() || self.is_built_in(plain);
+        if in_the_way { format!("{PREFIX}{plain}") } else { plain.to_owned() }
+    }
+
     fn is_built_in(&self, name: &str) -> bool {
         let wanted = canonical_name(name);
         matches!(wanted.as_str(), "name" | "folder" | "notes" | "tags" | "favourite")
@@ -204,7 +244,7 @@ impl Item {
 }
 
 /// Lower case, and the words people try for the same thing.
-fn canonical_name(name: &str) -> String {
+pub(super) fn canonical_name(name: &str) -> String {
     let lower = name.to_lowercase();
     match lower.as_str() {
         "user" | "login" => "username".into(),
@@ -222,7 +262,7 @@ fn uri_name(index: usize) -> String {
     if index == 0 { "uri".to_owned() } else { format!("uri{}", index + 1) }
 }
 
-fn uri_index(name: &str) -> Option<usize> {
+pub(super) fn uri_index(name: &str) -> Option<usize> {
     let digits = name.strip_prefix("uri")?;
     if digits.is_empty() {
         return Some(0);

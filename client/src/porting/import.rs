@@ -28,7 +28,7 @@ const STRANGERS: [(&[u8], &str, &str); 2] = [
 pub enum Format {
     /// Bitwarden's unencrypted JSON.
     Bitwarden,
-    /// Comma-separated values: Chrome, Firefox, Safari, Bitwarden, or any with a header line.
+    /// Comma-separated values: Chrome, Firefox, Safari, Bitwarden, KeePass 1, or any with a header line.
     Csv,
     /// KeePass 2 XML.
     Keepass,

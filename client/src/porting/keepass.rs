@@ -3,7 +3,9 @@
 //! No document type is accepted, so there is no entity to expand but the five of XML itself and numbered
 //! characters; and nesting has a limit. Both together make a small file a small job.
 
+mod entry;
 mod files;
+mod left_out;
 
 use quick_xml::{
     Reader,
@@ -12,10 +14,11 @@ use quick_xml::{
 
 use super::{
     import::{ImportError, Imported, Options, Place},
-    item::{Body, Custom, CustomKind, Item, Login, OldPassword, Uri},
-    secret::Secret,
+    item::OldPassword,
 };
+use entry::{Open, Text};
 use files::{Files, Marks, Named, Source};
+use left_out::LeftOut;
 
 const AGAIN: &str = "export again from KeePass (File → Export → KeePass XML (2.x))";
 /// What helps if it is about a file of an entry.
@@ -83,19 +86,6 @@ fn predefined(entity: &str) -> Option<&'static str> {
     })
 }
 
-/// An entry while its element is open.
-#[derive(Default)]
-struct Open {
-    uuid: String,
-    tags: String,
-    modified: String,
-    strings: Vec<(String, Secret, bool)>,
-    history: Vec<OldPassword>,
-    files: Vec<Named>,
-    /// What its earlier states have.
-    earlier: Vec<Named>,
-}
-
 #[derive(Default)]
 struct State {
     options: Options,
@@ -117,12 +107,19 @@ struct State {
     bin: String,
     seen_root: bool,
     trashed: u64,
+    left_out: LeftOut,
     imported: Imported,
 }
 
 impl State {
     fn inside(&self, name: &str) -> bool {
         self.path.last().is_some_and(|open| open == name)
+    }
+
+    /// Whether the open element is an item of what programs and plugins say of an entry; groups and the database have
+    /// such items too.
+    fn inside_data(&self) -> bool {
+        self.path.ends_with(&["Entry", "CustomData", "Item"].map(str::to_owned))
     }
 
     fn open(&mut self, name: &str, tag: &BytesStart<'_>) -> Result<(), &'static str> {
@@ -136,13 +133,13 @@ impl State {
             "Group" => self.groups.push(Default::default()),
             "Entry" if self.inside("History") => self.old = Some(Open::default()),
             "Entry" => self.entry = Some(Open::default()),
-            "String" => self.key.clear(),
+            "String" | "Item" => self.key.clear(),
             "Value" | "Binary" => {
                 if name == "Binary" {
                     self.key.clear();
                 }
                 self.marks = Marks::of(tag)?;
-                if self.marks.locked && self.inside("String") {
+                if self.marks.locked && (self.inside("String") || self.inside_data()) {
                     return Err("holds values that are still encrypted (Protected=\"True\")");
                 }
             }
@@ -165,10 +162,17 @@ impl State {
             (_, "Group") => {
                 self.groups.pop();
             }
-            ("String" | "Binary", "Key") => self.key = text,
+            ("Group", "Notes" | "Tags") if !text.trim().is_empty() && !self.is_left_in_bin() => {
+                self.left_out.said_of_groups += 1;
+            }
+            ("String" | "Binary" | "Item", "Key") => self.key = text,
             ("String", "Value") => {
-                let (key, hidden) = (std::mem::take(&mut self.key), self.marks.hidden);
-                self.slot().strings.push((key, text.into(), hidden));
+                let value = self.value(text);
+                self.slot().strings.push(value);
+            }
+            ("Item", "Value") if self.inside_data() => {
+                let value = self.value(text);
+                self.slot().more.push(value);
             }
             ("Binaries", "Binary") => {
                 let marks = std::mem::take(&mut self.marks);
@@ -183,9 +187,11 @@ impl State {
                 self.slot().files.push(Named { name, source });
             }
             ("Entry", "Binary") if !self.key.is_empty() => return Err("names a file and does not hold it"),
-            ("Entry", "UUID") => self.slot().uuid = text,
-            ("Entry", "Tags") => self.slot().tags = text,
-            ("Times", "LastModificationTime") if self.entry.is_some() => self.slot().modified = text,
+            ("Entry", name) if !text.trim().is_empty() => self.slot().say(name, text),
+            ("Times", name) if self.entry.is_some() => self.slot().happened(name, &text),
+            ("AutoType", "DefaultSequence") | ("Association", "Window") if !text.trim().is_empty() => {
+                self.slot().auto_type = true;
+            }
             ("History", "Entry") => self.keep_old_password(),
             (_, "Entry") => self.keep_entry(),
             _ => {}
@@ -201,6 +207,10 @@ impl State {
         &mut self.groups[last]
     }
 
+    fn value(&mut self, text: String) -> Text {
+        Text { key: std::mem::take(&mut self.key), value: text.into(), hidden: self.marks.hidden }
+    }
+
     fn slot(&mut self) -> &mut Open {
         match &mut self.old {
             Some(old) => old,
@@ -211,21 +221,25 @@ impl State {
     /// Of an old state only its password is kept; KeePass writes the oldest first.
     fn keep_old_password(&mut self) {
         let (Some(mut old), Some(entry)) = (self.old.take(), &mut self.entry) else { return };
-        entry.earlier.append(&mut old.files);
-        let Some(at) = old.strings.iter().position(|(key, ..)| key == "Password") else { return };
-        let password = old.strings.swap_remove(at).1;
-        if password.is_empty() || entry.history.first().is_some_and(|last| last.password == password) {
-            return;
+        entry.earlier_files.append(&mut old.files);
+        if let Some(password) = old.take_password()
+            && entry.history.first().is_none_or(|last| last.password != password)
+        {
+            let used_until = (!old.modified.is_empty()).then(|| old.modified.clone());
+            entry.history.insert(0, OldPassword { password, used_until, ..OldPassword::default() });
         }
-        let used_until = (!old.modified.is_empty()).then_some(old.modified);
-        entry.history.insert(0, OldPassword { password, used_until, ..OldPassword::default() });
+        entry.earlier.push(old);
+    }
+
+    fn is_left_in_bin(&self) -> bool {
+        let in_bin = !self.bin.is_empty() && self.groups.iter().any(|(uuid, _)| *uuid == self.bin);
+        in_bin && !self.options.with_trash
     }
 
     fn keep_entry(&mut self) {
         let Some(mut entry) = self.entry.take() else { return };
-        let (files, earlier) = (std::mem::take(&mut entry.files), std::mem::take(&mut entry.earlier));
-        let in_bin = !self.bin.is_empty() && self.groups.iter().any(|(uuid, _)| *uuid == self.bin);
-        if in_bin && !self.options.with_trash {
+        let (files, earlier) = (std::mem::take(&mut entry.files), std::mem::take(&mut entry.earlier_files));
+        if self.is_left_in_bin() {
             self.trashed += 1;
             self.files.pass_over(files);
             self.files.pass_over(earlier);
@@ -234,6 +248,7 @@ impl State {
         // The outermost group is the database itself.
         let folder: Vec<&str> = self.groups.iter().skip(1).map(|(_, name)| name.as_str()).collect();
         let folder = folder.join("/");
+        self.left_out.count(&entry);
         let item = entry.into_item(folder.into());
         self.files.had(earlier, &files, (self.imported.items.len() + 1, item.name.as_str()));
         self.entries_files.push(files);
@@ -250,6 +265,8 @@ impl State {
             given.map_err(|problem| ImportError::new(Place::Record(nth as u64), problem, FILES))?;
         }
         notes.extend(self.files.notes());
+        // First, because of many notes not all are shown.
+        notes.splice(0..0, self.left_out.notes());
         if self.trashed > 0 {
             let note = format!(
                 "{} items in the recycle bin were left out; --with-trash takes them along",
@@ -262,97 +279,5 @@ impl State {
     }
 }
 
-impl Open {
-    fn into_item(mut self, folder: Secret) -> Item {
-        let mut login = Login::default();
-        let mut item = Item::new("", Body::default());
-        for (key, value, hidden) in std::mem::take(&mut self.strings) {
-            match key.as_str() {
-                "Title" => item.name = value,
-                "UserName" => login.username = value,
-                "Password" => login.password = value,
-                "Notes" => item.notes = value,
-                "URL" if value.is_empty() => {}
-                "URL" => login.uris.insert(0, Uri { uri: value, ..Uri::default() }),
-                _ if key.starts_with("KP2A_URL") => login.uris.push(Uri { uri: value, ..Uri::default() }),
-                "otp" | "TimeOtp-Secret-Base32" if login.totp.is_empty() => login.totp = value,
-                _ => {
-                    let kind = if hidden { CustomKind::Hidden } else { CustomKind::Text };
-                    item.fields.push(Custom { name: key.into(), value, kind, ..Custom::default() });
-                }
-            }
-        }
-        if item.name.is_empty() {
-            item.name = "(no name)".into();
-        }
-        item.folder = folder;
-        item.tags = self
-            .tags
-            .split([';', ','])
-            .map(str::trim)
-            .filter(|tag| !tag.is_empty())
-            .map(Secret::from)
-            .collect();
-        item.history = self.history;
-        if !self.uuid.is_empty() {
-            item.extra.0.insert("keepass".into(), serde_json::json!({ "uuid": self.uuid }));
-        }
-        item.body = Body::Login(login);
-        item
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FILE: &str = r#"<?xml version="1.0" encoding="utf-8" standalone="yes"?>
-<KeePassFile><Meta><RecycleBinUUID>BIN=</RecycleBinUUID><Binaries><Binary ID="0">c2Nhbg==</Binary></Binaries></Meta><Root><Group><UUID>R</UUID><Name>Database</Name>
-<Group><UUID>W</UUID><Name>Work &amp; more</Name><Entry><UUID>E1</UUID><Tags>a;b</Tags>
-<String><Key>Title</Key><Value>Caf&#233;</Value></String>
-<String><Key>Password</Key><Value ProtectInMemory="True">p&lt;&quot;1</Value></String>
-<String><Key>URL</Key><Value>https://a</Value></String><String><Key>KP2A_URL_1</Key><Value>https://b</Value></String>
-<String><Key>PIN</Key><Value ProtectInMemory="True">1</Value></String><String><Key>Empty</Key><Value /></String>
-<Binary><Key>scan.pdf</Key><Value Ref="0"/></Binary>
-<History><Entry><Times><LastModificationTime>2020-01-01T00:00:00Z</LastModificationTime></Times>
-<String><Key>Title</Key><Value>Old</Value></String><String><Key>Password</Key><Value>p0</Value></String></Entry></History>
-</Entry></Group>
-<Group><UUID>BIN=</UUID><Name>Recycle Bin</Name><Entry><UUID>E2</UUID></Entry></Group>
-</Group></Root></KeePassFile>"#;
-
-    #[test]
-    fn groups_become_folders_and_nothing_of_an_entry_is_lost() {
-        let imported = parse(FILE, Options::default()).unwrap();
-        assert_eq!(imported.items.len(), 1);
-        let item = &imported.items[0];
-        let value =
-            |name: &str| item.get(name).map(|field| field.value.as_str().to_owned()).unwrap_or_default();
-        assert_eq!((value("name"), value("folder")), ("Café".into(), "Work & more".into()));
-        assert_eq!((value("password"), value("uri2")), ("p<\"1".into(), "https://b".into()));
-        assert_eq!(value("tags"), "a, b");
-        assert!(item.get("PIN").unwrap().masked);
-        assert_eq!(item.history[0].password.as_str(), "p0");
-        assert_eq!(item.attachments[0].name.as_str(), "scan.pdf");
-        assert_eq!(imported.notes.len(), 1, "{:?}", imported.notes);
-    }
-
-    #[test]
-    fn the_recycle_bin_comes_along_only_when_asked() {
-        assert_eq!(parse(FILE, Options { with_trash: true, ..Options::default() }).unwrap().items.len(), 2);
-    }
-
-    #[test]
-    fn entity_bombs_encrypted_values_deep_nesting_and_cut_files_are_refused() {
-        let problem = |text: &str| parse(text, Options::default()).unwrap_err().to_string();
-        let bomb =
-            "<?xml version=\"1.0\"?>\n<!DOCTYPE x [<!ENTITY a \"aaaa\">]><KeePassFile>&a;</KeePassFile>";
-        assert!(problem(bomb).contains("line 2: has a document type"));
-        assert!(problem("<KeePassFile>&a;</KeePassFile>").contains("entity"));
-        let locked = FILE.replace("ProtectInMemory=\"True\"", "Protected=\"True\"");
-        assert!(problem(&locked).contains("still encrypted"));
-        let deep = format!("<KeePassFile>{}", "<Group>".repeat(100_000));
-        assert!(problem(&deep).contains("nested deeper"));
-        assert!(problem(&FILE[..FILE.len() - 30]).contains("Nothing was imported"));
-        assert!(problem("<html></html>").contains("not a KeePass 2 file"));
-    }
-}
+mod tests;

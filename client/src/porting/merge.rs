@@ -1,29 +1,31 @@
-//! Comparing states of one item with the state they came from, value by value.
+//! Comparing states of one item with the state they came from, part by part.
 //!
 //! This proposes; a person decides. Nothing here is applied without being shown.
 
+mod parts;
+
 use std::collections::BTreeSet;
 
-use super::{
-    fields::{Field, SetError},
-    files,
-    item::Item,
-    secret::Secret,
-};
+use super::{fields::SetError, files, item::Item};
+use parts::Piece;
 
-/// One value as each side has it.
+pub use parts::{Cell, KIND, Part};
+
+/// One part as each side has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Name of the value.
+    /// Its name.
     pub name: String,
+    /// What it is.
+    pub part: Part,
     /// Whether it is masked unless asked.
     pub masked: bool,
-    /// In the common ancestor; none if there is no ancestor or it has no such value.
-    pub base: Option<Secret>,
-    /// In each side, in the order given. None for a side that is deleted or has no such value.
-    pub sides: Vec<Option<Secret>>,
-    /// The files of each side: shown like a value, but a merge has those of all sides.
-    pub files: bool,
+    /// In the common ancestor; none if there is no ancestor or it has no such part.
+    pub base: Option<Cell>,
+    /// In each side, in the order given. None for a side that is deleted or has no such part.
+    pub sides: Vec<Option<Cell>>,
+    /// Several things in one row: a merge has those of all sides, but for those that a side took away.
+    pub list: bool,
 }
 
 impl Row {
@@ -32,14 +34,17 @@ impl Row {
         self.sides.windows(2).any(|pair| pair[0] != pair[1])
     }
 
-    /// Whether a person must say which side's value a merge takes.
+    /// Whether a person must say which side's a merge takes.
     pub fn is_contested(&self) -> bool {
-        !self.files && self.proposal().is_none()
+        !self.list && self.proposal().is_none()
     }
 
-    /// Which side a three-way merge takes: the only one that changed the value, or the first if they agree; none if
-    /// several changed it differently.
+    /// Which side a three-way merge takes: the only one that changed it, or the first if they agree; none if several
+    /// changed it differently, and for the kind if they disagree at all, because nothing of one kind fits another.
     pub fn proposal(&self) -> Option<usize> {
+        if self.part == Part::Kind && self.differs() {
+            return None;
+        }
         let changed: Vec<usize> = (0..self.sides.len()).filter(|n| self.sides[*n] != self.base).collect();
         match changed.as_slice() {
             [] => Some(0),
@@ -47,52 +52,71 @@ impl Row {
             _ => None,
         }
     }
+
+    /// Gives an item this part as a side has it, whole: a custom field as hidden as it is there, and so on. A side that
+    /// is deleted has nothing.
+    ///
+    /// # Errors
+    /// If the item cannot be without it.
+    pub fn take(&self, item: &mut Item, side: Option<&Item>) -> Result<(), SetError> {
+        parts::take(item, self.part, &self.name, side)
+    }
 }
 
-/// Every value that any state has, in the order the first state that has it shows it, and the files last. `None` is a
+/// Every part that any state has, in the order the first state that has it shows it, and the files last. `None` is a
 /// deleted side.
 pub fn compare(base: Option<&Item>, sides: &[Option<&Item>]) -> Vec<Row> {
-    let mut rows = values(base, sides);
-    let of = |item: &Option<&Item>| item.and_then(files::described);
-    let (before, files) = (of(&base), sides.iter().map(of).collect::<Vec<_>>());
+    let mut rows = rows(base, sides);
+    let of = |item: Option<&Item>| item.and_then(files::described).map(Cell::plain);
+    let (before, files) = (of(base), sides.iter().copied().map(of).collect::<Vec<_>>());
     if before.is_some() || files.iter().any(Option::is_some) {
         rows.push(Row {
             name: files::ROW.to_owned(),
+            part: Part::Files,
             masked: false,
             base: before,
             sides: files,
-            files: true,
+            list: true,
         });
     }
     rows
 }
 
-fn values(base: Option<&Item>, sides: &[Option<&Item>]) -> Vec<Row> {
-    let of = |item: Option<&Item>| item.map(Item::all).unwrap_or_default();
-    let base = of(base);
-    let sides: Vec<Vec<Field>> = sides.iter().map(|side| of(*side)).collect();
+fn rows(base: Option<&Item>, sides: &[Option<&Item>]) -> Vec<Row> {
+    let of = |item: Option<&Item>| item.map(parts::of).unwrap_or_default();
+    let (base, pieces) = (of(base), sides.iter().map(|side| of(*side)).collect::<Vec<_>>());
+    let states: Vec<&[Piece]> = pieces.iter().chain([&base]).map(Vec::as_slice).collect();
     let mut seen = BTreeSet::new();
-    let all = sides.iter().flatten().chain(&base);
-    let fields: Vec<&Field> = all.filter(|field| seen.insert(field.name.clone())).collect();
-    let value = |from: &[Field], name: &str| {
-        from.iter().find(|field| field.name == name).map(|field| field.value.clone())
-    };
-    let row = |field: &&Field| Row {
-        name: field.name.clone(),
-        masked: field.masked,
-        base: value(&base, &field.name),
-        sides: sides.iter().map(|side| value(side, &field.name)).collect(),
-        files: false,
-    };
-    fields.iter().map(row).collect()
+    let mut rows = Vec::new();
+    for piece in states.iter().copied().flatten() {
+        if !seen.insert((piece.name.as_str(), piece.part)) {
+            continue;
+        }
+        let same = |other: &&Piece| other.name == piece.name && other.part == piece.part;
+        let cell = |state: &[Piece]| state.iter().find(same).map(|piece| piece.cell.clone());
+        let any = |is: fn(&Piece) -> bool| states.iter().copied().flatten().filter(same).any(is);
+        rows.push(Row {
+            name: piece.name.clone(),
+            part: piece.part,
+            masked: any(|piece| piece.masked),
+            base: cell(&base),
+            sides: pieces.iter().map(|side| cell(side)).collect(),
+            list: any(|piece| piece.list),
+        });
+    }
+    // What no person looks at is worth a row only if sides that are there disagree about it.
+    let live: Vec<usize> = (0..sides.len()).filter(|side| sides[*side].is_some()).collect();
+    let disagree = |row: &Row| live.windows(2).any(|pair| row.sides[pair[0]] != row.sides[pair[1]]);
+    rows.retain(|row| !row.part.is_quiet() || disagree(row));
+    rows
 }
 
-/// A three-way merge: one state to start from and the values that need a person.
+/// A three-way merge: one state to start from and the parts that need a person.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
-    /// The first live side, with every value that only another side changed taken over, and all old passwords.
+    /// The first live side, with every part that only another side changed taken over, and all old passwords.
     pub item: Item,
-    /// Values that several sides changed differently; `item` has the first live side's.
+    /// Parts that several sides changed differently; `item` has the first live side's.
     pub contested: Vec<Row>,
 }
 
@@ -101,25 +125,51 @@ pub struct Draft {
 /// # Errors
 /// If a value of one side cannot stand in the item, for example another side's emptied name.
 pub fn draft(base: Option<&Item>, sides: &[Option<&Item>]) -> Result<Option<Draft>, SetError> {
-    let live: Vec<Option<&Item>> = sides.iter().copied().flatten().map(Some).collect();
-    let Some(mut item) = live.first().and_then(|first| first.cloned()) else { return Ok(None) };
+    let live: Vec<&Item> = sides.iter().copied().flatten().collect();
+    let Some(mut item) = live.first().map(|first| (*first).clone()) else { return Ok(None) };
     let mut contested = Vec::new();
-    for row in values(base, &live) {
+    let rows = rows(base, &live.iter().copied().map(Some).collect::<Vec<_>>());
+    // Who chooses a kind chooses what it holds: there is nothing to merge one by one.
+    let kinds_differ = rows.iter().any(|row| row.part == Part::Kind);
+    for row in rows.into_iter().filter(|row| !(kinds_differ && row.part.is_in_body())) {
         match row.proposal() {
             Some(0) => {}
-            Some(side) => item.set(&row.name, row.sides[side].clone().unwrap_or_default())?,
+            Some(side) => row.take(&mut item, Some(live[side]))?,
+            None if row.list => parts::merge_list(&mut item, row.part, &row.name, base, &live),
             None => contested.push(row),
         }
     }
     files::merge(&mut item, base, sides);
     keep_all_passwords(&mut item, &live);
+    // What a newer release wrote stays marked as that.
+    item.schema = live.iter().map(|side| side.schema).max().unwrap_or(item.schema);
     Ok(Some(Draft { item, contested }))
 }
 
+/// Takes what a person calls `field` over from a side into a merge, and says which row that was: none if no state has
+/// such a field.
+///
+/// # Errors
+/// If the item cannot be without it.
+pub fn take(
+    item: &mut Item,
+    field: &str,
+    sides: &[Option<&Item>],
+    side: usize,
+) -> Result<Option<(Part, String)>, SetError> {
+    let states: Vec<&Item> =
+        sides[side].into_iter().chain([&*item]).chain(sides.iter().copied().flatten()).collect();
+    let found = parts::find(field, &states);
+    if let Some((part, name)) = &found {
+        parts::take(item, *part, name, sides[side])?;
+    }
+    Ok(found)
+}
+
 /// A merge must not be the place where a password is lost: what the result does not use goes into its history.
-fn keep_all_passwords(item: &mut Item, sides: &[Option<&Item>]) {
+fn keep_all_passwords(item: &mut Item, sides: &[&Item]) {
     let current = item.get("password").map(|field| field.value);
-    for side in sides.iter().flatten() {
+    for side in sides {
         for old in &side.history {
             if !item.history.iter().any(|known| known.password == old.password) {
                 item.history.push(old.clone());
@@ -136,49 +186,4 @@ fn keep_all_passwords(item: &mut Item, sides: &[Option<&Item>]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::porting::item::{Body, Login};
-
-    fn item(username: &str, password: &str) -> Item {
-        let login = Login { username: username.into(), password: password.into(), ..Login::default() };
-        Item::new("mail", Body::Login(login))
-    }
-
-    #[test]
-    fn values_that_one_side_changed_are_taken_and_those_that_both_changed_are_contested() {
-        let base = item("ada", "1");
-        let (mut left, mut right) = (item("ada", "2"), item("ada", "3"));
-        left.set("uri", "https://a".into()).unwrap();
-        right.set("notes", "hello".into()).unwrap();
-        let draft = draft(Some(&base), &[Some(&left), Some(&right)]).unwrap().unwrap();
-        assert_eq!(draft.contested.len(), 1);
-        assert_eq!(draft.contested[0].name, "password");
-        assert_eq!(draft.item.notes.as_str(), "hello");
-        assert_eq!(draft.item.uris().len(), 1);
-    }
-
-    #[test]
-    fn a_password_that_lost_is_found_in_the_history() {
-        let (left, right) = (item("ada", "2"), item("ada", "3"));
-        let draft = draft(Some(&item("ada", "1")), &[Some(&left), Some(&right)]).unwrap().unwrap();
-        assert!(draft.item.history.iter().any(|old| old.password.as_str() == "3"));
-    }
-
-    #[test]
-    fn a_deleted_side_shows_in_the_comparison_and_does_not_empty_the_merge() {
-        let (base, left) = (item("ada", "1"), item("ada", "2"));
-        let rows = compare(Some(&base), &[Some(&left), None]);
-        assert!(rows.iter().all(|row| row.sides[1].is_none()));
-        let draft = draft(Some(&base), &[None, Some(&left)]).unwrap().unwrap();
-        assert_eq!(draft.item.get("password").unwrap().value.as_str(), "2");
-    }
-
-    #[test]
-    fn without_an_ancestor_every_difference_is_contested() {
-        let (left, right) = (item("ada", "1"), item("bob", "1"));
-        let draft = draft(None, &[Some(&left), Some(&right)]).unwrap().unwrap();
-        let names: Vec<&str> = draft.contested.iter().map(|row| row.name.as_str()).collect();
-        assert_eq!(names, ["username"]);
-    }
-}
+mod tests;

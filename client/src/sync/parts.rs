@@ -79,20 +79,22 @@ impl Engine {
         self.begun(hash).await.is_some_and(|begun| begun.tags.iter().any(Option::is_some))
     }
 
-    /// Goes on with an earlier upload, or begins this one.
-    pub(super) async fn in_parts(&self, upload: &Upload, fresh: Begun) -> Result<(), Error> {
-        let hash = upload.blob.hash;
-        if let Some(begun) = self.begun(&hash).await {
-            match self.send_parts(upload, begun).await {
-                // Somebody ended it, or what it made was not the blob.
-                Err(Error::Refused { .. }) => {}
-                other => return other,
-            }
+    /// Goes on with an earlier upload, without asking for another; whether there was one that could be ended.
+    pub(super) async fn went_on(&self, upload: &Upload) -> Result<bool, Error> {
+        let Some(begun) = self.begun(&upload.blob.hash).await else { return Ok(false) };
+        let within_reach = self.goes_to(begun.parts.iter().map(|part| part.url.as_str())).await?;
+        if !within_reach || !self.as_it_was(upload).await? {
+            return Ok(false);
         }
-        self.send_parts(upload, fresh).await
+        match self.send_parts(upload, begun).await {
+            Ok(()) => Ok(true),
+            // Somebody ended it, or what it made was not the blob; or the store is not trusted any more.
+            Err(Error::Refused { .. } | Error::Certificate) => Ok(false),
+            Err(other) => Err(other),
+        }
     }
 
-    async fn send_parts(&self, upload: &Upload, mut begun: Begun) -> Result<(), Error> {
+    pub(super) async fn send_parts(&self, upload: &Upload, mut begun: Begun) -> Result<(), Error> {
         let hash = upload.blob.hash;
         for (number, at) in (0..).zip(0..begun.parts.len()) {
             if begun.tags[at].is_none() {

@@ -82,16 +82,25 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks where to, and goes on from there.
+    /// Goes on with what was begun; of the rest, asks where to, and goes on from there.
     async fn try_upload(&self, uploads: &[Upload]) -> Result<(), Error> {
+        let mut rest = Vec::with_capacity(uploads.len());
+        for upload in uploads {
+            if !self.went_on(upload).await? {
+                rest.push(upload);
+            }
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
         let path = format!("/v1/vaults/{}/blobs/prepare", self.vault());
-        let blobs = uploads.iter().map(|upload| upload.blob).collect();
+        let blobs = rest.iter().map(|upload| upload.blob).collect();
         let prepared: PreparedBlobs = self.post(&path, &PrepareBlobs { blobs }).await?;
         for blob in prepared.blobs {
             let (PreparedBlob::Have { hash }
             | PreparedBlob::Put { hash, .. }
             | PreparedBlob::Parts { hash, .. }) = blob;
-            let upload = uploads.iter().find(|upload| upload.blob.hash == hash);
+            let upload = rest.iter().find(|upload| upload.blob.hash == hash);
             let upload = upload.ok_or(Error::Protocol("a blob that was not offered"))?;
             self.upload_one(upload, blob).await?;
         }
@@ -101,8 +110,8 @@ impl Engine {
     async fn upload_one(&self, upload: &Upload, prepared: PreparedBlob) -> Result<(), Error> {
         let direct = match prepared {
             PreparedBlob::Have { hash } => return self.forget_begun(&hash).await,
-            // Changed on this device's disk: as good as not here, and the server would refuse it.
-            _ if upload.blob.attachment && !self.is_whole(&upload.blob.hash).await? => return Ok(()),
+            // As good as not here, and the server would refuse it.
+            _ if !self.as_it_was(upload).await? => return Ok(()),
             PreparedBlob::Put { url, offset, .. } if url.starts_with('/') => {
                 self.goes_to([url.as_str()]).await?;
                 return self.through_the_server(upload, offset).await;
@@ -114,7 +123,7 @@ impl Engine {
                 if self.goes_to(parts.iter().map(|part| part.url.as_str())).await? =>
             {
                 let fresh = Begun::new((name, part_size), parts, (self.now(), expires_in));
-                self.in_parts(upload, fresh).await
+                self.send_parts(upload, fresh).await
             }
             PreparedBlob::Put { .. } | PreparedBlob::Parts { .. } => {
                 return self.on_through_the_server(upload).await;
@@ -128,6 +137,11 @@ impl Engine {
             Err(Error::Offline(_) | Error::Certificate) => self.on_through_the_server(upload).await,
             other => other,
         }
+    }
+
+    /// Whether the bytes were not changed on this device's disk since they were sealed.
+    pub(super) async fn as_it_was(&self, upload: &Upload) -> Result<bool, Error> {
+        Ok(!upload.blob.attachment || self.is_whole(&upload.blob.hash).await?)
     }
 
     /// Goes on where an earlier upload through the server broke off. Nobody said where that is: the server does when it

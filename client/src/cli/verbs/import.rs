@@ -31,11 +31,11 @@ Examples:
   lockstep import keepass.xml --dry-run          # what would come over
   lockstep import vault.lockstep                 # an encrypted archive of `lockstep export`
 
-Reads Bitwarden JSON (unencrypted), CSV of Chrome, Firefox, Safari and others with a header line, KeePass 2 XML, and
-our own archives. It is all or nothing: a file that cannot be read to its end, with the attachments in it, imports
-nothing. The attachments of KeePass and of our archives come along, sealed one by one, up to 90 MiB each, 32 for an
-entry and 1 GiB in all; what does not fit is left out and named. Other formats hold none. Delete the file afterwards:
-it holds every password in clear text.")]
+Reads Bitwarden JSON (unencrypted), CSV of Chrome, Firefox, Safari, KeePass 1 and others with a header line, KeePass 2
+XML, and our own archives. It is all or nothing: a file that cannot be read to its end, with the attachments in it,
+imports nothing. The attachments of KeePass and of our archives come along, sealed one by one, up to 90 MiB each, 32
+for an entry and 1 GiB in all; what does not fit is left out and named. Other formats hold none. Delete the file
+afterwards: it holds every password in clear text.")]
 pub struct Import {
     /// File, or - for standard input
     file: PathBuf,

@@ -6,8 +6,9 @@ use lockstep_client::{
     Client,
     model::{Conflict, Content, Resolution, VersionView},
     porting::{
-        Item, Secret, files,
-        merge::{self, Draft, Row},
+        Item,
+        fields::SetError,
+        merge::{self, Cell, Draft, Part, Row},
     },
 };
 use lockstep_events::{VersionId, VersionKind};
@@ -40,9 +41,10 @@ Examples:
   lockstep resolve github --merge-from password=2 --merge-set notes='see both'
   lockstep resolve github --keep-both           # side 1 stays, the others become entries of their own
 
-A merge keeps the attachments of all sides, but for those that one took away; --merge-from attachments=SIDE takes
-one side's. Every password that is not kept goes into the entry's earlier passwords. A version that arrives while
-you choose stays open. Without a choice and without a terminal the exit code is 5.")]
+A merge keeps the attachments and addresses of all sides, but for those that one took away; --merge-from
+attachments=SIDE and uri=SIDE take one side's. Every password that is not kept goes into the entry's earlier
+passwords. A version that arrives while you choose stays open. Without a choice and without a terminal the exit code
+is 5.")]
 pub struct Resolve {
     /// Name, beginning of the id, or address of the entry
     entry: String,
@@ -165,22 +167,17 @@ fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
         return Ok(None);
     }
     let Draft { mut item, contested } = sides.draft()?;
-    let mut decided: Vec<&str> = Vec::new();
+    let mut taken: Vec<(Part, String)> = Vec::new();
     for pair in &args.merge_from {
         let (field, side) = split(pair)?;
-        let side = sides.side(side)?;
-        if field.eq_ignore_ascii_case(files::ROW) && sides.value(side, field).is_empty() {
-            item.attachments =
-                sides.items[side].as_ref().map(|item| item.attachments.clone()).unwrap_or_default();
-            continue;
-        }
-        set(&mut item, field, sides.value(side, field))?;
-        decided.push(field);
+        let found = merge::take(&mut item, field, &sides.refs(), sides.side(side)?);
+        taken.extend(found.map_err(unfit)?);
     }
+    let mut set: Vec<&str> = Vec::new();
     for pair in &args.merge_set {
         let (field, value) = split(pair)?;
-        set(&mut item, field, value.into())?;
-        decided.push(field);
+        item.set(field, value.into()).map_err(unfit)?;
+        set.push(field);
     }
     if args.edit {
         let note = format!(
@@ -191,10 +188,10 @@ fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
         let edited = editor::edit(&app.home, &item, &note)?;
         return Ok(Some(edited.map_or(Choice::Leave, |item| Choice::Merge(Box::new(item)))));
     }
-    let open: Vec<Row> = contested
-        .into_iter()
-        .filter(|row| !decided.iter().any(|field| field.eq_ignore_ascii_case(&row.name)))
-        .collect();
+    let is_taken = |row: &Row| taken.iter().any(|(part, name)| *part == row.part && *name == row.name);
+    let is_set =
+        |row: &Row| !row.part.is_quiet() && set.iter().any(|name| name.eq_ignore_ascii_case(&row.name));
+    let open: Vec<Row> = contested.into_iter().filter(|row| !is_taken(row) && !is_set(row)).collect();
     if open.is_empty() {
         return Ok(Some(Choice::Merge(Box::new(item))));
     }
@@ -208,8 +205,8 @@ fn names(rows: &[Row]) -> String {
     rows.iter().map(|row| printable(&row.name)).collect::<Vec<_>>().join(", ")
 }
 
-fn set(item: &mut Item, field: &str, value: Secret) -> Done {
-    item.set(field, value).map_err(|error| Failure::usage(error.to_string(), "nothing was saved"))
+fn unfit(error: SetError) -> Failure {
+    Failure::usage(error.to_string(), "nothing was saved")
 }
 
 fn ask(sides: &Sides, app: &App) -> Done<Choice> {
@@ -254,7 +251,7 @@ fn merge_by_hand(sides: &Sides, app: &App) -> Done<Choice> {
                 _ => app.ui.warn("a number of a side, please"),
             }
         };
-        set(&mut item, &row.name, sides.value(side, &row.name))?;
+        row.take(&mut item, sides.items[side].as_ref()).map_err(unfit)?;
     }
     Ok(Choice::Merge(Box::new(item)))
 }
@@ -287,11 +284,6 @@ impl Sides {
             [first, _, ..] => Ok(*first),
             _ => Err(Failure::usage("only one side has content", "use --keep with its number")),
         }
-    }
-
-    fn value(&self, side: usize, field: &str) -> Secret {
-        let field = self.items[side].as_ref().and_then(|item| item.get(field));
-        field.map(|field| field.value).unwrap_or_default()
     }
 
     /// A side by its number or the beginning of its version's id.
@@ -343,9 +335,9 @@ impl Sides {
     }
 
     fn document(&self, reveal: bool) -> serde_json::Value {
-        let text = |value: &Option<Secret>, masked: bool| match value {
+        let text = |value: &Option<Cell>, masked: bool| match value {
             Some(_) if masked && !reveal => json!(MASK),
-            Some(value) => json!(value),
+            Some(value) => json!(value.shown),
             None => serde_json::Value::Null,
         };
         let heads = self.conflict.entry.heads.iter().zip(1..).map(|(head, nth)| {
@@ -366,11 +358,11 @@ impl Sides {
     }
 }
 
-fn shown(value: Option<&Secret>, masked: bool, reveal: bool) -> String {
+fn shown(value: Option<&Cell>, masked: bool, reveal: bool) -> String {
     match value {
         None => "—".to_owned(),
         Some(_) if masked && !reveal => MASK.to_owned(),
-        Some(value) => printable(value.as_str()),
+        Some(value) => printable(value.shown.as_str()),
     }
 }
 
