@@ -1,35 +1,29 @@
 //! Builds the server from its options. Together with `ports` the only place that names adapters.
 
+mod fit;
 mod follow;
 mod people;
 mod ports;
+mod start_error;
 mod tools;
 mod upkeep;
 
+pub use start_error::StartError;
 pub use tools::{SubjectTools, Tools, subject_tools, tools};
 
-use std::{fs::File, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::File, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use lockstep_events::{Clock, EventLog, LogError};
-use lockstep_projections::{
-    Runner,
-    store::{ReadError, ReadStore},
-};
+use lockstep_events::{Clock, EventLog};
+use lockstep_projections::{Runner, store::ReadStore};
 use rand::rngs::OsRng;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{
-        credentials::CredentialError,
-        minting::Tokens,
-        oidc::Idps,
-        server_keys::{KeyFileError, ServerKeys},
-        signing_keys::load_or_turn,
-    },
+    auth::{minting::Tokens, oidc::Idps, server_keys::ServerKeys, signing_keys::load_or_turn},
     batcher::Batcher,
-    blobs::{BlobError, Shelf, Uploads},
+    blobs::{Shelf, Uploads},
     clock::SystemClock,
     commands::{
         admin::{AdminError, bootstrap},
@@ -40,15 +34,12 @@ use crate::{
     digests::Digests,
     entries::EntryStates,
     erasure::{
-        self, ErasureError,
+        self,
         shred_list::{ShredList, ShredListError},
     },
     feed::{Feed, Pace},
-    http::{
-        serve::Serve,
-        tls::{self, TlsError},
-    },
-    limits::{Limits, Proxies},
+    http::{guests::Guests, serve::Serve, tls},
+    limits::{Limits, Proxies, Seats},
     mail::{self, worker::Post},
     members::Members,
     metrics::Metrics,
@@ -58,100 +49,11 @@ use crate::{
     quotas::Quotas,
     served::Served,
     state::{Server, Shared},
-    subjects::{SubjectError, Subjects, keys::KeyStoreError},
+    subjects::Subjects,
 };
 
-/// Why the server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Another server uses the data folder.
-    #[error("another lockstepd is using {}; stop it, or give this one another --data", .0.display())]
-    InUse(PathBuf),
-    /// The data folder cannot be used.
-    #[error("cannot use the data folder {}", path.display())]
-    Data {
-        /// The folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Nothing is where a server's data would be.
-    #[error("there is no {}: no server has run with these options; name its data folder with --data", .0.display())]
-    NoServer(PathBuf),
-    /// No keys.
-    #[error(transparent)]
-    Keys(#[from] KeyFileError),
-    /// The credential store belongs to another key file.
-    #[error("the credential store was made with another key file than {}", .0.display())]
-    ForeignKeys(PathBuf),
-    /// No certificate.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// No log.
-    #[error("the event log cannot be opened")]
-    Log(#[from] LogError),
-    /// No bus.
-    #[cfg(feature = "distributed")]
-    #[error("the bus cannot be started")]
-    Bus(#[from] crate::adapters::nats::NatsError),
-    /// No read models.
-    #[error("the read models cannot be opened")]
-    Reads(#[from] ReadError),
-    /// No credentials.
-    #[error("the credential store cannot be opened")]
-    Credentials(#[from] CredentialError),
-    /// No subject keys.
-    #[error("the subject keys cannot be opened")]
-    SubjectKeys(#[from] KeyStoreError),
-    /// Subject keys that do not go with the key file, or a key file that cannot be written.
-    #[error("the subject keys cannot be brought to the current epoch")]
-    Epochs(#[from] SubjectError),
-    /// Nothing signs at the moment.
-    #[error("no key signs at the moment; start the server once")]
-    NoKey,
-    /// What was erased is not known.
-    #[error(transparent)]
-    ShredList(#[from] ShredListError),
-    /// Erased data may have come back.
-    #[error("erasures cannot be applied again")]
-    Erasures(#[from] ErasureError),
-    /// No operational tables, or no blob store.
-    #[error("the blob store or its index cannot be opened")]
-    Blobs(#[from] BlobError),
-    /// A database cannot be reached or brought up to date.
-    #[error("the database cannot be opened")]
-    Database(#[source] sqlx::Error),
-    /// A port that this program cannot be.
-    #[error("{option} = {value:?} is not supported{hint}")]
-    Unsupported {
-        /// The option.
-        option: &'static str,
-        /// Its value, without what follows the scheme.
-        value: String,
-        /// What may help.
-        hint: &'static str,
-    },
-    /// No mail.
-    #[error(transparent)]
-    Mail(#[from] crate::mail::MailError),
-    /// No identity providers.
-    #[error(transparent)]
-    Idps(#[from] crate::auth::oidc::IdpsError),
-    /// The address is in use.
-    #[error(
-        "something else listens on {0} already; --listen names another address, with port 0 any that is free"
-    )]
-    Taken(SocketAddr),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
+/// Bodies of several blobs that an account sends at the same time.
+const PACKS: usize = 4;
 /// Connections of operators at most.
 const OPERATORS: usize = 64;
 
@@ -236,6 +138,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         router: crate::http::router(Arc::clone(&server)),
         tls: tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
         max_connections: server.config.max_connections,
+        guests: guests(&server.config, server.config.max_connections_per_address),
         draining: server.draining.clone(),
     };
     let http = tokio::spawn(serve.run(listener, Duration::from_secs(server.config.drain_s)));
@@ -266,6 +169,10 @@ async fn first_administrator(server: &Server) -> Result<Option<bootstrap::Opened
     }
 }
 
+fn guests(config: &Config, most: usize) -> Guests {
+    Guests::new(most, Proxies::parse(&config.trusted_proxies).unwrap_or_default())
+}
+
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => StartError::Taken(address),
@@ -289,6 +196,7 @@ fn for_operators(
         router: crate::http::metrics::router(Arc::clone(server)),
         tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
         max_connections: OPERATORS,
+        guests: guests(&server.config, OPERATORS),
         draining: server.draining.clone(),
     };
     let drain = Duration::from_secs(server.config.drain_s);
@@ -331,8 +239,9 @@ async fn assemble(
     clock: Arc<dyn Clock>,
     own_url: &str,
 ) -> Result<(Shared, Runner), StartError> {
-    let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
     let ports = ports::open(&config).await?;
+    fit::check(&config, &ports).await?;
+    let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
     if ports.credentials.key_commitment(keys.commitment()).await? != keys.commitment() {
         return Err(StartError::ForeignKeys(config.key_path()));
     }
@@ -399,6 +308,7 @@ async fn assemble(
         metrics: Metrics::default(),
         pseudonyms: Pseudonyms::new(&keys),
         proofs,
+        packs: Seats::new(PACKS),
         keys,
         draining: CancellationToken::new(),
     };

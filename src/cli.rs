@@ -4,6 +4,7 @@ mod admin;
 mod health;
 mod keys;
 mod options;
+mod process;
 mod projections;
 mod subject;
 
@@ -25,7 +26,7 @@ pub use options::Options;
 
 use crate::{
     app,
-    config::{Config, LogFormat},
+    config::{Config, LogFormat, misspelt_variables},
     http,
 };
 
@@ -141,6 +142,10 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
 
 async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
     start_logging(&config)?;
+    for variable in misspelt_variables() {
+        tracing::warn!(variable, "no option of lockstepd has this name: it is ignored");
+    }
+    process::prepare(config.max_connections);
     let running = app::start(config).await?;
     writeln!(out, "Lockstep serves at {}", running.url)?;
     if let Some(url) = &running.admin_url {

@@ -1,6 +1,7 @@
 //! Options: the defaults, a file, the environment and flags, in rising precedence. Only this file reads the
 //! environment.
 
+mod checked;
 mod providers;
 mod secret;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use providers::{Apple, Preset, Provider, Providers, Redirect};
 pub use secret::Secret;
 
-use crate::{limits::Proxies, plans::Plans};
+use crate::plans::Plans;
 
 const DEFAULTS: &str = include_str!("config.default.toml");
 
@@ -41,6 +42,14 @@ pub enum ConfigError {
         variable: String,
         /// What is expected.
         message: String,
+    },
+    /// A number that cannot be meant so.
+    #[error("{option} must be from 1 to {most}")]
+    Range {
+        /// The option.
+        option: &'static str,
+        /// At most this.
+        most: u64,
     },
     /// Options that contradict each other.
     #[error("{0}")]
@@ -203,6 +212,8 @@ options! {
     passkey_origins: String,
     /// Open connections.
     max_connections: usize,
+    /// Open connections of one address.
+    max_connections_per_address: usize,
     /// Password proofs at the same time.
     max_password_proofs: usize,
     /// Time for a request, in seconds.
@@ -260,6 +271,39 @@ where
     }
 }
 
+/// Variables of this process that look like options and are none.
+pub fn misspelt_variables() -> Vec<String> {
+    unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+}
+
+/// Those that look like options of the server and are none, nor of the client or the tests.
+fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    const OTHERS: [&str; 3] = ["CONFIG", "HOME", "VAULT"];
+    let options: toml::Table = toml::from_str(DEFAULTS).unwrap_or_default();
+    let is_known = |word: &str| {
+        options.contains_key(&word.to_lowercase())
+            || OTHERS.contains(&word)
+            || ["TEST_", "EVIL_", "KILL_"].iter().any(|start| word.starts_with(start))
+            || ["PASSWORD", "CODE"].iter().any(|end| word.ends_with(end))
+    };
+    let unknown = |name: &String| name.strip_prefix("LOCKSTEP_").is_some_and(|word| !is_known(word));
+    names.filter(unknown).collect()
+}
+
+/// What is wrong with a TOML text, and where; without the line itself, which may have a secret in it.
+fn said(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message();
+    // What is invalid is named in it.
+    let message = match message.split_once(", expected ") {
+        Some((invalid, expected)) if invalid.starts_with("invalid ") => format!("expected {expected}"),
+        _ => message.to_owned(),
+    };
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return message };
+    let (line, column) =
+        (before.matches('\n').count() + 1, before.chars().rev().take_while(|c| *c != '\n').count() + 1);
+    format!("line {line}, column {column}: {message}")
+}
+
 impl Layer {
     /// The options of a TOML text; `place` names it in errors.
     ///
@@ -267,7 +311,7 @@ impl Layer {
     /// With line and column, if an option is unknown or of the wrong type.
     pub fn from_toml(text: &str, place: &str) -> Result<Self, ConfigError> {
         toml::from_str(text)
-            .map_err(|e| ConfigError::Parse { place: place.to_owned(), message: e.to_string() })
+            .map_err(|error| ConfigError::Parse { place: place.to_owned(), message: said(&error, text) })
     }
 
     /// The options of a file.
@@ -289,12 +333,6 @@ impl Layer {
     }
 }
 
-/// `scheme://host[:port]`, written out.
-fn is_origin(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', '?', '#', '@', ' ']))
-}
-
 impl Config {
     /// The defaults, with some options in their place.
     ///
@@ -302,55 +340,6 @@ impl Config {
     /// If the options contradict each other.
     pub fn with(options: Layer) -> Result<Self, ConfigError> {
         options.over(Layer::from_toml(DEFAULTS, "config.default.toml")?).finish()?.checked()
-    }
-
-    fn checked(self) -> Result<Self, ConfigError> {
-        if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
-            return Err(ConfigError::Contradiction("tls_cert and tls_key must be given together"));
-        }
-        if !(10..=1200).contains(&self.access_token_s) {
-            return Err(ConfigError::Contradiction("access_token_s must be from 10 to 1200"));
-        }
-        if !self.plans.0.contains_key(&self.default_plan) {
-            return Err(ConfigError::Contradiction("default_plan must be one of plans"));
-        }
-        if let Some(contradiction) = self.plans.contradiction() {
-            return Err(ConfigError::Contradiction(contradiction));
-        }
-        if self.rate_limit_factor == 0 {
-            return Err(ConfigError::Contradiction("rate_limit_factor must be at least 1"));
-        }
-        if Proxies::parse(&self.trusted_proxies).is_none() {
-            return Err(ConfigError::Contradiction(
-                "trusted_proxies must be addresses or networks (10.0.0.0/8), separated by commas",
-            ));
-        }
-        if !self.cors_origins.split(',').map(str::trim).all(|origin| origin.is_empty() || is_origin(origin)) {
-            return Err(ConfigError::Contradiction(
-                "cors_origins must be origins without a path (https://app.example.org), separated by commas",
-            ));
-        }
-        if !self.admin_listen.is_empty() && self.admin_address().is_none() {
-            return Err(ConfigError::Contradiction("admin_listen must be an address and a port, or empty"));
-        }
-        if let Some(contradiction) = self.oidc.0.values().find_map(Provider::contradiction) {
-            return Err(ConfigError::Contradiction(contradiction));
-        }
-        if self.admin_apart && self.admin_listen.is_empty() {
-            return Err(ConfigError::Contradiction(
-                "with admin_apart administrators are served at admin_listen, which is empty: give it an address and a port",
-            ));
-        }
-        if self.erasure_wait_hours > 30 * 24 {
-            return Err(ConfigError::Contradiction("erasure_wait_hours must be from 0 to 720"));
-        }
-        let many = [&self.log, &self.reads, &self.credentials].map(|s| s.expose() == "sqlite");
-        if self.bus.expose() != "in_process" && many.contains(&true) {
-            return Err(ConfigError::Contradiction(
-                "several nodes need log, reads and credentials in Postgres: SQLite belongs to one node",
-            ));
-        }
-        Ok(self)
     }
 
     /// Where the listener for operators is.
@@ -403,6 +392,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_file_is_said_without_what_stands_there() {
+        for text in ["billing_secret = 77889911", "s3_secret_key = \"77889911", "x = 1\nmail = [77889911]"] {
+            let error = Layer::from_toml(text, "my.toml").unwrap_err().to_string();
+            assert!(error.contains("line") && !error.contains("7788"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_environment_stands_over_the_file_and_a_wrong_value_names_its_variable() {
         let file = Layer::from_toml("data = \"from-file\"\naccess_token_s = 60", "f").unwrap();
         let get = |name: &str| (name == "LOCKSTEP_DATA").then(|| "from-env".to_owned());
@@ -410,6 +407,12 @@ mod tests {
         assert_eq!((config.data.to_str(), config.access_token_s), (Some("from-env"), 60));
         let wrong = |name: &str| (name == "LOCKSTEP_LISTEN").then(|| "nowhere".to_owned());
         assert!(Layer::from_environment(wrong).unwrap_err().to_string().contains("LOCKSTEP_LISTEN"));
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_noticed() {
+        let names = ["LOCKSTEP_LISTENN", "LOCKSTEP_LISTEN", "LOCKSTEP_NEW_PASSWORD", "PATH"];
+        assert_eq!(unknown_variables(names.map(str::to_owned).into_iter()), ["LOCKSTEP_LISTENN"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod address;
 mod gcra;
 mod local;
+mod seats;
 mod store;
 mod table;
 pub mod testing;
@@ -14,9 +15,10 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use lockstep_events::{AccountId, DeviceId, Micros, SessionId, canonical::Writer};
 use uuid::Uuid;
 
-pub use address::{Proxies, truncated};
+pub use address::{Proxies, place, truncated};
 pub use gcra::{Quota, Standing};
 pub use local::Local;
+pub use seats::{Seat, Seats};
 pub use store::{RateStore, Take, Taken};
 pub use table::{ACTIONS, Action, OPEN, Rules, TABLE};
 

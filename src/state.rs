@@ -24,7 +24,7 @@ use crate::{
     export::Exporter,
     feed::Feed,
     kept_answers::KeptAnswers,
-    limits::Limits,
+    limits::{Limits, Seats},
     mail::{outbox::Outbox, worker::Post},
     members::Members,
     metrics::Metrics,
@@ -103,6 +103,8 @@ pub struct Server {
     pub pseudonyms: Pseudonyms,
     /// Places for password proofs: only so many are worked on at the same time.
     pub proofs: Semaphore,
+    /// Places for bodies of several blobs, of each account: each is in memory as a whole.
+    pub packs: Seats,
     /// The server's secret keys.
     pub keys: ServerKeys,
     /// Cancelled when the server begins to stop: long-polls, streams and sockets end by it.

@@ -57,7 +57,7 @@ pub enum ClientMessage {
         /// The time from the ping.
         t: Micros,
     },
-    /// A new access token of the same device and account.
+    /// A new access token of the same session.
     Token {
         /// The token.
         token: String,

@@ -5,6 +5,7 @@
 
 mod access;
 mod files;
+mod following;
 mod outbox;
 mod vaults;
 mod ways;
@@ -12,7 +13,6 @@ mod ways;
 use std::{path::Path, sync::Arc};
 
 use lockstep_events::{DeviceId, EntryId, SessionId, VersionId};
-use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     engine::Engine,
     error::Error,
     keystore::{self, Place},
-    model::{Alarm, Change, Conflict, Entry, Link, Resolution, Status, SyncReport, VersionView},
+    model::{Alarm, Conflict, Entry, Resolution, Status, SyncReport, VersionView},
     profile::Profile,
     server::Server,
 };
@@ -38,21 +38,12 @@ pub enum Unlock {
 }
 
 pub use files::NewEntry;
+pub use following::{Follow, Loops};
 
 /// An unlocked profile. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) engine: Arc<Engine>,
-}
-
-/// The background loops of [`Client::follow`]; they end when this is dropped.
-pub struct Follow {
-    /// Everything that happens. A receiver that lags more than 1,024 changes is told so by `Lagged`.
-    pub changes: tokio::sync::broadcast::Receiver<Change>,
-    /// How fresh this device is, at any time.
-    pub link: tokio::sync::watch::Receiver<Link>,
-    /// The loops: aborted when this is dropped.
-    _loops: JoinSet<()>,
 }
 
 impl Client {
@@ -260,18 +251,6 @@ impl Client {
     /// person has seen an alarm.
     pub async fn sync(&self) -> Result<SyncReport, Error> {
         self.engine.sync_once().await
-    }
-
-    /// Starts the background loops: live feed with fall-back to long-poll, and push. They retry for ever. While an alarm
-    /// holds the sending, they read, and send nothing.
-    pub fn follow(&self) -> Follow {
-        // Subscribed before the loops start, so that nothing is missed.
-        let (changes, link) = (self.engine.changes.subscribe(), self.engine.link.subscribe());
-        let mut loops = JoinSet::new();
-        loops.spawn(crate::sync::follow::feed_loop(self.engine.clone()));
-        loops.spawn(crate::sync::follow::pull_loop(self.engine.clone()));
-        loops.spawn(crate::sync::follow::push_loop(self.engine.clone()));
-        Follow { changes, link, _loops: loops }
     }
 
     /// The state of the profile.

@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) audited: std::sync::Mutex<std::collections::BTreeSet<VaultId>>,
     /// Heads of entries whose contents were compared and differ.
     pub(crate) told_apart: tokio::sync::Mutex<std::collections::BTreeSet<Vec<lockstep_events::VersionId>>>,
+    /// How far whoever follows was told.
+    pub(crate) told: tokio::sync::Mutex<crate::sync::telling::Told>,
     /// Somebody noticed that there is something to pull.
     pub(crate) behind: Notify,
     /// Where administrators are served, if it is not where everybody is.
@@ -100,6 +102,7 @@ impl Engine {
             outbox: Notify::new(),
             audited: std::sync::Mutex::default(),
             told_apart: tokio::sync::Mutex::default(),
+            told: tokio::sync::Mutex::default(),
             behind: Notify::new(),
             office: std::sync::OnceLock::new(),
         });

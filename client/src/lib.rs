@@ -31,6 +31,6 @@ mod view;
 pub mod ways;
 
 pub use account::approval::{Asking, Waiting};
-pub use client::{Client, Follow, NewEntry, Unlock};
+pub use client::{Client, Follow, Loops, NewEntry, Unlock};
 pub use crypto::attachment::Attachment;
 pub use error::Error;

@@ -14,10 +14,10 @@ impl Micros {
         self.0.div_euclid(1_000_000)
     }
 
-    /// This time plus a number of seconds.
+    /// This time plus a number of seconds; the last time that there is, or the first, for what goes beyond.
     #[must_use]
     pub const fn plus_seconds(self, seconds: i64) -> Self {
-        Self(self.0 + seconds * 1_000_000)
+        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     key::Family,
     progress::{Progress, Standing, index},
     project::{self, ProjectError},
-    store::{ReadError, ReadStore, Write},
+    store::{Checkpoint, ReadError, ReadStore, Write},
 };
 
 /// Events that are read from the log at once.
@@ -72,6 +72,7 @@ impl Runner {
     /// # Errors
     /// [`RunError`]; what was committed before it stays.
     pub async fn catch_up(&mut self) -> Result<Position, RunError> {
+        self.revive().await?;
         while let Some(from) = self.lowest() {
             if !self.step_from_log(from).await? {
                 break;
@@ -89,6 +90,7 @@ impl Runner {
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
             return Ok(self.progress().position());
         };
+        self.revive().await?;
         let gapless = batch.windows(2).all(|pair| pair[1].position == pair[0].position.next());
         while let Some(from) = self.lowest().filter(|from| *from < last.position) {
             if gapless && first.position <= from.next() {
@@ -110,6 +112,17 @@ impl Runner {
         }
         self.lanes = lanes;
         self.publish();
+        Ok(())
+    }
+
+    /// A family that stopped goes on from where a rebuild has come since.
+    async fn revive(&mut self) -> Result<(), ReadError> {
+        for at in 0..self.lanes.len() {
+            let lane = &self.lanes[at];
+            if lane.stopped.is_some() && lane.checkpoint(&*self.reads).await?.live != lane.fold.generation {
+                self.reload().await?;
+            }
+        }
         Ok(())
     }
 
@@ -204,6 +217,7 @@ impl Lane {
             (Ok(writes), Some((at, error))) => self.stop(reads, &writes, at, error).await.map(|()| None),
             (Err(FoldError::Read(error)), _) => Err(error.into()),
             (Err(FoldError::Project(error)), _) => {
+                self.unmoved(reads).await?;
                 let at = error.position();
                 let sound = page.iter().filter(|(recorded, _)| recorded.position < at);
                 match self.fold.page(reads, sound).await {
@@ -218,6 +232,17 @@ impl Lane {
         }
     }
 
+    async fn checkpoint(&self, reads: &dyn ReadStore) -> Result<Checkpoint, ReadError> {
+        reads.checkpoint(self.fold.family.members()[0]).await
+    }
+
+    /// An event may not fit because a rebuild has put another generation in the place of this one, whose rows are gone.
+    async fn unmoved(&self, reads: &dyn ReadStore) -> Result<(), ReadError> {
+        let Checkpoint { live, position } = self.checkpoint(reads).await?;
+        let same = (live, position) == (self.fold.generation, self.fold.position);
+        if same { Ok(()) } else { Err(ReadError::Moved(self.fold.family.name())) }
+    }
+
     async fn stop(
         &mut self,
         reads: &dyn ReadStore,
@@ -225,6 +250,7 @@ impl Lane {
         at: Position,
         error: ProjectError,
     ) -> Result<(), RunError> {
+        self.unmoved(reads).await?;
         let to = Position(at.0 - 1);
         if to > self.fold.position {
             reads.commit(&[self.fold.advance(true)], to, writes).await?;

@@ -9,7 +9,7 @@ use crate::{
         addresses::{Address, Claims, MailedLink, Purpose, Standing},
         credentials::{CredentialError, NameIndex},
     },
-    mail::outbox::Claimed,
+    mail::outbox::{Claimed, Confirmed, Task},
 };
 
 use super::named_row::named_row;
@@ -105,6 +105,15 @@ pub fn folded(rows: &[StandingRow], rivals: &[Vec<u8>], by: AccountId, index: Na
     })
 }
 
+/// What follows from an address that was given, as it was written then.
+pub fn confirmed(task: &[u8]) -> Result<Confirmed> {
+    match Task::from_bytes(task) {
+        Some(Task::Confirmed { what }) => Ok(what),
+        _ => Err(CredentialError::Other("a stored task is not what its id says".into())),
+    }
+}
+
+pub const TASK: &str = "SELECT task FROM mail_tasks WHERE id = $1 AND done_at IS NULL";
 pub const PUT_TASK: &str =
     "INSERT INTO mail_tasks (id, account, task, next_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 pub const FINISH_TASK: &str =
@@ -132,8 +141,8 @@ pub const STANDINGS: &str = "SELECT account, standing, address_index FROM addres
 pub const FORGET_FORMER: &str = "DELETE FROM addresses WHERE account = $1 AND standing = 'former'";
 pub const TO_FORMER: &str =
     "UPDATE addresses SET standing = 'former' WHERE account = $1 AND standing = 'confirmed'";
-pub const TO_CONFIRMED: &str =
-    "UPDATE addresses SET standing = 'confirmed', since = $2 WHERE account = $1 AND standing = 'pending'";
+pub const TO_CONFIRMED: &str = "UPDATE addresses SET standing = 'confirmed', since = $2 \
+     WHERE account = $1 AND standing = 'pending' AND address_index = $3";
 /// Others who have the address for their login name. None of them has confirmed it: then it would be taken.
 pub const DISPLACED: &str = "SELECT account FROM names WHERE name_index = $1 AND account <> $2";
 pub const RENAME: &str = "UPDATE names SET name_index = $2 WHERE account = $1 AND name_index IN \
@@ -147,8 +156,10 @@ pub const ENTRIES: [&str; 3] = [
 ];
 
 pub const KEPT_LINK: &str = "SELECT count(*) FROM links WHERE token_hash = $1";
-pub const OUTSTANDING_LINKS: &str = "SELECT count(*) FROM links \
-     WHERE account = $1 AND purpose = $2 AND pressed_at IS NULL AND expires_at > $3";
+/// A link that asks another address for its confirmation does nothing any more, though it lives for a day: it does not
+/// count. So each address gets its few letters, and no mailbox more than those.
+pub const OUTSTANDING_LINKS: &str = "SELECT count(*) FROM links WHERE account = $1 AND purpose = $2 \
+     AND pressed_at IS NULL AND expires_at > $3 AND (purpose <> 'confirm' OR address_index = $4)";
 pub const PUT_LINK: &str = "INSERT INTO links (token_hash, purpose, account, address_index, initiator, expires_at) \
      VALUES ($1, $2, $3, $4, $5, $6)";
 pub const LINK: &str = "SELECT token_hash, purpose, account, address_index, initiator, expires_at FROM links \
@@ -175,9 +186,10 @@ macro_rules! claims {
 }
 pub(super) use claims;
 
-/// Implements the ports of mail for a store with `begin`, a `pool`, and this module's `failed`; `$claim` takes tasks.
+/// Implements the ports of mail for a store with `begin`, a `pool`, and this module's `failed`; `$claim` takes tasks, and
+/// `$alone` makes a transaction wait for others about the same address.
 macro_rules! mail_tables {
-    ($store:ty, $failed:path, $claim:literal) => {
+    ($store:ty, $failed:path, $claim:literal, $alone:literal) => {
         #[async_trait::async_trait]
         impl $crate::mail::outbox::Outbox for $store {
             async fn put_task(
@@ -275,26 +287,29 @@ macro_rules! mail_tables {
                 Ok(claims)
             }
 
-            async fn confirm_address(
-                &self,
-                account: AccountId,
-                index: NameIndex,
-                now: Micros,
-            ) -> Result<bool> {
+            async fn confirm_address(&self, link: &MailedLink, now: Micros) -> Result<Option<Confirmed>> {
+                let (of, index, task) = (link.account, link.index, confirmed_id(&link.token_hash));
                 let mut tx = self.begin().await?;
-                let hold = sqlx::query(tables::HOLD).bind(account.as_bytes().to_vec());
+                let alone = sqlx::query($alone).bind(index.0.to_vec());
+                alone.execute(&mut *tx).await.map_err($failed)?;
+                let hold = sqlx::query(tables::HOLD).bind(of.as_bytes().to_vec());
                 hold.execute(&mut *tx).await.map_err($failed)?;
-                let claims = tables::claims!(tx, account, index, $failed);
-                if !claims.pending || claims.taken {
-                    return Ok(false);
+                let begun = sqlx::query_scalar(tables::TASK).bind(task.as_bytes().to_vec());
+                let begun: Option<Vec<u8>> = begun.fetch_optional(&mut *tx).await.map_err($failed)?;
+                if let Some(begun) = begun {
+                    return tables::confirmed(&begun).map(Some);
                 }
-                let (account, index) = (account.as_bytes().to_vec(), index.0.to_vec());
+                let claims = tables::claims!(tx, of, index, $failed);
+                if !claims.pending || claims.taken {
+                    return Ok(None);
+                }
+                let (account, index) = (of.as_bytes().to_vec(), index.0.to_vec());
                 if claims.replaces {
                     for sql in [tables::FORGET_FORMER, tables::TO_FORMER] {
                         sqlx::query(sql).bind(&account).execute(&mut *tx).await.map_err($failed)?;
                     }
                 }
-                let confirm = sqlx::query(tables::TO_CONFIRMED).bind(&account).bind(now.0);
+                let confirm = sqlx::query(tables::TO_CONFIRMED).bind(&account).bind(now.0).bind(&index);
                 confirm.execute(&mut *tx).await.map_err($failed)?;
                 for (rival, sql) in claims.rivals.iter().flat_map(|r| tables::ENTRIES.map(|sql| (r, sql))) {
                     let delete = sqlx::query(sql).bind(rival.as_bytes().to_vec());
@@ -303,8 +318,13 @@ macro_rules! mail_tables {
                 sqlx::query(tables::END_CLAIMS).bind(&index).execute(&mut *tx).await.map_err($failed)?;
                 let rename = sqlx::query(tables::RENAME).bind(&account).bind(&index);
                 rename.execute(&mut *tx).await.map_err($failed)?;
+                let (link, replaced, rivals) = (link.token_hash, claims.replaces, claims.rivals);
+                let what = Confirmed { account: of, link, replaced, rivals, at: now };
+                let put = sqlx::query(tables::PUT_TASK).bind(task.as_bytes().to_vec()).bind(&account);
+                let put = put.bind(Task::Confirmed { what: what.clone() }.to_bytes());
+                put.bind(now.plus_seconds(FINISH_S).0).execute(&mut *tx).await.map_err($failed)?;
                 tx.commit().await.map_err($failed)?;
-                Ok(true)
+                Ok(Some(what))
             }
 
             async fn forget_address(&self, account: AccountId, standing: Standing) -> Result<()> {
@@ -324,7 +344,8 @@ macro_rules! mail_tables {
                     return Ok(true);
                 }
                 let outstanding = sqlx::query_scalar(tables::OUTSTANDING_LINKS).bind(&account);
-                let outstanding = outstanding.bind(link.purpose.name()).bind(now.0);
+                let outstanding =
+                    outstanding.bind(link.purpose.name()).bind(now.0).bind(link.index.0.to_vec());
                 let outstanding: i64 = outstanding.fetch_one(&mut *tx).await.map_err($failed)?;
                 if usize::try_from(outstanding).is_ok_and(|n| n >= OUTSTANDING) {
                     return Ok(false);

@@ -4,9 +4,12 @@ use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros};
 
 use super::credentials::{CredentialError, NameIndex};
+use crate::mail::outbox::Confirmed;
 
 /// At most so many links of one purpose are outstanding for an account.
 pub const OUTSTANDING: usize = 3;
+/// Whoever confirms an address has so long, in seconds, to finish what follows from it; then a worker does.
+pub const FINISH_S: i64 = 120;
 
 /// What an address is to its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,21 +126,22 @@ pub trait Addresses: Send + Sync {
     /// Who has what to do with an address.
     async fn claims(&self, account: AccountId, index: NameIndex) -> Result<Claims, CredentialError>;
 
-    /// Makes the pending address the confirmed one, unless it is another one or taken: whether it was. A login name
-    /// that was the former address follows it; accounts that had the address for their name and never confirmed it
-    /// can no longer be entered.
+    /// Makes the pending address, to which this link was sent, the confirmed one, unless it is another one or taken:
+    /// what follows from it, left as a task too, until that is finished. The same link again gives the same. A login
+    /// name that was the former address follows it; accounts that had the address for their name and never confirmed
+    /// it can no longer be entered.
     async fn confirm_address(
         &self,
-        account: AccountId,
-        index: NameIndex,
+        link: &MailedLink,
         now: Micros,
-    ) -> Result<bool, CredentialError>;
+    ) -> Result<Option<Confirmed>, CredentialError>;
 
     /// Forgets an address.
     async fn forget_address(&self, account: AccountId, standing: Standing) -> Result<(), CredentialError>;
 
-    /// Keeps a link, unless [`OUTSTANDING`] of its purpose are outstanding for the account; whether it is kept.
-    /// Keeping the same again changes nothing.
+    /// Keeps a link, unless [`OUTSTANDING`] of its purpose are outstanding for the account; whether it is kept. Links
+    /// that ask an address for its confirmation are counted for that address: one that was mistyped takes nothing from
+    /// the right one. Keeping the same again changes nothing.
     async fn put_link(&self, link: &MailedLink, now: Micros) -> Result<bool, CredentialError>;
 
     /// A link that can still be pressed. Looking changes nothing.

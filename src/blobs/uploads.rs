@@ -3,6 +3,7 @@
 //! What came is a file beside the store, hashed while it comes; no blob is ever in memory as a whole.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     io,
     path::{Path, PathBuf},
@@ -242,7 +243,12 @@ async fn receive(
         hasher.update(&chunk);
         part.write_all(&chunk).await?;
     }
-    if at < size { Err(UploadError::Broken(at)) } else { Ok(hasher.finalize().into()) }
+    match at.cmp(&size) {
+        Ordering::Less => Err(UploadError::Broken(at)),
+        Ordering::Equal => Ok(hasher.finalize().into()),
+        // What is here already is longer than the whole is said to be.
+        Ordering::Greater => Err(UploadError::TooLong),
+    }
 }
 
 #[cfg(test)]
@@ -286,6 +292,16 @@ mod tests {
         assert!(matches!(take(&uploads, &hash, (4, 10), vec![ok(b"45")]).await, Err(UploadError::Broken(6))));
         assert_eq!(take(&uploads, &hash, (6, 10), vec![ok(b"67"), ok(b"89")]).await.unwrap(), b"0123456789");
         assert_eq!(uploads.offset(VaultId(Uuid::nil()), &hash).await, 0, "nothing is left behind");
+    }
+
+    #[tokio::test]
+    async fn a_whole_is_no_shorter_than_what_came_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (uploads, hash) = (Uploads::new(folder.path()), BlobHash(sha256(b"0123456789")));
+        let begun = take(&uploads, &hash, (0, 20), vec![ok(b"0123456789")]).await;
+        assert!(matches!(begun, Err(UploadError::Broken(10))));
+        assert!(matches!(take(&uploads, &hash, (10, 5), vec![]).await, Err(UploadError::TooLong)));
+        assert_eq!(take(&uploads, &hash, (0, 10), vec![ok(b"0123456789")]).await.unwrap(), b"0123456789");
     }
 
     #[tokio::test]

@@ -1,6 +1,10 @@
 //! `lockstepd health`: for container health checks, where there is no other program to ask with.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use clap::Args;
 use tokio::{
@@ -25,12 +29,20 @@ pub struct Ask {
 /// If nothing answers, or the server does not serve.
 pub async fn ask(ask: Ask, config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
     let scheme = if config.plain_http { "http" } else { "https" };
-    let url = ask.url.unwrap_or_else(|| format!("{scheme}://{}", config.listen));
+    let url = ask.url.unwrap_or_else(|| format!("{scheme}://{}", reached(config.listen)));
     let answer = tokio::time::timeout(Duration::from_secs(5), get_ready(&url, config));
     let answer = answer.await.map_err(|_| format!("{url} does not answer within 5 s"))??;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     writeln!(out, "{}", body.trim())?;
     if head.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(format!("{url} does not serve").into()) }
+}
+
+/// Where a server that listens there is reached from this machine: by a name that is in its certificate.
+fn reached(mut listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    listen
 }
 
 async fn get_ready(url: &str, config: &Config) -> Result<String, AnyError> {

@@ -35,7 +35,7 @@ pub enum SubjectCommand {
         #[arg(long)]
         reason: String,
         /// Hours in which it can still be called off.
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=720))]
         wait_hours: u32,
         /// Only say what would be done.
         #[arg(long)]

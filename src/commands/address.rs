@@ -4,6 +4,7 @@ use lockstep_events::{
     AccountId, Event, LogError, NewEvent, Outcome, Position, Sealed, Unit,
     event::{AccountEvent, EmailConfirmed, EmailSet, NameLost, RevokeReason},
 };
+use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 use super::{
@@ -13,11 +14,11 @@ use super::{
 };
 use crate::{
     auth::{
-        addresses::{Address, Claims, MailedLink, Purpose, Standing},
+        addresses::{Address, Claims, Purpose, Standing},
         credentials::CredentialError,
     },
     mail::{
-        outbox::{About, Task},
+        outbox::{About, Confirmed, Task, confirmed_id},
         worker,
     },
     state::Server,
@@ -37,6 +38,9 @@ pub enum AddressError {
     /// It is not an address.
     #[error("not an e-mail address")]
     Shape,
+    /// It could be taken for another one.
+    #[error("an e-mail address with characters that cannot be seen, or that stand for others")]
+    Unclear,
     /// The link is unknown, used or over, or another address was named since.
     #[error("the link is not valid, or not any more")]
     Gone,
@@ -60,12 +64,50 @@ pub enum AddressError {
     EndAccess(#[from] EndAccessError),
 }
 
-/// An address as it may be: one `@`, a local part, a domain of letters, digits, hyphens and dots.
+/// Characters that are not seen, in ranges: those of the category Cf, and others that are drawn as nothing.
+const UNSEEN: [(char, char); 26] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{202a}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{2800}', '\u{2800}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
+/// Whether an address is what it looks like. Names are compared by their NFKC form: an address that has another one
+/// is a mailbox of its own, and would pass for somebody else's.
+fn is_clear(text: &str) -> bool {
+    let unseen = |c: char| UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c));
+    text.nfkc().eq(text.chars()) && !text.contains(unseen)
+}
+
+/// An address as it may be: one `@`, a local part, a domain of letters, digits, hyphens and dots. A letter and its
+/// accent are one character from here on, however they were typed.
 ///
 /// # Errors
-/// [`AddressError::Shape`]
-pub fn checked(text: &str) -> Result<&str, AddressError> {
-    let text = text.trim();
+/// [`AddressError::Shape`], [`AddressError::Unclear`]
+pub fn checked(text: &str) -> Result<String, AddressError> {
+    let text = text.trim().nfc().collect::<String>();
     let (local, domain) = text.rsplit_once('@').ok_or(AddressError::Shape)?;
     let local_fits = (1..=MAX_LOCAL).contains(&local.len())
         && !local.contains(|c: char| c.is_whitespace() || c.is_control() || "\"(),:;<>@[\\]".contains(c))
@@ -78,7 +120,10 @@ pub fn checked(text: &str) -> Result<&str, AddressError> {
             && !label.ends_with('-')
     };
     let fits = text.len() <= MAX_ADDRESS && local_fits && domain.split('.').all(label);
-    if fits { Ok(text) } else { Err(AddressError::Shape) }
+    if !fits {
+        return Err(AddressError::Shape);
+    }
+    if is_clear(&text) { Ok(text) } else { Err(AddressError::Unclear) }
 }
 
 /// The address itself; none if its owner was erased.
@@ -113,7 +158,7 @@ impl NameAddress {
     /// [`AddressError`]
     pub async fn run(self, server: &Server) -> Result<(), AddressError> {
         let (account, text) = (self.actor.account, checked(&self.address)?);
-        let index = server.keys.name_index(text);
+        let index = server.keys.name_index(&text);
         let present = server.ways.address(account, Standing::Confirmed).await?;
         if present.as_ref().is_some_and(|present| present.index == index) {
             return Ok(());
@@ -145,79 +190,92 @@ pub struct ConfirmAddress {
 }
 
 impl ConfirmAddress {
-    /// Confirms it. Every step can be done again: a link counts as used only after the last one.
+    /// Confirms it. The address is given first, to one account of all that ask at the same time; only then is anything
+    /// told about it. If that is cut off, the same link finishes it, and a worker does if nobody comes.
     ///
     /// # Errors
     /// [`AddressError`]
     pub async fn run(self, server: &Server) -> Result<(), AddressError> {
+        let given = self.given(server).await?;
+        if finish(server, &given).await? { Ok(()) } else { Err(AddressError::Gone) }
+    }
+
+    async fn given(&self, server: &Server) -> Result<Confirmed, AddressError> {
         let now = server.clock.now();
         let link = server.ways.link(self.token_hash, now).await?;
         let link = link.filter(|link| link.purpose == Purpose::Confirm).ok_or(AddressError::Gone)?;
-        let standing = server.ways.claims(link.account, link.index).await?;
-        let (rivals, replaced) = decide(standing)?;
-        let end = EndAccess {
-            account: link.account,
-            reason: RevokeReason::EmailChanged,
-            keep: None,
-            actor: None,
-            cause: self.token_hash.to_vec(),
-            at: now,
-        };
-        let mut events = vec![self.confirmed(&link, replaced)?];
-        if replaced {
-            events.push(end.event()?);
+        match server.ways.confirm_address(&link, now).await? {
+            Some(given) => Ok(given),
+            None => Err(refusal(&server.ways.claims(link.account, link.index).await?)),
         }
-        let mut last = append(server, link.account, events).await?;
-        for rival in rivals {
-            last = last.max(self.displace(server, &end, rival).await?);
-        }
-        server.ways.confirm_address(link.account, link.index, now).await?;
-        if replaced {
-            end.settle(server).await?;
-            let told = derived("lockstep/v1/mail-changed", &[&self.token_hash]);
-            let notice = Task::Notice { account: link.account, about: About::AddressChanged };
-            worker::leave(server, told.0, &notice).await?;
-        }
-        let pressed = server.ways.press_link(self.token_hash, now).await?;
-        if let Some(position) = last {
-            in_effect(server, position).await;
-        }
-        pressed.map(|_| ()).ok_or(AddressError::Gone)
-    }
-
-    /// The end of an account's sessions that only claimed the address. One that was never finished has none.
-    async fn displace(
-        &self,
-        server: &Server,
-        end: &EndAccess,
-        rival: AccountId,
-    ) -> Result<Option<Position>, AddressError> {
-        match append(server, rival, vec![self.lost(rival)?]).await {
-            Err(AddressError::NoAccount) => Ok(None),
-            Err(other) => Err(other),
-            Ok(_) => Ok(EndAccess { account: rival, ..end.clone() }.run(server).await?),
-        }
-    }
-
-    fn confirmed(&self, link: &MailedLink, replaced: bool) -> Result<NewEvent, LogError> {
-        let id = derived("lockstep/v1/email-confirmed", &[&self.token_hash]);
-        let event = Event::Account(AccountEvent::EmailConfirmed(EmailConfirmed { replaced }));
-        new_event(None, link.account.into(), id, None, &event)
-    }
-
-    fn lost(&self, rival: AccountId) -> Result<NewEvent, LogError> {
-        let id = derived("lockstep/v1/name-lost", &[&self.token_hash, rival.as_bytes()]);
-        new_event(None, rival.into(), id, None, &Event::Account(AccountEvent::NameLost(NameLost {})))
     }
 }
 
-/// Who loses the address as a name, and whether it replaces another one.
-fn decide(claims: Claims) -> Result<(Vec<AccountId>, bool), AddressError> {
-    match claims {
-        Claims { pending: false, .. } => Err(AddressError::Gone),
-        Claims { taken: true, .. } => Err(AddressError::Taken),
-        Claims { rivals, replaces, .. } => Ok((rivals, replaces)),
+/// Why an address is not given to an account.
+const fn refusal(claims: &Claims) -> AddressError {
+    if claims.pending && claims.taken { AddressError::Taken } else { AddressError::Gone }
+}
+
+/// What follows when an account was given an address; whether the link was still to be used. Every step can be done
+/// again: a link counts as used only after the last one.
+///
+/// # Errors
+/// [`AddressError`]
+pub async fn finish(server: &Server, given: &Confirmed) -> Result<bool, AddressError> {
+    let end = EndAccess {
+        account: given.account,
+        reason: RevokeReason::EmailChanged,
+        keep: None,
+        actor: None,
+        cause: given.link.to_vec(),
+        at: given.at,
+    };
+    let mut events = vec![confirmed(given)?];
+    if given.replaced {
+        events.push(end.event()?);
     }
+    let mut last = append(server, given.account, events).await?;
+    for rival in &given.rivals {
+        last = last.max(displace(server, given, &end, *rival).await?);
+    }
+    if given.replaced {
+        end.settle(server).await?;
+        let told = derived("lockstep/v1/mail-changed", &[&given.link]);
+        let notice = Task::Notice { account: given.account, about: About::AddressChanged };
+        worker::leave(server, told.0, &notice).await?;
+    }
+    let now = server.clock.now();
+    let pressed = server.ways.press_link(given.link, now).await?;
+    server.ways.finish_task(confirmed_id(&given.link), now).await?;
+    if let Some(position) = last {
+        in_effect(server, position).await;
+    }
+    Ok(pressed.is_some())
+}
+
+/// The end of an account's sessions that only claimed the address. One that was never finished has none.
+async fn displace(
+    server: &Server,
+    given: &Confirmed,
+    end: &EndAccess,
+    rival: AccountId,
+) -> Result<Option<Position>, AddressError> {
+    match append(server, rival, vec![lost(given, rival)?]).await {
+        Err(AddressError::NoAccount) => Ok(None),
+        Err(other) => Err(other),
+        Ok(_) => Ok(EndAccess { account: rival, ..end.clone() }.run(server).await?),
+    }
+}
+
+fn confirmed(given: &Confirmed) -> Result<NewEvent, LogError> {
+    let id = derived("lockstep/v1/email-confirmed", &[&given.link]);
+    let event = Event::Account(AccountEvent::EmailConfirmed(EmailConfirmed { replaced: given.replaced }));
+    new_event(None, given.account.into(), id, None, &event)
+}
+
+fn lost(given: &Confirmed, rival: AccountId) -> Result<NewEvent, LogError> {
+    let id = derived("lockstep/v1/name-lost", &[&given.link, rival.as_bytes()]);
+    new_event(None, rival.into(), id, None, &Event::Account(AccountEvent::NameLost(NameLost {})))
 }
 
 async fn append(
@@ -263,11 +321,38 @@ mod tests {
     }
 
     #[test]
-    fn an_address_goes_to_who_still_claims_it_unless_another_has_confirmed_it() {
-        let rival = AccountId(Uuid::from_u128(7));
-        let claims = |pending, taken| Claims { pending, taken, replaces: true, rivals: vec![rival] };
-        assert!(matches!(decide(claims(false, false)), Err(AddressError::Gone)));
-        assert!(matches!(decide(claims(true, true)), Err(AddressError::Taken)));
-        assert_eq!(decide(claims(true, false)).unwrap(), (vec![rival], true));
+    fn an_address_that_could_be_taken_for_another_one_is_refused() {
+        let unclear = [
+            "\u{ff56}ictim@example.org",
+            "\u{1d42f}ictim@example.org",
+            "o\u{fb03}ce@example.org",
+            "a\u{200b}@example.org",
+            "a\u{202e}b@example.org",
+            "a\u{ad}b@example.org",
+            "a\u{2060}@example.org",
+            "a\u{fe0f}@example.org",
+            "a\u{e0061}@example.org",
+            "ada@\u{ff45}xample.org",
+        ];
+        for text in unclear {
+            assert!(matches!(checked(text), Err(AddressError::Unclear)), "{}", text.escape_unicode());
+        }
+        for clear in ["zo\u{eb}@example.org", "\u{430}\u{434}\u{430}@example.org", "\u{5f20}@example.org"] {
+            assert_eq!(checked(clear).unwrap(), clear);
+        }
+        // What is the same letter in Unicode's own eyes is written the one way.
+        for (typed, meant) in
+            [("zoe\u{308}@example.org", "zo\u{eb}@example.org"), ("\u{212a}@x.org", "K@x.org")]
+        {
+            assert_eq!(checked(typed).unwrap(), meant);
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_not_given_is_another_ones_or_was_not_asked_for() {
+        let claims = |pending, taken| Claims { pending, taken, replaces: true, rivals: Vec::new() };
+        assert!(matches!(refusal(&claims(false, false)), AddressError::Gone));
+        assert!(matches!(refusal(&claims(false, true)), AddressError::Gone));
+        assert!(matches!(refusal(&claims(true, true)), AddressError::Taken));
     }
 }

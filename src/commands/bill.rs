@@ -9,7 +9,11 @@ use lockstep_events::{
 };
 
 use super::facts::{derived, existing_account, new_event};
-use crate::{billing::Billed, feed, state::Server};
+use crate::{
+    billing::{Billed, TOLERANCE_S},
+    feed,
+    state::Server,
+};
 
 /// How often it is decided again when the account changes meanwhile.
 const ROUNDS: usize = 16;
@@ -32,6 +36,9 @@ pub enum BillError {
     /// There is no such plan.
     #[error("the configuration has no such plan")]
     NoPlan,
+    /// It says that it is of a time that is still to come: everything later would be taken for older.
+    #[error("at: this time is still to come")]
+    Early,
     /// An event with this id said something else.
     #[error("an event with this id said something else")]
     Differs,
@@ -64,6 +71,9 @@ fn says(said: &Recorded, billed: &Billed) -> bool {
 /// [`BillError`]
 pub async fn bill(server: &Server, billed: &Billed) -> Result<Applied, BillError> {
     let plan = server.quotas.plans.named(&billed.plan).ok_or(BillError::NoPlan)?;
+    if billed.at > server.clock.now().plus_seconds(TOLERANCE_S) {
+        return Err(BillError::Early);
+    }
     let id = derived("lockstep/v1/billed", &[billed.id.as_bytes()]);
     let (stream, subject) = (billed.account.into(), Standing::subject(billed.account));
     for _ in 0..ROUNDS {

@@ -1,11 +1,13 @@
 //! Enrolling a device: the account signing key vouches for it, and its first session opens.
 
+use std::collections::BTreeSet;
+
 use lockstep_events::{
     AccountId, DeviceId, SessionId,
     event::Method,
-    roster::{Claim, Roster, RosterError, Statement},
+    roster::{Claim, Roster, RosterDevice, RosterError, Statement},
 };
-use lockstep_projections::rows::AccountRow;
+use lockstep_projections::{ReadError, rows::AccountRow};
 
 use super::{
     account,
@@ -30,10 +32,34 @@ pub struct EnrolDevice {
     pub statement: Statement,
 }
 
-/// How many devices an account may have.
-pub fn limit(server: &Server, row: &AccountRow) -> u64 {
-    let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
-    plan.devices.unwrap_or(MAX_DEVICES).min(MAX_DEVICES)
+/// How many devices of an account may be in use at the same time, and which are.
+pub struct Places {
+    limit: u64,
+    /// Those with a session that has not ended nor run out. One that was logged out takes no place: else whoever logs
+    /// in and out often enough would be locked out for good.
+    taken: BTreeSet<DeviceId>,
+}
+
+impl Places {
+    /// The places of an account whose devices are all about to be logged out.
+    pub fn all_free(server: &Server, row: &AccountRow) -> Self {
+        let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
+        Self { limit: plan.devices.unwrap_or(MAX_DEVICES).min(MAX_DEVICES), taken: BTreeSet::new() }
+    }
+
+    /// The places of an account.
+    ///
+    /// # Errors
+    /// If the read models do not answer.
+    pub async fn of(server: &Server, row: &AccountRow) -> Result<Self, ReadError> {
+        let idle = i64::from(server.config.refresh_idle_days) * 24 * 3600;
+        let since = server.clock.now().plus_seconds(-idle);
+        let sessions = server.reads.sessions(row.account).await?;
+        let open =
+            sessions.iter().filter(|session| session.revoked.is_none() && session.refreshed_at > since);
+        let taken = open.map(|session| session.device).collect();
+        Ok(Self { taken, ..Self::all_free(server, row) })
+    }
 }
 
 /// The device that the statement adds to the roster; whether it stands there already, word for word.
@@ -44,7 +70,7 @@ pub fn decide(
     mut roster: Roster,
     stated: &[Statement],
     next: &Statement,
-    limit: u64,
+    places: &Places,
 ) -> Result<DeviceId, StateError> {
     let Claim::DeviceAdded { device, .. } = next.claim else {
         return Err(StateError::Invalid("statement: device_added is needed"));
@@ -55,7 +81,8 @@ pub fn decide(
     if device == DeviceId::NIL {
         return Err(RosterError::Claim.into());
     }
-    let used = roster.devices.values().filter(|device| !device.revoked).count() as u64;
+    let in_use = |(id, device): &(&DeviceId, &RosterDevice)| !device.revoked && places.taken.contains(id);
+    let (limit, used) = (places.limit, roster.devices.iter().filter(in_use).count() as u64);
     if used >= limit {
         return Err(StateError::TooManyDevices(Exceeded { what: "devices", limit, used }));
     }
@@ -70,8 +97,8 @@ impl EnrolDevice {
     /// [`StateError`]
     pub async fn run(self, server: &Server) -> Result<Opened, StateError> {
         let row = account::present(server, self.account).await?.ok_or(StateError::NoDevice)?;
-        let limit = limit(server, &row);
-        let device = decide(account::roster(&row)?, &row.roster, &self.statement, limit)?;
+        let places = Places::of(server, &row).await.map_err(account::LookError::from)?;
+        let device = decide(account::roster(&row)?, &row.roster, &self.statement, &places)?;
         let actor = Actor { account: self.account, device };
         let stored = session::with_id(server, actor, self.session, self.method, server.clock.now());
         server.credentials.open_session(&stored).await?;
@@ -91,17 +118,22 @@ mod tests {
         next(roster, added(n))
     }
 
+    /// The devices of these numbers are in use.
+    fn places(limit: u64, taken: impl IntoIterator<Item = u128>) -> Places {
+        Places { limit, taken: taken.into_iter().map(|n| DeviceId(Uuid::from_u128(n))).collect() }
+    }
+
     #[test]
     fn a_device_joins_by_the_next_statement_of_the_roster() {
         let (roster, stated) = with_devices(2);
         let next = add(&roster, 9);
-        assert_eq!(decide(roster, &stated, &next, 32).unwrap(), DeviceId(Uuid::from_u128(9)));
+        assert_eq!(decide(roster, &stated, &next, &places(32, 1..=2)).unwrap(), DeviceId(Uuid::from_u128(9)));
     }
 
     #[test]
     fn a_retry_is_recognised_although_the_roster_has_moved_on() {
         let (roster, stated) = with_devices(3);
-        assert!(decide(roster, &stated, &stated[2], 32).is_ok());
+        assert!(decide(roster, &stated, &stated[2], &places(3, 1..=3)).is_ok());
     }
 
     #[test]
@@ -109,14 +141,23 @@ mod tests {
         let (early, _) = with_devices(1);
         let late = add(&early, 9);
         let (roster, stated) = with_devices(3);
-        assert!(matches!(decide(roster, &stated, &late, 32), Err(StateError::Roster(RosterError::Order))));
+        let answer = decide(roster, &stated, &late, &places(32, 1..=3));
+        assert!(matches!(answer, Err(StateError::Roster(RosterError::Order))));
     }
 
     #[test]
     fn the_thirty_third_device_is_refused() {
         let (roster, stated) = with_devices(32);
         let next = add(&roster, 99);
-        assert!(matches!(decide(roster, &stated, &next, 32), Err(StateError::TooManyDevices(_))));
+        let answer = decide(roster, &stated, &next, &places(32, 1..=32));
+        assert!(matches!(answer, Err(StateError::TooManyDevices(_))));
+    }
+
+    #[test]
+    fn a_device_that_was_logged_out_takes_no_place() {
+        let (roster, stated) = with_devices(32);
+        let next = add(&roster, 99);
+        assert!(decide(roster, &stated, &next, &places(32, 2..=32)).is_ok());
     }
 
     #[test]
@@ -124,6 +165,7 @@ mod tests {
         let (roster, stated) = with_devices(2);
         let next = add(&roster, 99);
         let full = Exceeded { what: "devices", limit: 2, used: 2 };
-        assert!(matches!(decide(roster, &stated, &next, 2), Err(StateError::TooManyDevices(e)) if e == full));
+        let answer = decide(roster, &stated, &next, &places(2, 1..=2));
+        assert!(matches!(answer, Err(StateError::TooManyDevices(e)) if e == full));
     }
 }

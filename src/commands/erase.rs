@@ -19,6 +19,9 @@ use crate::{
 const PAGE: usize = 100;
 /// An erasure begins so long after it is due, in seconds: whoever calls it off in time is heard on every node.
 pub const GRACE_S: i64 = 5;
+/// Rounds against others who ask or call off at the same moment. Whoever looks again mostly finds it done: only who
+/// brings it forward, or the other way round, has to be first once more.
+const ROUNDS: usize = 32;
 
 /// What the log says about an account's erasure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,7 +93,7 @@ pub enum EraseError {
     /// Somebody who looks after others has to leave that first: the last administrator must not disappear.
     #[error("the account is on the roll of administrators and auditors: its role has to be taken first")]
     OnRoll,
-    /// Somebody else asked or called off at the same moment.
+    /// Others asked and called off again and again meanwhile.
     #[error("the account changed meanwhile")]
     Contended,
     /// The log did not answer.
@@ -157,23 +160,51 @@ impl RequestErasure {
     /// # Errors
     /// [`EraseError`]
     pub async fn run(self, desk: &Desk) -> Result<(Micros, Option<Position>), EraseError> {
-        if Roll::load(&*desk.log).await?.role(self.account) != Role::User {
-            return Err(EraseError::OnRoll);
+        for _ in 0..ROUNDS {
+            if Roll::load(&*desk.log).await?.role(self.account) != Role::User {
+                return Err(EraseError::OnRoll);
+            }
+            let found = Erasure::of(&*desk.log, self.account).await?;
+            if let Some(due) = decide_request(found.state, self.due_at)? {
+                desk.erasures.put(self.account, due).await?;
+                return Ok((due, None));
+            }
+            let event = self.event(desk).await?;
+            if let Some(position) = append(desk, self.account, event, found.expect()).await? {
+                desk.erasures.put(self.account, self.due_at).await?;
+                return Ok((self.due_at, Some(position)));
+            }
+            if let Some(due) = self.answered(desk).await? {
+                return Ok((due, None));
+            }
         }
-        let found = Erasure::of(&*desk.log, self.account).await?;
-        if let Some(due) = decide_request(found.state, self.due_at)? {
-            desk.erasures.put(self.account, due).await?;
-            return Ok((due, None));
-        }
+        Err(EraseError::Contended)
+    }
+
+    async fn event(&self, desk: &Desk) -> Result<NewEvent, EraseError> {
         let body = ErasureRequested { account: self.account, by: self.by, due_at: self.due_at };
-        let mut event =
-            event_of(self.actor, self.account, self.event_id, AccountEvent::ErasureRequested(body))?;
-        if let Some(reason) = &self.reason {
-            event = desk.subjects.seal_into(event, self.account, Purpose::Audit, reason.as_bytes()).await?;
+        let event = event_of(self.actor, self.account, self.event_id, AccountEvent::ErasureRequested(body))?;
+        let Some(reason) = &self.reason else { return Ok(event) };
+        Ok(desk.subjects.seal_into(event, self.account, Purpose::Audit, reason.as_bytes()).await?)
+    }
+
+    /// What this very request was answered with when it came before: as a retry, or as one of several at once, each
+    /// of which makes up a time of its own.
+    async fn answered(&self, desk: &Desk) -> Result<Option<Micros>, EraseError> {
+        let Some(stands) = desk.log.find(&[self.event_id]).await?.pop() else { return Ok(None) };
+        let asked = match stands.event().map_err(|error| LogError::Other(error.into()))? {
+            Event::Account(AccountEvent::ErasureRequested(body)) => body.due_at,
+            _ => return Ok(None),
+        };
+        match Erasure::of(&*desk.log, self.account).await?.state {
+            ErasureState::Due(due) => {
+                desk.erasures.put(self.account, due).await?;
+                Ok(Some(due))
+            }
+            // It was called off since. A request that comes late asks for nothing new.
+            ErasureState::None => Ok(Some(asked)),
+            ErasureState::Erased => Err(EraseError::NoAccount),
         }
-        let position = append(desk, self.account, event, found.expect()).await?;
-        desk.erasures.put(self.account, self.due_at).await?;
-        Ok((self.due_at, position))
     }
 }
 
@@ -193,16 +224,28 @@ impl CancelErasure {
     /// # Errors
     /// [`EraseError::NothingToCancel`] if nobody asked, or it has begun.
     pub async fn run(self, desk: &Desk, now: Micros) -> Result<Option<Position>, EraseError> {
-        if !desk.log.find(&[self.event_id]).await?.is_empty() {
-            return Ok(None);
+        for _ in 0..ROUNDS {
+            if self.stands(desk).await? {
+                return Ok(None);
+            }
+            let found = Erasure::of(&*desk.log, self.account).await?;
+            if let Err(refused) = decide_cancel(found.state, now) {
+                // Of the same request sent several times at once, another one may have done it by now.
+                return if self.stands(desk).await? { Ok(None) } else { Err(refused) };
+            }
+            let body = ErasureCancelled { account: self.account };
+            let event =
+                event_of(self.actor, self.account, self.event_id, AccountEvent::ErasureCancelled(body))?;
+            if let Some(position) = append(desk, self.account, event, found.expect()).await? {
+                desk.erasures.cancel(self.account).await?;
+                return Ok(Some(position));
+            }
         }
-        let found = Erasure::of(&*desk.log, self.account).await?;
-        decide_cancel(found.state, now)?;
-        let body = ErasureCancelled { account: self.account };
-        let event = event_of(self.actor, self.account, self.event_id, AccountEvent::ErasureCancelled(body))?;
-        let position = append(desk, self.account, event, found.expect()).await?;
-        desk.erasures.cancel(self.account).await?;
-        Ok(position)
+        Err(EraseError::Contended)
+    }
+
+    async fn stands(&self, desk: &Desk) -> Result<bool, LogError> {
+        Ok(!desk.log.find(&[self.event_id]).await?.is_empty())
     }
 }
 
@@ -221,6 +264,7 @@ pub fn event_of(
     Ok(NewEvent { actor: actor.map(|a| a.account), device: actor.map(|a| a.device), ..made })
 }
 
+/// Appends at exactly the state that was looked at; where. Nothing if somebody else was first, be it with the same event.
 async fn append(
     desk: &Desk,
     account: AccountId,
@@ -234,9 +278,11 @@ async fn append(
         ..Unit::default()
     };
     match desk.batcher.append(unit).await? {
-        Outcome::Appended(placed) => Ok(placed.last().map(|placed| placed.position)),
+        Outcome::Appended(placed) => {
+            Ok(placed.last().filter(|placed| !placed.duplicate).map(|placed| placed.position))
+        }
         Outcome::Conflict(states) if is_absent(&states) => Err(EraseError::NoAccount),
-        Outcome::Conflict(_) | Outcome::IdReused(_) | Outcome::Missing(_) => Err(EraseError::Contended),
+        Outcome::Conflict(_) | Outcome::IdReused(_) | Outcome::Missing(_) => Ok(None),
     }
 }
 

@@ -2,7 +2,7 @@
 //! wherever a copy of it lies.
 
 use lockstep_events::{
-    AccountId, Micros, Sealed,
+    AccountId, EventId, Micros, Position, Sealed,
     canonical::{Writer, sha256},
 };
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::facts::derived;
 use crate::{
     auth::{
         credentials::CredentialError,
@@ -64,6 +65,28 @@ pub struct OpenFactor {
     pub stored: StoredFactor,
     /// What is known of it.
     pub body: Body,
+}
+
+impl OpenFactor {
+    /// Whether it is codes on paper, which only stand in for others.
+    pub const fn is_codes(&self) -> bool {
+        matches!(self.body, Body::Codes { .. })
+    }
+
+    /// Whether it is demanded, and more than codes on paper.
+    pub const fn counts(&self) -> bool {
+        self.body.is_set() && !self.is_codes()
+    }
+}
+
+/// The id of an event about a factor. A factor's id may come back, as that of a passkey does.
+pub fn event_id(domain: &str, factor: &StoredFactor) -> EventId {
+    derived(domain, &[factor.id.as_bytes(), &factor.created_at.0.to_be_bytes()])
+}
+
+/// The id of the event that set a factor.
+pub fn set_id(factor: &StoredFactor) -> EventId {
+    event_id("lockstep/v1/factor-set", factor)
 }
 
 /// Where it belongs: this factor's row and no other.
@@ -152,11 +175,12 @@ fn grouped(code: &str) -> String {
     code.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join("-")
 }
 
-/// The second factors of an account, those that were only begun included, oldest first.
+/// Every second factor that is stored for an account, oldest first: also those that were only begun, and codes in
+/// whose place others have come.
 ///
 /// # Errors
 /// [`BodyError`]. A factor that cannot be opened is never left out: nobody would be asked for it.
-pub async fn factors(server: &Server, account: AccountId) -> Result<Vec<OpenFactor>, BodyError> {
+pub async fn stored(server: &Server, account: AccountId) -> Result<Vec<OpenFactor>, BodyError> {
     let mut open = Vec::new();
     for stored in server.credentials.factors(account).await? {
         if !matches!(stored.kind, FactorKind::Recovery | FactorKind::Approval) {
@@ -165,6 +189,43 @@ pub async fn factors(server: &Server, account: AccountId) -> Result<Vec<OpenFact
         }
     }
     Ok(open)
+}
+
+/// The second factors of an account, those that were only begun included, oldest first.
+///
+/// # Errors
+/// As [`stored`].
+pub async fn factors(server: &Server, account: AccountId) -> Result<Vec<OpenFactor>, BodyError> {
+    let mut all = stored(server, account).await?;
+    let last = last_codes(server, &all).await?;
+    all.retain(|factor| !factor.is_codes() || Some(factor.stored.id) == last);
+    Ok(all)
+}
+
+/// The codes that count. New ones come before the old ones go, and several may have come at once: the last ones by the
+/// order of the log have taken the place of all others.
+///
+/// # Errors
+/// If the log does not answer. It is asked only if there are several.
+pub async fn last_codes(server: &Server, all: &[OpenFactor]) -> Result<Option<Uuid>, BodyError> {
+    let codes: Vec<_> = all.iter().filter(|factor| factor.is_codes()).collect();
+    if let [] | [_] = codes[..] {
+        return Ok(codes.first().map(|only| only.stored.id));
+    }
+    let places = places(server, &codes).await?;
+    let last = codes.iter().zip(places).max_by_key(|(_, place)| *place);
+    Ok(last.map(|(codes, _)| codes.stored.id))
+}
+
+/// Where in the log the setting of these factors stands: the one order that all nodes agree on.
+///
+/// # Errors
+/// If the log does not answer.
+pub async fn places(server: &Server, factors: &[&OpenFactor]) -> Result<Vec<Position>, BodyError> {
+    let ids: Vec<_> = factors.iter().map(|factor| set_id(&factor.stored)).collect();
+    let found = server.log.find(&ids).await.map_err(|e| CredentialError::Unavailable(e.into()))?;
+    let place = |id: &EventId| found.iter().find(|event| event.event_id == *id).map(|event| event.position);
+    Ok(ids.iter().map(|id| place(id).unwrap_or_default()).collect())
 }
 
 /// The second factors that are demanded.

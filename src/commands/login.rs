@@ -2,8 +2,8 @@
 //! may enrol itself.
 
 use lockstep_events::{
-    AccountId, DeviceId, LogError, Outcome, SessionId, Unit,
-    event::{Method, RevokeReason},
+    AccountId, DeviceId, LogError, NewEvent, Outcome, Position, SessionId, Unit,
+    event::{AccountEvent, Method, RevokeReason, SessionOpened},
     header::verify,
     ids::{PublicKey, Signature},
     roster::{Claim, Statement},
@@ -12,7 +12,7 @@ use lockstep_projections::rows::{AccountRow, SessionRow};
 
 use super::{
     account::{self, LookError},
-    facts::{Actor, existing_account},
+    facts::{Actor, derived, existing_account},
     session::{self, Opened},
 };
 use crate::{auth::credentials::CredentialError, state::Server};
@@ -53,6 +53,9 @@ pub enum LoginError {
     /// There is no such account, or the device's proof is not right.
     #[error("the login failed")]
     Failed,
+    /// The device was revoked.
+    #[error("the device was revoked")]
+    Revoked,
     /// Nobody may use the account.
     #[error("the account is disabled")]
     Disabled,
@@ -71,7 +74,14 @@ pub enum LoginError {
 fn decide(roster: &[Statement], proof: &Proof) -> Result<(), LoginError> {
     let key = enrolled(roster, proof.device);
     let proven = key.is_some_and(|key| verify(&key, &proof.message, &proof.signature));
-    if proven { Ok(()) } else { Err(LoginError::Failed) }
+    if proven {
+        return Ok(());
+    }
+    // The password was right: its person may know what became of the device.
+    let was_added = roster.iter().any(
+        |statement| matches!(statement.claim, Claim::DeviceAdded { device, .. } if device == proof.device),
+    );
+    Err(if key.is_none() && was_added { LoginError::Revoked } else { LoginError::Failed })
 }
 
 /// The key of a device that is enrolled. The statements were checked when they were taken; a login does not check all
@@ -84,10 +94,51 @@ fn enrolled(roster: &[Statement], wanted: DeviceId) -> Option<PublicKey> {
     })
 }
 
-/// The sessions that a new one of the same device replaces.
-fn replaced(sessions: &[SessionRow], device: DeviceId) -> Vec<SessionId> {
-    let same = sessions.iter().filter(|session| session.device == device && session.revoked.is_none());
-    same.map(|session| session.session).collect()
+/// Rounds against logins of the same device that end at the same moment. Of each round, one is through.
+const ROUNDS: usize = 32;
+
+/// What a device's sessions mean for one that it opens.
+#[derive(Debug, PartialEq, Eq)]
+struct Before {
+    /// The last one that it opened; the next one comes after it.
+    last: SessionId,
+    /// Those that are open: the new one replaces them.
+    open: Vec<SessionId>,
+}
+
+impl Before {
+    /// Nothing if this very session was opened already.
+    ///
+    /// # Errors
+    /// [`LoginError::Failed`] if it has ended since.
+    fn of(sessions: &[SessionRow], device: DeviceId, own: SessionId) -> Result<Option<Self>, LoginError> {
+        match sessions.iter().find(|session| session.session == own) {
+            Some(known) if known.device == device && known.revoked.is_none() => return Ok(None),
+            Some(_) => return Err(LoginError::Failed),
+            None => {}
+        }
+        let same = sessions.iter().filter(|session| session.device == device);
+        let last = same.clone().max_by_key(|session| session.opened_at);
+        let open = same.filter(|session| session.revoked.is_none());
+        Ok(Some(Self {
+            last: last.map_or(SessionId::NIL, |last| last.session),
+            open: open.map(|session| session.session).collect(),
+        }))
+    }
+
+    /// `session.opened`. A device opens one session after another: of two logins that both saw the same last one, the
+    /// log takes the first.
+    fn opened(&self, actor: Actor, session: SessionId, method: Method) -> Result<NewEvent, LogError> {
+        let id =
+            derived("lockstep/v1/session-opened-after", &[actor.device.as_bytes(), self.last.as_bytes()]);
+        let body = SessionOpened { session, device: actor.device, method };
+        actor.event(id, Some(session.into()), AccountEvent::SessionOpened(body))
+    }
+
+    fn events(&self, actor: Actor, session: SessionId, method: Method) -> Result<Vec<NewEvent>, LogError> {
+        let ends = self.open.iter().map(|old| actor.session_revoked(*old, RevokeReason::Replaced));
+        std::iter::once(self.opened(actor, session, method)).chain(ends).collect()
+    }
 }
 
 impl Login {
@@ -102,56 +153,47 @@ impl Login {
         }
         let Some(proof) = &self.proof else { return Ok(LoggedIn { row, opened: None }) };
         decide(&row.roster, proof)?;
-        let sessions = server.reads.sessions(self.account).await.map_err(LookError::from)?;
-        let old = replaced(&sessions, proof.device);
-        let opened = self.open(server, &row, proof.device, &old).await?;
+        let opened = self.open(server, &row, proof.device).await?;
         Ok(LoggedIn { row, opened: Some(opened) })
     }
 
-    async fn open(
-        &self,
-        server: &Server,
-        row: &AccountRow,
-        device: DeviceId,
-        replaced: &[SessionId],
-    ) -> Result<Opened, LoginError> {
+    async fn open(&self, server: &Server, row: &AccountRow, device: DeviceId) -> Result<Opened, LoginError> {
         let actor = Actor { account: self.account, device };
         let now = server.clock.now();
         let stored = session::with_id(server, actor, self.session, self.method, now);
-        let opened = actor.session_opened(self.session, self.method)?;
-        // A session that ended meanwhile for another reason makes its own event only once: it is left out then.
-        let mut events = vec![opened];
-        for old in replaced {
-            events.push(actor.session_revoked(*old, RevokeReason::Replaced)?);
+        for _ in 0..ROUNDS {
+            let sessions = server.reads.sessions(self.account).await.map_err(LookError::from)?;
+            let Some(before) = Before::of(&sessions, device, self.session)? else {
+                // The same once more gives the same session, and ends none.
+                return Ok(Opened { stored, position: Position::default(), auth_epoch: row.auth_epoch });
+            };
+            server.credentials.open_session(&stored).await?;
+            let events = before.events(actor, self.session, self.method)?;
+            if let Some(position) = append(server, self.account, events).await? {
+                session::end(server, &before.open, now).await?;
+                return Ok(Opened { stored, position, auth_epoch: row.auth_epoch });
+            }
+            // Another login of the device was first, or an old session has ended for another reason.
+            account::caught_up(server).await?;
         }
-        server.credentials.open_session(&stored).await?;
-        let position = append(server, actor, events).await?;
-        session::end(server, replaced, now).await?;
-        Ok(Opened { stored, position, auth_epoch: row.auth_epoch })
+        Err(LogError::Unavailable("the sessions of the device keep changing".into()).into())
     }
 }
 
-/// Appends; where the end of an old session is in the way, without those ends.
+/// Appends; where. Nothing if one of the events stands with another body.
 async fn append(
     server: &Server,
-    actor: Actor,
-    mut events: Vec<lockstep_events::NewEvent>,
-) -> Result<lockstep_events::Position, LoginError> {
-    for _ in 0..2 {
-        let unit = Unit {
-            streams: vec![existing_account(actor.account)],
-            events: events.clone(),
-            ..Unit::default()
-        };
-        match server.batcher.append(unit).await? {
-            Outcome::Appended(placed) => {
-                return Ok(placed.iter().map(|p| p.position).max().unwrap_or_default());
-            }
-            Outcome::IdReused(_) => events.truncate(1),
-            Outcome::Conflict(_) | Outcome::Missing(_) => break,
+    account: AccountId,
+    events: Vec<NewEvent>,
+) -> Result<Option<Position>, LoginError> {
+    let unit = Unit { streams: vec![existing_account(account)], events, ..Unit::default() };
+    match server.batcher.append(unit).await? {
+        Outcome::Appended(placed) => {
+            Ok(Some(placed.iter().map(|placed| placed.position).max().unwrap_or_default()))
         }
+        Outcome::IdReused(_) => Ok(None),
+        Outcome::Conflict(_) | Outcome::Missing(_) => Err(LoginError::Failed),
     }
-    Err(LoginError::Failed)
 }
 
 #[cfg(test)]
@@ -200,22 +242,51 @@ mod tests {
     #[test]
     fn a_revoked_device_opens_no_session() {
         let key = SigningKey::from_bytes(&[2; 32]);
-        assert!(decide(&roster(&key, true), &proof(&key, 2)).is_err());
+        let answer = decide(&roster(&key, true), &proof(&key, 2));
+        assert!(matches!(answer, Err(LoginError::Revoked)), "{answer:?}");
     }
 
-    #[test]
-    fn a_new_session_replaces_the_open_ones_of_its_device_only() {
-        let row = |session: u128, device: u128, ended: bool| SessionRow {
+    /// A session of a device, opened at a time.
+    fn row(session: u128, device: u128, at: i64, ended: bool) -> SessionRow {
+        SessionRow {
             session: id(session),
             account: id(1),
             device: id(device),
             method: Method::Password,
-            opened_at: Micros(0),
-            refreshed_at: Micros(0),
+            opened_at: Micros(at),
+            refreshed_at: Micros(at),
             generation: 0,
-            revoked: ended.then_some((Micros(1), RevokeReason::Logout)),
+            revoked: ended.then_some((Micros(99), RevokeReason::Logout)),
+        }
+    }
+
+    #[test]
+    fn a_new_session_replaces_the_open_ones_of_its_device_only_and_comes_after_the_last_one() {
+        let rows = [row(10, 2, 3, false), row(11, 2, 5, true), row(12, 3, 9, false)];
+        let before = Before::of(&rows, id(2), id(20)).unwrap().unwrap();
+        assert_eq!(before, Before { last: id(11), open: vec![id(10)] });
+        let first = Before::of(&rows, id(4), id(20)).unwrap().unwrap();
+        assert_eq!(first, Before { last: SessionId::NIL, open: Vec::new() });
+    }
+
+    #[test]
+    fn two_logins_that_saw_the_same_sessions_contend_for_one_event() {
+        let rows = [row(10, 2, 3, true)];
+        let opened = |session: u128| {
+            let before = Before::of(&rows, id(2), id(session)).unwrap().unwrap();
+            let actor = Actor { account: id(1), device: id(2) };
+            before.opened(actor, id(session), Method::Password).unwrap()
         };
-        let rows = [row(10, 2, false), row(11, 2, true), row(12, 3, false)];
-        assert_eq!(replaced(&rows, id(2)), [id::<SessionId>(10)]);
+        assert_eq!(opened(20).event_id, opened(21).event_id);
+        assert_ne!(opened(20).body_hash, opened(21).body_hash);
+        assert_eq!(opened(20).body_hash, opened(20).body_hash);
+    }
+
+    #[test]
+    fn the_same_login_once_more_ends_nothing_and_brings_no_ended_session_back() {
+        let rows = [row(10, 2, 3, false), row(11, 2, 5, true)];
+        assert_eq!(Before::of(&rows, id(2), id(10)).unwrap(), None);
+        assert!(matches!(Before::of(&rows, id(2), id(11)), Err(LoginError::Failed)));
+        assert!(matches!(Before::of(&rows, id(3), id(10)), Err(LoginError::Failed)));
     }
 }

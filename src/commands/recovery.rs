@@ -198,6 +198,7 @@ pub async fn of(server: &Server, account: AccountId) -> Result<AccountRow, Recov
 }
 
 /// A new password by the recovery code, and this device as the account's newest.
+#[derive(Clone)]
 pub struct Recover {
     /// The account.
     pub account: AccountId,
@@ -219,12 +220,23 @@ impl Recover {
     /// # Errors
     /// [`RecoveryError`]
     pub async fn run(self, server: &Server) -> Result<Opened, RecoveryError> {
+        use PasswordError::Replace;
+        match self.clone().tried(server).await {
+            // What was first may be the same, sent twice at once: then it stands by now, and a second look sees it.
+            Err(RecoveryError::Used | RecoveryError::Password(Replace(ReplaceError::Overtaken))) => {
+                self.tried(server).await
+            }
+            other => other,
+        }
+    }
+
+    async fn tried(self, server: &Server) -> Result<Opened, RecoveryError> {
         let account = self.account;
         let row = of(server, account).await?;
         check_next(&row, self.password.suite, &self.wrap)?;
         let unused = self.check_unused(server, &row).await?;
-        let limit = enrol_device::limit(server, &row);
-        let device = enrol_device::decide(account::roster(&row)?, &row.roster, &self.statement, limit)
+        let places = enrol_device::Places::all_free(server, &row);
+        let device = enrol_device::decide(account::roster(&row)?, &row.roster, &self.statement, &places)
             .map_err(from_enrolment)?;
         let (actor, at, session) = (Actor { account, device }, server.clock.now(), SessionId(self.attempt));
         let stored = session::with_id(server, actor, session, Method::Recovery, at);

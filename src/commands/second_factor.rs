@@ -81,7 +81,7 @@ impl CheckFactor<'_> {
         }
         let event = Event::Account(AccountEvent::FactorRefused(FactorRefused { attempt: self.attempt }));
         let event = new_event(None, self.account.into(), EventId(Uuid::new_v4()), None, &event)?;
-        append(server, self.account, event).await?;
+        append(server, self.account, vec![event]).await?;
         Err(FactorError::Wrong)
     }
 
@@ -109,12 +109,16 @@ impl CheckFactor<'_> {
     }
 }
 
-/// Appends what happened to a factor; that it stands already is as good.
+/// Appends what happened to factors; that it stands already is as good.
 ///
 /// # Errors
 /// [`FactorError::NoFactor`] if there is no such account, or what the log says.
-pub(super) async fn append(server: &Server, account: AccountId, event: NewEvent) -> Result<(), FactorError> {
-    let unit = Unit { streams: vec![existing_account(account)], events: vec![event], ..Unit::default() };
+pub(super) async fn append(
+    server: &Server,
+    account: AccountId,
+    events: Vec<NewEvent>,
+) -> Result<(), FactorError> {
+    let unit = Unit { streams: vec![existing_account(account)], events, ..Unit::default() };
     match server.batcher.append(unit).await? {
         Outcome::Appended(_) | Outcome::IdReused(_) => Ok(()),
         Outcome::Conflict(_) | Outcome::Missing(_) => Err(FactorError::NoFactor),

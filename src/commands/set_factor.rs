@@ -1,4 +1,8 @@
 //! Setting and removing second factors.
+//!
+//! Several requests may change the factors of one account at once, on several nodes. Each writes its event, then its
+//! row, and then looks at all rows once more: whoever comes last sees them all, and by the order of the log everyone
+//! finds the same ones to be too many.
 
 use lockstep_events::{
     AccountId, LogError, NewEvent,
@@ -9,8 +13,8 @@ use rand::{RngCore, rngs::OsRng};
 use uuid::Uuid;
 
 use super::{
-    factor_body::{Body, OpenFactor, factors},
-    facts::{Actor, derived, word},
+    factor_body::{Body, OpenFactor, event_id, last_codes, places, set_id, stored},
+    facts::{Actor, word},
     second_factor::{FactorError, append},
 };
 use crate::{
@@ -23,18 +27,12 @@ use crate::{
     state::Server,
 };
 
-/// An account has at most so many, codes included.
-const MAX_FACTORS: u64 = 16;
-
-/// The first and the last words about a factor: an id may come back, as that of a passkey does.
-fn event_id(domain: &str, factor: &StoredFactor) -> lockstep_events::EventId {
-    derived(domain, &[factor.id.as_bytes(), &factor.created_at.0.to_be_bytes()])
-}
+/// An account has at most so many, beside the codes that come with them.
+const MAX_FACTORS: u64 = 15;
 
 fn set_event(actor: Actor, factor: &StoredFactor) -> Result<NewEvent, LogError> {
     let event = FactorSet { factor: factor.id, factor_kind: word(factor.kind.name())? };
-    let id = event_id("lockstep/v1/factor-set", factor);
-    actor.event(id, Some(factor.id.into()), AccountEvent::FactorSet(event))
+    actor.event(set_id(factor), Some(factor.id.into()), AccountEvent::FactorSet(event))
 }
 
 /// `factor.removed`.
@@ -57,14 +55,14 @@ async fn made(
     Ok(StoredFactor { id, account, kind: body.kind(), body: sealed, version: 1, created_at })
 }
 
-/// Room for one more, beside the codes that may come with it.
+/// Room for one more.
 fn room(all: &[OpenFactor]) -> Result<(), FactorError> {
-    let used = all.iter().filter(|factor| factor.body.kind() != FactorKind::Codes).count() as u64;
-    let limit = MAX_FACTORS - 1;
-    if used >= limit {
-        return Err(FactorError::TooMany(Exceeded { what: "factors", limit, used }));
-    }
-    Ok(())
+    let used = all.iter().filter(|factor| factor.counts()).count() as u64;
+    if used >= MAX_FACTORS { Err(too_many(used)) } else { Ok(()) }
+}
+
+fn too_many(used: u64) -> FactorError {
+    FactorError::TooMany(Exceeded { what: "factors", limit: MAX_FACTORS, used })
 }
 
 /// Begins a TOTP factor: its id and secret. It is demanded once a code confirmed it; whatever else was only begun is
@@ -74,7 +72,7 @@ fn room(all: &[OpenFactor]) -> Result<(), FactorError> {
 /// [`FactorError`]
 pub async fn begin_totp(server: &Server, account: AccountId) -> Result<(Uuid, totp::Secret), FactorError> {
     let (begun, set): (Vec<_>, Vec<_>) =
-        factors(server, account).await?.into_iter().partition(|factor| !factor.body.is_set());
+        stored(server, account).await?.into_iter().partition(|factor| !factor.body.is_set());
     room(&set)?;
     for old in begun {
         server.credentials.remove_factor(account, old.stored.id).await?;
@@ -96,16 +94,19 @@ pub async fn confirm_totp(
     id: Uuid,
     given: &str,
 ) -> Result<Vec<String>, FactorError> {
-    let all = factors(server, actor.account).await?;
+    let all = stored(server, actor.account).await?;
     let begun = |factor: &&OpenFactor| factor.stored.id == id && factor.body.kind() == FactorKind::Totp;
     let factor = all.iter().find(begun).ok_or(FactorError::NoFactor)?;
     let after = factor.body.after_digits(given, server.clock.now()).ok_or(FactorError::Wrong)?;
+    if !factor.body.is_set() {
+        room(&all)?;
+    }
     let sealed = after.seal(server, actor.account, id).await?;
-    append(server, actor.account, set_event(actor, &factor.stored)?).await?;
+    append(server, actor.account, vec![set_event(actor, &factor.stored)?]).await?;
     if !server.credentials.replace_factor(&factor.stored, &sealed).await? {
         return Err(FactorError::Wrong);
     }
-    with_codes(server, actor, &all).await
+    is_set(server, actor, &factor.stored).await
 }
 
 /// Sets a passkey. Its id, and the codes that come with the first factor.
@@ -119,8 +120,7 @@ pub async fn set_passkey(
     actor: Actor,
     credential: &Credential,
 ) -> Result<(Uuid, Vec<String>), FactorError> {
-    let all = factors(server, actor.account).await?;
-    room(&all)?;
+    room(&stored(server, actor.account).await?)?;
     let hash = server.keys.stable("passkey", &sha256(&credential.id));
     let mut id = [0; 16];
     id.copy_from_slice(&hash[..16]);
@@ -129,21 +129,51 @@ pub async fn set_passkey(
         return Err(FactorError::Wrong);
     }
     let factor = made(server, actor.account, id, &Body::Passkey(credential.clone())).await?;
-    append(server, actor.account, set_event(actor, &factor)?).await?;
+    append(server, actor.account, vec![set_event(actor, &factor)?]).await?;
     server.credentials.put_factor(&factor).await?;
-    Ok((id, with_codes(server, actor, &all).await?))
+    Ok((id, is_set(server, actor, &factor).await?))
 }
 
-/// With the first factor come codes, shown once.
-async fn with_codes(
-    server: &Server,
-    actor: Actor,
-    before: &[OpenFactor],
-) -> Result<Vec<String>, FactorError> {
-    if before.iter().any(|factor| factor.body.kind() == FactorKind::Codes) {
+/// After a factor was set: looks whether it may stay beside those that others set at the same moment. The codes that
+/// come with the first one, shown once.
+async fn is_set(server: &Server, actor: Actor, own: &StoredFactor) -> Result<Vec<String>, FactorError> {
+    let all = tidied(server, actor).await?;
+    let counted: Vec<_> = all.iter().filter(|factor| factor.counts()).collect();
+    let is_own = |factor: &StoredFactor| factor.id == own.id && factor.created_at == own.created_at;
+    let Some(mine) = counted.iter().position(|factor| is_own(&factor.stored)) else {
+        // It was removed meanwhile, or its credential was set before: here, or for somebody else.
+        if all.iter().all(|factor| factor.stored.id != own.id) {
+            append(server, actor.account, vec![removed_event(actor, own)?]).await?;
+        }
+        return Err(FactorError::Wrong);
+    };
+    if counted.len() as u64 > MAX_FACTORS {
+        let places = places(server, &counted).await?;
+        let before = places.iter().filter(|place| **place < places[mine]).count() as u64;
+        if before >= MAX_FACTORS {
+            forget(server, actor, &[own]).await?;
+            return Err(too_many(before));
+        }
+    }
+    if all.iter().any(OpenFactor::is_codes) {
         return Ok(Vec::new());
     }
-    Ok(make_codes(server, actor).await?.1)
+    let (id, codes) = make_codes(server, actor).await?;
+    // Of two first factors at once, the codes that came last count: the others are not shown.
+    let stand = tidied(server, actor).await?.iter().any(|factor| factor.stored.id == id);
+    Ok(if stand { codes } else { Vec::new() })
+}
+
+/// The factors as they are, after what is too many is gone: all codes but the last ones, and those too if there is no
+/// factor that they could stand in for.
+async fn tidied(server: &Server, actor: Actor) -> Result<Vec<OpenFactor>, FactorError> {
+    let all = stored(server, actor.account).await?;
+    let kept = if all.iter().any(OpenFactor::counts) { last_codes(server, &all).await? } else { None };
+    let stays = |factor: &OpenFactor| !factor.is_codes() || Some(factor.stored.id) == kept;
+    let (all, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(stays);
+    let gone: Vec<_> = gone.iter().map(|factor| &factor.stored).collect();
+    forget(server, actor, &gone).await?;
+    Ok(all)
 }
 
 async fn make_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<String>), FactorError> {
@@ -151,7 +181,7 @@ async fn make_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<String>)
     OsRng.fill_bytes(&mut seed);
     let body = Body::Codes { seed, used: 0 };
     let factor = made(server, actor.account, Uuid::new_v4(), &body).await?;
-    append(server, actor.account, set_event(actor, &factor)?).await?;
+    append(server, actor.account, vec![set_event(actor, &factor)?]).await?;
     server.credentials.put_factor(&factor).await?;
     Ok((factor.id, body.written()))
 }
@@ -161,16 +191,12 @@ async fn make_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<String>)
 /// # Errors
 /// [`FactorError::NoFactor`] if there is no factor that they could stand in for.
 pub async fn new_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<String>), FactorError> {
-    let all = factors(server, actor.account).await?;
-    let (old, others): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|factor| factor.body.kind() == FactorKind::Codes);
-    if !others.iter().any(|factor| factor.body.is_set()) {
+    let stands = |all: Vec<OpenFactor>| all.iter().any(OpenFactor::counts);
+    if !stands(stored(server, actor.account).await?) {
         return Err(FactorError::NoFactor);
     }
-    for factor in old {
-        forget(server, actor, &factor.stored).await?;
-    }
-    make_codes(server, actor).await
+    let made = make_codes(server, actor).await?;
+    if stands(tidied(server, actor).await?) { Ok(made) } else { Err(FactorError::NoFactor) }
 }
 
 /// Removes a factor. With the last one that is no code, the codes go, too.
@@ -178,19 +204,25 @@ pub async fn new_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<Strin
 /// # Errors
 /// [`FactorError`]
 pub async fn remove(server: &Server, actor: Actor, id: Uuid) -> Result<(), FactorError> {
-    let all = factors(server, actor.account).await?;
-    let gone = all.iter().find(|factor| factor.stored.id == id).ok_or(FactorError::NoFactor)?;
-    let is_code = |factor: &OpenFactor| factor.body.kind() == FactorKind::Codes;
-    let others = || all.iter().filter(|factor| factor.stored.id != id);
-    let stays = others().any(|factor| factor.body.is_set() && !is_code(factor));
-    let codes = others().filter(|factor| is_code(factor) && !stays);
-    for factor in std::iter::once(gone).chain(codes) {
-        forget(server, actor, &factor.stored).await?;
-    }
-    Ok(())
+    let all = stored(server, actor.account).await?;
+    let named = all.iter().find(|factor| factor.stored.id == id).ok_or(FactorError::NoFactor)?;
+    // With codes go those in whose place they have come: these would count again.
+    let codes_stay = !named.is_codes() && all.iter().any(|factor| factor.stored.id != id && factor.counts());
+    let goes = |factor: &&OpenFactor| factor.stored.id == id || (factor.is_codes() && !codes_stay);
+    let gone: Vec<_> = all.iter().filter(goes).map(|factor| &factor.stored).collect();
+    forget(server, actor, &gone).await?;
+    // Others may have been removed at the same moment.
+    tidied(server, actor).await.map(|_| ())
 }
 
-async fn forget(server: &Server, actor: Actor, factor: &StoredFactor) -> Result<(), FactorError> {
-    append(server, actor.account, removed_event(actor, factor)?).await?;
-    Ok(server.credentials.remove_factor(actor.account, factor.id).await?)
+async fn forget(server: &Server, actor: Actor, gone: &[&StoredFactor]) -> Result<(), FactorError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let events = gone.iter().map(|factor| removed_event(actor, factor));
+    append(server, actor.account, events.collect::<Result<_, _>>()?).await?;
+    for factor in gone {
+        server.credentials.remove_factor(actor.account, factor.id).await?;
+    }
+    Ok(())
 }

@@ -17,6 +17,8 @@ use crate::limits::OPEN;
 
 /// Clients come back within so many milliseconds after a drain, each in its own slot.
 const WINDOW_MS: u32 = 30_000;
+/// An account has at most so many event streams and long-polls: each takes one of the server's connections.
+const WAITING: usize = 200;
 
 /// Who is connected.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ struct Inner {
     all: HashMap<u64, Entry>,
     live: HashMap<DeviceId, u64>,
     accounts: HashMap<AccountId, usize>,
+    /// Event streams and long-polls of each account.
+    waiting: HashMap<AccountId, usize>,
     draining: bool,
 }
 
@@ -36,6 +40,8 @@ struct Inner {
 struct Entry {
     /// The account of a live socket that counts among its open ones.
     account: Option<AccountId>,
+    /// Whether it is an event stream or a long-poll.
+    waits: bool,
     access: Access,
     signal: Arc<Signal>,
 }
@@ -53,22 +59,21 @@ impl Drop for Connected {
         let mut inner = self.sockets.inner();
         let Some(mut entry) = inner.all.remove(&self.signal.id) else { return };
         let account = entry.account.take();
-        inner.leave(account);
+        leave(&mut inner.accounts, account);
+        leave(&mut inner.waiting, entry.waits.then_some(entry.access.account));
         if inner.live.get(&entry.access.device) == Some(&self.signal.id) {
             inner.live.remove(&entry.access.device);
         }
     }
 }
 
-impl Inner {
-    /// A live socket of an account counts no more.
-    fn leave(&mut self, account: Option<AccountId>) {
-        let Some(account) = account else { return };
-        let Some(open) = self.accounts.get_mut(&account) else { return };
-        *open -= 1;
-        if *open == 0 {
-            self.accounts.remove(&account);
-        }
+/// One of an account counts no more.
+fn leave(counted: &mut HashMap<AccountId, usize>, account: Option<AccountId>) {
+    let Some(account) = account else { return };
+    let Some(open) = counted.get_mut(&account) else { return };
+    *open -= 1;
+    if *open == 0 {
+        counted.remove(&account);
     }
 }
 
@@ -81,12 +86,12 @@ impl Sockets {
     /// account or on this node.
     pub fn live(self: &Arc<Self>, access: Access, per_account: usize) -> Option<Connected> {
         let Access { account, device, .. } = access;
-        let connected = self.watch(access);
+        let connected = self.enter(access, false);
         let mut inner = self.inner();
         if let Some(older) = inner.live.get(&device).copied().and_then(|id| inner.all.get_mut(&id)) {
             older.signal.close(Close::now(close::SUPERSEDED));
             let freed = older.account.take();
-            inner.leave(freed);
+            leave(&mut inner.accounts, freed);
         }
         let open = inner.accounts.get(&account).copied().unwrap_or_default();
         if open >= per_account || inner.live.len() >= OPEN {
@@ -103,14 +108,25 @@ impl Sockets {
         Some(connected)
     }
 
-    /// A long-poll or event stream opens. Any number of them may run beside a live socket.
-    pub fn watch(self: &Arc<Self>, access: Access) -> Connected {
+    /// A long-poll or event stream opens, beside the live sockets. Nothing if the account has too many of them.
+    pub fn watch(self: &Arc<Self>, access: Access) -> Option<Connected> {
+        let mut inner = self.inner();
+        let waiting = inner.waiting.entry(access.account).or_default();
+        if *waiting >= WAITING {
+            return None;
+        }
+        *waiting += 1;
+        drop(inner);
+        Some(self.enter(access, true))
+    }
+
+    fn enter(self: &Arc<Self>, access: Access, waits: bool) -> Connected {
         let signal = Arc::new(Signal::default());
         let mut inner = self.inner();
         if inner.draining {
             signal.close(Close::draining((0, WINDOW_MS)));
         }
-        inner.all.insert(signal.id, Entry { account: None, access, signal: Arc::clone(&signal) });
+        inner.all.insert(signal.id, Entry { account: None, waits, access, signal: Arc::clone(&signal) });
         drop(inner);
         Connected { sockets: Arc::clone(self), signal }
     }
@@ -193,7 +209,7 @@ mod tests {
     #[test]
     fn a_newer_socket_of_the_same_device_closes_the_older_one() {
         let sockets = Arc::new(Sockets::default());
-        let (one, poll) = (live(&sockets, 1), sockets.watch(access(1)));
+        let (one, poll) = (live(&sockets, 1), sockets.watch(access(1)).unwrap());
         let other = live(&sockets, 2);
         let two = live(&sockets, 1);
         assert_eq!([&one, &poll, &other, &two].map(code), [Some(close::SUPERSEDED), None, None, None]);
@@ -247,6 +263,16 @@ mod tests {
         assert!(eleventh(1).is_some());
         drop(open);
         assert!(sockets.inner().accounts.is_empty() && sockets.is_empty());
+    }
+
+    #[test]
+    fn an_account_waits_in_so_many_places_and_another_is_not_concerned() {
+        let sockets = Arc::new(Sockets::default());
+        let waiting: Vec<_> = (0..WAITING as u128).filter_map(|n| sockets.watch(access(n))).collect();
+        assert_eq!(waiting.len(), WAITING);
+        assert!(sockets.watch(access(1)).is_none() && sockets.watch(of_account(2, 1)).is_some());
+        drop(waiting);
+        assert!(sockets.watch(access(1)).is_some() && sockets.inner().waiting.is_empty());
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl From<BillError> for Failure {
         match error {
             BillError::NoAccount => Code::NotFound.into(),
             BillError::NoPlan => Self::from(Code::InvalidField).detail("plan: the server has no such plan"),
+            BillError::Early => Self::from(Code::InvalidField).detail(error.to_string()),
             BillError::Differs => Self::from(Code::PreconditionFailed).detail(error.to_string()),
             BillError::Contended => Self::caused(Code::LogUnavailable, error),
             BillError::Log(error) => error.into(),

@@ -152,6 +152,7 @@ async fn put_pack(
 ) -> Answer<StatusCode> {
     own(&server, caller.account, vault).await?;
     check_content_type(&headers, OCTETS)?;
+    let _seat = server.packs.take(caller.account.0.as_u128()).ok_or(Code::TooManyRequests)?;
     let bytes = read_body(&headers, body, MAX_PACK).await?;
     let blobs = frames(bytes).ok_or_else(|| Failure::from(Code::InvalidField).detail("not whole frames"))?;
     if blobs.is_empty() || blobs.len() > 256 {

@@ -7,6 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use lockstep_projections::{Family, Projection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -53,16 +54,16 @@ async fn live() -> Json<Health> {
 async fn ready(State(server): State<Shared>) -> Response {
     let wait = Duration::from_secs(2);
     let log = tokio::time::timeout(wait, server.log.tail());
-    let reads =
-        tokio::time::timeout(wait, server.reads.checkpoint(lockstep_projections::rows::Projection::Accounts));
+    let reads = tokio::time::timeout(wait, server.reads.checkpoint(Projection::Accounts));
     let credentials = tokio::time::timeout(wait, server.credentials.ready());
     let blobs = tokio::time::timeout(wait, server.shelf.store.ready());
     let (log, reads, credentials, blobs) = tokio::join!(log, reads, credentials, blobs);
+    let stopped = Family::ALL.iter().any(|family| server.progress.of(*family).stopped.is_some());
     let most = |ok: bool| if ok { PortState::Ok } else { PortState::Degraded };
     let state = |ok: bool| if ok { PortState::Ok } else { PortState::Down };
     let ports = BTreeMap::from([
         ("log".to_owned(), state(matches!(log, Ok(Ok(_))) && server.feed.ready())),
-        ("reads".to_owned(), state(matches!(reads, Ok(Ok(_))))),
+        ("reads".to_owned(), if matches!(reads, Ok(Ok(_))) { most(!stopped) } else { PortState::Down }),
         ("credentials".to_owned(), state(matches!(credentials, Ok(Ok(()))))),
         // A node that were taken out for it could not serve what needs no blob either.
         ("blobs".to_owned(), most(matches!(blobs, Ok(Ok(()))))),

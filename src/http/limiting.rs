@@ -64,10 +64,12 @@ const ROUTES: &[(&str, &str, Action)] = &[
 
 /// The action of a request.
 pub fn action(method: &Method, template: Option<&str>) -> Action {
+    // HEAD is answered by what answers GET.
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
     let special = ROUTES.iter().find(|(of, route, _)| Some(*route) == template && *of == method.as_str());
     match special {
         Some((.., action)) => *action,
-        None if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) => Action::Read,
+        None if matches!(*method, Method::GET | Method::OPTIONS) => Action::Read,
         None => Action::Write,
     }
 }
@@ -238,6 +240,9 @@ mod tests {
         assert_eq!(action(&Method::POST, Some("/v1/vaults/{vault}/versions")), Action::Write);
         assert_eq!(action(&Method::POST, Some("/v1/sessions/start")), Action::Login);
         assert_eq!(action(&Method::GET, Some("/v1/sessions/start")), Action::Read);
+        assert_eq!(action(&Method::HEAD, Some("/v1/me/export")), Action::Leave);
+        assert_eq!(action(&Method::HEAD, Some("/v1/live")), Action::Connect);
+        assert_eq!(action(&Method::HEAD, Some("/v1/account")), Action::Read);
     }
 
     #[test]

@@ -112,6 +112,8 @@ impl From<AddressError> for Failure {
     fn from(error: AddressError) -> Self {
         match error {
             AddressError::Shape => Self::from(Code::InvalidField).detail("email: not an e-mail address"),
+            AddressError::Unclear => Self::from(Code::InvalidField)
+                .detail("email: it has characters that cannot be seen, or that stand for others"),
             AddressError::Gone | AddressError::NoAccount => Code::NotFound.into(),
             AddressError::Taken => Code::NameTaken.into(),
             AddressError::Log(error) => error.into(),

@@ -16,6 +16,7 @@ pub mod email;
 pub mod extract;
 pub mod factors;
 pub mod file;
+pub mod guests;
 pub mod health;
 pub mod history;
 pub mod idempotency;

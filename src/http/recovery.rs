@@ -12,7 +12,6 @@ use super::{
     Answer, Failure, Json, Routes,
     accounts::{self, wrapped},
     caller::StepUp,
-    limiting::Gate,
     openapi::problems,
     routes::routes,
     sessions::{self, checked_name, named, proof_place},
@@ -28,7 +27,6 @@ use crate::{
         facts::Actor,
         recovery::{self, Recover, RecoveryError, SetRecovery},
     },
-    limits::Subject,
     state::Shared,
 };
 
@@ -69,17 +67,15 @@ async fn set(
     (status = 200, description = "Go on with `POST /v1/recovery/finish`", body = RecoveryStarted), UseProblems))]
 async fn start(
     State(server): State<Shared>,
-    gate: Gate,
     Json(body): Json<RecoveryStart>,
 ) -> Answer<Json<RecoveryStarted>> {
+    // Wrong codes are counted for the address that sends them and for everybody together, not for the name: nobody
+    // guesses 160 bits, but anybody could use up a name's day and keep its owner out.
     let name = checked_name(&body.name)?;
-    let whose = Subject::Name(server.keys.name_index(name));
-    gate.guess(&server, None, whose).await?;
     let _place = proof_place(&server).await?;
     let account = named(&server, name).await?.account;
     let slot = recovery::check(&server, account, &body.secret.0).await?;
     let row = recovery::of(&server, account).await?;
-    server.limits.guessed(whose).await?;
     let (setup_id, setup) = server.keys.newest_setup();
     let response = opaque::registration_response(setup, account, &body.request.0)
         .map_err(|e| Failure::caused(Code::InvalidField, e).detail("request: not an OPAQUE message"))?;

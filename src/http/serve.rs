@@ -8,13 +8,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use super::patience::{Patience, Patient};
+use super::{
+    guests::Guests,
+    patience::{Patience, Patient},
+};
 
 /// How long a client may take for its TLS handshake, or for the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -33,6 +36,8 @@ pub struct Serve {
     pub tls: Option<TlsAcceptor>,
     /// Open connections at most.
     pub max_connections: usize,
+    /// How many of them one address may have.
+    pub guests: Guests,
     /// Cancelled when the stop begins.
     pub draining: CancellationToken,
 }
@@ -44,17 +49,18 @@ impl Serve {
         let tasks = TaskTracker::new();
         let me = Arc::new(self);
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             let accepted = tokio::select! {
                 () = me.draining.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                accepted = next(&listener, &places) => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
+                Ok((stream, peer, place)) => {
+                    // Whoever has too many already is not even answered: there is nothing to tell before TLS.
+                    let Some(guest) = me.guests.enter(peer.ip()) else { continue };
                     let me = Arc::clone(&me);
                     tasks.spawn(async move {
                         me.connection(stream, Peer(peer)).await;
-                        drop(place);
+                        drop((place, guest));
                     });
                 }
                 Err(error) => wait_after(&error).await,
@@ -107,6 +113,16 @@ impl Serve {
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;
     }
+}
+
+/// The next connection, as soon as there is a place for it.
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
 }
 
 /// Out of file descriptors, or a connection that broke while it was accepted: wait, so as not to spin.

@@ -65,7 +65,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What a login meets.
-    LoginProblems: LoginFailed, AttemptExpired, SecondFactorRequired, AccountDisabled;
+    LoginProblems: LoginFailed, Revoked, AttemptExpired, SecondFactorRequired, AccountDisabled;
     /// What a refresh meets.
     RefreshProblems: RefreshFailed, Revoked;
     /// What the end of a session meets.
@@ -349,6 +349,7 @@ impl From<LoginError> for Failure {
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Failed => Code::LoginFailed.into(),
+            LoginError::Revoked => Code::Revoked.into(),
             LoginError::Disabled => Code::AccountDisabled.into(),
             LoginError::Look(error) => error.into(),
             LoginError::Log(error) => error.into(),

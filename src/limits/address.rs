@@ -33,7 +33,8 @@ impl Proxies {
         words.map(one).collect::<Option<_>>().map(Self)
     }
 
-    fn has(&self, address: IpAddr) -> bool {
+    /// Whether an address is a proxy's.
+    pub fn has(&self, address: IpAddr) -> bool {
         let number = number(address);
         self.0.iter().any(|known| network(number, known.bits) == known.first)
     }
@@ -60,6 +61,11 @@ fn one(word: &str) -> Option<Network> {
     let (most, before) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
     let bits = before + bits.unwrap_or(most).min(most);
     Some(Network { first: network(number(address), bits), bits })
+}
+
+/// As a number, what counts as one address.
+pub fn place(address: IpAddr) -> u128 {
+    places(address).0
 }
 
 /// What counts as one address: all of an IPv4 address, or an IPv6 network of 64 bits; and around the latter one of 48.

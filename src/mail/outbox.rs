@@ -5,7 +5,7 @@ use lockstep_events::{AccountId, Micros, Position, public, public::Public};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::auth::credentials::CredentialError;
+use crate::{auth::credentials::CredentialError, commands::facts::derived};
 
 /// A task that was done is remembered so long, in seconds, so that it is not made again: a week.
 pub const REMEMBERED_S: i64 = 7 * 24 * 3600;
@@ -36,6 +36,28 @@ public! {
             /// What.
             about: About,
         },
+        /// An account was given an address: what follows from it, if whoever pressed the button was cut off.
+        Confirmed {
+            /// What was given.
+            what: Confirmed,
+        },
+    }
+
+    /// An address that an account was given, with what still has to follow. It is written in the moment of the giving,
+    /// so that every try tells the same.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Confirmed {
+        /// The account.
+        pub account: AccountId,
+        /// SHA-256 of the link's secret.
+        pub link: [u8; 32],
+        /// Whether it took the place of another one.
+        pub replaced: bool,
+        /// Who had it for a name and never confirmed it.
+        pub rivals: Vec<AccountId>,
+        /// When it was given.
+        pub at: Micros,
     }
 
     /// What a notice is about.
@@ -86,6 +108,7 @@ impl Task {
         match self {
             Self::SignIn { .. } => None,
             Self::Confirm { account, .. } | Self::Notice { account, .. } => Some(*account),
+            Self::Confirmed { what } => Some(what.account),
         }
     }
 
@@ -93,6 +116,11 @@ impl Task {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
+}
+
+/// The id of the task of an address that was given by this link.
+pub fn confirmed_id(link: &[u8; 32]) -> Uuid {
+    derived("lockstep/v1/address-confirmed", &[link]).0
 }
 
 /// Keeps tasks. Every call is one transaction.
@@ -144,6 +172,15 @@ mod tests {
         let tasks = [
             Task::SignIn { name: [1; 32], initiator: [2; 32] },
             Task::Notice { account: AccountId::NIL, about: About::DeviceAdded },
+            Task::Confirmed {
+                what: Confirmed {
+                    account: AccountId::NIL,
+                    link: [3; 32],
+                    replaced: true,
+                    rivals: vec![AccountId::NIL],
+                    at: Micros(5),
+                },
+            },
         ];
         for task in tasks {
             assert_eq!(Task::from_bytes(&task.to_bytes()), Some(task));

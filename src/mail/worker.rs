@@ -21,7 +21,10 @@ use crate::{
         addresses::{Address, MailedLink, Purpose, Standing},
         credentials::{CredentialError, NameIndex},
     },
-    commands::facts::derived,
+    commands::{
+        address::{self, AddressError},
+        facts::derived,
+    },
     state::{Server, Shared},
 };
 
@@ -58,6 +61,8 @@ enum TaskError {
     Mail(#[from] MailError),
     #[error(transparent)]
     Subject(#[from] crate::subjects::SubjectError),
+    #[error("what follows from an address that was confirmed waits")]
+    Address(#[source] AddressError),
 }
 
 impl Post {
@@ -155,12 +160,12 @@ async fn done(server: &Server, claimed: &Claimed) -> Result<(), CredentialError>
             tracing::warn!(cause = %detail(&error), task = %claimed.id, "a letter was refused for good");
             server.ways.finish_task(claimed.id, now).await
         }
-        Err(error) if claimed.tries >= TRIES => {
+        Err(error) if claimed.tries >= TRIES && !matches!(error, TaskError::Address(_)) => {
             tracing::warn!(cause = %detail(&error), task = %claimed.id, "a letter could not be handed over and is given up");
             server.ways.finish_task(claimed.id, now).await
         }
         Err(error) => {
-            tracing::warn!(cause = %detail(&error), task = %claimed.id, "a letter waits and is tried again");
+            tracing::warn!(cause = %detail(&error), task = %claimed.id, "a task of the mail waits and is tried again");
             server.ways.postpone_task(claimed.id, now.plus_seconds(pause(claimed.tries))).await
         }
     }
@@ -187,6 +192,11 @@ async fn work(server: &Server, claimed: &Claimed) -> Result<(), TaskError> {
         Some(Task::SignIn { name, initiator }) => sign_in(server, claimed.id, name, initiator).await?,
         Some(Task::Confirm { account, initiator }) => confirm(server, claimed.id, account, initiator).await?,
         Some(Task::Notice { account, about }) => notice(server, claimed.id, account, about).await?,
+        Some(Task::Confirmed { what }) => match address::finish(server, &what).await {
+            // Whose account is gone meanwhile needs nothing more.
+            Ok(_) | Err(AddressError::Gone | AddressError::NoAccount) => None,
+            Err(error) => return Err(TaskError::Address(error)),
+        },
         // A newer program's: it sends it.
         None => return Err(MailError::Options("a task of a newer program").into()),
     }) else {
@@ -265,7 +275,7 @@ impl Link {
 
 /// The address itself; none if its key was destroyed.
 async fn opened(server: &Server, address: &Address) -> Result<Option<String>, TaskError> {
-    crate::commands::address::open(&server.subjects, address).await.map_err(TaskError::from)
+    address::open(&server.subjects, address).await.map_err(TaskError::from)
 }
 
 #[cfg(test)]

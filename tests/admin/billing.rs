@@ -20,6 +20,7 @@ const KEY: &str = "a key that only the biller has";
 in_both_modes! {
     what_the_biller_signs_is_applied_once_and_in_its_order;
     what_the_biller_did_not_sign_changes_nothing;
+    a_bill_of_a_time_to_come_is_refused_and_hides_no_later_one;
     the_same_bill_sent_many_times_at_once_is_one_event;
 }
 
@@ -91,6 +92,21 @@ async fn what_the_biller_did_not_sign_changes_nothing(mode: Mode) {
         assert_problem(unsigned.body(body.clone()).send().await.unwrap(), Code::InvalidHeader).await;
     }
     assert_problem(bill(&without, &event(ada.account, "evt_1", "paid", 10)).await, Code::NotFound).await;
+}
+
+async fn a_bill_of_a_time_to_come_is_refused_and_hides_no_later_one(mode: Mode) {
+    let node = billed(mode).await;
+    let ada = Person::register(&node).await;
+    let now = node.clock.now();
+    for at in [now.plus_seconds(TOLERANCE_S + 60), Micros(i64::MAX)] {
+        let early = event(ada.account, "evt_1", "paid", at.0);
+        assert_problem(bill(&node, &early).await, Code::InvalidField).await;
+    }
+    assert_eq!(
+        bill(&node, &event(ada.account, "evt_2", "paid", now.0)).await.status(),
+        StatusCode::NO_CONTENT
+    );
+    ada.until_plan(&node, "paid").await;
 }
 
 async fn the_same_bill_sent_many_times_at_once_is_one_event(mode: Mode) {

@@ -119,6 +119,47 @@ async fn a_confirmed_address_is_taken_from_nobody() {
     assert_eq!(second.email(&node).await.confirmed, None);
 }
 
+/// Somebody else's mailbox, written so that it would pass for an address that another account waits for.
+#[tokio::test]
+async fn a_look_alike_of_an_address_is_refused_and_takes_nobodys_name() {
+    let node = Node::start(Mode::Embedded).await;
+    let (id, person) = (Uuid::new_v4(), Person::register(&node).await);
+    let victim = Person::start(&node, &format!("v{id}@example.org")).await.send(&node).await;
+    for unclear in ["\u{ff56}", "v\u{200b}", "\u{202e}v", "v\u{ad}", "\u{1d42f}"] {
+        let answer = person.name_email(&node, &format!("{unclear}{id}@example.org")).await;
+        let problem = crate::support::problem(answer).await;
+        assert_eq!(problem.code, Code::InvalidField);
+        assert!(problem.detail.unwrap().contains("cannot be seen"), "{unclear:?}");
+    }
+    assert_eq!(person.email(&node).await.pending, None);
+    assert_eq!(victim.login(&node, &victim.password, true).await.status(), StatusCode::OK);
+}
+
+/// Each address gets its letter, whatever was mistyped before; and none gets letters without end.
+#[tokio::test]
+async fn a_letter_comes_to_the_right_address_after_many_mistyped_ones_and_none_gets_more_than_three() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    for _ in 0..5 {
+        let email = address();
+        assert_eq!(person.name_email(&node, &email).await.status(), StatusCode::ACCEPTED);
+        node.letter(&email, "Confirm", 1).await;
+    }
+    let (right, other) = (address(), address());
+    for n in 1..=4 {
+        assert_eq!(person.name_email(&node, &other).await.status(), StatusCode::ACCEPTED);
+        node.letter(&other, "Confirm", n.min(3)).await;
+        assert_eq!(person.name_email(&node, &right).await.status(), StatusCode::ACCEPTED);
+        let link = node.letter(&right, "Confirm", n.min(3)).await.link();
+        if n == 4 {
+            assert_eq!(press(&node, &link).await.status(), StatusCode::OK);
+        }
+    }
+    assert_eq!(person.email(&node).await.confirmed.as_ref(), Some(&right));
+    let of = |to: &str| letters(&node.mail_folder()).iter().filter(|letter| letter.to() == to).count();
+    assert_eq!((of(&right), of(&other)), (3, 3));
+}
+
 #[tokio::test]
 async fn an_address_is_named_only_by_who_proved_the_password_within_five_minutes() {
     let node = Node::start(Mode::Embedded).await;

@@ -44,19 +44,29 @@ async fn fresh_by(node: &Node, person: &Person, app: &App) -> Person {
     person
 }
 
-async fn make_passkey(node: &Node, person: &Person, authenticator: &Authenticator) -> Response {
+/// Begins a passkey; what ends it.
+pub async fn begin_passkey(node: &Node, person: &Person, authenticator: &Authenticator) -> MadePasskey {
     let asked: NewPasskey =
         body(person.post(node, "/v1/account/factors/passkey/start", &()).await, StatusCode::OK).await;
     assert_eq!(asked.user.0, person.account.as_bytes());
-    let made = MadePasskey {
+    MadePasskey {
         attempt: asked.attempt,
         client_data: Bytes64(authenticator.client_data("webauthn.create", &asked.challenge.0)),
         attestation: Bytes64(authenticator.attestation()),
-    };
-    person.post(node, "/v1/account/factors/passkey/finish", &made).await
+    }
 }
 
-async fn with_passkey(node: &Node, person: &Person) -> Authenticator {
+/// Ends a passkey that was begun.
+pub async fn finish_passkey(node: &Node, person: &Person, made: &MadePasskey) -> Response {
+    person.post(node, "/v1/account/factors/passkey/finish", made).await
+}
+
+async fn make_passkey(node: &Node, person: &Person, authenticator: &Authenticator) -> Response {
+    finish_passkey(node, person, &begin_passkey(node, person, authenticator).await).await
+}
+
+/// Sets a passkey for a person whose token is fresh.
+pub async fn with_passkey(node: &Node, person: &Person) -> Authenticator {
     let authenticator = Authenticator::new();
     // Its token is as fresh as its registration, unless a factor is demanded already.
     let made = make_passkey(node, person, &authenticator).await;
@@ -71,11 +81,13 @@ async fn demanded(answer: Response) -> Demanded {
     serde_json::from_value(problem.facts.unwrap()).unwrap()
 }
 
-async fn login(node: &Node, person: &Person) -> Demanded {
+/// What a login demands that is right but for the second factor.
+pub async fn login(node: &Node, person: &Person) -> Demanded {
     demanded(person.login(node, &person.password, true).await).await
 }
 
-async fn show(node: &Node, attempt: Uuid, factor: Shown) -> Response {
+/// Shows a factor.
+pub async fn show(node: &Node, attempt: Uuid, factor: Shown) -> Response {
     node.post("/v1/sessions/second-factor", &ShowFactor { attempt, factor }).send().await.unwrap()
 }
 

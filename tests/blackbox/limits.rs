@@ -244,6 +244,26 @@ async fn failures_are_counted_before_the_check_for_a_day_and_outlive_a_restart()
     assert!(guesses_of_a_day(&node, &known).await >= 100);
 }
 
+/// A recovery code is too long to be guessed: what is counted is who asks, not whom it concerns.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_recovery_codes_are_counted_for_the_address_that_sends_them_and_not_for_the_name() {
+    let proxied = Layer { trusted_proxies: Some("127.0.0.1".to_owned()), ..limited(1) };
+    let node = Node::start_with(Mode::Embedded, proxied).await;
+    let body = lockstep_api::recovery::RecoveryStart {
+        name: "ada@example.org".to_owned(),
+        secret: vec![9; 32].into(),
+        request: registration().into(),
+    };
+    let from =
+        |n: u8| node.post("/v1/recovery/start", &body).header("x-forwarded-for", format!("203.0.113.{n}"));
+    for address in 1..=5 {
+        for _ in 0..10 {
+            assert_problem(from(address).send().await.unwrap(), Code::LoginFailed).await;
+        }
+        assert_problem(from(address).send().await.unwrap(), Code::TooManyRequests).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_succeeds_is_no_failure() {
     let node = Node::start_with(Mode::Embedded, limited(1)).await;

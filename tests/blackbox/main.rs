@@ -16,11 +16,13 @@ macro_rules! in_both_modes {
 
 mod accounts;
 mod addresses;
+mod adopted;
 mod approvals;
 mod authenticators;
 mod bad_input;
 mod bola;
 mod canary;
+mod confirming;
 mod conflicts;
 mod enumeration;
 mod evil_keys;
@@ -45,6 +47,7 @@ mod people;
 mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
+mod races;
 mod reconcile;
 mod refresh;
 mod scope;

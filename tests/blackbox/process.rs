@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use crate::support::{Mode, Node, Person};
@@ -16,7 +17,11 @@ struct Process {
 
 impl Process {
     fn start(data: &Path) -> Self {
-        let mut child = command(data).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::of(&mut command(data))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut lines = Vec::new();
         // The last line: after it nobody misses the reader of this pipe.
@@ -116,6 +121,53 @@ fn a_polite_stop_ends_the_process_soon() {
     let stop = Command::new("kill").arg(process.child.id().to_string()).status().unwrap();
     assert!(stop.success());
     assert!(process.child.wait().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_polite_stop_ends_the_process_soon_even_if_every_place_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lonely = command(&folder.path().join("data"));
+    lonely.env("LOCKSTEP_MAX_CONNECTIONS", "1").env("LOCKSTEP_DRAIN_S", "1");
+    let mut process = Process::of(&mut lonely);
+    let address = process.url().trim_start_matches("https://").to_owned();
+    let guests: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    let began = Instant::now();
+    assert!(Command::new("kill").arg(process.child.id().to_string()).status().unwrap().success());
+    assert!(process.child.wait().unwrap().success());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    drop(guests);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_server_makes_only_its_owner_may_read_even_in_a_folder_of_everybody() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let _process = Process::start(folder.path());
+    let made: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap).collect();
+    assert!(made.iter().any(|file| file.file_name() == "credentials.sqlite"));
+    for file in made {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.path());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_its_keys_or_behind_its_read_models_refuses_to_start() {
+    let mut node = Node::start(Mode::Embedded).await;
+    Person::register(&node).await;
+    node.stop().await;
+    let data = node.data();
+    let keys = data.join("keys");
+    std::fs::rename(&keys, data.join("elsewhere")).unwrap();
+    assert!(refused(&data, &["serve"]).contains("there is no key file"));
+    assert!(!keys.exists(), "none was made in its place");
+    std::fs::rename(data.join("elsewhere"), &keys).unwrap();
+    for file in ["log.sqlite", "log.sqlite-wal", "log.sqlite-shm"] {
+        let _ = std::fs::remove_file(data.join(file));
+    }
+    assert!(refused(&data, &["serve"]).contains("this is another log, or an older one was put back"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,20 @@
 //! Devices, sessions, log-in and log-out.
 
-use lockstep_client::{Client, Error, crypto::password::Password, model::Link};
+use std::time::Duration;
+
+use lockstep_client::{
+    Client, Error, Follow, Unlock,
+    crypto::password::Password,
+    model::{Change, Link},
+};
+use lockstep_events::EntryId;
 
 use crate::{
     people::{another, password, register, until},
     server::Server,
 };
+
+const PATIENCE: Duration = Duration::from_secs(40);
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_name_fail_alike() {
@@ -43,13 +52,74 @@ async fn a_revoked_device_stops_following_and_is_told_that_its_session_has_ended
     assert_eq!(devices.len(), 2);
     let other = devices.iter().find(|device| !device.current).unwrap();
     first.revoke_device(other.device).await.unwrap();
-    watching.link.wait_for(|link| *link == Link::Stale).await.unwrap();
+    let why = tokio::time::timeout(PATIENCE, watching.loops.ended()).await.unwrap();
+    assert!(matches!(why, Error::Revoked), "{why:?}");
+    assert_eq!(*watching.link.borrow(), Link::Stale);
     second.add(b"too late").await.unwrap();
     until("the revoked device learns it", || async { matches!(second.sync().await, Err(Error::Revoked)) })
         .await;
     first.sync().await.unwrap();
     assert!(first.contents().await.is_empty());
     assert_eq!(second.contents().await, ["too late"], "what was written is still on the device");
+}
+
+#[tokio::test]
+async fn two_that_follow_with_one_device_both_hear_what_changes_and_the_newer_has_the_socket() {
+    let server = Server::start();
+    let first = register(&server, "twice@example.org").await;
+    let second = another(&server, "twice@example.org").await;
+    let beside = Client::open(second.home.path(), &Unlock::Password(password())).await.unwrap();
+    let mut older = second.follow();
+    older.link.wait_for(|link| *link == Link::Live).await.unwrap();
+    let mut newer = beside.follow();
+    newer.link.wait_for(|link| *link == Link::Live).await.unwrap();
+    older.link.wait_for(|link| *link == Link::Polling).await.unwrap();
+    for content in ["one", "two", "three"] {
+        let entry = first.add(content.as_bytes()).await.unwrap();
+        first.sync().await.unwrap();
+        // Whichever of them reads it first: the cursor is the profile's.
+        for following in [&mut older, &mut newer] {
+            assert_eq!(next_entry(following).await, entry, "once each, in order");
+        }
+    }
+    assert_eq!((*older.link.borrow(), *newer.link.borrow()), (Link::Polling, Link::Live));
+    drop((older, newer));
+    beside.close().await;
+}
+
+/// The entry of the next version that somebody who follows is told of.
+async fn next_entry(following: &mut Follow) -> EntryId {
+    let next = async {
+        loop {
+            if let Change::Version { entry, .. } = following.changes.recv().await.unwrap() {
+                break entry;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, next).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_follows_goes_on_after_another_command_logged_in_anew() {
+    let server = Server::start();
+    let first = register(&server, "anew@example.org").await;
+    let second = another(&server, "anew@example.org").await;
+    let mut watching = second.follow();
+    watching.link.wait_for(|link| *link == Link::Live).await.unwrap();
+    let home = second.home.path();
+    let beside = Client::login(home, &server.address, "anew@example.org", &password()).await.unwrap();
+    // The session that the socket was opened with ends, by the login or by hand; the profile has another.
+    let device = second.status().await.unwrap().device;
+    let mut own = first.sessions().await.unwrap();
+    own.retain(|session| session.device == device);
+    assert_eq!(own.len(), 2, "oldest first");
+    if !own[0].ended {
+        first.end_session(own[0].session).await.unwrap();
+    }
+    let entry = first.add(b"later").await.unwrap();
+    first.sync().await.unwrap();
+    assert_eq!(next_entry(&mut watching).await, entry);
+    beside.close().await;
 }
 
 #[tokio::test]

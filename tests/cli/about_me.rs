@@ -11,6 +11,8 @@ fn everything_about_a_person_is_written_to_a_new_file_with_a_signed_manifest() {
     let file = laptop.home().join("everything.jsonl");
     let told = laptop.json(&["account", "export", file.to_str().unwrap()]);
     let text = std::fs::read_to_string(&file).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "nobody else reads it");
     assert_eq!(told["lines"].as_u64().unwrap(), text.lines().count() as u64 - 1);
     assert!(text.lines().next().unwrap().starts_with(r#"{"part":"begin""#));
     assert!(text.lines().last().unwrap().starts_with(r#"{"part":"manifest""#));

@@ -129,6 +129,9 @@ fn code(secret: &str, later: i64) -> String {
 fn an_authenticator_app_is_asked_for_at_a_login_and_codes_on_paper_stand_in_for_it(mode: Mode) {
     let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
+    let told = laptop.run(&["factors", "totp"]);
+    let unconfirmed = told.err.split("lockstep factors confirm ").nth(1).unwrap_or_default();
+    assert_eq!(unconfirmed.find(" CODE"), Some(36), "without a terminal, too: {}", told.err);
     let made = laptop.json(&["factors", "totp"]);
     let (factor, secret) = (made["factor"].as_str().unwrap(), made["secret"].as_str().unwrap());
     assert_eq!(laptop.run(&["factors", "confirm", factor, "000000"]).code, 4);

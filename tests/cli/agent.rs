@@ -36,3 +36,31 @@ fn a_wrong_password_starts_no_agent() {
     assert_eq!(wrong.code, 4);
     assert!(!laptop.home().join("agent.sock").exists());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_agent_keeps_nothing_that_is_secret_in_its_environment() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    let mut unlock = laptop.command(&["unlock"]);
+    let secrets =
+        ["LOCKSTEP_PASSWORD", "LOCKSTEP_NEW_PASSWORD", "LOCKSTEP_ARCHIVE_PASSWORD", "LOCKSTEP_CODE", "TOKEN"];
+    for name in secrets {
+        unlock.env(name, PASSWORD);
+    }
+    assert!(unlock.status().unwrap().success());
+    let home = laptop.home().to_str().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().map(|process| process.unwrap().path());
+    let agents: Vec<_> = processes
+        .filter(|process| {
+            let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.contains(home) && line.ends_with("agent\0")
+        })
+        .collect();
+    assert_eq!(agents.len(), 1, "{agents:?}");
+    let environment = std::fs::read(agents[0].join("environ")).unwrap();
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(!environment.contains(PASSWORD), "{environment}");
+    assert!(environment.contains("PATH="), "{environment}");
+}

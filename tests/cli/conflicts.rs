@@ -1,6 +1,12 @@
 //! Two devices that change the same entry apart.
 
-use crate::{device::Device, mode::Mode, server::Server};
+use std::{os::unix::fs::PermissionsExt, process::Stdio};
+
+use crate::{
+    device::{Device, answer},
+    mode::Mode,
+    server::Server,
+};
 
 in_both_modes! {
     without_a_choice_the_sides_are_shown_masked_and_the_code_is_5,
@@ -9,6 +15,9 @@ in_both_modes! {
     a_merge_has_the_addresses_that_each_side_added_and_a_field_from_the_side_that_was_asked_for,
     keeping_both_makes_two_entries,
     deleting_a_divergent_entry_names_all_its_heads_and_deletes_exactly_those,
+    restoring_an_older_version_over_open_ones_names_them_and_asks,
+    a_conflict_in_another_vault_is_named_with_that_vault,
+    while_an_editor_is_open_ctrl_c_is_its_affair_and_whatever_ends_the_command_no_text_stays,
     deleted_here_and_edited_there_is_a_conflict_in_which_the_entry_stays_visible,
 }
 
@@ -149,4 +158,79 @@ fn deleted_here_and_edited_there_is_a_conflict_in_which_the_entry_stays_visible(
     laptop.ok(&["resolve", "mail", "--keep", &gone["side"].to_string()]);
     phone.ok(&["sync"]);
     assert_eq!(phone.json(&["list"]), serde_json::json!([]));
+}
+
+fn restoring_an_older_version_over_open_ones_names_them_and_asks(mode: Mode) {
+    let Apart { laptop, phone, _server } = apart(mode);
+    let refused = laptop.run(&["restore", "mail", "1"]);
+    assert_eq!(refused.code, 5, "{}", refused.err);
+    for said in ["all 2 open versions", "\n  1  changed", "\n  2  changed", "--yes"] {
+        assert!(refused.err.contains(said), "{said}: {}", refused.err);
+    }
+    assert_eq!(laptop.json(&["conflicts"]).as_array().unwrap().len(), 1, "it is open still");
+    let restored = laptop.run(&["restore", "mail", "1", "--yes"]);
+    assert_eq!(restored.code, 0, "{}", restored.err);
+    assert!(restored.err.contains("all 2 open versions"), "{}", restored.err);
+    phone.ok(&["sync"]);
+    assert_eq!(phone.json(&["conflicts"]), serde_json::json!([]));
+    assert_eq!(phone.ok(&["get", "mail", "password"]), "first\n");
+    // One that was not changed apart is restored unasked.
+    phone.ok(&["edit", "mail", "--set", "password=second"]);
+    phone.ok(&["restore", "mail", "1"]);
+}
+
+fn a_conflict_in_another_vault_is_named_with_that_vault(mode: Mode) {
+    let server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    laptop.ok(&["vault", "create", "Old work"]);
+    laptop.ok(&["--vault", "Old work", "add", "mail", "--set", "password=first"]);
+    let phone = Device::logged_in(&server);
+    for (device, password) in [(&laptop, "password=laptop"), (&phone, "password=phone")] {
+        device.ok(&["--offline", "--vault", "Old work", "edit", "mail", "--set", password]);
+    }
+    laptop.ok(&["sync"]);
+    phone.ok(&["sync"]);
+    let synced = laptop.run(&["sync"]);
+    assert!(synced.err.contains("lockstep --vault 'Old work' conflicts"), "{}", synced.err);
+    let here = laptop.run(&["conflicts"]);
+    assert!(here.err.contains("No conflicts.") && here.out.is_empty(), "{here:?}");
+    assert!(here.err.contains("lockstep --vault 'Old work' conflicts"), "{}", here.err);
+    assert!(laptop.ok(&["--vault", "Old work", "conflicts"]).contains("password"));
+    laptop.ok(&["--vault", "Old work", "resolve", "mail", "--keep", "1"]);
+    assert!(!laptop.run(&["conflicts"]).err.contains("another vault"));
+}
+
+/// What an editor is to do with the file, as a shell reads it; `$PPID` is the command that started it.
+fn edited(device: &Device, script: &str) -> (crate::device::Answer, String) {
+    let (editor, seen) = (device.home().join("editor"), device.home().join("seen"));
+    std::fs::write(
+        &editor,
+        format!("#!/bin/sh\nenv > {0}.env\necho \"$1\" > {0}\n{script}\n", seen.display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = device.command(&["resolve", "mail", "--edit"]);
+    command.env("EDITOR", &editor).env_remove("VISUAL").env("LOCKSTEP_CODE", "123456");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let answer = answer(&command.spawn().unwrap().wait_with_output().unwrap());
+    let path = std::fs::read_to_string(&seen).unwrap();
+    assert!(!std::path::Path::new(path.trim()).parent().unwrap().exists(), "{path}");
+    (answer, std::fs::read_to_string(seen.with_extension("env")).unwrap())
+}
+
+fn while_an_editor_is_open_ctrl_c_is_its_affair_and_whatever_ends_the_command_no_text_stays(mode: Mode) {
+    let Apart { laptop, phone: _phone, _server } = apart(mode);
+    for (signal, code) in [("TERM", 143), ("HUP", 129)] {
+        // The editor ends only after the command: its output is a pipe that would be waited for.
+        let (ended, _) = edited(&laptop, &format!("exec >/dev/null 2>&1\nkill -{signal} $PPID\nsleep 2"));
+        assert_eq!(ended.code, code, "{}", ended.err);
+        assert_eq!(laptop.json(&["conflicts"]).as_array().unwrap().len(), 1);
+    }
+    let script = "kill -INT $PPID\nsleep 1\nprintf 'name = \"mail\"\\npassword = \"by hand\"\\n' > \"$1\"";
+    let (saved, environment) = edited(&laptop, script);
+    assert_eq!(saved.code, 0, "{}", saved.err);
+    assert_eq!(laptop.ok(&["get", "mail", "password"]), "by hand\n");
+    for secret in ["LOCKSTEP_PASSWORD", "LOCKSTEP_CODE"] {
+        assert!(!environment.contains(secret), "{environment}");
+    }
 }

@@ -23,8 +23,10 @@ mod attachments;
 mod browser;
 mod conflicts;
 mod device;
+mod fields;
 mod files;
 mod first_steps;
+mod following;
 mod keepass;
 #[cfg(target_os = "linux")]
 mod keystore;

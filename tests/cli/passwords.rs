@@ -57,3 +57,32 @@ fn another_certificate_than_the_pinned_one_is_an_alarm() {
     assert_eq!(answer.code, 7, "{}", answer.err);
     assert!(!device.home().join("profile.json").exists());
 }
+
+#[test]
+fn the_passwords_line_on_standard_input_is_never_taken_for_content_though_it_was_not_needed() {
+    let server = Server::start();
+    let mut laptop = Device::registered(&server);
+    laptop.forget_password();
+    let with = |args: &[&str], rest: &str| {
+        let all = [&["--password-stdin"], args].concat();
+        let answer = laptop.run_with(&all, format!("{PASSWORD}\n{rest}").as_bytes());
+        assert_eq!(answer.code, 0, "{args:?}: {}", answer.err);
+        answer.out
+    };
+    // Locked first, when the file was read before the password, and then with the key of the agent.
+    let csv = "sep=;\nname;password\nshop;x\n";
+    with(&["import", "-"], csv);
+    with(&["unlock"], "");
+    with(&["import", "-", "--folder", "again"], csv);
+    with(&["add", "mail", "--stdin", "notes"], "one\ntwo\n");
+    with(&["add", "bank", "--stdin", "notes"], "three\n");
+    with(&["edit", "bank", "--stdin", "notes"], "four\n");
+    with(&["attachment", "add", "mail", "-", "--name", "a.txt"], "five\n");
+    with(&["file", "put", "-"], "six\n");
+    assert_eq!(laptop.ok(&["get", "mail", "notes"]), "one\ntwo\n");
+    assert_eq!(laptop.ok(&["get", "bank", "notes"]), "four\n");
+    assert_eq!(laptop.ok(&["attachment", "get", "mail", "a.txt"]), "five\n");
+    assert_eq!(laptop.ok(&["file", "get"]), "six\n");
+    assert_eq!(laptop.json(&["list"]).as_array().unwrap().len(), 4);
+    assert!(!laptop.ok(&["export", "--plain", "-"]).contains(PASSWORD));
+}

@@ -160,7 +160,8 @@ async fn e12_two_histories_of_one_vault_are_noticed_as_soon_as_they_meet() {
 
 #[tokio::test]
 async fn e27_a_clock_that_is_wrong_everywhere_decides_nothing() {
-    for years in [-50, 80] {
+    // One that went back is E31.
+    for years in [1, 80] {
         let (ground, first, second) = Ground::two().await;
         change(&first, "one", "one by the first").await;
         change(&second, "one", "one by the second").await;

@@ -9,7 +9,8 @@ use lockstep_api::{
     live::{ClientMessage, ServerMessage, Sub, SubState, Ticket, close},
     sync::ResetReason,
 };
-use lockstep_events::{Epoch, Micros, Seq, StreamId, VaultId};
+use lockstep_events::{Epoch, Micros, Seq, SessionId, StreamId, VaultId, event::Method};
+use lockstepd::auth::{minting::Bearer, token::Scope};
 use reqwest::StatusCode;
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
@@ -277,4 +278,24 @@ async fn a_server_that_stops_gives_everyone_a_time_of_their_own_to_come_back() {
     let epoch = person.epoch(&node).await;
     let head = person.write(&node, epoch, &[vec![1; 40]]).await.head;
     socket.events(person.vault.into(), Seq::ZERO, head).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_is_renewed_with_a_token_of_its_own_session_and_of_no_other_one_of_its_device() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    let mut socket = Socket::hello(&node, &person, &[]).await;
+    let server = &node.running().server;
+    let token = |session| {
+        let Person { account, device, .. } = person;
+        let (scope, method, proven_at) = (Scope::Vault, Method::Password, Micros(0));
+        let bearer = Bearer { account, device, session, scope, method, proven_at, auth_epoch: 0 };
+        ClientMessage::Token { token: server.tokens.mint(bearer, server.clock.now()).unwrap() }
+    };
+    socket.send(&token(person.tokens.session)).await;
+    socket.send(&ClientMessage::Sub(all(person.vault))).await;
+    assert!(matches!(socket.next_but_pings().await, Heard::Message(ServerMessage::Subbed { .. })));
+    // Nobody would close the socket when that session ends.
+    socket.send(&token(SessionId(Uuid::new_v4()))).await;
+    assert_eq!(socket.close_code().await, close::BAD_REQUEST);
 }

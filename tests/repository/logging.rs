@@ -3,7 +3,7 @@
 use crate::sources::{Source, expect_none, rust};
 
 /// Every field of a log line, and why it tells nothing about anybody.
-const FIELDS: [(&str, &str); 33] = [
+const FIELDS: [(&str, &str); 35] = [
     ("account", "a pseudonym of this month"),
     ("blobs", "a number"),
     ("bytes", "a number"),
@@ -36,7 +36,9 @@ const FIELDS: [(&str, &str); 33] = [
     ("task", "an id that the server made up for a letter"),
     ("units", "a number"),
     ("uploads", "a number"),
+    ("variable", "the name of an environment variable of the server"),
     ("versions", "a number"),
+    ("wanted", "a number"),
 ];
 
 /// The arguments of every call of a macro of `tracing`, with the line it stands on.

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use lockstep_events::{AccountId, Micros, Position, SessionId};
-use lockstepd::auth::{
-    addresses::{Address, MailedLink, Purpose, Standing},
-    credentials::{NameIndex, PasswordRecord, Reservation, Reserved},
-    identities::{Flow, Identity, IdentityKey},
+use lockstepd::{
+    auth::{
+        addresses::{Address, FINISH_S, MailedLink, Purpose, Standing},
+        credentials::{NameIndex, PasswordRecord, Reservation, Reserved},
+        identities::{Flow, Identity, IdentityKey},
+    },
+    mail::outbox::{Task, confirmed_id},
 };
 use uuid::Uuid;
 
@@ -25,9 +28,12 @@ over_every_adapter! { sqlite = crate::open::sqlite_entrances, postgres = crate::
     only_a_confirmed_address_leads_to_its_account;
     an_address_that_another_has_confirmed_is_not_confirmed;
     of_many_accounts_that_confirm_an_address_exactly_one_has_it;
+    what_follows_from_a_confirmation_is_told_again_by_its_link_and_waits_as_a_task;
+    a_link_confirms_its_own_address_and_not_one_that_was_named_since;
     a_second_address_makes_the_first_the_former_one_and_a_name_that_was_it_follows;
     who_had_a_confirmed_address_only_for_a_name_can_no_longer_be_entered;
     three_links_of_a_purpose_are_outstanding_at_most;
+    links_for_an_address_that_was_mistyped_take_nothing_from_the_right_one;
     of_many_who_press_a_link_exactly_one_has_it;
     a_pressed_link_is_given_to_its_initiator_once;
     a_link_that_ran_out_is_nothing_and_is_swept;
@@ -153,8 +159,22 @@ async fn named(store: &Store, of: u128, index: u8) {
     store.claim_address(&pending(of, index)).await.unwrap();
 }
 
+/// The link that asked for it; one for each account and address.
+fn asked(of: u128, index: u8) -> MailedLink {
+    let token_hash = [[u8::try_from(of).unwrap(); 16], [index; 16]].concat().try_into().unwrap();
+    let (purpose, index) = (Purpose::Confirm, NameIndex([index; 32]));
+    MailedLink {
+        token_hash,
+        purpose,
+        account: account(of),
+        index,
+        initiator: [0; 32],
+        expires_at: MUCH_LATER,
+    }
+}
+
 async fn confirmed(store: &Store, of: u128, index: u8) -> bool {
-    store.confirm_address(account(of), NameIndex([index; 32]), LATER).await.unwrap()
+    store.confirm_address(&asked(of, index), LATER).await.unwrap().is_some()
 }
 
 /// The first byte of the address that stands so.
@@ -202,14 +222,46 @@ async fn of_many_accounts_that_confirm_an_address_exactly_one_has_it(store: Stor
     }
     let confirming = (1..=8).map(|n| {
         let store = Arc::clone(&store);
-        tokio::spawn(async move { store.confirm_address(account(n), NameIndex([1; 32]), LATER).await })
+        tokio::spawn(async move { store.confirm_address(&asked(n, 1), LATER).await })
     });
     let mut winners = 0;
     for one in confirming.collect::<Vec<_>>() {
-        // Who comes at the very same time may be told to come again.
-        winners += usize::from(matches!(one.await.unwrap(), Ok(true)));
+        winners += usize::from(one.await.unwrap().unwrap().is_some());
     }
     assert_eq!(winners, 1);
+}
+
+async fn what_follows_from_a_confirmation_is_told_again_by_its_link_and_waits_as_a_task(store: Store) {
+    registered(&store, 6, 2).await;
+    for index in [1, 2] {
+        named(&store, 5, index).await;
+        assert!(confirmed(&store, 5, index).await);
+    }
+    // Another address that waits does not change what follows from this one.
+    named(&store, 5, 3).await;
+    let again = async || store.confirm_address(&asked(5, 2), MUCH_LATER).await.unwrap();
+    let (what, id) = (again().await.unwrap(), confirmed_id(&asked(5, 2).token_hash));
+    assert_eq!((what.account, what.link), (account(5), asked(5, 2).token_hash));
+    assert_eq!((what.replaced, &what.rivals[..], what.at), (true, &[account(6)][..], LATER));
+    let due = LATER.plus_seconds(FINISH_S);
+    assert!(
+        store.claim_tasks(Micros(due.0 - 1), due, 9).await.unwrap().is_empty(),
+        "whoever confirms does it"
+    );
+    let tasks = store.claim_tasks(due, due, 9).await.unwrap();
+    let task = tasks.iter().find(|task| task.id == id).unwrap();
+    assert_eq!(Task::from_bytes(&task.task), Some(Task::Confirmed { what: what.clone() }));
+    assert_eq!(again().await, Some(what));
+}
+
+async fn a_link_confirms_its_own_address_and_not_one_that_was_named_since(store: Store) {
+    named(&store, 5, 1).await;
+    assert!(confirmed(&store, 5, 1).await);
+    store.finish_task(confirmed_id(&asked(5, 1).token_hash), LATER).await.unwrap();
+    named(&store, 5, 2).await;
+    assert!(confirmed(&store, 5, 1).await);
+    assert_eq!(standing(&store, 5, Standing::Confirmed).await, Some(1));
+    assert_eq!(standing(&store, 5, Standing::Pending).await, Some(2));
 }
 
 fn reservation(name: u8, of: u128) -> Reservation {
@@ -282,6 +334,20 @@ async fn three_links_of_a_purpose_are_outstanding_at_most(store: Store) {
     store.press_link([1; 32], NOW).await.unwrap().unwrap();
     assert!(store.put_link(&link(6, 6, LATER), NOW).await.unwrap());
     assert!(store.put_link(&link(7, 7, MUCH_LATER), LATER).await.unwrap(), "the others have run out");
+}
+
+async fn links_for_an_address_that_was_mistyped_take_nothing_from_the_right_one(store: Store) {
+    let to = |token: u8, index: u8| MailedLink { token_hash: [token; 32], ..asked(5, index) };
+    for index in 1..=4 {
+        named(&store, 5, index).await;
+        assert!(store.put_link(&to(index, index), NOW).await.unwrap(), "{index}");
+    }
+    // One address is asked three times at most, also if others are named in between.
+    for (token, kept) in [(5, true), (6, true), (7, false)] {
+        named(&store, 5, 2).await;
+        named(&store, 5, 1).await;
+        assert_eq!(store.put_link(&to(token, 1), NOW).await.unwrap(), kept, "{token}");
+    }
 }
 
 async fn of_many_who_press_a_link_exactly_one_has_it(store: Store) {

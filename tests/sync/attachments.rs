@@ -17,6 +17,7 @@ use lockstep_client::{
     server::{Server, Trust, certificate_fingerprint},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split},
@@ -179,6 +180,12 @@ async fn a_file_of_many_megabytes_reaches_another_device(mode: Mode) {
     }
 }
 
+/// Uploads in parts that the server still waits for.
+async fn uploads_begun(database: &str) -> i64 {
+    let mut connection = PgConnection::connect(database).await.unwrap();
+    sqlx::query_scalar("SELECT count(*) FROM uploads").fetch_one(&mut connection).await.unwrap()
+}
+
 #[tokio::test]
 async fn an_upload_straight_to_the_store_that_was_cut_off_goes_on_with_the_parts_that_are_missing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -186,6 +193,7 @@ async fn an_upload_straight_to_the_store_that_was_cut_off_goes_on_with_the_parts
     for (_, public) in options.iter_mut().filter(|(name, _)| name == "LOCKSTEP_S3_PUBLIC_ENDPOINT") {
         *public = format!("https://{}", listener.local_addr().unwrap());
     }
+    let database = options.iter().find(|(name, _)| name == "LOCKSTEP_LOG").unwrap().1.clone();
     let ground = Ground::with_options(options).await;
     let straight = front(listener, ground.folder.path()).await;
     let name = format!("parts-{}@example.org", uuid::Uuid::new_v4());
@@ -212,6 +220,7 @@ async fn an_upload_straight_to_the_store_that_was_cut_off_goes_on_with_the_parts
     assert!((14 * MIB as u64..18 * MIB as u64).contains(&rest), "{rest} of 30 MiB, after {sent}");
     let files = std::fs::read_dir(first.home.path().join("attachments")).unwrap().count();
     assert_eq!(files, 1, "nothing is left of the upload");
+    assert_eq!(uploads_begun(&database).await, 0, "and no other one was begun");
     let second = Device::new(&ground, &name, false).await;
     let entry = second.entry().await;
     assert!(*second.client.attachment(entry.entry, &kept(&entry)).await.unwrap() == bytes[..]);

@@ -88,6 +88,7 @@ fn advice(error: &Error) -> (Exit, String) {
         ),
         Error::NotFound | Error::ContentGone => fixed(Exit::NotFound, ""),
         Error::Local(cause) => fixed(Exit::Failure, local_advice(cause)),
+        Error::File(cause) if cause.kind() == std::io::ErrorKind::Interrupted => fixed(Exit::Interrupted, ""),
         Error::File(cause) if cause.kind() == std::io::ErrorKind::StorageFull => {
             fixed(Exit::Failure, "make room on the disk of the profile directory")
         }

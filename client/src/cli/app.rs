@@ -22,6 +22,7 @@ use super::{
     find::{self, Found},
     prompt::Passwords,
     ui::Ui,
+    verbs::conflicts,
 };
 
 /// One run of the program.
@@ -44,13 +45,13 @@ impl App {
     /// From the global options.
     ///
     /// # Errors
-    /// If no profile directory is named and there is no home directory.
+    /// If no profile directory is named and there is no home directory; if the password's line cannot be read.
     pub fn new(global: &args::Global, ui: Ui) -> Done<Self> {
         let home = match &global.home {
             Some(home) => home.clone(),
             None => default_home()?,
         };
-        let passwords = Passwords { from_stdin: global.password_stdin };
+        let passwords = Passwords::new(global.password_stdin)?;
         // The agent outlives this command's working directory.
         let home = std::path::absolute(home)?;
         let (offline, vault) = (global.offline, global.vault.clone());
@@ -165,7 +166,7 @@ impl App {
             _ => moving(self.ui, client, ("sending", bytes), client.sync()).await,
         };
         match synced {
-            Ok(report) => Ok(self.sent(&report)),
+            Ok(report) => self.sent(client, &report).await,
             Err(error @ Error::Alarm(_)) => Err(error.into()),
             Err(error @ Error::Held(_)) => {
                 let failure = failure_of(&error);
@@ -187,17 +188,15 @@ impl App {
         }
     }
 
-    fn sent(&self, report: &SyncReport) -> Sent {
+    async fn sent(&self, client: &Client, report: &SyncReport) -> Done<Sent> {
         if report.quarantined > 0 {
             self.ui.warn("the server refused a change for good; see `lockstep status`");
         }
         if report.conflicts > 0 {
-            self.ui.hint(format!(
-                "{}: lockstep conflicts",
-                count(report.conflicts, "entry needs you", "entries need you")
-            ));
+            let entries = count(report.conflicts, "entry needs you", "entries need you");
+            self.ui.hint(format!("{entries}: {}", conflicts::commands(self, client).await?));
         }
-        if report.waiting == 0 && report.quarantined == 0 { Sent::Now } else { Sent::Later }
+        Ok(if report.waiting == 0 && report.quarantined == 0 { Sent::Now } else { Sent::Later })
     }
 
     /// Every entry that is not deleted, opened, by name.

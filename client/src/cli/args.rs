@@ -128,7 +128,7 @@ pub enum Verb {
     Generate(verbs::generate::Generate),
     /// Take over the export of another program
     Import(verbs::import::Import),
-    /// Write everything to one file, encrypted unless you insist
+    /// Write a vault to one file, encrypted unless you insist
     Export(verbs::export::Export),
     /// Files beside an entry
     #[command(visible_alias = "attachments")]

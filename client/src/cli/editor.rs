@@ -10,14 +10,53 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use lockstep_client::porting::{
-    Item, Secret,
-    fields::{Field, SetError},
+use lockstep_client::porting::{Item, changes::Change, fields::SetError};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    failure::{Done, Exit, Failure},
+    prompt,
 };
 
-use super::failure::{Done, Exit, Failure};
+/// Whether an editor has the terminal.
+static OPEN: AtomicBool = AtomicBool::new(false);
+/// The folder of the text that is being edited.
+static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Whether an editor has the terminal: Ctrl-C is its affair then.
+pub fn is_open() -> bool {
+    OPEN.load(Ordering::SeqCst)
+}
+
+/// The text in clear must not outlive this process, whatever ends it while a person edits: a terminal that is closed, or
+/// a request to end. From then on these signals end the process here, as they would without this.
+fn remove_when_ended() -> Done {
+    static ONCE: Once = Once::new();
+    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
+    ONCE.call_once(|| {
+        tokio::spawn(async move {
+            let number = tokio::select! {
+                _ = hangup.recv() => SignalKind::hangup(),
+                _ = terminate.recv() => SignalKind::terminate(),
+            };
+            remove_folder();
+            super::end(128 + u8::try_from(number.as_raw_value()).unwrap_or_default());
+        });
+    });
+    Ok(())
+}
+
+fn remove_folder() {
+    if let Some(folder) = FOLDER.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = fs::remove_dir_all(folder);
+    }
+}
 
 /// Opens the item in `$VISUAL` or `$EDITOR`; none if it comes back unchanged or empty.
 ///
@@ -25,8 +64,12 @@ use super::failure::{Done, Exit, Failure};
 /// If there is no editor, it fails, or its text is not TOML.
 pub fn edit(home: &Path, item: &Item, note: &str) -> Done<Option<Item>> {
     let text = to_text(item, note);
+    remove_when_ended()?;
     let file = Temporary::new(home, &text)?;
-    run_editor(&file.path)?;
+    OPEN.store(true, Ordering::SeqCst);
+    let ran = run_editor(&file.path);
+    OPEN.store(false, Ordering::SeqCst);
+    ran?;
     let edited = fs::read_to_string(&file.path)?;
     if edited == text || edited.trim().is_empty() {
         return Ok(None);
@@ -70,22 +113,18 @@ fn apply(item: &Item, text: &str) -> Done<Item> {
     changed(item, &wanted).map_err(|error| wrong(error.to_string()))
 }
 
-/// The item with these fields and no others. What goes is taken from the back and before anything is added: fields that
-/// share a name are numbered anew when one of them goes.
+/// The item with these fields and no others. What is new comes after the rest: its names are those of the item without
+/// what went.
 fn changed(item: &Item, wanted: &BTreeMap<String, String>) -> Result<Item, SetError> {
     let before = item.all();
-    let stays = |field: &&Field| wanted.get(&field.name).is_some_and(|value| !value.is_empty());
-    let mut changed = item.clone();
-    for field in before.iter().filter(stays).filter(|field| field.value.as_str() != wanted[&field.name]) {
-        changed.set(&field.name, wanted[&field.name].as_str().into())?;
-    }
-    for field in before.iter().rev().filter(|field| !stays(field)) {
-        changed.set(&field.name, Secret::default())?;
-    }
+    let kept = before
+        .iter()
+        .map(|field| Change::new(&field.name, wanted.get(&field.name).cloned().unwrap_or_default()));
     let is_new = |name: &String| before.iter().all(|field| field.name != *name);
-    for (name, value) in wanted.iter().filter(|(name, _)| is_new(name)) {
-        changed.set(name, value.as_str().into())?;
-    }
+    let new = wanted.iter().filter(|(name, _)| is_new(name));
+    let mut changed = item.clone();
+    changed.set_all(&kept.collect::<Vec<_>>())?;
+    changed.set_all(&new.map(|(name, value)| Change::new(name, value.as_str())).collect::<Vec<_>>())?;
     Ok(changed)
 }
 
@@ -100,7 +139,8 @@ fn run_editor(path: &Path) -> Done {
         Failure::new(Exit::Failure, format!("the editor {program} {why}"), "nothing was changed")
     };
     let mut command = Command::new(program);
-    command.args(words).arg(path).env_remove(super::prompt::PASSWORD_VARIABLE);
+    command.args(words).arg(path);
+    prompt::keep_secrets_from(&mut command);
     let status = command.status().map_err(|error| failed(format!("cannot be started ({error})")))?;
     if status.success() { Ok(()) } else { Err(failed("gave up".into())) }
 }
@@ -116,6 +156,7 @@ impl Temporary {
         let parent = if memory.is_dir() { memory } else { home };
         let dir = parent.join(format!("lockstep-{}", uuid::Uuid::new_v4()));
         fs::DirBuilder::new().mode(0o700).create(&dir)?;
+        *FOLDER.lock().unwrap_or_else(PoisonError::into_inner) = Some(dir.clone());
         let temporary = Self { path: dir.join("entry.toml") };
         let mut file =
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary.path)?;
@@ -126,9 +167,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if let Some(dir) = self.path.parent() {
-            let _ = fs::remove_dir_all(dir);
-        }
+        remove_folder();
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Exit {
     Refused = 8,
     /// Several entries match.
     Ambiguous = 9,
+    /// A person pressed Ctrl-C: as a shell expects of a process that ended by SIGINT.
+    Interrupted = 130,
 }
 
 /// Every exit code with the word in `--json` errors and its meaning.
@@ -108,6 +110,23 @@ impl fmt::Display for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new(Exit::Failure, error.to_string(), "")
+        let exit = match error.kind() {
+            std::io::ErrorKind::Interrupted => Exit::Interrupted,
+            _ => Exit::Failure,
+        };
+        Self::new(exit, error.to_string(), "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ctrl_c_at_a_prompt_ends_with_the_code_of_ctrl_c() {
+        let pressed = || std::io::Error::from(std::io::ErrorKind::Interrupted);
+        assert_eq!(Failure::from(pressed()).exit as u8, 130);
+        assert_eq!(Failure::from(lockstep_client::Error::File(pressed())).exit, Exit::Interrupted);
+        assert_eq!(Failure::from(std::io::Error::other("else")).exit, Exit::Failure);
     }
 }

@@ -70,6 +70,14 @@ pub fn vault(vaults: &[Vault], wanted: &str) -> Done<VaultId> {
     Err(Failure::new(Exit::NotFound, message, "see: lockstep vault list"))
 }
 
+/// How a vault is named where a person types it: by its name if no other has it, else by the beginning of its id.
+pub fn vault_word(vaults: &[Vault], wanted: VaultId) -> String {
+    let id: String = wanted.to_string().chars().take(8).collect();
+    let known = vaults.iter().find(|vault| vault.vault == wanted).and_then(|vault| vault.name.as_deref());
+    let name = known.filter(|name| vault(vaults, name).is_ok_and(|meant| meant == wanted));
+    name.map_or(id, shell_word)
+}
+
 /// From the most to the least exact. The first that matches anything decides.
 const RULES: &[Rule] = &[
     |found, wanted| found.entry.entry.to_string() == wanted.to_lowercase(),

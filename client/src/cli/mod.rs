@@ -35,6 +35,8 @@ fn command(cli: args::Cli) -> u8 {
     match run(cli, ui) {
         Ok(()) => 0,
         Err(failure) if failure.message == BROKEN_PIPE => 0,
+        // Whoever pressed Ctrl-C knows why it ended.
+        Err(failure) if failure.exit == Exit::Interrupted => Exit::Interrupted as u8,
         Err(failure) => {
             ui.error(&failure);
             failure.exit as u8
@@ -49,9 +51,6 @@ fn end(code: u8) -> ! {
     let _ = std::io::stderr().flush();
     signal_hook::low_level::exit(code.into())
 }
-
-/// As a shell expects of a process that ended by SIGINT.
-const INTERRUPTED: u8 = 130;
 
 /// So long a verb may go on after Ctrl-C, until it next waits for anything.
 const UNTIL_STOPPED: Duration = Duration::from_millis(300);
@@ -94,7 +93,11 @@ fn run(cli: args::Cli, ui: Ui) -> Done {
 }
 
 async fn end_when_interrupted(app: Arc<app::App>, stop: watch::Sender<bool>) {
-    if tokio::signal::ctrl_c().await.is_ok() {
+    while tokio::signal::ctrl_c().await.is_ok() {
+        // The editor has been told, too: it knows what is to be done with the text.
+        if editor::is_open() {
+            continue;
+        }
         stop.send_replace(true);
         // Until the verb is at rest; one that is in a prompt does not notice.
         let _ = tokio::time::timeout(UNTIL_STOPPED, stop.closed()).await;
@@ -103,7 +106,7 @@ async fn end_when_interrupted(app: Arc<app::App>, stop: watch::Sender<bool>) {
             // A bar may have hidden it.
             let _ = console::Term::stderr().show_cursor();
         }
-        end(INTERRUPTED);
+        end(Exit::Interrupted as u8);
     }
 }
 

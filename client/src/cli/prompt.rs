@@ -12,21 +12,54 @@ use super::{
 /// The environment variable that holds the account's password.
 pub const PASSWORD_VARIABLE: &str = "LOCKSTEP_PASSWORD";
 
+/// Takes from a command that is about to be started what scripts give to this one in its environment: passwords and
+/// codes, whatever they are called.
+pub fn keep_secrets_from(command: &mut std::process::Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LOCKSTEP_") && name != "LOCKSTEP_HOME" {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// Where the account's password comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Passwords {
-    /// The first line of standard input.
-    pub from_stdin: bool,
+    first_line: FirstLine,
+}
+
+/// What `--password-stdin` found.
+#[derive(Debug)]
+enum FirstLine {
+    /// It was not said.
+    NotMeant,
+    /// Standard input is empty.
+    Absent,
+    /// The password.
+    Read(Secret),
 }
 
 impl Passwords {
+    /// Takes the password's line from standard input at once, if it is there: whatever a command reads from there
+    /// later begins after it, whether the password was needed or not.
+    ///
+    /// # Errors
+    /// If standard input cannot be read.
+    pub fn new(from_stdin: bool) -> Done<Self> {
+        let first_line = match from_stdin {
+            true => stdin_line()?.map_or(FirstLine::Absent, FirstLine::Read),
+            false => FirstLine::NotMeant,
+        };
+        Ok(Self { first_line })
+    }
+
     /// The account's password.
-    pub fn current(self, ui: Ui) -> Done<Secret> {
+    pub fn current(&self, ui: Ui) -> Done<Secret> {
         self.given()?.map_or_else(|| secret(ui, "Password"), Ok)
     }
 
     /// A new password, asked twice at a terminal.
-    pub fn new_one(self, ui: Ui) -> Done<Secret> {
+    pub fn new_one(&self, ui: Ui) -> Done<Secret> {
         if let Some(given) = self.given()? {
             return Ok(given);
         }
@@ -40,16 +73,18 @@ impl Passwords {
     }
 
     /// Whether a password can be had without asking.
-    pub fn is_given(self) -> bool {
-        self.from_stdin || std::env::var_os(PASSWORD_VARIABLE).is_some()
+    pub fn is_given(&self) -> bool {
+        !matches!(self.first_line, FirstLine::NotMeant) || std::env::var_os(PASSWORD_VARIABLE).is_some()
     }
 
-    fn given(self) -> Done<Option<Secret>> {
-        if self.from_stdin {
-            let line = stdin_line()?;
-            return line.map(Some).ok_or_else(|| {
-                Failure::new(Exit::Locked, "standard input holds no password", "send it as the first line")
-            });
+    fn given(&self) -> Done<Option<Secret>> {
+        match &self.first_line {
+            FirstLine::Read(password) => return Ok(Some(password.clone())),
+            FirstLine::Absent => {
+                let message = "standard input holds no password";
+                return Err(Failure::new(Exit::Locked, message, "send it as the first line"));
+            }
+            FirstLine::NotMeant => {}
         }
         match std::env::var(PASSWORD_VARIABLE) {
             Ok(password) if !password.is_empty() => Ok(Some(password.into())),
@@ -63,7 +98,7 @@ impl Passwords {
 
 /// The next line of standard input, without its end.
 fn stdin_line() -> Done<Option<Secret>> {
-    let mut line = String::new();
+    let mut line = zeroize::Zeroizing::new(String::new());
     if io::stdin().lock().read_line(&mut line)? == 0 {
         return Ok(None);
     }
@@ -88,6 +123,7 @@ pub fn secret(ui: Ui, label: &str) -> Done<Secret> {
             format!("use --password-stdin or {PASSWORD_VARIABLE}"),
         ));
     }
+    // While it asks, Ctrl-C comes as a character and is no signal: it is reported as an interrupted read.
     Ok(rpassword::prompt_password(format!("{label}: "))?.into())
 }
 

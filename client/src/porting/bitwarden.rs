@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::{
+    export::UNKNOWN_DATE,
     import::{ImportError, Imported, Options, Place},
     item::{Body, Card, Custom, CustomKind, Extra, Identity, Item, Login, Note, OldPassword, SshKey, Uri},
     secret::Secret,
@@ -81,10 +82,12 @@ pub fn parse(text: &str, options: Options) -> Result<Imported, ImportError> {
         }
         imported.items.push(item(fields, &groups, nth, &mut imported.notes)?);
     }
-    if trashed > 0 {
-        imported
-            .notes
-            .push(format!("{trashed} items in the bin were left out; --with-trash takes them along"));
+    match trashed {
+        0 => {}
+        1 => imported.notes.push("1 item in the bin was left out; --with-trash takes it along".to_owned()),
+        n => {
+            imported.notes.push(format!("{n} items in the bin were left out; --with-trash takes them along"))
+        }
     }
     Ok(imported)
 }
@@ -295,7 +298,8 @@ fn custom(mut from: Map<String, Value>) -> Custom {
 }
 
 fn old_password(mut from: Map<String, Value>) -> OldPassword {
-    let used_until = from.remove("lastUsedDate").and_then(|date| date.as_str().map(str::to_owned));
+    let date = from.remove("lastUsedDate").and_then(|date| date.as_str().map(str::to_owned));
+    let used_until = date.filter(|date| date != UNKNOWN_DATE);
     OldPassword { password: take(&mut from, "password"), used_until, extra: without_nulls(from) }
 }
 

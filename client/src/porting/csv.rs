@@ -94,8 +94,8 @@ struct Dialect {
 }
 
 impl Dialect {
-    fn of(text: &str) -> Self {
-        let plain = Self { delimiter: delimiter(text), escape: None };
+    fn of(text: &str, said: Option<u8>) -> Self {
+        let plain = Self { delimiter: said.unwrap_or_else(|| delimiter(text)), escape: None };
         // No name of a column has a quote in it: all dialects read the header alike.
         let is_keepass = plain.reader(text).headers().is_ok_and(is_keepass);
         Self { escape: is_keepass.then_some(b'\\'), ..plain }
@@ -129,7 +129,8 @@ struct Layout {
 /// # Errors
 /// If there is no header with a password column, or a line has another number of values than the header.
 pub fn parse(text: &str) -> Result<Imported, ImportError> {
-    let dialect = Dialect::of(text);
+    let (delimiter, text) = separator_line(text);
+    let dialect = Dialect::of(text, delimiter);
     if let Some(line) = unclosed_quote(text, dialect) {
         return Err(ImportError::new(
             Place::Line(line),
@@ -163,6 +164,15 @@ pub fn parse(text: &str) -> Result<Imported, ImportError> {
 fn unreadable(error: &csv::Error) -> ImportError {
     let line = error.position().map_or(1, csv::Position::line);
     ImportError::new(Place::Line(line), "cannot be read as comma-separated values", HEADER_ADVICE)
+}
+
+/// What Excel says before the header, `sep=;`, and the rest with an empty line in its place, which keeps the numbers.
+fn separator_line(text: &str) -> (Option<u8>, &str) {
+    let rest = text.strip_prefix("sep=").or_else(|| text.strip_prefix("SEP="));
+    match rest.and_then(|rest| Some((*rest.as_bytes().first()?, rest.get(1..)?))) {
+        Some((said, rest)) if rest.starts_with(['\r', '\n']) => (Some(said), rest),
+        _ => (None, text),
+    }
 }
 
 /// The separator that occurs most in the first line.

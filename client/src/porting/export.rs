@@ -127,10 +127,13 @@ fn custom(field: &Custom) -> Value {
     Value::Object(to)
 }
 
+/// Where nobody knows until when a password was used: Bitwarden refuses a file that says nothing.
+pub(super) const UNKNOWN_DATE: &str = "1970-01-01T00:00:00.000Z";
+
 fn old_password(old: &OldPassword) -> Value {
     let mut to = old.extra.0.clone();
     to.insert("password".into(), text(&old.password));
-    to.insert("lastUsedDate".into(), old.used_until.as_deref().map_or(Value::Null, Value::from));
+    to.insert("lastUsedDate".into(), old.used_until.as_deref().unwrap_or(UNKNOWN_DATE).into());
     Value::Object(to)
 }
 
@@ -145,4 +148,23 @@ fn own(item: &Item) -> Map<String, Value> {
         own.insert("attachments".into(), serde_json::to_value(&item.attachments).unwrap_or_default());
     }
     own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::porting::{bitwarden, item::Login};
+
+    #[test]
+    fn every_earlier_password_has_a_date_and_one_that_nobody_knows_stays_unknown() {
+        let mut item = Item::new("mail", Body::Login(Login { password: "two".into(), ..Login::default() }));
+        item.history = vec![OldPassword { password: "one".into(), ..OldPassword::default() }];
+        item.set("password", "three".into()).unwrap();
+        let written = bitwarden_json(std::slice::from_ref(&item));
+        let dates = written["items"][0]["passwordHistory"].as_array().unwrap().clone();
+        assert!(dates.len() == 2 && dates.iter().all(|old| old["lastUsedDate"].is_string()), "{dates:?}");
+        let read =
+            bitwarden::parse(&written.to_string(), crate::porting::import::Options::default()).unwrap();
+        assert_eq!(read.items[0].history, item.history);
+    }
 }

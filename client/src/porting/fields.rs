@@ -133,6 +133,7 @@ impl Item {
             .find(|field| field.name == name)
             .or_else(|| all.iter().find(|field| field.name.to_lowercase() == wanted))
             .or_else(|| all.iter().find(|field| field.name.to_lowercase() == bare))
+            .or_else(|| all.iter().find(|field| field.name.to_lowercase() == name.to_lowercase()))
             .cloned()
     }
 
@@ -174,7 +175,9 @@ impl Item {
         if login.password.is_empty() || login.password == *next {
             return;
         }
-        let old = super::item::OldPassword { password: login.password.clone(), ..Default::default() };
+        let used_until = Some(today());
+        let old =
+            super::item::OldPassword { password: login.password.clone(), used_until, ..Default::default() };
         if self.history.first().map(|last| &last.password) != Some(&old.password) {
             self.history.insert(0, old);
         }
@@ -235,15 +238,39 @@ impl Item {
     }
 
     fn is_built_in(&self, name: &str) -> bool {
+        canonical_name(name).starts_with(PREFIX) || self.built_in(name).is_some()
+    }
+
+    /// The name of the field that items of this kind have by themselves and that is meant by a name, empty or not.
+    pub fn built_in(&self, name: &str) -> Option<String> {
         let wanted = canonical_name(name);
-        matches!(wanted.as_str(), "name" | "folder" | "notes" | "tags" | "favourite")
-            || wanted.starts_with(PREFIX)
+        let is = matches!(wanted.as_str(), "name" | "folder" | "notes" | "tags" | "favourite")
             || self.body.value(&wanted).is_some()
-            || (uri_index(&wanted).is_some() && matches!(self.body, Body::Login(_)))
+            || (uri_index(&wanted).is_some() && matches!(self.body, Body::Login(_)));
+        is.then_some(wanted)
     }
 }
 
-/// Lower case, and the words people try for the same thing.
+/// The present day, as a point in time of RFC 3339. Not finer: who makes the same change on two devices a little apart
+/// makes the same content, and no conflict.
+fn today() -> String {
+    format!("{}T00:00:00.000Z", time::OffsetDateTime::now_utc().date())
+}
+
+/// The names that have several words, and what other programs call the same.
+const SPELLINGS: &[(&str, &str)] = &[
+    ("privatekey", "private-key"),
+    ("publickey", "public-key"),
+    ("firstname", "first-name"),
+    ("middlename", "middle-name"),
+    ("lastname", "last-name"),
+    ("cardholdername", "cardholder"),
+    ("expmonth", "month"),
+    ("expyear", "year"),
+];
+
+/// Lower case, and the words people try for the same thing, in the spellings of other programs too: `privateKey`,
+/// `exp_month`.
 pub(super) fn canonical_name(name: &str) -> String {
     let lower = name.to_lowercase();
     match lower.as_str() {
@@ -254,8 +281,16 @@ pub(super) fn canonical_name(name: &str) -> String {
         "favorite" => "favourite".into(),
         "license" => "licence".into(),
         "postal-code" | "zip" => "postcode".into(),
-        _ => lower,
+        _ => spelled(&lower).map_or(lower, str::to_owned),
     }
+}
+
+fn spelled(lower: &str) -> Option<&'static str> {
+    use super::item::{Card, Identity, Login, SshKey};
+    let folded: String = lower.chars().filter(|c| !matches!(c, '-' | '_')).collect();
+    let names = [Login::NAMES, Card::NAMES, Identity::NAMES, SshKey::NAMES].into_iter().flatten();
+    let spelled = SPELLINGS.iter().find(|(spelling, _)| *spelling == folded).map(|(_, name)| *name);
+    spelled.or_else(|| names.map(|(name, _)| *name).find(|name| *name == folded))
 }
 
 fn uri_name(index: usize) -> String {
@@ -339,6 +374,40 @@ mod tests {
         assert_eq!(value(&item, "pw").as_deref(), Some("new"));
         assert_eq!(item.history.len(), 1);
         assert_eq!(item.history[0].password.as_str(), "old");
+    }
+
+    #[test]
+    fn an_old_password_has_the_day_on_which_it_was_replaced() {
+        let mut item = login();
+        item.set("password", "new".into()).unwrap();
+        let format = &time::format_description::well_known::Rfc3339;
+        let until =
+            time::OffsetDateTime::parse(item.history[0].used_until.as_deref().unwrap(), format).unwrap();
+        let now = time::OffsetDateTime::now_utc();
+        assert!(until <= now && now - until < time::Duration::days(2), "{until}");
+    }
+
+    #[test]
+    fn a_built_in_name_is_known_in_the_spellings_of_other_programs() {
+        use crate::porting::item::{Card, SshKey};
+        let mut key = Item::new("key", Body::SshKey(SshKey::default()));
+        for name in ["privateKey", "PRIVATE_KEY", "private-key"] {
+            key.set(name, name.into()).unwrap();
+            assert_eq!(value(&key, "private-key").as_deref(), Some(name));
+        }
+        let mut card = Item::new("visa", Body::Card(Card::default()));
+        card.set("expMonth", "4".into()).unwrap();
+        card.set("exp-year", "2031".into()).unwrap();
+        assert_eq!(
+            (value(&card, "month").as_deref(), value(&card, "year").as_deref()),
+            (Some("4"), Some("2031"))
+        );
+        assert!(key.fields.is_empty() && card.fields.is_empty());
+        // Where it is not built in, it is the person's own, under the name that was given.
+        let mut item = login();
+        item.set("privateKey", "x".into()).unwrap();
+        assert_eq!(item.fields[0].name.as_str(), "privateKey");
+        assert_eq!(value(&item, "PRIVATEKEY").as_deref(), Some("x"));
     }
 
     #[test]

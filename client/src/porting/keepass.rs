@@ -268,10 +268,11 @@ impl State {
         // First, because of many notes not all are shown.
         notes.splice(0..0, self.left_out.notes());
         if self.trashed > 0 {
-            let note = format!(
-                "{} items in the recycle bin were left out; --with-trash takes them along",
-                self.trashed
-            );
+            let (items, them) = match self.trashed {
+                1 => ("item in the recycle bin was", "it"),
+                _ => ("items in the recycle bin were", "them"),
+            };
+            let note = format!("{} {items} left out; --with-trash takes {them} along", self.trashed);
             self.imported.notes.push(note);
         }
         self.imported.source = "KeePass 2 XML".into();

@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod bitwarden;
+pub mod changes;
 pub mod csv;
 pub mod export;
 pub mod fields;

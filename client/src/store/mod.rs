@@ -4,6 +4,7 @@
 //! place in the outbox (C2). Two processes of one person (a command beside a running `watch`) may use it at once:
 //! write transactions begin `IMMEDIATE` and read again what they decide by.
 
+pub(crate) mod adopted;
 pub(crate) mod alarms;
 pub(crate) mod attachments;
 mod connections;

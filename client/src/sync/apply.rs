@@ -113,6 +113,7 @@ impl Engine {
                     .await);
             }
             self.heard_digest(page.stream, (page.epoch, page.to), page.set_digest).await?;
+            self.tell_missed(&place).await?;
             return Ok(Applied::Old);
         }
         if page.from != place.seq {
@@ -122,14 +123,14 @@ impl Engine {
             Ok((changes, alarm)) => {
                 tx.commit().await?;
                 self.tell(alarm);
+                self.tell_missed(&place).await?;
                 let plan = |change: &Change| matches!(change, Change::Account { kind } if kind == PLAN_SET);
                 if changes.iter().any(plan) {
                     // There may be room now for what waits.
                     self.outbox.notify_one();
                 }
-                for change in changes {
-                    let _ = self.changes.send(change);
-                }
+                self.tell_all(changes);
+                self.was_told(&place, page.to).await;
                 Ok(Applied::Done(page.to.0 - page.from.0))
             }
             Err(stop) => {

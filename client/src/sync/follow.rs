@@ -1,6 +1,6 @@
 //! The loops that keep a device fresh: pull and push, independent of each other, for ever.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use lockstep_events::StreamKind;
 use tokio::time::sleep;
@@ -18,17 +18,17 @@ const POLL_S: u64 = 20;
 /// After so many sockets that could not be opened in a row, news come by long-poll between the tries.
 const BEFORE_POLLING: u32 = 2;
 
-/// What a failure means for a loop.
-fn pause(error: &Error, backoff: &mut Backoff) -> Option<Duration> {
+/// How long a loop waits after a failure; `Err` if waiting does not help.
+fn pause(error: Error, backoff: &mut Backoff) -> Result<Duration, Error> {
     match error {
-        Error::Revoked | Error::UpdateNeeded(_) => None,
-        Error::Refused { retry_after, .. } => Some(backoff.next(*retry_after, &mut os_random())),
-        _ => Some(backoff.next(None, &mut os_random())),
+        Error::Revoked | Error::UpdateNeeded(_) => Err(error),
+        Error::Refused { retry_after, .. } => Ok(backoff.next(retry_after, &mut os_random())),
+        _ => Ok(backoff.next(None, &mut os_random())),
     }
 }
 
-/// Pushes whenever the outbox is not empty.
-pub(crate) async fn push_loop(engine: Arc<Engine>) {
+/// Pushes whenever the outbox is not empty. Says why it ended.
+pub(crate) async fn push_loop(engine: Arc<Engine>) -> Error {
     let mut backoff = Backoff::default();
     loop {
         let idle = match engine.waiting().await {
@@ -50,8 +50,10 @@ pub(crate) async fn push_loop(engine: Arc<Engine>) {
                 // A person must look first, perhaps by another process: until then what is written waits.
                 Err(Error::Held(_)) => true,
                 Err(error) => {
-                    let Some(wait) = pause(&error, &mut backoff) else { return };
-                    sleep(wait).await;
+                    match pause(error, &mut backoff) {
+                        Ok(wait) => sleep(wait).await,
+                        Err(end) => return end,
+                    }
                     false
                 }
             },
@@ -65,14 +67,18 @@ pub(crate) async fn push_loop(engine: Arc<Engine>) {
     }
 }
 
-/// Pulls whenever somebody noticed that this device is behind. Runs beside the socket.
-pub(crate) async fn pull_loop(engine: Arc<Engine>) {
+/// Pulls whenever somebody noticed that this device is behind. Runs beside the socket. Says why it ended.
+pub(crate) async fn pull_loop(engine: Arc<Engine>) -> Error {
     let mut backoff = Backoff::default();
     loop {
         engine.behind.notified().await;
         while let Err(error) = engine.pull().await {
-            let Some(wait) = pause(&error, &mut backoff) else { return };
-            if matches!(error, Error::Alarm(_)) {
+            let alarm = matches!(error, Error::Alarm(_));
+            let wait = match pause(error, &mut backoff) {
+                Ok(wait) => wait,
+                Err(end) => return end,
+            };
+            if alarm {
                 engine.link(Link::Stale);
             }
             sleep(wait).await;
@@ -81,8 +87,18 @@ pub(crate) async fn pull_loop(engine: Arc<Engine>) {
     }
 }
 
-/// Catches up, follows the socket, and falls back to long-poll while no socket can be had.
-pub(crate) async fn feed_loop(engine: Arc<Engine>) {
+/// Catches up, follows the socket, and falls back to long-poll while no socket can be had. Says why it ended.
+pub(crate) async fn feed_loop(engine: Arc<Engine>) -> Error {
+    let end = match feed(&engine).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    };
+    engine.link(Link::Stale);
+    end
+}
+
+async fn feed(engine: &Engine) -> Result<Infallible, Error> {
+    engine.begin_telling().await?;
     let mut backoff = Backoff::default();
     let mut unopened = 0;
     loop {
@@ -91,55 +107,70 @@ pub(crate) async fn feed_loop(engine: Arc<Engine>) {
             engine.live().await
         };
         let wait = match round.await {
+            // The socket is another's now: to ask for it again would only take it away there.
+            Ok(End::Refused) => return only_poll(engine).await,
             Ok(end) => {
                 // A proxy may open a socket and let nothing through.
                 let was_live = *engine.link.borrow() == Link::Live;
                 unopened = if was_live { 0 } else { unopened + 1 };
-                match after(&engine, end, &mut backoff).await {
-                    Some(wait) => wait,
-                    None => break,
-                }
+                after(engine, end, &mut backoff).await?
             }
             Err(error) => {
                 unopened += 1;
-                let Some(wait) = pause(&error, &mut backoff) else { break };
-                wait
+                pause(error, &mut backoff)?
             }
         };
-        if unopened >= BEFORE_POLLING && poll(&engine).await.is_ok() {
+        if unopened >= BEFORE_POLLING && poll(engine).await.is_ok() {
             continue;
         }
         engine.link(Link::Stale);
         sleep(wait).await;
     }
-    engine.link(Link::Stale);
 }
 
-/// How long to wait after a socket that was open; none if it is not to be opened again.
-async fn after(engine: &Engine, end: End, backoff: &mut Backoff) -> Option<Duration> {
+/// Another follows with this profile and has the socket, or the server will not have this client there: news come by
+/// long-poll from now on, of which there may be any number beside a socket.
+async fn only_poll(engine: &Engine) -> Result<Infallible, Error> {
+    let mut backoff = Backoff::default();
+    loop {
+        match poll(engine).await {
+            Ok(()) => backoff.reset(),
+            Err(error) => {
+                let wait = pause(error, &mut backoff)?;
+                engine.link(Link::Stale);
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// How long to wait after a socket that was open; `Err` if it is not to be opened again.
+async fn after(engine: &Engine, end: End, backoff: &mut Backoff) -> Result<Duration, Error> {
     let rng = &mut os_random();
-    match end {
+    Ok(match end {
         End::ComeBack { wait_ms: (least, most) } => {
             backoff.reset();
-            Some(jitter(Duration::from_millis(least.into()), Duration::from_millis(most.into()), rng))
+            jitter(Duration::from_millis(least.into()), Duration::from_millis(most.into()), rng)
         }
         End::Renew => {
             if let Ok(stale) = engine.access_token().await
-                && matches!(engine.renew(&stale).await, Err(Error::Revoked))
+                && let Err(Error::Revoked) = engine.renew(&stale).await
             {
-                return None;
+                return Err(Error::Revoked);
             }
-            Some(backoff.next(None, rng))
+            backoff.next(None, rng)
         }
         End::Lost => {
             let was_live = *engine.link.borrow() == Link::Live;
             if was_live {
                 backoff.reset();
             }
-            Some(backoff.next(None, rng))
+            backoff.next(None, rng)
         }
-        End::Revoked | End::Refused => None,
-    }
+        // That session has ended. Another process of this profile may have opened a new one: the next pull tells, and
+        // no socket is opened before it.
+        End::Revoked | End::Refused => backoff.next(None, rng),
+    })
 }
 
 /// One long-poll of the vault, then whatever is new. `Err` if the server does not answer either.

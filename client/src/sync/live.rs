@@ -123,6 +123,8 @@ impl Engine {
                 if self.is_behind(stream, head).await? {
                     self.behind.notify_one();
                 }
+                // Another process may have pulled between the last page and this subscription.
+                self.tell_missed_of(stream).await?;
             }
             ServerMessage::Lag { .. } => self.behind.notify_one(),
             ServerMessage::Reset { .. } => {
@@ -162,12 +164,14 @@ impl Engine {
             }
             Applied::Done(_) => {
                 let vault = VaultId::from(page.stream);
-                // Contents that were too long for the frame are fetched by the pull loop.
+                // Contents that were too long for the frame, and what a head goes back to and is not here, are fetched by
+                // the pull loop.
                 let mut db = self.store.pool().acquire().await?;
-                if !versions::wanted(&mut db, vault, 1).await?.is_empty() {
+                let wanted = versions::wanted(&mut db, vault, 1).await?;
+                drop(db);
+                if !wanted.is_empty() || self.misses_adopted(vault).await? {
                     self.behind.notify_one();
                 }
-                drop(db);
                 self.at(vault).adopt_identical().await?;
             }
             Applied::Old => {}

@@ -1,5 +1,6 @@
 //! Sync: pull, push, live. Each part works without the others; the local database is what they share.
 
+mod adopted;
 pub(crate) mod apply;
 pub(crate) mod backoff;
 pub(crate) mod check;
@@ -21,4 +22,5 @@ mod room;
 pub(crate) mod settle;
 pub(crate) mod snapshot;
 mod taken;
+pub(crate) mod telling;
 mod uploads;

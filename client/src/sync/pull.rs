@@ -38,6 +38,7 @@ impl Engine {
         applied += self.pull_stream(self.vault().into(), StreamKind::Vault).await?;
         self.reconcile_if_due().await?;
         self.demand_shown(taken).await?;
+        self.fetch_adopted().await?;
         self.fetch_contents().await?;
         self.adopt_identical().await?;
         self.audit_digest().await?;

@@ -51,7 +51,7 @@ struct Events {
 /// # Errors
 /// As for a page: a cursor that is void is told before the stream begins.
 pub async fn events(server: Shared, caller: Caller, wish: Wish) -> Result<Response, Failure> {
-    let connected = server.feed.sockets.watch(caller.access());
+    let connected = server.feed.sockets.watch(caller.access()).ok_or(Code::TooManyRequests)?;
     let signal = Arc::clone(&connected.signal);
     let listening = server.feed.listen(wish.stream, caller.account, &signal).await?.ok_or(Code::NotFound)?;
     let first = page::read(&server, &Wish { limit: 1, contents: Contents::No, ..wish }).await?;

@@ -173,7 +173,7 @@ impl Socket {
                 self.subs.retain(|sub| sub.stream != stream);
                 Ok(())
             }
-            ClientMessage::Token { token } => self.renew(server, &token).await,
+            ClientMessage::Token { token } => self.renew(server, &token),
             ClientMessage::Pong { .. } => Ok(()),
             ClientMessage::Hello { .. } => Err(End::code(close::BAD_REQUEST)),
         }
@@ -201,13 +201,15 @@ impl Socket {
         }
     }
 
-    async fn renew(&mut self, server: &Shared, token: &str) -> Result<(), End> {
+    /// Goes on with a newer token of the same session. The node knows by the first one whose end closes this socket,
+    /// and that stays right for all tokens of that session, but of no other one.
+    fn renew(&mut self, server: &Shared, token: &str) -> Result<(), End> {
         let renewed = Caller::verified(server, token).map_err(|failure| hello::refused(&failure))?;
-        let same = |caller: &Caller| (caller.account, caller.device, caller.scope);
+        let same = |caller: &Caller| (caller.account, caller.device, caller.session, caller.scope);
         if same(&renewed) != same(&self.caller) {
             return Err(End::code(close::BAD_REQUEST));
         }
-        self.caller.expires_at = renewed.expires_at;
+        self.caller = renewed;
         let left: Duration = hello::left(server, &renewed);
         self.timing.renewed(Instant::now(), left);
         Ok(())

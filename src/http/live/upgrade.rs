@@ -4,7 +4,7 @@
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -41,6 +41,9 @@ impl<S: Sync> FromRequestParts<S> for Upgrade {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        if parts.method != Method::GET {
+            return Err(Failure::from(Code::MethodNotAllowed));
+        }
         let headers = &parts.headers;
         for (name, wanted) in [
             (header::CONNECTION, "upgrade"),

@@ -18,6 +18,9 @@ use super::{Answer, Ask, Start, same_user, socket};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the agent is told of the environment: where things are, and nothing that may be secret.
+const KEPT: &[&str] = &["HOME", "PATH", "TMPDIR", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "LOCKSTEP_HOME"];
+
 /// The key, if an agent holds it.
 pub async fn key(home: &Path) -> Option<Secret> {
     match ask(home, &Ask::Key).await {
@@ -70,8 +73,9 @@ pub async fn start(home: &Path, key: Secret, idle: Duration) -> io::Result<()> {
     text.push(b'\n');
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--home").arg(home).arg("agent").process_group(0);
-    // The agent must neither keep the terminal nor see the password.
-    command.env_remove(crate::cli::prompt::PASSWORD_VARIABLE).current_dir("/");
+    // The agent must neither keep the terminal nor what is in the environment here, for as long as it runs.
+    command.env_clear().envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = tokio::process::Command::from(command).kill_on_drop(false).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {

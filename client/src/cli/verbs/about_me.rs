@@ -1,13 +1,13 @@
 //! `account`: what the server holds about you, and the end of it.
 
-use std::path::PathBuf;
+use std::{os::unix::fs::OpenOptionsExt, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::second_factor::proven;
 use crate::cli::{
-    app::App,
+    app::{App, count},
     failure::{Done, Exit, Failure},
     prompt,
 };
@@ -69,7 +69,10 @@ pub async fn run(args: Account, app: &App) -> Done {
 
 async fn export(file: &std::path::Path, app: &App) -> Done {
     let client = app.open().await?;
-    let mut out = std::fs::File::options().write(true).create_new(true).open(file).map_err(|error| {
+    // Who may read the account's devices, sessions and letters is its owner.
+    let mut options = std::fs::File::options();
+    options.write(true).create_new(true).mode(0o600);
+    let mut out = options.open(file).map_err(|error| {
         Failure::new(Exit::Refused, format!("{}: {error}", file.display()), "name a file that does not exist")
     })?;
     let exported = match proven(app, &client, async || client.export_account(&mut out).await).await {
@@ -84,7 +87,8 @@ async fn export(file: &std::path::Path, app: &App) -> Done {
     if app.ui.json {
         return app.ui.document(&json!({ "file": file, "lines": exported.lines, "bytes": exported.bytes }));
     }
-    app.ui.done(format!("{} lines in {}, signed by the server.", exported.lines, file.display()));
+    let lines = count(exported.lines, "line", "lines");
+    app.ui.done(format!("{lines} in {}, signed by the server.", file.display()));
     Ok(())
 }
 

@@ -61,9 +61,12 @@ Examples:
   lockstep login --link                   # a new session for this device, by a link in a letter
   lockstep login --oidc google            # or by an identity elsewhere
   LOCKSTEP_CODE=123456 lockstep login --password-stdin
+  LOCKSTEP_PASSWORD=… LOCKSTEP_EARLIER_PASSWORD=… lockstep login      # the password was changed elsewhere
 
 With --approve the account's password is not typed here: seven words are shown, and must be the same on the device
 where `lockstep devices approve` runs. The password that is asked for then only opens this device.
+After the password was changed on another device, this one is still locked with the one before: it is asked for, or
+without a terminal taken from LOCKSTEP_EARLIER_PASSWORD. From then on the new one opens this device.
 --link and --oidc are for a device that is enrolled: a link or another identity proves who you are and opens no vault.")]
 pub struct Login {
     #[command(flatten)]
@@ -137,6 +140,7 @@ pub async fn login(args: Login, app: &App) -> Done {
     };
     if let Some(how) = how {
         let client = entrance::enter(app, &server, &name, how).await?;
+        let client = client.map_err(|error| not_let_in(error, &args.enter, &server))?;
         return entered(app, &client, "logged in").await;
     }
     let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
@@ -149,12 +153,24 @@ pub async fn login(args: Login, app: &App) -> Done {
         let local = earlier_password(app)?;
         client = Client::login_with(&app.home, &server, &name, (&password, Some(&local)), &mut factor).await;
     }
-    let client = app.keep(client.map_err(|error| refused(error, &args.enter, &server))?);
+    let client = app.keep(client.map_err(|error| not_let_in(error, &args.enter, &server))?);
+    first_sync(app, &client, "logged in").await?;
+    entered(app, &client, "logged in").await
+}
+
+/// Fetches the vault. The device is in already: a server that cannot do it now does it with the next sync.
+async fn first_sync(app: &App, client: &Client, what: &str) -> Done {
     let wheel = app.ui.wheel("fetching the vault");
     let synced = client.sync().await;
     wheel.finish_and_clear();
-    synced?;
-    entered(app, &client, "logged in").await
+    match synced {
+        Err(error @ (Error::Offline(_) | Error::Refused { .. })) => {
+            let why = Failure::from(error).message;
+            app.ui.warn(format!("{what}; the vault comes with the next sync: {why}"));
+            Ok(())
+        }
+        other => Ok(other.map(drop)?),
+    }
 }
 
 async fn by_approval(asking: Asking, name: &str, app: &App) -> Done {
@@ -166,8 +182,20 @@ async fn by_approval(asking: Asking, name: &str, app: &App) -> Done {
     let client = Client::approved(&app.home, asking, &password).await;
     wheel.finish_and_clear();
     let client = app.keep(client?);
-    client.sync().await?;
+    first_sync(app, &client, "approved").await?;
     entered(app, &client, "approved").await
+}
+
+/// To a device that logs in, an ended session means that it was revoked: it gets no other, whatever is proven.
+fn not_let_in(error: Error, args: &Enter, server: &Server) -> Failure {
+    match error {
+        Error::Revoked => Failure::new(
+            Exit::Locked,
+            "this device was revoked",
+            "log in with another --home; what waits here can be exported: lockstep export --offline",
+        ),
+        other => refused(other, args, server),
+    }
 }
 
 /// A certificate that nobody has trusted yet is no alarm of a profile: the person has not said how to trust it.
@@ -299,7 +327,11 @@ fn earlier_password(app: &App) -> Done<Password> {
         return Ok(Password::new(given));
     }
     if !app.ui.err_is_terminal {
-        return Err(Error::WrongPassword.into());
+        let advice = format!(
+            "if the account's password was changed elsewhere, give the one before in {EARLIER_PASSWORD}; nothing was \
+             changed"
+        );
+        return Err(Failure::new(Exit::Locked, Error::WrongPassword.to_string(), advice));
     }
     app.ui.say("This password does not open the profile that is here. If it was changed on another device:");
     Ok(Password::new(prompt::secret(app.ui, "The password before")?.as_str().to_owned()))
@@ -327,4 +359,21 @@ pub async fn logout(args: Logout, app: &App) -> Done {
     }
     app.ui.done(format!("{} logged out; the profile in {} is deleted.", status.name, app.home.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_of_a_revoked_device_says_so_and_not_that_the_password_is_wrong() {
+        let args = Enter { server: None, email: None, fingerprint: None, ca: None, invitation: None };
+        let server = Server::new("https://127.0.0.1:9", Trust::System).unwrap();
+        let failure = not_let_in(Error::Revoked, &args, &server);
+        assert_eq!(failure.exit, Exit::Locked);
+        assert_eq!(failure.message, "this device was revoked");
+        assert!(failure.advice.contains("--home") && failure.advice.contains("export"), "{failure}");
+        let wrong = not_let_in(Error::LoginFailed, &args, &server);
+        assert_eq!(wrong.message, "the name or the password is not right");
+    }
 }

@@ -12,7 +12,7 @@ use crate::cli::{
     prompt,
 };
 
-use super::changes::{Changes, report};
+use super::changes::{Changes, apply, report};
 
 /// The kinds of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -54,6 +54,7 @@ Examples:
   lockstep add bank --username 1234 --ask password
   lockstep add server --type ssh-key --stdin private-key < ~/.ssh/id_ed25519
   lockstep add visa --type card --ask number --set month=4 --set year=2031 --ask code
+  lockstep add router --ask pin                  # a field of your own, masked
   echo 'the text' | lockstep add recipe --type note --stdin notes
 
 Fields that every entry has: name notes folder tags favourite
@@ -82,7 +83,7 @@ pub async fn run(args: Add, app: &App) -> Done {
     }
     let client = app.open().await?;
     let mut item = Item::new(args.name.as_str(), args.kind.body());
-    args.changes.apply(&mut item, app)?;
+    apply(&mut item, &args.changes.all(app)?)?;
     let no_password = args.kind == Kind::Login && item.get("password").is_none();
     if no_password && prompt::can_ask(app.ui) {
         item.set("password", prompt::secret(app.ui, "Password of the entry (Enter: none)")?)

@@ -4,7 +4,8 @@ use clap::Args;
 use lockstep_client::{
     crypto::os_random,
     porting::{
-        Item, Secret,
+        Item,
+        changes::Change,
         generate::{Recipe, password},
     },
 };
@@ -32,7 +33,10 @@ pub struct Changes {
     /// Set any field; a name that is not built in becomes a custom field
     #[arg(long, short, value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
-    /// Ask for a field's value without showing it
+    /// The same, and a custom field is masked from then on
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub hidden: Vec<String>,
+    /// Ask for a field's value without showing it; a custom field is masked from then on
     #[arg(long, value_name = "FIELD")]
     pub ask: Vec<String>,
     /// Read a field's value from standard input, to its end
@@ -50,42 +54,55 @@ impl Changes {
             && self.uri.is_empty()
             && self.folder.is_none()
             && self.set.is_empty()
+            && self.hidden.is_empty()
             && self.ask.is_empty()
             && self.stdin.is_none()
             && self.generate.is_none()
     }
 
-    /// Applies them, asking where they say so.
+    /// All of them, asking where they say so.
     ///
     /// # Errors
-    /// A wrong `--set`, a value that does not fit, no terminal to ask at.
-    pub fn apply(&self, item: &mut Item, app: &App) -> Done {
-        let mut set = |field: &str, value: Secret| {
-            item.set(field, value).map_err(|error| Failure::usage(error.to_string(), "nothing was saved"))
-        };
+    /// A wrong `--set`, no terminal to ask at.
+    pub fn all(&self, app: &App) -> Done<Vec<Change>> {
+        let mut all = Vec::new();
         for (field, value) in [("username", &self.username), ("folder", &self.folder)] {
-            if let Some(value) = value {
-                set(field, value.as_str().into())?;
-            }
+            all.extend(value.iter().map(|value| Change::new(field, value.as_str())));
         }
         for (nth, uri) in self.uri.iter().enumerate() {
             let field = if nth == 0 { "uri".to_owned() } else { format!("uri{}", nth + 1) };
-            set(&field, uri.as_str().into())?;
+            all.push(Change::new(field, uri.as_str()));
         }
         for pair in &self.set {
             let (field, value) = split(pair)?;
-            set(field, value.into())?;
+            all.push(Change::new(field, value));
+        }
+        for pair in &self.hidden {
+            let (field, value) = split(pair)?;
+            all.push(Change::hidden(field, value));
         }
         if let Some(length) = self.generate {
             let recipe = Recipe { length, ..Recipe::default() };
             let made = password(&mut os_random(), recipe);
-            set("password", made.map_err(|error| Failure::usage(error.to_string(), ""))?.secret)?;
+            let made = made.map_err(|error| Failure::usage(error.to_string(), ""))?;
+            all.push(Change::hidden("password", made.secret));
         }
         for field in &self.ask {
-            set(field, prompt::secret(app.ui, field)?)?;
+            all.push(Change::hidden(field, prompt::secret(app.ui, field)?));
         }
-        self.stdin.iter().try_for_each(|field| set(field, prompt::stdin_rest()?))
+        if let Some(field) = &self.stdin {
+            all.push(Change::new(field, prompt::stdin_rest()?));
+        }
+        Ok(all)
     }
+}
+
+/// Gives an item new values, all together.
+///
+/// # Errors
+/// A value that does not fit.
+pub fn apply(item: &mut Item, changes: &[Change]) -> Done {
+    item.set_all(changes).map_err(|error| Failure::usage(error.to_string(), "nothing was saved"))
 }
 
 /// `FIELD=VALUE`.

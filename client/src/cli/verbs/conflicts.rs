@@ -1,10 +1,12 @@
 //! `conflicts`.
 
+use lockstep_client::{Client, model::Vault};
 use serde_json::json;
 
 use crate::cli::{
-    app::{App, item_of, opened},
+    app::{App, count, item_of, opened},
     failure::Done,
+    find::vault_word,
     ui::printable,
 };
 
@@ -36,7 +38,7 @@ pub async fn run(app: &App) -> Done {
     }
     if conflicts.is_empty() {
         app.ui.say("No conflicts.");
-        return Ok(());
+        return elsewhere(app, &client).await;
     }
     for conflict in &conflicts {
         if conflict.entry.entry == client.file_entry() {
@@ -57,5 +59,41 @@ pub async fn run(app: &App) -> Done {
         }
     }
     app.ui.hint("Compare and choose: lockstep resolve ENTRY");
+    elsewhere(app, &client).await
+}
+
+/// Says which other vaults have some.
+async fn elsewhere(app: &App, client: &Client) -> Done {
+    for (vault, conflicts) in in_vaults(client).await?.iter().filter(|(vault, _)| !vault.current) {
+        let more = count(*conflicts, "entry was", "entries were");
+        let word = vault_word(&client.vaults().await?, vault.vault);
+        app.ui.say(format!("In another vault {more} changed apart; see: lockstep --vault {word} conflicts"));
+    }
     Ok(())
+}
+
+/// The vaults that have entries that were changed apart, and how many.
+async fn in_vaults(client: &Client) -> Done<Vec<(Vault, u64)>> {
+    let mut all = Vec::new();
+    for vault in client.vaults().await? {
+        let conflicts = client.in_vault(vault.vault).await?.status().await?.conflicts;
+        if conflicts > 0 {
+            all.push((vault, conflicts));
+        }
+    }
+    Ok(all)
+}
+
+/// The commands that list what was changed apart, one for each vault that has any.
+///
+/// # Errors
+/// If the local database fails.
+pub async fn commands(app: &App, client: &Client) -> Done<String> {
+    let vaults = client.vaults().await?;
+    let found = in_vaults(client).await?;
+    let commands = found.iter().map(|(vault, _)| match &app.vault {
+        None if vault.current => "lockstep conflicts".to_owned(),
+        _ => format!("lockstep --vault {} conflicts", vault_word(&vaults, vault.vault)),
+    });
+    Ok(commands.collect::<Vec<_>>().join(", "))
 }

@@ -107,6 +107,13 @@ async fn revoke(app: &App, client: &Client, known: &Device, yes: bool) -> Done {
     if known.current {
         return Err(Failure::usage("that is this device", "lockstep logout ends its access"));
     }
+    if known.revoked {
+        if app.ui.json {
+            return app.ui.document(&json!({ "revoked": known.device, "already": true }));
+        }
+        app.ui.done(format!("Device {} is revoked already.", short_device(known.device)));
+        return Ok(());
+    }
     let question = format!("End the access of device {}?", short_device(known.device));
     if !yes && !prompt::confirm(app.ui, &question)? {
         return Err(Failure::usage("nothing was revoked", "without a terminal to ask at, --yes is needed"));

@@ -3,7 +3,7 @@
 use clap::Args;
 use lockstep_client::{
     model::Content,
-    porting::{Item, Secret},
+    porting::{Item, Secret, changes::Change},
 };
 
 use crate::cli::{
@@ -13,7 +13,10 @@ use crate::cli::{
     find::{Found, shell_word},
 };
 
-use super::changes::{Changes, report};
+use super::{
+    changes::{Changes, apply, report},
+    get::no_field,
+};
 
 /// What is changed.
 #[derive(Debug, Args)]
@@ -71,23 +74,25 @@ fn changed(args: &Edit, item: &Item, app: &App) -> Done<Option<Item>> {
         if !crate::cli::prompt::can_ask(app.ui) {
             return Err(Failure::usage(
                 "nothing to change",
-                "use --set FIELD=VALUE, --unset, --ask, --stdin or --generate",
+                "use --set FIELD=VALUE, --hidden, --unset, --ask, --stdin or --generate",
             ));
         }
         return editor::edit(&app.home, item, item.name.as_str());
     }
-    let mut changed = item.clone();
-    args.changes.apply(&mut changed, app)?;
-    let mut set = |field: &str, value: Secret| {
-        changed.set(field, value).map_err(|error| Failure::usage(error.to_string(), "nothing was saved"))
-    };
+    let mut changes = args.changes.all(app)?;
     for field in &args.unset {
-        set(field, Secret::default())?;
+        is_a_field(item, field)?;
+        changes.push(Change::new(field, Secret::default()));
     }
-    if let Some(name) = &args.rename {
-        set("name", name.as_str().into())?;
-    }
-    Ok((changed != *item).then_some(changed))
+    changes.extend(args.rename.iter().map(|name| Change::new("name", name.as_str())));
+    let mut edited = item.clone();
+    apply(&mut edited, &changes)?;
+    Ok((edited != *item).then_some(edited))
+}
+
+/// What is empty already can be removed; what was never there is a slip.
+fn is_a_field(item: &Item, name: &str) -> Done {
+    if item.get(name).is_some() || item.built_in(name).is_some() { Ok(()) } else { Err(no_field(item, name)) }
 }
 
 /// The opened item, or why it cannot be opened.

@@ -14,6 +14,7 @@ use super::second_factor::ask_factor;
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
+    prompt,
 };
 
 /// How it is proven who one is.
@@ -32,8 +33,8 @@ pub enum How {
 /// Opens a session.
 ///
 /// # Errors
-/// Not proven in time, refused, or a device that is not enrolled.
-pub async fn enter(app: &App, server: &Server, name: &str, how: How) -> Done<Client> {
+/// Not proven in time, or a device that is not enrolled; inside, what the server refuses.
+pub async fn enter(app: &App, server: &Server, name: &str, how: How) -> Done<Result<Client, Error>> {
     // First of all: without this device's key the proof would open nothing.
     let client = match app.open().await {
         Err(_) if Client::profile(&app.home).is_err() => {
@@ -43,8 +44,8 @@ pub async fn enter(app: &App, server: &Server, name: &str, how: How) -> Done<Cli
         opened => opened?,
     };
     let proof = prove(app, server, name, how).await?;
-    client.enter(&proof, &mut |demanded| ask_factor(app, demanded)).await?;
-    Ok(client)
+    let entered = client.enter(&proof, &mut |demanded| ask_factor(app, demanded)).await;
+    Ok(entered.map(|()| client))
 }
 
 async fn prove(app: &App, server: &Server, name: &str, how: How) -> Result<Identified, Error> {
@@ -80,6 +81,7 @@ pub fn open_browser(app: &App, what: &str, url: &str, only_show: bool) {
     let program = named.as_deref().unwrap_or(if cfg!(target_os = "macos") { "open" } else { "xdg-open" });
     let mut command = Command::new(program);
     command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    prompt::keep_secrets_from(&mut command);
     if command.spawn().is_err() {
         app.ui.hint("No browser could be opened; open the address yourself.");
     }

@@ -10,12 +10,12 @@ use lockstep_client::{
     porting::{Item, archive, export::bitwarden_json},
 };
 use lockstep_events::EntryId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{
     app::{App, count},
     failure::{Done, Exit, Failure},
-    find::Found,
+    find::{Found, vault_word},
     output, prompt,
 };
 
@@ -31,12 +31,15 @@ const ARCHIVE_VARIABLE: &str = "LOCKSTEP_ARCHIVE_PASSWORD";
 #[command(after_help = "\
 Examples:
   lockstep export vault.lockstep              # encrypted under a password that it asks for
-  lockstep export --plain vault.json          # everything in clear text, readable by Bitwarden
+  lockstep export --plain vault.json          # in clear text, readable by Bitwarden
+  lockstep --vault Work export work.lockstep  # another vault
   lockstep import vault.lockstep              # brings an archive back
 
-An archive holds the attachments too: those that are not on this device are fetched first. The password of an archive
-comes from a prompt, or from LOCKSTEP_ARCHIVE_PASSWORD. Entries that were changed apart
-are exported as the version shown meanwhile; the command says which.")]
+One vault goes into one file, with the entries as they are now: their earlier versions and deleted entries stay where
+they are. Other vaults (lockstep --vault NAME export …) and the one encrypted file (lockstep file get) are not in it;
+the command says so, if there are any. An archive holds the attachments too: those that are not on this device are
+fetched first. The password of an archive comes from a prompt, or from LOCKSTEP_ARCHIVE_PASSWORD. Entries that were
+changed apart are exported as the version shown meanwhile.")]
 pub struct Export {
     /// File to write; - for standard output
     file: PathBuf,
@@ -51,7 +54,7 @@ pub struct Export {
     force: bool,
 }
 
-/// Exports everything.
+/// Exports a vault.
 ///
 /// # Errors
 /// If an entry cannot be opened, or the file is there already.
@@ -66,6 +69,7 @@ pub async fn run(args: Export, app: &App) -> Done {
         ));
     }
     let (items, files) = with_files(&args, app, &client, readable(all)?).await?;
+    let left_out = left_out(app, &client).await?;
     let bytes = if args.plain {
         app.ui.warn("this file holds every password in clear text; delete it as soon as you can");
         format!("{:#}\n", bitwarden_json(&items)).into_bytes()
@@ -82,7 +86,10 @@ pub async fn run(args: Export, app: &App) -> Done {
     }
     output::write(&args.file, &bytes, args.force)?;
     if app.ui.json {
-        return app.ui.document(&json!({ "file": args.file, "items": items.len(), "attachments": files, "encrypted": !args.plain, "divergent": divergent }));
+        return app.ui.document(&json!({
+            "file": args.file, "items": items.len(), "attachments": files, "encrypted": !args.plain,
+            "divergent": divergent, "left_out": left_out,
+        }));
     }
     let how = if args.plain { "in clear text" } else { "encrypted" };
     app.ui.done(format!(
@@ -91,6 +98,27 @@ pub async fn run(args: Export, app: &App) -> Done {
         args.file.display()
     ));
     Ok(())
+}
+
+/// What the account has beside this vault: nobody must take the file for all there is.
+async fn left_out(app: &App, client: &Client) -> Done<Vec<Value>> {
+    let mut left_out = Vec::new();
+    let vaults = client.vaults().await?;
+    for vault in vaults.iter().filter(|vault| !vault.current) {
+        let entries = client.in_vault(vault.vault).await?.status().await?.entries;
+        if entries > 0 {
+            let (word, them) = (vault_word(&vaults, vault.vault), count(entries, "entry", "entries"));
+            app.ui.warn(format!(
+                "another vault is not in it, with {them}: lockstep --vault {word} export FILE"
+            ));
+            left_out.push(json!({ "vault": vault.vault, "name": vault.name, "entries": entries }));
+        }
+    }
+    if let Some((content, _)) = client.in_first_vault().await?.file_get().await? {
+        app.ui.warn("the one encrypted file is not in it: lockstep file get --out FILE");
+        left_out.push(json!({ "file": true, "bytes": content.len() }));
+    }
+    Ok(left_out)
 }
 
 /// The items with the bytes of their files, if they go along; how many do.

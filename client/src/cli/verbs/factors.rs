@@ -92,10 +92,12 @@ async fn totp(app: &App, client: &Client) -> Done {
     app.ui.say("Type this secret into an authenticator app, or show it the address below as a QR code:");
     app.ui.data(&made.secret)?;
     app.ui.say(&made.uri);
-    let Ok(code) = prompt::secret(app.ui, "Its first code") else {
-        app.ui.hint(format!("Confirm it by its first code: lockstep factors confirm {} CODE", made.factor));
+    // Before it is asked for: it may be confirmed from another place, or after this was broken off.
+    app.ui.say(format!("Confirm it by its first code: lockstep factors confirm {} CODE", made.factor));
+    if !app.ui.err_is_terminal {
         return Ok(());
-    };
+    }
+    let code = prompt::secret(app.ui, "Its first code")?;
     confirm(app, client, made.factor, code.as_str()).await
 }
 

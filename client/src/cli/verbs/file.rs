@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::cli::{
-    app::{App, Sent},
+    app::{App, Sent, count},
     failure::{Done, Exit, Failure},
     input::read,
     output,
@@ -115,7 +115,7 @@ pub async fn run(args: File, app: &App) -> Done {
                     &json!({ "version": version, "bytes": content.len(), "sent": sent == Sent::Now }),
                 );
             }
-            app.ui.done(format!("{} bytes put.", content.len()));
+            app.ui.done(format!("{} put.", count(content.len() as u64, "byte", "bytes")));
             Ok(())
         }
     }

@@ -65,9 +65,7 @@ pub async fn run(args: Get, app: &App) -> Done {
 
 fn one(args: &Get, app: &App, item: &Item, name: &str, conflict: bool) -> Done {
     let Some(field) = item.get(name) else {
-        let names: Vec<String> = item.all().iter().map(|field| printable(&field.name)).collect();
-        let message = format!("{} has no field \"{}\"", printable(item.name.as_str()), printable(name));
-        return Err(Failure::new(Exit::NotFound, message, format!("it has: {}", names.join(", "))));
+        return Err(no_field(item, name));
     };
     if app.ui.json {
         return app.ui.document(&json!({ "field": field.name, "value": field.value, "conflict": conflict }));
@@ -77,6 +75,13 @@ fn one(args: &Get, app: &App, item: &Item, name: &str, conflict: bool) -> Done {
     } else {
         app.ui.data(field.value.as_str())
     }
+}
+
+/// An entry has no such field; which it has.
+pub fn no_field(item: &Item, name: &str) -> Failure {
+    let names: Vec<String> = item.all().iter().map(|field| printable(&field.name)).collect();
+    let message = format!("{} has no field \"{}\"", printable(item.name.as_str()), printable(name));
+    Failure::new(Exit::NotFound, message, format!("it has: {}", names.join(", ")))
 }
 
 fn all(args: &Get, app: &App, item: &Item) -> Done {

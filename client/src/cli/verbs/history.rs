@@ -12,6 +12,8 @@ use serde_json::json;
 use crate::cli::{
     app::{App, item_of},
     failure::{Done, Exit, Failure},
+    find::{Found, shell_word},
+    prompt,
     ui::printable,
 };
 
@@ -38,12 +40,17 @@ Examples:
   lockstep restore github 2               # version 2 of the list that `history` prints
   lockstep restore github                 # if it is deleted: what it held last
 
-Nothing is lost: the present version stays in the history.")]
+Nothing is lost: the present version stays in the history. An entry that was changed apart on several devices has
+several; all of them give way, so that the command asks first. Without a terminal the exit code is 5 then, unless
+--yes is given.")]
 pub struct Restore {
     /// Name, beginning of the id, or address of the entry; deleted ones too
     entry: String,
     /// Number or beginning of the id of the version
     version: Option<String>,
+    /// Do not ask, although the entry was changed apart
+    #[arg(long, short)]
+    yes: bool,
 }
 
 /// Lists the versions of an entry.
@@ -82,7 +89,7 @@ pub async fn history(args: History, app: &App) -> Done {
 /// Makes a version the present one.
 ///
 /// # Errors
-/// Not found, or its content is gone.
+/// Not found, its content is gone, or the entry was changed apart and nobody said that it may be.
 pub async fn restore(args: Restore, app: &App) -> Done {
     let client = app.open().await?;
     let found = app.find_also_deleted(&client, &args.entry).await?;
@@ -94,9 +101,32 @@ pub async fn restore(args: Restore, app: &App) -> Done {
         }
         None => last_with_content(&client, entry).await?,
     };
+    if found.entry.divergent {
+        ends_the_conflict(&args, &found, app)?;
+    }
     let made = client.restore(entry, version.content_of.unwrap_or(version.version)).await?;
     let sent = app.send(&client).await?;
     report(app, "Restored", item.name.as_str(), (entry, made), sent)
+}
+
+/// Shows what a restore puts an end to, and asks.
+fn ends_the_conflict(args: &Restore, found: &Found, app: &App) -> Done {
+    let heads = found.entry.heads.len();
+    show_sides(found, &format!("all {heads} open versions would give way to the older one"), app);
+    if args.yes || prompt::confirm(app.ui, "Restore nevertheless?")? {
+        return Ok(());
+    }
+    let word = shell_word(&args.entry);
+    let advice = format!("choose a side with: lockstep resolve {word}; or restore with --yes");
+    Err(Failure::new(Exit::Conflict, "nothing was restored", advice))
+}
+
+/// Warns that an entry was changed apart and what follows from that, and names its sides.
+pub fn show_sides(found: &Found, what: &str, app: &App) {
+    app.ui.warn(format!("{} was changed apart; {what}:", printable(&found.name())));
+    for (head, nth) in found.entry.heads.iter().zip(1..) {
+        app.ui.say(format!("  {nth}  {}", described(head)));
+    }
 }
 
 async fn last_with_content(client: &Client, entry: EntryId) -> Done<(VersionView, Item)> {

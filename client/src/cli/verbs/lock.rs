@@ -6,7 +6,11 @@ use clap::{Args, ValueEnum};
 use lockstep_client::{Client, keystore::Place, porting::Secret};
 use serde_json::json;
 
-use crate::cli::{agent, app::App, failure::Done};
+use crate::cli::{
+    agent,
+    app::{App, count},
+    failure::Done,
+};
 
 /// How long.
 #[derive(Debug, Args)]
@@ -62,8 +66,8 @@ pub async fn unlock(args: Unlock, app: &App) -> Done {
     if app.ui.json {
         return app.ui.document(&json!({ "unlocked": true, "locks_in_seconds": args.idle * 60 }));
     }
-    app.ui
-        .done(format!("Unlocked. Locks by itself after {} idle minutes, or with: lockstep lock", args.idle));
+    let idle = count(args.idle, "idle minute", "idle minutes");
+    app.ui.done(format!("Unlocked. Locks by itself after {idle}, or with: lockstep lock"));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use lockstep_client::{
     model::{Conflict, Content, Resolution, VersionView},
     porting::{
         Item,
+        changes::Change,
         fields::SetError,
         merge::{self, Cell, Draft, Part, Row},
     },
@@ -42,9 +43,9 @@ Examples:
   lockstep resolve github --keep-both           # side 1 stays, the others become entries of their own
 
 A merge keeps the attachments and addresses of all sides, but for those that one took away; --merge-from
-attachments=SIDE and uri=SIDE take one side's. Every password that is not kept goes into the entry's earlier
-passwords. A version that arrives while you choose stays open. Without a choice and without a terminal the exit code
-is 5.")]
+attachments=SIDE and uri=SIDE take one side's. Every password that a merge does not take goes into the entry's
+earlier passwords. --keep leaves the other sides as they are in the entry's history, and nowhere else. A version that
+arrives while you choose stays open. Without a choice and without a terminal the exit code is 5.")]
 pub struct Resolve {
     /// Name, beginning of the id, or address of the entry
     entry: String,
@@ -173,12 +174,13 @@ fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
         let found = merge::take(&mut item, field, &sides.refs(), sides.side(side)?);
         taken.extend(found.map_err(unfit)?);
     }
-    let mut set: Vec<&str> = Vec::new();
+    let (mut changes, mut set): (Vec<Change>, Vec<&str>) = Default::default();
     for pair in &args.merge_set {
         let (field, value) = split(pair)?;
-        item.set(field, value.into()).map_err(unfit)?;
+        changes.push(Change::new(field, value));
         set.push(field);
     }
+    item.set_all(&changes).map_err(unfit)?;
     if args.edit {
         let note = format!(
             "Merge of {} versions. Fields that several sides changed: {}",

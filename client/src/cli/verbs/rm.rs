@@ -11,7 +11,7 @@ use crate::cli::{
     ui::printable,
 };
 
-use super::history::described;
+use super::history::show_sides;
 
 /// What is deleted.
 #[derive(Debug, Args)]
@@ -76,13 +76,7 @@ pub async fn run(args: Rm, app: &App) -> Done {
 fn show(found: &Found, app: &App) {
     if found.entry.divergent {
         let heads = found.entry.heads.len();
-        app.ui.warn(format!(
-            "{} was changed apart; all {heads} open versions would be deleted:",
-            printable(&found.name())
-        ));
-        for (head, nth) in found.entry.heads.iter().zip(1..) {
-            app.ui.say(format!("  {nth}  {}", described(head)));
-        }
+        show_sides(found, &format!("all {heads} open versions would be deleted"), app);
     } else if prompt::can_ask(app.ui) {
         let folder = found.value("folder");
         let place = if folder.is_empty() { String::new() } else { format!("  in {folder}") };

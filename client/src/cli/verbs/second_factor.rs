@@ -7,7 +7,11 @@ use lockstep_api::{
 use lockstep_client::{Client, Error, crypto::password::Password, ways::passkey::AskingPasskey};
 
 use super::entrance::open_browser;
-use crate::cli::{app::App, failure::Done, prompt};
+use crate::cli::{
+    app::App,
+    failure::{Done, Exit},
+    prompt,
+};
 
 /// The environment variable that holds a code, for scripts.
 const CODE: &str = "LOCKSTEP_CODE";
@@ -31,7 +35,10 @@ pub fn ask_factor(app: &App, demanded: &Demanded) -> Result<Shown, Error> {
                 (false, false) => "One of the codes on paper",
             };
             let asked = prompt::secret(app.ui, label).map(|code| code.as_str().to_owned());
-            asked.map_err(|_| {
+            asked.map_err(|failure| {
+                if failure.exit == Exit::Interrupted {
+                    return Error::File(std::io::ErrorKind::Interrupted.into());
+                }
                 let problem = Box::new(Problem::new(Code::SecondFactorRequired));
                 Error::Refused { problem, retry_after: None }
             })?

@@ -65,7 +65,9 @@ pub async fn run(args: Status, app: &App) -> Done {
     }
     let lock = match (locks_in, kept) {
         (_, Some(place)) => format!("unlocked by the {}", place.name()),
-        (Some(seconds), None) => format!("unlocked, locks after {} idle minutes", seconds.div_ceil(60)),
+        (Some(seconds), None) => {
+            format!("unlocked, locks after {}", count(seconds.div_ceil(60), "idle minute", "idle minutes"))
+        }
         (None, None) => "each command asks the password (lockstep unlock asks once)".to_owned(),
     };
     let session = if status.logged_in { "logged in" } else { "logged out: lockstep login" };

@@ -9,6 +9,8 @@ use crate::cli::{
     ui::printable,
 };
 
+use super::conflicts;
+
 /// What to do before.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -72,7 +74,8 @@ pub async fn run(args: Sync, app: &App) -> Done {
     }
     if report.conflicts > 0 {
         let entries = count(report.conflicts, "entry was", "entries were");
-        app.ui.warn(format!("{entries} changed apart on several devices; see: lockstep conflicts"));
+        let see = conflicts::commands(app, &client).await?;
+        app.ui.warn(format!("{entries} changed apart on several devices; see: {see}"));
     }
     Ok(())
 }

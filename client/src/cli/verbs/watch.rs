@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use console::Style;
 use lockstep_client::{
-    Client,
+    Client, Follow,
     model::{Change, Link},
 };
 use lockstep_events::{DeviceId, EntryId, VaultId, VersionKind};
@@ -33,10 +33,12 @@ Examples:
 
 The words at the left say how fresh this device is:
   live     changes come within milliseconds
-  polling  the socket cannot be had; changes come by long-poll
+  polling  the socket cannot be had, or another `lockstep watch` of this profile has it; changes come by long-poll
   stale    the server cannot be reached, or was caught: what you see may be old
 
-After an ALARM it reads on and sends nothing, until `lockstep status --seen`.")]
+After an ALARM it reads on and sends nothing, until `lockstep status --seen`.
+
+When the session has ended or this device was revoked, it ends with an error and exit code 4.")]
 pub struct Watch {
     /// End after so many changes of entries
     #[arg(long, value_name = "N")]
@@ -49,8 +51,11 @@ pub struct Watch {
 /// Follows until it is told to stop.
 ///
 /// # Errors
-/// If this device is revoked.
+/// If the session has ended or this device was revoked.
 pub async fn run(args: Watch, app: &App) -> Done {
+    if app.offline {
+        return Err(Failure::usage("watch needs the server", "leave --offline away"));
+    }
     let client = app.open().await?;
     let status = client.status().await?;
     if let Some(kind) = status.held {
@@ -71,26 +76,23 @@ pub async fn run(args: Watch, app: &App) -> Done {
 }
 
 async fn follow(count: Option<u64>, app: &App, client: &Client, own: DeviceId) -> Done {
-    let mut follow = client.follow();
-    let mut changes = unhurried(follow.changes);
+    let Follow { changes, mut link, mut loops } = client.follow();
+    let mut changes = unhurried(changes);
     app.ui.hint("Following. Ctrl-C ends it.");
     // Whoever has only just begun is not stale yet.
-    let _ = tokio::time::timeout(FIRST, follow.link.changed()).await;
-    let mut shown = Shown { app, client, own, link: *follow.link.borrow_and_update(), seen: 0 };
+    let _ = tokio::time::timeout(FIRST, link.changed()).await;
+    let mut shown = Shown { app, client, own, link: *link.borrow_and_update(), seen: 0 };
     shown.say_link()?;
     while count.is_none_or(|count| shown.seen < count) {
         tokio::select! {
-            changed = follow.link.changed() => {
-                if changed.is_err() {
-                    return Err(Failure::new(Exit::Locked, "following has ended", "see: lockstep status"));
-                }
-                let link = *follow.link.borrow_and_update();
-                shown.set_link(link)?;
+            // What happened before the end is shown before it.
+            biased;
+            Ok(()) = link.changed() => {
+                let now = *link.borrow_and_update();
+                shown.set_link(now)?;
             }
-            change = changes.recv() => match change {
-                Some(change) => shown.change(&change).await?,
-                None => return Err(Failure::new(Exit::Locked, "following has ended", "see: lockstep status")),
-            },
+            Some(change) = changes.recv() => shown.change(&change).await?,
+            why = loops.ended() => return Err(why.into()),
         }
     }
     Ok(())
@@ -163,6 +165,7 @@ impl Shown<'_> {
             value["at"] = now_text().into();
             match change {
                 Change::Version { vault, entry, .. } => {
+                    value["file"] = (*entry == self.client.file_entry()).into();
                     value["name"] = self.name(*vault, *entry).await.into();
                 }
                 Change::Alarm(alarm) => value["holds_sending"] = alarm.kind.holds_sending().into(),
@@ -213,6 +216,9 @@ impl Shown<'_> {
     }
 
     async fn name(&self, vault: VaultId, entry: EntryId) -> String {
+        if entry == self.client.file_entry() {
+            return "the file".to_owned();
+        }
         let Ok(client) = self.client.in_vault(vault).await else { return String::new() };
         match client.get(entry).await {
             Ok(entry) if entry.deleted => String::new(),

@@ -2,13 +2,13 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use lockstep_events::{Clock, EventLog, Micros, Position};
+use lockstep_events::{Clock, EventLog, Micros, Position, StreamKind, testing::build};
 
 use super::{live, live_checksums, memory_log};
 use crate::{
     Family, Projection, ReadStore, Rebuild, Runner,
     rebuild::{RebuildError, Step},
-    testing::script::{Script, play},
+    testing::script::{Script, append, play, unit_of},
 };
 
 struct Stopped;
@@ -142,4 +142,35 @@ pub async fn a_rebuild_ends_exact_while_the_log_grows_and_a_runner_follows(reads
     let plain: Arc<dyn ReadStore> = Arc::new(crate::testing::MemoryReads::new());
     follow(&log, &plain).await;
     assert_eq!(live_checksums(&*reads).await, live_checksums(&*plain).await);
+}
+
+/// The rows of the generation that it followed are gone: that is no event that does not fit.
+pub async fn a_runner_that_holds_no_rows_goes_on_in_the_generation_of_a_rebuild(reads: Arc<dyn ReadStore>) {
+    let log = memory_log();
+    let mut script = Script::new(25);
+    play(&log, &mut script, 300).await;
+    follow(&log, &reads).await;
+    let mut runner = follow(&log, &reads).await;
+    for family in Family::ALL {
+        rebuild(&log, &reads).run(family, &mut |_| ControlFlow::Continue(())).await.unwrap();
+    }
+    play(&log, &mut script, 30).await;
+    let tail = log.tail().await.unwrap().position;
+    assert_eq!(runner.catch_up().await.unwrap(), tail);
+    assert!(Family::ALL.iter().all(|family| runner.progress().of(*family).stopped.is_none()));
+}
+
+/// As an operator does who has put the cause right.
+pub async fn a_family_that_stopped_goes_on_where_a_rebuild_has_come_since(reads: Arc<dyn ReadStore>) {
+    let (damaged, mended) = (memory_log(), memory_log());
+    let mut script = Script::new(26);
+    play(&damaged, &mut script, 100).await;
+    play(&mended, &mut Script::new(26), 101).await;
+    let vault = script.vaults[0].vault;
+    append(&damaged, vec![unit_of(StreamKind::Vault, build::event(1, vault.into()))]).await;
+    let mut runner = follow(&damaged, &reads).await;
+    assert!(runner.progress().of(Family::Vault).stopped.is_some());
+    rebuild(&mended, &reads).run(Family::Vault, &mut |_| ControlFlow::Continue(())).await.unwrap();
+    runner.catch_up().await.unwrap();
+    assert!(runner.progress().of(Family::Vault).stopped.is_none());
 }

@@ -1,0 +1,45 @@
+//! A head that adopts what this device does not hold: an entry that was set back to a version from before this device
+//! joined. The version is fetched by its id, as the entry could not be opened without it.
+
+use std::collections::BTreeSet;
+
+use lockstep_api::sync::{GetVersions, Versions};
+use lockstep_events::VaultId;
+
+use crate::{engine::Engine, error::Error, model::AlarmKind, store::adopted};
+
+/// Versions of one request.
+const MOST: u32 = 200;
+
+impl Engine {
+    /// Whether a head of a vault adopts what is not here.
+    pub(crate) async fn misses_adopted(&self, vault: VaultId) -> Result<bool, Error> {
+        let mut db = self.store.pool().acquire().await?;
+        Ok(!adopted::not_here(&mut db, vault, 1).await?.is_empty())
+    }
+
+    /// Fetches what heads of the vault adopt and is not here. Its ciphertexts, where they are too long to come along,
+    /// are fetched with all others.
+    pub(crate) async fn fetch_adopted(&self) -> Result<(), Error> {
+        let vault = self.vault();
+        loop {
+            let mut db = self.store.pool().acquire().await?;
+            let missing = adopted::not_here(&mut db, vault, MOST).await?;
+            drop(db);
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let path = format!("/v1/vaults/{vault}/versions/get");
+            let found: Versions = self.post(&path, &GetVersions { versions: missing.clone() }).await?;
+            let missing: BTreeSet<_> = missing.into_iter().collect();
+            if found.versions.iter().any(|version| !missing.contains(&version.header.version_id())) {
+                return Err(self.alarm(AlarmKind::Page, &format!("versions of {vault}")).await);
+            }
+            // A server that does not give them is asked again by the next pull; entries show that content is missing.
+            if found.versions.is_empty() {
+                return Ok(());
+            }
+            self.take_versions(vault, &found.versions).await?;
+        }
+    }
+}

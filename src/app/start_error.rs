@@ -1,0 +1,119 @@
+//! Why a server does not start, for the person who started it.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use lockstep_events::LogError;
+use lockstep_projections::store::ReadError;
+
+use crate::{
+    auth::{credentials::CredentialError, server_keys::KeyFileError},
+    blobs::BlobError,
+    erasure::{ErasureError, shred_list::ShredListError},
+    http::tls::TlsError,
+    subjects::{SubjectError, keys::KeyStoreError},
+};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another server uses the data folder.
+    #[error("another lockstepd is using {}; stop it, or give this one another --data", .0.display())]
+    InUse(PathBuf),
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {}", path.display())]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Nothing is where a server's data would be.
+    #[error("there is no {}: no server has run with these options; name its data folder with --data", .0.display())]
+    NoServer(PathBuf),
+    /// No keys.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The credential store belongs to another key file.
+    #[error("the credential store was made with another key file than {}", .0.display())]
+    ForeignKeys(PathBuf),
+    /// The key file is gone, and what it protects is not.
+    #[error("there is no key file {}, and the log is not empty: put it back from the backup, or name it with key_file", .0.display())]
+    LostKeys(PathBuf),
+    /// The read models have more events than the log.
+    #[error(
+        "the read models have {reads} events and the log has {log}: this is another log, or an older one was put back. \
+         Put the right one back; if this one is right, empty the read models (docs/operating.md, \"Backup\")"
+    )]
+    Ahead {
+        /// Where the read models stand.
+        reads: u64,
+        /// Where the log ends.
+        log: u64,
+    },
+    /// No certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No log.
+    #[error("the event log cannot be opened")]
+    Log(#[from] LogError),
+    /// No bus.
+    #[cfg(feature = "distributed")]
+    #[error("the bus cannot be started")]
+    Bus(#[from] crate::adapters::nats::NatsError),
+    /// No read models.
+    #[error("the read models cannot be opened")]
+    Reads(#[from] ReadError),
+    /// No credentials.
+    #[error("the credential store cannot be opened")]
+    Credentials(#[from] CredentialError),
+    /// No subject keys.
+    #[error("the subject keys cannot be opened")]
+    SubjectKeys(#[from] KeyStoreError),
+    /// Subject keys that do not go with the key file, or a key file that cannot be written.
+    #[error("the subject keys cannot be brought to the current epoch")]
+    Epochs(#[from] SubjectError),
+    /// Nothing signs at the moment.
+    #[error("no key signs at the moment; start the server once")]
+    NoKey,
+    /// What was erased is not known.
+    #[error(transparent)]
+    ShredList(#[from] ShredListError),
+    /// Erased data may have come back.
+    #[error("erasures cannot be applied again")]
+    Erasures(#[from] ErasureError),
+    /// No operational tables, or no blob store.
+    #[error("the blob store or its index cannot be opened")]
+    Blobs(#[from] BlobError),
+    /// A database cannot be reached or brought up to date.
+    #[error("the database cannot be opened")]
+    Database(#[source] sqlx::Error),
+    /// A port that this program cannot be.
+    #[error("{option} = {value:?} is not supported{hint}")]
+    Unsupported {
+        /// The option.
+        option: &'static str,
+        /// Its value, without what follows the scheme.
+        value: String,
+        /// What may help.
+        hint: &'static str,
+    },
+    /// No mail.
+    #[error(transparent)]
+    Mail(#[from] crate::mail::MailError),
+    /// No identity providers.
+    #[error(transparent)]
+    Idps(#[from] crate::auth::oidc::IdpsError),
+    /// The address is in use.
+    #[error(
+        "something else listens on {0} already; --listen names another address, with port 0 any that is free"
+    )]
+    Taken(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}

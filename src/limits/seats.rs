@@ -1,0 +1,72 @@
+//! How many of something somebody has at the same time: one who takes thousands shall not leave none for the others.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// So many seats for each. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Seats {
+    most: usize,
+    taken: Arc<Mutex<HashMap<u128, usize>>>,
+}
+
+/// A seat, until it is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    seats: Seats,
+    whose: u128,
+}
+
+impl Seats {
+    /// At most so many for each.
+    pub fn new(most: usize) -> Self {
+        Self { most, taken: Arc::default() }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<u128, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a seat; none if somebody has as many as they may.
+    pub fn take(&self, whose: u128) -> Option<Seat> {
+        let mut taken = self.taken();
+        let number = taken.entry(whose).or_default();
+        if *number >= self.most {
+            return None;
+        }
+        *number += 1;
+        drop(taken);
+        Some(Seat { seats: self.clone(), whose })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken();
+        if let Some(number) = taken.get_mut(&self.whose) {
+            *number -= 1;
+            if *number == 0 {
+                taken.remove(&self.whose);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_so_many_seats_and_who_leaves_is_forgotten() {
+        let seats = Seats::new(2);
+        let mut mine = vec![seats.take(1).unwrap(), seats.take(1).unwrap()];
+        assert!(seats.take(1).is_none() && seats.take(2).is_some());
+        mine.pop();
+        mine.push(seats.take(1).unwrap());
+        assert!(seats.take(1).is_none());
+        drop(mine);
+        assert!(seats.taken().is_empty());
+    }
+}
