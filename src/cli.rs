@@ -3,6 +3,7 @@
 mod admin;
 mod health;
 mod keys;
+mod log;
 mod options;
 mod process;
 mod projections;
@@ -58,6 +59,11 @@ enum Command {
     Keys {
         #[command(subcommand)]
         command: keys::KeysCommand,
+    },
+    /// Look after the log.
+    Log {
+        #[command(subcommand)]
+        command: log::LogCommand,
     },
     /// Look after the read models.
     Projections {
@@ -125,6 +131,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
         Command::Health(ask) => health::ask(ask, &cli.options.config()?, out).await,
         Command::Admin { command } => admin::run(command, &cli.options.config()?, out).await,
         Command::Keys { command } => keys::run(command, &cli.options.config()?, out).await,
+        Command::Log { command } => log::run(command, &cli.options.config()?, out).await,
         Command::Projections { what } => projections::run(what, &cli.options.config()?, out).await,
         Command::Subject { command } => subject::run(command, &cli.options.config()?, out).await,
         Command::Openapi => Ok(writeln!(out, "{}", http::document().to_pretty_json()?)?),

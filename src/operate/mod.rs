@@ -1,3 +1,4 @@
 //! What operators run: each command is a function over the ports that returns what it found and prints nothing.
 
+pub mod log;
 pub mod projections;

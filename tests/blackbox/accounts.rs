@@ -33,7 +33,8 @@ async fn the_story_of_an_account(mode: Mode) {
     assert_eq!(revoked.status(), StatusCode::NO_CONTENT);
     assert_problem(second.get(&node, "/v1/account").await, Code::Revoked).await;
     assert_problem(second.refresh(&node, &second.tokens.refresh_token).await, Code::Revoked).await;
-    assert_problem(second.login(&node, &second.password, true).await, Code::LoginFailed).await;
+    // The password is right: its person is told what became of the device.
+    assert_problem(second.login(&node, &second.password, true).await, Code::Revoked).await;
     let sessions: Sessions = body(first.get(&node, "/v1/sessions").await, StatusCode::OK).await;
     assert_eq!(sessions.sessions.iter().filter(|s| !s.ended).count(), 1);
     let end = format!("/v1/sessions/{}", first.tokens.session);

@@ -42,5 +42,6 @@ mod quotas;
 mod server;
 mod shapes;
 mod story;
+mod verify;
 mod watch;
 mod ways;

@@ -1,0 +1,67 @@
+//! `lockstepd log verify`: the words and the bar; `operate::log` does the work.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::AnyError;
+use crate::{
+    app,
+    config::Config,
+    operate::log::{Verified, verify},
+};
+
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Read the whole log: no event is missing, moved or changed. Exit code 1 if one is. The server may run.
+    Verify {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever it meets; a log that is not whole.
+pub async fn run(
+    command: LogCommand,
+    config: &Config,
+    out: &mut (impl Write + Send),
+) -> Result<(), AnyError> {
+    let LogCommand::Verify { json } = command;
+    let (log, _) = app::log_and_reads(config).await?;
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(0).with_style(style);
+    let found = verify(&*log, &mut |at, target| {
+        bar.set_length(target.0);
+        bar.set_position(at.0);
+    })
+    .await;
+    bar.finish_and_clear();
+    let found = found?;
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
+    } else {
+        print(&found, out)?;
+    }
+    if found.faulty == 0 {
+        Ok(())
+    } else {
+        Err(format!("the log is not whole: {} faults", found.faulty).into())
+    }
+}
+
+fn print(found: &Verified, out: &mut impl Write) -> Result<(), AnyError> {
+    for fault in &found.faults {
+        writeln!(out, "{} ({} at {}): {}", fault.position, fault.stream, fault.seq, fault.what)?;
+    }
+    let Verified { events, streams, contents, position, .. } = found;
+    Ok(writeln!(
+        out,
+        "{events} events of {streams} streams up to {position}, {contents} ciphertexts with them"
+    )?)
+}
