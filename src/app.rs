@@ -138,7 +138,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         router: crate::http::router(Arc::clone(&server)),
         tls: tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
         max_connections: server.config.max_connections,
-        guests: guests(&server.config, server.config.max_connections_per_address),
+        guests: Guests::new(server.config.max_connections_per_address, server.limits.proxies().clone()),
         draining: server.draining.clone(),
     };
     let http = tokio::spawn(serve.run(listener, Duration::from_secs(server.config.drain_s)));
@@ -169,10 +169,6 @@ async fn first_administrator(server: &Server) -> Result<Option<bootstrap::Opened
     }
 }
 
-fn guests(config: &Config, most: usize) -> Guests {
-    Guests::new(most, Proxies::parse(&config.trusted_proxies).unwrap_or_default())
-}
-
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => StartError::Taken(address),
@@ -196,7 +192,7 @@ fn for_operators(
         router: crate::http::metrics::router(Arc::clone(server)),
         tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
         max_connections: OPERATORS,
-        guests: guests(&server.config, OPERATORS),
+        guests: Guests::new(OPERATORS, server.limits.proxies().clone()),
         draining: server.draining.clone(),
     };
     let drain = Duration::from_secs(server.config.drain_s);
@@ -208,13 +204,29 @@ fn for_operators(
 /// # Errors
 /// If one of them cannot be opened.
 pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dyn ReadStore>), StartError> {
+    let mut databases = ports::Databases::new(config);
+    let log = known_log(config, &mut databases).await?;
+    Ok((log, ports::reads(config, &mut databases).await?))
+}
+
+/// The log, and nothing else is opened or made.
+///
+/// # Errors
+/// If it cannot be opened.
+pub async fn log_alone(config: &Config) -> Result<Arc<dyn EventLog>, StartError> {
+    known_log(config, &mut ports::Databases::new(config)).await
+}
+
+/// The log of a server that has run.
+async fn known_log(
+    config: &Config,
+    databases: &mut ports::Databases<'_>,
+) -> Result<Arc<dyn EventLog>, StartError> {
     let file = ports::log_file(config);
     if Config::is_sqlite(&config.log) && !file.exists() {
         return Err(StartError::NoServer(file));
     }
-    let mut databases = ports::Databases::new(config);
-    let log = ports::log(config, &mut databases).await?;
-    Ok((log, ports::reads(config, &mut databases).await?))
+    ports::log(config, databases).await
 }
 
 fn quotas(config: &Config, reads: &Arc<dyn ReadStore>, feed: &Feed, clock: &Arc<dyn Clock>) -> Arc<Quotas> {

@@ -7,6 +7,7 @@ mod log;
 mod options;
 mod process;
 mod projections;
+mod shown;
 mod subject;
 
 use std::{

@@ -106,6 +106,11 @@ impl Limits {
         Self { local: Local::default(), store, secret, factor, proxies }
     }
 
+    /// The proxies whose word is believed.
+    pub const fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     /// The client of a connection; `forwarded` are the values of `x-forwarded-for`, the last first.
     pub fn client<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a str>) -> IpAddr {
         self.proxies.client(peer, forwarded)

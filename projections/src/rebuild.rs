@@ -174,7 +174,7 @@ impl Rebuild {
         family: Family,
         on_step: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
     ) -> Result<Rebuilt, RebuildError> {
-        let old = self.reads.checkpoint(family.members()[0]).await?;
+        let old = self.reads.checkpoint_of(family).await?;
         let generation = self.reads.start_generation(family).await?;
         let fold = Fold::begin(family, generation, CAPACITY);
         let mut run = Run { fold, writing: None, events: 0, started: self.clock.now(), on_step };
@@ -276,7 +276,7 @@ impl Rebuild {
             self.fill(run, tail).await?;
             match self.reads.switch_generation(family, old, run.fold.generation).await {
                 Err(ReadError::Moved(_)) => {
-                    if self.reads.checkpoint(family.members()[0]).await?.live != old {
+                    if self.reads.checkpoint_of(family).await?.live != old {
                         return Err(RebuildError::Superseded(family.name()));
                     }
                 }

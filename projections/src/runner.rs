@@ -107,7 +107,7 @@ impl Runner {
     async fn reload(&mut self) -> Result<(), ReadError> {
         let mut lanes = Vec::with_capacity(Family::ALL.len());
         for family in Family::ALL {
-            let at = self.reads.checkpoint(family.members()[0]).await?;
+            let at = self.reads.checkpoint_of(family).await?;
             lanes.push(Lane { fold: Fold::resume(family, at.live, at.position, CAPACITY), stopped: None });
         }
         self.lanes = lanes;
@@ -119,7 +119,8 @@ impl Runner {
     async fn revive(&mut self) -> Result<(), ReadError> {
         for at in 0..self.lanes.len() {
             let lane = &self.lanes[at];
-            if lane.stopped.is_some() && lane.checkpoint(&*self.reads).await?.live != lane.fold.generation {
+            let Fold { family, generation, .. } = lane.fold;
+            if lane.stopped.is_some() && self.reads.checkpoint_of(family).await?.live != generation {
                 self.reload().await?;
             }
         }
@@ -232,13 +233,9 @@ impl Lane {
         }
     }
 
-    async fn checkpoint(&self, reads: &dyn ReadStore) -> Result<Checkpoint, ReadError> {
-        reads.checkpoint(self.fold.family.members()[0]).await
-    }
-
     /// An event may not fit because a rebuild has put another generation in the place of this one, whose rows are gone.
     async fn unmoved(&self, reads: &dyn ReadStore) -> Result<(), ReadError> {
-        let Checkpoint { live, position } = self.checkpoint(reads).await?;
+        let Checkpoint { live, position } = reads.checkpoint_of(self.fold.family).await?;
         let same = (live, position) == (self.fold.generation, self.fold.position);
         if same { Ok(()) } else { Err(ReadError::Moved(self.fold.family.name())) }
     }
@@ -250,7 +247,6 @@ impl Lane {
         at: Position,
         error: ProjectError,
     ) -> Result<(), RunError> {
-        self.unmoved(reads).await?;
         let to = Position(at.0 - 1);
         if to > self.fold.position {
             reads.commit(&[self.fold.advance(true)], to, writes).await?;

@@ -91,6 +91,11 @@ pub trait ReadStore: Send + Sync {
     /// The live generation and checkpoint of a read model; generation 1 at position 0 if it never ran.
     async fn checkpoint(&self, projection: Projection) -> Result<Checkpoint, ReadError>;
 
+    /// The same for a family, whose members move together.
+    async fn checkpoint_of(&self, family: Family) -> Result<Checkpoint, ReadError> {
+        self.checkpoint(family.members()[0]).await
+    }
+
     /// Every generation of a read model with its position, ascending.
     async fn generations(&self, projection: Projection) -> Result<Vec<(Generation, Position)>, ReadError>;
 

@@ -15,7 +15,7 @@ pub async fn check(config: &Config, ports: &Ports) -> Result<(), StartError> {
     // Before the log: other nodes go on with both meanwhile.
     let mut reads = Position::ZERO;
     for family in Family::ALL {
-        reads = reads.max(ports.reads.checkpoint(family.members()[0]).await?.position);
+        reads = reads.max(ports.reads.checkpoint_of(family).await?.position);
     }
     let log = ports.log.tail().await?.position;
     if log.0 > 0 && !config.key_path().exists() {

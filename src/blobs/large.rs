@@ -57,12 +57,12 @@ pub enum LargeError {
 }
 
 impl Shelf {
-    /// Whether a vault may begin another upload in parts. What was given up is forgotten after a day.
+    /// Whether a vault may begin so many more uploads in parts. What was given up is forgotten after a day.
     ///
     /// # Errors
     /// If the index does not answer.
-    pub async fn may_start_large(&self, vault: VaultId) -> Result<bool, BlobError> {
-        Ok(self.index.uploads_under(&prefix(vault)).await? < MAX_OPEN)
+    pub async fn may_start_large(&self, vault: VaultId, more: u64) -> Result<bool, BlobError> {
+        Ok(more == 0 || self.index.uploads_under(&prefix(vault)).await? + more <= MAX_OPEN)
     }
 
     /// Begins an upload in parts; none where clients do not reach the store.

@@ -3,9 +3,11 @@
 use std::io::Write;
 
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::AnyError;
+use super::{
+    AnyError,
+    shown::{bar, print_json},
+};
 use crate::{
     app,
     config::Config,
@@ -32,10 +34,8 @@ pub async fn run(
     out: &mut (impl Write + Send),
 ) -> Result<(), AnyError> {
     let LogCommand::Verify { json } = command;
-    let (log, _) = app::log_and_reads(config).await?;
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(0).with_style(style);
+    let log = app::log_alone(config).await?;
+    let bar = bar("{bar:30} {pos}/{len} {per_sec}, {eta} left");
     let found = verify(&*log, &mut |at, target| {
         bar.set_length(target.0);
         bar.set_position(at.0);
@@ -44,7 +44,7 @@ pub async fn run(
     bar.finish_and_clear();
     let found = found?;
     if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
+        print_json(out, &found)?;
     } else {
         print(&found, out)?;
     }

@@ -3,11 +3,14 @@
 use std::{io::Write, ops::ControlFlow, sync::Arc};
 
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use lockstep_events::Clock;
 use lockstep_projections::rebuild::Step;
 
-use super::AnyError;
+use super::{
+    AnyError,
+    shown::{bar, print_json},
+};
 use crate::{
     app,
     clock::SystemClock,
@@ -57,7 +60,7 @@ pub async fn run(what: Projections, config: &Config, out: &mut (impl Write + Sen
             let reports = if dry_run {
                 plan(&place, &families).await?
             } else {
-                let bar = bar();
+                let bar = bar("{bar:30} {pos}/{len} {msg}");
                 let mut draw = |step| draw(&bar, step);
                 let reports = rebuild(&place, &families, uuid::Uuid::new_v4(), &mut draw).await;
                 bar.finish_and_clear();
@@ -66,10 +69,6 @@ pub async fn run(what: Projections, config: &Config, out: &mut (impl Write + Sen
             if json { print_json(out, &reports) } else { print_reports(out, &reports) }
         }
     }
-}
-
-fn print_json(out: &mut impl Write, what: &impl serde::Serialize) -> Result<(), AnyError> {
-    Ok(writeln!(out, "{}", serde_json::to_string_pretty(what)?)?)
 }
 
 fn print_list(out: &mut impl Write, listed: &[Listed]) -> Result<(), AnyError> {
@@ -103,12 +102,6 @@ fn print_reports(out: &mut impl Write, reports: &[Report]) -> Result<(), AnyErro
         writeln!(out, "{names}: generation {live} is live, {events} events in {seconds:.1} s, {same}")?;
     }
     Ok(())
-}
-
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
 }
 
 fn draw(bar: &ProgressBar, step: Step) -> ControlFlow<()> {

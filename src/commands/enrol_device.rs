@@ -12,6 +12,7 @@ use lockstep_projections::{ReadError, rows::AccountRow};
 use super::{
     account,
     facts::Actor,
+    refresh::lives,
     roster::{StateError, state},
     session::{self, Opened},
 };
@@ -52,8 +53,7 @@ impl Places {
     /// # Errors
     /// If the read models do not answer.
     pub async fn of(server: &Server, row: &AccountRow) -> Result<Self, ReadError> {
-        let idle = i64::from(server.config.refresh_idle_days) * 24 * 3600;
-        let since = server.clock.now().plus_seconds(-idle);
+        let since = server.clock.now().plus_seconds(-lives(server).idle);
         let sessions = server.reads.sessions(row.account).await?;
         let open =
             sessions.iter().filter(|session| session.revoked.is_none() && session.refreshed_at > since);

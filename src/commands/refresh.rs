@@ -149,7 +149,8 @@ async fn looked(server: &Server, stored: &StoredSession) -> Result<u64, RefreshE
     Ok(row.map_or(0, |row| row.auth_epoch))
 }
 
-fn lives(server: &Server) -> Lives {
+/// How long tokens and sessions live here.
+pub fn lives(server: &Server) -> Lives {
     const DAY: i64 = 24 * 3600;
     Lives {
         idle: i64::from(server.config.refresh_idle_days) * DAY,

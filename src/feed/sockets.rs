@@ -13,7 +13,7 @@ use super::{
     revocations::{Access, Revoked},
     signal::{Close, Signal},
 };
-use crate::limits::OPEN;
+use crate::limits::{OPEN, Seat, Seats};
 
 /// Clients come back within so many milliseconds after a drain, each in its own slot.
 const WINDOW_MS: u32 = 30_000;
@@ -21,9 +21,17 @@ const WINDOW_MS: u32 = 30_000;
 const WAITING: usize = 200;
 
 /// Who is connected.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sockets {
     inner: Mutex<Inner>,
+    /// Event streams and long-polls of each account.
+    waiting: Seats,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), waiting: Seats::new(WAITING) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -31,8 +39,6 @@ struct Inner {
     all: HashMap<u64, Entry>,
     live: HashMap<DeviceId, u64>,
     accounts: HashMap<AccountId, usize>,
-    /// Event streams and long-polls of each account.
-    waiting: HashMap<AccountId, usize>,
     draining: bool,
 }
 
@@ -40,8 +46,6 @@ struct Inner {
 struct Entry {
     /// The account of a live socket that counts among its open ones.
     account: Option<AccountId>,
-    /// Whether it is an event stream or a long-poll.
-    waits: bool,
     access: Access,
     signal: Arc<Signal>,
 }
@@ -52,6 +56,8 @@ pub struct Connected {
     sockets: Arc<Sockets>,
     /// How the node reaches the connection.
     pub signal: Arc<Signal>,
+    /// Of an event stream or long-poll.
+    _seat: Option<Seat>,
 }
 
 impl Drop for Connected {
@@ -59,21 +65,22 @@ impl Drop for Connected {
         let mut inner = self.sockets.inner();
         let Some(mut entry) = inner.all.remove(&self.signal.id) else { return };
         let account = entry.account.take();
-        leave(&mut inner.accounts, account);
-        leave(&mut inner.waiting, entry.waits.then_some(entry.access.account));
+        inner.leave(account);
         if inner.live.get(&entry.access.device) == Some(&self.signal.id) {
             inner.live.remove(&entry.access.device);
         }
     }
 }
 
-/// One of an account counts no more.
-fn leave(counted: &mut HashMap<AccountId, usize>, account: Option<AccountId>) {
-    let Some(account) = account else { return };
-    let Some(open) = counted.get_mut(&account) else { return };
-    *open -= 1;
-    if *open == 0 {
-        counted.remove(&account);
+impl Inner {
+    /// A live socket of an account counts no more.
+    fn leave(&mut self, account: Option<AccountId>) {
+        let Some(account) = account else { return };
+        let Some(open) = self.accounts.get_mut(&account) else { return };
+        *open -= 1;
+        if *open == 0 {
+            self.accounts.remove(&account);
+        }
     }
 }
 
@@ -86,12 +93,12 @@ impl Sockets {
     /// account or on this node.
     pub fn live(self: &Arc<Self>, access: Access, per_account: usize) -> Option<Connected> {
         let Access { account, device, .. } = access;
-        let connected = self.enter(access, false);
+        let connected = self.enter(access, None);
         let mut inner = self.inner();
         if let Some(older) = inner.live.get(&device).copied().and_then(|id| inner.all.get_mut(&id)) {
             older.signal.close(Close::now(close::SUPERSEDED));
             let freed = older.account.take();
-            leave(&mut inner.accounts, freed);
+            inner.leave(freed);
         }
         let open = inner.accounts.get(&account).copied().unwrap_or_default();
         if open >= per_account || inner.live.len() >= OPEN {
@@ -110,25 +117,19 @@ impl Sockets {
 
     /// A long-poll or event stream opens, beside the live sockets. Nothing if the account has too many of them.
     pub fn watch(self: &Arc<Self>, access: Access) -> Option<Connected> {
-        let mut inner = self.inner();
-        let waiting = inner.waiting.entry(access.account).or_default();
-        if *waiting >= WAITING {
-            return None;
-        }
-        *waiting += 1;
-        drop(inner);
-        Some(self.enter(access, true))
+        let seat = self.waiting.take(access.account.0.as_u128())?;
+        Some(self.enter(access, Some(seat)))
     }
 
-    fn enter(self: &Arc<Self>, access: Access, waits: bool) -> Connected {
+    fn enter(self: &Arc<Self>, access: Access, seat: Option<Seat>) -> Connected {
         let signal = Arc::new(Signal::default());
         let mut inner = self.inner();
         if inner.draining {
             signal.close(Close::draining((0, WINDOW_MS)));
         }
-        inner.all.insert(signal.id, Entry { account: None, waits, access, signal: Arc::clone(&signal) });
+        inner.all.insert(signal.id, Entry { account: None, access, signal: Arc::clone(&signal) });
         drop(inner);
-        Connected { sockets: Arc::clone(self), signal }
+        Connected { sockets: Arc::clone(self), signal, _seat: seat }
     }
 
     /// Closes what was revoked.
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(waiting.len(), WAITING);
         assert!(sockets.watch(access(1)).is_none() && sockets.watch(of_account(2, 1)).is_some());
         drop(waiting);
-        assert!(sockets.watch(access(1)).is_some() && sockets.inner().waiting.is_empty());
+        assert!(sockets.watch(access(1)).is_some() && sockets.waiting.all_free());
     }
 
     #[test]

@@ -78,6 +78,12 @@ async fn prepare(
     }
     let sizes: Vec<_> = body.blobs.iter().map(|blob| (blob.hash, blob.size)).collect();
     let have = room_for(&server, (caller.account, vault), &sizes).await?;
+    let is_large = |blob: &&BlobRef| blob.size > PART && !have.contains(&blob.hash);
+    let large = body.blobs.iter().filter(is_large).count() as u64;
+    if !server.shelf.may_start_large(vault, large).await? {
+        let detail = "too many uploads of this vault have not ended: finish them, or wait a day";
+        return Err(Failure::from(Code::TooManyRequests).detail(detail));
+    }
     let mut blobs = Vec::with_capacity(body.blobs.len());
     for blob in body.blobs {
         blobs.push(if have.contains(&blob.hash) {
@@ -107,10 +113,6 @@ async fn upload(server: &Server, vault: VaultId, blob: BlobRef) -> Answer<Prepar
     let BlobRef { hash, size, attachment } = blob;
     let (shelf, expires_in) = (&server.shelf, PRESIGNED_S);
     if size > PART {
-        if !shelf.may_start_large(vault).await? {
-            let detail = "too many uploads of this vault have not ended: finish them, or wait a day";
-            return Err(Failure::from(Code::TooManyRequests).detail(detail));
-        }
         if let Some((ticket, parts)) = shelf.start_large(vault, size, PRESIGNED_S).await? {
             let parts = parts.into_iter().map(part).collect();
             let upload = ticket.text();

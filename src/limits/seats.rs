@@ -29,6 +29,12 @@ impl Seats {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nobody has one.
+    #[cfg(test)]
+    pub fn all_free(&self) -> bool {
+        self.taken().is_empty()
+    }
+
     /// Takes a seat; none if somebody has as many as they may.
     pub fn take(&self, whose: u128) -> Option<Seat> {
         let mut taken = self.taken();
@@ -67,6 +73,6 @@ mod tests {
         mine.push(seats.take(1).unwrap());
         assert!(seats.take(1).is_none());
         drop(mine);
-        assert!(seats.taken().is_empty());
+        assert!(seats.all_free());
     }
 }

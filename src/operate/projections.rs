@@ -178,7 +178,7 @@ pub async fn plan(place: &Place, families: &[Family]) -> Result<Vec<Report>, Ope
     let position = place.log.tail().await?.position.0;
     let mut reports = Vec::new();
     for family in families {
-        let live = place.reads.checkpoint(family.members()[0]).await?.live.0;
+        let live = place.reads.checkpoint_of(*family).await?.live.0;
         reports.push(Report {
             projections: names(*family),
             replaces: live,

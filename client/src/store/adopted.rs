@@ -12,7 +12,7 @@ use crate::error::Error;
 pub(crate) async fn not_here(
     db: &mut SqliteConnection,
     vault: VaultId,
-    limit: u32,
+    limit: usize,
 ) -> Result<Vec<VersionId>, Error> {
     let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
         "WITH RECURSIVE shown(id) AS ( \
@@ -26,7 +26,7 @@ pub(crate) async fn not_here(
          WHERE NOT EXISTS (SELECT 1 FROM versions WHERE versions.id = shown.id) LIMIT ?",
     )
     .bind(vault.as_bytes().as_slice())
-    .bind(limit)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(db)
     .await?;
     rows.iter().map(|(id,)| fixed(id).map(VersionId)).collect()

@@ -3,13 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_api::sync::{GetVersions, Versions};
 use lockstep_events::VaultId;
 
+use super::reconcile::MOST;
 use crate::{engine::Engine, error::Error, model::AlarmKind, store::adopted};
-
-/// Versions of one request.
-const MOST: u32 = 200;
 
 impl Engine {
     /// Whether a head of a vault adopts what is not here.
@@ -29,17 +26,16 @@ impl Engine {
             if missing.is_empty() {
                 return Ok(());
             }
-            let path = format!("/v1/vaults/{vault}/versions/get");
-            let found: Versions = self.post(&path, &GetVersions { versions: missing.clone() }).await?;
+            let found = self.get_versions(vault, &missing).await?;
             let missing: BTreeSet<_> = missing.into_iter().collect();
-            if found.versions.iter().any(|version| !missing.contains(&version.header.version_id())) {
+            if found.iter().any(|version| !missing.contains(&version.header.version_id())) {
                 return Err(self.alarm(AlarmKind::Page, &format!("versions of {vault}")).await);
             }
             // A server that does not give them is asked again by the next pull; entries show that content is missing.
-            if found.versions.is_empty() {
+            if found.is_empty() {
                 return Ok(());
             }
-            self.take_versions(vault, &found.versions).await?;
+            self.take_versions(vault, &found).await?;
         }
     }
 }

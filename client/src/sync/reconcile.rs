@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_api::sync::{Bucket, GetVersions, Reconcile, Reconciled, Versions};
+use lockstep_api::sync::{Bucket, GetVersions, Reconcile, Reconciled, SnapshotVersion, Versions};
 use lockstep_events::{Seq, SetDigest, StreamKind, VaultId, VersionId};
 use sqlx::SqliteConnection;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Versions of one request.
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
 
 /// Why the sides are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +74,21 @@ impl Engine {
         Ok(all)
     }
 
-    async fn fetch_versions(&self, vault: VaultId, wanted: &[VersionId]) -> Result<(), Error> {
+    /// Asks for versions, at most [`MOST`], of which the server gives those that it has.
+    pub(super) async fn get_versions(
+        &self,
+        vault: VaultId,
+        wanted: &[VersionId],
+    ) -> Result<Vec<SnapshotVersion>, Error> {
         let path = format!("/v1/vaults/{vault}/versions/get");
+        let found: Versions = self.post(&path, &GetVersions { versions: wanted.to_vec() }).await?;
+        Ok(found.versions)
+    }
+
+    /// Asks for any number of versions, and keeps what comes.
+    pub(super) async fn fetch_versions(&self, vault: VaultId, wanted: &[VersionId]) -> Result<(), Error> {
         for part in wanted.chunks(MOST) {
-            let found: Versions = self.post(&path, &GetVersions { versions: part.to_vec() }).await?;
-            self.take_versions(vault, &found.versions).await?;
+            self.take_versions(vault, &self.get_versions(vault, part).await?).await?;
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_api::sync::{GetVersions, Versions};
 use lockstep_events::{SetDigest, VersionId};
 
 use crate::{
@@ -12,9 +11,6 @@ use crate::{
     model::AlarmKind,
     store::{outbox, streams, versions},
 };
-
-/// Versions of one request.
-const MOST: usize = 200;
 
 impl Engine {
     /// What was taken before a pull begins: after it, each of them is placed.
@@ -39,12 +35,8 @@ impl Engine {
         let place = streams::get(&mut *self.store.pool().acquire().await?, vault.into()).await?;
         // As it is before anything of what is fetched now is held.
         let whole = place.is_some_and(|place| place.digest.is_some() && place.absent == SetDigest::ZERO);
-        for part in unseen.chunks(MOST) {
-            // A device that began with a snapshot was not shown what was superseded before it.
-            let path = format!("/v1/vaults/{vault}/versions/get");
-            let found: Versions = self.post(&path, &GetVersions { versions: part.to_vec() }).await?;
-            self.take_versions(vault, &found.versions).await?;
-        }
+        // A device that began with a snapshot was not shown what was superseded before it.
+        self.fetch_versions(vault, &unseen).await?;
         let mut tx = self.store.begin().await?;
         let mut withheld = Vec::new();
         for version in versions::get_many(&mut tx, &unseen).await? {

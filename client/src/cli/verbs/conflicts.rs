@@ -64,18 +64,19 @@ pub async fn run(app: &App) -> Done {
 
 /// Says which other vaults have some.
 async fn elsewhere(app: &App, client: &Client) -> Done {
-    for (vault, conflicts) in in_vaults(client).await?.iter().filter(|(vault, _)| !vault.current) {
+    let vaults = client.vaults().await?;
+    for (vault, conflicts) in in_vaults(client, &vaults).await?.iter().filter(|(vault, _)| !vault.current) {
         let more = count(*conflicts, "entry was", "entries were");
-        let word = vault_word(&client.vaults().await?, vault.vault);
+        let word = vault_word(&vaults, vault.vault);
         app.ui.say(format!("In another vault {more} changed apart; see: lockstep --vault {word} conflicts"));
     }
     Ok(())
 }
 
 /// The vaults that have entries that were changed apart, and how many.
-async fn in_vaults(client: &Client) -> Done<Vec<(Vault, u64)>> {
+async fn in_vaults<'v>(client: &Client, vaults: &'v [Vault]) -> Done<Vec<(&'v Vault, u64)>> {
     let mut all = Vec::new();
-    for vault in client.vaults().await? {
+    for vault in vaults {
         let conflicts = client.in_vault(vault.vault).await?.status().await?.conflicts;
         if conflicts > 0 {
             all.push((vault, conflicts));
@@ -90,7 +91,7 @@ async fn in_vaults(client: &Client) -> Done<Vec<(Vault, u64)>> {
 /// If the local database fails.
 pub async fn commands(app: &App, client: &Client) -> Done<String> {
     let vaults = client.vaults().await?;
-    let found = in_vaults(client).await?;
+    let found = in_vaults(client, &vaults).await?;
     let commands = found.iter().map(|(vault, _)| match &app.vault {
         None if vault.current => "lockstep conflicts".to_owned(),
         _ => format!("lockstep --vault {} conflicts", vault_word(&vaults, vault.vault)),
