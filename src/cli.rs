@@ -8,6 +8,7 @@ mod options;
 mod process;
 mod projections;
 mod shown;
+mod stop;
 mod subject;
 
 use std::{
@@ -154,7 +155,12 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
         tracing::warn!(variable, "no option of lockstepd has this name: it is ignored");
     }
     process::prepare(config.max_connections);
-    let running = app::start(config).await?;
+    // Asked for before anything is said or made: a polite stop is one from the first moment.
+    let mut stop = stop::Asked::listen()?;
+    let running = tokio::select! {
+        running = app::start(config) => running?,
+        () = stop.came() => return Ok(()),
+    };
     writeln!(out, "Lockstep serves at {}", running.url)?;
     if let Some(url) = &running.admin_url {
         writeln!(out, "Metrics: {url}/metrics")?;
@@ -169,26 +175,10 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     }
     writeln!(out, "Next: lockstep register --server {} --email you@example.org{pin}", running.url)?;
     out.flush()?;
-    stopped_by_signal().await?;
+    stop.came().await;
     tracing::info!("stopping");
     running.shutdown().await;
     Ok(())
-}
-
-async fn stopped_by_signal() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 fn start_logging(config: &Config) -> Result<(), AnyError> {

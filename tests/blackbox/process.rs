@@ -123,6 +123,26 @@ fn a_polite_stop_ends_the_process_soon() {
     assert!(process.child.wait().unwrap().success());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_polite_stop_is_listened_for_before_the_first_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = command(&folder.path().join("data")).stdout(Stdio::piped()).spawn().unwrap();
+    // Bit n − 1 of the signals a process catches is signal n (proc_pid_status(5)); SIGTERM is 15.
+    let id = child.id();
+    let catches = || {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
+    };
+    let mut out = BufReader::new(child.stdout.as_mut().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    let caught = catches();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(caught);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_polite_stop_ends_the_process_soon_even_if_every_place_is_taken() {
