@@ -41,7 +41,6 @@ use crate::{
     http::{guests::Guests, serve::Serve, tls},
     limits::{Limits, Proxies, Seats},
     mail::{self, worker::Post},
-    members::Members,
     metrics::Metrics,
     plans::PlanBook,
     private_file,
@@ -101,6 +100,7 @@ impl Running {
         let _ = self.tasks.follower.await;
         self.server.feed.stop().await;
         self.server.bus.close().await;
+        ports::settle(&self.server.config).await;
     }
 }
 
@@ -229,15 +229,16 @@ async fn known_log(
     ports::log(config, databases).await
 }
 
-fn quotas(config: &Config, reads: &Arc<dyn ReadStore>, feed: &Feed, clock: &Arc<dyn Clock>) -> Arc<Quotas> {
+fn quotas(config: &Config, reads: &Arc<dyn ReadStore>, feed: &Feed, shelf: &Shelf) -> Arc<Quotas> {
     let book = Arc::new(PlanBook::new(&config.plans, &config.default_plan));
     Arc::new(Quotas {
         reads: Arc::clone(reads),
+        index: Arc::clone(&shelf.index),
         standings: Arc::clone(&feed.standings),
         usage: Arc::clone(&feed.usage),
         attached: Arc::clone(&feed.attached),
         plans: book,
-        clock: Arc::clone(clock),
+        clock: Arc::clone(&shelf.clock),
     })
 }
 
@@ -251,6 +252,7 @@ async fn assemble(
     clock: Arc<dyn Clock>,
     own_url: &str,
 ) -> Result<(Shared, Runner), StartError> {
+    fit::nothing_lost(&config).await?;
     let ports = ports::open(&config).await?;
     fit::check(&config, &ports).await?;
     let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
@@ -267,12 +269,12 @@ async fn assemble(
     let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace).await?;
     let bus = Arc::clone(&ports.bus);
     let batcher = Batcher::start(Arc::clone(&ports.log), Arc::clone(&clock), move |batch| bus.publish(batch));
-    let members = Arc::new(Members::new(Arc::clone(&ports.log)));
+    let members = Arc::clone(&feed.members);
     let entries = Arc::new(EntryStates::new(Arc::clone(&ports.log), Arc::clone(&ports.reads)));
     let served = Arc::new(Served::new(ports.served));
     let shelf = Arc::new(Shelf { store: ports.blobs, index: ports.blob_index, clock: Arc::clone(&clock) });
     let purger = purger((&ports.log, &batcher), &entries, &shelf, &shred_list);
-    let quotas = quotas(&config, &ports.reads, &feed, &clock);
+    let quotas = quotas(&config, &ports.reads, &feed, &shelf);
     let pusher = Pusher {
         quotas: Arc::clone(&quotas),
         log: Arc::clone(&ports.log),

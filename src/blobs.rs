@@ -16,7 +16,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use index::{BlobIndex, BlobPlace, Lying};
+pub use index::{BlobIndex, BlobPlace, Lying, Promise};
 pub use large::{LargeError, Ticket};
 pub use repack::{LIVE_SHARE, repack};
 pub use shelf::{Shelf, direct_key};
@@ -109,6 +109,11 @@ pub trait BlobStore: Send + Sync {
     /// Objects whose key has a prefix, after a key (which need not be there any more), ascending, at most `limit`: for
     /// the sweep of orphans.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BlobError>;
+
+    /// Whether clients reach it, so that the next two give them a way.
+    fn is_reached_by_clients(&self) -> bool {
+        false
+    }
 
     /// How a client may put exactly these bytes at a key; none where clients do not reach the store (then the upload
     /// goes through the server).

@@ -136,8 +136,13 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
         Command::Log { command } => log::run(command, &cli.options.config()?, out).await,
         Command::Projections { what } => projections::run(what, &cli.options.config()?, out).await,
         Command::Subject { command } => subject::run(command, &cli.options.config()?, out).await,
-        Command::Openapi => Ok(writeln!(out, "{}", http::document().to_pretty_json()?)?),
-        Command::Asyncapi => Ok(writeln!(out, "{}", serde_json::to_string_pretty(&http::live::document())?)?),
+        Command::Openapi => {
+            Ok(writeln!(out, "{}", http::openapi::plain(&http::document().to_pretty_json()?))?)
+        }
+        Command::Asyncapi => {
+            let text = serde_json::to_string_pretty(&http::live::document())?;
+            Ok(writeln!(out, "{}", http::openapi::plain(&text))?)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lockstepd", out);
             Ok(())

@@ -352,6 +352,11 @@ impl Config {
         port.expose() == "sqlite"
     }
 
+    /// Where letters are kept while no mail server is named.
+    pub fn mail_folder(&self) -> PathBuf {
+        self.data.join("mail")
+    }
+
     /// The file with the one-time token that names the first administrator.
     pub fn bootstrap_path(&self) -> PathBuf {
         self.data.join("bootstrap-token")

@@ -65,12 +65,21 @@ pub enum ErasureError {
     /// The shred list cannot be written.
     #[error(transparent)]
     List(#[from] ShredListError),
+    /// The log is an older one and the list was cut: neither says what was erased between.
+    #[error(
+        "the log was restored, and lines of the shred list {list} are gone: what they named would be back. \
+         Put the list back from its backup; if there is none, remove shred-scan.json beside it to start without them"
+    )]
+    Forgotten {
+        /// The list.
+        list: String,
+    },
     /// An entry could not be purged again.
     #[error(transparent)]
     Purge(#[from] PurgeError),
-    /// Parts of uploads cannot be deleted.
-    #[error("parts of uploads cannot be deleted")]
-    Uploads(#[from] std::io::Error),
+    /// Parts of uploads, or letters, cannot be deleted.
+    #[error("parts of uploads, or letters in the mail folder, cannot be deleted")]
+    Files(#[from] std::io::Error),
     /// The file beside the shred list cannot be written.
     #[error("cannot write {path}")]
     File {

@@ -267,8 +267,10 @@ impl Limits {
 
 fn too_many(quota: Quota, wait: i64) -> Stop {
     let retry_after = Duration::from_micros(u64::try_from(wait).unwrap_or(0));
+    // One is there after `wait`; all of them, when the rest of the window has passed, too.
+    let all = wait.saturating_add(quota.window()).saturating_sub(quota.step);
     let standing =
-        Standing { limit: quota.burst, remaining: 0, reset_s: wait.saturating_add(999_999) / 1_000_000 };
+        Standing { limit: quota.burst, remaining: 0, reset_s: all.saturating_add(999_999) / 1_000_000 };
     Stop::TooMany { retry_after, standing }
 }
 

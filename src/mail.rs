@@ -4,6 +4,7 @@
 //! letter, hands it to the mailer and marks the task as done. A task names accounts and keyed hashes; the address is
 //! opened, and the secret of a link made, in the moment of sending.
 
+pub mod kept;
 pub mod letter;
 pub mod outbox;
 pub mod reactor;

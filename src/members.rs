@@ -11,7 +11,7 @@ use std::{
 };
 
 use lockstep_events::{
-    AccountId, DeviceId, Event, EventLog, LogError, Seq, StreamKind, VaultId,
+    AccountId, DeviceId, Event, EventLog, LogError, Seq, StreamId, StreamKind, VaultId,
     event::{AccountEvent, VaultEvent},
     ids::PublicKey,
     log::{Contents, StreamHead},
@@ -52,6 +52,10 @@ impl<K: std::hash::Hash + Eq, V: Copy> Kept<K, V> {
 
     fn get(&self, key: &K) -> Option<V> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    fn forget(&self, key: &K) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop(key);
     }
 
     fn put(&self, key: K, value: V) {
@@ -160,6 +164,20 @@ impl Members {
             self.heads.put(vault, (head, Instant::now()));
         }
         Ok(head)
+    }
+
+    /// The head of a vault's stream as the log has it now.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn head_now(&self, vault: VaultId) -> Result<Option<StreamHead>, LogError> {
+        self.heads.forget(&vault);
+        self.head(vault).await
+    }
+
+    /// A stream has begun another life: nothing is taken for the old one any more.
+    pub fn renewed(&self, stream: StreamId) {
+        self.heads.forget(&stream.into());
     }
 
     /// Notes that a vault's stream is at least so long.

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lockstep_projections::Family;
+
 use crate::limits::{ACTIONS, Action, TABLE};
 
 /// Upper ends of the classes into which requests are put by how long they took, in milliseconds.
@@ -25,6 +27,34 @@ struct Series {
 
 /// By route, then by method and status.
 type Requests = BTreeMap<String, BTreeMap<(&'static str, u16), Series>>;
+
+/// A number as it is now, or one for each of several things.
+#[derive(Debug)]
+pub struct Gauge {
+    name: &'static str,
+    help: &'static str,
+    /// With their labels, which are empty or stand in braces.
+    values: Vec<(String, f64)>,
+}
+
+impl Gauge {
+    /// One number.
+    pub fn one(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self { name, help, values: vec![(String::new(), value)] }
+    }
+
+    /// A number for each family of read models.
+    pub fn by_family(name: &'static str, help: &'static str, value: impl Fn(Family) -> f64) -> Self {
+        let labelled = |family: Family| {
+            let label = match family {
+                Family::Account => "account",
+                Family::Vault => "vault",
+            };
+            (format!("{{family=\"{label}\"}}"), value(family))
+        };
+        Self { name, help, values: Family::ALL.into_iter().map(labelled).collect() }
+    }
+}
 
 /// The counters of a node.
 #[derive(Debug)]
@@ -67,20 +97,22 @@ impl Metrics {
         self.refused[action as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Everything as Prometheus reads it, with further gauges: name, help and value.
-    pub fn text(&self, gauges: &[(&str, &str, f64)]) -> String {
+    /// Everything as Prometheus reads it, with further gauges.
+    pub fn text(&self, gauges: &[Gauge]) -> String {
         let mut out = String::with_capacity(16 * 1024);
         // Writing to a string cannot fail.
         let _ = self.write(&mut out, gauges);
         out
     }
 
-    fn write(&self, out: &mut String, gauges: &[(&str, &str, f64)]) -> std::fmt::Result {
+    fn write(&self, out: &mut String, gauges: &[Gauge]) -> std::fmt::Result {
         head(out, "lockstep_uptime_seconds", "gauge", "Since this node started")?;
         writeln!(out, "lockstep_uptime_seconds {:.3}", self.started.elapsed().as_secs_f64())?;
-        for (name, help, value) in gauges {
+        for Gauge { name, help, values } in gauges {
             head(out, name, "gauge", help)?;
-            writeln!(out, "{name} {value}")?;
+            for (labels, value) in values {
+                writeln!(out, "{name}{labels} {value}")?;
+            }
         }
         head(out, "lockstep_rate_limited_total", "counter", "Requests that a limit refused")?;
         for rules in &TABLE {
@@ -136,7 +168,7 @@ mod tests {
         }
         metrics.answered("BREW", "-", 405, Duration::from_millis(1));
         metrics.refused(Action::Login);
-        let text = metrics.text(&[("lockstep_sockets", "Open", 3.0)]);
+        let text = metrics.text(&[Gauge::one("lockstep_sockets", "Open", 3.0)]);
         for line in [
             "lockstep_request_seconds_bucket{route=\"/v1/account\",method=\"GET\",status=\"200\",le=\"0.001\"} 1",
             "lockstep_request_seconds_bucket{route=\"/v1/account\",method=\"GET\",status=\"200\",le=\"0.005\"} 3",

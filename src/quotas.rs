@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use lockstep_events::{AccountId, Clock, LogError, Seq, VaultId};
+use lockstep_events::{AccountId, BlobHash, Clock, LogError, Seq, VaultId};
 use lockstep_projections::ReadStore;
 
 use crate::{
+    blobs::{BlobError, BlobIndex, Promise},
     feed::{Amount, Attached, Standings, Usage},
     plans::{Plan, PlanBook},
 };
@@ -25,10 +26,32 @@ pub struct Exceeded {
     pub used: u64,
 }
 
+/// Why it is not known whether there is room for an upload.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadRoomError {
+    /// The log did not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The index of blobs did not answer.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+/// Whether an upload takes its room from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// Its bytes may come: they count until a version names them, or they are swept.
+    Now,
+    /// It is only asked whether they could.
+    Later,
+}
+
 /// Decides about room.
 pub struct Quotas {
     /// The rows.
     pub reads: Arc<dyn ReadStore>,
+    /// What waits for a version that names it.
+    pub index: Arc<dyn BlobIndex>,
     /// Who has which plan.
     pub standings: Arc<Standings>,
     /// The counters.
@@ -116,18 +139,43 @@ impl Quotas {
         Ok(Ok(None))
     }
 
-    /// Whether an upload would go over the plan. Nothing is reserved: bytes count when a version names them.
+    /// Takes room for blobs that are not there yet, beside all that stands and all that waits: unnamed, or begun. What
+    /// a push appends does not ask for what waits, so the two together are at most twice the limit, for a day.
     ///
     /// # Errors
-    /// As [`Self::reserve`].
-    pub async fn check_upload(
+    /// If there is none, as `Ok(Err(_))`; if log or index do not answer.
+    pub async fn reserve_upload(
         &self,
         account: AccountId,
         vault: VaultId,
-        bytes: u64,
-    ) -> Result<Result<(), Exceeded>, LogError> {
-        let more = Amount { entries: 0, bytes: i64::try_from(bytes).unwrap_or(i64::MAX / 2) };
-        Ok(self.reserve(account, vault, more).await?.map(drop))
+        blobs: &[(BlobHash, u64)],
+        take: Take,
+    ) -> Result<Result<(), Exceeded>, UploadRoomError> {
+        let Some(limit) = self.plan(account).await?.storage_bytes.filter(|_| !blobs.is_empty()) else {
+            return Ok(Ok(()));
+        };
+        let vaults = self.vaults(account, vault).await?;
+        self.read(&self.usage.unread(&vaults)).await;
+        let more: u64 = blobs.iter().map(|(_, bytes)| bytes).sum();
+        for round in 0.. {
+            let used = self.usage.used(&vaults);
+            let stands = u64::try_from((used.settled + used.appending).bytes).unwrap_or(0);
+            let (room, keep) = (limit.saturating_sub(stands), take == Take::Now);
+            let asked = Promise { vaults: &vaults, vault, blobs, room, keep, now: self.clock.now() };
+            let Err(waiting) = self.index.promise(&asked).await? else { break };
+            let exceeded = Exceeded { what: "storage_bytes", limit, used: stands.saturating_add(waiting) };
+            let settled = u64::try_from(used.settled.bytes).unwrap_or(0);
+            match round {
+                WAITS.. => return Ok(Err(exceeded)),
+                // What stands in the way may still fail, or is no longer waited for in a moment.
+                _ if settled.saturating_add(waiting).saturating_add(more) <= limit => {
+                    self.usage.some_end().await;
+                }
+                0 => self.read(&vaults).await,
+                _ => return Ok(Err(exceeded)),
+            }
+        }
+        Ok(Ok(()))
     }
 
     async fn vaults(&self, account: AccountId, of_push: VaultId) -> Result<Arc<[VaultId]>, LogError> {

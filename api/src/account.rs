@@ -47,8 +47,18 @@ pub struct Wrap {
     /// Its generation, from 1.
     #[schema(minimum = 1)]
     pub generation: u32,
-    /// The sealed box, at most 1024 bytes.
+    /// The sealed box: 108 bytes for `ark/…`, 104 for `ask` and `vault/…`, at most 1024 for a label.
     pub bytes: Bytes64,
+}
+
+/// How long the box under a name is: 72 bytes around a key of 32, and four more before it where a generation of the root
+/// key stands there. None: it has no fixed length.
+pub fn wrap_len(name: &str) -> Option<usize> {
+    match name.split('/').next() {
+        Some("ark") => Some(108),
+        Some("ask" | "vault") => Some(104),
+        _ => None,
+    }
 }
 
 /// `POST /v1/accounts/finish`: OPAQUE registration, last message, with everything that the account begins with.

@@ -6,6 +6,9 @@ use lockstep_events::{Epoch, Seq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A cursor: the life of a stream and the last seq that the device has applied. Not a secret.
+///
+/// It is a claim, and only made of what was served: `epoch` and `to` of a page or a frame, `epoch` and `position` of a
+/// snapshot. One ahead of the stream makes the server begin another life of all streams of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// The life of the stream.
@@ -19,10 +22,15 @@ pub struct Cursor {
 #[error("not a cursor: expected <32 hexadecimal digits>.<number>")]
 pub struct InvalidCursor;
 
+const DESCRIPTION: &str = "`<epoch>.<seq>`: the life of a stream and the last seq that the device has applied. A claim: \
+     it is made of `epoch` and `to` of a page or a frame, or of `epoch` and `position` of a snapshot, and of nothing else. \
+     One ahead of the stream makes the server begin another life of all streams of the account.";
+
 impl utoipa::PartialSchema for Cursor {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         utoipa::openapi::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some(DESCRIPTION))
             .pattern(Some("^[0-9a-f]{32}\\.(0|[1-9][0-9]{0,18})$"))
             .into()
     }

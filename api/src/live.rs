@@ -13,13 +13,17 @@ use crate::{
 /// The sub-protocol's name.
 pub const PROTOCOL: &str = "lockstep.v1";
 
+/// Streams that one socket may follow.
+pub const MAX_SUBS: usize = 64;
+
 /// A stream and the place after which its news are wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sub {
     /// The stream.
     pub stream: StreamId,
-    /// The cursor; none: everything from the beginning, in whatever life the stream has.
+    /// The cursor; none: everything from the beginning, in whatever life the stream has. Only one that was served: see
+    /// [`Cursor`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Cursor>,
 }
@@ -28,7 +32,7 @@ pub struct Sub {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "m", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientMessage {
-    /// First frame, within 5 s.
+    /// First frame, within 5 s, with a token or a ticket: exactly one of them.
     Hello {
         /// Access token; or `ticket`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,8 +45,9 @@ pub enum ClientMessage {
         /// What the client can do beyond the base protocol; unknown ones are ignored.
         #[serde(default)]
         caps: Vec<String>,
-        /// First subscriptions.
+        /// First subscriptions: as many as a socket may have.
         #[serde(default)]
+        #[schema(max_items = 64)]
         subs: Vec<Sub>,
     },
     /// Subscribes to a stream.
@@ -113,7 +118,7 @@ pub enum ServerMessage {
         time: Micros,
         /// Seconds between pings.
         ping_s: u32,
-        /// Seconds until a missing answer means dead.
+        /// Without anything heard for so many seconds after a ping, the client is dead: `bye` with 4408.
         pong_s: u32,
         /// Seconds until the token expires.
         token_expires_in: u32,
@@ -166,7 +171,7 @@ pub enum ServerMessage {
         /// Its last seq.
         head: Option<Seq>,
     },
-    /// Sent every `ping_s`; a client that is below a position pulls.
+    /// Sent every `ping_s`, whatever else is sent and heard; a client that is below a position pulls.
     Ping {
         /// The server's clock; comes back in `pong`.
         t: Micros,
@@ -180,7 +185,8 @@ pub enum ServerMessage {
     },
     /// Something the client sent was refused.
     Error {
-        /// A word for programs.
+        /// A word for programs: `too_many_subs` (this socket follows as many streams as it may), `log_unavailable` (the
+        /// event log is not reachable: subscribe again). More may come.
         code: String,
         /// A sentence for people.
         msg: String,
@@ -195,6 +201,10 @@ pub enum ServerMessage {
         reconnect: bool,
         /// Wait between so many and so many milliseconds before.
         wait_ms: (u32, u32),
+        /// A sentence for people and logs; the close frame has it too. Nothing of what the client sent is in it.
+        #[serde(default)]
+        #[schema(max_length = 123)]
+        reason: String,
     },
 }
 
@@ -208,7 +218,7 @@ pub mod close {
     pub const REVOKED: u16 = 4403;
     /// The stream is gone.
     pub const STREAM_GONE: u16 = 4404;
-    /// The client did not read fast enough.
+    /// The client was too slow: in reading, in greeting, or with a sign of life after a ping.
     pub const TOO_SLOW: u16 = 4408;
     /// A newer socket of the same device took over.
     pub const SUPERSEDED: u16 = 4409;

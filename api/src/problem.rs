@@ -42,6 +42,8 @@ codes! {
     InvalidParameter = "invalid_parameter", 400, "A path or query parameter is not valid";
     /// A required header is missing or malformed.
     InvalidHeader = "invalid_header", 400, "A required header is missing or not valid";
+    /// The range that is asked for begins behind the last byte; `content-range` says how many there are.
+    RangeNotSatisfiable = "range_not_satisfiable", 416, "There are no bytes in this range";
     /// The content type is not the one that this route takes.
     UnsupportedMediaType = "unsupported_media_type", 415, "The content type is not supported here";
     /// The body is longer than this route takes.

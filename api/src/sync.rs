@@ -226,7 +226,8 @@ pub enum PushOutcome {
     TooManyBranches,
     /// The plan's limit.
     QuotaExceeded,
-    /// Its content key is of an old vault key generation.
+    /// Its content key is of an old vault key generation. No server of this version says so: an older generation that
+    /// the roster states is accepted.
     KeyEpochStale,
     /// Header, signature, signer, account or vault are not right; `error` says what.
     Forbidden,
@@ -275,7 +276,8 @@ pub struct PushResult {
 pub struct Pushed {
     /// The life of the stream.
     pub epoch: Epoch,
-    /// Its last seq after this push, as far as this node knows.
+    /// Its last seq after this push, as far as this node knows. Not a place to read on from: others may have written
+    /// before it what this device was not served.
     pub head: Seq,
     /// One per item, in order.
     pub results: Vec<PushResult>,

@@ -114,7 +114,7 @@ impl Engine {
                 return Err(Error::ContentGone);
             }
             // What is here may be longer than the blob: it is not it.
-            Err(Error::Refused { problem, .. }) if problem.code == Code::InvalidHeader => {}
+            Err(Error::Refused { problem, .. }) if problem.code == Code::RangeNotSatisfiable => {}
             Err(other) => return Err(other),
         }
         let sealed = fs::read(&unfinished).await?;

@@ -6,6 +6,7 @@
 mod access;
 mod files;
 mod following;
+mod ordered;
 mod outbox;
 mod vaults;
 mod ways;
@@ -250,7 +251,7 @@ impl Client {
     /// [`Error::Offline`], [`Error::Revoked`], [`Error::Alarm`]; [`Error::Held`] if something waits, and does so until a
     /// person has seen an alarm.
     pub async fn sync(&self) -> Result<SyncReport, Error> {
-        self.engine.sync_once().await
+        Box::pin(self.engine.sync_once()).await
     }
 
     /// The state of the profile.

@@ -152,19 +152,30 @@ impl Engine {
         exactly: Option<&[BlobHash]>,
     ) -> Result<VersionId, Error> {
         let mut tx = self.store.begin().await?;
-        self.check_versions(&mut tx, entry, base).await?;
-        let desk = self.desk(&mut tx).await?;
-        let version = self.author(&desk).write(entry, base.to_vec(), content, &mut os_random())?;
-        let attached: BTreeSet<BlobHash> = match exactly {
-            Some(exactly) => exactly.iter().copied().collect(),
-            None => self.attached(&mut tx, entry, base).await?,
-        };
-        let attached: Vec<_> = attached.into_iter().collect();
-        attachments::put(&mut tx, version.id, &attached).await?;
-        let id = self.save(&mut tx, version, None).await?;
+        let id = self.write_on(&mut tx, (entry, base), content, exactly).await?;
         tx.commit().await?;
         self.outbox.notify_one();
         Ok(id)
+    }
+
+    /// The same in a transaction.
+    pub(crate) async fn write_on(
+        &self,
+        db: &mut SqliteConnection,
+        (entry, base): (EntryId, &[VersionId]),
+        content: &[u8],
+        exactly: Option<&[BlobHash]>,
+    ) -> Result<VersionId, Error> {
+        self.check_versions(db, entry, base).await?;
+        let desk = self.desk(db).await?;
+        let version = self.author(&desk).write(entry, base.to_vec(), content, &mut os_random())?;
+        let attached: BTreeSet<BlobHash> = match exactly {
+            Some(exactly) => exactly.iter().copied().collect(),
+            None => self.attached(db, entry, base).await?,
+        };
+        let attached: Vec<_> = attached.into_iter().collect();
+        attachments::put(db, version.id, &attached).await?;
+        self.save(db, version, None).await
     }
 
     /// The attachments of some versions; those of a choice are those of the version that it keeps.
@@ -183,13 +194,23 @@ impl Engine {
     /// Deletes: names all the heads that the person was shown.
     pub(crate) async fn remove(&self, entry: EntryId, shown: &[VersionId]) -> Result<VersionId, Error> {
         let mut tx = self.store.begin().await?;
-        self.check_versions(&mut tx, entry, shown).await?;
-        let desk = self.desk(&mut tx).await?;
-        let version = self.author(&desk).tombstone(entry, shown.to_vec())?;
-        let id = self.save(&mut tx, version, None).await?;
+        let id = self.delete_on(&mut tx, entry, shown).await?;
         tx.commit().await?;
         self.outbox.notify_one();
         Ok(id)
+    }
+
+    /// The same in a transaction.
+    pub(crate) async fn delete_on(
+        &self,
+        db: &mut SqliteConnection,
+        entry: EntryId,
+        shown: &[VersionId],
+    ) -> Result<VersionId, Error> {
+        self.check_versions(db, entry, shown).await?;
+        let desk = self.desk(db).await?;
+        let version = self.author(&desk).tombstone(entry, shown.to_vec())?;
+        self.save(db, version, None).await
     }
 
     /// An older version becomes the head again, over all present heads.
@@ -342,15 +363,26 @@ impl Engine {
         content: &[u8],
     ) -> Result<VersionId, Error> {
         let mut tx = self.store.begin().await?;
-        if !base.is_empty() {
-            self.check_versions(&mut tx, entry, base).await?;
-        }
-        let desk = self.desk(&mut tx).await?;
-        let version = self.author(&desk).write(entry, base.to_vec(), content, &mut os_random())?;
-        let id = self.save(&mut tx, version, None).await?;
+        let id = self.replace_on(&mut tx, entry, base, content).await?;
         tx.commit().await?;
         self.outbox.notify_one();
         Ok(id)
+    }
+
+    /// The same in a transaction.
+    pub(crate) async fn replace_on(
+        &self,
+        db: &mut SqliteConnection,
+        entry: EntryId,
+        base: &[VersionId],
+        content: &[u8],
+    ) -> Result<VersionId, Error> {
+        if !base.is_empty() {
+            self.check_versions(db, entry, base).await?;
+        }
+        let desk = self.desk(db).await?;
+        let version = self.author(&desk).write(entry, base.to_vec(), content, &mut os_random())?;
+        self.save(db, version, None).await
     }
 }
 

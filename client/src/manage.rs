@@ -15,8 +15,13 @@ use crate::{
 impl Engine {
     /// Pulls, pushes, and pulls once more so that what was pushed has its place.
     pub(crate) async fn sync_once(&self) -> Result<SyncReport, Error> {
-        let mut pulled = self.pull().await?;
-        let done = self.push().await?;
+        let (mut pulled, lie) = self.pull_all().await?;
+        let pushed = self.push().await;
+        // Once a person has seen it, a lie about one vault keeps nothing of the others here; it is said all the same.
+        if let Some(lie) = lie {
+            return Err(lie);
+        }
+        let done = pushed?;
         if done.pushed > 0 {
             pulled += self.pull().await?;
         }

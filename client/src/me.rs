@@ -108,7 +108,8 @@ impl Engine {
     }
 }
 
-fn key() -> (String, String) {
+/// Names a command, so that it is done once.
+pub(crate) fn key() -> (String, String) {
     ("idempotency-key".to_owned(), Uuid::new_v4().to_string())
 }
 

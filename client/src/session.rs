@@ -14,21 +14,22 @@ use crate::{
     transport::{Answer, Body},
 };
 
-/// An access token is renewed when it has no more than so many microseconds to live.
-const MARGIN: i64 = 30_000_000;
+/// An access token is renewed so many seconds before it ends; a short one when half of its life is over.
+const MARGIN_S: i64 = 30;
 
 /// Tokens as they are kept.
 #[derive(Clone, Serialize, Deserialize)]
 struct Kept {
     tokens: Tokens,
-    /// Microseconds since 1970.
+    /// When it is renewed, in microseconds since 1970.
     expires_at: i64,
 }
 
 impl Engine {
     /// Keeps new tokens.
     pub(crate) async fn keep_tokens(&self, tokens: Tokens) -> Result<(), Error> {
-        let expires_at = self.now().plus_seconds(i64::from(tokens.expires_in)).0;
+        let life = i64::from(tokens.expires_in);
+        let expires_at = self.now().plus_seconds(life - MARGIN_S.min(life / 2)).0;
         let text = serde_json::to_vec(&Kept { tokens, expires_at }).map_err(|_| damaged())?;
         let mut tx = self.store.begin().await?;
         keys::set(&mut tx, keys::name::TOKENS, &text).await?;
@@ -69,7 +70,7 @@ impl Engine {
     /// An access token that is valid for a while, renewed if need be.
     pub(crate) async fn access_token(&self) -> Result<String, Error> {
         let kept = self.tokens().await?;
-        if kept.expires_at - MARGIN > self.now().0 {
+        if kept.expires_at > self.now().0 {
             return Ok(kept.tokens.access_token);
         }
         self.renew(&kept.tokens.access_token).await

@@ -182,11 +182,11 @@ impl<T: FromStr<Err = InvalidId>> Visitor<'_> for Text<T> {
 }
 
 macro_rules! byte_ids {
-    ($($(#[$doc:meta])* $name:ident, $len:literal;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident, $len:literal, $pattern:literal;)+) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-        #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^([0-9a-f]{2})+$"))]
+        #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = $pattern))]
         pub struct $name(pub [u8; $len]);
 
         impl $name {
@@ -238,21 +238,21 @@ macro_rules! byte_ids {
 
 byte_ids! {
     /// Any SHA-256 that has no type of its own.
-    Hash32, 32;
+    Hash32, 32, "^[0-9a-f]{64}$";
     /// SHA-256 of a version's canonical header; the version's name everywhere, for ever.
-    VersionId, 32;
+    VersionId, 32, "^[0-9a-f]{64}$";
     /// SHA-256 of a ciphertext; its address inside one vault.
-    BlobHash, 32;
+    BlobHash, 32, "^[0-9a-f]{64}$";
     /// The running hash of a stream at a seq: SHA-256(0x02 ‖ chain before ‖ leaf hash).
-    Chain, 32;
+    Chain, 32, "^[0-9a-f]{64}$";
     /// What a set of versions is recognised by, whatever their order: the sum mod 2^256 of SHA-256(version id).
-    SetDigest, 32;
+    SetDigest, 32, "^[0-9a-f]{64}$";
     /// 128 random bits that name one unbroken life of a stream; renewed by a restore.
-    Epoch, 16;
+    Epoch, 16, "^[0-9a-f]{32}$";
     /// An Ed25519 public key.
-    PublicKey, 32;
+    PublicKey, 32, "^[0-9a-f]{64}$";
     /// An Ed25519 signature.
-    Signature, 64;
+    Signature, 64, "^[0-9a-f]{128}$";
 }
 
 impl VersionId {

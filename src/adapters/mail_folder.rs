@@ -7,11 +7,11 @@ use lettre::message::Mailbox;
 
 use super::mime::{message, sender};
 use crate::{
-    mail::{Letter, MailError, Mailer},
+    mail::{Letter, MailError, Mailer, kept},
     private_file,
 };
 
-/// Writes each letter to a file, `<id>.eml`.
+/// Writes each letter to a file, named so that it is found when the account is erased ([`kept::file_name`]).
 pub struct MailFolder {
     folder: PathBuf,
     from: Mailbox,
@@ -33,7 +33,7 @@ impl MailFolder {
 impl Mailer for MailFolder {
     async fn send(&self, letter: &Letter) -> Result<(), MailError> {
         let bytes = message(&self.from, letter)?.formatted();
-        let path = self.folder.join(format!("{}.eml", letter.id));
+        let path = self.folder.join(kept::file_name(letter));
         // Where it exists, it was written before a kill.
         let written = tokio::task::spawn_blocking(move || private_file::write_new(&path, &bytes)).await;
         match written {
@@ -46,6 +46,8 @@ impl Mailer for MailFolder {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_events::AccountId;
+
     use super::*;
     use crate::mail::{letter, outbox::About};
 
@@ -54,12 +56,13 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("mail");
         let mailer = MailFolder::new(&folder, "Lockstep <vault@example.org>").unwrap();
-        let letter = letter::notice("one", "Zo\u{eb} <ada@example.org>", About::DeviceAdded);
+        let letter =
+            letter::notice((AccountId::NIL, "one"), "Zo\u{eb} <ada@example.org>", About::DeviceAdded);
         for _ in 0..2 {
             mailer.send(&letter).await.unwrap();
         }
         let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
-        assert_eq!(files, [folder.join("one.eml")]);
+        assert_eq!(files, [folder.join(format!("{}.one.eml", AccountId::NIL))]);
         let text = std::fs::read_to_string(&files[0]).unwrap();
         assert!(text.contains("To: ") && text.contains("Message-ID: <one@example.org>"), "{text}");
         assert!(text.contains("multipart/alternative") && text.contains("text/html"), "{text}");
@@ -69,7 +72,8 @@ mod tests {
     async fn what_is_not_an_address_is_refused_for_good_and_not_repeated() {
         let place = tempfile::tempdir().unwrap();
         let mailer = MailFolder::new(place.path(), "a@b.example").unwrap();
-        let letter = letter::notice("one", "canary\r\nBcc: x@y.example", About::DeviceAdded);
+        let letter =
+            letter::notice((AccountId::NIL, "one"), "canary\r\nBcc: x@y.example", About::DeviceAdded);
         let error = mailer.send(&letter).await.unwrap_err();
         assert!(matches!(error, MailError::Refused(_)) && !format!("{error:?}").contains("canary"));
     }

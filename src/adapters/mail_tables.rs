@@ -143,6 +143,8 @@ pub const TO_FORMER: &str =
     "UPDATE addresses SET standing = 'former' WHERE account = $1 AND standing = 'confirmed'";
 pub const TO_CONFIRMED: &str = "UPDATE addresses SET standing = 'confirmed', since = $2 \
      WHERE account = $1 AND standing = 'pending' AND address_index = $3";
+/// Letters to the former address open nothing any more.
+pub const END_SIGN_INS: &str = "DELETE FROM links WHERE account = $1 AND purpose = 'sign_in'";
 /// Others who have the address for their login name. None of them has confirmed it: then it would be taken.
 pub const DISPLACED: &str = "SELECT account FROM names WHERE name_index = $1 AND account <> $2";
 pub const RENAME: &str = "UPDATE names SET name_index = $2 WHERE account = $1 AND name_index IN \
@@ -167,9 +169,12 @@ pub const LINK: &str = "SELECT token_hash, purpose, account, address_index, init
 pub const PRESS: &str = "UPDATE links SET pressed_at = $2 \
      WHERE token_hash = $1 AND pressed_at IS NULL AND expires_at > $2 \
      RETURNING token_hash, purpose, account, address_index, initiator, expires_at";
+/// Only whoever reads the mail of the present address comes in, also if the letter left as it was replaced.
 pub const TAKE: &str = "UPDATE links SET taken_at = $2 WHERE token_hash = (SELECT token_hash FROM links \
      WHERE initiator = $1 AND purpose = 'sign_in' AND pressed_at IS NOT NULL AND taken_at IS NULL \
-     AND expires_at > $2 LIMIT 1) AND taken_at IS NULL RETURNING account";
+     AND expires_at > $2 AND EXISTS (SELECT 1 FROM addresses WHERE addresses.account = links.account \
+     AND addresses.address_index = links.address_index AND standing = 'confirmed') LIMIT 1) \
+     AND taken_at IS NULL RETURNING account";
 pub const SWEEP_LINKS: &str = "DELETE FROM links WHERE expires_at <= $1";
 
 /// What stands about an address, read in a transaction.
@@ -305,7 +310,7 @@ macro_rules! mail_tables {
                 }
                 let (account, index) = (of.as_bytes().to_vec(), index.0.to_vec());
                 if claims.replaces {
-                    for sql in [tables::FORGET_FORMER, tables::TO_FORMER] {
+                    for sql in [tables::FORGET_FORMER, tables::TO_FORMER, tables::END_SIGN_INS] {
                         sqlx::query(sql).bind(&account).execute(&mut *tx).await.map_err($failed)?;
                     }
                 }

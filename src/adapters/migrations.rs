@@ -43,7 +43,8 @@ migrations! {
         "0012_oidc.sql"
         "0015_rates.sql"
         "0016_mail_of_whom.sql"
-        "0019_attempts_in_memory.sql";
+        "0019_attempts_in_memory.sql"
+        "0020_promised_room.sql";
     /// The log.
     LOG = "sqlite":
         "0001_log.sql"
@@ -66,7 +67,8 @@ migrations! {
     OPERATIONS = "sqlite/operations":
         "0004_blobs.sql"
         "0005_store_upkeep.sql"
-        "0006_served.sql";
+        "0006_served.sql"
+        "0020_promised_room.sql";
     /// Counts of rate limits.
     RATES = "sqlite/rates":
         "0015_rates.sql"

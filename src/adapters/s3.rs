@@ -208,6 +208,10 @@ impl BlobStore for S3Blobs {
         Ok(listed.collect())
     }
 
+    fn is_reached_by_clients(&self) -> bool {
+        self.public.is_some()
+    }
+
     async fn presign_put(
         &self,
         key: &str,

@@ -4,8 +4,25 @@
 use lockstep_events::Position;
 use lockstep_projections::Family;
 
-use super::{StartError, ports::Ports};
+use super::{
+    StartError,
+    ports::{self, Databases, Ports},
+};
 use crate::config::Config;
+
+/// Before a store is opened, as opening makes it: a file that is gone though the log has events. An empty file in its
+/// place is the word of whoever runs the server that it is gone for good.
+///
+/// # Errors
+/// [`StartError::LostFile`], or what the log does not answer.
+pub async fn nothing_lost(config: &Config) -> Result<(), StartError> {
+    let Some(lost) = ports::files(config).into_iter().find(|file| !file.exists()) else { return Ok(()) };
+    if Config::is_sqlite(&config.log) && !ports::log_file(config).exists() {
+        return Ok(());
+    }
+    let log = ports::log(config, &mut Databases::new(config)).await?;
+    if log.tail().await?.position == Position::ZERO { Ok(()) } else { Err(StartError::LostFile(lost)) }
+}
 
 /// Looks at the log, the read models and the key file.
 ///

@@ -1,12 +1,13 @@
 //! What a node does by itself about personal data: erasures that are due, what other nodes erased, and data whose
 //! time is over. Every node does it.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    erasure::{self, ErasureError},
+    erasure::{self, ErasureError, shred_list::Shred},
+    mail::kept,
     state::{Server, Shared},
 };
 
@@ -43,6 +44,15 @@ async fn privacy(server: &Server, round: u32) -> Result<(), ErasureError> {
     }
     if round.is_multiple_of(HOUR) {
         erasure::expire(server).await?;
+        // What other nodes put on the list is read first.
+        server.shred_list.count()?;
+        let erased = server.shred_list.all().into_iter().filter_map(|shred| match shred {
+            Shred::Subject { account, .. } => Some(account),
+            Shred::Entry { .. } => None,
+        });
+        let erased: HashSet<_> = erased.collect();
+        // Letters that this node wrote, about whom another one erased.
+        kept::forget(&server.config.mail_folder(), |account| erased.contains(&account)).await?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Which adapter stands behind each port.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use lockstep_events::EventLog;
 use lockstep_projections::store::ReadStore;
@@ -23,6 +23,7 @@ use crate::{
         mail_folder::MailFolder,
         smtp::Smtp,
         sqlite::{
+            self,
             credentials::SqliteCredentials,
             holdings::{self, SqliteHoldings},
             log::SqliteLog,
@@ -44,6 +45,9 @@ use crate::{
     state::Ways,
     subjects::{holding::Holding, keys::SubjectKeys},
 };
+
+/// A server that stops gives each of its databases so long to come to rest.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// The ports, open.
 pub struct Ports {
@@ -129,6 +133,31 @@ impl<'a> Databases<'a> {
 /// Where the log of the embedded mode lies.
 pub fn log_file(config: &Config) -> PathBuf {
     config.data.join("log.sqlite")
+}
+
+/// Brings the databases of the data folder to rest, so that each file is whole without its journal. What cannot be
+/// brought there now is brought there by the next start.
+pub async fn settle(config: &Config) {
+    for name in ["log", "reads", "credentials", "operations", "rates"] {
+        let file = config.data.join(name).with_extension("sqlite");
+        if !file.exists() {
+            continue;
+        }
+        let cause = match tokio::time::timeout(SETTLE, sqlite::settle(&file)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(late) => late.to_string(),
+        };
+        tracing::warn!(%cause, "a database keeps its journal until the next start");
+    }
+}
+
+/// The files whose loss no read model makes up for.
+pub fn files(config: &Config) -> Vec<PathBuf> {
+    if scheme(&config.credentials) != "sqlite" {
+        return Vec::new();
+    }
+    ["credentials.sqlite", "operations.sqlite"].map(|file| config.data.join(file)).into()
 }
 
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
@@ -241,7 +270,7 @@ pub async fn ways(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<
 pub fn mailer(config: &Config) -> Result<Box<dyn Mailer>, StartError> {
     let from = &config.mail_from;
     if config.mail.expose() == "folder" {
-        return Ok(Box::new(MailFolder::new(&config.data.join("mail"), from)?));
+        return Ok(Box::new(MailFolder::new(&config.mail_folder(), from)?));
     }
     let authority = Some(config.mail_ca.as_path()).filter(|file| !file.as_os_str().is_empty());
     Ok(Box::new(Smtp::new(config.mail.expose(), from, authority)?))

@@ -39,6 +39,14 @@ pub enum StartError {
     /// The key file is gone, and what it protects is not.
     #[error("there is no key file {}, and the log is not empty: put it back from the backup, or name it with key_file", .0.display())]
     LostKeys(PathBuf),
+    /// A store is gone that the log cannot fill again.
+    #[error(
+        "there is no {}, and the log is not empty: put it back from the backup, with the files beside it whose names begin \
+         alike. If it is lost for good, an empty file in its place starts without it (docs/operating.md, \"Backup\" says what \
+         that costs)",
+        .0.display()
+    )]
+    LostFile(PathBuf),
     /// The read models have more events than the log.
     #[error(
         "the read models have {reads} events and the log has {log}: this is another log, or an older one was put back. \

@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use lockstep_events::{Clock, EventLog};
 use rand::rngs::OsRng;
 
-use super::{StartError, ports};
+use super::{StartError, fit, ports};
 use crate::{
     auth::{credentials::CredentialStore, server_keys::ServerKeys, signing_keys::load_or_turn},
     blobs::Shelf,
@@ -36,6 +36,7 @@ pub async fn tools(config: &Config) -> Result<Tools, StartError> {
     if !config.key_path().exists() {
         return Err(StartError::NoServer(config.key_path()));
     }
+    fit::nothing_lost(config).await?;
     let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
     let mut databases = ports::Databases::new(config);
     let tools = Tools {

@@ -4,6 +4,7 @@
 //! public parts of signing keys. The log holds commitments and facts; a row here is meaningless without its event.
 
 use async_trait::async_trait;
+use lockstep_api::account::wrap_len;
 use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method, ids::PublicKey};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -50,6 +51,14 @@ pub struct Wrapped {
     pub generation: u32,
     /// Opaque.
     pub bytes: Vec<u8>,
+}
+
+impl Wrapped {
+    /// Whether it is as long as what has its name. More the server cannot see; less would be a key that no device ever
+    /// opens, in a place where no other can come.
+    pub fn fits(&self) -> bool {
+        wrap_len(&self.name).is_some_and(|len| self.bytes.len() == len)
+    }
 }
 
 /// Everything secret that an account begins with.

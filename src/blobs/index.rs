@@ -29,6 +29,23 @@ pub struct Lying {
     pub length: u64,
 }
 
+/// Room that is asked for before anything is uploaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Promise<'a> {
+    /// All vaults of the account, in the same order on every node.
+    pub vaults: &'a [VaultId],
+    /// The vault of the blobs.
+    pub vault: VaultId,
+    /// The blobs with their lengths, each once; none of them is there.
+    pub blobs: &'a [(BlobHash, u64)],
+    /// How much the blobs of these vaults that wait may be together.
+    pub room: u64,
+    /// Whether the blobs count from now on; else it is only looked whether they could.
+    pub keep: bool,
+    /// The time.
+    pub now: Micros,
+}
+
 /// Which vault has which blob, and where. A hash that another vault has gives nothing.
 ///
 /// A blob is *named* once an event that needs it was about to be appended. That is noted before the append, so that
@@ -127,6 +144,29 @@ pub trait BlobIndex: Send + Sync {
 
     /// An upload in parts has ended, one way or the other.
     async fn upload_ended(&self, object: &str) -> Result<(), BlobError>;
+
+    /// Promises room, if it is there; else how many bytes wait without these blobs: unnamed blobs of the vaults, and
+    /// those that were promised and did not come. Of callers with the same vaults one comes after the other. A promise
+    /// is over when its blob is entered.
+    async fn promise(&self, asked: &Promise<'_>) -> Result<Result<(), u64>, BlobError>;
+
+    /// A client sends a promised blob to this object; the object of before, if it is another one. Nothing is noted
+    /// where nothing was promised.
+    async fn promised_at(
+        &self,
+        vault: VaultId,
+        hash: BlobHash,
+        object: &str,
+    ) -> Result<Option<String>, BlobError>;
+
+    /// A promised blob does not come: unless it may lie in an object already, nothing waits for it any more.
+    async fn break_promise(&self, vault: VaultId, hash: BlobHash) -> Result<(), BlobError>;
+
+    /// Nothing is promised to a vault any more.
+    async fn forget_promises(&self, vault: VaultId) -> Result<(), BlobError>;
+
+    /// Forgets promises from before a time, but not while bytes of theirs lie in an orphan. How many.
+    async fn sweep_promises(&self, before: Micros) -> Result<u64, BlobError>;
 
     /// Takes the turn at something that one node does for all every so often: whether it was last begun before a
     /// time, or never. Then it counts as begun `now`. Of many who ask at the same time exactly one is told yes.

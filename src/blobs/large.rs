@@ -7,7 +7,7 @@
 use lockstep_events::{BlobHash, VaultId};
 use uuid::Uuid;
 
-use super::{BlobError, BlobPlace, PART, Presigned, Shelf, check::hash_object};
+use super::{BlobError, BlobPlace, PART, Presigned, Shelf, check::hash_object, shelf::direct_key};
 
 /// A vault has at most so many uploads in parts that did not end: each is a row here, and parts that are paid for.
 pub const MAX_OPEN: u64 = 1024;
@@ -65,14 +65,15 @@ impl Shelf {
         Ok(more == 0 || self.index.uploads_under(&prefix(vault)).await? + more <= MAX_OPEN)
     }
 
-    /// Begins an upload in parts; none where clients do not reach the store.
+    /// Begins an upload in parts; none where clients do not reach the store. An earlier one that takes the same room in
+    /// a plan is given up: a blob takes it once.
     ///
     /// # Errors
     /// If the store or the index does not answer.
     pub async fn start_large(
         &self,
         vault: VaultId,
-        size: u64,
+        (hash, size): (BlobHash, u64),
         expires_s: u32,
     ) -> Result<Option<(Ticket, Vec<Presigned>)>, BlobError> {
         let lengths: Vec<u64> =
@@ -82,7 +83,36 @@ impl Shelf {
         let Some(parts) = self.store.start_parts(&key, &lengths, expires_s).await? else { return Ok(None) };
         self.index.upload_started(&key, &parts.upload, self.clock.now()).await?;
         ticket.upload = parts.upload;
+        if let Some(earlier) = self.index.promised_at(vault, hash, &key).await? {
+            self.give_up(&earlier).await?;
+        }
         Ok(Some((ticket, parts.parts)))
+    }
+
+    /// How a client may put a short blob straight into the store; none where clients do not reach it.
+    ///
+    /// # Errors
+    /// If the store or the index does not answer.
+    pub async fn presign_direct(
+        &self,
+        vault: VaultId,
+        (hash, size): (BlobHash, u64),
+        expires_s: u32,
+    ) -> Result<Option<Presigned>, BlobError> {
+        let key = direct_key(vault, &hash);
+        let Some(put) = self.store.presign_put(&key, size, &hash.0, expires_s).await? else {
+            return Ok(None);
+        };
+        self.index.promised_at(vault, hash, &key).await?;
+        Ok(Some(put))
+    }
+
+    async fn give_up(&self, object: &str) -> Result<(), BlobError> {
+        if let Some(upload) = self.index.upload_to(object).await? {
+            self.store.abort_parts(object, &upload).await?;
+            self.index.upload_ended(object).await?;
+        }
+        Ok(())
     }
 
     /// Makes a blob of its parts. Doing it again is no error.
@@ -116,8 +146,8 @@ impl Shelf {
             other => other?,
         };
         if length != size || hash_object(&*self.store, &pack, length).await? != hash.0 {
-            // No blob lies in it: it is an orphan, which the sweep deletes.
             self.index.upload_ended(&pack).await?;
+            self.delete_orphan(&pack).await?;
             return Err(LargeError::Hash);
         }
         let place = BlobPlace { pack: pack.clone(), offset: 0, length };

@@ -73,18 +73,18 @@ impl Shelf {
         self.index.insert(vault, &[(hash, BlobPlace { pack, offset: 0, length })], self.clock.now()).await
     }
 
-    /// Lengths of those of these blobs that are on the shelf. They stay there from now on: an event will name them.
+    /// Lengths of those of these blobs that are on the shelf.
     ///
     /// A blob that a client uploaded straight to the store is looked at here for the first time.
     ///
     /// # Errors
     /// If the store or the index does not answer.
-    pub async fn name(
+    pub async fn lengths(
         &self,
         vault: VaultId,
         hashes: &[BlobHash],
     ) -> Result<HashMap<BlobHash, u64>, BlobError> {
-        let mut lengths = lengths(self.index.name(vault, hashes).await?);
+        let mut lengths = lengths(self.index.find(vault, hashes).await?);
         let missing: Vec<_> = hashes.iter().filter(|hash| !lengths.contains_key(*hash)).copied().collect();
         let mut arrived = Vec::new();
         for hash in missing {
@@ -93,9 +93,22 @@ impl Shelf {
         if !arrived.is_empty() {
             self.index.insert(vault, &arrived, self.clock.now()).await?;
             let hashes: Vec<_> = arrived.iter().map(|(hash, _)| *hash).collect();
-            lengths.extend(self::lengths(self.index.name(vault, &hashes).await?));
+            lengths.extend(self::lengths(self.index.find(vault, &hashes).await?));
         }
         Ok(lengths)
+    }
+
+    /// The same, of those that the index has. They stay there from now on: an event that names them follows at once.
+    /// Nothing takes a name away again, so who may still be refused asks for [`Self::lengths`].
+    ///
+    /// # Errors
+    /// If the index does not answer.
+    pub async fn name(
+        &self,
+        vault: VaultId,
+        hashes: &[BlobHash],
+    ) -> Result<HashMap<BlobHash, u64>, BlobError> {
+        Ok(lengths(self.index.name(vault, hashes).await?))
     }
 
     /// A direct upload, if it is there and has its hash. One that has not is as if it were not there: the sweep
@@ -195,6 +208,12 @@ impl Shelf {
         self.delete(&doomed).await
     }
 
+    /// Deletes an object at once if no blob lies in it.
+    pub(super) async fn delete_orphan(&self, object: &str) -> Result<(), BlobError> {
+        let doomed = self.index.orphans(&[object.to_owned()], Micros(i64::MAX), self.clock.now()).await?;
+        self.delete(&doomed).await
+    }
+
     /// Deletes doomed objects.
     pub(super) async fn delete(&self, doomed: &[String]) -> Result<(), BlobError> {
         for object in doomed {
@@ -229,6 +248,7 @@ impl Shelf {
                 self.index.upload_ended(&object).await?;
             }
         }
+        self.index.forget_promises(vault).await?;
         let mut gone = 0;
         loop {
             let hashes = self.index.of_vault(vault, None, PAGE).await?;

@@ -44,10 +44,13 @@ pub async fn sweep(shelf: &Shelf) -> Result<SweepReport, BlobError> {
         report.objects += old.len() as u64;
         report.repacked += repack_of(shelf, &page, &keys).await?;
         if page.len() < PAGE {
-            return Ok(report);
+            break;
         }
         after = keys.last().cloned();
     }
+    // Now it is known which of them came to lie in an orphan: those take room until it is deleted.
+    shelf.index.sweep_promises(added_before).await?;
+    Ok(report)
 }
 
 /// Deletes what an earlier process had doomed.

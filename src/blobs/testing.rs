@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_events::{BlobHash, Clock, Micros, VaultId};
 
-use super::{BlobError, BlobIndex, BlobPlace, BlobStore, Listed, Lying, Parts, Presigned, Shelf};
+use super::{BlobError, BlobIndex, BlobPlace, BlobStore, Listed, Lying, Parts, Presigned, Promise, Shelf};
 
 struct Nothing;
 
@@ -77,6 +77,21 @@ impl BlobIndex for Nothing {
     }
     async fn upload_ended(&self, _: &str) -> Result<()> {
         Ok(())
+    }
+    async fn promise(&self, _: &Promise<'_>) -> Result<std::result::Result<(), u64>> {
+        Ok(Ok(()))
+    }
+    async fn promised_at(&self, _: VaultId, _: BlobHash, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+    async fn break_promise(&self, _: VaultId, _: BlobHash) -> Result<()> {
+        Ok(())
+    }
+    async fn forget_promises(&self, _: VaultId) -> Result<()> {
+        Ok(())
+    }
+    async fn sweep_promises(&self, _: Micros) -> Result<u64> {
+        Ok(0)
     }
     async fn take_turn(&self, _: &str, _: Micros, _: Micros) -> Result<bool> {
         Ok(false)

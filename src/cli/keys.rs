@@ -7,7 +7,7 @@ use clap::Subcommand;
 use lockstep_events::Clock;
 use rand::rngs::OsRng;
 
-use super::AnyError;
+use super::{AnyError, shown::at};
 use crate::{
     app, auth::signing_keys::KeySet, clock::SystemClock, commands::rotate_key::OperatorKeys, config::Config,
 };
@@ -51,10 +51,4 @@ pub async fn run(
         writeln!(out, "{}  {:<8}  since {}", row.kid, row.state.name(), at(row.changed_at.seconds()))?;
     }
     Ok(())
-}
-
-fn at(seconds: i64) -> String {
-    let format = &time::format_description::well_known::Rfc3339;
-    let time = time::OffsetDateTime::from_unix_timestamp(seconds).ok();
-    time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| seconds.to_string())
 }

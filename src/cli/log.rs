@@ -1,4 +1,4 @@
-//! `lockstepd log verify`: the words and the bar; `operate::log` does the work.
+//! `lockstepd log`: the words and the bar; `operate::log` and `operate::lives` do the work.
 
 use std::io::Write;
 
@@ -11,7 +11,10 @@ use super::{
 use crate::{
     app,
     config::Config,
-    operate::log::{Verified, verify},
+    operate::{
+        lives,
+        log::{Verified, verify},
+    },
 };
 
 #[derive(Debug, Subcommand)]
@@ -22,6 +25,9 @@ pub enum LogCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say that a backup of the log was put back: every stream begins another life, and devices offer again what the backup
+    /// does not have. Before the first start; every server is stopped.
+    Restored,
 }
 
 /// Runs the command.
@@ -33,7 +39,7 @@ pub async fn run(
     config: &Config,
     out: &mut (impl Write + Send),
 ) -> Result<(), AnyError> {
-    let LogCommand::Verify { json } = command;
+    let LogCommand::Verify { json } = command else { return restored(config, out).await };
     let log = app::log_alone(config).await?;
     let bar = bar("{bar:30} {pos}/{len} {per_sec}, {eta} left");
     let found = verify(&*log, &mut |at, target| {
@@ -53,6 +59,13 @@ pub async fn run(
     } else {
         Err(format!("the log is not whole: {} faults", found.faulty).into())
     }
+}
+
+async fn restored(config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
+    let log = app::log_alone(config).await?;
+    let _alone = app::lock_data(config)?;
+    let streams = lives::renew(&*log).await?;
+    Ok(writeln!(out, "{streams} streams begin another life: devices offer again what the log does not have")?)
 }
 
 fn print(found: &Verified, out: &mut impl Write) -> Result<(), AnyError> {

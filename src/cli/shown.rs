@@ -17,3 +17,10 @@ pub fn bar(template: &str) -> ProgressBar {
 pub fn print_json(out: &mut impl Write, what: &impl Serialize) -> Result<(), AnyError> {
     Ok(writeln!(out, "{}", serde_json::to_string_pretty(what)?)?)
 }
+
+/// A time, for people.
+pub fn at(seconds: i64) -> String {
+    let format = &time::format_description::well_known::Rfc3339;
+    let time = time::OffsetDateTime::from_unix_timestamp(seconds).ok();
+    time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| seconds.to_string())
+}

@@ -3,11 +3,11 @@
 use std::{io::Write, path::PathBuf, sync::Arc};
 
 use clap::Subcommand;
-use lockstep_events::{AccountId, Clock, EventId, event::AskedBy};
+use lockstep_events::{AccountId, Clock, EventId, Micros, event::AskedBy};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::AnyError;
+use super::{AnyError, shown::at};
 use crate::{
     app::{self, SubjectTools},
     batcher::Batcher,
@@ -75,36 +75,53 @@ pub async fn run(
         }
         SubjectCommand::Erase { person, reason, wait_hours, dry_run, json } => {
             let account = account(&tools, &person).await?;
-            let due_at = SystemClock.now().plus_seconds(i64::from(wait_hours) * 3600);
-            let state = Erasure::of(&*tools.log, account).await?.state;
-            if !dry_run {
-                let batcher = Batcher::start(Arc::clone(&tools.log), Arc::new(SystemClock), |_| {});
-                let desk = Desk {
-                    log: tools.log,
-                    batcher,
-                    subjects: Arc::clone(&tools.exporter.subjects),
-                    erasures: tools.erasures,
-                };
-                let request = RequestErasure {
-                    account,
-                    actor: None,
-                    by: AskedBy::Operator,
-                    reason: Some(reason),
-                    due_at,
-                    event_id: EventId(Uuid::new_v4()),
-                };
-                let asked = request.run(&desk).await;
-                desk.batcher.shutdown().await;
-                asked?;
-            }
+            let wanted = SystemClock.now().plus_seconds(i64::from(wait_hours) * 3600);
+            let before = Erasure::of(&*tools.log, account).await?.state;
+            let due_at = if dry_run {
+                before.due_if_asked(wanted)?
+            } else {
+                erase(tools, account, reason, wanted).await?
+            };
             if json {
-                let told = json!({ "account": account, "before": format!("{state:?}"), "dry_run": dry_run });
+                let told = json!({
+                    "account": account,
+                    "before": before.word(),
+                    "before_due_at": before.due(),
+                    "due_at": due_at,
+                    "dry_run": dry_run,
+                });
                 return Ok(writeln!(out, "{told}")?);
             }
             let would = if dry_run { "would be" } else { "will be" };
-            Ok(writeln!(out, "{account} {would} erased, {wait_hours} hours from now")?)
+            Ok(writeln!(out, "{account} {would} erased, from {} on", at(due_at.seconds()))?)
         }
     }
+}
+
+/// Asks for the erasure; when it begins. That may be earlier than wanted: asking again puts nothing off.
+async fn erase(
+    tools: SubjectTools,
+    account: AccountId,
+    reason: String,
+    wanted: Micros,
+) -> Result<Micros, AnyError> {
+    let desk = Desk {
+        batcher: Batcher::start(Arc::clone(&tools.log), Arc::new(SystemClock), |_| {}),
+        log: tools.log,
+        subjects: Arc::clone(&tools.exporter.subjects),
+        erasures: tools.erasures,
+    };
+    let request = RequestErasure {
+        account,
+        actor: None,
+        by: AskedBy::Operator,
+        reason: Some(reason),
+        due_at: wanted,
+        event_id: EventId(Uuid::new_v4()),
+    };
+    let asked = request.run(&desk).await;
+    desk.batcher.shutdown().await;
+    Ok(asked?.0)
 }
 
 /// Whom a letter means. The server itself knows names and addresses as keyed hashes only.

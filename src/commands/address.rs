@@ -152,7 +152,8 @@ pub struct NameAddress {
 }
 
 impl NameAddress {
-    /// Names it: from now on it waits for its confirmation, and the present address is told.
+    /// Names it: from now on it waits for its confirmation, and the present address is told. To name the present one
+    /// again calls off the one that waits.
     ///
     /// # Errors
     /// [`AddressError`]
@@ -161,7 +162,7 @@ impl NameAddress {
         let index = server.keys.name_index(&text);
         let present = server.ways.address(account, Standing::Confirmed).await?;
         if present.as_ref().is_some_and(|present| present.index == index) {
-            return Ok(());
+            return Ok(server.ways.forget_address(account, Standing::Pending).await?);
         }
         let change = Uuid::new_v4();
         let event = self.actor.event(change.into(), None, AccountEvent::EmailSet(EmailSet { change }))?;

@@ -21,8 +21,6 @@ use crate::{
 
 /// The wrap of the root key under the password.
 pub const ARK_BY_PASSWORD: &str = "ark/password";
-/// A wrapped key is at most so long, in bytes.
-pub const MAX_WRAP: usize = 1024;
 
 /// A change of the password, by somebody who proved the old one.
 pub struct ChangePassword {
@@ -67,8 +65,8 @@ pub fn check_next(row: &AccountRow, suite: u16, wrap: &Wrapped) -> Result<(), Pa
     if suite != 1 {
         return Err(PasswordError::Invalid("suite: only 1 is known"));
     }
-    if wrap.name != ARK_BY_PASSWORD || !(1..=MAX_WRAP).contains(&wrap.bytes.len()) {
-        return Err(PasswordError::Invalid("wrap: ark/password, 1 to 1024 bytes"));
+    if wrap.name != ARK_BY_PASSWORD || !wrap.fits() {
+        return Err(PasswordError::Invalid("wrap: ark/password, 108 bytes"));
     }
     // The first generation was the registration's: it is never set again.
     let retry = wrap.generation == present && present > 1;

@@ -146,6 +146,33 @@ fn decide_request(state: ErasureState, wanted: Micros) -> Result<Option<Micros>,
     }
 }
 
+impl ErasureState {
+    /// When an erasure begins that is asked for now, to begin at a time.
+    ///
+    /// # Errors
+    /// [`EraseError::NoAccount`] if it is done.
+    pub fn due_if_asked(self, wanted: Micros) -> Result<Micros, EraseError> {
+        Ok(decide_request(self, wanted)?.unwrap_or(wanted))
+    }
+
+    /// What it is called.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Due(_) => "due",
+            Self::Erased => "erased",
+        }
+    }
+
+    /// When it begins, if somebody asked.
+    pub const fn due(self) -> Option<Micros> {
+        match self {
+            Self::Due(at) => Some(at),
+            Self::None | Self::Erased => None,
+        }
+    }
+}
+
 /// Whether it can still be called off.
 fn decide_cancel(state: ErasureState, now: Micros) -> Result<(), EraseError> {
     match state {
@@ -338,6 +365,8 @@ mod tests {
         assert_eq!(decide_request(ErasureState::Due(Micros(9)), Micros(20)).unwrap(), Some(Micros(9)));
         assert_eq!(decide_request(ErasureState::Due(Micros(9)), Micros(3)).unwrap(), None);
         assert!(matches!(decide_request(ErasureState::Erased, Micros(3)), Err(EraseError::NoAccount)));
+        assert_eq!(ErasureState::Due(Micros(9)).due_if_asked(Micros(20)).unwrap(), Micros(9));
+        assert_eq!(ErasureState::Due(Micros(9)).due_if_asked(Micros(3)).unwrap(), Micros(3));
     }
 
     #[test]

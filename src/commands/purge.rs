@@ -13,6 +13,7 @@ use lockstep_events::{
     StreamId, StreamKind, Unit, VaultId, VersionId,
     event::{EntryPurged, VaultEvent},
     graph::{Head, Heads},
+    header::VersionKind,
     log::{StreamClaim, StreamExpect, SubjectClaim, SubjectExpect},
 };
 use tokio::sync::Mutex;
@@ -54,6 +55,9 @@ pub enum PurgeError {
     /// The heads are others.
     #[error("the entry has other heads")]
     Heads(Vec<Head>),
+    /// A head of it is not deleted.
+    #[error("the entry is not deleted")]
+    Alive(Vec<Head>),
     /// The entry changed again and again meanwhile.
     #[error("the entry changed too often meanwhile")]
     Contended,
@@ -84,6 +88,10 @@ fn decide(heads: &Heads, expected: &[VersionId]) -> Result<Decision, PurgeError>
     }
     if heads.ids() != expected {
         return Err(PurgeError::Heads(heads.heads.clone()));
+    }
+    // A device believes a purge only of what a device deleted: a server alone erases nothing.
+    if heads.heads.iter().any(|head| head.kind != VersionKind::Tombstone) {
+        return Err(PurgeError::Alive(heads.heads.clone()));
     }
     Ok(Decision::Append(SubjectExpect::Exact(heads.last_seq)))
 }
@@ -244,16 +252,23 @@ fn unit(purge: &Purge, heads: &Heads, expect: SubjectExpect) -> Result<Unit, Log
 
 #[cfg(test)]
 mod tests {
-    use lockstep_events::header::VersionKind;
-
     use super::*;
 
+    /// Heads of an entry, each of them deleted.
     fn given(heads: &[u8]) -> Heads {
         let mut state = Heads::default();
         for (seq, n) in (1..).zip(heads) {
-            state.accept(VersionId([*n; 32]), VersionKind::Edit, &[], Seq(seq));
+            state.accept(VersionId([*n; 32]), VersionKind::Tombstone, &[], Seq(seq));
         }
         state
+    }
+
+    #[test]
+    fn an_entry_with_a_head_that_is_not_deleted_is_not_purged() {
+        let mut heads = given(&[1]);
+        heads.accept(VersionId([2; 32]), VersionKind::Edit, &[], Seq(2));
+        let refused = decide(&heads, &heads.ids());
+        assert!(matches!(refused, Err(PurgeError::Alive(heads)) if heads.len() == 2));
     }
 
     #[test]

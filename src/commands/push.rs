@@ -197,7 +197,11 @@ impl Pusher {
         if self.members.owner(push.vault).await? != Some(push.account) {
             return Err(PushError::NotFound);
         }
-        let head = self.members.head(push.vault).await?.ok_or(PushError::NotFound)?;
+        let mut head = self.members.head(push.vault).await?.ok_or(PushError::NotFound)?;
+        if head.epoch != push.epoch {
+            // The sender may have heard of another life before this node.
+            head = self.members.head_now(push.vault).await?.ok_or(PushError::NotFound)?;
+        }
         if head.epoch != push.epoch {
             return Err(PushError::Epoch(head));
         }

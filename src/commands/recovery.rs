@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     account::{self, LookError},
-    change_password::{ARK_BY_PASSWORD, MAX_WRAP, PasswordError, check_next},
+    change_password::{ARK_BY_PASSWORD, PasswordError, check_next},
     end_access::EndAccess,
     enrol_device,
     factor_body::{BodyError, factors},
@@ -139,9 +139,9 @@ impl SetRecovery {
         }
         let present = row.credentials.get(ARK_BY_RECOVERY).copied().unwrap_or_default();
         let next = if retry { present } else { present + 1 };
-        let fits = self.wrap.name == ARK_BY_RECOVERY && (1..=MAX_WRAP).contains(&self.wrap.bytes.len());
+        let fits = self.wrap.name == ARK_BY_RECOVERY && self.wrap.fits();
         if !fits || self.wrap.generation != next {
-            return Err(invalid("wrap: ark/recovery of the next generation, 1 to 1024 bytes"));
+            return Err(invalid("wrap: ark/recovery of the next generation, 108 bytes"));
         }
         let at = server.clock.now();
         let hash = self.statement.hash();

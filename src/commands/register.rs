@@ -25,8 +25,6 @@ use crate::{
 /// A name whose registration never came to its event is free again after so long, in seconds: longer than an attempt
 /// can still be finished.
 const STALE_S: i64 = 180;
-/// A wrapped key is at most so long, in bytes.
-pub const MAX_WRAP: usize = 1024;
 
 /// A registration.
 pub struct Register {
@@ -147,9 +145,11 @@ impl Register {
         if names != ["ark/password", "ask", &format!("vault/{}", self.vault)] {
             return Err(RegisterError::Invalid("wraps: ark/password, ask and vault/<vault> are needed"));
         }
-        let fits = |wrap: &Wrapped| wrap.generation == 1 && (1..=MAX_WRAP).contains(&wrap.bytes.len());
+        let fits = |wrap: &Wrapped| wrap.generation == 1 && wrap.fits();
         if !self.wraps.iter().all(fits) {
-            return Err(RegisterError::Invalid("wraps: generation 1, 1 to 1024 bytes"));
+            return Err(RegisterError::Invalid(
+                "wraps: generation 1; ark/password of 108 bytes, the others of 104",
+            ));
         }
         Ok(())
     }

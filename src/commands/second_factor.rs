@@ -28,6 +28,9 @@ pub enum FactorError {
     /// It is not right, or was used.
     #[error("the second factor is not right")]
     Wrong,
+    /// The last proof came before the factor did, which was no part of it.
+    #[error("the proof is older than the factor")]
+    Unproven,
     /// There is no such factor.
     #[error("there is no such factor")]
     NoFactor,

@@ -203,8 +203,13 @@ pub async fn new_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<Strin
 ///
 /// # Errors
 /// [`FactorError`]
-pub async fn remove(server: &Server, actor: Actor, id: Uuid) -> Result<(), FactorError> {
+pub async fn remove(server: &Server, actor: Actor, id: Uuid, proven_at: i64) -> Result<(), FactorError> {
     let all = stored(server, actor.account).await?;
+    // Whoever knows the password alone takes no factor away, however lately it was set.
+    let after = |factor: &OpenFactor| !factor.counts() || factor.stored.created_at.seconds() <= proven_at;
+    if !all.iter().all(after) {
+        return Err(FactorError::Unproven);
+    }
     let named = all.iter().find(|factor| factor.stored.id == id).ok_or(FactorError::NoFactor)?;
     // With codes go those in whose place they have come: these would count again.
     let codes_stay = !named.is_codes() && all.iter().any(|factor| factor.stored.id != id && factor.counts());

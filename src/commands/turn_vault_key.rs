@@ -17,7 +17,6 @@ use super::{
     account,
     create_vault::VaultError,
     facts::{Actor, derived, statement_id},
-    register::MAX_WRAP,
     replace::{Replace, ReplaceError, Together},
     roster::StateError,
 };
@@ -31,7 +30,7 @@ use crate::{
 };
 
 /// A vault's key has at most so many generations: all of them are kept.
-const MAX_GENERATIONS: u32 = 1024;
+pub const MAX_GENERATIONS: u32 = 1024;
 
 /// The next generation of a vault's key.
 pub struct TurnVaultKey {
@@ -84,12 +83,12 @@ pub(super) fn stated(actor: Actor, statement: &Statement) -> Result<(NewEvent, R
 /// # Errors
 /// [`StateError::Invalid`]
 pub(super) fn check_wrap(wrap: &Wrapped, vault: VaultId, generation: u32) -> Result<(), StateError> {
-    let fits = wrap.generation == generation && (1..=MAX_WRAP).contains(&wrap.bytes.len());
+    let fits = wrap.generation == generation && wrap.fits();
     if fits && wrap.name == vault_key_name(vault, generation) {
         return Ok(());
     }
     Err(StateError::Invalid(
-        "wrap: vault/<vault> of generation 1, else vault/<vault>/<generation>; 1 to 1024 bytes",
+        "wrap: vault/<vault> of generation 1, else vault/<vault>/<generation>; 104 bytes",
     ))
 }
 

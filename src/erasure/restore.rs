@@ -1,13 +1,14 @@
 //! The restore rule: before the server serves, what was erased once is erased again, wherever a restored backup
-//! brought it back.
+//! brought it back, and every stream begins another life.
 
 use std::collections::HashSet;
 
 use lockstep_events::{AccountId, EntryId, VaultId, graph::Heads};
 
-use super::{ErasureError, again, scan, shred_list::Shred};
+use super::{ErasureError, again, list_path, scan, shred_list::Shred};
 use crate::{
     commands::facts::derived,
+    operate::lives,
     state::Server,
     subjects::{
         Purpose,
@@ -30,14 +31,26 @@ pub struct Reapplied {
 /// Erases again what is on the shred list and came back.
 ///
 /// # Errors
-/// If something does not answer: the server does not start then.
+/// If something does not answer, or if neither log nor list knows what was erased: the server does not start then.
 pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
     let mark = scan::mark(server);
     let restored = match &mark {
         Some(mark) => scan::is_restored(server, mark).await? || lacks_a_purge(server).await?,
         None => lacks_a_purge(server).await?,
     };
-    scan::scan(server, mark.filter(|_| !restored)).await?;
+    let cut = mark.as_ref().map_or(Ok(false), |mark| scan::is_cut(server, mark))?;
+    if cut && restored {
+        let list = list_path(&server.config.key_path());
+        return Err(ErasureError::Forgotten { list: list.display().to_string() });
+    }
+    if restored {
+        let streams = lives::renew(&*server.log).await?;
+        tracing::warn!(streams, "the log was restored: every stream begins another life");
+    }
+    if cut {
+        tracing::warn!("lines of the shred list are gone: they are made again from the log");
+    }
+    scan::scan(server, mark.filter(|_| !restored && !cut)).await?;
     let mut done = Reapplied { restored, ..Reapplied::default() };
     let mut people = HashSet::new();
     for shred in server.shred_list.all() {

@@ -1,7 +1,8 @@
 //! What other nodes, and restores, did to the list of erasures: read from the log, from where it was last read.
 //!
-//! How far is kept beside the shred list, outside the database. A log that ends before that place, or has another
-//! event there, was restored.
+//! How far is kept beside the shred list, outside the database, and how long the list was then. A log that ends before
+//! that place, or has another event there, was restored; a list that is shorter was cut, which its own signed lines do
+//! not show.
 
 use std::path::PathBuf;
 
@@ -27,6 +28,9 @@ pub struct Mark {
     log_id: Uuid,
     position: Position,
     event: EventId,
+    /// How long the shred list was then; marks from before this was noted say nothing.
+    #[serde(default)]
+    shreds: usize,
 }
 
 fn path(server: &Server) -> PathBuf {
@@ -46,6 +50,11 @@ pub async fn is_restored(server: &Server, mark: &Mark) -> Result<bool, ErasureEr
     let before = Position(mark.position.0.saturating_sub(1));
     let there = server.log.read_all(before, 1, &Filter::default(), Contents::No).await?;
     Ok(there.first().is_none_or(|event| event.event_id != mark.event))
+}
+
+/// Whether lines are gone from the list that it had when the mark was made.
+pub fn is_cut(server: &Server, mark: &Mark) -> Result<bool, ErasureError> {
+    Ok(server.shred_list.count()? < mark.shreds)
 }
 
 /// Reads what was appended since a mark, puts erasures and purges on the list, and moves the mark.
@@ -72,7 +81,8 @@ pub async fn scan(server: &Server, since: Option<Mark>) -> Result<(), ErasureErr
     }
     let last = server.log.read_all(Position(tail.0 - 1), 1, &Filter::default(), Contents::No).await?;
     let Some(event) = last.first().map(|recorded| recorded.event_id) else { return Ok(()) };
-    let mark = Mark { log_id: server.log.log_id().await?, position: tail, event };
+    let shreds = server.shred_list.count()?;
+    let mark = Mark { log_id: server.log.log_id().await?, position: tail, event, shreds };
     let text = serde_json::to_vec(&mark).unwrap_or_default();
     private_file::write(&path(server), &text)
         .map_err(|source| ErasureError::File { path: path(server).display().to_string(), source })

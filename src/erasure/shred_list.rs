@@ -68,6 +68,14 @@ pub enum ShredListError {
         /// The line.
         line: usize,
     },
+    /// Lines that this process has read are gone.
+    #[error(
+        "the shred list {path} is shorter than it was: start the server again, and it is made whole from the log"
+    )]
+    Cut {
+        /// The file.
+        path: String,
+    },
 }
 
 #[derive(Default)]
@@ -106,6 +114,18 @@ impl ShredList {
         self.known().shreds.clone()
     }
 
+    /// How many lines the file has now, those of other nodes among them.
+    ///
+    /// # Errors
+    /// [`ShredListError`]
+    pub fn count(&self) -> Result<usize, ShredListError> {
+        let mut known = self.known();
+        if known.read > 0 || self.path.exists() {
+            self.catch_up(&mut self.file()?, &mut known)?;
+        }
+        Ok(known.shreds.len())
+    }
+
     /// Puts an erasure on the list, unless it is there; durable when it returns.
     ///
     /// # Errors
@@ -140,6 +160,9 @@ impl ShredList {
     /// Reads the lines that were written since the last look. The lock of the file lasts as long as `file`.
     fn catch_up(&self, file: &mut File, known: &mut Known) -> Result<(), ShredListError> {
         let mut text = String::new();
+        if file.metadata().map_err(|source| self.failed(source))?.len() < known.read {
+            return Err(ShredListError::Cut { path: self.path.display().to_string() });
+        }
         let read = file.seek(SeekFrom::Start(known.read)).and_then(|_| file.read_to_string(&mut text));
         read.map_err(|source| self.failed(source))?;
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
@@ -269,6 +292,23 @@ mod tests {
         std::fs::write(&path, &text).unwrap();
         assert!(ShredList::open(&path, key(1)).is_ok());
         assert!(matches!(ShredList::open(&path, key(2)), Err(ShredListError::Changed { line: 1, .. })));
+    }
+
+    #[test]
+    fn a_list_that_was_cut_short_or_taken_away_while_it_is_used_is_not_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shred-list");
+        let list = list_of(&path, &[subject(1), entry(2)]);
+        assert_eq!(list.count().unwrap(), 2);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.split_inclusive('\n').next().unwrap()).unwrap();
+        let cut = |done| matches!(done, Err(ShredListError::Cut { .. }));
+        assert!(cut(list.add(&subject(3), Micros(5))));
+        std::fs::remove_file(&path).unwrap();
+        assert!(cut(list.count().map(drop)) && cut(list.add(&subject(3), Micros(5))));
+        std::fs::write(&path, &text).unwrap();
+        list.add(&subject(3), Micros(5)).unwrap();
+        assert_eq!(list_of(&path, &[]).count().unwrap(), 3);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{
         erase::event_of,
         facts::{Actor, claim, derived, existing_account},
     },
+    mail::kept,
     state::Server,
     subjects::{Purpose, holding::Person},
 };
@@ -38,6 +39,10 @@ pub async fn run(
         2 | 3 => {
             counts.rows += erase_rows(server, account).await?;
             counts.sessions += end_sessions(server, account, step).await?;
+            // The last letter was written a step before, and is there for some minutes.
+            if step == 3 {
+                forget_letters(server, account).await?;
+            }
         }
         4 => {
             let (contents, blobs) = delete_ciphertexts(server, account).await?;
@@ -115,6 +120,12 @@ async fn delete_ciphertexts(server: &Server, account: AccountId) -> Result<(u64,
     Ok((contents, blobs))
 }
 
+/// Where letters are files, they name the address.
+async fn forget_letters(server: &Server, account: AccountId) -> Result<(), ErasureError> {
+    kept::forget(&server.config.mail_folder(), |about| about == account).await?;
+    Ok(())
+}
+
 async fn delete_sealed(server: &Server, account: AccountId) -> Result<u64, ErasureError> {
     let purposes = erased_purposes().into_iter().map(|purpose| purpose.name().to_owned()).collect();
     Ok(server.log.erase_sealed(&SealedParts::Of(account, purposes)).await?)
@@ -170,6 +181,7 @@ async fn forget(server: &Server) -> Result<(), ErasureError> {
 async fn last_look(server: &Server, account: AccountId) -> Result<(), ErasureError> {
     erase_rows(server, account).await?;
     delete_ciphertexts(server, account).await?;
+    forget_letters(server, account).await?;
     for holding in &server.holdings {
         holding.scrub().await?;
     }

@@ -51,7 +51,7 @@ pub use self::{
 use crate::{
     bounded::bounded,
     bus::{Bus, CommittedBatch},
-    members,
+    members::{self, Members},
 };
 
 /// Batches that a listener of [`Feed::applied`] may be behind before it must read the log.
@@ -92,6 +92,8 @@ pub struct Feed {
     pub usage: Arc<Usage>,
     /// Which vaults accounts have.
     pub attached: Arc<Attached>,
+    /// Who may write where, and in which lives of streams.
+    pub members: Arc<Members>,
     owners: Mutex<lru::LruCache<StreamId, AccountId>>,
     applied: broadcast::Sender<Arc<CommittedBatch>>,
     position: watch::Sender<Position>,
@@ -120,6 +122,7 @@ impl Feed {
         let administrators = Administrators::load(log.as_ref()).await?;
         let standings = Arc::new(Standings::new(Arc::clone(&log)));
         let attached = Arc::new(Attached::new(Arc::clone(&log)));
+        let members = Arc::new(Members::new(Arc::clone(&log)));
         let feed = Arc::new(Self {
             log,
             bus,
@@ -130,6 +133,7 @@ impl Feed {
             administrators,
             usage: Arc::default(),
             attached,
+            members,
             owners: Mutex::new(bounded(OWNERS)),
             applied: broadcast::channel(APPLIED).0,
             position: watch::Sender::new(tail),
@@ -234,6 +238,7 @@ impl Feed {
         // Some may be lost as a whole.
         for stream in self.log.stream_heads(&streams).await?.into_iter().map(|head| head.stream) {
             self.log.renew_epoch(stream, Epoch(*uuid::Uuid::new_v4().as_bytes())).await?;
+            self.members.renewed(stream);
             self.hubs.renewed(self.log.as_ref(), stream).await?;
             self.bus.publish_renewed(stream);
         }

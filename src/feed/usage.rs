@@ -147,6 +147,11 @@ impl Usage {
         }
     }
 
+    /// What some vaults take up.
+    pub fn used(&self, vaults: &[VaultId]) -> Used {
+        used(&self.kept(), vaults)
+    }
+
     /// Reserves room in a vault, if `fits` says that it is there; else what is used.
     ///
     /// # Errors
@@ -158,12 +163,7 @@ impl Usage {
         fits: impl FnOnce(Used) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut kept = self.kept();
-        let mut used = Used::default();
-        for counted in vaults.iter().filter_map(|vault| kept.peek(vault)) {
-            used.settled = used.settled + counted.settled();
-            used.appending = used.appending + counted.appending;
-        }
-        fits(used)?;
+        fits(used(&kept, vaults))?;
         if let Some(counted) = kept.get_mut(&vault) {
             counted.appending = counted.appending + more.growth();
         }
@@ -186,6 +186,15 @@ impl Usage {
     pub async fn some_end(&self) {
         let _ = tokio::time::timeout(Duration::from_millis(50), self.ended.notified()).await;
     }
+}
+
+fn used(kept: &LruCache<VaultId, Counted>, vaults: &[VaultId]) -> Used {
+    let mut used = Used::default();
+    for counted in vaults.iter().filter_map(|vault| kept.peek(vault)) {
+        used.settled = used.settled + counted.settled();
+        used.appending = used.appending + counted.appending;
+    }
+    used
 }
 
 #[cfg(test)]

@@ -38,11 +38,19 @@ pub struct Piece {
 impl Piece {
     /// Encodes an event; content over 4 KiB is left out. None only if serde cannot write one of our own types.
     pub fn new(event: &Recorded) -> Option<Self> {
-        let short = event.content.as_ref().filter(|content| content.len() <= MAX_LIVE_INLINE);
+        Self::with(event, event.content.as_ref().filter(|content| content.len() <= MAX_LIVE_INLINE))
+    }
+
+    /// Encodes an event with its content, however long that is. None as for [`Self::new`].
+    pub fn whole(event: &Recorded) -> Option<Self> {
+        Self::with(event, event.content.as_ref())
+    }
+
+    fn with(event: &Recorded, content: Option<&Vec<u8>>) -> Option<Self> {
         let bare = StreamEvent { content: None, ..stream_event(event) };
         let mut json = serde_json::to_string(&bare).ok()?;
         let bare_len = json.len();
-        if let Some(content) = short {
+        if let Some(content) = content {
             json.pop();
             let content = serde_json::to_string(&Bytes64(content.clone())).ok()?;
             // Writing to a String cannot fail.

@@ -47,7 +47,7 @@ problems! {
 }
 
 /// Begins a registration (OPAQUE).
-#[utoipa::path(post, path = "/v1/accounts/start", tag = "accounts", request_body = RegisterStart,
+#[utoipa::path(post, path = "/v1/accounts/start", operation_id = "start_registration", tag = "accounts", request_body = RegisterStart,
     responses((status = 200, description = "Go on with `POST /v1/accounts/finish`", body = RegisterStarted)))]
 async fn start(
     State(server): State<Shared>,
@@ -70,7 +70,7 @@ async fn start(
 
 /// Ends a registration: the account, its first device, its default vault and its first session begin together.
 /// Sending the same again within the attempt's life gives the same answer.
-#[utoipa::path(post, path = "/v1/accounts/finish", tag = "accounts", request_body = RegisterFinish,
+#[utoipa::path(post, path = "/v1/accounts/finish", operation_id = "finish_registration", tag = "accounts", request_body = RegisterFinish,
     responses((status = 201, description = "Registered", body = Tokens), FinishProblems))]
 async fn finish(
     State(server): State<Shared>,
@@ -118,7 +118,7 @@ impl From<RegisterError> for Failure {
 }
 
 /// The account's roster, wrapped keys and vaults.
-#[utoipa::path(get, path = "/v1/account", tag = "accounts", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/account", operation_id = "get_account", tag = "accounts", security(("token" = [])),
     responses((status = 200, description = "The account", body = Account)))]
 async fn account(State(server): State<Shared>, caller: Caller) -> Answer<Json<Account>> {
     let row = present(&server, caller.account).await?.ok_or_else(|| Failure::from(Code::NotFound))?;

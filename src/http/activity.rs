@@ -46,7 +46,7 @@ pub async fn measures(server: &Server, row: &AccountRow) -> Answer<Vec<Measure>>
 }
 
 /// The caller's plan: its limits with what is used, its features.
-#[utoipa::path(get, path = "/v1/me/plan", tag = "me", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/me/plan", operation_id = "get_plan", tag = "me", security(("token" = [])),
     responses((status = 200, description = "The plan", body = MyPlan)))]
 async fn plan(State(server): State<Shared>, caller: Caller) -> Answer<Json<MyPlan>> {
     let row = server.reads.account(caller.account).await?.ok_or(Code::NotFound)?;
@@ -81,7 +81,7 @@ fn usual() -> u64 {
 
 /// All that was done by and to the caller's account, newest first: its own doings, and every act and look of an
 /// administrator with the reason that was given.
-#[utoipa::path(get, path = "/v1/me/activity", tag = "me", security(("token" = [])), params(Page),
+#[utoipa::path(get, path = "/v1/me/activity", operation_id = "list_activity", tag = "me", security(("token" = [])), params(Page),
     responses((status = 200, description = "A page", body = Activities)))]
 async fn activity(
     State(server): State<Shared>,

@@ -41,7 +41,7 @@ problems! {
 }
 
 /// A new device asks to be approved. The answer is the same for names that do not exist.
-#[utoipa::path(post, path = "/v1/approvals", tag = "devices", request_body = AskApproval, responses(
+#[utoipa::path(post, path = "/v1/approvals", operation_id = "ask_approval", tag = "devices", request_body = AskApproval, responses(
     (status = 201, description = "Compare the words, and collect", body = ApprovalAsked)))]
 async fn ask(
     State(server): State<Shared>,
@@ -60,7 +60,7 @@ async fn ask(
 }
 
 /// The devices that ask to be approved.
-#[utoipa::path(get, path = "/v1/approvals", tag = "devices", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/approvals", operation_id = "list_approvals", tag = "devices", security(("token" = [])),
     responses((status = 200, description = "Oldest first", body = Approvals)))]
 async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Approvals>> {
     let open = approve::open(&server, caller.account).await?;
@@ -75,7 +75,7 @@ async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Appro
 }
 
 /// Approves a device. Needs a step-up.
-#[utoipa::path(post, path = "/v1/approvals/{approval}/approve", tag = "devices", request_body = Body,
+#[utoipa::path(post, path = "/v1/approvals/{approval}/approve", operation_id = "approve_device", tag = "devices", request_body = Body,
     security(("token" = [])), params(("approval" = Uuid, Path, description = "The request")),
     responses((status = 204, description = "It is one of the account's devices"), ApproveProblems))]
 async fn approve(
@@ -91,7 +91,7 @@ async fn approve(
 }
 
 /// What an approved device gets; nothing as long as nobody has approved it.
-#[utoipa::path(post, path = "/v1/approvals/{approval}/collect", tag = "devices", request_body = CollectApproval,
+#[utoipa::path(post, path = "/v1/approvals/{approval}/collect", operation_id = "collect_approval", tag = "devices", request_body = CollectApproval,
     params(("approval" = Uuid, Path, description = "The request")),
     responses((status = 200, description = "Approved or not yet", body = Collected), CollectProblems))]
 async fn collect(

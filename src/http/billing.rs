@@ -27,7 +27,7 @@ problems! {
 
 /// Takes what the biller says about a plan. The signature is over the bytes as they came; the same event again
 /// changes nothing, and neither does one that is older than the last.
-#[utoipa::path(post, path = "/v1/billing/events", tag = "billing", request_body = BillingEvent,
+#[utoipa::path(post, path = "/v1/billing/events", operation_id = "take_billing_event", tag = "billing", request_body = BillingEvent,
     params(("lockstep-signature" = String, Header, description = "`t=<seconds>,v1=<HMAC-SHA-256, hex>`")),
     responses((status = 204, description = "Applied, or known already"), BillingProblems))]
 async fn event(State(server): State<Shared>, headers: HeaderMap, body: Body) -> Answer<StatusCode> {

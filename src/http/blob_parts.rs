@@ -24,7 +24,7 @@ pub fn routes() -> Routes {
 }
 
 /// All parts are there: the whole is compared with its hash, and stored. Doing it again is no error.
-#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/{hash}/complete", tag = "blobs", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/{hash}/complete", operation_id = "complete_blob", tag = "blobs", security(("token" = [])),
     params(("vault" = VaultId, Path), ("hash" = BlobHash, Path)), request_body = CompleteBlob,
     responses((status = 204, description = "It is stored"), Unfinished))]
 async fn complete(

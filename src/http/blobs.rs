@@ -22,12 +22,14 @@ use super::{
     Answer, Failure, Path, Query, Routes,
     caller::Caller,
     extract::{Json, check_content_type, read_body},
+    openapi::problems,
     pace,
     routes::routes,
     version_view::own,
 };
 use crate::{
-    blobs::{PART, Presigned, UploadError, direct_key},
+    blobs::{PART, Presigned, UploadError},
+    quotas::Take,
     state::{Server, Shared},
 };
 
@@ -47,6 +49,11 @@ pub(super) fn limit(server: &Server, attachment: bool) -> u64 {
     if attachment { config.max_attachment_bytes } else { config.max_blob_bytes }
 }
 
+problems! {
+    /// What asking for the rest of a blob meets.
+    GetProblems: RangeNotSatisfiable;
+}
+
 /// The routes of this file.
 pub fn routes() -> Routes {
     Routes::new()
@@ -57,7 +64,7 @@ pub fn routes() -> Routes {
 }
 
 /// Says of each blob whether the vault has it, and else where to put it.
-#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/prepare", tag = "blobs", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/prepare", operation_id = "prepare_blobs", tag = "blobs", security(("token" = [])),
     params(("vault" = VaultId, Path)), request_body = PrepareBlobs,
     responses((status = 200, description = "One per blob, in order", body = PreparedBlobs)))]
 async fn prepare(
@@ -76,8 +83,10 @@ async fn prepare(
         let facts = serde_json::json!({ "longest": longest });
         return Err(Failure::from(Code::InvalidField).detail(detail).facts(facts));
     }
-    let sizes: Vec<_> = body.blobs.iter().map(|blob| (blob.hash, blob.size)).collect();
-    let have = room_for(&server, (caller.account, vault), &sizes).await?;
+    let sizes = body.blobs.iter().map(|blob| (blob.hash, blob.size)).collect();
+    // Bytes that come through the server take their room when they come.
+    let take = if server.shelf.store.is_reached_by_clients() { Take::Now } else { Take::Later };
+    let have = room_for(&server, (caller.account, vault), sizes, take).await?;
     let is_large = |blob: &&BlobRef| blob.size > PART && !have.contains(&blob.hash);
     let large = body.blobs.iter().filter(is_large).count() as u64;
     if !server.shelf.may_start_large(vault, large).await? {
@@ -99,28 +108,31 @@ async fn prepare(
 async fn room_for(
     server: &Server,
     (account, vault): (AccountId, VaultId),
-    blobs: &[(BlobHash, u64)],
+    blobs: BTreeMap<BlobHash, u64>,
+    take: Take,
 ) -> Answer<HashSet<BlobHash>> {
-    let hashes: Vec<BlobHash> = blobs.iter().map(|(hash, _)| *hash).collect();
-    let found = server.shelf.index.find(vault, &hashes).await?;
-    let have: HashSet<BlobHash> = found.into_iter().map(|(hash, _)| hash).collect();
-    let new = blobs.iter().filter(|(hash, _)| !have.contains(hash)).map(|(_, size)| size).sum();
-    server.quotas.check_upload(account, vault, new).await??;
+    let hashes: Vec<BlobHash> = blobs.keys().copied().collect();
+    let have = have(server, vault, &hashes).await?;
+    let new: Vec<_> = blobs.into_iter().filter(|(hash, _)| !have.contains(hash)).collect();
+    server.quotas.reserve_upload(account, vault, &new, take).await??;
     Ok(have)
+}
+
+async fn have(server: &Server, vault: VaultId, hashes: &[BlobHash]) -> Answer<HashSet<BlobHash>> {
+    let found = server.shelf.index.find(vault, hashes).await?;
+    Ok(found.into_iter().map(|(hash, _)| hash).collect())
 }
 
 async fn upload(server: &Server, vault: VaultId, blob: BlobRef) -> Answer<PreparedBlob> {
     let BlobRef { hash, size, attachment } = blob;
     let (shelf, expires_in) = (&server.shelf, PRESIGNED_S);
     if size > PART {
-        if let Some((ticket, parts)) = shelf.start_large(vault, size, PRESIGNED_S).await? {
+        if let Some((ticket, parts)) = shelf.start_large(vault, (hash, size), PRESIGNED_S).await? {
             let parts = parts.into_iter().map(part).collect();
             let upload = ticket.text();
             return Ok(PreparedBlob::Parts { hash, upload, part_size: PART, parts, expires_in });
         }
-    } else if let Some(put) =
-        shelf.store.presign_put(&direct_key(vault, &hash), size, &hash.0, PRESIGNED_S).await?
-    {
+    } else if let Some(put) = shelf.presign_direct(vault, (hash, size), PRESIGNED_S).await? {
         let BlobPart { url, headers } = part(put);
         return Ok(PreparedBlob::Put { hash, url, headers, expires_in, offset: 0 });
     }
@@ -140,11 +152,11 @@ fn part(put: Presigned) -> BlobPart {
 
 /// Several blobs in one upload, stored as one object: frames of `hash (32 bytes) ‖ length (u32 big-endian) ‖ bytes`,
 /// at most 4 MiB. All or nothing.
-#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs", tag = "blobs", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs", operation_id = "put_blobs", tag = "blobs", security(("token" = [])),
     params(("vault" = VaultId, Path)),
     request_body(content = String, content_type = "application/octet-stream", description = "Frames"),
     responses((status = 204, description = "All are stored"),
-        (status = 422, description = "A blob does not have its hash; nothing is stored")))]
+        (status = 422, description = "`hash_mismatch`: a blob does not have its hash; nothing is stored")))]
 async fn put_pack(
     State(server): State<Shared>,
     caller: Caller,
@@ -156,16 +168,21 @@ async fn put_pack(
     check_content_type(&headers, OCTETS)?;
     let _seat = server.packs.take(caller.account.0.as_u128()).ok_or(Code::TooManyRequests)?;
     let bytes = read_body(&headers, body, MAX_PACK).await?;
-    let blobs = frames(bytes).ok_or_else(|| Failure::from(Code::InvalidField).detail("not whole frames"))?;
+    let mut blobs =
+        frames(bytes).ok_or_else(|| Failure::from(Code::InvalidField).detail("not whole frames"))?;
     if blobs.is_empty() || blobs.len() > 256 {
         return Err(Failure::from(Code::InvalidField).detail("1 to 256 frames"));
     }
     if blobs.iter().any(|(hash, bytes)| sha256(bytes) != hash.0) {
         return Err(Code::HashMismatch.into());
     }
-    let sizes: Vec<_> = blobs.iter().map(|(hash, bytes)| (*hash, bytes.len() as u64)).collect();
-    room_for(&server, (caller.account, vault), &sizes).await?;
-    server.shelf.put(vault, &blobs).await?;
+    let sizes = blobs.iter().map(|(hash, bytes)| (*hash, bytes.len() as u64)).collect();
+    let mut have = room_for(&server, (caller.account, vault), sizes, Take::Now).await?;
+    // What is there already, or comes twice, would lie in the store twice and count once.
+    blobs.retain(|(hash, _)| have.insert(*hash));
+    if !blobs.is_empty() {
+        server.shelf.put(vault, &blobs).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -182,7 +199,7 @@ fn frames(mut bytes: Bytes) -> Option<Vec<(BlobHash, Bytes)>> {
 
 /// Up to 200 blobs in one answer, as frames of `hash (32 bytes) ‖ length (u32 big-endian) ‖ bytes`. Length
 /// 0xffffffff: not there. Length 0xfffffffe: too large for this answer, fetch it by itself.
-#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/get", tag = "blobs", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/get", operation_id = "get_blobs", tag = "blobs", security(("token" = [])),
     params(("vault" = VaultId, Path)), request_body = GetBlobs,
     responses((status = 200, description = "Frames, in the order asked", content_type = "application/octet-stream")))]
 async fn get_many(
@@ -246,13 +263,13 @@ struct Size {
 
 /// One blob through the server. With the header `upload-offset` it goes on where an earlier request broke off;
 /// without it, it starts again.
-#[utoipa::path(put, path = "/v1/vaults/{vault}/blobs/{hash}", tag = "blobs", security(("token" = [])),
+#[utoipa::path(put, path = "/v1/vaults/{vault}/blobs/{hash}", operation_id = "put_blob", tag = "blobs", security(("token" = [])),
     params(("vault" = VaultId, Path), ("hash" = BlobHash, Path), Size,
         ("upload-offset" = Option<u64>, Header, description = "The first byte that this request brings")),
     request_body(content = String, content_type = "application/octet-stream", description = "Bytes"),
     responses((status = 204, description = "It is stored"),
-        (status = 409, description = "The upload goes on elsewhere: facts name the offset"),
-        (status = 422, description = "It does not have its hash or size; nothing is stored")))]
+        (status = 409, description = "`offset_mismatch`: the upload goes on at the `offset` of the facts; also the answer to a piece that does not end the blob"),
+        (status = 422, description = "`hash_mismatch`: it does not have its hash or size; nothing is stored")))]
 async fn put_one(
     State(server): State<Shared>,
     caller: Caller,
@@ -273,10 +290,19 @@ async fn put_one(
     let offset = number(&headers, "upload-offset", |text| text.parse().ok())?.unwrap_or(0);
     let broken =
         |error| if pace::was_too_slow(&error) { UploadError::TooSlow } else { UploadError::Broken(0) };
-    server.quotas.check_upload(caller.account, vault, size).await??;
+    room_for(&server, (caller.account, vault), BTreeMap::from([(hash, size)]), Take::Now).await?;
     let body = body.into_data_stream().map_err(broken);
-    let whole = server.uploads.take(vault, &hash, (offset, size), body).await.map_err(not_taken)?;
-    server.shelf.put_file(vault, (hash, size), whole.path()).await?;
+    let taken = server.uploads.take(vault, &hash, (offset, size), body).await;
+    if let Err(UploadError::TooLong | UploadError::Hash) = taken {
+        // Nothing of it is left.
+        server.shelf.index.break_promise(vault, hash).await?;
+    }
+    let whole = taken.map_err(not_taken)?;
+    if have(&server, vault, &[hash]).await?.is_empty() {
+        server.shelf.put_file(vault, (hash, size), whole.path()).await?;
+    } else {
+        server.shelf.index.break_promise(vault, hash).await?;
+    }
     whole.done().await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -303,11 +329,12 @@ fn not_taken(error: UploadError) -> Failure {
 }
 
 /// One blob, or with `Range: bytes=N-` the rest of it.
-#[utoipa::path(get, path = "/v1/vaults/{vault}/blobs/{hash}", tag = "blobs", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/vaults/{vault}/blobs/{hash}", operation_id = "get_blob", tag = "blobs", security(("token" = [])),
     params(("vault" = VaultId, Path), ("hash" = BlobHash, Path),
         ("range" = Option<String>, Header, description = "`bytes=N-`: from this byte on")),
     responses((status = 200, description = "Its bytes", content_type = "application/octet-stream"),
-        (status = 206, description = "The rest of them", content_type = "application/octet-stream")))]
+        (status = 206, description = "The rest of them", content_type = "application/octet-stream"),
+        GetProblems))]
 async fn get_one(
     State(server): State<Shared>,
     caller: Caller,
@@ -326,7 +353,10 @@ async fn get_one(
         None => long(&server, (vault, hash), start).await?,
     };
     if start >= length && length > 0 {
-        return Err(Failure::from(Code::InvalidHeader).detail("the range begins behind the last byte"));
+        let mut answer = Failure::from(Code::RangeNotSatisfiable).into_response();
+        let whole = HeaderValue::from_str(&format!("bytes */{length}"));
+        answer.headers_mut().extend(whole.ok().map(|whole| (header::CONTENT_RANGE, whole)));
+        return Ok(answer);
     }
     let mut answer = ([(header::CONTENT_TYPE, OCTETS)], body).into_response();
     answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length - start));

@@ -45,7 +45,7 @@ problems! {
 }
 
 /// The devices of the account, revoked ones included.
-#[utoipa::path(get, path = "/v1/devices", tag = "devices", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/devices", operation_id = "list_devices", tag = "devices", security(("token" = [])),
     responses((status = 200, description = "Oldest first", body = Devices)))]
 async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Devices>> {
     let rows = server.reads.devices(caller.account).await?;
@@ -73,7 +73,7 @@ async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Devic
 }
 
 /// Enrols the device that logged in; the bearer is its enrolment token. Sending the same again gives the same answer.
-#[utoipa::path(post, path = "/v1/devices", tag = "devices", request_body = Body, security(("token" = [])),
+#[utoipa::path(post, path = "/v1/devices", operation_id = "enrol_device", tag = "devices", request_body = Body, security(("enrolment" = [])),
     responses((status = 201, description = "Enrolled", body = Tokens), EnrolProblems))]
 async fn enrol(
     State(server): State<Shared>,
@@ -89,7 +89,7 @@ async fn enrol(
 }
 
 /// Names a device. The name is encrypted by the client.
-#[utoipa::path(put, path = "/v1/devices/{device}/label", tag = "devices", request_body = LabelBody,
+#[utoipa::path(put, path = "/v1/devices/{device}/label", operation_id = "label_device", tag = "devices", request_body = LabelBody,
     security(("token" = [])), params(("device" = uuid::Uuid, Path, description = "The device")),
     responses((status = 204, description = "It is named"), LabelProblems))]
 async fn label(
@@ -112,7 +112,7 @@ async fn label(
 }
 
 /// Revokes a device: its sessions end, and what it signs from now on is refused.
-#[utoipa::path(post, path = "/v1/devices/{device}/revoke", tag = "devices", request_body = RevokeBody,
+#[utoipa::path(post, path = "/v1/devices/{device}/revoke", operation_id = "revoke_device", tag = "devices", request_body = RevokeBody,
     security(("token" = [])), params(("device" = uuid::Uuid, Path, description = "The device")),
     responses((status = 204, description = "It is revoked"), RevokeProblems))]
 async fn revoke(

@@ -32,7 +32,7 @@ problems! {
 }
 
 /// The address of the account, and one that waits for its confirmation.
-#[utoipa::path(get, path = "/v1/account/email", tag = "accounts", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/account/email", operation_id = "get_email", tag = "accounts", security(("token" = [])),
     responses((status = 200, description = "The addresses", body = Email)))]
 async fn show(State(server): State<Shared>, caller: Caller) -> Answer<Json<Email>> {
     Ok(Json(Email {
@@ -49,8 +49,8 @@ async fn opened(server: &Server, caller: &Caller, standing: Standing) -> Answer<
 }
 
 /// Names an address, after the password was proven again. A letter asks it for its confirmation, and the present
-/// address is told.
-#[utoipa::path(put, path = "/v1/account/email", tag = "accounts", request_body = NameEmail,
+/// address is told. The present address named again calls off one that waits.
+#[utoipa::path(put, path = "/v1/account/email", operation_id = "name_email", tag = "accounts", request_body = NameEmail,
     security(("token" = [])),
     responses((status = 202, description = "It waits for its confirmation"), NameProblems))]
 async fn name(

@@ -2,7 +2,7 @@
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Request, path::ErrorKind, rejection::PathRejection},
     http::{HeaderMap, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -48,7 +48,9 @@ pub fn json(bytes: Vec<u8>) -> Response {
 /// # Errors
 /// `unsupported_media_type`.
 pub fn check_content_type(headers: &HeaderMap, wanted: &str) -> Result<(), Failure> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    // Of two, whoever stands before this server may have looked at the other one.
+    let given = all.next().filter(|_| all.next().is_none()).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let mut parts = given.split(';').map(str::trim);
     let right = parts.next().is_some_and(|mime| mime.eq_ignore_ascii_case(wanted));
     let charset = parts.all(|p| p.is_empty() || p.eq_ignore_ascii_case("charset=utf-8"));
@@ -99,16 +101,20 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
 /// What serde met, without a word of what the caller wrote.
 fn harmless(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let place = format!("at line {} column {}", error.line(), error.column());
+    // What is read twice, like one of several kinds of object, has no place any more.
+    let place = match error.line() {
+        0 => String::new(),
+        line => format!(" at line {line} column {}", error.column()),
+    };
     let ours = ["missing field", "duplicate field"];
     match text.split('`').nth(1) {
         Some(field) if ours.iter().any(|start| text.starts_with(start)) => {
             let what = if text.starts_with("missing") { "missing" } else { "duplicate" };
-            format!("{what} field {field} {place}")
+            format!("{what} field {field}{place}")
         }
-        _ if text.starts_with("unknown") => format!("unknown field or variant {place}"),
-        _ if error.is_data() => format!("wrong type or value {place}"),
-        _ => format!("not JSON {place}"),
+        _ if text.starts_with("unknown") => format!("unknown field or variant{place}"),
+        _ if error.is_data() => format!("wrong type or value{place}"),
+        _ => format!("not JSON{place}"),
     }
 }
 
@@ -141,8 +147,22 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(_) => Err(Failure::from(Code::InvalidParameter).detail("in the path")),
+            Err(rejection) => Err(Failure::from(Code::InvalidParameter).detail(match of_path(&rejection) {
+                Some(name) => format!("{name}, in the path, has a value that does not fit"),
+                None => "in the path".to_owned(),
+            })),
         }
+    }
+}
+
+/// The parameter of a path that is not valid, by the name that the route gives it.
+fn of_path(rejection: &PathRejection) -> Option<&str> {
+    let PathRejection::FailedToDeserializePathParams(error) = rejection else { return None };
+    match error.kind() {
+        ErrorKind::DeserializeError { key, .. }
+        | ErrorKind::ParseErrorAtKey { key, .. }
+        | ErrorKind::InvalidUtf8InPathParam { key } => Some(key),
+        _ => None,
     }
 }
 
@@ -156,8 +176,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         match axum::extract::Query::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(_) => Err(Failure::from(Code::InvalidParameter).detail("in the query")),
+            Err(rejection) => {
+                Err(Failure::from(Code::InvalidParameter).detail(of_query(&rejection.body_text())))
+            }
         }
+    }
+}
+
+/// What is not valid in a query, without a word of what the caller wrote: the name of a parameter stands before what is
+/// wrong with its value, and a value is only looked at if the name is one of ours.
+fn of_query(text: &str) -> String {
+    let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
+    let is_name = |name: &str| name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_');
+    let own = |text: &str| text.split('`').nth(1).map(str::to_owned).unwrap_or_default();
+    match text.split_once(": ") {
+        _ if text.contains("unknown field") => "a parameter of the query is not known".to_owned(),
+        _ if text.contains("missing field") => format!("{}, in the query, is missing", own(text)),
+        _ if text.contains("duplicate field") => format!("{}, in the query, stands there twice", own(text)),
+        Some((name, _)) if is_name(name) => format!("{name}, in the query, has a value that does not fit"),
+        _ => "in the query".to_owned(),
     }
 }
 
@@ -203,5 +240,10 @@ mod tests {
             !with("text/plain") && !with("application/json; charset=latin-1") && !with("application/jsonx")
         );
         assert!(check_content_type(&HeaderMap::new(), "application/json").is_err());
+        let mut twice = HeaderMap::new();
+        for _ in 0..2 {
+            twice.append(header::CONTENT_TYPE, "application/json".parse().unwrap());
+        }
+        assert!(check_content_type(&twice, "application/json").is_err());
     }
 }

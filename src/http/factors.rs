@@ -61,7 +61,7 @@ fn actor(caller: &Caller) -> Actor {
 }
 
 /// The second factors of the account.
-#[utoipa::path(get, path = "/v1/account/factors", tag = "factors", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/account/factors", operation_id = "list_factors", tag = "factors", security(("token" = [])),
     responses((status = 200, description = "Oldest first", body = Factors)))]
 async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Factors>> {
     let factors = demanded(&server, caller.account).await?;
@@ -73,7 +73,7 @@ async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Facto
 }
 
 /// Begins a factor of codes by time. Needs a step-up.
-#[utoipa::path(post, path = "/v1/account/factors/totp", tag = "factors", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/account/factors/totp", operation_id = "start_totp", tag = "factors", security(("token" = [])),
     responses((status = 201, description = "Confirm it with its first code", body = NewTotp), SetProblems))]
 async fn totp(State(server): State<Shared>, StepUp(caller): StepUp) -> Answer<(StatusCode, Json<NewTotp>)> {
     let (factor, secret) = begin_totp(&server, caller.account).await?;
@@ -82,7 +82,7 @@ async fn totp(State(server): State<Shared>, StepUp(caller): StepUp) -> Answer<(S
 }
 
 /// Confirms it: it is demanded from now on. Needs a step-up.
-#[utoipa::path(post, path = "/v1/account/factors/totp/confirm", tag = "factors", request_body = ConfirmTotp,
+#[utoipa::path(post, path = "/v1/account/factors/totp/confirm", operation_id = "confirm_totp", tag = "factors", request_body = ConfirmTotp,
     security(("token" = [])),
     responses((status = 200, description = "It is set", body = FactorIsSet), SetProblems))]
 async fn confirm(
@@ -95,7 +95,7 @@ async fn confirm(
 }
 
 /// Begins a passkey. Needs a step-up.
-#[utoipa::path(post, path = "/v1/account/factors/passkey/start", tag = "factors", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/account/factors/passkey/start", operation_id = "start_passkey", tag = "factors", security(("token" = [])),
     responses((status = 200, description = "What to ask the authenticator for", body = NewPasskey), SetProblems))]
 async fn passkey_start(State(server): State<Shared>, StepUp(caller): StepUp) -> Answer<Json<NewPasskey>> {
     let known = factors(&server, caller.account).await?;
@@ -118,7 +118,7 @@ async fn passkey_start(State(server): State<Shared>, StepUp(caller): StepUp) -> 
 }
 
 /// Sets the passkey that the authenticator made. Needs a step-up.
-#[utoipa::path(post, path = "/v1/account/factors/passkey/finish", tag = "factors", request_body = MadePasskey,
+#[utoipa::path(post, path = "/v1/account/factors/passkey/finish", operation_id = "finish_passkey", tag = "factors", request_body = MadePasskey,
     security(("token" = [])),
     responses((status = 201, description = "It is set", body = FactorIsSet), SetProblems))]
 async fn passkey_finish(
@@ -138,7 +138,7 @@ async fn passkey_finish(
 }
 
 /// Makes new codes, in the place of those that are there. Needs a step-up, and a factor that they stand in for.
-#[utoipa::path(post, path = "/v1/account/factors/codes", tag = "factors", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/account/factors/codes", operation_id = "make_factor_codes", tag = "factors", security(("token" = [])),
     responses((status = 201, description = "The codes, shown once", body = FactorIsSet), SetProblems))]
 async fn codes(
     State(server): State<Shared>,
@@ -148,8 +148,8 @@ async fn codes(
     Ok((StatusCode::CREATED, Json(FactorIsSet { factor, codes })))
 }
 
-/// Removes a factor. Needs a step-up, which the factor is part of.
-#[utoipa::path(delete, path = "/v1/account/factors/{factor}", tag = "factors", security(("token" = [])),
+/// Removes a factor. Needs a step-up, which the factor is part of: one from before it was set does not count.
+#[utoipa::path(delete, path = "/v1/account/factors/{factor}", operation_id = "forget_factor", tag = "factors", security(("token" = [])),
     params(("factor" = Uuid, Path, description = "The factor")),
     responses((status = 204, description = "It is gone"), SetProblems))]
 async fn forget(
@@ -157,6 +157,6 @@ async fn forget(
     StepUp(caller): StepUp,
     Path(factor): Path<Uuid>,
 ) -> Answer<StatusCode> {
-    remove(&server, actor(&caller), factor).await?;
+    remove(&server, actor(&caller), factor, caller.proven_at).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -62,7 +62,7 @@ async fn default_vault(server: &Server, account: AccountId) -> Answer<VaultId> {
 /// The file: all heads, usually one, with their ciphertexts. `ETag` names this state.
 #[utoipa::path(get, path = "/v1/file", tag = "file", security(("token" = [])), responses(
     (status = 200, description = "The file", body = SnapshotEntry, headers(("etag" = String))),
-    (status = 404, description = "Nothing was saved yet")))]
+    (status = 404, description = "`not_found`: nothing was saved yet")))]
 async fn get_file(State(server): State<Shared>, caller: Caller) -> Answer<Response> {
     let vault = default_vault(&server, caller.account).await?;
     caught_up(&server, vault).await?;
@@ -77,7 +77,9 @@ async fn get_file(State(server): State<Shared>, caller: Caller) -> Answer<Respon
     params(("if-match" = Option<String>, Header, description = "`ETag` of the state that is replaced")),
     request_body = sync::Push, responses(
         (status = 200, description = "What became of it", body = sync::Pushed, headers(("etag" = String))),
-        (status = 412, description = "The file has another state: facts name its heads")))]
+        (status = 409, description = "`epoch_mismatch`: the stream has another epoch, which facts name; nothing was done"),
+        (status = 412, description = "`precondition_failed`: the file has another state; facts name its heads"),
+        (status = 422, description = "`idempotency_key_reused`: this `batch_id` came with another version")))]
 async fn put_file(
     State(server): State<Shared>,
     caller: Caller,

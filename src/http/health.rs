@@ -41,14 +41,14 @@ pub fn routes() -> Routes {
 }
 
 /// The process runs.
-#[utoipa::path(get, path = "/health/live", tag = "health",
+#[utoipa::path(get, path = "/health/live", operation_id = "health_live", tag = "health",
     responses((status = 200, description = "The process runs", body = Health)))]
 async fn live() -> Json<Health> {
     Json(Health { ready: true, ports: BTreeMap::new() })
 }
 
 /// Every port answers, and this node takes requests.
-#[utoipa::path(get, path = "/health/ready", tag = "health", responses(
+#[utoipa::path(get, path = "/health/ready", operation_id = "health_ready", tag = "health", responses(
     (status = 200, description = "This node serves", body = Health),
     (status = 503, description = "This node does not serve: a port is down, or it is stopping", body = Health)))]
 async fn ready(State(server): State<Shared>) -> Response {

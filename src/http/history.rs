@@ -40,7 +40,7 @@ struct Which {
 }
 
 /// The versions of an entry in order of seq.
-#[utoipa::path(get, path = "/v1/vaults/{vault}/entries/{entry}/versions", tag = "sync", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/vaults/{vault}/entries/{entry}/versions", operation_id = "list_entry_versions", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path), ("entry" = EntryId, Path), Which),
     responses((status = 200, description = "A page of versions", body = History)))]
 async fn history(

@@ -38,7 +38,7 @@ problems! {
 }
 
 /// The identities that are linked, and the providers that there are.
-#[utoipa::path(get, path = "/v1/account/identities", tag = "accounts", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/account/identities", operation_id = "list_identities", tag = "accounts", security(("token" = [])),
     responses((status = 200, description = "Oldest first", body = Identities)))]
 async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Identities>> {
     let identities = server.ways.identities(caller.account).await?;
@@ -51,7 +51,7 @@ fn shown(identity: Identity) -> LinkedIdentity {
 }
 
 /// Begins to link an identity, after the password was proven again.
-#[utoipa::path(post, path = "/v1/account/identities/{provider}/start", tag = "accounts",
+#[utoipa::path(post, path = "/v1/account/identities/{provider}/start", operation_id = "start_identity", tag = "accounts",
     request_body = OidcStart, security(("token" = [])),
     params(("provider" = String, Path, description = "Its name")),
     responses((status = 200, description = "Where the browser has to go", body = OidcStarted), StartProblems))]
@@ -66,7 +66,7 @@ async fn start(
 }
 
 /// Links the identity: the session that began brings what came back, and the flow's secret.
-#[utoipa::path(post, path = "/v1/account/identities", tag = "accounts", request_body = OidcFinish,
+#[utoipa::path(post, path = "/v1/account/identities", operation_id = "finish_identity", tag = "accounts", request_body = OidcFinish,
     security(("token" = [])),
     responses((status = 201, description = "It is linked", body = LinkedIdentity), FinishProblems))]
 async fn finish(
@@ -84,7 +84,7 @@ async fn finish(
 }
 
 /// Unlinks an identity, after the password was proven again.
-#[utoipa::path(delete, path = "/v1/account/identities/{identity}", tag = "accounts", security(("token" = [])),
+#[utoipa::path(delete, path = "/v1/account/identities/{identity}", operation_id = "unlink_identity", tag = "accounts", security(("token" = [])),
     params(("identity" = Uuid, Path, description = "The link")),
     responses((status = 204, description = "It is unlinked"), UnlinkProblems))]
 async fn unlink(

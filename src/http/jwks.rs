@@ -15,7 +15,7 @@ pub fn routes() -> Routes {
 }
 
 /// The public keys that access tokens are signed with, now, before and next.
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "sessions",
+#[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "get_jwks", tag = "sessions",
     responses((status = 200, description = "A JSON Web Key Set", body = Jwks)))]
 async fn jwks(State(server): State<Shared>) -> Response {
     let body = Json::<_>(server.tokens.jwks());

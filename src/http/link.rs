@@ -29,7 +29,7 @@ pub fn routes() -> Routes {
 }
 
 /// The page of a mailed link. Opening it changes nothing.
-#[utoipa::path(get, path = "/link/{secret}", tag = "sign-in",
+#[utoipa::path(get, path = "/link/{secret}", operation_id = "show_link", tag = "sign-in",
     params(("secret" = String, Path, description = "From the letter")),
     responses((status = 200, description = "A page with two words and a button", content_type = "text/html"),
         (status = 410, description = "A page that says that the link is not valid", content_type = "text/html")))]
@@ -54,7 +54,7 @@ async fn show(State(server): State<Shared>, Path(secret): Path<String>) -> Answe
 }
 
 /// The button of the page: works once.
-#[utoipa::path(post, path = "/link/{secret}", tag = "sign-in",
+#[utoipa::path(post, path = "/link/{secret}", operation_id = "open_link", tag = "sign-in",
     params(("secret" = String, Path, description = "From the letter")),
     responses((status = 200, description = "A page that says what happened", content_type = "text/html"),
         (status = 409, description = "A page: another account has the address", content_type = "text/html"),

@@ -44,9 +44,9 @@ problems! {
     KeepProblems: NotFound;
 }
 
-/// Everything about the account: one JSON object a line (`ExportLine`), the last one a signed manifest. An answer
-/// without it broke off. Needs a fresh step-up.
-#[utoipa::path(get, path = "/v1/me/export", tag = "me", security(("token" = [])),
+/// Everything about the account: one JSON object a line, each ended by a line feed: an `ExportLine`, which is what the
+/// schema of the answer describes. The first is `begin`, the last one a signed `manifest`; an answer without it broke off. Needs a fresh step-up.
+#[utoipa::path(get, path = "/v1/me/export", operation_id = "export_account", tag = "me", security(("token" = [])),
     responses((status = 200, description = "One object a line", body = ExportLine,
         content_type = "application/x-ndjson"), ExportProblems))]
 async fn export(State(server): State<Shared>, StepUp(caller): StepUp) -> Answer<Response> {
@@ -62,7 +62,7 @@ async fn export(State(server): State<Shared>, StepUp(caller): StepUp) -> Answer<
 }
 
 /// Whether the account will be erased, and when.
-#[utoipa::path(get, path = "/v1/me/erasure", tag = "me", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/me/erasure", operation_id = "get_erasure", tag = "me", security(("token" = [])),
     responses((status = 200, description = "It was asked for", body = ErasureDue), KeepProblems))]
 async fn erasure(State(server): State<Shared>, caller: Caller) -> Answer<Json<ErasureDue>> {
     match Erasure::of(&*server.log, caller.account).await?.state {
@@ -73,7 +73,7 @@ async fn erasure(State(server): State<Shared>, caller: Caller) -> Answer<Json<Er
 
 /// Erases the account: after a time in which it can be called off, everything about it is destroyed for good. Needs a
 /// fresh step-up.
-#[utoipa::path(post, path = "/v1/me/erasure", tag = "me", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/me/erasure", operation_id = "request_erasure", tag = "me", security(("token" = [])),
     params(("idempotency-key" = String, Header, description = "The same for every retry")),
     request_body = Erase,
     responses((status = 202, description = "It will be erased", body = ErasureDue), EraseProblems))]
@@ -103,7 +103,7 @@ async fn erase(
 }
 
 /// Calls the erasure off: the account stays as it is.
-#[utoipa::path(delete, path = "/v1/me/erasure", tag = "me", security(("token" = [])),
+#[utoipa::path(delete, path = "/v1/me/erasure", operation_id = "call_off_erasure", tag = "me", security(("token" = [])),
     params(("idempotency-key" = String, Header, description = "The same for every retry")),
     responses((status = 204, description = "It is called off"), KeepProblems))]
 async fn keep(State(server): State<Shared>, caller: Caller, headers: HeaderMap) -> Answer<StatusCode> {

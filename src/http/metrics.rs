@@ -12,7 +12,7 @@ use axum::{
 use lockstep_api::Code;
 
 use super::{admin, around, health, problem::Failure};
-use crate::state::Shared;
+use crate::{metrics::Gauge, state::Shared};
 
 /// The router of the listener for operators.
 pub fn router(server: Shared) -> Router {
@@ -30,17 +30,29 @@ pub fn router(server: Shared) -> Router {
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 async fn metrics(State(server): State<Shared>) -> Response {
+    let (feed, progress, end) = (&server.feed, &server.progress, server.feed.position().borrow().0);
+    let yes = |yes: bool| f64::from(u8::from(yes));
     let text = server.metrics.text(&[
-        (
+        Gauge::one(
             "lockstep_connected",
             "Live sockets, event streams and long-polls",
-            server.feed.sockets.len() as f64,
+            feed.sockets.len() as f64,
         ),
-        ("lockstep_bus_connected", "Whether the bus answers", f64::from(u8::from(server.bus.connected()))),
-        (
+        Gauge::one("lockstep_bus_connected", "Whether the bus answers", yes(server.bus.connected())),
+        Gauge::one(
             "lockstep_out_of_touch_seconds",
             "Since this node last heard of the end of the log",
-            server.feed.out_of_touch().as_secs_f64(),
+            feed.out_of_touch().as_secs_f64(),
+        ),
+        Gauge::by_family(
+            "lockstep_projection_lag_positions",
+            "Events of the log, as far as this node knows it, that are not in its read models yet",
+            |family| end.saturating_sub(progress.of(family).position.0) as f64,
+        ),
+        Gauge::by_family(
+            "lockstep_projection_stopped",
+            "Whether read models met an event that they cannot fold, and stand still",
+            |family| yes(progress.of(family).stopped.is_some()),
         ),
     ]);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()

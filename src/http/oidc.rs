@@ -52,14 +52,14 @@ problems! {
 }
 
 /// The identity providers that this server knows.
-#[utoipa::path(get, path = "/v1/oidc", tag = "sign-in",
+#[utoipa::path(get, path = "/v1/oidc", operation_id = "list_providers", tag = "sign-in",
     responses((status = 200, description = "Their names", body = OidcProviders)))]
 async fn providers(State(server): State<Shared>) -> Json<OidcProviders> {
     Json(OidcProviders { providers: server.idps.names() })
 }
 
 /// Begins a sign-in with an identity provider.
-#[utoipa::path(post, path = "/v1/oidc/{provider}/start", tag = "sign-in", request_body = OidcStart,
+#[utoipa::path(post, path = "/v1/oidc/{provider}/start", operation_id = "start_oidc", tag = "sign-in", request_body = OidcStart,
     params(("provider" = String, Path, description = "Its name")),
     responses((status = 200, description = "Where the browser has to go", body = OidcStarted), StartProblems))]
 async fn start(
@@ -83,7 +83,7 @@ pub async fn begin(server: &Server, flow: BeginFlow) -> Answer<Json<OidcStarted>
 }
 
 /// Ends a sign-in: the client brings what came back, and its secret.
-#[utoipa::path(post, path = "/v1/oidc/finish", tag = "sign-in", request_body = OidcFinish,
+#[utoipa::path(post, path = "/v1/oidc/finish", operation_id = "finish_oidc", tag = "sign-in", request_body = OidcFinish,
     responses((status = 200, description = "A token of scope `identity`", body = Identified), FinishProblems))]
 async fn finish(State(server): State<Shared>, Json(body): Json<OidcFinish>) -> Answer<Json<Identified>> {
     let owner = sha256(checked_secret(&body.secret.0)?);
@@ -106,14 +106,14 @@ pub fn answered(body: &OidcFinish) -> Answer<Answered<'_>> {
 
 /// Where a provider that knows no native applications sends the browser: it is sent on to the asking program, on the
 /// machine where the browser runs.
-#[utoipa::path(get, path = "/v1/oidc/callback", tag = "sign-in",
+#[utoipa::path(get, path = "/v1/oidc/callback", operation_id = "relay_oidc", tag = "sign-in",
     responses((status = 303, description = "To the asking program"), RelayProblems))]
 async fn relay(State(server): State<Shared>, uri: axum::http::Uri) -> Answer<Response> {
     send_on(&server, uri.query().unwrap_or_default().as_bytes()).await
 }
 
 /// The same for a provider that answers with a form.
-#[utoipa::path(post, path = "/v1/oidc/callback", tag = "sign-in",
+#[utoipa::path(post, path = "/v1/oidc/callback", operation_id = "relay_oidc_form", tag = "sign-in",
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
     responses((status = 303, description = "To the asking program"), RelayProblems))]
 async fn relay_form(State(server): State<Shared>, headers: HeaderMap, body: Bytes) -> Answer<Response> {

@@ -1,12 +1,13 @@
 //! The `OpenAPI` document: what every route has in common. What is special about a route stands on its handler.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lockstep_api::Code;
 use utoipa::{
     PartialSchema,
     openapi::{
-        ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
+        ContentBuilder, HeaderBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
+        Schema,
         path::{Operation, Parameter, ParameterIn, PathItem},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -40,8 +41,30 @@ const WITH_BODY: &[Code] = &[
 /// A request with parameters may meet these.
 const WITH_PARAMETERS: &[Code] = &[Code::InvalidParameter];
 
+/// A request with headers of its own may meet these.
+const WITH_HEADERS: &[Code] = &[Code::InvalidHeader];
+
 /// A request that names something in its path may meet this.
 const WITH_PLACE: &[Code] = &[Code::NotFound];
+
+/// The tokens that routes take, by scope. Each is a bearer.
+const BEARERS: [(&str, &str); 3] = [
+    ("token", "The access token of an enrolled device: `access_token` of `Tokens`"),
+    ("enrolment", "Of somebody who proved the password on a device that is not enrolled yet: `enrol_token`"),
+    ("identity", "Of somebody who proved who they are, but no key: `identity_token`"),
+];
+
+/// Headers that come with problems, by status. What begins as code is a text, the others are numbers.
+const HEADERS: [(&str, &str, &str); 8] = [
+    ("401", "www-authenticate", "`Bearer`"),
+    ("416", "content-range", "`bytes */N`: there are N bytes"),
+    ("429", "retry-after", "Seconds after which the same is let through"),
+    ("429", "ratelimit-limit", "So many may be asked at once"),
+    ("429", "ratelimit-remaining", "So many are left"),
+    ("429", "ratelimit-reset", "Seconds until all are there again"),
+    ("503", "retry-after", "Seconds after which the same may work, where that is known"),
+    ("507", "retry-after", "Seconds after which the same may work"),
+];
 
 /// The head of the document.
 pub fn start() -> OpenApi {
@@ -56,9 +79,11 @@ pub fn start() -> OpenApi {
 
 /// The document with what all routes share.
 pub fn finished(mut document: OpenApi) -> OpenApi {
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     let components = document.components.get_or_insert_with(Default::default);
-    components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    for (name, what) in BEARERS {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+        components.add_security_scheme(name, SecurityScheme::Http(bearer.description(Some(what)).build()));
+    }
     components.schemas.insert("Problem".to_owned(), lockstep_api::Problem::schema());
     components.schemas.insert("Code".to_owned(), codes());
     document.paths.paths.values_mut().flat_map(operations).for_each(complete);
@@ -93,36 +118,51 @@ fn complete(operation: &mut Operation) {
     if !parameters.is_empty() {
         codes.extend(WITH_PARAMETERS);
     }
-    let in_path =
-        |parameter: &_| matches!(parameter, RefOr::T(Parameter { parameter_in: ParameterIn::Path, .. }));
-    if parameters.iter().any(in_path) {
+    let any_in = |place: ParameterIn| {
+        parameters
+            .iter()
+            .any(|one| matches!(one, RefOr::T(Parameter { parameter_in, .. }) if *parameter_in == place))
+    };
+    if any_in(ParameterIn::Path) {
         codes.extend(WITH_PLACE);
     }
-    let own = &operation.responses.responses;
-    let mut all: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for code in codes {
-        all.entry(code.status().to_string()).or_default().insert(code.as_str());
+    if any_in(ParameterIn::Header) {
+        codes.extend(WITH_HEADERS);
     }
-    let mut added = Vec::new();
-    for (status, general) in all {
-        let named = own.get(&status).and_then(problem_codes).unwrap_or_default();
-        if own.contains_key(&status) && named.is_empty() {
-            // An answer that is no problem, like that of `/health/ready`.
-            continue;
+    let own = &mut operation.responses.responses;
+    for (status, general) in responses(&codes) {
+        let response = match (own.remove(&status), general) {
+            (Some(RefOr::T(special)), RefOr::T(general)) => RefOr::T(both(special, &general)),
+            (_, general) => general,
+        };
+        own.insert(status, response);
+    }
+    for (status, response) in own.iter_mut().filter(|(status, _)| status.starts_with(['4', '5'])) {
+        if let RefOr::T(special) = response
+            && !codes_of(special).is_empty()
+        {
+            *special = problem(status, special.description.clone());
         }
-        let known = Code::ALL.iter().filter(|code| code.status().to_string() == status);
-        let codes = known.filter(|c| general.contains(c.as_str()) || named.contains(&c.as_str()));
-        let codes: Vec<Code> = codes.copied().collect();
-        added.push((status, RefOr::T(response(&codes))));
     }
-    operation.responses.responses.extend(added);
 }
 
-/// The codes that a response names, if it is one of problems.
-fn problem_codes(of: &RefOr<Response>) -> Option<Vec<&'static str>> {
-    let RefOr::T(response) = of else { return None };
-    let named = Code::ALL.iter().map(|code| code.as_str());
-    Some(named.filter(|code| response.description.contains(&format!("`{code}`"))).collect())
+/// A response that a route describes itself, with what any route of its shape may meet beside it.
+fn both(mut special: Response, general: &Response) -> Response {
+    let named = codes_of(&special);
+    // An answer that is no problem, like that of `/health/ready`, is left alone.
+    if !named.is_empty() {
+        for code in codes_of(general).into_iter().filter(|code| !named.contains(code)) {
+            special.description.push_str("; ");
+            special.description.push_str(&line(code));
+        }
+    }
+    special
+}
+
+/// The codes that a response names: none, if it is not one of problems.
+fn codes_of(response: &Response) -> Vec<Code> {
+    let named = |code: &&Code| response.description.contains(&format!("`{}`", code.as_str()));
+    Code::ALL.iter().filter(named).copied().collect()
 }
 
 /// Names sets of problems, so that a handler can say which ones are its own.
@@ -147,14 +187,46 @@ pub fn responses(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
     for code in codes {
         by_status.entry(code.status().to_string()).or_default().push(*code);
     }
-    by_status.into_iter().map(|(status, codes)| (status, RefOr::T(response(&codes)))).collect()
+    let response = |status: &str, codes: Vec<Code>| {
+        let lines: Vec<String> = codes.into_iter().map(line).collect();
+        problem(status, lines.join("; "))
+    };
+    by_status
+        .into_iter()
+        .map(|(status, codes)| (status.clone(), RefOr::T(response(&status, codes))))
+        .collect()
 }
 
-fn response(codes: &[Code]) -> Response {
-    let line = |code: &Code| format!("`{}`: {}", code.as_str(), code.title());
-    let description = codes.iter().map(line).collect::<Vec<_>>().join("; ");
+fn line(code: Code) -> String {
+    format!("`{}`: {}", code.as_str(), code.title())
+}
+
+fn problem(status: &str, description: String) -> Response {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+    let mut response =
+        ResponseBuilder::new().description(description).content("application/problem+json", content);
+    for (_, name, what) in HEADERS.iter().filter(|(of, ..)| *of == status) {
+        let schema = if what.starts_with('`') { String::schema() } else { u32::schema() };
+        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(*what)).build();
+        response = response.header(*name, header);
+    }
+    response.build()
+}
+
+/// A text of a document without the marks of links between types of ours.
+pub fn plain(text: &str) -> String {
+    let mut parts = text.split("[`");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once("`]") {
+            Some((path, rest)) => {
+                let name = path.rsplit("::").next().unwrap_or(path);
+                plain.extend(["`", name, "`", rest]);
+            }
+            None => plain.extend(["[`", part]),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -179,6 +251,64 @@ mod tests {
             }
         }
         assert!(problems > 100, "{problems}");
+    }
+
+    #[test]
+    fn every_refusal_is_a_problem_that_names_its_codes_unless_it_is_a_page_or_a_state() {
+        let document = serde_json::to_value(crate::http::document()).unwrap_or_default();
+        let mut others = Vec::new();
+        for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+            for (method, operation) in methods.as_object().into_iter().flatten() {
+                for (status, response) in operation["responses"].as_object().into_iter().flatten() {
+                    let described = response["description"].as_str().unwrap_or_default();
+                    let named =
+                        Code::ALL.iter().any(|code| described.contains(&format!("`{}`", code.as_str())));
+                    let is_problem = response["content"]["application/problem+json"].is_object();
+                    if status.starts_with(['4', '5']) && !(named && is_problem) {
+                        others.push(format!("{method} {path} {status}"));
+                    }
+                }
+            }
+        }
+        let pages = [
+            "get /health/ready 503",
+            "get /link/{secret} 410",
+            "post /link/{secret} 409",
+            "post /link/{secret} 410",
+        ];
+        assert_eq!(others, pages);
+    }
+
+    #[test]
+    fn a_route_says_in_its_own_words_what_a_code_means_and_the_document_adds_the_others_and_the_headers() {
+        let document = serde_json::to_value(crate::http::document()).unwrap_or_default();
+        let response = |method: &str, path: &str, status: &str| {
+            document["paths"][path][method]["responses"][status].clone()
+        };
+        let conflict = response("put", "/v1/file", "409");
+        let described = conflict["description"].as_str().unwrap_or_default();
+        assert!(
+            described.contains("`epoch_mismatch`: the stream has another epoch, which facts name"),
+            "{described}"
+        );
+        let invalid = response("post", "/v1/vaults/{vault}/versions", "422");
+        let described = invalid["description"].as_str().unwrap_or_default();
+        assert!(
+            described.contains("`idempotency_key_reused`") && described.contains("`invalid_field`"),
+            "{described}"
+        );
+        let busy = response("get", "/v1/account", "429");
+        for header in ["retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"] {
+            assert_eq!(busy["headers"][header]["schema"]["type"], "integer", "{busy}");
+        }
+        let unknown = response("get", "/v1/account", "401");
+        assert_eq!(unknown["headers"]["www-authenticate"]["schema"]["type"], "string");
+    }
+
+    #[test]
+    fn links_between_types_are_words_in_a_document() {
+        let text = "Answer to [`Ask`], see [`crate::sync::Reset`]. [`x";
+        assert_eq!(plain(text), "Answer to `Ask`, see `Reset`. [`x");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub fn address(config: &Config) -> String {
 
 /// The page on which a browser is asked for a passkey. What is asked stands in its fragment, and the answer goes to
 /// the program that asked, on the machine of the browser.
-#[utoipa::path(get, path = "/passkey", tag = "factors",
+#[utoipa::path(get, path = "/passkey", operation_id = "show_passkey_page", tag = "factors",
     responses((status = 200, description = "A page with a button", content_type = "text/html")))]
 async fn page() -> Response {
     let html = format!(

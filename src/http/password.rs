@@ -37,7 +37,7 @@ problems! {
 }
 
 /// Begins a change of the password (an OPAQUE registration for the account that is there). Needs a step-up.
-#[utoipa::path(post, path = "/v1/account/password/start", tag = "accounts", request_body = PasswordStart,
+#[utoipa::path(post, path = "/v1/account/password/start", operation_id = "start_password", tag = "accounts", request_body = PasswordStart,
     security(("token" = [])), responses(
     (status = 200, description = "Go on with `POST /v1/account/password/finish`", body = RegisterStarted),
     PasswordProblems))]
@@ -60,7 +60,7 @@ async fn start(
 
 /// Ends it: the old password opens nothing any more, and every other session has ended. Sending the same again within
 /// the attempt's life changes nothing.
-#[utoipa::path(post, path = "/v1/account/password/finish", tag = "accounts", request_body = PasswordFinish,
+#[utoipa::path(post, path = "/v1/account/password/finish", operation_id = "finish_password", tag = "accounts", request_body = PasswordFinish,
     security(("token" = [])),
     responses((status = 204, description = "The password is changed"), PasswordProblems))]
 async fn finish(

@@ -13,7 +13,7 @@ use lockstep_projections::store::ReadError;
 use crate::{
     auth::credentials::CredentialError,
     blobs::BlobError,
-    quotas::Exceeded,
+    quotas::{Exceeded, UploadRoomError},
     subjects::{SubjectError, keys::KeyStoreError},
 };
 
@@ -112,6 +112,15 @@ impl From<BlobError> for Failure {
             BlobError::Other(_) => Code::Internal,
         };
         Self::caused(code, error)
+    }
+}
+
+impl From<UploadRoomError> for Failure {
+    fn from(error: UploadRoomError) -> Self {
+        match error {
+            UploadRoomError::Log(error) => error.into(),
+            UploadRoomError::Blobs(error) => error.into(),
+        }
     }
 }
 

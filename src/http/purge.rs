@@ -22,14 +22,15 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(purge))
 }
 
-/// Erases an entry: ciphertexts and wrapped keys of all its versions. Nothing more is accepted for it, ever.
-#[utoipa::path(post, path = "/v1/vaults/{vault}/entries/{entry}/purge", tag = "sync", security(("token" = [])),
+/// Erases an entry: ciphertexts and wrapped keys of all its versions. Nothing more is accepted for it, ever. All
+/// its heads are tombstones: devices erase only what a device of the account deleted.
+#[utoipa::path(post, path = "/v1/vaults/{vault}/entries/{entry}/purge", operation_id = "purge_entry", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path), ("entry" = EntryId, Path),
         ("idempotency-key" = String, Header, description = "The same for every retry")),
     request_body = sync::Purge,
     responses((status = 200, description = "It is erased", body = Purged),
-        (status = 412, description = "The entry has other heads: facts name them"),
-        (status = 422, description = "The key was used with another body")))]
+        (status = 412, description = "`precondition_failed`: the entry has other heads, or is not deleted; facts name its heads"),
+        (status = 422, description = "`idempotency_key_reused`: the key was used with another body")))]
 async fn purge(
     State(server): State<Shared>,
     caller: Caller,
@@ -57,6 +58,9 @@ impl From<PurgeError> for Failure {
         match error {
             PurgeError::NotFound => Code::NotFound.into(),
             PurgeError::Heads(heads) => Self::from(Code::PreconditionFailed).facts(json!({ "heads": heads })),
+            PurgeError::Alive(heads) => Self::from(Code::PreconditionFailed)
+                .detail("the entry is not deleted: push a tombstone over all its heads first")
+                .facts(json!({ "heads": heads })),
             PurgeError::Contended => Self::caused(Code::LogUnavailable, error),
             PurgeError::List(_) => Self::caused(Code::Internal, error),
             PurgeError::Log(error) => error.into(),

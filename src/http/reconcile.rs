@@ -30,7 +30,7 @@ pub fn routes() -> Routes {
 }
 
 /// Compares the versions that the client holds with those of the server.
-#[utoipa::path(post, path = "/v1/vaults/{vault}/reconcile", tag = "sync", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/vaults/{vault}/reconcile", operation_id = "reconcile_vault", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path)), request_body = Reconcile,
     responses((status = 200, description = "What differs", body = Reconciled)))]
 async fn reconcile(

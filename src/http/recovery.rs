@@ -43,7 +43,7 @@ problems! {
 }
 
 /// Sets a recovery code, in the place of the one before. Needs a step-up.
-#[utoipa::path(put, path = "/v1/account/recovery", tag = "accounts", request_body = RecoverySet,
+#[utoipa::path(put, path = "/v1/account/recovery", operation_id = "set_recovery_code", tag = "accounts", request_body = RecoverySet,
     security(("token" = [])), responses((status = 204, description = "It is set"), SetProblems))]
 async fn set(
     State(server): State<Shared>,
@@ -63,7 +63,7 @@ async fn set(
 
 /// Shows what a recovery code gives. The answer to a wrong code, to a name without one and to an unknown name is the
 /// same.
-#[utoipa::path(post, path = "/v1/recovery/start", tag = "accounts", request_body = RecoveryStart, responses(
+#[utoipa::path(post, path = "/v1/recovery/start", operation_id = "start_recovery", tag = "accounts", request_body = RecoveryStart, responses(
     (status = 200, description = "Go on with `POST /v1/recovery/finish`", body = RecoveryStarted), UseProblems))]
 async fn start(
     State(server): State<Shared>,
@@ -89,7 +89,7 @@ async fn start(
 
 /// Sets a new password: every session ends, the code is used up, and this device becomes one of the account's.
 /// Sending the same again within the attempt's life gives the same answer.
-#[utoipa::path(post, path = "/v1/recovery/finish", tag = "accounts", request_body = RecoveryFinish, responses(
+#[utoipa::path(post, path = "/v1/recovery/finish", operation_id = "finish_recovery", tag = "accounts", request_body = RecoveryFinish, responses(
     (status = 201, description = "The password is set", body = Tokens), UseProblems))]
 async fn finish(
     State(server): State<Shared>,

@@ -27,7 +27,7 @@ problems! {
 
 /// Offers statements of the account's own roster; those that stand already are skipped. The bearer may also be an
 /// enrolment token: a device that was enrolled after the backup has no other.
-#[utoipa::path(post, path = "/v1/roster", tag = "devices", request_body = Body, security(("token" = [])),
+#[utoipa::path(post, path = "/v1/roster", operation_id = "offer_roster", tag = "devices", request_body = Body, security(("token" = []), ("enrolment" = [])),
     responses((status = 204, description = "All of them stand"), OfferProblems))]
 async fn offer(
     State(server): State<Shared>,

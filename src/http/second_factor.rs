@@ -86,7 +86,7 @@ pub fn kind(kind: FactorKind) -> Option<Kind> {
 }
 
 /// Ends a login whose password is proven, with the second factor.
-#[utoipa::path(post, path = "/v1/sessions/second-factor", tag = "sessions", request_body = ShowFactor,
+#[utoipa::path(post, path = "/v1/sessions/second-factor", operation_id = "show_login_factor", tag = "sessions", request_body = ShowFactor,
     responses((status = 200, description = "The factor was right", body = LoggedIn), ShownProblems))]
 async fn login(
     State(server): State<Shared>,
@@ -100,7 +100,7 @@ async fn login(
 }
 
 /// Ends a step-up whose password is proven, with the second factor.
-#[utoipa::path(post, path = "/v1/sessions/step-up/second-factor", tag = "sessions", request_body = ShowFactor,
+#[utoipa::path(post, path = "/v1/sessions/step-up/second-factor", operation_id = "show_step_up_factor", tag = "sessions", request_body = ShowFactor,
     security(("token" = [])),
     responses((status = 200, description = "The factor was right", body = SteppedUp), ShownProblems))]
 async fn stepped(
@@ -119,8 +119,8 @@ async fn stepped(
 }
 
 /// Opens the vault of a proven identity whose device has shown its key, with the second factor.
-#[utoipa::path(post, path = "/v1/sessions/vault/second-factor", tag = "sign-in", request_body = ShowFactor,
-    security(("token" = [])),
+#[utoipa::path(post, path = "/v1/sessions/vault/second-factor", operation_id = "show_vault_factor", tag = "sign-in", request_body = ShowFactor,
+    security(("identity" = [])),
     responses((status = 200, description = "The factor was right", body = Tokens), ShownProblems))]
 async fn vault(
     State(server): State<Shared>,
@@ -194,6 +194,7 @@ impl From<FactorError> for Failure {
             FactorError::Wrong => Code::SecondFactorFailed.into(),
             FactorError::TooMany(exceeded) => exceeded.into(),
             FactorError::Body(error) => error.into(),
+            FactorError::Unproven => Code::StepUpRequired.into(),
             FactorError::NoFactor => Code::NotFound.into(),
             FactorError::Log(error) => error.into(),
             FactorError::Credentials(error) => error.into(),

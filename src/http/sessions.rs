@@ -125,7 +125,7 @@ pub async fn named(server: &Server, name: &str) -> Answer<Named> {
 }
 
 /// Begins a login (OPAQUE). The answer is the same kind of answer for names that do not exist.
-#[utoipa::path(post, path = "/v1/sessions/start", tag = "sessions", request_body = LoginStart,
+#[utoipa::path(post, path = "/v1/sessions/start", operation_id = "start_login", tag = "sessions", request_body = LoginStart,
     responses((status = 200, description = "Go on with `POST /v1/sessions/finish`", body = LoginStarted)))]
 async fn start(
     State(server): State<Shared>,
@@ -171,7 +171,7 @@ async fn own_device(
 }
 
 /// Ends a login. An enrolled device gets its tokens, any other one a token to enrol itself with.
-#[utoipa::path(post, path = "/v1/sessions/finish", tag = "sessions", request_body = LoginFinish,
+#[utoipa::path(post, path = "/v1/sessions/finish", operation_id = "finish_login", tag = "sessions", request_body = LoginFinish,
     responses((status = 200, description = "The password was right", body = LoggedIn), LoginProblems))]
 async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> Answer<Json<LoggedIn>> {
     let stored = server.credentials.take_attempt(body.attempt, server.clock.now()).await?;
@@ -256,7 +256,7 @@ pub fn tokens(server: &Server, stored: &StoredSession, auth_epoch: u64) -> Answe
 }
 
 /// New tokens for a session. A used token gives the same successor for a minute, and ends the session after that.
-#[utoipa::path(post, path = "/v1/sessions/refresh", tag = "sessions", request_body = Refresh,
+#[utoipa::path(post, path = "/v1/sessions/refresh", operation_id = "refresh_session", tag = "sessions", request_body = Refresh,
     responses((status = 200, description = "The new tokens", body = Tokens), RefreshProblems))]
 async fn renew(State(server): State<Shared>, gate: Gate, Json(body): Json<Refresh>) -> Answer<Json<Tokens>> {
     let presented = refresh::Presented::parse(&body.refresh_token).ok_or(Code::RefreshFailed)?;
@@ -268,7 +268,7 @@ async fn renew(State(server): State<Shared>, gate: Gate, Json(body): Json<Refres
 }
 
 /// The sessions of the account.
-#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/sessions", operation_id = "list_sessions", tag = "sessions", security(("token" = [])),
     responses((status = 200, description = "Oldest first", body = Sessions)))]
 async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Sessions>> {
     let rows = server.reads.sessions(caller.account).await?;
@@ -290,7 +290,7 @@ pub fn coarse(at: Micros) -> Micros {
 }
 
 /// Ends every session of the account but the one that asks.
-#[utoipa::path(delete, path = "/v1/sessions", tag = "sessions", security(("token" = [])),
+#[utoipa::path(delete, path = "/v1/sessions", operation_id = "end_other_sessions", tag = "sessions", security(("token" = [])),
     responses((status = 204, description = "All others have ended")))]
 async fn end_others(State(server): State<Shared>, caller: Caller) -> Answer<StatusCode> {
     let end = EndAccess {
@@ -318,7 +318,7 @@ impl From<EndAccessError> for Failure {
 }
 
 /// Ends a session: a log-out if it is the one that asks. Ending it again changes nothing.
-#[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions", security(("token" = [])),
+#[utoipa::path(delete, path = "/v1/sessions/{session}", operation_id = "end_session", tag = "sessions", security(("token" = [])),
     params(("session" = Uuid, Path, description = "The session")),
     responses((status = 204, description = "It has ended"), EndProblems))]
 async fn end(

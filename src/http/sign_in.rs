@@ -59,7 +59,7 @@ problems! {
 }
 
 /// Asks for a sign-in link by mail. The answer is the same for names that do not exist.
-#[utoipa::path(post, path = "/v1/sign-in/start", tag = "sign-in", request_body = SignInStart,
+#[utoipa::path(post, path = "/v1/sign-in/start", operation_id = "start_sign_in", tag = "sign-in", request_body = SignInStart,
     responses((status = 202, description = "If there is such an account, and its address is confirmed, a link is \
         mailed: go on with `POST /v1/sign-in/finish`", body = SignInStarted)))]
 async fn start(
@@ -77,7 +77,7 @@ async fn start(
 
 /// Asks whether the link was opened and confirmed, by the secret of the client that asked for it. The result is given
 /// once.
-#[utoipa::path(post, path = "/v1/sign-in/finish", tag = "sign-in", request_body = SignInFinish,
+#[utoipa::path(post, path = "/v1/sign-in/finish", operation_id = "finish_sign_in", tag = "sign-in", request_body = SignInFinish,
     responses((status = 200, description = "It was: a token of scope `identity`", body = Identified),
         (status = 202, description = "Not yet", body = Waiting), FinishProblems))]
 async fn finish(State(server): State<Shared>, Json(body): Json<SignInFinish>) -> Answer<Response> {
@@ -123,8 +123,8 @@ pub async fn identified(server: &Server, proven: ProveIdentity) -> Answer<Identi
 
 /// Opens a session for an enrolled device: the bearer is a token of scope `identity`, and the device proves its key. If
 /// the account has a second factor, it is demanded then. Sending the same again gives the same session.
-#[utoipa::path(post, path = "/v1/sessions/vault", tag = "sign-in", request_body = OpenVault,
-    security(("token" = [])),
+#[utoipa::path(post, path = "/v1/sessions/vault", operation_id = "open_vault_session", tag = "sign-in", request_body = OpenVault,
+    security(("identity" = [])),
     responses((status = 200, description = "The session", body = Tokens), OpenProblems))]
 async fn open_vault(
     State(server): State<Shared>,

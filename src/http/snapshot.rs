@@ -51,10 +51,10 @@ struct Which {
 }
 
 /// The present state of a vault: all heads of every entry, with short ciphertexts.
-#[utoipa::path(get, path = "/v1/vaults/{vault}/snapshot", tag = "sync", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/vaults/{vault}/snapshot", operation_id = "get_snapshot", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path), Which), responses(
         (status = 200, description = "A page", body = Snapshot),
-        (status = 410, description = "The stream began another life since the first page")))]
+        (status = 410, description = "`cursor_reset`: the stream began another life since the first page; begin anew")))]
 async fn snapshot(
     State(server): State<Shared>,
     caller: Caller,

@@ -34,7 +34,7 @@ problems! {
 }
 
 /// Begins to prove the password again (OPAQUE), in the session that asks.
-#[utoipa::path(post, path = "/v1/sessions/step-up/start", tag = "sessions", request_body = StepUpStart,
+#[utoipa::path(post, path = "/v1/sessions/step-up/start", operation_id = "start_step_up", tag = "sessions", request_body = StepUpStart,
     security(("token" = [])), responses(
     (status = 200, description = "Go on with `POST /v1/sessions/step-up/finish`", body = LoginStarted)))]
 async fn start(
@@ -65,7 +65,7 @@ async fn start(
 }
 
 /// Ends it: an access token of the same session that counts as freshly proven for five minutes.
-#[utoipa::path(post, path = "/v1/sessions/step-up/finish", tag = "sessions", request_body = StepUpFinish,
+#[utoipa::path(post, path = "/v1/sessions/step-up/finish", operation_id = "finish_step_up", tag = "sessions", request_body = StepUpFinish,
     security(("token" = [])), responses(
     (status = 200, description = "The password was right", body = SteppedUp), StepUpProblems))]
 async fn finish(

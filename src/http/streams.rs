@@ -13,7 +13,7 @@ pub fn routes() -> Routes {
 }
 
 /// The account's own stream, then its vaults.
-#[utoipa::path(get, path = "/v1/streams", tag = "sync", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/streams", operation_id = "list_streams", tag = "sync", security(("token" = [])),
     responses((status = 200, description = "Heads of the account's streams", body = Streams)))]
 async fn streams(State(server): State<Shared>, caller: Caller) -> Answer<Json<Streams>> {
     let mut ids = vec![StreamId::from(caller.account)];

@@ -25,9 +25,8 @@ pub fn routes() -> Routes {
 }
 
 /// Makes a ticket for this device: valid for 30 s, for one socket, on any node.
-#[utoipa::path(post, path = "/v1/live/ticket", tag = "live", security(("token" = [])), responses(
-    (status = 200, description = "The ticket", body = Ticket),
-    (status = 401, description = "No valid token", body = lockstep_api::Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/v1/live/ticket", operation_id = "make_live_ticket", tag = "live", security(("token" = [])), responses(
+    (status = 200, description = "The ticket", body = Ticket)))]
 async fn issue(State(server): State<Shared>, caller: Caller) -> Answer<Json<Ticket>> {
     let ticket = Uuid::new_v4();
     let until = server.clock.now().plus_seconds(LIFE_S);

@@ -33,6 +33,20 @@ pub enum TlsError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// Of the pair that the server made for itself one is gone. Another pair would lock out every client that trusts
+    /// this one.
+    #[error(
+        "there is {}, and no {}: put it back from the backup. If it is lost, delete the other one too: a new pair is made, \
+         and every client has to be told its fingerprint",
+        there.display(),
+        lost.display()
+    )]
+    Half {
+        /// What is there.
+        there: PathBuf,
+        /// What is not.
+        lost: PathBuf,
+    },
     /// A file is not PEM of the right kind.
     #[error("{} does not hold a {what} as PEM", path.display())]
     Pem {
@@ -91,17 +105,31 @@ pub fn load(config: &Config) -> Result<Tls, TlsError> {
 fn self_made(config: &Config) -> Result<(PathBuf, PathBuf), TlsError> {
     let folder = config.data.join("tls");
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    if !(cert.exists() && key.exists()) {
-        let file = |path: &Path| {
-            let path = path.to_owned();
-            move |source| TlsError::File { path, source }
-        };
-        private_file::make_folder(&folder).map_err(file(&folder))?;
-        let (certificate, private) = make(config)?;
-        private_file::write(&key, private.as_bytes()).map_err(file(&key))?;
-        fs::write(&cert, certificate).map_err(file(&cert))?;
+    match (cert.exists(), key.exists()) {
+        (true, true) => {}
+        (true, false) => return Err(TlsError::Half { there: cert, lost: key }),
+        (false, true) => return Err(TlsError::Half { there: key, lost: cert }),
+        (false, false) => keep_new(config, &folder)?,
     }
     Ok((cert, key))
+}
+
+/// Makes a pair. The two come to be there at once, so that a start that was cut off leaves no half of them.
+fn keep_new(config: &Config, folder: &Path) -> Result<(), TlsError> {
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TlsError::File { path, source }
+    };
+    let unfinished = folder.with_extension("unfinished");
+    private_file::make_folder(&unfinished).map_err(file(&unfinished))?;
+    let (certificate, private) = make(config)?;
+    for (name, text) in [("key.pem", &private), ("cert.pem", &certificate)] {
+        let path = unfinished.join(name);
+        private_file::write(&path, text.as_bytes()).map_err(file(&path))?;
+    }
+    // Not every system renames over a folder that is there, even an empty one.
+    let _ = fs::remove_dir(folder);
+    fs::rename(&unfinished, folder).map_err(file(folder))
 }
 
 fn make(config: &Config) -> Result<(String, String), rcgen::Error> {

@@ -31,7 +31,7 @@ problems! {
 }
 
 /// Creates a further vault, if the plan has room for it. Sending the same again changes nothing.
-#[utoipa::path(post, path = "/v1/vaults", tag = "accounts", request_body = Body, security(("token" = [])),
+#[utoipa::path(post, path = "/v1/vaults", operation_id = "create_vault", tag = "accounts", request_body = Body, security(("token" = [])),
     responses((status = 201, description = "It is there"), VaultProblems))]
 async fn create(State(server): State<Shared>, caller: Caller, Json(body): Json<Body>) -> Answer<StatusCode> {
     let actor = Actor { account: caller.account, device: caller.device };
@@ -42,7 +42,7 @@ async fn create(State(server): State<Shared>, caller: Caller, Json(body): Json<B
 }
 
 /// Begins the next generation of a vault's key; the older ones stay. Sending the same again changes nothing.
-#[utoipa::path(post, path = "/v1/vaults/{vault}/key", tag = "accounts", request_body = TurnBody,
+#[utoipa::path(post, path = "/v1/vaults/{vault}/key", operation_id = "turn_vault_key", tag = "accounts", request_body = TurnBody,
     security(("token" = [])), params(("vault" = uuid::Uuid, Path, description = "The vault")),
     responses((status = 204, description = "It has begun"), TurnProblems))]
 async fn turn(

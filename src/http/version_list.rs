@@ -24,7 +24,7 @@ pub fn routes() -> Routes {
 }
 
 /// Versions by id, with short ciphertexts.
-#[utoipa::path(post, path = "/v1/vaults/{vault}/versions/get", tag = "sync", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/vaults/{vault}/versions/get", operation_id = "get_versions", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path)), request_body = GetVersions,
     responses((status = 200, description = "Those that the vault has", body = Versions)))]
 async fn get(

@@ -2,11 +2,18 @@
 
 use std::fmt::{self, Write};
 
+use lockstep_events::AccountId;
+
 use super::outbox::About;
+
+/// About whose account a letter is, and its id.
+type Of<'a> = (AccountId, &'a str);
 
 /// A letter. Neither its address nor its text is ever shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Letter {
+    /// Whose account it is about, whoever has the address.
+    pub account: AccountId,
     /// Names the letter: the same for the same task, so that a receiver can tell a repetition.
     pub id: String,
     /// The address.
@@ -91,13 +98,13 @@ fn html(subject: &str, parts: &[Part<'_>]) -> String {
     out
 }
 
-fn letter(id: &str, to: &str, subject: &'static str, parts: &[Part<'_>]) -> Letter {
+fn letter((account, id): Of<'_>, to: &str, subject: &'static str, parts: &[Part<'_>]) -> Letter {
     let (text, html) = (text(parts), html(subject, parts));
-    Letter { id: id.to_owned(), to: to.to_owned(), subject, text, html }
+    Letter { account, id: id.to_owned(), to: to.to_owned(), subject, text, html }
 }
 
 /// The letter with a sign-in link.
-pub fn sign_in(id: &str, to: &str, words: &str, url: &str) -> Letter {
+pub fn sign_in(of: Of<'_>, to: &str, words: &str, url: &str) -> Letter {
     let parts = [
         Says("Somebody, we hope you, asked to sign in to Lockstep with this address."),
         Says("Open the link only if the program where you asked shows these two words:"),
@@ -108,11 +115,11 @@ pub fn sign_in(id: &str, to: &str, words: &str, url: &str) -> Letter {
              If it was not you, do nothing: nobody has got in.",
         ),
     ];
-    letter(id, to, "Your sign-in link", &parts)
+    letter(of, to, "Your sign-in link", &parts)
 }
 
 /// The letter that asks an address for its confirmation.
-pub fn confirm(id: &str, to: &str, words: &str, url: &str) -> Letter {
+pub fn confirm(of: Of<'_>, to: &str, words: &str, url: &str) -> Letter {
     let parts = [
         Says("Somebody, we hope you, named this address as that of a Lockstep account."),
         Says("Confirm it only if your program shows these two words:"),
@@ -120,11 +127,11 @@ pub fn confirm(id: &str, to: &str, words: &str, url: &str) -> Letter {
         Link { label: "Confirm this address", url },
         Says("If it was not you, do nothing: the address will not be used."),
     ];
-    letter(id, to, "Confirm your address", &parts)
+    letter(of, to, "Confirm your address", &parts)
 }
 
 /// The letter that tells a person what happened to the account.
-pub fn notice(id: &str, to: &str, about: About) -> Letter {
+pub fn notice(of: Of<'_>, to: &str, about: About) -> Letter {
     let (subject, what, else_do) = match about {
         About::DeviceAdded => (
             "A device was added to your account",
@@ -163,11 +170,11 @@ pub fn notice(id: &str, to: &str, about: About) -> Letter {
             "If it was not you: call it off from one of your devices (lockstep account keep), or ask whoever runs the server.",
         ),
     };
-    letter(id, to, subject, &[Says(what), Says("If it was you, there is nothing to do."), Says(else_do)])
+    letter(of, to, subject, &[Says(what), Says("If it was you, there is nothing to do."), Says(else_do)])
 }
 
 /// The last letter to a person.
-pub fn farewell(id: &str, to: &str) -> Letter {
+pub fn farewell(of: Of<'_>, to: &str) -> Letter {
     let parts = [
         Says("Your Lockstep account is being deleted now, as it was asked for."),
         Says(
@@ -175,16 +182,18 @@ pub fn farewell(id: &str, to: &str) -> Letter {
         ),
         Says("This is the last letter to you. There is nothing to do."),
     ];
-    letter(id, to, "Your account is being deleted", &parts)
+    letter(of, to, "Your account is being deleted", &parts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ONE: Of<'_> = (AccountId::NIL, "1");
+
     #[test]
     fn both_forms_say_the_same_and_html_is_escaped() {
-        let letter = sign_in("1", "a@example.org", "acid <b>", "https://x/?a=1&b=\"2\"");
+        let letter = sign_in(ONE, "a@example.org", "acid <b>", "https://x/?a=1&b=\"2\"");
         for form in [&letter.text, &letter.html] {
             assert!(form.contains("Open the link only if") && form.contains("ten minutes"), "{form}");
         }
@@ -196,7 +205,7 @@ mod tests {
     #[test]
     fn a_letter_loads_nothing_from_elsewhere() {
         let letters =
-            [confirm("1", "a@b.example", "x y", "https://l"), notice("1", "a@b.example", About::DeviceAdded)];
+            [confirm(ONE, "a@b.example", "x y", "https://l"), notice(ONE, "a@b.example", About::DeviceAdded)];
         for letter in letters {
             assert!(!["src=", "<script", "<link", "url("].iter().any(|word| letter.html.contains(word)));
         }
@@ -204,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_letter_shows_neither_address_nor_link_to_a_log() {
-        let shown = format!("{:?}", sign_in("1", "canary@example.org", "x y", "https://canary"));
+        let shown = format!("{:?}", sign_in(ONE, "canary@example.org", "x y", "https://canary"));
         assert!(!shown.contains("canary"), "{shown}");
     }
 }

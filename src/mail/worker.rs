@@ -97,7 +97,7 @@ pub async fn farewell(server: &Server, account: AccountId) -> Result<(), Credent
     let id = derived("lockstep/v1/mail-farewell", &[account.as_bytes()]).0;
     let sent = async {
         let Some(to) = opened(server, &address).await? else { return Ok(()) };
-        server.post.mailer.send(&letter::farewell(&id.to_string(), &to)).await?;
+        server.post.mailer.send(&letter::farewell((account, &id.to_string()), &to)).await?;
         Ok::<_, TaskError>(())
     };
     let cause = match timeout(FAREWELL, sent).await {
@@ -220,7 +220,7 @@ async fn sign_in(
     let link = Link { purpose: Purpose::SignIn, initiator, life: SIGN_IN_S };
     let Some(url) = link.keep(server, task, &address).await? else { return Ok(None) };
     let Some(to) = opened(server, &address).await? else { return Ok(None) };
-    Ok(Some(letter::sign_in(&task.to_string(), &to, &words::of(&initiator, 2), &url)))
+    Ok(Some(letter::sign_in((account, &task.to_string()), &to, &words::of(&initiator, 2), &url)))
 }
 
 async fn confirm(
@@ -233,7 +233,7 @@ async fn confirm(
     let link = Link { purpose: Purpose::Confirm, initiator, life: CONFIRM_S };
     let Some(url) = link.keep(server, task, &address).await? else { return Ok(None) };
     let Some(to) = opened(server, &address).await? else { return Ok(None) };
-    Ok(Some(letter::confirm(&task.to_string(), &to, &words::of(&initiator, 2), &url)))
+    Ok(Some(letter::confirm((account, &task.to_string()), &to, &words::of(&initiator, 2), &url)))
 }
 
 async fn notice(
@@ -245,7 +245,7 @@ async fn notice(
     let whose = if about == About::AddressChanged { Standing::Former } else { Standing::Confirmed };
     let Some(address) = server.ways.address(account, whose).await? else { return Ok(None) };
     let to = opened(server, &address).await?;
-    Ok(to.map(|to| letter::notice(&task.to_string(), &to, about)))
+    Ok(to.map(|to| letter::notice((account, &task.to_string()), &to, about)))
 }
 
 /// A link that is about to be mailed.

@@ -78,6 +78,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("blobs", "rows go with the vault in step 4"),
     ("orphans", "rows go with their object in step 4"),
     ("uploads", "uploads are given up in step 4"),
+    ("promised", "rows go with the vault in step 4"),
     // Limits.
     ("rl", "keyed hashes and times, deleted when they are over"),
     ("rl_kept", "keyed hashes and times, deleted when they are over"),

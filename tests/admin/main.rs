@@ -8,11 +8,14 @@ mod attachments;
 mod audit;
 mod billing;
 mod bootstrap;
+#[path = "../feed/documented.rs"]
+mod documented;
 mod ending;
 mod history;
 mod invitations;
 mod office;
 mod plans;
+mod presigned;
 #[path = "../feed/socket.rs"]
 mod socket;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]

@@ -147,6 +147,10 @@ async fn an_act_without_a_reason_or_on_nobody_is_refused(mode: Mode) {
     assert_problem(admin.act(&node, ada.account, "disable", &none).await, Code::InvalidField).await;
     let of = format!("/v1/admin/accounts/{}", ada.account);
     assert_problem(admin.get(&node, &of).await, Code::InvalidHeader).await;
+    for empty in ["", "  "] {
+        let look = node.get(&of).bearer_auth(&admin.tokens.access_token).header("lockstep-reason", empty);
+        assert_problem(look.send().await.unwrap(), Code::InvalidHeader).await;
+    }
     let nobody = AccountId(uuid::Uuid::new_v4());
     assert_problem(admin.act(&node, nobody, "disable", &why()).await, Code::NotFound).await;
     assert_problem(admin.looks(&node, &format!("/v1/admin/accounts/{nobody}")).await, Code::NotFound).await;

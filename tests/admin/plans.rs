@@ -5,7 +5,7 @@ use lockstep_api::{
     plan::Quota,
     sync::{Push, PushItem, PushOutcome, PushResult, Pushed},
 };
-use lockstep_events::{BatchId, Epoch, StreamId, VersionKind, header::sign_version};
+use lockstep_events::{BatchId, Epoch, StreamId};
 use lockstepd::config::Layer;
 use reqwest::StatusCode;
 use uuid::Uuid;
@@ -46,12 +46,7 @@ impl Person {
     }
 
     pub fn tombstone(&self, of: &PushItem) -> PushItem {
-        let mut header = of.header.clone();
-        (header.kind, header.parents) = (VersionKind::Tombstone, vec![of.header.version_id()]);
-        (header.content_hash, header.content_len, header.client_time) = (None, 0, 0);
-        (header.key_id, header.author_device) = (Uuid::nil(), lockstep_events::DeviceId::NIL);
-        let signature = sign_version(&self.device_key, &header.version_id());
-        PushItem { header, signature, wrapped_key: None, inline: None, ..of.clone() }
+        self.deletion(of.header.entry, vec![of.header.version_id()])
     }
 }
 

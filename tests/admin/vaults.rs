@@ -38,7 +38,7 @@ impl Person {
     fn next_vault(&self, account: &Account) -> (VaultId, CreateVault) {
         let vault = VaultId(Uuid::new_v4());
         let statement = self.state(account, Claim::VaultKeyGen { vault, generation: 1 });
-        let wrap = Wrap { name: format!("vault/{vault}"), generation: 1, bytes: vec![7; 100].into() };
+        let wrap = Wrap { name: format!("vault/{vault}"), generation: 1, bytes: vec![7; 104].into() };
         (vault, CreateVault { statement, wrap })
     }
 
@@ -115,12 +115,9 @@ async fn a_vault_that_is_not_what_it_should_be_is_refused_and_nothing_is_written
     let mut late = right.clone();
     late.statement.epoch += 1;
     wrong.push((late, Code::RosterConflict));
-    for (name, generation, bytes) in [
-        ("ask", 1, 100),
-        (&*right.wrap.name, 2, 100),
-        (&*right.wrap.name, 1, 1025),
-        (&*right.wrap.name, 1, 0),
-    ] {
+    for (name, generation, bytes) in
+        [("ask", 1, 104), (&*right.wrap.name, 2, 104), (&*right.wrap.name, 1, 105), (&*right.wrap.name, 1, 0)]
+    {
         let wrap = Wrap { name: name.to_owned(), generation, bytes: vec![7; bytes].into() };
         wrong.push((CreateVault { wrap, ..right.clone() }, Code::InvalidField));
     }

@@ -12,7 +12,11 @@ use lockstepd::{
 use reqwest::StatusCode;
 use uuid::Uuid;
 
-use crate::support::{Mode, Node, Person, assert_problem, letters::letters, ways::press};
+use crate::support::{
+    Mode, Node, Person, assert_problem,
+    letters::letters,
+    ways::{Initiator, press},
+};
 
 fn address() -> String {
     format!("{}@example.org", Uuid::new_v4())
@@ -99,6 +103,55 @@ async fn who_confirms_an_address_displaces_who_only_claimed_it_embedded() {
 #[tokio::test]
 async fn who_confirms_an_address_displaces_who_only_claimed_it_distributed() {
     squatted(Mode::Distributed).await;
+}
+
+/// The mailbox that was given up lets nobody in: not by a link that was asked for before, pressed or not.
+async fn given_up(mode: Mode) {
+    let node = Node::start(mode).await;
+    let (person, old, new) = (Person::register(&node).await, address(), address());
+    person.with_email(&node, &old).await;
+    let (pressed, waiting) = (Initiator::new(), Initiator::new());
+    pressed.ask(&node, &old).await;
+    let first = node.letter(&old, "sign-in", 1).await.link();
+    assert_eq!(press(&node, &first).await.status(), StatusCode::OK);
+    waiting.ask(&node, &old).await;
+    node.letter(&old, "sign-in", 2).await;
+    assert_eq!(person.name_email(&node, &new).await.status(), StatusCode::ACCEPTED);
+    let links = letters(&node.mail_folder());
+    let links = links.iter().filter(|letter| letter.to() == old && letter.subject().contains("sign-in"));
+    let links: Vec<String> = links.map(|letter| letter.link()).collect();
+    let confirm = node.letter(&new, "Confirm", 1).await.link();
+    assert_eq!(press(&node, &confirm).await.status(), StatusCode::OK);
+    assert_eq!(links.len(), 2);
+    for link in links {
+        assert_eq!(press(&node, &link).await.status(), StatusCode::GONE);
+    }
+    for client in [pressed, waiting] {
+        assert_eq!(client.poll(&node).await.status(), StatusCode::ACCEPTED);
+    }
+}
+
+#[tokio::test]
+async fn a_link_in_a_mailbox_that_was_given_up_opens_nothing_embedded() {
+    given_up(Mode::Embedded).await;
+}
+
+#[tokio::test]
+async fn a_link_in_a_mailbox_that_was_given_up_opens_nothing_distributed() {
+    given_up(Mode::Distributed).await;
+}
+
+#[tokio::test]
+async fn the_present_address_named_again_calls_off_the_one_that_waits() {
+    let node = Node::start(Mode::Embedded).await;
+    let (person, present, mistyped) = (Person::register(&node).await, address(), address());
+    person.with_email(&node, &present).await;
+    assert_eq!(person.name_email(&node, &mistyped).await.status(), StatusCode::ACCEPTED);
+    let link = node.letter(&mistyped, "Confirm", 1).await.link();
+    assert_eq!(person.name_email(&node, &present).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(person.email(&node).await.pending, None);
+    assert_eq!(press(&node, &link).await.status(), StatusCode::GONE);
+    assert_eq!(person.email(&node).await.confirmed, Some(present));
 }
 
 #[tokio::test]
@@ -259,6 +312,8 @@ async fn told_before_the_end(mode: Mode) {
     let erase = erase.bearer_auth(&person.tokens.access_token).header("idempotency-key", "the-end");
     assert_eq!(erase.send().await.unwrap().status(), StatusCode::ACCEPTED);
     node.letter(&email, "will be deleted", 1).await;
+    let to_them = || letters(&node.mail_folder()).into_iter().filter(|letter| letter.to() == email);
+    let mut last = None;
     for round in 0.. {
         assert!(round < 200, "not erased: {:?}", server.erasures.find(person.account).await.unwrap());
         node.clock.pass(60);
@@ -267,16 +322,16 @@ async fn told_before_the_end(mode: Mode) {
         if server.erasures.find(person.account).await.unwrap().is_none() {
             break;
         }
+        last = to_them().find(|letter| letter.subject().contains("is being deleted")).or(last);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let last = node.letter(&email, "is being deleted", 1).await;
+    let last = last.expect("the person was told");
     assert!(last.text.contains("the last letter"), "{}", last.text);
     let later = tomorrow.plus_seconds(3600);
     let left = server.ways.claim_tasks(later, later.plus_seconds(60), 99).await.unwrap();
     let left: Vec<Uuid> = left.into_iter().map(|task| task.id).collect();
     assert!(left.contains(&others) && !left.contains(&waiting), "{left:?}");
-    let to_them = letters(&node.mail_folder()).into_iter().filter(|letter| letter.to() == email);
-    assert_eq!(to_them.count(), 3, "to confirm, that it was asked for, and the last");
+    assert_eq!(to_them().count(), 0, "letters in a folder go with the account");
 }
 
 #[tokio::test]

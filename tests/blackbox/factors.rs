@@ -356,6 +356,19 @@ async fn a_step_up_needs_the_second_factor_and_removing_the_last_one_ends_the_de
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proof_from_before_a_factor_was_set_does_not_remove_it() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    node.clock.pass(2);
+    let app = with_totp(&node, &person).await;
+    let path = format!("/v1/account/factors/{}", app.factor);
+    let gone = node.request("DELETE", &path).bearer_auth(&person.tokens.access_token).send().await.unwrap();
+    assert_problem(gone, Code::StepUpRequired).await;
+    let listed: Factors = body(person.get(&node, "/v1/account/factors").await, StatusCode::OK).await;
+    assert!(listed.factors.iter().any(|factor| factor.factor == app.factor));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn recovery_ends_the_demand_for_factors_that_may_be_lost_like_the_password() {
     for mode in MODES {
         let node = Node::start(mode).await;

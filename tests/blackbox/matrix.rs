@@ -370,7 +370,7 @@ fn a_version(ground: &Ground) -> Value {
         "header": {"format": 1, "account": person.account, "vault": person.vault, "entry": NOBODY, "kind": "edit",
             "parents": [], "key_id": NOBODY, "content_hash": "0".repeat(64), "content_len": 1,
             "author_device": person.device, "observed_seq": 0, "observed_chain": "0".repeat(64), "client_time": 1},
-        "signer": person.device, "signature": "0".repeat(128), "wrapped_key": "00".repeat(80), "inline": "AA==",
+        "signer": person.device, "signature": "0".repeat(128), "wrapped_key": format!("00000001{}", "00".repeat(104)), "inline": "AA==",
     })
 }
 

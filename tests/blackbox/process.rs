@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Mode, Node, Person};
+use lockstep_api::Code;
+
+use crate::support::{Mode, Node, Person, assert_problem};
 
 /// A server in a process of its own.
 struct Process {
@@ -53,6 +55,23 @@ fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
     command.arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).env_clear();
     command
+}
+
+fn address(process: &Process) -> lockstep_client::server::Server {
+    let trust = lockstep_client::server::Trust::Pinned(process.fingerprint().parse().unwrap());
+    lockstep_client::server::Server::new(process.url(), trust).unwrap()
+}
+
+fn password() -> lockstep_client::crypto::password::Password {
+    lockstep_client::crypto::password::Password::new("violet anchor mumbles seventeen".into())
+}
+
+/// Somebody registers; their account.
+async fn registered(process: &Process, name: &str) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let (server, password) = (address(process), password());
+    let client = lockstep_client::Client::register(home.path(), &server, name, &password).await.unwrap();
+    client.status().await.unwrap().account.to_string()
 }
 
 #[test]
@@ -123,6 +142,32 @@ fn a_polite_stop_ends_the_process_soon() {
     assert!(process.child.wait().unwrap().success());
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_polite_stop_every_database_is_whole_in_its_own_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut process = Process::start(&data);
+    registered(&process, "ada@example.org").await;
+    let journals = || {
+        let files = std::fs::read_dir(&data).unwrap().map(|file| file.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|end| end == "sqlite-wal")).collect::<Vec<_>>()
+    };
+    assert_eq!(journals().len(), 5, "{:?}", journals());
+    assert!(Command::new("kill").arg(process.child.id().to_string()).status().unwrap().success());
+    assert!(process.child.wait().unwrap().success());
+    let left: Vec<_> = journals().into_iter().filter(|file| file.metadata().unwrap().len() > 0).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // A copy of these files alone is the server.
+    for name in journals().iter().map(|file| file.with_extension("sqlite-shm")).chain(journals()) {
+        let _ = std::fs::remove_file(name);
+    }
+    let again = Process::start(&data);
+    let home = tempfile::tempdir().unwrap();
+    let (server, password) = (address(&again), password());
+    lockstep_client::Client::login(home.path(), &server, "ada@example.org", &password).await.unwrap();
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_polite_stop_is_listened_for_before_the_first_word() {
@@ -191,6 +236,64 @@ async fn a_log_without_its_keys_or_behind_its_read_models_refuses_to_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_gone_from_beside_its_log_is_missed_by_every_command_and_not_made_anew() {
+    let mut node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    node.stop().await;
+    let data = node.data();
+    for name in ["credentials.sqlite", "operations.sqlite"] {
+        let (file, away) = (data.join(name), data.join("away"));
+        std::fs::rename(&file, &away).unwrap();
+        for args in [&["serve"][..], &["keys", "list"], &["subject", "export", &person.account.to_string()]] {
+            let said = refused(&data, args);
+            assert!(said.contains(name) && said.contains("put it back from the backup"), "{args:?}: {said}");
+            assert!(!file.exists(), "none was made in its place");
+        }
+        std::fs::rename(&away, &file).unwrap();
+    }
+    node.begin().await;
+    assert_eq!(person.login(&node, &person.password, true).await.status().as_u16(), 200);
+    // Given up by whoever runs the server, in so many words.
+    node.stop().await;
+    for name in ["credentials.sqlite", "credentials.sqlite-wal", "credentials.sqlite-shm"] {
+        let _ = std::fs::remove_file(data.join(name));
+    }
+    std::fs::write(data.join("credentials.sqlite"), b"").unwrap();
+    node.begin().await;
+    assert_problem(person.login(&node, &person.password, true).await, Code::LoginFailed).await;
+}
+
+#[test]
+fn half_of_the_pair_that_clients_trust_is_missed_and_no_other_pair_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let pinned = Process::start(folder.path()).fingerprint().to_owned();
+    for name in ["key.pem", "cert.pem"] {
+        let (file, away) = (folder.path().join("tls").join(name), folder.path().join("away"));
+        std::fs::rename(&file, &away).unwrap();
+        let said = refused(folder.path(), &["serve"]);
+        assert!(said.contains(name) && said.contains("put it back from the backup"), "{said}");
+        std::fs::rename(&away, &file).unwrap();
+    }
+    assert_eq!(Process::start(folder.path()).fingerprint(), pinned);
+    std::fs::remove_dir_all(folder.path().join("tls")).unwrap();
+    assert_ne!(Process::start(folder.path()).fingerprint(), pinned);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_who_put_a_backup_back_says_so_and_every_stream_begins_another_life() {
+    let mut node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    let before = person.epoch(&node).await;
+    let running = command(&node.data()).args(["log", "restored"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&running.stderr).contains("another lockstepd is using"));
+    node.stop().await;
+    let said = command(&node.data()).args(["log", "restored"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stdout).starts_with("2 streams begin another life"), "{said:?}");
+    node.begin().await;
+    assert_ne!(person.epoch(&node).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_keeps_accounts_sessions_and_tokens() {
     let mut node = Node::start(Mode::Embedded).await;
     let person = Person::register(&node).await;
@@ -244,13 +347,7 @@ async fn a_letter_is_answered_by_the_name_of_the_person_and_never_over_a_file_th
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let process = Process::start(&data);
-    let home = tempfile::tempdir().unwrap();
-    let trust = lockstep_client::server::Trust::Pinned(process.fingerprint().parse().unwrap());
-    let server = lockstep_client::server::Server::new(process.url(), trust).unwrap();
-    let password = lockstep_client::crypto::password::Password::new("violet anchor mumbles seventeen".into());
-    let client =
-        lockstep_client::Client::register(home.path(), &server, "ada@example.org", &password).await.unwrap();
-    let account = client.status().await.unwrap().account.to_string();
+    let account = registered(&process, "ada@example.org").await;
     let out = folder.path().join("ada.jsonl");
     let export = |person: &str| {
         command(&data).args(["subject", "export", person, "--out"]).arg(&out).output().unwrap()
@@ -264,6 +361,21 @@ async fn a_letter_is_answered_by_the_name_of_the_person_and_never_over_a_file_th
     let said = String::from_utf8(export(&account).stderr).unwrap();
     assert!(said.contains("ada.jsonl"), "{said}");
     assert_eq!(std::fs::read_to_string(&out).unwrap(), written);
+    let erase = |hours: &str, more: &[&str]| {
+        let args = ["subject", "erase", &account, "--reason", "asked", "--wait-hours", hours, "--json"];
+        let answer = command(&data).args(args).args(more).output().unwrap();
+        assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+        serde_json::from_slice::<serde_json::Value>(&answer.stdout).unwrap()
+    };
+    assert_eq!(erase("9", &["--dry-run"])["before"], "none");
+    let first = erase("5", &[]);
+    assert_eq!((&first["before"], &first["before_due_at"]), (&"none".into(), &serde_json::Value::Null));
+    let later = erase("9", &[]);
+    assert_eq!((&later["before"], &later["before_due_at"]), (&"due".into(), &first["due_at"]));
+    assert_eq!(
+        (&later["due_at"], erase("9", &["--dry-run"])["due_at"] == first["due_at"]),
+        (&first["due_at"], true)
+    );
     let nobody = uuid::Uuid::from_u128(7).to_string();
     for (person, part) in
         [("eve@example.org", "nobody is registered"), (nobody.as_str(), "there is no account")]

@@ -1,7 +1,15 @@
 //! The HTTP surface: headers of every kind of answer, limits of size at one less, at, and one more, pages of other
 //! origins, the listener for operators.
 
+use std::time::Duration;
+
 use lockstep_api::{Code, MAX_JSON_BYTES, MAX_PUSH_BYTES};
+use lockstep_events::{
+    BlobHash, Epoch, Outcome, StreamKind, Unit,
+    canonical::sha256,
+    log::{StreamClaim, StreamExpect},
+};
+use lockstep_projections::Family;
 use lockstepd::config::Layer;
 use reqwest::{Response, header::HeaderMap};
 use serde_json::{Value, json};
@@ -275,4 +283,86 @@ async fn metrics_are_told_to_operators_only_and_name_nobody() {
     assert_eq!(http.get(format!("{url}/health/ready")).send().await.unwrap().status(), 200);
     let clients = http.get(format!("{url}/v1/account")).send().await.unwrap();
     assert_eq!(problem(clients).await.code, Code::NotFound, "clients are served elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_say_how_far_behind_read_models_are_and_that_they_stand_still() {
+    let options = Layer { admin_listen: Some("127.0.0.1:0".to_owned()), ..Layer::default() };
+    let node = Node::start_with(Mode::Embedded, options).await;
+    let person = Person::register(&node).await;
+    let server = &node.running().server;
+    let url = format!("{}/metrics", node.running().admin_url.clone().unwrap());
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let told = async |lines: [&str; 4]| {
+        let end = server.log.tail().await.unwrap().position;
+        server.feed.position().wait_for(|known| *known >= end).await.unwrap();
+        server.progress.wait_for_family(Family::Account, end, Duration::from_secs(30)).await.unwrap();
+        let _ = server.progress.wait_for_family(Family::Vault, end, Duration::from_secs(30)).await;
+        let text = http.get(&url).send().await.unwrap().text().await.unwrap();
+        for line in lines {
+            assert!(text.contains(&format!("lockstep_projection_{line}\n")), "{line} is not in\n{text}");
+        }
+    };
+    let account = ["lag_positions{family=\"account\"} 0", "stopped{family=\"account\"} 0"];
+    let [lag, stopped] = account;
+    told([lag, stopped, "lag_positions{family=\"vault\"} 0", "stopped{family=\"vault\"} 0"]).await;
+    // What no program of this version writes.
+    for n in 1..=2 {
+        let (stream, expect) = (person.vault.into(), StreamExpect::Exists);
+        let claim = StreamClaim { stream, kind: StreamKind::Vault, expect, epoch_if_new: Epoch::ZERO };
+        let events = vec![lockstep_events::testing::build::event(n, stream)];
+        let unit = Unit { streams: vec![claim], events, ..Unit::default() };
+        assert!(matches!(server.batcher.append(unit).await.unwrap(), Outcome::Appended(_)));
+    }
+    told([lag, stopped, "lag_positions{family=\"vault\"} 2", "stopped{family=\"vault\"} 1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_behind_the_last_byte_is_told_how_many_there_are() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    let bytes = vec![7; 20_000];
+    let path = format!("/v1/vaults/{}/blobs/{}", person.vault, BlobHash(sha256(&bytes)));
+    let put = node.request("PUT", &format!("{path}?size=20000")).bearer_auth(&person.tokens.access_token);
+    let put = put.header("content-type", "application/octet-stream").body(bytes).send().await.unwrap();
+    assert_eq!(put.status(), 204);
+    for (from, status, range) in [(19_999, 206, "bytes 19999-19999/20000"), (20_000, 416, "bytes */20000")] {
+        let get = node.get(&path).bearer_auth(&person.tokens.access_token);
+        let answer = get.header("range", format!("bytes={from}-")).send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["content-range"].to_str().unwrap()),
+            (status, range)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_two_content_types_is_of_none() {
+    let node = Node::start(Mode::Embedded).await;
+    let twice = node.request("POST", "/v1/sessions/start").header("content-type", "application/json");
+    let twice = twice.header("content-type", "text/plain").body("{}");
+    assert_problem(twice.send().await.unwrap(), Code::UnsupportedMediaType).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_does_not_fit_is_named_and_nothing_of_its_value() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    let (vault, hash) = (person.vault, "0".repeat(64));
+    let stream = format!("/v1/streams/{vault}/changes");
+    let cases = [
+        ("/v1/vaults/canary/snapshot".to_owned(), "vault, in the path"),
+        (format!("/v1/vaults/{vault}/blobs/canary"), "hash, in the path"),
+        (format!("/v1/vaults/canary/blobs/{hash}"), "vault, in the path"),
+        (format!("{stream}?limit=canary"), "limit, in the query, has"),
+        (format!("{stream}?after=canary"), "after, in the query, has"),
+        (format!("{stream}?limit=1&limit=2"), "limit, in the query, stands there twice"),
+        (format!("{stream}?canary=1"), "a parameter of the query is not known"),
+    ];
+    for (path, expected) in cases {
+        let problem = problem(person.get(&node, &path).await).await;
+        let detail = problem.detail.unwrap_or_default();
+        assert_eq!(problem.code, Code::InvalidParameter, "{path}");
+        assert!(detail.starts_with(expected) && !detail.contains("canary"), "{path}: {detail}");
+    }
 }

@@ -83,7 +83,7 @@ impl NewPassword {
 
 /// A wrap of the root key.
 pub fn wrap(name: &str, generation: u32) -> Wrap {
-    Wrap { name: name.to_owned(), generation, bytes: vec![u8::try_from(generation).unwrap(); 100].into() }
+    Wrap { name: name.to_owned(), generation, bytes: vec![u8::try_from(generation).unwrap(); 108].into() }
 }
 
 /// A change of the password, prepared up to its last message.

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::{
-    device::{Device, PASSWORD},
+    device::{Device, NAME, PASSWORD, answer},
     server::Server,
 };
 
@@ -35,6 +35,40 @@ fn a_wrong_password_starts_no_agent() {
     let wrong = laptop.run_with(&["--password-stdin", "unlock"], b"violet anchor mumbles eighteen\n");
     assert_eq!(wrong.code, 4);
     assert!(!laptop.home().join("agent.sock").exists());
+}
+
+#[test]
+fn a_profile_whose_path_is_too_long_for_a_socket_is_unlocked_by_one_in_a_folder_of_its_owner_alone() {
+    let server = Server::start();
+    let device = Device::empty();
+    let home = device.home().join("d".repeat(120));
+    let session = tempfile::tempdir().unwrap();
+    let run = |args: &[&str], password: bool| {
+        let mut command = device.command(args);
+        command.env("LOCKSTEP_HOME", &home).env("XDG_RUNTIME_DIR", session.path());
+        if !password {
+            command.env_remove("LOCKSTEP_PASSWORD");
+        }
+        answer(&command.output().unwrap())
+    };
+    assert_eq!(run(&device.enter("register", &server, NAME), true).code, 0);
+    let folder = session.path().join("lockstep");
+    // Whoever made it could listen in it.
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = run(&["unlock"], true);
+    assert!(refused.code == 1 && refused.err.contains("not a folder of yours alone"), "{}", refused.err);
+    assert_eq!(run(&["list"], true).code, 0, "the password works all the same");
+    std::fs::remove_dir(&folder).unwrap();
+    let unlocked = run(&["unlock"], true);
+    assert_eq!(unlocked.code, 0, "{}", unlocked.err);
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let sockets: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!((sockets.len(), mode(&folder), mode(&sockets[0])), (1, 0o700, 0o600), "{sockets:?}");
+    assert_eq!(run(&["list"], false).code, 0);
+    assert_eq!(run(&["lock"], false).code, 0);
+    assert_eq!(run(&["list"], false).code, 4);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
 }
 
 #[cfg(target_os = "linux")]

@@ -123,7 +123,7 @@ fn an_archive_comes_back_from_standard_input_and_a_file_that_is_there_is_not_los
     assert_eq!(std::fs::read(&archive).unwrap(), before);
     let read = with(&["--json", "import", "-", "--dry-run"], Some(&archive));
     assert_eq!(
-        (read.json()["items"].as_u64(), read.json()["source"].as_str()),
+        (read.json()["already_there"].as_u64(), read.json()["source"].as_str()),
         (Some(1), Some("Lockstep archive"))
     );
 }

@@ -18,6 +18,8 @@ mod about_me;
 mod access;
 mod admin;
 mod agent;
+mod archives;
+mod at_once;
 mod attachments;
 #[path = "../support/browser.rs"]
 mod browser;
@@ -36,6 +38,7 @@ mod mode;
 mod offline;
 mod passkeys;
 mod passwords;
+mod places;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod quotas;

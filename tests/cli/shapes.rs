@@ -86,6 +86,22 @@ fn an_ambiguous_name_lists_its_candidates_and_an_unknown_one_ends_with_3() {
 }
 
 #[test]
+fn a_command_line_that_is_not_right_is_one_line_of_json_like_every_other_error() {
+    let device = Device::empty();
+    for args in [&["--json", "get"][..], &["sync", "--dicard", "--json"], &["--json"], &["--json", "frob"]] {
+        let answer = device.run(args);
+        assert_eq!((answer.code, answer.out.as_str(), answer.err.lines().count()), (2, "", 1), "{args:?}");
+        let error: Value = serde_json::from_str(&answer.err).unwrap();
+        assert_eq!(keys(&error["error"]), ["advice", "code", "exit", "message"]);
+        assert_eq!((&error["error"]["code"], &error["error"]["exit"]), (&json!("usage"), &json!(2)));
+    }
+    let text = device.run(&["get"]);
+    assert!(text.code == 2 && text.err.starts_with("error: "), "{}", text.err);
+    let help = device.run(&["--json", "--help"]);
+    assert!(help.code == 0 && help.out.contains("Usage:"), "{}", help.err);
+}
+
+#[test]
 fn a_revoked_device_is_told_so_and_its_own_copy_stays_readable() {
     let server = Server::start();
     let laptop = Device::registered(&server);

@@ -29,6 +29,9 @@ fn watch_turns_live_shows_a_change_turns_stale_and_comes_back(mode: Mode) {
     laptop.ok(&["add", "mail", "--set", "password=x"]);
     let change = until("the change", "change", "version");
     assert_eq!((change["name"].as_str(), change["kind"].as_str()), (Some("mail"), Some("edit")));
+    laptop.ok(&["vault", "create", "Work"]);
+    let called = until("the name of a vault", "name", "Work");
+    assert_eq!(called["vault_name"], true);
     server.kill();
     until("stale", "link", "stale");
     server.start_again();

@@ -12,12 +12,15 @@ use crate::{
     server::Server,
 };
 
-/// The paths of the links in all letters so far.
-fn links(folder: &Path, subject: &str) -> Vec<String> {
+/// The paths of the links in all letters to an address so far.
+fn links(folder: &Path, (to, subject): (&str, &str)) -> Vec<String> {
     let files = std::fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path());
     let letters = files.filter(|path| path.extension().is_some_and(|end| end == "eml"));
     let texts = letters.map(|path| std::fs::read_to_string(path).unwrap().replace("=\r\n", ""));
-    let texts = texts.filter(|text| text.contains(&format!("Subject: {subject}")));
+    let texts = texts.filter(|text| {
+        text.contains(&format!("Subject: {subject}"))
+            && text.lines().any(|line| line.starts_with("To: ") && line.contains(to))
+    });
     texts
         .map(|text| {
             let at = text.find("/link/").unwrap();
@@ -26,10 +29,10 @@ fn links(folder: &Path, subject: &str) -> Vec<String> {
         .collect()
 }
 
-fn awaited(folder: &Path, subject: &str) -> String {
+fn awaited(folder: &Path, (to, subject): (&str, &str)) -> String {
     let since = Instant::now();
     loop {
-        if let Some(link) = links(folder, subject).pop() {
+        if let Some(link) = links(folder, (to, subject)).pop() {
             return link;
         }
         assert!(since.elapsed() < Duration::from_secs(60), "no letter \"{subject}\"");
@@ -47,11 +50,11 @@ fn press(device: &Device, path: &str) -> String {
 fn an_address_is_confirmed_by_a_letter_and_a_mailed_link_opens_a_new_session_on_an_enrolled_device() {
     let server = Server::start();
     let device = Device::registered(&server);
-    press(&device, &awaited(&server.mail(), "Confirm your address"));
+    press(&device, &awaited(&server.mail(), (NAME, "Confirm your address")));
     assert_eq!(device.json(&["email"])["confirmed"], NAME);
 
     let waiting = device.start(&["login", "--link"]);
-    press(&device, &awaited(&server.mail(), "Your sign-in link"));
+    press(&device, &awaited(&server.mail(), (NAME, "Your sign-in link")));
     let entered = answer(&waiting.wait_with_output().unwrap());
     assert_eq!(entered.code, 0, "{}", entered.err);
     assert!(entered.err.contains("these two words"), "{}", entered.err);
@@ -67,6 +70,29 @@ fn an_address_is_confirmed_by_a_letter_and_a_mailed_link_opens_a_new_session_on_
     assert_eq!(device.json(&["email"])["pending"], another);
     let bad = device.run(&["email", "set", "nobody"]);
     assert!(bad.code != 0, "{}", bad.out);
+}
+
+#[test]
+fn an_address_that_waits_is_called_off_and_one_that_is_confirmed_becomes_the_name_of_the_profile() {
+    let server = Server::start();
+    let device = Device::registered(&server);
+    press(&device, &awaited(&server.mail(), (NAME, "Confirm your address")));
+    assert_eq!(device.run(&["email", "cancel"]).code, 3, "none waits");
+    assert_eq!(device.run(&["email", "set", NAME]).code, 8, "it is the address already");
+    device.ok(&["email", "set", "mistyped@elsewhere.example"]);
+    assert_eq!(device.json(&["email", "cancel"])["cancelled"], "mistyped@elsewhere.example");
+    assert_eq!(device.json(&["email"])["pending"], serde_json::Value::Null);
+
+    let other = "ada@elsewhere.example";
+    device.ok(&["email", "set", other]);
+    press(&device, &awaited(&server.mail(), (other, "Confirm your address")));
+    let old = device.run(&["login"]);
+    assert_eq!(old.code, 4);
+    assert!(old.err.contains("login --email"), "{}", old.err);
+    device.ok(&["login", "--email", other]);
+    assert_eq!(device.json(&["status"])["name"], other);
+    device.ok(&["login"]);
+    device.ok(&["sync"]);
 }
 
 fn service(file: &str) -> PathBuf {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     ground::{Ground, nothing_secret},
     lies::last_version,
-    people::{Device, PASSWORD, heard, until},
+    people::{Device, PASSWORD, contents, heard, until},
 };
 
 /// A device that follows, has met a lie, has something to say, and has read the truth since.
@@ -78,4 +78,52 @@ async fn the_command_says_why_nothing_is_sent_and_how_it_goes_on() {
     assert_eq!((code, &report["pushed"], &report["waiting"]), (0, &2.into(), &0.into()), "{said}");
     first.sync().await.unwrap();
     assert_eq!(first.entries().await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_lie_about_one_vault_that_a_person_has_seen_keeps_nothing_of_another_back_and_is_fed_nothing() {
+    let (ground, first, second) = Ground::with_news(&["three"]).await;
+    let vault = second.status().await.unwrap().vault.to_string();
+    let work = second.create_vault("Work").await.unwrap();
+    first.sync().await.unwrap();
+    let (of_first, of_second) = (first.in_vault(work).await.unwrap(), second.in_vault(work).await.unwrap());
+    of_second.sync().await.unwrap();
+    first.add(b"four").await.unwrap();
+    of_first.add(b"elsewhere").await.unwrap();
+    first.sync().await.unwrap();
+    let mut lie = last_version(|added| added.signature.0[5] ^= 1);
+    ground
+        .proxy
+        .tell(Box::new(move |asked, answer, known| asked.path.contains(&vault) && lie(asked, answer, known)));
+    second.add(b"unsaid").await.unwrap();
+    of_second.add(b"said").await.unwrap();
+    // Until it is seen nothing is sent anywhere, and the other vault is read.
+    for _ in 0..2 {
+        let synced = second.sync().await;
+        assert!(matches!(synced, Err(Error::Alarm(AlarmKind::Signature))), "{synced:?}");
+        assert_eq!(second.status().await.unwrap().waiting, 2);
+    }
+    assert_eq!(contents(&of_second.entries().await.unwrap()), ["elsewhere", "said"]);
+    second.acknowledge_alarms().await.unwrap();
+    // From then on each vault by itself. The lie is told still, and said still.
+    for _ in 0..2 {
+        let synced = second.sync().await;
+        assert!(matches!(synced, Err(Error::Alarm(AlarmKind::Signature))), "{synced:?}");
+        let status = second.status().await.unwrap();
+        assert_eq!((status.waiting, status.held), (1, None), "of the other vault nothing waits");
+    }
+    // Nor does whoever follows send it.
+    let following = second.follow();
+    second.add(b"unsaid, too").await.unwrap();
+    until("it is told again", || async { ground.proxy.told() > 5 }).await;
+    assert_eq!(second.status().await.unwrap().waiting, 2);
+    drop(following);
+    first.sync().await.unwrap();
+    assert_eq!(contents(&of_first.entries().await.unwrap()), ["elsewhere", "said"]);
+    assert_eq!(first.contents().await, ["four", "one", "three", "two"]);
+    // And with the truth everything goes out.
+    ground.proxy.honest();
+    second.sync().await.unwrap();
+    first.sync().await.unwrap();
+    assert_eq!(first.contents().await, ["four", "one", "three", "two", "unsaid", "unsaid, too"]);
 }

@@ -1,6 +1,9 @@
 //! `GET /v1/streams/{stream}/changes`: pages, long-poll, server-sent events.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 use lockstep_api::{
@@ -21,6 +24,7 @@ in_both_modes! {
     pages_join_on_to_each_other_and_end_at_the_head
     a_long_poll_ends_with_the_first_news_or_with_its_time
     server_sent_events_bring_what_the_socket_brings_and_go_on_after_the_last_id
+    server_sent_events_bring_ciphertexts_as_long_as_was_asked_for
     a_cursor_that_cannot_be_is_told_why
 }
 
@@ -149,6 +153,44 @@ async fn server_sent_events_bring_what_the_socket_brings_and_go_on_after_the_las
     assert!(person.revoke(&node, reader.device).await.status().is_success());
     let (_, name, data) = event(&mut stream, &mut rest).await;
     assert_eq!(name, "bye", "{data}");
+}
+
+async fn server_sent_events_bring_ciphertexts_as_long_as_was_asked_for(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = Person::register(&node).await;
+    let reader = person.enrol(&node).await;
+    let epoch = person.epoch(&node).await;
+    let sizes = [50, 4_000, 5_000];
+    let contents: Vec<Vec<u8>> = sizes.map(|size| vec![3; size]).into();
+    let before = person.write(&node, epoch, &contents).await.head;
+    for (query, most) in [("?inline=0", 0), ("?inline=100", 100), ("?inline=16384", 16_384), ("", 4_096)] {
+        let answer = node.get(&path(&person, query)).header("accept", "text/event-stream");
+        let answer = answer.bearer_auth(&reader.tokens.access_token).send().await.unwrap();
+        let (mut stream, mut rest) = (answer.bytes_stream(), String::new());
+        let mut heard = Vec::new();
+        // What was there before, and what comes while the stream is open.
+        let mut head = person.changes(&node, "").await.head;
+        let mut written = false;
+        while heard.len() as u64 != head.0 {
+            let (_, _, data) = event(&mut stream, &mut rest).await;
+            let ServerMessage::Ev { events, to, .. } = serde_json::from_str(&data).unwrap() else {
+                panic!("{data}");
+            };
+            heard.extend(events);
+            if to == head && !written {
+                head = person.write(&node, epoch, &contents).await.head;
+                written = true;
+            }
+        }
+        let news = &heard[before.0 as usize - sizes.len()..];
+        for push in news.chunks(sizes.len()) {
+            // In whatever order they were accepted.
+            let lengths =
+                push.iter().map(|event| event.content.as_ref().map_or(0, |content| content.0.len()));
+            let expected = sizes.map(|size| if size <= most { size } else { 0 });
+            assert_eq!(lengths.collect::<BTreeSet<_>>(), expected.into(), "{query}");
+        }
+    }
 }
 
 async fn a_cursor_that_cannot_be_is_told_why(mode: Mode) {

@@ -193,7 +193,8 @@ async fn a_client_that_says_nothing_is_sent_away_after_five_seconds() {
     let node = Node::start(Mode::Embedded).await;
     let mut socket = Socket::open(&node).await;
     let began = Instant::now();
-    socket.says_bye(close::BAD_REQUEST).await;
+    // Its network may be slow: it may come back.
+    socket.says_bye(close::TOO_SLOW).await;
     assert!(began.elapsed() > Duration::from_secs(4) && began.elapsed() < Duration::from_secs(15));
 }
 

@@ -4,6 +4,7 @@
 
 mod changes;
 mod cluster;
+mod documented;
 mod faulty_bus;
 mod faulty_nats;
 mod flood;
@@ -21,6 +22,7 @@ mod socket;
 #[path = "../blackbox/support/mod.rs"]
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 mod support;
+mod told;
 #[path = "../blackbox/ways.rs"]
 #[expect(dead_code, reason = "the black-box suite uses more of it")]
 mod ways;

@@ -130,7 +130,7 @@ async fn let_go_of(node: &Node, mut blocked: Socket) -> Seq {
                 at = to;
             }
             Heard::Message(ServerMessage::Subbed { .. } | ServerMessage::Lag { .. }) => {}
-            Heard::Message(ServerMessage::Bye { code, reconnect, wait_ms }) => {
+            Heard::Message(ServerMessage::Bye { code, reconnect, wait_ms, .. }) => {
                 assert_eq!((code, reconnect), (close::TOO_SLOW, true));
                 break assert!(wait_ms.0 >= 1_000);
             }

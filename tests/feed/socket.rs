@@ -11,7 +11,10 @@ use tokio_tungstenite::{
     tungstenite::{ClientRequestBuilder, Message},
 };
 
-use crate::support::{Node, Person};
+use crate::{
+    documented::{FROM_CLIENT, FROM_SERVER, as_documented},
+    support::{Node, Person},
+};
 
 /// Longer than anything here may take.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -75,14 +78,17 @@ impl Socket {
 
     /// Sends a message.
     pub async fn send(&mut self, message: &ClientMessage) {
-        self.ws.send(Message::text(serde_json::to_string(message).unwrap())).await.unwrap();
+        let text = serde_json::to_string(message).unwrap();
+        as_documented(FROM_CLIENT, &text);
+        self.ws.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next thing heard. Pings are answered.
+    /// The next thing heard, which is as the document says. Pings are answered.
     pub async fn next(&mut self) -> Heard {
         loop {
             return match timeout(SOON, self.ws.next()).await.expect("the server is silent") {
                 Some(Ok(Message::Text(text))) => {
+                    as_documented(FROM_SERVER, &text);
                     let message = serde_json::from_str(&text).unwrap();
                     if let ServerMessage::Ping { t, .. } = &message {
                         self.send(&ClientMessage::Pong { t: *t }).await;
@@ -119,8 +125,9 @@ impl Socket {
     pub async fn says_bye(&mut self, expected: u16) -> (u32, u32) {
         loop {
             match self.next().await {
-                Heard::Message(ServerMessage::Bye { code, reconnect, wait_ms }) => {
+                Heard::Message(ServerMessage::Bye { code, reconnect, wait_ms, reason }) => {
                     assert_eq!((code, reconnect), (expected, close::reconnects(expected)));
+                    assert!(!reason.is_empty(), "{code} without a word");
                     assert_eq!(self.close_code().await, expected);
                     return wait_ms;
                 }

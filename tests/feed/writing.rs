@@ -2,7 +2,7 @@
 
 use lockstep_api::sync::{Changes, Push, PushItem, Pushed};
 use lockstep_events::{
-    BatchId, BlobHash, Chain, EntryId, Epoch, Header, Seq, StreamId, VersionKind,
+    BatchId, BlobHash, Chain, DeviceId, EntryId, Epoch, Header, Seq, StreamId, VersionId, VersionKind,
     canonical::sha256,
     header::{FORMAT, sign_version},
 };
@@ -12,6 +12,26 @@ use uuid::Uuid;
 use crate::support::{Node, Person, body};
 
 impl Person {
+    #[allow(dead_code, reason = "some suites that share this delete nothing")]
+    /// A tombstone over the heads of an entry.
+    pub fn deletion(&self, entry: EntryId, parents: Vec<VersionId>) -> PushItem {
+        let PushItem { mut header, .. } = self.entry(b"");
+        (header.entry, header.kind, header.parents) = (entry, VersionKind::Tombstone, parents);
+        (header.content_hash, header.content_len, header.client_time) = (None, 0, 0);
+        (header.key_id, header.author_device) = (Uuid::nil(), DeviceId::NIL);
+        let signature = sign_version(&self.device_key, &header.version_id());
+        PushItem {
+            header,
+            signer: self.device,
+            signature,
+            wrapped_key: None,
+            inline: None,
+            expect_heads: None,
+            infer_parents: false,
+            attachments: Vec::new(),
+        }
+    }
+
     /// A new entry with this ciphertext.
     pub fn entry(&self, ciphertext: &[u8]) -> PushItem {
         let header = Header {
@@ -35,7 +55,7 @@ impl Person {
             header,
             signer: self.device,
             signature,
-            wrapped_key: Some("00".repeat(80)),
+            wrapped_key: Some(format!("00000001{}", "00".repeat(104))),
             inline: Some(ciphertext.to_vec().into()),
             expect_heads: None,
             infer_parents: false,

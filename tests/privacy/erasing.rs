@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     both,
+    canary::files_with,
     ground::{Life, events, finish, item, left, push, quick, stream},
     support::{Mode, Node, assert_problem},
 };
@@ -190,6 +191,27 @@ both! {
         let server = &node.running().server;
         assert_eq!(server.reads.devices(life.account()).await.unwrap().len(), 1);
         assert_eq!(server.erasures.find(life.account()).await.unwrap(), None);
+    }
+
+    async fn letters_that_lie_in_a_folder_are_erased_with_their_account_and_nobody_else_s_are(mode: Mode) {
+        let node = Node::start_with(mode, quick()).await;
+        let (gone, other) = (Life::lead(&node).await, Life::lead(&node).await);
+        let address = |life: &Life, n: u8| format!("{}-{n}@example.org", life.name);
+        for life in [&gone, &other] {
+            life.person.with_email(&node, &address(life, 1)).await;
+            // An address that is never confirmed has a letter too.
+            life.person.name_email(&node, &address(life, 2)).await;
+            node.letter(&address(life, 2), "Confirm", 1).await;
+        }
+        let (folder, names) = (node.mail_folder(), [gone.name.clone()]);
+        assert!(files_with(&folder, &names).len() >= 2);
+        let others = files_with(&folder, std::slice::from_ref(&other.name)).len();
+        let named = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
+        assert!(named.into_iter().all(|name| !name.to_string_lossy().contains('@')), "an address is in a name");
+        gone.ask_to_be_erased(&node).await;
+        finish(&node, gone.account()).await;
+        assert_eq!(files_with(&folder, &names), [] as [String; 0]);
+        assert_eq!(files_with(&folder, std::slice::from_ref(&other.name)).len(), others);
     }
 
     async fn only_the_own_account_is_erased(mode: Mode) {

@@ -50,7 +50,9 @@ impl Life {
         let (name, wrapped, short, long) = (canary(), canary(), canary(), canary());
         let mut registration = Person::start(node, &format!("{name}@example.org")).await;
         let wrap = |mut wrap: Wrap| {
-            wrap.bytes = Bytes64([wrapped.as_bytes(), &[7; 76]].concat());
+            let mut bytes = wrapped.clone().into_bytes();
+            bytes.resize(wrap.bytes.0.len(), 7);
+            wrap.bytes = Bytes64(bytes);
             wrap
         };
         registration.finish.wraps = registration.finish.wraps.into_iter().map(wrap).collect();

@@ -1,5 +1,7 @@
 //! The restore rule: a backup from before an erasure or a purge does not bring anything back.
 
+use std::collections::HashMap;
+
 use lockstep_api::{Code, sync};
 use lockstepd::erasure;
 use reqwest::StatusCode;
@@ -11,7 +13,7 @@ use crate::{
     ground::{Life, events, finish, item, left, push, quick},
     support::{
         Mode, Node, assert_problem,
-        backup::{back_up, restore},
+        backup::{back_up, put_back, restore},
         body,
     },
 };
@@ -21,8 +23,11 @@ async fn purge(node: &Node, life: &Life) {
     let server = &node.running().server;
     lockstepd::commands::account::caught_up(server).await.unwrap();
     let row = server.reads.entries_by_id(life.person.vault, &[life.entry]).await.unwrap().remove(0);
+    let deletion = life.person.deletion(life.entry, row.heads.ids());
+    let expect_heads = vec![deletion.header.version_id()];
+    push(node, &life.person, vec![deletion]).await;
     let path = format!("/v1/vaults/{}/entries/{}/purge", life.person.vault, life.entry);
-    let purge = node.post(&path, &sync::Purge { expect_heads: row.heads.ids() });
+    let purge = node.post(&path, &sync::Purge { expect_heads });
     let purge = purge.bearer_auth(&life.person.tokens.access_token);
     let purge = purge.header("idempotency-key", Uuid::new_v4().to_string());
     let _: sync::Purged = body(purge.send().await.unwrap(), StatusCode::OK).await;
@@ -51,6 +56,28 @@ both! {
         assert_eq!(erased.count(), 1, "once is enough");
     }
 
+    async fn a_log_that_was_restored_begins_another_life_of_every_stream_once(mode: Mode) {
+        let mut node = Node::start_with(mode, quick()).await;
+        let life = Life::lead(&node).await;
+        let streams = [life.account().into(), life.person.vault.into()];
+        let lives = async |node: &Node| {
+            let heads = node.running().server.log.stream_heads(&streams).await.unwrap();
+            heads.into_iter().map(|head| (head.stream, head.epoch)).collect::<HashMap<_, _>>()
+        };
+        let backup = back_up(&mut node, mode).await;
+        push(&node, &life.person, vec![item(&life.person, b"after the backup")]).await;
+        node.restart().await;
+        let before = lives(&node).await;
+        restore(&mut node, &backup).await;
+        // Writes that make the log longer than it was hide from the devices that it was restored.
+        let items: Vec<_> = (0..9).map(|n| item(&life.person, &[n])).collect();
+        push(&node, &life.person, items).await;
+        let after = lives(&node).await;
+        assert!(streams.iter().all(|stream| before[stream] != after[stream]));
+        node.restart().await;
+        assert_eq!(lives(&node).await, after);
+    }
+
     async fn a_purge_survives_a_restore(mode: Mode) {
         let mut node = Node::start_with(mode, quick()).await;
         let life = Life::lead(&node).await;
@@ -63,6 +90,36 @@ both! {
         let row = server.reads.entries_by_id(life.person.vault, &[life.entry]).await.unwrap().remove(0);
         assert!(row.heads.purged && row.heads.heads.is_empty());
         let words = [format!("first {}", life.secrets[1])];
+        assert_eq!(left(&node, mode, &words).await, [] as [String; 0]);
+    }
+
+    async fn a_shred_list_that_was_cut_is_made_whole_from_the_log_and_never_beside_a_restored_one(mode: Mode) {
+        let mut node = Node::start_with(mode, quick()).await;
+        let (life, other) = (Life::lead(&node).await, Life::lead(&node).await);
+        let backup = back_up(&mut node, mode).await;
+        purge(&node, &life).await;
+        purge(&node, &other).await;
+        node.restart().await;
+        let list = node.data().join("keys/shred-list.jsonl");
+        let whole = std::fs::read_to_string(&list).unwrap();
+        let first = whole.split_inclusive('\n').next().unwrap();
+        for cut in [Some(first), Some(""), None] {
+            node.stop().await;
+            match cut {
+                Some(lines) => std::fs::write(&list, lines).unwrap(),
+                None => std::fs::remove_file(&list).unwrap(),
+            }
+            node.begin().await;
+            assert_eq!(std::fs::read_to_string(&list).unwrap().lines().count(), 2, "{cut:?}");
+        }
+
+        put_back(&mut node, &backup).await;
+        std::fs::write(&list, first).unwrap();
+        let refused = format!("{:?}", node.try_begin().await.unwrap_err());
+        assert!(refused.to_string().contains("shred-list.jsonl"), "{refused}");
+        std::fs::write(&list, whole).unwrap();
+        node.begin().await;
+        let words = [life, other].map(|life| format!("first {}", life.secrets[1]));
         assert_eq!(left(&node, mode, &words).await, [] as [String; 0]);
     }
 

@@ -3,12 +3,13 @@
 use crate::sources::{Source, expect_none, rust};
 
 /// Every field of a log line, and why it tells nothing about anybody.
-const FIELDS: [(&str, &str); 35] = [
+const FIELDS: [(&str, &str); 36] = [
     ("account", "a pseudonym of this month"),
     ("blobs", "a number"),
     ("bytes", "a number"),
     ("cause", "an error of ours or of a port; a test looks for what callers sent in them"),
     ("claimed", "a place in a stream"),
+    ("streams", "a number"),
     ("code", "a problem code"),
     ("entries", "a number"),
     ("error", "like cause"),

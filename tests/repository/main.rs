@@ -2,10 +2,12 @@
 //! and that what an operator deploys is whole.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod api;
 mod classes;
 mod deploy;
 mod documents;
 mod evil;
+mod formats;
 mod hygiene;
 mod imports;
 mod incidents;

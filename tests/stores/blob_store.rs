@@ -276,13 +276,13 @@ mod presigned {
         let key = direct_key(vault, &hash);
         for wrong in [&b"wrong"[..], b"righ", b"right and more"] {
             put(&*store.port, &key, wrong).await;
-            assert!(shelf.name(vault, &[hash]).await.unwrap().is_empty());
+            assert!(shelf.lengths(vault, &[hash]).await.unwrap().is_empty());
         }
         let signed = store.port.presign_put(&key, 5, &hash.0, 60).await.unwrap().unwrap();
         assert!(!send(&signed, b"wrong").await.status().is_success());
-        assert!(shelf.name(vault, &[hash]).await.unwrap().is_empty());
+        assert!(shelf.lengths(vault, &[hash]).await.unwrap().is_empty());
         assert!(send(&signed, b"right").await.status().is_success());
-        assert_eq!(shelf.name(vault, &[hash]).await.unwrap()[&hash], 5);
+        assert_eq!(shelf.lengths(vault, &[hash]).await.unwrap()[&hash], 5);
     }
 
     #[tokio::test]

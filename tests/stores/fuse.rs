@@ -9,7 +9,9 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_events::{BlobHash, Micros, VaultId};
-use lockstepd::blobs::{BlobError, BlobIndex, BlobPlace, BlobStore, Listed, Lying, Parts, Presigned};
+use lockstepd::blobs::{
+    BlobError, BlobIndex, BlobPlace, BlobStore, Listed, Lying, Parts, Presigned, Promise,
+};
 
 type Result<T> = std::result::Result<T, BlobError>;
 
@@ -175,6 +177,21 @@ impl BlobIndex for FusedIndex {
     }
     async fn upload_ended(&self, object: &str) -> Result<()> {
         self.fuse.run(self.index.upload_ended(object)).await
+    }
+    async fn promise(&self, asked: &Promise<'_>) -> Result<std::result::Result<(), u64>> {
+        self.fuse.run(self.index.promise(asked)).await
+    }
+    async fn promised_at(&self, vault: VaultId, hash: BlobHash, object: &str) -> Result<Option<String>> {
+        self.fuse.run(self.index.promised_at(vault, hash, object)).await
+    }
+    async fn break_promise(&self, vault: VaultId, hash: BlobHash) -> Result<()> {
+        self.fuse.run(self.index.break_promise(vault, hash)).await
+    }
+    async fn forget_promises(&self, vault: VaultId) -> Result<()> {
+        self.fuse.run(self.index.forget_promises(vault)).await
+    }
+    async fn sweep_promises(&self, before: Micros) -> Result<u64> {
+        self.fuse.run(self.index.sweep_promises(before)).await
     }
     async fn take_turn(&self, name: &str, last_before: Micros, now: Micros) -> Result<bool> {
         self.fuse.run(self.index.take_turn(name, last_before, now)).await

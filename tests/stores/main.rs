@@ -9,6 +9,7 @@ mod factors;
 mod fuse;
 mod kept_answers;
 mod open;
+mod promises;
 mod repack;
 mod sessions;
 mod upkeep;

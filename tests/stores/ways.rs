@@ -365,6 +365,8 @@ async fn of_many_who_press_a_link_exactly_one_has_it(store: Store) {
 }
 
 async fn a_pressed_link_is_given_to_its_initiator_once(store: Store) {
+    named(&store, 5, 1).await;
+    assert!(confirmed(&store, 5, 1).await);
     store.put_link(&link(1, 11, LATER), NOW).await.unwrap();
     assert_eq!(store.take_pressed([11; 32], NOW).await.unwrap(), None, "not pressed yet");
     store.press_link([1; 32], NOW).await.unwrap().unwrap();

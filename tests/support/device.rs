@@ -10,7 +10,7 @@ use lockstep_api::{
     Bytes64,
     account::{
         EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted, RegisterFinish, RegisterStart,
-        RegisterStarted, Tokens, Wrap,
+        RegisterStarted, Tokens, Wrap, wrap_len,
     },
     opaque::ServerSuite,
     sync::{Push, PushItem, PushResult, Pushed, StreamInfo, Streams},
@@ -93,7 +93,10 @@ impl Device {
             device,
             vault,
             wraps: ["ark/password", "ask", &format!("vault/{vault}")]
-                .map(|name| Wrap { name: name.to_owned(), generation: 1, bytes: Bytes64(vec![7; 92]) })
+                .map(|name| {
+                    let bytes = Bytes64(vec![7; wrap_len(name).unwrap()]);
+                    Wrap { name: name.to_owned(), generation: 1, bytes }
+                })
                 .to_vec(),
             invitation: None,
         };
@@ -201,7 +204,7 @@ impl Device {
         };
         let mut item = self.signed(header);
         item.inline = Some(Bytes64(content.to_vec()));
-        item.wrapped_key = Some("ab".repeat(60));
+        item.wrapped_key = Some(format!("00000001{}", "ab".repeat(104)));
         item
     }
 

@@ -88,6 +88,25 @@ async fn prove(
     Ok((answer, done))
 }
 
+/// From now on the account has this name for the profile, and its server this address; the password opens it, if it is
+/// `another` than before.
+async fn remember(
+    engine: Arc<Engine>,
+    (server, name): (&Server, &str),
+    (password, another): (&Password, bool),
+) -> Result<Arc<Engine>, Error> {
+    let lock = if another { Some(engine.locked_under(password).await?) } else { engine.profile.lock.clone() };
+    let now = Profile { name: name.to_owned(), server: server.clone(), lock, ..engine.profile.clone() };
+    if now == engine.profile {
+        return Ok(engine);
+    }
+    let home = engine.home.clone();
+    now.write(&home)?;
+    engine.store.close().await;
+    drop(engine);
+    open(&home, &crate::client::Unlock::Password(password.clone())).await
+}
+
 async fn log_in(
     home: &Path,
     server: &Server,
@@ -125,10 +144,7 @@ async fn log_in(
             engine.same_roster(&answer.account).await?;
             engine.keep_tokens(tokens).await?;
             engine.forget_store().await?;
-            if local.is_some() {
-                engine.relock(password).await?;
-            }
-            Ok(engine)
+            remember(engine, (server, name), (password, local.is_some())).await
         }
         (None, None, Some(enrol)) => {
             let new = enrol_device(&transport, &answer.account, &done, &enrol).await?;

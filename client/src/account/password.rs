@@ -119,12 +119,17 @@ impl Engine {
 
     /// From now on this password opens this profile.
     pub(crate) async fn relock(&self, password: &Password) -> Result<(), Error> {
+        let lock = Some(self.locked_under(password).await?);
+        Profile { lock, ..self.profile.clone() }.write(&self.home)
+    }
+
+    /// The key of this profile under a password.
+    pub(crate) async fn locked_under(&self, password: &Password) -> Result<LocalLock, Error> {
         let salt = new_salt(&mut os_random());
         let outer = stretch(password, salt).await?;
         let place = (self.account(), self.device());
         let wrapped = self.keys.local.lock_under(&outer, place, &mut os_random())?;
-        let lock = Some(LocalLock { salt: hex::encode(salt), wrapped: hex::encode(wrapped) });
-        Profile { lock, ..self.profile.clone() }.write(&self.home)
+        Ok(LocalLock { salt: hex::encode(salt), wrapped: hex::encode(wrapped) })
     }
 
     /// Makes a recovery code, in the place of the one before.

@@ -87,6 +87,11 @@ pub enum Verb {
     /// Delete entries
     #[command(visible_alias = "delete")]
     Rm(verbs::rm::Rm),
+    /// Move an entry to another vault
+    #[command(visible_alias = "move")]
+    Mv(verbs::mv::Mv),
+    /// Erase an entry with its whole history, for good
+    Purge(verbs::purge::Purge),
     /// List entries
     #[command(visible_alias = "ls")]
     List(verbs::list::List),
@@ -128,7 +133,7 @@ pub enum Verb {
     Generate(verbs::generate::Generate),
     /// Take over the export of another program
     Import(verbs::import::Import),
-    /// Write a vault to one file, encrypted unless you insist
+    /// Write all vaults to one file, encrypted unless you insist
     Export(verbs::export::Export),
     /// Files beside an entry
     #[command(visible_alias = "attachments")]

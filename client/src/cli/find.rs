@@ -4,7 +4,7 @@ use lockstep_client::{
     model::{Entry, Vault},
     porting::Item,
 };
-use lockstep_events::{EntryId, VaultId};
+use lockstep_events::{EntryId, VaultId, VersionId};
 
 use super::{
     failure::{Done, Exit, Failure},
@@ -32,6 +32,15 @@ impl Found {
     pub fn value(&self, name: &str) -> String {
         let field = self.item.as_ref().and_then(|item| item.get(name));
         field.map(|field| field.value.as_str().to_owned()).unwrap_or_default()
+    }
+
+    /// The version that is shown, to write on.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn head(&self) -> Done<VersionId> {
+        let head = self.entry.winner().map(|head| head.version);
+        head.ok_or_else(|| Failure::new(Exit::NotFound, "the entry has no version", ""))
     }
 
     /// The first characters of the id, enough to type.

@@ -11,6 +11,7 @@ mod input;
 mod output;
 mod prompt;
 mod ui;
+mod usage;
 mod verbs;
 
 use std::{io::Write, sync::Arc, time::Duration};
@@ -58,8 +59,14 @@ const UNTIL_STOPPED: Duration = Duration::from_millis(300);
 /// What `std` says when the reader of our output has left, which is no failure of ours (`lockstep list | head -1`).
 const BROKEN_PIPE: &str = "Broken pipe (os error 32)";
 
-/// clap prints help and errors itself, on the right channel; its code for wrong usage is ours.
+/// clap prints help and errors itself, on the right channel; under `--json` an error is a document like others. Its code
+/// for wrong usage is ours.
 fn parse_error(error: &clap::Error) -> u8 {
+    if error.use_stderr() && usage::wants_json(std::env::args_os()) {
+        let failure = usage::failure_of(error);
+        Ui::new(true, false, ui::When::Auto).error(&failure);
+        return failure.exit as u8;
+    }
     let _ = error.print();
     u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8)
 }

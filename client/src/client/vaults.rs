@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use lockstep_events::VaultId;
+use lockstep_events::{EntryId, VaultId};
 
 use super::Client;
-use crate::{error::Error, model::Vault};
+use crate::{error::Error, model::Vault, vaults::name_entry};
 
 impl Client {
     /// The vaults of the account as far as this device has read.
@@ -57,6 +57,11 @@ impl Client {
     /// If the local database fails.
     pub async fn vault_name(&self) -> Result<Option<String>, Error> {
         self.engine.vault_name().await
+    }
+
+    /// Whether an entry is what its vault is called, which is shown as no entry.
+    pub fn is_vault_name(&self, vault: VaultId, entry: EntryId) -> bool {
+        entry == name_entry(vault)
     }
 
     /// From now on this profile opens at the vault that this client is at.

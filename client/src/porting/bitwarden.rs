@@ -2,21 +2,29 @@
 //!
 //! Every field that has no place in [`Item`] stays under `extra.bitwarden`, so that [`super::export`] gives it back.
 
+mod attached;
+
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
 use super::{
-    export::UNKNOWN_DATE,
+    export::{UNKNOWN_DATE, VAULT},
     import::{ImportError, Imported, Options, Place},
     item::{Body, Card, Custom, CustomKind, Extra, Identity, Item, Login, Note, OldPassword, SshKey, Uri},
+    portion::{Origin, Portion, outside},
     secret::Secret,
 };
+
+pub use attached::parse_zip;
 
 /// The key in `extra` under which this format's own fields stand.
 pub const KEY: &str = "bitwarden";
 
 const AGAIN: &str = "export again from Bitwarden (Settings → Export vault → .json)";
+
+/// How a note ends that is not true of a ZIP.
+const NOT_HELD: &str = ": Bitwarden's JSON names its attachments but does not hold them; its export \".zip (with attachments)\" does";
 
 /// Bitwarden's names for the values of a kind, and ours.
 pub(super) type Names = &'static [(&'static str, &'static str)];
@@ -80,7 +88,8 @@ pub fn parse(text: &str, options: Options) -> Result<Imported, ImportError> {
             trashed += 1;
             continue;
         }
-        imported.items.push(item(fields, &groups, nth, &mut imported.notes)?);
+        let (item, vault) = item(fields, &groups, nth, &mut imported.notes)?;
+        put(&mut imported, item, vault);
     }
     match trashed {
         0 => {}
@@ -90,6 +99,16 @@ pub fn parse(text: &str, options: Options) -> Result<Imported, ImportError> {
         }
     }
     Ok(imported)
+}
+
+/// Into the vault that an item of our own export says, out of the folder that it is there.
+fn put(imported: &mut Imported, mut item: Item, vault: Option<Origin>) {
+    let Some(vault) = vault else { return imported.items.push(item) };
+    item.folder = outside(vault.folder(), item.folder.as_str()).into();
+    match imported.vaults.iter_mut().find(|portion| portion.vault.id == vault.id) {
+        Some(portion) => portion.items.push(item),
+        None => imported.vaults.push(Portion { vault, items: vec![item] }),
+    }
 }
 
 /// serde's words without the line and column, which stand in the place already. They quote no values: the types
@@ -147,7 +166,7 @@ fn item(
     groups: &Groups,
     nth: u64,
     notes: &mut Vec<String>,
-) -> Result<Item, ImportError> {
+) -> Result<(Item, Option<Origin>), ImportError> {
     let wrong = |what: &str| ImportError::new(Place::Record(nth), format!("has no usable {what}"), AGAIN);
     let code = from.get("type").and_then(Value::as_u64).ok_or_else(|| wrong("type"))?;
     let body = body(code, &mut from, nth, notes)?;
@@ -161,11 +180,11 @@ fn item(
     item.history = objects(&mut from, "passwordHistory", nth)?.into_iter().map(old_password).collect();
     (item.folder, item.tags) = groups.of(&from);
     if from.get("attachments").and_then(Value::as_array).is_some_and(|list| !list.is_empty()) {
-        notes.push(format!("item {nth}: Bitwarden's JSON names its attachments but does not hold them"));
+        notes.push(format!("item {nth}{NOT_HELD}"));
     }
-    ours(&mut item, &mut from);
+    let vault = ours(&mut item, &mut from);
     keep(&mut item.extra, KEY, from);
-    Ok(item)
+    Ok((item, vault))
 }
 
 fn body(
@@ -303,14 +322,16 @@ fn old_password(mut from: Map<String, Value>) -> OldPassword {
     OldPassword { password: take(&mut from, "password"), used_until, extra: without_nulls(from) }
 }
 
-/// What our own export added, because Bitwarden has no place for it.
-fn ours(item: &mut Item, from: &mut Map<String, Value>) {
-    let Some(Value::Object(mut own)) = from.remove("lockstep") else { return };
+/// What our own export added, because Bitwarden has no place for it; the vault that the item was in.
+fn ours(item: &mut Item, from: &mut Map<String, Value>) -> Option<Origin> {
+    let Some(Value::Object(mut own)) = from.remove("lockstep") else { return None };
     let mut typed = |key: &str| own.remove(key).unwrap_or(Value::Null);
     let tags: Vec<Secret> = serde_json::from_value(typed("tags")).unwrap_or_default();
     item.tags.extend(tags);
     item.attachments = serde_json::from_value(typed("attachments")).unwrap_or_default();
+    let vault = serde_json::from_value(typed(VAULT)).ok();
     item.extra.0.extend(own);
+    vault
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Writing items as JSON that Bitwarden, and we, can read again.
 //!
 //! What Bitwarden has no place for stands under `lockstep` in each item; Bitwarden ignores it, [`super::bitwarden`]
-//! reads it back.
+//! reads it back. Of several vaults, those that the account did not begin with are folders there.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,60 @@ use sha2::{Digest, Sha256};
 use super::{
     bitwarden::{CARD, IDENTITY, KEY, LOGIN, MATCHES, Names, SSH_KEY},
     item::{Body, Custom, CustomKind, Item, OldPassword, Uri},
+    portion::{Origin, Portion, inside},
     secret::Secret,
 };
 
+/// The word for an item's vault, among what is ours.
+pub(super) const VAULT: &str = "vault";
+
 /// Everything in clear text. The caller has warned the person.
 pub fn bitwarden_json(items: &[Item]) -> Value {
-    let mut folders: BTreeMap<&str, String> = BTreeMap::new();
-    for folder in items.iter().map(|item| item.folder.as_str()).filter(|folder| !folder.is_empty()) {
-        folders.entry(folder).or_insert_with(|| stable_id("folder", folder));
-    }
+    written(items.iter().map(|item| (None, item)))
+}
+
+/// The same for vaults. If there are several, each item says in which it is.
+pub fn bitwarden_json_of(vaults: &[Portion]) -> Value {
+    let several = vaults.len() > 1;
+    written(
+        vaults.iter().flat_map(|portion| {
+            portion.items.iter().map(move |item| (several.then_some(&portion.vault), item))
+        }),
+    )
+}
+
+fn written<'a>(items: impl Iterator<Item = (Option<&'a Origin>, &'a Item)>) -> Value {
+    let mut folders: BTreeMap<String, String> = BTreeMap::new();
     let items: Vec<Value> = items
-        .iter()
         .zip(0_u64..)
-        .map(|(item, nth)| one(item, nth, folders.get(item.folder.as_str())))
+        .map(|((vault, item), nth)| {
+            let folder = inside(vault.map_or("", Origin::folder), item.folder.as_str());
+            let id = folders.entry(folder.clone()).or_insert_with(|| stable_id("folder", &folder));
+            let mut to = one(item, nth, (!folder.is_empty()).then_some(id));
+            if let Some(vault) = vault
+                && let Some(own) = to.entry("lockstep").or_insert_with(|| json!({})).as_object_mut()
+            {
+                own.insert(VAULT.to_owned(), serde_json::to_value(vault).unwrap_or_default());
+            }
+            Value::Object(to)
+        })
         .collect();
+    folders.remove("");
     let folders: Vec<Value> = folders.iter().map(|(name, id)| json!({ "id": id, "name": name })).collect();
     json!({ "encrypted": false, "folders": folders, "items": items })
+}
+
+impl Item {
+    /// By what two items are the same to a person: all that they hold, but for the ids that another program or an
+    /// export gave them, and for their files.
+    pub fn likeness(&self) -> [u8; 32] {
+        let bare = Self { attachments: Vec::new(), ..self.clone() };
+        let mut shown = one(&bare, 0, None);
+        shown.remove("id");
+        shown.insert("folderId".into(), self.folder.as_str().into());
+        let shown = zeroize::Zeroizing::new(Value::Object(shown).to_string());
+        Sha256::digest(shown.as_bytes()).into()
+    }
 }
 
 /// An id that is the same in every export, made from a name.
@@ -37,7 +75,7 @@ fn stable_id(kind: &str, name: &str) -> String {
     uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
-fn one(item: &Item, nth: u64, folder: Option<&String>) -> Value {
+fn one(item: &Item, nth: u64, folder: Option<&String>) -> Map<String, Value> {
     let mut to = match item.extra.0.get(KEY) {
         Some(Value::Object(kept)) => kept.clone(),
         _ => Map::new(),
@@ -60,7 +98,7 @@ fn one(item: &Item, nth: u64, folder: Option<&String>) -> Value {
     if !own.is_empty() {
         to.insert("lockstep".into(), Value::Object(own));
     }
-    Value::Object(to)
+    to
 }
 
 fn body(item: &Item, to: &mut Map<String, Value>) {
@@ -152,8 +190,73 @@ fn own(item: &Item) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_events::VaultId;
+
     use super::*;
-    use crate::porting::{bitwarden, item::Login};
+    use crate::porting::{
+        bitwarden, fixtures,
+        import::{Imported, Options},
+        item::{AttachmentRef, Login, Note},
+    };
+
+    fn read(written: &Value) -> Imported {
+        bitwarden::parse(&written.to_string(), Options::default()).unwrap()
+    }
+
+    fn vault(n: u128, name: Option<&str>, items: Vec<Item>) -> Portion {
+        let vault =
+            Origin { id: VaultId(uuid::Uuid::from_u128(n)), name: name.map(Into::into), first: n == 1 };
+        Portion { vault, items }
+    }
+
+    #[test]
+    fn of_several_vaults_each_item_says_its_own_and_bitwarden_shows_a_folder() {
+        let mut items = fixtures::items(12, 4);
+        items[5].folder = "Web".into();
+        items[6].folder = Secret::default();
+        let vaults = [
+            vault(1, Some("Private"), items[..4].to_vec()),
+            vault(2, Some("Work"), items[4..8].to_vec()),
+            vault(3, None, items[8..].to_vec()),
+        ];
+        let written = bitwarden_json_of(&vaults);
+        let folder = |nth: usize| {
+            let id = &written["items"][nth]["folderId"];
+            let all = written["folders"].as_array().unwrap();
+            all.iter().find(|folder| folder["id"] == *id).unwrap()["name"].clone()
+        };
+        assert_eq!((folder(5), folder(6)), (json!("Work/Web"), json!("Work")));
+        let read = read(&written);
+        assert!(read.items.is_empty() && read.vaults.len() == 3);
+        for (ours, theirs) in vaults.iter().zip(&read.vaults) {
+            assert_eq!(ours.vault, theirs.vault);
+            let like = |portion: &Portion| portion.items.iter().map(Item::likeness).collect::<Vec<_>>();
+            assert_eq!(like(ours), like(theirs));
+        }
+        assert_eq!(bitwarden_json_of(&vaults[1..2]), bitwarden_json(&items[4..8]), "one vault has no name");
+    }
+
+    #[test]
+    fn items_are_alike_whatever_ids_they_have_and_in_nothing_else() {
+        let mut item = Item::new("mail", Body::Note(Note::default()));
+        item.tags = vec!["b".into(), "a".into()];
+        let again = read(&bitwarden_json(std::slice::from_ref(&item))).items.remove(0);
+        assert_ne!(again, item, "it has an id now");
+        assert_eq!(again.likeness(), item.likeness());
+        let changed = |change: fn(&mut Item)| {
+            let mut other = item.clone();
+            change(&mut other);
+            other.likeness() != item.likeness()
+        };
+        assert!(changed(|item| item.name = "Mail".into()));
+        assert!(changed(|item| item.folder = "Post".into()));
+        assert!(changed(|item| item.favourite = true));
+        assert!(changed(|item| item.tags = vec!["a".into()]));
+        assert!(changed(|item| item.history.push(OldPassword::default())));
+        assert!(changed(|item| item.body = Body::Login(Login::default())));
+        assert!(changed(|item| item.extra.0.insert("x".into(), json!(1)).map_or((), drop)));
+        assert!(!changed(|item| item.attachments.push(AttachmentRef::default())), "files are compared apart");
+    }
 
     #[test]
     fn every_earlier_password_has_a_date_and_one_that_nobody_knows_stays_unknown() {
@@ -163,8 +266,6 @@ mod tests {
         let written = bitwarden_json(std::slice::from_ref(&item));
         let dates = written["items"][0]["passwordHistory"].as_array().unwrap().clone();
         assert!(dates.len() == 2 && dates.iter().all(|old| old["lastUsedDate"].is_string()), "{dates:?}");
-        let read =
-            bitwarden::parse(&written.to_string(), crate::porting::import::Options::default()).unwrap();
-        assert_eq!(read.items[0].history, item.history);
+        assert_eq!(read(&written).items[0].history, item.history);
     }
 }

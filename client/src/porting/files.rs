@@ -19,6 +19,9 @@ use crate::crypto::attachment::Attachment;
 pub const MAX_FILES: usize = 32;
 /// The most that one file holds.
 pub const MAX_FILE_BYTES: u64 = 90 * 1024 * 1024;
+/// So many bytes the files of one import have together, each counted for every entry that has it: what an import puts on
+/// the disk, and how long it takes, is bounded however small the export is.
+pub(super) const MAX_TOTAL: u64 = 1024 * 1024 * 1024;
 /// So many bytes an item's word of a file grows by when the file is sealed, at most: its id, hash and key.
 const SEALED_BYTES: usize = 320;
 
@@ -71,13 +74,23 @@ impl AttachmentRef {
     }
 
     /// The bytes that an archive or export holds; none if it holds none, or not all of them.
-    pub fn take_content(&mut self) -> Option<Zeroizing<Vec<u8>>> {
-        if let Some(held) = self.held.take() {
+    pub fn content(&self) -> Option<Zeroizing<Vec<u8>>> {
+        if let Some(held) = &self.held {
             return held.content();
         }
-        let Some(Value::String(text)) = self.extra.0.remove(CONTENT) else { return None };
-        let content = Zeroizing::new(BASE64_STANDARD.decode(Zeroizing::new(text).as_str()).ok()?);
+        let Some(Value::String(text)) = self.extra.0.get(CONTENT) else { return None };
+        let content = Zeroizing::new(BASE64_STANDARD.decode(text).ok()?);
         (content.len() as u64 == self.size).then_some(content)
+    }
+
+    /// The same, once: they are not held any longer.
+    pub fn take_content(&mut self) -> Option<Zeroizing<Vec<u8>>> {
+        let content = self.content();
+        self.held = None;
+        if let Some(Value::String(text)) = self.extra.0.remove(CONTENT) {
+            drop(Zeroizing::new(text));
+        }
+        content
     }
 }
 

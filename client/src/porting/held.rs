@@ -9,14 +9,25 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use flate2::read::MultiGzDecoder;
+use flate2::{
+    CrcWriter,
+    read::{DeflateDecoder, MultiGzDecoder},
+};
 use zeroize::Zeroizing;
 
 /// The bytes of a file as they stand in an export.
 #[derive(Clone, PartialEq)]
 pub(super) struct Packed {
     bytes: Zeroizing<Vec<u8>>,
-    compressed: bool,
+    packing: Packing,
+}
+
+/// How they were made shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    None,
+    Gzip,
+    Deflate,
 }
 
 /// Why a file cannot be taken.
@@ -27,6 +38,9 @@ pub(super) enum Unfit {
     /// They are, and do not fit here.
     LeftOut(&'static str),
 }
+
+/// It is not looked at further than that.
+pub(super) const TOO_LONG: Unfit = Unfit::LeftOut("it is longer than an entry's file may be");
 
 /// A file that an entry can have.
 #[derive(Clone, PartialEq)]
@@ -42,28 +56,42 @@ impl Packed {
         text.retain(|c| !c.is_ascii_whitespace());
         let bytes = BASE64_STANDARD.decode(text.as_bytes());
         let bytes = bytes.map_err(|_| Unfit::Broken("holds a file that is not whole base64"))?;
-        Ok(Self { bytes: Zeroizing::new(bytes), compressed })
+        let packing = if compressed { Packing::Gzip } else { Packing::None };
+        Ok(Self { bytes: Zeroizing::new(bytes), packing })
+    }
+
+    /// Takes a copy of bytes.
+    pub(super) fn new(bytes: &[u8], packing: Packing) -> Self {
+        Self { bytes: Zeroizing::new(bytes.to_vec()), packing }
     }
 
     /// Unpacks no more than one byte beyond `most`; how many came.
     fn unpack(&self, most: u64, out: &mut impl Write) -> io::Result<u64> {
-        // Nothing is nothing, compressed or not.
-        if self.compressed && !self.bytes.is_empty() {
-            return io::copy(
-                &mut MultiGzDecoder::new(self.bytes.as_slice()).take(most.saturating_add(1)),
-                out,
-            );
+        let most = most.saturating_add(1);
+        match self.packing {
+            // Nothing is nothing, compressed or not.
+            _ if self.bytes.is_empty() => Ok(0),
+            Packing::Gzip => io::copy(&mut MultiGzDecoder::new(self.bytes.as_slice()).take(most), out),
+            Packing::Deflate => io::copy(&mut DeflateDecoder::new(self.bytes.as_slice()).take(most), out),
+            Packing::None => out.write_all(&self.bytes).map(|()| self.bytes.len() as u64),
         }
-        out.write_all(&self.bytes)?;
-        Ok(self.bytes.len() as u64)
     }
 
     /// Looks at all of it, and at no more than fits.
     pub(super) fn checked(self, most: u64) -> Result<Held, Unfit> {
         match self.unpack(most, &mut io::sink()) {
             Err(_) => Err(Unfit::Broken("holds a file that is not whole gzip")),
-            Ok(size) if size > most => Err(Unfit::LeftOut("it is longer than an entry's file may be")),
+            Ok(size) if size > most => Err(TOO_LONG),
             Ok(size) => Ok(Held { packed: self, size }),
+        }
+    }
+
+    /// The same for bytes whose length and CRC-32 stand elsewhere: looked at no further than that length.
+    pub(super) fn checked_against(self, (size, checksum): (u64, u32)) -> Result<Held, Unfit> {
+        let mut sum = CrcWriter::new(io::sink());
+        match self.unpack(size, &mut sum) {
+            Ok(came) if came == size && sum.crc().sum() == checksum => Ok(Held { packed: self, size }),
+            _ => Err(Unfit::Broken("holds a file that is not whole")),
         }
     }
 }

@@ -5,23 +5,20 @@
 use std::{fmt, fs, io::Read, path::Path, str::FromStr};
 
 use super::{
-    bitwarden, csv,
+    archive, bitwarden, csv,
     item::{Item, MAX_ITEM_BYTES},
     keepass,
+    portion::Portion,
 };
+use crate::crypto::wipe::Plaintext;
 
 /// A file larger than this is refused before it is read.
 pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
-/// What people take for an export, by how it begins, and what to do with it.
-const STRANGERS: [(&[u8], &str, &str); 2] = [
-    (
-        &[0x03, 0xd9, 0xa2, 0x9a],
-        "is a KeePass database, which only KeePass opens",
-        "in KeePass export it (File → Export → KeePass XML (2.x)), import that, then delete the file",
-    ),
-    (b"PK\x03\x04", "is a ZIP archive", "unpack it and import the .json or .csv file in it"),
-];
+/// How a KeePass database begins, which people take for an export.
+const DATABASE: &[u8] = &[0x03, 0xd9, 0xa2, 0x9a];
+/// How a ZIP archive begins: of the programs whose exports are read here, Bitwarden makes them.
+const ZIP: &[u8] = b"PK\x03\x04";
 
 /// The formats that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +58,28 @@ impl FromStr for Format {
 /// What an export held.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// The items, in the order of the file.
+    /// The items of which it does not say in which vault they were, in the order of the file.
     pub items: Vec<Item>,
+    /// Our own exports also have vaults.
+    pub vaults: Vec<Portion>,
+    /// And our archives the one file of the account.
+    pub file: Option<Plaintext>,
     /// What was left out or changed, each in one sentence. Empty if everything came over.
     pub notes: Vec<String>,
     /// What the file was recognised as, for example `Firefox CSV`.
     pub source: String,
+}
+
+impl Imported {
+    /// All items, of no vault and of each.
+    pub fn all(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().chain(self.vaults.iter().flat_map(|portion| &portion.items))
+    }
+
+    /// The same, to change them.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.items.iter_mut().chain(self.vaults.iter_mut().flat_map(|portion| &mut portion.items))
+    }
 }
 
 /// Where in a file something is wrong.
@@ -178,12 +191,18 @@ pub fn parse_bytes(
     format: Option<Format>,
     options: Options,
 ) -> Result<Imported, ImportError> {
-    if bytes.starts_with(super::archive::MAGIC) {
+    if archive::is_archive(&bytes) {
         let problem = "is a Lockstep archive";
         return Err(ImportError::new(Place::File, problem, "open it with its password"));
     }
-    if let Some((_, problem, advice)) = STRANGERS.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
-        return Err(ImportError::new(Place::File, *problem, *advice));
+    if bytes.starts_with(DATABASE) {
+        let problem = "is a KeePass database, which only KeePass opens";
+        let advice =
+            "in KeePass export it (File → Export → KeePass XML (2.x)), import that, then delete the file";
+        return Err(ImportError::new(Place::File, problem, advice));
+    }
+    if bytes.starts_with(ZIP) {
+        return bitwarden::parse_zip(&bytes, options).and_then(fitting);
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(ImportError::new(Place::File, "is UTF-16 text", "save it as UTF-8 and try again"));
@@ -205,7 +224,11 @@ pub fn parse_bytes(
         Format::Csv => csv::parse(text),
         Format::Keepass => keepass::parse(text, options),
     }?;
-    imported.items.iter().zip(1..).try_for_each(|(item, nth)| check_size(item, nth))?;
+    fitting(imported)
+}
+
+fn fitting(imported: Imported) -> Result<Imported, ImportError> {
+    imported.all().zip(1..).try_for_each(|(item, nth)| check_size(item, nth))?;
     Ok(imported)
 }
 

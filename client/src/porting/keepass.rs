@@ -218,15 +218,19 @@ impl State {
         }
     }
 
-    /// Of an old state only its password is kept; KeePass writes the oldest first.
+    /// Of an old state its password is kept, and the user name and address that it was for; KeePass writes the oldest
+    /// first.
     fn keep_old_password(&mut self) {
         let (Some(mut old), Some(entry)) = (self.old.take(), &mut self.entry) else { return };
         entry.earlier_files.append(&mut old.files);
         if let Some(password) = old.take_password()
             && entry.history.first().is_none_or(|last| last.password != password)
         {
+            old.kept = true;
             let used_until = (!old.modified.is_empty()).then(|| old.modified.clone());
-            entry.history.insert(0, OldPassword { password, used_until, ..OldPassword::default() });
+            let mut kept = OldPassword { password, used_until, ..OldPassword::default() };
+            kept.extra.0.extend(old.kept_beside().map(|(word, value)| (word.to_owned(), value.into())));
+            entry.history.insert(0, kept);
         }
         entry.earlier.push(old);
     }

@@ -1,7 +1,7 @@
 //! What is inside an entry, and the ways in and out of other programs.
 //!
 //! [`item`] is the model; [`import`] reads the exports of other programs into it, [`export`] writes it out again;
-//! [`archive`] seals items under a password; [`merge`] compares two states of an item with the one they came from; [`generate`] makes passwords;
+//! [`archive`] seals vaults under a password, [`portion`] is one of them; [`merge`] compares two states of an item with the one they came from; [`generate`] makes passwords;
 //! [`files`] is about the files of an item, [`held`] about those that an export holds;
 //! [`fixtures`] makes realistic exports for tests and demonstrations. Nothing here does I/O but [`import::read`].
 
@@ -19,7 +19,9 @@ pub mod import;
 pub mod item;
 pub mod keepass;
 pub mod merge;
+pub mod portion;
 pub mod secret;
+mod zip;
 
 pub use import::{Format, ImportError, Imported};
 pub use item::{Body, Item};

@@ -1,35 +1,70 @@
 //! What heads adopt and this device does not hold: one that began with a snapshot never had what was superseded then,
 //! and a head may go back to it.
 
-use lockstep_events::{VaultId, VersionId};
+use std::collections::BTreeSet;
+
+use lockstep_events::{EntryId, VaultId, VersionId, VersionKind};
 use sqlx::SqliteConnection;
 
-use super::fixed;
+use super::{entries, fixed};
 use crate::error::Error;
 
+/// What is shown by heads, also through adoptions of adoptions, and is not here.
+macro_rules! not_here {
+    ($heads:literal) => {
+        concat!(
+            "WITH RECURSIVE shown(id) AS (",
+            $heads,
+            " UNION \
+             SELECT unhex(json_extract(versions.header, '$.content_of')) \
+             FROM shown JOIN versions ON versions.id = shown.id \
+             WHERE json_extract(versions.header, '$.content_of') IS NOT NULL) \
+             SELECT shown.id FROM shown \
+             WHERE NOT EXISTS (SELECT 1 FROM versions WHERE versions.id = shown.id) LIMIT ?"
+        )
+    };
+}
+
 /// The versions whose content a head of the vault shows, also through adoptions of adoptions, and which are not here.
-/// Looks at heads and headers; at no ciphertext.
+/// Looks at all heads and at headers; at no ciphertext.
 pub(crate) async fn not_here(
     db: &mut SqliteConnection,
     vault: VaultId,
     limit: usize,
 ) -> Result<Vec<VersionId>, Error> {
-    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
-        "WITH RECURSIVE shown(id) AS ( \
-         SELECT unhex(json_extract(head.value, '$.version')) FROM entries, json_each(entries.heads, '$.heads') AS head \
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(not_here!(
+        "SELECT unhex(json_extract(head.value, '$.version')) FROM entries, json_each(entries.heads, '$.heads') AS head \
          WHERE entries.vault = ? AND instr(entries.heads, '\"adopt\"') > 0 \
-         AND json_extract(head.value, '$.kind') = 'adopt' \
-         UNION \
-         SELECT unhex(json_extract(versions.header, '$.content_of')) FROM shown JOIN versions ON versions.id = shown.id \
-         WHERE json_extract(versions.header, '$.content_of') IS NOT NULL) \
-         SELECT shown.id FROM shown \
-         WHERE NOT EXISTS (SELECT 1 FROM versions WHERE versions.id = shown.id) LIMIT ?",
-    )
+         AND json_extract(head.value, '$.kind') = 'adopt'"
+    ))
     .bind(vault.as_bytes().as_slice())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(db)
     .await?;
     rows.iter().map(|(id,)| fixed(id).map(VersionId)).collect()
+}
+
+/// Whether a head of some entries shows what is not here. Looks at these entries alone.
+pub(crate) async fn misses(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    some: &BTreeSet<EntryId>,
+) -> Result<bool, Error> {
+    let mut adopting = Vec::new();
+    for entry in some {
+        let heads = entries::accepted(db, vault, *entry).await?.heads.heads;
+        adopting.extend(heads.iter().filter(|head| head.kind == VersionKind::Adopt).map(|head| head.version));
+    }
+    if adopting.is_empty() {
+        return Ok(false);
+    }
+    let adopting = serde_json::to_string(&adopting).map_err(|_| super::damaged())?;
+    let found: Option<(Vec<u8>,)> = sqlx::query_as(not_here!("SELECT unhex(value) FROM json_each(?)"))
+        .bind(adopting)
+        .bind(1)
+        .fetch_optional(db)
+        .await?;
+    Ok(found.is_some())
 }
 
 #[cfg(test)]
@@ -64,11 +99,16 @@ mod tests {
             query.execute(&mut *tx).await.unwrap();
         }
         assert_eq!(not_here(&mut tx, b.vault(), 9).await.unwrap(), [adopted]);
+        let (vault, of) = (b.vault(), BTreeSet::from([entry]));
+        assert!(misses(&mut tx, vault, &of).await.unwrap());
+        assert!(!misses(&mut tx, vault, &BTreeSet::new()).await.unwrap());
         let back = |id| kept.iter().find(|version| version.id == id).unwrap();
         versions::insert(&mut tx, back(adopted)).await.unwrap();
         assert_eq!(not_here(&mut tx, b.vault(), 9).await.unwrap(), [first]);
+        assert!(misses(&mut tx, vault, &of).await.unwrap());
         versions::insert(&mut tx, back(first)).await.unwrap();
         assert_eq!(not_here(&mut tx, b.vault(), 9).await.unwrap(), []);
+        assert!(!misses(&mut tx, vault, &of).await.unwrap());
         tx.commit().await.unwrap();
         let shown = b.entry(entry).await.unwrap();
         assert_eq!(shown.head_ids(), [again]);

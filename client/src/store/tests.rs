@@ -291,7 +291,7 @@ async fn a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
     alarms::raise(&mut tx, AlarmKind::Chain, Micros(1), "at 5").await.unwrap();
     sqlx::raw_sql(
         "DROP TABLE attachments; ALTER TABLE streams DROP COLUMN digest; ALTER TABLE streams DROP COLUMN absent; \
-         ALTER TABLE streams DROP COLUMN recorded_at; \
+         ALTER TABLE streams DROP COLUMN recorded_at; DROP INDEX versions_placed; \
          PRAGMA user_version = 1",
     ).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
@@ -306,4 +306,21 @@ async fn a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
     let kept = super::attachments::of(&mut tx, &[version]).await.unwrap();
     assert_eq!(kept[&version], files);
     assert_eq!(alarms::all(&mut tx).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_stands_between_two_places_is_found_by_place_whatever_else_the_vault_holds() {
+    let home = Home::new();
+    let store = home.open().await;
+    let mut tx = store.begin().await.unwrap();
+    let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", versions::BETWEEN));
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sql)
+        .bind(VAULT.as_bytes().as_slice())
+        .bind(1_i64)
+        .bind(2_i64)
+        .fetch_all(&mut *tx)
+        .await
+        .unwrap();
+    let step = "SEARCH versions USING COVERING INDEX versions_placed (vault=? AND seq>? AND seq<?)";
+    assert!(plan.iter().any(|(.., found)| found == step), "{plan:?}");
 }

@@ -176,19 +176,22 @@ pub(crate) async fn ids_up_to(
     ids_between(db, vault, (Seq::ZERO, last)).await
 }
 
+/// What stands between two places of a vault: looked for by place, as every live frame asks.
+pub(super) const BETWEEN: &str =
+    "SELECT id FROM versions WHERE vault = ? AND seq > ? AND seq <= ? ORDER BY id";
+
 /// The ids of the versions of a vault that have a place after one seq and up to another, ascending.
 pub(crate) async fn ids_between(
     db: &mut SqliteConnection,
     vault: VaultId,
     (after, last): (Seq, Seq),
 ) -> Result<Vec<VersionId>, Error> {
-    let rows: Vec<(Vec<u8>,)> =
-        sqlx::query_as("SELECT id FROM versions WHERE vault = ? AND seq > ? AND seq <= ? ORDER BY id")
-            .bind(vault.as_bytes().as_slice())
-            .bind(after.as_i64())
-            .bind(last.as_i64())
-            .fetch_all(db)
-            .await?;
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(BETWEEN)
+        .bind(vault.as_bytes().as_slice())
+        .bind(after.as_i64())
+        .bind(last.as_i64())
+        .fetch_all(db)
+        .await?;
     rows.iter().map(|(id,)| fixed(id).map(VersionId)).collect()
 }
 

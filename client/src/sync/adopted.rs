@@ -3,18 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_events::VaultId;
-
 use super::reconcile::MOST;
 use crate::{engine::Engine, error::Error, model::AlarmKind, store::adopted};
 
 impl Engine {
-    /// Whether a head of a vault adopts what is not here.
-    pub(crate) async fn misses_adopted(&self, vault: VaultId) -> Result<bool, Error> {
-        let mut db = self.store.pool().acquire().await?;
-        Ok(!adopted::not_here(&mut db, vault, 1).await?.is_empty())
-    }
-
     /// Fetches what heads of the vault adopt and is not here. Its ciphertexts, where they are too long to come along,
     /// are fetched with all others.
     pub(crate) async fn fetch_adopted(&self) -> Result<(), Error> {

@@ -1,7 +1,9 @@
 //! The one conflict that needs no person: two branches that say the same. They become one by an adopt of the lower
 //! branch, which has the same id on every device. Nothing else is automatic.
 
-use lockstep_events::{VersionId, VersionKind, graph::Head};
+use std::collections::BTreeSet;
+
+use lockstep_events::{EntryId, VersionId, VersionKind, graph::Head};
 
 use crate::{
     crypto::wipe::Plaintext,
@@ -21,10 +23,26 @@ fn same(heads: &[(Head, Plaintext)]) -> Option<Vec<VersionId>> {
 }
 
 impl Engine {
-    /// Adopts the lower one of branches with the same content. How many entries that settled.
+    /// Adopts the lower one of branches with the same content, anywhere in the vault. How many entries that settled.
     pub(crate) async fn adopt_identical(&self) -> Result<u64, Error> {
-        let mut settled = 0;
         let branched = entries::branched(&mut *self.store.pool().acquire().await?, self.vault()).await?;
+        self.adopt_in_all(branched).await
+    }
+
+    /// The same in some entries, looking at no others.
+    pub(crate) async fn adopt_identical_in(&self, some: &BTreeSet<EntryId>) -> Result<u64, Error> {
+        let mut branched = Vec::new();
+        let mut db = self.store.pool().acquire().await?;
+        for entry in some {
+            branched.push(entries::accepted(&mut db, self.vault(), *entry).await?);
+        }
+        drop(db);
+        branched.retain(|row| row.heads.heads.len() > 1);
+        self.adopt_in_all(branched).await
+    }
+
+    async fn adopt_in_all(&self, branched: Vec<EntryRow>) -> Result<u64, Error> {
+        let mut settled = 0;
         for row in branched {
             let heads = row.heads.ids();
             // Looked at before: contents of versions do not change.

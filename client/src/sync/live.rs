@@ -1,13 +1,13 @@
 //! One life of the WebSocket: hello, news, pings, until it ends.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use lockstep_api::{
     Cursor,
     live::{ClientMessage, ServerMessage, Sub, close},
 };
-use lockstep_events::{Seq, StreamId, VaultId};
+use lockstep_events::{EntryId, Seq, StreamId, VaultId};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -16,7 +16,7 @@ use crate::{
     engine::Engine,
     error::Error,
     model::Link,
-    store::{streams, versions},
+    store::{adopted, streams, versions},
     transport::Socket,
 };
 
@@ -136,7 +136,7 @@ impl Engine {
                 let token = self.renew(&token).await?;
                 send(socket, &ClientMessage::Token { token }).await?;
             }
-            ServerMessage::Bye { code, reconnect, wait_ms } => {
+            ServerMessage::Bye { code, reconnect, wait_ms, .. } => {
                 let end = closed(code);
                 let comes_back = reconnect && !matches!(end, End::Revoked | End::Refused | End::Renew);
                 return Ok(Next::End(if comes_back { End::ComeBack { wait_ms } } else { end }));
@@ -150,7 +150,7 @@ impl Engine {
     /// yet.
     async fn news(&self, page: &Page) -> Result<bool, Error> {
         let _one = self.pulling.lock().await;
-        match self.apply(page).await? {
+        match self.apply_news(page).await? {
             Applied::Done(_) if page.stream == self.account().into() => {
                 // Before anything comes that is sealed under a new key.
                 let roster = self.roster().await?;
@@ -162,22 +162,28 @@ impl Engine {
                     }
                 }
             }
-            Applied::Done(_) => {
-                let vault = VaultId::from(page.stream);
-                // Contents that were too long for the frame, and what a head goes back to and is not here, are fetched by
-                // the pull loop.
-                let mut db = self.store.pool().acquire().await?;
-                let wanted = versions::wanted(&mut db, vault, 1).await?;
-                drop(db);
-                if !wanted.is_empty() || self.misses_adopted(vault).await? {
-                    self.behind.notify_one();
-                }
-                self.at(vault).adopt_identical().await?;
-            }
+            Applied::Done(_) => self.after_frame(page).await?,
             Applied::Old => {}
             Applied::Gap | Applied::OtherLife | Applied::UnknownKey => self.behind.notify_one(),
         }
         Ok(false)
+    }
+
+    /// What a frame leaves to be done about its entries; no others are looked at.
+    async fn after_frame(&self, page: &Page) -> Result<(), Error> {
+        let vault = VaultId::from(page.stream);
+        let changed: BTreeSet<EntryId> =
+            page.events.iter().filter_map(|event| event.subject).map(EntryId::from).collect();
+        // Contents that were too long for the frame, and what a head goes back to and is not here, are fetched by the
+        // pull loop.
+        let mut db = self.store.pool().acquire().await?;
+        let left = !versions::wanted(&mut db, vault, 1).await?.is_empty()
+            || adopted::misses(&mut db, vault, &changed).await?;
+        drop(db);
+        if left {
+            self.behind.notify_one();
+        }
+        self.at(vault).adopt_identical_in(&changed).await.map(drop)
     }
 
     async fn is_behind(&self, stream: StreamId, head: Seq) -> Result<bool, Error> {
@@ -224,5 +230,45 @@ fn closed(code: u16) -> End {
         close::RESET => End::ComeBack { wait_ms: (0, 0) },
         close::RATE | close::TOO_SLOW => End::ComeBack { wait_ms: (1_000, 10_000) },
         _ => End::Lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{account::testing::two_devices, store::entries};
+
+    /// Whatever reads the heads of an entry that the frame does not have fails: they are damaged.
+    #[tokio::test]
+    async fn a_frame_is_settled_without_a_look_at_other_entries() {
+        let (a, b, _, mut vault) = two_devices().await;
+        let (other, entry) = (a.add(b"other").await.unwrap(), a.add(b"first").await.unwrap());
+        vault.accept_all(&a).await;
+        for device in [&a, &b] {
+            device.news(&vault.page(0)).await.unwrap();
+        }
+        let mut tx = b.store.begin().await.unwrap();
+        sqlx::query("UPDATE entries SET heads = '\"adopt\" damaged' WHERE entry = ?")
+            .bind(other.as_bytes().as_slice())
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        assert!(entries::branched(&mut tx, b.vault()).await.is_err());
+        assert!(adopted::not_here(&mut tx, b.vault(), 1).await.is_err());
+        tx.commit().await.unwrap();
+        // Both write the same: the frame brings the second branch, and the device settles it.
+        let base = a.entry(entry).await.unwrap().head_ids();
+        a.edit(entry, &base, b"same").await.unwrap();
+        b.edit(entry, &base, b"same").await.unwrap();
+        for (device, seq) in [(&a, 2), (&b, 3)] {
+            vault.accept_all(device).await;
+            b.news(&vault.page(seq)).await.unwrap();
+        }
+        let shown = b.entry(entry).await.unwrap();
+        assert_eq!((shown.heads.len(), shown.pending), (1, true), "adopted");
+        // And an adoption of what is here leaves nothing to fetch.
+        vault.accept_all(&b).await;
+        b.news(&vault.page(4)).await.unwrap();
+        assert!(!b.entry(entry).await.unwrap().pending);
     }
 }

@@ -1,12 +1,17 @@
 //! Pull: pages of changes from this device's place to the head, one after the other.
 
+use std::collections::BTreeSet;
+
 use lockstep_api::{
     Code, Cursor, MAX_INLINE, MAX_PAGE,
     sync::{Changes, Streams},
 };
-use lockstep_events::{Seq, StreamId, StreamKind};
+use lockstep_events::{Seq, StreamId, StreamKind, VersionId};
 
-use super::apply::{Applied, Page};
+use super::{
+    apply::{Applied, Page},
+    believed::is_lie,
+};
 use crate::{
     engine::Engine,
     error::Error,
@@ -19,23 +24,41 @@ const RACES: usize = 16;
 
 impl Engine {
     /// Pulls the account stream, then every vault, then the contents that are missing. Gives the events applied.
+    ///
+    /// # Errors
+    /// What [`Self::pull_all`] gives beside, too.
     pub(crate) async fn pull(&self) -> Result<u64, Error> {
+        match self.pull_all().await? {
+            (applied, None) => Ok(applied),
+            (_, Some(lie)) => Err(lie),
+        }
+    }
+
+    /// The same, and the alarm about a vault, if there is one: a lie about one is no reason to read no other.
+    pub(crate) async fn pull_all(&self) -> Result<(u64, Option<Error>), Error> {
         let _one = self.pulling.lock().await;
         let mut applied = self.pull_stream(self.account().into(), StreamKind::Account).await?;
         if self.offer_roster_if_due().await? {
             applied += self.pull_stream(self.account().into(), StreamKind::Account).await?;
         }
         applied += self.tend_vault_keys().await?;
+        let mut lie = None;
         for vault in self.own_vaults().await? {
-            applied += self.at(vault).pull_vault().await?;
+            match Box::pin(self.at(vault).pull_vault()).await {
+                Ok(events) => applied += events,
+                Err(alarm @ Error::Alarm(_)) => lie = lie.or(Some(alarm)),
+                Err(other) => return Err(other),
+            }
         }
-        Ok(applied)
+        Ok((applied, lie))
     }
 
     async fn pull_vault(&self) -> Result<u64, Error> {
-        let mut applied = self.first_snapshot().await?;
-        let taken = self.taken_unseen().await?;
-        applied += self.pull_stream(self.vault().into(), StreamKind::Vault).await?;
+        let read = self.read_vault().await;
+        if read.is_ok() || is_lie(&read) {
+            self.note_believed(read.is_ok()).await?;
+        }
+        let (applied, taken) = read?;
         self.reconcile_if_due().await?;
         self.demand_shown(taken).await?;
         self.fetch_adopted().await?;
@@ -43,6 +66,13 @@ impl Engine {
         self.adopt_identical().await?;
         self.audit_digest().await?;
         Ok(applied)
+    }
+
+    /// Reads the vault's history to its head. Beside the events applied: what the server had taken before.
+    async fn read_vault(&self) -> Result<(u64, BTreeSet<VersionId>), Error> {
+        let applied = self.first_snapshot().await?;
+        let taken = self.taken_unseen().await?;
+        Ok((applied + self.pull_stream(self.vault().into(), StreamKind::Vault).await?, taken))
     }
 
     /// Pulls the account stream only.
@@ -115,7 +145,7 @@ impl Engine {
     /// Applies what a long-poll brought.
     pub(crate) async fn apply_polled(&self, page: Changes) -> Result<u64, Error> {
         let _one = self.pulling.lock().await;
-        match self.apply(&Page::from(page)).await? {
+        match self.apply_news(&Page::from(page)).await? {
             Applied::Done(events) => Ok(events),
             _ => Ok(0),
         }

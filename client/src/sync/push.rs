@@ -109,7 +109,8 @@ fn groups(batch: &Batch) -> Vec<Vec<u32>> {
 }
 
 impl Engine {
-    /// Sends what waits of every vault until nothing does or a round settles nothing.
+    /// Sends what waits of every vault until nothing does or a round settles nothing; of those whose history is not
+    /// believed, nothing.
     pub(crate) async fn push(&self) -> Result<PushReport, Error> {
         let _one = self.pushing.lock().await;
         let mut report = PushReport::default();
@@ -123,8 +124,11 @@ impl Engine {
     }
 
     async fn push_vault(&self) -> Result<PushReport, Error> {
-        self.hold_stated_key(self.vault()).await?;
         let mut report = PushReport::default();
+        if !self.is_believed().await? {
+            return Ok(report);
+        }
+        self.hold_stated_key(self.vault()).await?;
         let mut tried = BTreeSet::new();
         loop {
             let batch = self.next_batch().await?;
@@ -139,8 +143,11 @@ impl Engine {
                 Ok(done) => report.add(done),
                 Err(Error::Refused { problem, .. }) if problem.code == Code::EpochMismatch => {
                     // Pulling meets the reset, reads the new life and orders the outbox anew.
-                    self.pull().await?;
+                    self.pull_all().await?;
                     self.sending_is_free().await?;
+                    if !self.is_believed().await? {
+                        return Ok(report);
+                    }
                     self.push_batch(self.next_batch().await?).await.map(|done| report.add(done))?;
                 }
                 Err(other) => return Err(other),

@@ -14,7 +14,7 @@ pub mod subject_keys;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    SqliteConnection,
+    Connection, SqliteConnection,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
@@ -24,6 +24,8 @@ use lanes::{Lane, Lanes, Writing};
 
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(10);
+/// The same for a process that is about to end.
+const SETTLE: Duration = Duration::from_millis(500);
 /// Readers at the same time; each is a thread with a page cache of its own.
 const READERS: u32 = 4;
 /// A reader's page cache, in the words of SQLite: 1 MiB. The upper pages of its indexes stay in it while a vault is read
@@ -97,6 +99,18 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Brings a file to rest that nobody writes to any more: all of it is in the file itself, nothing in its journal.
+///
+/// # Errors
+/// If the file cannot be written, or somebody still uses it.
+pub async fn settle(path: &Path) -> Result<(), sqlx::Error> {
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(SETTLE);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let outcome = emptied(&mut connection).await;
+    connection.close().await?;
+    outcome
 }
 
 /// Empties the journal of a file.

@@ -156,12 +156,19 @@ impl Change {
     }
 }
 
+/// Whether a text says why: 1 to 500 bytes that can be read.
+pub fn is_reason(text: &str) -> bool {
+    (1..=MAX_REASON).contains(&text.len()) && !text.trim().is_empty() && !text.chars().any(char::is_control)
+}
+
 impl Act<'_> {
     /// Checks the reason, which every act has.
     pub(super) fn checked(&self) -> Result<(), AdminError> {
-        let fits = (1..=MAX_REASON).contains(&self.reason.len()) && !self.reason.trim().is_empty();
-        let plain = !self.reason.chars().any(char::is_control);
-        if fits && plain { Ok(()) } else { Err(AdminError::Invalid("reason: 1 to 500 bytes of text")) }
+        if is_reason(self.reason) {
+            Ok(())
+        } else {
+            Err(AdminError::Invalid("reason: 1 to 500 bytes of text"))
+        }
     }
 
     /// How far the account is on its way out. Of one that was erased nothing is left to act on.

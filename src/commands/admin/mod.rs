@@ -14,4 +14,4 @@ pub mod set_flag;
 pub mod set_plan;
 pub mod set_role;
 
-pub use act::{Act, AdminError, Done};
+pub use act::{Act, AdminError, Done, is_reason};

@@ -8,10 +8,10 @@ use lockstep_events::{
 };
 
 use super::{Item, Push, Refusal};
-use crate::members::Device;
+use crate::{commands::turn_vault_key::MAX_GENERATIONS, members::Device};
 
-/// A wrapped content key has at most so many hexadecimal digits.
-const MAX_WRAPPED_KEY: usize = 512;
+/// A wrapped content key has so many hexadecimal digits: the generation of the vault's key and the box.
+const WRAPPED_KEY: usize = 2 * (4 + 104);
 
 /// A version has at most so many attachments.
 const MAX_ATTACHMENTS: usize = 32;
@@ -137,10 +137,20 @@ fn key(item: &Item) -> Option<&'static str> {
         None => item.header.kind.has_content().then_some("the wrapped content key is missing"),
         Some(_) if !item.header.kind.has_content() => Some("a version without content has no wrapped key"),
         Some(key) => {
-            let fits = Hex::fits(key) && key.len() <= MAX_WRAPPED_KEY;
-            (!fits).then_some("the wrapped key is not 1 to 256 bytes of lower-case hexadecimal")
+            (!is_wrapped(key)).then_some(
+                "the wrapped key is not a generation from 1 to 1024 in 4 bytes and a box of 104, in lower-case hexadecimal",
+            )
         }
     }
+}
+
+/// Whether this can be a wrapped key at all. What cannot would stand in the log for ever, and each device of the account
+/// would stop there as at a lie of the server's.
+fn is_wrapped(key: &str) -> bool {
+    let generation = key.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    Hex::fits(key)
+        && key.len() == WRAPPED_KEY
+        && generation.is_some_and(|generation| (1..=MAX_GENERATIONS).contains(&generation))
 }
 
 fn attachments(item: &Item) -> Option<&'static str> {

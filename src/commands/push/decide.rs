@@ -17,6 +17,8 @@ pub struct Facts {
     pub versions: HashMap<VersionId, Option<Stood>>,
     /// Blobs that were looked up, with their length; none: the vault does not have it.
     pub blobs: HashMap<BlobHash, Option<u64>>,
+    /// Those of them that lie on the shelf and not in the log.
+    pub long: BTreeSet<BlobHash>,
     /// What the attachments of entries take up that get more of them.
     pub attached: HashMap<EntryId, Attached>,
 }
@@ -291,6 +293,18 @@ impl Facts {
     pub fn sized(&self, item: &Ready) -> Vec<(BlobHash, u64)> {
         let length = |hash| self.blobs.get(hash).copied().flatten().unwrap_or_default();
         item.attachments.iter().map(|hash| (*hash, length(hash))).collect()
+    }
+
+    /// The blobs on the shelf that versions keep which are about to be appended.
+    pub fn on_shelf(&self, items: &[&Ready], decision: &Decision) -> Vec<BlobHash> {
+        let kept =
+            |item: &Ready| item.content_of.and_then(|of| self.stood(&of)).and_then(|stood| stood.content);
+        let mut named = BTreeSet::new();
+        for item in decision.append.iter().map(|at| items[*at]) {
+            let content = item.content.map(|(hash, _)| hash).or_else(|| kept(item));
+            named.extend(content.iter().chain(&item.attachments).filter(|hash| self.long.contains(*hash)));
+        }
+        named.into_iter().collect()
     }
 
     fn heads(&self, entry: EntryId) -> &Heads {

@@ -62,6 +62,11 @@ impl Pusher {
                 }
                 Err(exceeded) => return Ok(room::refused(&items, decision, exceeded, &facts.heads)),
             };
+            if !self.name(push, &facts.on_shelf(&items, &decision)).await? {
+                self.refresh(push, &mut facts).await?;
+                fresh = true;
+                continue;
+            }
             match self.append(push, &items, &decision, &facts).await? {
                 Outcome::Appended(placed) => {
                     room::used(room, &placed);
@@ -96,6 +101,7 @@ impl Pusher {
         facts.versions.retain(|_, stood| stood.is_some());
         // Pruning may have come between: what is named again now is not taken away.
         facts.blobs.clear();
+        facts.long.clear();
         facts.attached.clear();
         Ok(())
     }
@@ -128,12 +134,22 @@ impl Pusher {
             lengths.extend(short.into_iter().map(|(hash, bytes)| (hash, Some(bytes.len() as u64))));
             let long: Vec<_> = hashes.into_iter().filter(|hash| lengths[hash].is_none()).collect();
             if !long.is_empty() {
-                let named = self.shelf.name(push.vault, &long).await?;
-                lengths.extend(named.into_iter().map(|(hash, length)| (hash, Some(length))));
+                let there = self.shelf.lengths(push.vault, &long).await?;
+                facts.long.extend(there.keys());
+                lengths.extend(there.into_iter().map(|(hash, length)| (hash, Some(length))));
             }
             facts.blobs.extend(lengths);
         }
         Ok(())
+    }
+
+    /// Whether what the versions keep is still there; from now on it stays. Only right before an append: what was named
+    /// for a version that is refused would lie there for ever, and count nowhere.
+    async fn name(&self, push: &Push, blobs: &[BlobHash]) -> Result<bool, PushError> {
+        if blobs.is_empty() {
+            return Ok(true);
+        }
+        Ok(self.shelf.name(push.vault, blobs).await?.len() == blobs.len())
     }
 
     /// Appends; an unknown end is repeated by the same ids, briefly.

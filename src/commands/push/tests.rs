@@ -72,8 +72,10 @@ impl World {
 
 pub(super) fn node(log: &Arc<dyn EventLog>) -> Pusher {
     let reads = Arc::new(MemoryReads::default());
+    let shelf = Arc::new(no_blobs());
     let quotas = Quotas {
         reads: reads.clone(),
+        index: Arc::clone(&shelf.index),
         standings: Arc::new(Standings::new(Arc::clone(log))),
         usage: Arc::default(),
         attached: Arc::new(Attached::new(Arc::clone(log))),
@@ -84,7 +86,7 @@ pub(super) fn node(log: &Arc<dyn EventLog>) -> Pusher {
         quotas: Arc::new(quotas),
         log: Arc::clone(log),
         batcher: Batcher::start(Arc::clone(log), Arc::new(At), |_| ()),
-        shelf: Arc::new(no_blobs()),
+        shelf,
         entries: Arc::new(EntryStates::new(Arc::clone(log), reads)),
         members: Arc::new(Members::new(Arc::clone(log))),
         batches: Batches::default(),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    roll::Looking,
+    roll::{LookProblems, Looking},
     why::{Why, WhyHeader},
 };
 use crate::{
@@ -71,8 +71,8 @@ fn view(server: &Server, row: &AccountRow) -> AccountView {
 }
 
 /// Accounts in order of id: roles, plans, whether they are disabled. That they were listed is written to each.
-#[utoipa::path(get, path = "/v1/admin/accounts", tag = "admin", security(("token" = [])), params(Page, WhyHeader),
-    responses((status = 200, description = "A page", body = AccountList)))]
+#[utoipa::path(get, path = "/v1/admin/accounts", operation_id = "list_accounts", tag = "admin", security(("token" = [])), params(Page, WhyHeader),
+    responses((status = 200, description = "A page", body = AccountList), LookProblems))]
 async fn list(
     State(server): State<Shared>,
     looking: Looking,
@@ -90,9 +90,9 @@ async fn list(
 }
 
 /// One account, with what it uses.
-#[utoipa::path(get, path = "/v1/admin/accounts/{account}", tag = "admin", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/admin/accounts/{account}", operation_id = "show_account", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path), WhyHeader),
-    responses((status = 200, description = "The account", body = AccountView)))]
+    responses((status = 200, description = "The account", body = AccountView), LookProblems))]
 async fn show(
     State(server): State<Shared>,
     looking: Looking,
@@ -112,9 +112,9 @@ async fn whole(server: &Server, account: AccountId) -> Answer<AccountView> {
 }
 
 /// The sessions of an account: ids and times.
-#[utoipa::path(get, path = "/v1/admin/accounts/{account}/sessions", tag = "admin", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/admin/accounts/{account}/sessions", operation_id = "list_account_sessions", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path), WhyHeader),
-    responses((status = 200, description = "Oldest first", body = SessionViews)))]
+    responses((status = 200, description = "Oldest first", body = SessionViews), LookProblems))]
 async fn sessions(
     State(server): State<Shared>,
     looking: Looking,
@@ -135,10 +135,10 @@ async fn sessions(
 }
 
 /// The account that somebody registered under a name. The server itself only keeps a keyed hash of names.
-#[utoipa::path(post, path = "/v1/admin/accounts/find", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/accounts/find", operation_id = "find_account", tag = "admin", security(("token" = [])),
     request_body = FindAccount,
     responses((status = 200, description = "The account", body = AccountView),
-        (status = 404, description = "Nobody has this name", body = lockstep_api::Problem, content_type = "application/problem+json")))]
+        (status = 404, description = "`not_found`: nobody has this name"), LookProblems))]
 async fn find(
     State(server): State<Shared>,
     looking: Looking,

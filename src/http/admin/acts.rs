@@ -32,7 +32,7 @@ problems! {
 }
 
 /// Gives the account another role; its sessions end. Needs a fresh step-up; with two administrators it is proposed.
-#[utoipa::path(post, path = "/v1/admin/accounts/{account}/role", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/accounts/{account}/role", operation_id = "set_account_role", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path)), request_body = SetRole,
     responses((status = 200, description = "Done, or proposed", body = Done), ActProblems))]
 async fn set_role(
@@ -46,7 +46,7 @@ async fn set_role(
 }
 
 /// Gives the account another plan.
-#[utoipa::path(post, path = "/v1/admin/accounts/{account}/plan", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/accounts/{account}/plan", operation_id = "set_account_plan", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path)), request_body = SetPlan,
     responses((status = 200, description = "Done", body = Done), ActProblems))]
 async fn set_plan(
@@ -61,7 +61,7 @@ async fn set_plan(
 }
 
 /// Switches a feature for the account alone, or lets it follow the plan again.
-#[utoipa::path(post, path = "/v1/admin/accounts/{account}/flags", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/accounts/{account}/flags", operation_id = "set_account_flag", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path)), request_body = SetFlag,
     responses((status = 200, description = "Done", body = Done), ActProblems))]
 async fn set_flag(
@@ -75,7 +75,7 @@ async fn set_flag(
 }
 
 /// Disables the account: its sessions end, and nobody logs in to it.
-#[utoipa::path(post, path = "/v1/admin/accounts/{account}/disable", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/accounts/{account}/disable", operation_id = "disable_account", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path)), request_body = Reason,
     responses((status = 200, description = "Done", body = Done), ActProblems))]
 async fn disable(
@@ -89,7 +89,7 @@ async fn disable(
 }
 
 /// Lets the account be used again; a deletion that has not begun is called off.
-#[utoipa::path(post, path = "/v1/admin/accounts/{account}/enable", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/accounts/{account}/enable", operation_id = "enable_account", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path)), request_body = Reason,
     responses((status = 200, description = "Done", body = Done), ActProblems))]
 async fn enable(
@@ -103,7 +103,7 @@ async fn enable(
 }
 
 /// Ends all sessions of the account.
-#[utoipa::path(post, path = "/v1/admin/accounts/{account}/sessions/end", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/accounts/{account}/sessions/end", operation_id = "end_account_sessions", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path)), request_body = Reason,
     responses((status = 200, description = "Done", body = Done), ActProblems))]
 async fn end(
@@ -118,7 +118,7 @@ async fn end(
 
 /// Deletes the account: it is disabled at once, and erased for good after `erasure_wait_hours`. Enabling it before calls
 /// that off. Needs a fresh step-up; with two administrators it is proposed.
-#[utoipa::path(post, path = "/v1/admin/accounts/{account}/delete", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/accounts/{account}/delete", operation_id = "delete_account", tag = "admin", security(("token" = [])),
     params(("account" = AccountId, Path)), request_body = Reason,
     responses((status = 200, description = "Begun, or proposed", body = Done), ActProblems))]
 async fn delete(

@@ -48,7 +48,7 @@ fn usual() -> u32 {
 }
 
 /// Events of the whole log, for auditors. That it was read is an event itself.
-#[utoipa::path(get, path = "/v1/audit/events", tag = "admin", security(("token" = [])), params(Page),
+#[utoipa::path(get, path = "/v1/audit/events", operation_id = "list_audit_events", tag = "admin", security(("token" = [])), params(Page),
     responses((status = 200, description = "In the order of the log", body = LoggedEvents), AuditProblems))]
 async fn events(
     State(server): State<Shared>,

@@ -21,7 +21,7 @@ problems! {
 }
 
 /// Makes the caller the first administrator, by the one-time token that the server wrote when it had none.
-#[utoipa::path(post, path = "/v1/admin/bootstrap", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/bootstrap", operation_id = "bootstrap_administrator", tag = "admin", security(("token" = [])),
     request_body = Bootstrap,
     responses((status = 200, description = "The caller is administrator", body = Done), BootstrapProblems))]
 async fn bootstrap(

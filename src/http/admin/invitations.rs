@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     page::{Part, part},
-    roll::{Acting, Looking},
+    roll::{Acting, LookProblems, Looking},
     why::{Why, WhyHeader},
 };
 use crate::{
@@ -65,8 +65,8 @@ fn view(invitation: &Invitation, now: Micros) -> InvitationView {
 }
 
 /// Invitations that can still be used, or all of them. That they were listed is an event.
-#[utoipa::path(get, path = "/v1/admin/invitations", tag = "admin", security(("token" = [])), params(Page, WhyHeader),
-    responses((status = 200, description = "A page", body = Invitations)))]
+#[utoipa::path(get, path = "/v1/admin/invitations", operation_id = "list_invitations", tag = "admin", security(("token" = [])), params(Page, WhyHeader),
+    responses((status = 200, description = "A page", body = Invitations), LookProblems))]
 async fn list(
     State(server): State<Shared>,
     looking: Looking,
@@ -88,7 +88,7 @@ problems! {
 }
 
 /// Makes an invitation. Its token is in this answer and nowhere else.
-#[utoipa::path(post, path = "/v1/admin/invitations", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/invitations", operation_id = "make_invitation", tag = "admin", security(("token" = [])),
     request_body = Invite,
     responses((status = 201, description = "The invitation", body = Invited), InviteProblems))]
 async fn make(
@@ -106,7 +106,7 @@ async fn make(
 }
 
 /// Withdraws an invitation that was not used.
-#[utoipa::path(delete, path = "/v1/admin/invitations/{invitation}", tag = "admin", security(("token" = [])),
+#[utoipa::path(delete, path = "/v1/admin/invitations/{invitation}", operation_id = "withdraw_invitation", tag = "admin", security(("token" = [])),
     params(("invitation" = Uuid, Path, description = "The invitation")),
     responses((status = 204, description = "It is worth nothing now"), InviteProblems))]
 async fn withdraw(

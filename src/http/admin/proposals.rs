@@ -16,7 +16,7 @@ use super::{
     accounts::answered,
     acts::ActProblems,
     page::{Part, part},
-    roll::{Looking, Resolute},
+    roll::{LookProblems, Looking, Resolute},
     why::{Why, WhyHeader},
 };
 use crate::{
@@ -49,8 +49,8 @@ struct Page {
 
 /// Proposals that can still be approved. That they were listed is an event, also in the stream of each account that one
 /// of them is about.
-#[utoipa::path(get, path = "/v1/admin/proposals", tag = "admin", security(("token" = [])), params(Page, WhyHeader),
-    responses((status = 200, description = "A page", body = Proposals)))]
+#[utoipa::path(get, path = "/v1/admin/proposals", operation_id = "list_proposals", tag = "admin", security(("token" = [])), params(Page, WhyHeader),
+    responses((status = 200, description = "A page", body = Proposals), LookProblems))]
 async fn list(
     State(server): State<Shared>,
     looking: Looking,
@@ -103,7 +103,7 @@ fn view(waiting: Waiting, reason: Option<String>) -> ProposalView {
 }
 
 /// Approves what another administrator proposed, which is done by it, or withdraws it. Needs a fresh step-up.
-#[utoipa::path(post, path = "/v1/admin/proposals/{proposal}", tag = "admin", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/admin/proposals/{proposal}", operation_id = "settle_proposal", tag = "admin", security(("token" = [])),
     params(("proposal" = Uuid, Path, description = "The proposal")), request_body = Settle,
     responses((status = 200, description = "Settled", body = Done), ActProblems))]
 async fn settle(

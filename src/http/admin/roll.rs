@@ -9,6 +9,7 @@ use crate::{
     http::{
         Failure,
         caller::{Caller, StepUp},
+        openapi::problems,
     },
     state::{Server, Shared},
 };
@@ -17,6 +18,11 @@ use crate::{
 const IDLE_S: i64 = 15 * 60;
 /// After so many seconds it is asked for in any case: 8 h.
 const LONGEST_S: i64 = 8 * 3600;
+
+problems! {
+    /// What looking meets.
+    LookProblems: Forbidden, StepUpRequired;
+}
 
 /// An auditor or administrator: may look.
 #[derive(Debug, Clone, Copy)]

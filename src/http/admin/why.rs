@@ -4,11 +4,11 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use lockstep_api::Code;
 use utoipa::IntoParams;
 
-use crate::http::Failure;
+use crate::{commands::admin::is_reason, http::Failure};
 
 const HEADER: &str = "lockstep-reason";
 
-/// Why somebody looks; what it has to be like, the command says.
+/// Why somebody looks.
 pub struct Why(pub String);
 
 /// The header, as the `OpenAPI` document shows it.
@@ -25,8 +25,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Why {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let missing = || Failure::from(Code::InvalidHeader).detail("lockstep-reason: why, in UTF-8");
-        let value = parts.headers.get(HEADER).ok_or_else(missing)?;
-        String::from_utf8(value.as_bytes().to_vec()).map(Self).map_err(|_| missing())
+        let value = parts.headers.get(HEADER).map(|value| value.as_bytes().to_vec());
+        let reason = value.and_then(|value| String::from_utf8(value).ok()).filter(|text| is_reason(text));
+        let missing =
+            || Failure::from(Code::InvalidHeader).detail("lockstep-reason: why, 1 to 500 bytes of UTF-8");
+        reason.map(Self).ok_or_else(missing)
     }
 }

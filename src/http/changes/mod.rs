@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use lockstep_api::{Code, Cursor, MAX_INLINE, MAX_LIVE_INLINE, MAX_PAGE, MAX_WAIT_S, Problem, sync::Changes};
+use lockstep_api::{Code, Cursor, MAX_INLINE, MAX_LIVE_INLINE, MAX_PAGE, MAX_WAIT_S, sync::Changes};
 use lockstep_events::{DeviceId, StreamId, log::Contents};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -35,7 +35,8 @@ pub fn routes() -> Routes {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Asked {
-    /// Everything after this cursor; absent: from the beginning, in whatever life the stream has.
+    /// Everything after this cursor, which is one that was served; absent: from the beginning, in whatever life the
+    /// stream has.
     #[param(value_type = Option<String>, pattern = "^[0-9a-f]{32}\\.(0|[1-9][0-9]{0,18})$")]
     after: Option<Cursor>,
     /// Events of the page at most.
@@ -47,8 +48,8 @@ struct Asked {
     /// Bring along ciphertexts of at most so many bytes.
     #[param(minimum = 0, maximum = 16384)]
     inline: Option<usize>,
-    /// Whether ciphertexts that this device pushed are brought along, too; absent: they are. As events and on
-    /// `/v1/live` they never are.
+    /// Whether ciphertexts that this device pushed are brought along, too; absent: they are. As server-sent events and
+    /// on `/v1/live` they never are.
     own: Option<bool>,
 }
 
@@ -86,18 +87,24 @@ impl Asked {
     }
 }
 
-/// Changes of a stream after a cursor. With `Accept: text/event-stream` they keep coming as server-sent events, each
-/// with a cursor as its id; `Last-Event-ID` then stands over `after`.
-#[utoipa::path(get, path = "/v1/streams/{stream}/changes", tag = "sync", security(("token" = [])),
+/// Changes of a stream after a cursor.
+///
+/// A cursor is a claim: whoever sends one has been served up to there, by a page, a snapshot or a frame, and of nothing
+/// else is one made, such as `head` of a push. One that is ahead of the stream says that the server lost data: all
+/// streams of the account begin another life then, and all of its devices are told so.
+///
+/// With `Accept: text/event-stream` changes keep coming as server-sent events, `limit`, `wait` and `own` aside. One of
+/// `event: ev` has a frame of the live feed as its `data` (`ev` of `asyncapi.json`, with its `m`) and the cursor after
+/// it as its `id`; `event: reset` and `event: bye` (those frames, without an id) are the last of a stream. Lines that
+/// begin with a colon are comments: the first comes at once, then one every 20 s without anything else. Ciphertexts that
+/// this device pushed are not brought along. `Last-Event-ID` stands over `after`.
+#[utoipa::path(get, path = "/v1/streams/{stream}/changes", operation_id = "get_changes", tag = "sync", security(("token" = [])),
     params(("stream" = StreamId, Path, description = "The stream"), Asked,
         ("Last-Event-ID" = Option<String>, Header, description = "The cursor of the last event that was received")),
     responses(
-        (status = 200, description = "A page; or events, if that is what `Accept` asks for", body = Changes),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such stream of this account", body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "`cursor_reset`: take the snapshot, then reconcile", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The log does not answer", body = Problem, content_type = "application/problem+json")))]
+        (status = 200, description = "A page; or events, if that is what `Accept` asks for",
+            content((Changes = "application/json"), (String = "text/event-stream"))),
+        (status = 410, description = "`cursor_reset`: take the snapshot, then reconcile; facts are a `Reset`")))]
 async fn changes(
     State(server): State<Shared>,
     caller: Caller,

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Wish, page};
 use crate::{
     feed::{Close, Connected, Listening, Next, Piece, fitting, frame},
-    http::{caller::Caller, problem::Failure},
+    http::{caller::Caller, live::meaning, problem::Failure},
     state::Shared,
 };
 
@@ -37,6 +37,7 @@ struct Events {
     server: Shared,
     caller: Caller,
     wish: Wish,
+    contents: Contents,
     listening: Listening,
     connected: Connected,
     epoch: Epoch,
@@ -58,10 +59,16 @@ pub async fn events(server: Shared, caller: Caller, wish: Wish) -> Result<Respon
     let left = caller.expires_at.saturating_mul(1_000_000).saturating_sub(server.clock.now().0);
     let grace = Duration::from_secs(server.config.live_token_grace_s);
     let expires_at = Instant::now() + Duration::from_micros(u64::try_from(left).unwrap_or(0)) + grace;
+    let contents = match wish.contents {
+        // What a device made comes back to it without its ciphertext, whatever it asks for.
+        Contents::UpTo(most) => Contents::ForDevice(caller.device, most),
+        other => other,
+    };
     let events = Events {
         server,
         caller,
         wish,
+        contents,
         listening,
         connected,
         epoch: first.epoch,
@@ -92,8 +99,8 @@ impl Events {
                 return Some(self.bye(why));
             }
             match self.listening.hub.next(self.epoch, self.sent, self.caller.device) {
-                Next::Frame(frame, to) => return Some(self.ev(&frame, to)),
-                Next::Behind => self.read_log().await,
+                Next::Frame(frame, to) if self.wants_what_frames_have() => return Some(self.ev(&frame, to)),
+                Next::Frame(..) | Next::Behind => self.read_log().await,
                 Next::OtherEpoch => return Some(self.reset()),
                 Next::Nothing => tokio::select! {
                     () = self.connected.signal.woken() => {}
@@ -104,11 +111,15 @@ impl Events {
         }
     }
 
+    /// Whether the frames that all who listen share have the ciphertexts that were asked for.
+    fn wants_what_frames_have(&self) -> bool {
+        self.contents == Contents::ForDevice(self.caller.device, MAX_LIVE_INLINE)
+    }
+
     async fn read_log(&mut self) {
-        let contents = Contents::ForDevice(self.caller.device, MAX_LIVE_INLINE);
-        let page = self.server.log.read_stream(self.wish.stream, self.sent, PAGE, contents).await;
+        let page = self.server.log.read_stream(self.wish.stream, self.sent, PAGE, self.contents).await;
         let events = page.unwrap_or_default();
-        let pieces: Vec<Piece> = events.iter().filter_map(Piece::new).collect();
+        let pieces: Vec<Piece> = events.iter().filter_map(Piece::whole).collect();
         if pieces.is_empty() || pieces.len() != events.len() {
             sleep(RETRY).await;
             return;
@@ -139,7 +150,8 @@ impl Events {
     fn bye(&mut self, why: Close) -> Bytes {
         self.over = true;
         let (code, reconnect) = (why.code, close::reconnects(why.code));
-        last("bye", &ServerMessage::Bye { code, reconnect, wait_ms: why.wait_ms })
+        let reason = meaning(code).to_owned();
+        last("bye", &ServerMessage::Bye { code, reconnect, wait_ms: why.wait_ms, reason })
     }
 }
 

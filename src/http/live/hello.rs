@@ -4,15 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use lockstep_api::{
     Code,
-    live::{ClientMessage, ServerMessage, Sub, close},
+    live::{ClientMessage, MAX_SUBS, ServerMessage, Sub, close},
 };
 use rand::Rng;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
+    refusal,
     sending::{End, Wire},
-    socket::{MAX_SUBS, Socket, Void},
+    socket::{Socket, Void},
     timing::{Beat, HELLO, Timing},
     upgrade::WebSocket,
 };
@@ -32,22 +33,18 @@ pub async fn welcome(server: Shared, socket: WebSocket) {
     let blocked = Duration::from_secs(server.config.live_blocked_s);
     let mut wire = Wire::new(socket, blocked);
     let greeted = Box::pin(greet(&server, &mut wire)).await;
-    match greeted {
-        Ok(socket) => {
-            let end = Box::pin(Socket::serve(socket, &server, &mut wire)).await;
-            if let End::Close(why) = end {
-                Box::pin(wire.bye(why)).await;
-            }
-        }
-        Err(End::Close(why)) => Box::pin(wire.bye(why)).await,
-        Err(End::Gone) => {}
-    }
+    let end = match greeted {
+        Ok(socket) => Box::pin(Socket::serve(socket, &server, &mut wire)).await,
+        Err(end) => end,
+    };
+    Box::pin(wire.end(end)).await;
 }
 
 async fn greet(server: &Shared, wire: &mut Wire) -> Result<Socket, End> {
     let (caller, subs) = match timeout(HELLO, first_frame(server, wire)).await {
         Ok(heard) => heard?,
-        Err(_late) => return Err(End::code(close::BAD_REQUEST)),
+        // A slow network is no mistake: the client may come back with the same.
+        Err(_late) => return Err(End::Silent(refusal::LATE_HELLO)),
     };
     let connected = server.feed.sockets.live(caller.access(), server.config.live_per_account);
     let connected = connected.ok_or(End::code(close::RATE))?;
@@ -75,23 +72,26 @@ async fn first_frame(server: &Shared, wire: &mut Wire) -> Result<(Caller, Vec<Su
         match wire.hear().await {
             Some(Ok(Message::Text(text))) => break text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Binary(_) | Message::Frame(_)) | Err(_)) => {
-                return Err(End::code(close::BAD_REQUEST));
-            }
+            Some(Ok(Message::Binary(_) | Message::Frame(_))) => return Err(End::bad(refusal::BINARY)),
+            Some(Err(error)) => return Err(refusal::of_frame(&error)),
             Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
         }
     };
-    let Ok(ClientMessage::Hello { token, ticket, subs, .. }) = serde_json::from_str(&text) else {
-        return Err(End::code(close::BAD_REQUEST));
+    let first = serde_json::from_str(&text).map_err(|error| refusal::of_text(&error))?;
+    let ClientMessage::Hello { token, ticket, subs, .. } = first else {
+        return Err(End::bad(refusal::NO_HELLO));
     };
+    if subs.len() > MAX_SUBS {
+        return Err(End::bad(refusal::TOO_MANY_SUBS));
+    }
     let caller = match (token, ticket) {
         (Some(token), None) => Caller::verified(server, &token),
         (None, Some(ticket)) => ticket::redeem(server, &ticket).await,
-        _ => return Err(End::code(close::BAD_REQUEST)),
+        _ => return Err(End::bad(refusal::ONE_CREDENTIAL)),
     };
     let caller = caller.map_err(|failure| refused(&failure))?;
-    if caller.scope != Scope::Vault || subs.len() > MAX_SUBS {
-        return Err(End::code(close::BAD_REQUEST));
+    if caller.scope != Scope::Vault {
+        return Err(End::bad(refusal::OTHER_SCOPE));
     }
     Ok((caller, subs))
 }
@@ -100,7 +100,7 @@ async fn first_frame(server: &Shared, wire: &mut Wire) -> Result<(Caller, Vec<Su
 pub fn refused(failure: &Failure) -> End {
     match failure.code() {
         Code::Revoked => End::code(close::REVOKED),
-        code if code.status() >= 500 => End::Close(Close::draining((1_000, 10_000))),
+        code if code.status() >= 500 => Close::draining((1_000, 10_000)).into(),
         _ => End::code(close::TOKEN_EXPIRED),
     }
 }

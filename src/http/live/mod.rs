@@ -2,6 +2,7 @@
 
 mod document;
 mod hello;
+mod refusal;
 mod sending;
 mod socket;
 mod subscription;
@@ -9,7 +10,7 @@ mod timing;
 mod unsent;
 mod upgrade;
 
-pub use document::document;
+pub use document::{document, meaning};
 
 use axum::{Extension, extract::State, http::HeaderMap, response::Response};
 use lockstep_api::{Code, live::PROTOCOL};
@@ -24,12 +25,12 @@ pub fn routes() -> Routes {
 }
 
 /// Opens the live feed: a WebSocket that speaks `lockstep.v1`. The first frame brings the token; the URL never does.
-#[utoipa::path(get, path = "/v1/live", tag = "live",
+#[utoipa::path(get, path = "/v1/live", operation_id = "open_live", tag = "live",
     params(("Sec-WebSocket-Protocol" = String, Header, description = "`lockstep.v1`")),
     responses(
         (status = 101, description = "The socket is open; its frames are described in the AsyncAPI document"),
-        (status = 400, description = "Not a WebSocket upgrade to `lockstep.v1`", body = lockstep_api::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: a web page of another origin", body = lockstep_api::Problem, content_type = "application/problem+json")))]
+        (status = 400, description = "`invalid_header`: not a WebSocket upgrade to `lockstep.v1`"),
+        (status = 403, description = "`forbidden`: a web page of another origin")))]
 async fn live(
     State(server): State<Shared>,
     headers: HeaderMap,

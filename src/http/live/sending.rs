@@ -4,13 +4,16 @@ use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use lockstep_api::live::{ServerMessage, close};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::{copy, sink},
+    time::{sleep, timeout},
+};
 use tokio_tungstenite::tungstenite::{
     Error, Message, Utf8Bytes,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-use super::{unsent::Unsent, upgrade::WebSocket};
+use super::{document::meaning, unsent::Unsent, upgrade::WebSocket};
 use crate::feed::{Close, Signal};
 
 /// The last words to a client may take so long.
@@ -19,16 +22,29 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Why a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The client is gone, or dead.
+    /// The client is gone.
     Gone,
-    /// The server closes it.
-    Close(Close),
+    /// The server closes it, and says why: a sentence of ours, at most as long as a close frame has room for.
+    Close(Close, &'static str),
+    /// Nothing came from the client that had to come by now. It is told why, and not waited for.
+    Silent(&'static str),
 }
 
 impl End {
-    /// The server closes it with this code.
-    pub const fn code(code: u16) -> Self {
-        Self::Close(Close::now(code))
+    /// The server closes it with this code, which says everything.
+    pub fn code(code: u16) -> Self {
+        Self::Close(Close::now(code), meaning(code))
+    }
+
+    /// The client did what is not of the protocol.
+    pub const fn bad(what: &'static str) -> Self {
+        Self::Close(Close::now(close::BAD_REQUEST), what)
+    }
+}
+
+impl From<Close> for End {
+    fn from(why: Close) -> Self {
+        Self::Close(why, meaning(why.code))
     }
 }
 
@@ -38,6 +54,8 @@ pub struct Wire {
     /// What was heard last, until the next frame is waited for.
     heard: Option<Utf8Bytes>,
     unsent: Unsent,
+    /// Something came that is no frame; the rest of it may still be on its way.
+    broken: bool,
     /// How the node reaches it.
     pub signal: Arc<Signal>,
     /// A wake-up was used up while writing: look again.
@@ -50,7 +68,7 @@ impl Wire {
     /// A socket that nobody knows yet.
     pub fn new(socket: WebSocket, blocked: Duration) -> Self {
         let (unsent, signal) = (Unsent::default(), Arc::new(Signal::default()));
-        Self { socket, heard: None, unsent, signal, woken: false, blocked }
+        Self { socket, heard: None, unsent, broken: false, signal, woken: false, blocked }
     }
 
     /// The next frame; none: the client is gone. Nothing is lost if this is dropped before it has answered.
@@ -64,8 +82,10 @@ impl Wire {
             polled
         })
         .await;
-        if let Some(Ok(Message::Text(text))) = &heard {
-            self.heard = Some(text.clone());
+        match &heard {
+            Some(Ok(Message::Text(text))) => self.heard = Some(text.clone()),
+            Some(Err(_)) => self.broken = true,
+            _ => {}
         }
         heard
     }
@@ -89,7 +109,7 @@ impl Wire {
                 () = self.signal.woken() => {
                     self.woken = true;
                     if let Some(why) = self.signal.closed() {
-                        return Err(End::Close(why));
+                        return Err(why.into());
                     }
                 }
                 () = &mut blocked => return Err(End::code(close::TOO_SLOW)),
@@ -98,19 +118,30 @@ impl Wire {
     }
 
     /// Says why, and closes.
-    pub async fn bye(mut self, why: Close) {
+    pub async fn end(mut self, end: End) {
+        let (why, reason, patience) = match end {
+            End::Gone => return,
+            // Who was too slow so far is given as long again, or it would never hear why.
+            End::Close(why, reason) if why.code == close::TOO_SLOW => {
+                (why, reason, self.blocked.max(FAREWELL))
+            }
+            End::Close(why, reason) => (why, reason, FAREWELL),
+            End::Silent(reason) => (Close::now(close::TOO_SLOW), reason, FAREWELL),
+        };
         let (code, reconnect) = (why.code, close::reconnects(why.code));
-        let bye = ServerMessage::Bye { code, reconnect, wait_ms: wait(why) };
+        let bye = ServerMessage::Bye { code, reconnect, wait_ms: wait(why), reason: reason.to_owned() };
         let Ok(text) = serde_json::to_string(&bye) else { return };
-        let frame = CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::from_static("") };
-        // Who was too slow so far is given as long again, or it would never hear why.
-        let patience = if code == close::TOO_SLOW { self.blocked.max(FAREWELL) } else { FAREWELL };
+        let frame = CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::from_static(reason) };
         let _ = timeout(patience, async {
             self.unsent.add(text.as_bytes());
             if self.unsent.send(&mut self.socket).await.is_ok() {
                 let _ = self.socket.send(Message::Close(Some(frame))).await;
                 // Until the client has answered: closing at once could throw away what is on its way to it.
                 while let Some(Ok(_)) = self.socket.next().await {}
+                if self.broken {
+                    // So could closing over what is still coming in.
+                    let _ = copy(self.socket.get_mut(), &mut sink()).await;
+                }
             }
         })
         .await;

@@ -3,16 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use lockstep_api::{
-    live::{ClientMessage, HeadAt, ServerMessage, Sub, close},
+    live::{ClientMessage, HeadAt, MAX_SUBS, ServerMessage, Sub, close},
     sync::ResetReason,
 };
 use lockstep_events::StreamId;
-use rand::Rng;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{
-    hello,
+    hello, refusal,
     sending::{End, Wire},
     subscription::{self, Step, Subscription},
     timing::{Beat, Due, Timing},
@@ -23,8 +22,6 @@ use crate::{
     state::Shared,
 };
 
-/// Streams that one socket may follow.
-pub const MAX_SUBS: usize = 64;
 /// Clients of old sockets come back within so many milliseconds.
 const RENEWAL_MS: u32 = 5_000;
 
@@ -57,7 +54,7 @@ impl Void {
     }
 
     /// How a socket ends that follows nothing any more. If one of its streams lives on, its client comes back.
-    pub const fn end(self) -> End {
+    pub fn end(self) -> End {
         End::code(if self.reset > 0 { close::RESET } else { close::STREAM_GONE })
     }
 }
@@ -74,7 +71,7 @@ impl Socket {
 
     async fn round(&mut self, server: &Shared, wire: &mut Wire) -> Result<(), End> {
         if let Some(why) = wire.signal.closed() {
-            return Err(End::Close(why));
+            return Err(why.into());
         }
         wire.woken = false;
         let again_at = self.send_news(server, wire).await?;
@@ -125,8 +122,8 @@ impl Socket {
                 Due::Ping => wire.send(&self.ping(server)).await?,
                 Due::Renew(in_s) => wire.send(&ServerMessage::TokenDue { in_s }).await?,
                 Due::Expired => return Err(End::code(close::TOKEN_EXPIRED)),
-                Due::Old => return Err(End::Close(Close::draining((0, RENEWAL_MS)))),
-                Due::Dead => return Err(End::Gone),
+                Due::Old => return Err(Close::draining((0, RENEWAL_MS)).into()),
+                Due::Dead => return Err(End::Silent(refusal::NO_PONG)),
             }
         }
     }
@@ -148,21 +145,20 @@ impl Socket {
     ) -> Result<(), End> {
         let message = match heard {
             None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
-            // Too long, or not WebSocket; if the connection is broken the farewell fails at once.
-            Some(Err(_)) => return Err(End::code(close::BAD_REQUEST)),
+            // If the connection is broken the farewell fails at once.
+            Some(Err(error)) => return Err(refusal::of_frame(&error)),
             Some(Ok(message)) => message,
         };
-        let jitter = rand::thread_rng().gen_range(0.0..1.0);
-        if !self.timing.heard(Instant::now(), jitter) {
+        if !self.timing.heard(Instant::now()) {
             return Err(End::code(close::RATE));
         }
         match message {
             Message::Text(text) => match serde_json::from_str(&text) {
                 Ok(message) => self.answer(server, wire, message).await,
-                Err(_) => Err(End::code(close::BAD_REQUEST)),
+                Err(error) => Err(refusal::of_text(&error)),
             },
             Message::Ping(_) | Message::Pong(_) => Ok(()),
-            Message::Binary(_) | Message::Close(_) | Message::Frame(_) => Err(End::code(close::BAD_REQUEST)),
+            Message::Binary(_) | Message::Close(_) | Message::Frame(_) => Err(End::bad(refusal::BINARY)),
         }
     }
 
@@ -175,7 +171,7 @@ impl Socket {
             }
             ClientMessage::Token { token } => self.renew(server, &token),
             ClientMessage::Pong { .. } => Ok(()),
-            ClientMessage::Hello { .. } => Err(End::code(close::BAD_REQUEST)),
+            ClientMessage::Hello { .. } => Err(End::bad(refusal::SECOND_HELLO)),
         }
     }
 
@@ -207,7 +203,7 @@ impl Socket {
         let renewed = Caller::verified(server, token).map_err(|failure| hello::refused(&failure))?;
         let same = |caller: &Caller| (caller.account, caller.device, caller.session, caller.scope);
         if same(&renewed) != same(&self.caller) {
-            return Err(End::code(close::BAD_REQUEST));
+            return Err(End::bad(refusal::OTHER_SESSION));
         }
         self.caller = renewed;
         let left: Duration = hello::left(server, &renewed);

@@ -18,7 +18,7 @@ const MESSAGES: u32 = 100;
 pub struct Beat {
     /// Between two pings, about.
     pub ping: Duration,
-    /// Without a sign of life for so long after a ping, the client is dead.
+    /// Without anything heard for so long after a ping, the client is dead.
     pub pong: Duration,
     /// An expired token is borne so long.
     pub grace: Duration,
@@ -57,9 +57,10 @@ pub struct Timing {
 impl Timing {
     /// A socket that begins now with a token that is valid for so long. `jitter` from 0 to 1 spreads many sockets.
     pub fn new(beat: Beat, now: Instant, token_left: Duration, jitter: f64) -> Self {
+        let beat = Beat { ping: spread(beat.ping, 0.1, jitter), ..beat };
         Self {
             beat,
-            ping_at: now + spread(beat.ping, 0.1, jitter),
+            ping_at: now + beat.ping,
             dead_at: None,
             token_due_at: Some(now + token_left.saturating_sub(TOKEN_DUE)),
             expires_at: now + token_left,
@@ -75,10 +76,10 @@ impl Timing {
         self.expires_at = now + token_left;
     }
 
-    /// The client sent something; whether it still may.
-    pub fn heard(&mut self, now: Instant, jitter: f64) -> bool {
+    /// The client sent something; whether it still may. That it lives puts off its end, and never a ping: a ping has
+    /// the heads and digests by which a client sees that something is kept from it.
+    pub fn heard(&mut self, now: Instant) -> bool {
         self.dead_at = None;
-        self.ping_at = now + spread(self.beat.ping, 0.1, jitter);
         if now.duration_since(self.minute_from) >= Duration::from_mins(1) {
             (self.minute_from, self.messages) = (now, 0);
         }
@@ -88,7 +89,7 @@ impl Timing {
 
     /// When to look again.
     pub fn next(&self) -> Instant {
-        let ping = self.dead_at.unwrap_or(self.ping_at);
+        let ping = self.dead_at.map_or(self.ping_at, |dead_at| dead_at.min(self.ping_at));
         let token = self.token_due_at.unwrap_or(self.expires_at + self.beat.grace);
         ping.min(token).min(self.old_at)
     }
@@ -109,8 +110,10 @@ impl Timing {
             let left = self.expires_at.saturating_duration_since(now).as_secs();
             return Due::Renew(u32::try_from(left).unwrap_or(u32::MAX));
         }
-        if self.dead_at.is_none() && now >= self.ping_at {
-            self.dead_at = Some(now + self.beat.pong);
+        if now >= self.ping_at {
+            self.ping_at = now + self.beat.ping;
+            // What is not answered yet does not become younger by being asked again.
+            self.dead_at.get_or_insert(now + self.beat.pong);
             return Due::Ping;
         }
         Due::Nothing
@@ -137,24 +140,48 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_client_is_pinged_and_then_dead_and_any_sign_of_life_begins_anew() {
+    fn a_silent_client_is_pinged_and_then_dead_and_any_sign_of_life_puts_that_off() {
         let start = Instant::now();
         let mut timing = timing(start, 9_000);
         assert_eq!(timing.next(), at(start, 25));
         assert_eq!(timing.due(at(start, 24)), Due::Nothing);
         assert_eq!(timing.due(at(start, 25)), Due::Ping);
         assert_eq!(timing.due(at(start, 34)), Due::Nothing);
-        assert!(timing.heard(at(start, 34), 0.5));
-        assert_eq!(timing.due(at(start, 58)), Due::Nothing);
-        assert_eq!(timing.due(at(start, 59)), Due::Ping);
-        assert_eq!(timing.due(at(start, 69)), Due::Dead);
+        assert!(timing.heard(at(start, 34)));
+        assert_eq!(timing.due(at(start, 49)), Due::Nothing);
+        assert_eq!(timing.due(at(start, 50)), Due::Ping);
+        assert_eq!(timing.due(at(start, 60)), Due::Dead);
+    }
+
+    #[test]
+    fn a_client_that_says_something_all_the_time_is_pinged_as_often_as_a_silent_one() {
+        let start = Instant::now();
+        let mut timing = timing(start, 9_000);
+        let mut pings = 0;
+        for second in 0..=100 {
+            timing.heard(at(start, second));
+            pings += u32::from(timing.due(at(start, second)) == Due::Ping);
+        }
+        assert_eq!(pings, 4);
+    }
+
+    #[test]
+    fn a_client_is_dead_in_time_also_where_pings_come_faster_than_answers_may() {
+        let start = Instant::now();
+        let beat = Beat { ping: Duration::from_secs(4), ..BEAT };
+        let mut timing = Timing::new(beat, start, Duration::from_secs(9_000), 0.5);
+        let due: Vec<Due> = (0..=14).map(|second| timing.due(at(start, second))).collect();
+        assert_eq!(due.iter().filter(|due| **due == Due::Ping).count(), 3);
+        assert_eq!(due.last(), Some(&Due::Dead));
     }
 
     #[test]
     fn a_token_is_asked_for_once_a_minute_before_it_expires_and_borne_for_its_grace() {
         let start = Instant::now();
         let mut timing = timing(start, 300);
-        timing.heard(at(start, 239), 0.5);
+        assert_eq!(timing.due(at(start, 25)), Due::Ping);
+        timing.heard(at(start, 239));
+        timing.ping_at = at(start, 999);
         assert_eq!(timing.due(at(start, 239)), Due::Nothing);
         assert_eq!(timing.due(at(start, 240)), Due::Renew(60));
         assert_eq!(timing.due(at(start, 241)), Due::Nothing);
@@ -168,9 +195,9 @@ mod tests {
     fn a_hundred_messages_a_minute_are_enough() {
         let start = Instant::now();
         let mut timing = timing(start, 9_000);
-        assert!((0..100).all(|_| timing.heard(at(start, 3), 0.5)));
-        assert!(!timing.heard(at(start, 59), 0.5));
-        assert!(timing.heard(at(start, 60), 0.5));
+        assert!((0..100).all(|_| timing.heard(at(start, 3))));
+        assert!(!timing.heard(at(start, 59)));
+        assert!(timing.heard(at(start, 60)));
     }
 
     #[test]
@@ -191,7 +218,7 @@ mod tests {
             match timing.due(next) {
                 Due::Nothing => panic!("nothing is due at the time that was named"),
                 Due::Expired | Due::Old => return,
-                Due::Ping => drop(timing.heard(next, 0.3)),
+                Due::Ping => drop(timing.heard(next)),
                 _ => {}
             }
         }

@@ -92,6 +92,12 @@ pub async fn back_up(node: &mut Node, mode: Mode) -> Backup {
 
 /// Stops the server, puts the backup in the place of its databases and files, and starts it again.
 pub async fn restore(node: &mut Node, backup: &Backup) {
+    put_back(node, backup).await;
+    node.begin().await;
+}
+
+/// Stops the server and puts the backup in the place of its databases and files.
+pub async fn put_back(node: &mut Node, backup: &Backup) {
     halt(node).await;
     for entry in std::fs::read_dir(node.data()).unwrap() {
         let path = entry.unwrap().path();
@@ -105,7 +111,6 @@ pub async fn restore(node: &mut Node, backup: &Backup) {
     if let Some(database) = &backup.database {
         database.put_back().await;
     }
-    node.begin().await;
 }
 
 fn copy_but_keys(from: &Path, to: &Path) {

@@ -22,9 +22,10 @@ pub struct Letter {
 }
 
 impl Letter {
-    fn read(path: &Path) -> Self {
-        let text = String::from_utf8(std::fs::read(path).unwrap()).unwrap();
-        Self { text: text.replace("=\r\n", "").replace("=3D", "=") }
+    /// None: it was deleted meanwhile.
+    fn read(path: &Path) -> Option<Self> {
+        let text = String::from_utf8(std::fs::read(path).ok()?).unwrap();
+        Some(Self { text: text.replace("=\r\n", "").replace("=3D", "=") })
     }
 
     /// The path of the link in it.
@@ -52,10 +53,10 @@ pub fn letters(folder: &Path) -> Vec<Letter> {
     let files = std::fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path());
     let mut files: Vec<(std::time::SystemTime, PathBuf)> = files
         .filter(|path| path.extension().is_some_and(|end| end == "eml"))
-        .map(|path| (path.metadata().unwrap().modified().unwrap(), path))
+        .filter_map(|path| Some((path.metadata().ok()?.modified().unwrap(), path)))
         .collect();
     files.sort();
-    files.iter().map(|(_, path)| Letter::read(path)).collect()
+    files.iter().filter_map(|(_, path)| Letter::read(path)).collect()
 }
 
 /// Waits until a folder has so many letters that fit, and gives them.

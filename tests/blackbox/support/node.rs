@@ -10,7 +10,7 @@ use std::{
 
 use lockstep_events::{Clock, Micros};
 use lockstepd::{
-    app::{self, Running},
+    app::{self, Running, StartError},
     config::{Config, Layer},
 };
 use reqwest::{Client, RequestBuilder};
@@ -130,9 +130,15 @@ impl Node {
 
     /// Starts the server on its stores.
     pub async fn begin(&mut self) {
+        self.try_begin().await.unwrap();
+    }
+
+    /// Starts the server on its stores, or says why it does not start.
+    pub async fn try_begin(&mut self) -> Result<(), StartError> {
         let config = Config::with(self.options.clone()).unwrap();
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        self.running = Some(app::start_with(config, clock).await.unwrap());
+        self.running = Some(app::start_with(config, clock).await?);
+        Ok(())
     }
 
     /// Another server on the same stores (distributed only).

@@ -6,7 +6,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use lockstep_api::{
     account::{
         Account, DeviceProof, EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted, Refresh,
-        RegisterFinish, RegisterStart, RegisterStarted, RevokeDevice, Tokens, Wrap, proof_message,
+        RegisterFinish, RegisterStart, RegisterStarted, RevokeDevice, Tokens, Wrap, proof_message, wrap_len,
     },
     opaque::{CONTEXT, ServerSuite},
 };
@@ -75,7 +75,10 @@ impl Person {
         let (account, device, vault) = (started.account, DeviceId(Uuid::new_v4()), VaultId(Uuid::new_v4()));
         let (ask, device_key) = (random_key(), random_key());
         let statements = beginning(&ask, account, (device, &device_key), vault);
-        let wrap = |name: String| Wrap { name, generation: 1, bytes: vec![7; 100].into() };
+        let wrap = |name: String| {
+            let bytes = vec![7; wrap_len(&name).unwrap()].into();
+            Wrap { name, generation: 1, bytes }
+        };
         let finish = RegisterFinish {
             attempt: started.attempt,
             upload: finished.message.serialize().to_vec().into(),

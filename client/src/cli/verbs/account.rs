@@ -18,7 +18,7 @@ use super::{
 };
 use crate::cli::{
     agent,
-    app::App,
+    app::{App, count},
     failure::{Done, Exit, Failure},
     prompt,
 };
@@ -131,8 +131,11 @@ pub async fn register(args: Enter, app: &App) -> Done {
 pub async fn login(args: Login, app: &App) -> Done {
     let (server, name) = target(&args.enter, app).await?;
     if args.approve {
+        // Before anything is asked for: a device that gave up then would be on the roster and nowhere else.
+        let password = new_password(app, &name)?;
         let asking = Client::ask_approval(&app.home, &server, &name).await;
-        return by_approval(asking.map_err(|error| refused(error, &args.enter, &server))?, &name, app).await;
+        let asking = asking.map_err(|error| refused(error, &args.enter, &server))?;
+        return by_approval(asking, &password, app).await;
     }
     let how = match args.oidc {
         Some(provider) => Some(How::Oidc { provider, no_browser: args.no_browser }),
@@ -173,13 +176,12 @@ async fn first_sync(app: &App, client: &Client, what: &str) -> Done {
     }
 }
 
-async fn by_approval(asking: Asking, name: &str, app: &App) -> Done {
+async fn by_approval(asking: Asking, password: &Password, app: &App) -> Done {
     app.ui.say("On another device of this account: lockstep devices approve");
     app.ui.say("Both must show these words:");
     app.ui.say(format!("\n  {}\n", asking.words().join(" ")));
-    let password = new_password(app, name)?;
     let wheel = app.ui.wheel("waiting for the approval");
-    let client = Client::approved(&app.home, asking, &password).await;
+    let client = Client::approved(&app.home, asking, password).await;
     wheel.finish_and_clear();
     let client = app.keep(client?);
     first_sync(app, &client, "approved").await?;
@@ -193,6 +195,11 @@ fn not_let_in(error: Error, args: &Enter, server: &Server) -> Failure {
             Exit::Locked,
             "this device was revoked",
             "log in with another --home; what waits here can be exported: lockstep export --offline",
+        ),
+        Error::LoginFailed if args.email.is_none() => Failure::new(
+            Exit::Locked,
+            Error::LoginFailed.to_string(),
+            "if the account has another address now, that is its name: lockstep login --email ADDR",
         ),
         other => refused(other, args, server),
     }
@@ -345,7 +352,8 @@ pub async fn logout(args: Logout, app: &App) -> Done {
     let client = app.open().await?;
     let status = client.status().await?;
     if status.waiting > 0 && !args.discard {
-        let message = format!("{} changes wait that no server has", status.waiting);
+        let waiting = count(status.waiting, "change waits", "changes wait");
+        let message = format!("{waiting} that no server has");
         return Err(Failure::new(
             Exit::Refused,
             message,

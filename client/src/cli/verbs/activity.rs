@@ -2,10 +2,12 @@
 
 use clap::Args;
 use lockstep_api::plan::{Activities, Activity as Item, ActorKind};
+use serde_json::Value;
 
 use crate::cli::{
     app::App,
     failure::{Done, Failure},
+    ui::printable,
 };
 
 use super::watch::{clock, short_device};
@@ -56,8 +58,44 @@ pub async fn run(args: Activity, app: &App) -> Done {
                 ActorKind::Server => "server".to_owned(),
             };
             let reason = item.reason.clone().unwrap_or_default();
-            vec![clock(item.at.seconds()), item.kind.clone(), by, reason]
+            let what = [item.kind.as_str(), &detail(&item.what)].join(" ");
+            vec![clock(item.at.seconds()), what.trim_end().to_owned(), by, reason]
         })
         .collect();
     app.ui.table(&["WHEN (UTC)", "WHAT", "BY", "REASON"], &rows)
+}
+
+/// What of an event tells people something, in this order. Hashes, keys and statements tell them nothing.
+const TOLD: [&str; 11] =
+    ["plan", "until", "role", "flag", "on", "credential", "kind", "provider", "method", "reason", "what"];
+
+/// The telling parts of an event, in brackets; nothing if there are none.
+fn detail(what: &Value) -> String {
+    let told: Vec<String> = TOLD.iter().filter_map(|name| word(name, what.get(name)?)).collect();
+    if told.is_empty() { String::new() } else { format!("({})", printable(&told.join(", "))) }
+}
+
+fn word(name: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(on) => Some(format!("{name}: {on}")),
+        Value::Number(at) if name == "until" => Some(format!("until {}", clock(at.as_i64()? / 1_000_000))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_says_to_what_something_was_set_and_no_hashes() {
+        let plan = json!({ "plan": "paid", "until": 1_800_000_000_000_000_i64, "commitment": "ab12" });
+        assert_eq!(detail(&plan), "(paid, until 2027-01-15 08:00:00)");
+        assert_eq!(detail(&json!({ "flag": "watch", "on": false })), "(watch, on: false)");
+        assert_eq!(detail(&json!({ "credential": "ark/recovery", "generation": 2 })), "(ark/recovery)");
+        assert_eq!(detail(&json!({ "session": 7, "until": null })), "");
+    }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::cli::{
-    app::{App, Sent, content_of, count, item_of, moving},
+    app::{App, Sent, content_of, count, item_of, moving, opened},
     failure::{Done, Exit, Failure},
     find::{Found, shell_word},
     input::read,
@@ -129,22 +129,18 @@ async fn add(app: &App, wanted: &str, paths: &[PathBuf], name: Option<&str>, for
     }
     let client = app.open().await?;
     let found = app.find(&client, wanted).await?;
-    let mut item = readable(&found)?;
-    let mut new = Vec::with_capacity(paths.len());
+    let item = readable(&found)?;
+    let mut new: Vec<(String, &PathBuf)> = Vec::with_capacity(paths.len());
     for path in paths {
         let called = name.map(Into::into).or_else(|| path.file_name().map(|name| name.to_string_lossy()));
         let called = safe_name(&called.unwrap_or_default());
-        let known = item.attachments.iter().any(|file| file.name.as_str() == called);
-        if known && !force || new.iter().any(|(other, _)| *other == called) {
-            let message = format!("the entry has a file \"{}\" already", printable(&called));
-            return Err(Failure::new(Exit::Failure, message, "--force replaces it, --name gives another"));
+        if new.iter().any(|(other, _)| *other == called) {
+            return Err(taken(&called));
         }
         new.push((called, path));
     }
-    item.attachments.retain(|file| new.iter().all(|(name, _)| file.name.as_str() != name));
-    if item.attachments.len() + new.len() > MAX_FILES {
-        return Err(Failure::new(Exit::Refused, format!("an entry has at most {MAX_FILES} files"), ""));
-    }
+    // Before anything is sealed in vain.
+    without(&item, new.iter().map(|(name, _)| name.as_str()), force)?;
     let (mut added, mut bytes) = (Vec::with_capacity(new.len()), 0);
     for (name, path) in new {
         let content =
@@ -153,42 +149,79 @@ async fn add(app: &App, wanted: &str, paths: &[PathBuf], name: Option<&str>, for
         let wheel = app.ui.wheel(&format!("sealing {}", printable(&name)));
         let sealed = client.attach(found.entry.entry, &content).await;
         wheel.finish_and_clear();
-        let file = AttachmentRef::new(name, &sealed?);
-        added.push(document(&file));
-        item.attachments.push(file);
+        added.push(AttachmentRef::new(name, &sealed?));
     }
     let what = count(added.len() as u64, "file", "files");
-    save(app, &client, (&found, &item), (format!("{what} added to"), "attachments", added.into()), bytes)
-        .await
+    let documents = added.iter().map(document).collect();
+    let change = |found: &Found| {
+        let mut item = without(&readable(found)?, added.iter().map(|file| file.name.as_str()), force)?;
+        item.attachments.extend(added.iter().cloned());
+        Ok(item)
+    };
+    save(app, &client, (found, &change), (format!("{what} added to"), "attachments", documents), bytes).await
+}
+
+/// The item with room for new files: what they replace is taken away.
+fn without<'a>(item: &Item, names: impl Iterator<Item = &'a str>, force: bool) -> Done<Item> {
+    let (mut item, mut new) = (item.clone(), 0);
+    for name in names {
+        let before = item.attachments.len();
+        item.attachments.retain(|file| file.name.as_str() != name);
+        if item.attachments.len() < before && !force {
+            return Err(taken(name));
+        }
+        new += 1;
+    }
+    if item.attachments.len() + new > MAX_FILES {
+        return Err(Failure::new(Exit::Refused, format!("an entry has at most {MAX_FILES} files"), ""));
+    }
+    Ok(item)
+}
+
+fn taken(name: &str) -> Failure {
+    let message = format!("the entry has a file \"{}\" already", printable(name));
+    Failure::new(Exit::Failure, message, "--force replaces it, --name gives another")
 }
 
 async fn rm(app: &App, wanted: &str, names: &[String]) -> Done {
     let client = app.open().await?;
     let found = app.find(&client, wanted).await?;
-    let mut item = readable(&found)?;
-    let mut removed = Vec::with_capacity(names.len());
+    let item = readable(&found)?;
+    let mut removed: Vec<AttachmentRef> = Vec::with_capacity(names.len());
     for name in names {
-        let shown = item.attachments.iter().map(|file| Shown { file: file.clone(), sides: vec![1] });
+        let left = item.attachments.iter().filter(|file| removed.iter().all(|gone| gone.id != file.id));
+        let shown = left.map(|file| Shown { file: file.clone(), sides: vec![1] });
         let file = pick(shown.collect(), &found, name)?.file;
-        item.attachments.retain(|other| other.id != file.id);
-        removed.push(document(&file));
+        removed.push(file);
     }
     let what = count(removed.len() as u64, "file", "files");
-    save(app, &client, (&found, &item), (format!("{what} taken from"), "removed", removed.into()), 0).await
+    let documents = removed.iter().map(document).collect();
+    let change = |found: &Found| {
+        let mut item = readable(found)?;
+        item.attachments.retain(|file| removed.iter().all(|gone| gone.id != file.id));
+        Ok(item)
+    };
+    save(app, &client, (found, &change), (format!("{what} taken from"), "removed", documents), 0).await
 }
 
-/// Saves an item with exactly its files, on top of the version that was shown.
+/// Saves what is made of an entry, with exactly its files: on top of the version that was shown, or of what another
+/// command of this profile has written since.
 async fn save(
     app: &App,
     client: &Client,
-    (found, item): (&Found, &Item),
+    (mut found, change): (Found, &impl Fn(&Found) -> Done<Item>),
     (did, key, files): (String, &str, Value),
     bytes: u64,
 ) -> Done {
     let entry = found.entry.entry;
-    let head = found.entry.winner().map(|head| head.version);
-    let head = head.ok_or_else(|| Failure::new(Exit::NotFound, "the entry has no version", ""))?;
-    let version = edit(client, entry, &[head], item).await?;
+    let version = loop {
+        let item = change(&found)?;
+        let (base, content) = ([found.head()?], content_of(&item)?);
+        if let Some(version) = client.edit_heads(entry, &base, &content, Some(&item.sealed_files())).await? {
+            break version;
+        }
+        found = opened(client.get(entry).await?);
+    };
     if found.entry.divergent {
         let word = shell_word(&found.short_id());
         app.ui.warn(format!("the version shown first was changed, others are open: lockstep resolve {word}"));

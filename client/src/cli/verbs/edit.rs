@@ -2,12 +2,13 @@
 
 use clap::Args;
 use lockstep_client::{
+    Client,
     model::Content,
     porting::{Item, Secret, changes::Change},
 };
 
 use crate::cli::{
-    app::{App, content_of},
+    app::{App, content_of, opened},
     editor,
     failure::{Done, Exit, Failure},
     find::{Found, shell_word},
@@ -42,22 +43,90 @@ pub struct Edit {
     rename: Option<String>,
 }
 
+/// What is to become of an entry.
+enum Wanted {
+    /// Values that were named: set in whatever the entry holds when they are written.
+    Set(Vec<Change>),
+    /// What a person made in the editor of what it showed.
+    Edited { shown: Box<Item>, edited: Box<Item> },
+}
+
+impl Wanted {
+    fn of(args: &Edit, item: &Item, app: &App) -> Done<Option<Self>> {
+        if args.changes.is_empty() && args.unset.is_empty() && args.rename.is_none() {
+            if !crate::cli::prompt::can_ask(app.ui) {
+                return Err(Failure::usage(
+                    "nothing to change",
+                    "use --set FIELD=VALUE, --hidden, --unset, --ask, --stdin or --generate",
+                ));
+            }
+            let edited = editor::edit(&app.home, item, item.name.as_str())?;
+            let shown = Box::new(item.clone());
+            return Ok(edited.map(|edited| Self::Edited { shown, edited: Box::new(edited) }));
+        }
+        let mut changes = args.changes.all(app)?;
+        for field in &args.unset {
+            is_a_field(item, field)?;
+            changes.push(Change::new(field, Secret::default()));
+        }
+        changes.extend(args.rename.iter().map(|name| Change::new("name", name.as_str())));
+        Ok(Some(Self::Set(changes)))
+    }
+
+    /// The item as it is wanted; none if it is so already.
+    fn of_item(&self, item: &Item) -> Done<Option<Item>> {
+        let mut changed = item.clone();
+        match self {
+            Self::Set(changes) => apply(&mut changed, changes)?,
+            Self::Edited { shown, edited } if **shown == *item => changed = (**edited).clone(),
+            Self::Edited { shown, edited } => apply(&mut changed, &differences(shown, edited))?,
+        }
+        Ok((changed != *item).then_some(changed))
+    }
+}
+
+/// The values in which two items differ, as the second has them.
+fn differences(from: &Item, to: &Item) -> Vec<Change> {
+    let (before, after) = (from.all(), to.all());
+    let gone = before.iter().filter(|field| after.iter().all(|other| other.name != field.name));
+    let new = after.iter().filter(|field| from.get(&field.name).is_none_or(|old| old.value != field.value));
+    gone.map(|field| Change::new(&field.name, Secret::default()))
+        .chain(
+            new.map(|field| Change { hidden: field.masked, ..Change::new(&field.name, field.value.clone()) }),
+        )
+        .collect()
+}
+
 /// Changes one entry.
 ///
 /// # Errors
 /// Not found, ambiguous, a value that does not fit.
 pub async fn run(args: Edit, app: &App) -> Done {
     let client = app.open().await?;
-    let found = app.find(&client, &args.entry).await?;
-    let item = readable(&found)?;
-    let Some(changed) = changed(&args, &item, app)? else {
+    let mut found = app.find(&client, &args.entry).await?;
+    let Some(wanted) = Wanted::of(&args, &readable(&found)?, app)? else {
         app.ui.say("Nothing was changed.");
         return Ok(());
     };
-    let head =
-        found.entry.winner().ok_or_else(|| Failure::new(Exit::NotFound, "the entry has no version", ""))?;
-    // Built on what was shown, and on nothing else: if another device was faster, both stay.
-    let version = client.edit(found.entry.entry, &[head.version], &content_of(&changed)?).await?;
+    let (entry, own) = (found.entry.entry, Client::profile(&app.home)?.device);
+    let (version, changed) = loop {
+        let Some(changed) = wanted.of_item(&readable(&found)?)? else {
+            app.ui.say("Nothing was changed.");
+            return Ok(());
+        };
+        let (base, content) = ([found.head()?], content_of(&changed)?);
+        if let Some(version) = client.edit_heads(entry, &base, &content, None).await? {
+            break (version, changed);
+        }
+        let now = opened(client.get(entry).await?);
+        let elsewhere = now.entry.winner().is_some_and(|head| head.device != own);
+        if matches!(wanted, Wanted::Edited { .. }) && elsewhere {
+            // Built on what was shown, and on nothing else: if another device was faster, both stay.
+            break (client.edit(entry, &base, &content).await?, changed);
+        }
+        // Another command of this profile was faster: this one stands on what it wrote.
+        found = now;
+    };
     if found.entry.divergent {
         let word = shell_word(&args.entry);
         app.ui.warn(format!(
@@ -66,28 +135,7 @@ pub async fn run(args: Edit, app: &App) -> Done {
         ));
     }
     let sent = app.send(&client).await?;
-    report(app, "Changed", changed.name.as_str(), (found.entry.entry, version), sent)
-}
-
-fn changed(args: &Edit, item: &Item, app: &App) -> Done<Option<Item>> {
-    if args.changes.is_empty() && args.unset.is_empty() && args.rename.is_none() {
-        if !crate::cli::prompt::can_ask(app.ui) {
-            return Err(Failure::usage(
-                "nothing to change",
-                "use --set FIELD=VALUE, --hidden, --unset, --ask, --stdin or --generate",
-            ));
-        }
-        return editor::edit(&app.home, item, item.name.as_str());
-    }
-    let mut changes = args.changes.all(app)?;
-    for field in &args.unset {
-        is_a_field(item, field)?;
-        changes.push(Change::new(field, Secret::default()));
-    }
-    changes.extend(args.rename.iter().map(|name| Change::new("name", name.as_str())));
-    let mut edited = item.clone();
-    apply(&mut edited, &changes)?;
-    Ok((edited != *item).then_some(edited))
+    report(app, "Changed", changed.name.as_str(), (entry, version), sent)
 }
 
 /// What is empty already can be removed; what was never there is a slip.

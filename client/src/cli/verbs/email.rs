@@ -1,12 +1,13 @@
 //! `email`.
 
 use clap::{Args, Subcommand};
+use lockstep_client::Client;
 use serde_json::json;
 
 use super::second_factor::proven;
 use crate::cli::{
     app::App,
-    failure::{Done, Failure},
+    failure::{Done, Exit, Failure},
     ui::printable,
 };
 
@@ -15,7 +16,11 @@ use crate::cli::{
 #[command(after_help = "\
 Examples:
   lockstep email
-  lockstep email set ada@example.org      # a letter asks the address for its confirmation")]
+  lockstep email set ada@example.org      # a letter asks the address for its confirmation
+  lockstep email cancel                   # the address that waits is called off
+
+A confirmed address is the name to log in with, if the one before was. It ends every session, this one too:
+`lockstep login --email ADDR` opens a new one.")]
 pub struct Email {
     /// What to do; nothing: show it
     #[command(subcommand)]
@@ -30,6 +35,8 @@ enum Action {
         /// The address
         address: String,
     },
+    /// Call off the address that waits for its confirmation
+    Cancel,
 }
 
 /// Shows or names the address.
@@ -42,7 +49,12 @@ pub async fn run(args: Email, app: &App) -> Done {
     }
     let client = app.open().await?;
     match args.action {
+        Some(Action::Cancel) => cancel(app, &client).await,
         Some(Action::Set { address }) => {
+            if client.email().await?.confirmed.as_deref() == Some(address.trim()) {
+                let advice = "lockstep email cancel calls off one that waits";
+                return Err(Failure::new(Exit::Refused, "the account has this address already", advice));
+            }
             let words = proven(app, &client, async || client.name_email(&address).await).await?;
             if app.ui.json {
                 return app.ui.document(&json!({ "pending": address, "words": words }));
@@ -63,6 +75,32 @@ pub async fn run(args: Email, app: &App) -> Done {
             app.ui.table(&["ADDRESS", ""], &rows)
         }
     }
+}
+
+async fn cancel(app: &App, client: &Client) -> Done {
+    let email = client.email().await?;
+    let Some(pending) = email.pending else {
+        return Err(Failure::new(
+            Exit::NotFound,
+            "no address waits for its confirmation",
+            "see: lockstep email",
+        ));
+    };
+    let Some(confirmed) = email.confirmed else {
+        let advice = "lockstep email set ADDR names another in its place";
+        return Err(Failure::new(Exit::Refused, "the account has no other address yet", advice));
+    };
+    // The present address named again: what waited is over.
+    proven(app, client, async || client.name_email(&confirmed).await).await?;
+    if app.ui.json {
+        return app.ui.document(&json!({ "confirmed": confirmed, "cancelled": pending }));
+    }
+    app.ui.done(format!(
+        "{} is called off; the address stays {}",
+        printable(&pending),
+        printable(&confirmed)
+    ));
+    Ok(())
 }
 
 /// Says that a letter is on its way, and which words it shows.

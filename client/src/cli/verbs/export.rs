@@ -6,8 +6,13 @@ use clap::Args;
 use indicatif::HumanBytes;
 use lockstep_client::{
     Client,
-    crypto::{os_random, password::Password},
-    porting::{Item, archive, export::bitwarden_json},
+    crypto::{os_random, password::Password, wipe::Plaintext},
+    model::Vault,
+    porting::{
+        Item, archive,
+        export::bitwarden_json_of,
+        portion::{Origin, Portion},
+    },
 };
 use lockstep_events::EntryId;
 use serde_json::{Value, json};
@@ -30,16 +35,19 @@ const ARCHIVE_VARIABLE: &str = "LOCKSTEP_ARCHIVE_PASSWORD";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep export vault.lockstep              # encrypted under a password that it asks for
+  lockstep export all.lockstep                # encrypted under a password that it asks for
   lockstep export --plain vault.json          # in clear text, readable by Bitwarden
-  lockstep --vault Work export work.lockstep  # another vault
-  lockstep import vault.lockstep              # brings an archive back
+  lockstep --vault Work export work.lockstep  # only this vault
+  lockstep import all.lockstep                # brings an archive back
 
-One vault goes into one file, with the entries as they are now: their earlier versions and deleted entries stay where
-they are. Other vaults (lockstep --vault NAME export …) and the one encrypted file (lockstep file get) are not in it;
-the command says so, if there are any. An archive holds the attachments too: those that are not on this device are
-fetched first. The password of an archive comes from a prompt, or from LOCKSTEP_ARCHIVE_PASSWORD. Entries that were
-changed apart are exported as the version shown meanwhile.")]
+An archive is a whole backup: every vault with its entries and their attachments (those that are not on this device
+are fetched first), and the one encrypted file. With --vault only that vault is in it, without the one file. The
+entries are as they are now: their earlier versions and deleted entries stay where they are, and of what was changed
+apart the version shown meanwhile is taken. The password of an archive comes from a prompt, or from
+LOCKSTEP_ARCHIVE_PASSWORD.
+
+--plain writes what Bitwarden reads: a further vault is a folder there, and `lockstep import` knows the vaults again.
+It has no place for attachments and the one encrypted file; the command says so, if there are any.")]
 pub struct Export {
     /// File to write; - for standard output
     file: PathBuf,
@@ -54,30 +62,41 @@ pub struct Export {
     force: bool,
 }
 
-/// Exports a vault.
+/// A vault that is exported.
+struct Taken {
+    client: Client,
+    origin: Origin,
+    all: Vec<(EntryId, Item)>,
+}
+
+/// What is exported, and what is not.
+#[derive(Default)]
+struct Collected {
+    vaults: Vec<Portion>,
+    attachments: u64,
+    file: Option<Plaintext>,
+    divergent: u64,
+    left_out: Vec<Value>,
+}
+
+/// Exports the vaults.
 ///
 /// # Errors
 /// If an entry cannot be opened, or the file is there already.
 pub async fn run(args: Export, app: &App) -> Done {
     let client = app.open().await?;
-    let all = app.all(&client).await?;
-    let divergent = all.iter().filter(|found| found.entry.divergent).count() as u64;
-    if divergent > 0 {
-        let entries = count(divergent, "entry was", "entries were");
-        app.ui.warn(format!(
-            "{entries} changed apart; only the version shown meanwhile is exported; see: lockstep conflicts"
-        ));
-    }
-    let (items, files) = with_files(&args, app, &client, readable(all)?).await?;
-    let left_out = left_out(app, &client).await?;
+    let mut collected = collect(&args, app, &client).await?;
+    let vaults = std::mem::take(&mut collected.vaults);
+    let shown: Vec<Value> = vaults.iter().map(document).collect();
+    let items = vaults.iter().map(|portion| portion.items.len() as u64).sum::<u64>();
     let bytes = if args.plain {
         app.ui.warn("this file holds every password in clear text; delete it as soon as you can");
-        format!("{:#}\n", bitwarden_json(&items)).into_bytes()
+        format!("{:#}\n", bitwarden_json_of(&vaults)).into_bytes()
     } else {
         let password = archive_password(app, true)?;
         let account = client.status().await?.account;
         let wheel = app.ui.wheel("sealing");
-        let sealed = archive::seal(&items, &password, account, &mut os_random());
+        let sealed = archive::seal((vaults, collected.file.as_deref()), &password, account, &mut os_random());
         wheel.finish_and_clear();
         sealed.map_err(|error| Failure::new(Exit::Failure, error.to_string(), ""))?
     };
@@ -87,67 +106,123 @@ pub async fn run(args: Export, app: &App) -> Done {
     output::write(&args.file, &bytes, args.force)?;
     if app.ui.json {
         return app.ui.document(&json!({
-            "file": args.file, "items": items.len(), "attachments": files, "encrypted": !args.plain,
-            "divergent": divergent, "left_out": left_out,
+            "file": args.file, "items": items, "vaults": shown, "attachments": collected.attachments,
+            "one_file": collected.file.map(|file| file.len()), "encrypted": !args.plain,
+            "divergent": collected.divergent, "left_out": collected.left_out,
         }));
     }
+    let mut what = count(items, "entry", "entries");
+    if shown.len() > 1 {
+        what += &format!(" of {} vaults", shown.len());
+    }
+    if collected.attachments > 0 {
+        what += &format!(", {}", count(collected.attachments, "attachment", "attachments"));
+    }
+    if collected.file.is_some() {
+        what += " and the one file";
+    }
     let how = if args.plain { "in clear text" } else { "encrypted" };
-    app.ui.done(format!(
-        "{} written to {}, {how}.",
-        count(items.len() as u64, "entry", "entries"),
-        args.file.display()
-    ));
+    app.ui.done(format!("{what} written to {}, {how}.", args.file.display()));
     Ok(())
 }
 
-/// What the account has beside this vault: nobody must take the file for all there is.
-async fn left_out(app: &App, client: &Client) -> Done<Vec<Value>> {
-    let mut left_out = Vec::new();
-    let vaults = client.vaults().await?;
-    for vault in vaults.iter().filter(|vault| !vault.current) {
-        let entries = client.in_vault(vault.vault).await?.status().await?.entries;
-        if entries > 0 {
-            let (word, them) = (vault_word(&vaults, vault.vault), count(entries, "entry", "entries"));
-            app.ui.warn(format!(
-                "another vault is not in it, with {them}: lockstep --vault {word} export FILE"
-            ));
-            left_out.push(json!({ "vault": vault.vault, "name": vault.name, "entries": entries }));
-        }
-    }
-    if let Some((content, _)) = client.in_first_vault().await?.file_get().await? {
-        app.ui.warn("the one encrypted file is not in it: lockstep file get --out FILE");
-        left_out.push(json!({ "file": true, "bytes": content.len() }));
-    }
-    Ok(left_out)
+fn document(portion: &Portion) -> Value {
+    json!({ "vault": portion.vault.id, "name": portion.vault.name, "items": portion.items.len() })
 }
 
-/// The items with the bytes of their files, if they go along; how many do.
-async fn with_files(
-    args: &Export,
-    app: &App,
-    client: &Client,
-    all: Vec<(EntryId, Item)>,
-) -> Done<(Vec<Item>, u64)> {
-    let files = || all.iter().flat_map(|(_, item)| &item.attachments);
-    let (number, bytes) = (files().count() as u64, files().map(|file| file.size).sum::<u64>());
-    let left_out = args.plain || args.without_attachments;
-    if left_out && number > 0 {
-        let them = count(number, "attachment is", "attachments are");
-        app.ui.warn(format!("{them} left out; `lockstep attachment get` writes one"));
-    } else if bytes > MAX_FILES {
-        let message = format!("the attachments have {}, more than an archive holds", HumanBytes(bytes));
-        return Err(Failure::new(Exit::Refused, message, "--without-attachments leaves them out"));
+async fn collect(args: &Export, app: &App, client: &Client) -> Done<Collected> {
+    let mut collected = Collected::default();
+    let (mut taken, vaults) = (Vec::new(), client.vaults().await?);
+    for (nth, vault) in vaults.iter().enumerate() {
+        let at = client.in_vault(vault.vault).await?;
+        if app.vault.is_some() && !vault.current {
+            let entries = at.status().await?.entries;
+            if entries > 0 {
+                say_left_out(app, &vaults, (vault, entries), &mut collected);
+            }
+            continue;
+        }
+        let all = app.all(&at).await?;
+        collected.divergent += all.iter().filter(|found| found.entry.divergent).count() as u64;
+        let name = vault.name.as_deref().map(Into::into);
+        let origin = Origin { id: vault.vault, name, first: nth == 0 };
+        taken.push(Taken { client: at, origin, all: readable(all)? });
     }
+    if collected.divergent > 0 {
+        let entries = count(collected.divergent, "entry was", "entries were");
+        app.ui.warn(format!(
+            "{entries} changed apart; only the version shown meanwhile is exported; see: lockstep conflicts"
+        ));
+    }
+    let with = with_files(args, app, &taken, &mut collected)?;
+    for Taken { client, origin, all } in taken {
+        let items = whole(app, &client, all, with).await?;
+        collected.vaults.push(Portion { vault: origin, items });
+    }
+    take_file(args, app, client, &mut collected).await?;
+    Ok(collected)
+}
+
+fn say_left_out(app: &App, vaults: &[Vault], (vault, entries): (&Vault, u64), collected: &mut Collected) {
+    let (word, them) = (vault_word(vaults, vault.vault), count(entries, "entry", "entries"));
+    app.ui.warn(format!("another vault is not in it, with {them}: lockstep --vault {word} export FILE"));
+    collected.left_out.push(json!({ "vault": vault.vault, "name": vault.name, "entries": entries }));
+}
+
+/// The one file goes with all vaults.
+async fn take_file(args: &Export, app: &App, client: &Client, collected: &mut Collected) -> Done {
+    let Some((content, heads)) = client.file_get().await? else { return Ok(()) };
+    if args.plain || app.vault.is_some() {
+        app.ui.warn("the one encrypted file is not in it: lockstep file get --out FILE");
+        collected.left_out.push(json!({ "file": true, "bytes": content.len() }));
+        return Ok(());
+    }
+    if heads.len() > 1 {
+        app.ui.warn(
+            "the one file was put apart; only the version shown meanwhile is exported; see: lockstep file resolve",
+        );
+    }
+    collected.file = Some(content);
+    Ok(())
+}
+
+/// Whether the attachments go along.
+fn with_files(args: &Export, app: &App, taken: &[Taken], collected: &mut Collected) -> Done<bool> {
+    let items = || taken.iter().flat_map(|taken| &taken.all);
+    let files = || items().flat_map(|(_, item)| &item.attachments);
+    let (number, bytes) = (files().count() as u64, files().map(|file| file.size).sum::<u64>());
+    if args.plain || args.without_attachments {
+        if number > 0 {
+            let them = count(number, "attachment is", "attachments are");
+            app.ui.warn(format!("{them} left out; `lockstep attachment get` writes one"));
+            collected.left_out.push(json!({ "attachments": number, "bytes": bytes }));
+        }
+        return Ok(false);
+    }
+    if bytes > MAX_FILES {
+        let message = format!("the attachments have {}, more than an archive holds", HumanBytes(bytes));
+        let advice = match taken.len() {
+            1 => "--without-attachments leaves them out",
+            _ => "one vault alone may fit, with --vault; --without-attachments leaves them out",
+        };
+        return Err(Failure::new(Exit::Refused, message, advice));
+    }
+    collected.attachments = number;
+    Ok(true)
+}
+
+/// The items of a vault, with the bytes of their files or without files.
+async fn whole(app: &App, client: &Client, all: Vec<(EntryId, Item)>, with_files: bool) -> Done<Vec<Item>> {
     let mut items = Vec::with_capacity(all.len());
     for (entry, mut item) in all {
-        let mut whole = Vec::new();
-        for file in item.attachments.iter().filter(|_| !left_out) {
-            whole.push(file.with_content(&attachment::fetch(app, client, (entry, file)).await?));
+        let mut files = Vec::new();
+        for file in item.attachments.iter().filter(|_| with_files) {
+            files.push(file.with_content(&attachment::fetch(app, client, (entry, file)).await?));
         }
-        item.attachments = whole;
+        item.attachments = files;
         items.push(item);
     }
-    Ok((items, if left_out { 0 } else { number }))
+    Ok(items)
 }
 
 fn readable(all: Vec<Found>) -> Done<Vec<(EntryId, Item)>> {

@@ -84,8 +84,17 @@ pub async fn run(args: Factors, app: &App) -> Done {
     }
 }
 
+/// The address of a secret with the account's name, which the server does not know: apps tell several by it.
+fn labelled(uri: &str, name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte);
+    let written = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    uri.replacen('?', &format!(":{}?", name.bytes().map(written).collect::<String>()), 1)
+}
+
 async fn totp(app: &App, client: &Client) -> Done {
-    let made: NewTotp = proven(app, client, async || client.act(&format!("{PATH}/totp"), &()).await).await?;
+    let mut made: NewTotp =
+        proven(app, client, async || client.act(&format!("{PATH}/totp"), &()).await).await?;
+    made.uri = labelled(&made.uri, &Client::profile(&app.home)?.name);
     if app.ui.json {
         return app.ui.document(&made);
     }
@@ -178,4 +187,15 @@ fn list(app: &App, all: &[Factor]) -> Done {
         })
         .collect();
     app.ui.table(&["FACTOR", "WHAT", "ADDED (UTC)", ""], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_told_whose_codes_they_are() {
+        let labelled = labelled("otpauth://totp/Lockstep?secret=ABC", "zo\u{eb} x@example.org");
+        assert_eq!(labelled, "otpauth://totp/Lockstep:zo%C3%AB%20x@example.org?secret=ABC");
+    }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use lockstep_client::Client;
+use lockstep_events::VersionId;
 use serde_json::json;
 
 use crate::cli::{
@@ -108,7 +110,7 @@ pub async fn run(args: File, app: &App) -> Done {
                 (&most, "lockstep attachment add ENTRY FILE takes longer ones, beside an entry"),
             )?;
             let base = present.map(|(_, heads)| heads).unwrap_or_default();
-            let version = client.file_put(&base, &content).await?;
+            let version = put(app, &client, base, &content).await?;
             let sent = app.send(&client).await?;
             if app.ui.json {
                 return app.ui.document(
@@ -118,6 +120,22 @@ pub async fn run(args: File, app: &App) -> Done {
             app.ui.done(format!("{} put.", count(content.len() as u64, "byte", "bytes")));
             Ok(())
         }
+    }
+}
+
+/// On what this device has seen; and on what another command of this profile has put since, but not on what another
+/// device has: that stays beside it.
+async fn put(app: &App, client: &Client, mut base: Vec<VersionId>, content: &[u8]) -> Done<VersionId> {
+    let own = Client::profile(&app.home)?.device;
+    loop {
+        if let Some(version) = client.file_put_heads(&base, content).await? {
+            return Ok(version);
+        }
+        let now = client.get(client.file_entry()).await?;
+        if now.winner().is_some_and(|head| head.device != own) {
+            return Ok(client.file_put(&base, content).await?);
+        }
+        base = now.head_ids();
     }
 }
 

@@ -2,12 +2,15 @@
 
 use clap::Args;
 use console::Style;
-use lockstep_client::porting::Item;
+use lockstep_client::{
+    one_time,
+    porting::{Item, Secret, fields::Field},
+};
 use lockstep_events::EntryId;
 use serde_json::json;
 
 use crate::cli::{
-    app::App,
+    app::{App, count},
     failure::{Done, Exit, Failure},
     find::shell_word,
     ui::printable,
@@ -20,6 +23,7 @@ use super::{edit::readable, history::version_of};
 #[command(after_help = "\
 Examples:
   lockstep get github password               # the value and a line end, nothing else
+  lockstep get github code                   # the present one-time code, of the secret in totp
   lockstep get github                        # all fields, secrets masked
   lockstep get github --reveal
   lockstep get https://github.com username   # by address
@@ -28,7 +32,7 @@ Examples:
 pub struct Get {
     /// Name, beginning of the id, or address of the entry
     entry: String,
-    /// Field to print
+    /// Field to print; code is the one-time code of this moment
     field: Option<String>,
     /// Number or beginning of the id of an earlier version, as `history` lists them
     #[arg(long, value_name = "VERSION")]
@@ -65,16 +69,46 @@ pub async fn run(args: Get, app: &App) -> Done {
 
 fn one(args: &Get, app: &App, item: &Item, name: &str, conflict: bool) -> Done {
     let Some(field) = item.get(name) else {
+        if CODE.iter().any(|word| name.eq_ignore_ascii_case(word)) {
+            return code(args, app, item, conflict);
+        }
         return Err(no_field(item, name));
     };
     if app.ui.json {
         return app.ui.document(&json!({ "field": field.name, "value": field.value, "conflict": conflict }));
     }
-    if args.no_newline {
-        app.ui.raw(field.value.as_str().as_bytes())
-    } else {
-        app.ui.data(field.value.as_str())
+    print(args, app, &field.value)
+}
+
+fn print(args: &Get, app: &App, value: &Secret) -> Done {
+    if args.no_newline { app.ui.raw(value.as_str().as_bytes()) } else { app.ui.data(value.as_str()) }
+}
+
+/// What asks for the one-time code, where the entry has no field of that name.
+const CODE: [&str; 2] = ["code", "otp"];
+
+/// The one-time code: of `totp`, or else of the first value that is an address of such a secret.
+fn code(args: &Get, app: &App, item: &Item, conflict: bool) -> Done {
+    let name = printable(item.name.as_str());
+    let is_address = |field: &Field| field.value.as_str().starts_with("otpauth://");
+    let Some(secret) = item.get("totp").or_else(|| item.all().into_iter().find(is_address)) else {
+        let message = format!("{name} has no secret for one-time codes");
+        let advice = format!("add one: lockstep edit {} --ask totp", shell_word(&args.entry));
+        return Err(Failure::new(Exit::NotFound, message, advice));
+    };
+    let code = one_time::present(secret.value.as_str()).map_err(|why| {
+        let message = format!("{} of {name} gives no one-time code: {why}", printable(&secret.name));
+        Failure::new(Exit::Failure, message, "")
+    })?;
+    if app.ui.json {
+        return app.ui.document(&json!({
+            "field": "code", "value": code.code, "seconds_left": code.seconds_left, "period": code.period,
+            "conflict": conflict,
+        }));
     }
+    print(args, app, &code.code)?;
+    app.ui.hint(format!("{} left", count(code.seconds_left, "second", "seconds")));
+    Ok(())
 }
 
 /// An entry has no such field; which it has.
@@ -103,7 +137,8 @@ fn all(args: &Get, app: &App, item: &Item) -> Done {
         app.ui.data(&format!("{}  {name} ({size})", label.apply_to("attachment")))?;
     }
     if !item.history.is_empty() {
-        app.ui.hint(format!("{} earlier passwords: --json shows them", item.history.len()));
+        let earlier = count(item.history.len() as u64, "earlier password", "earlier passwords");
+        app.ui.hint(format!("{earlier}: --json shows all"));
     }
     Ok(())
 }

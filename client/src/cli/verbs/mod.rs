@@ -27,8 +27,10 @@ pub mod identities;
 pub mod import;
 pub mod list;
 pub mod lock;
+pub mod mv;
 pub mod passwd;
 pub mod plan;
+pub mod purge;
 pub mod recovery;
 pub mod resolve;
 pub mod rm;
@@ -59,6 +61,8 @@ pub async fn run(verb: Verb, app: &App) -> Done {
         Verb::Get(args) => get::run(args, app).await,
         Verb::Edit(args) => edit::run(args, app).await,
         Verb::Rm(args) => rm::run(args, app).await,
+        Verb::Mv(args) => mv::run(args, app).await,
+        Verb::Purge(args) => purge::run(args, app).await,
         Verb::List(args) => list::list(args, app).await,
         Verb::Search(args) => list::search(args, app).await,
         Verb::History(args) => history::history(args, app).await,

@@ -1,6 +1,8 @@
 //! `rm`.
 
 use clap::Args;
+use lockstep_client::Client;
+use lockstep_events::VersionId;
 use serde_json::json;
 
 use crate::cli::{
@@ -54,8 +56,7 @@ pub async fn run(args: Rm, app: &App) -> Done {
     }
     let mut deleted = Vec::with_capacity(all.len());
     for found in &all {
-        // All heads that were shown, and only those: a version that arrives meanwhile survives.
-        let version = client.remove(found.entry.entry, &found.entry.head_ids()).await?;
+        let version = delete(found, args.yes, &client).await?;
         deleted.push(json!({ "entry": found.entry.entry, "version": version }));
     }
     let sent = app.send(&client).await?;
@@ -71,6 +72,19 @@ pub async fn run(args: Rm, app: &App) -> Done {
         ));
     }
     Ok(())
+}
+
+async fn delete(found: &Found, unasked: bool, client: &Client) -> Done<VersionId> {
+    let (entry, mut heads) = (found.entry.entry, found.entry.head_ids());
+    loop {
+        match client.remove_heads(entry, &heads).await? {
+            Some(version) => return Ok(version),
+            // Another command of this profile was faster. Nobody was shown anything: what it wrote is meant, too.
+            None if unasked => heads = client.get(entry).await?.head_ids(),
+            // All heads that were shown, and only those: a version that arrived meanwhile survives.
+            None => return Ok(client.remove(entry, &heads).await?),
+        }
+    }
 }
 
 fn show(found: &Found, app: &App) {

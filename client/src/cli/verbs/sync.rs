@@ -4,6 +4,7 @@ use clap::Args;
 use lockstep_client::Client;
 
 use crate::cli::{
+    advice::HELD,
     app::{App, count, synced},
     failure::{Done, Exit, Failure},
     ui::printable,
@@ -50,13 +51,24 @@ pub async fn run(args: Sync, app: &App) -> Done {
     if let Some(wanted) = &args.discard {
         discard(app, &client, wanted).await?;
     }
+    let known: Vec<i64> = client.alarms().await?.iter().map(|alarm| alarm.id).collect();
     let report = synced(app.ui, &client, "in step with the server").await?;
+    let raised = client.alarms().await?.into_iter();
+    let raised = raised.filter(|alarm| !known.contains(&alarm.id)).find(|alarm| alarm.kind.holds_sending());
     if app.ui.json {
-        return app.ui.document(&report);
+        app.ui.document(&report)?;
+    }
+    if let Some(alarm) = raised {
+        // What came with it was taken as far as it goes: it is not in step all the same.
+        let message = format!("ALARM {}: {}", alarm.kind, printable(&alarm.detail));
+        return Err(Failure::new(Exit::Alarm, message, HELD).fact("alarm", alarm.kind.as_str()));
+    }
+    if app.ui.json {
+        return Ok(());
     }
     let mut parts = vec![format!("{} received", report.pulled), format!("{} sent", report.pushed)];
     for (n, what) in [
-        (report.forked, "became branches"),
+        (report.forked, if report.forked == 1 { "became a branch" } else { "became branches" }),
         (report.waiting, "still waiting"),
         (report.quarantined, "refused for good"),
     ] {

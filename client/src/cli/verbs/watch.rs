@@ -165,6 +165,7 @@ impl Shown<'_> {
             value["at"] = now_text().into();
             match change {
                 Change::Version { vault, entry, .. } => {
+                    value["vault_name"] = self.client.is_vault_name(*vault, *entry).into();
                     value["file"] = (*entry == self.client.file_entry()).into();
                     value["name"] = self.name(*vault, *entry).await.into();
                 }
@@ -198,7 +199,9 @@ impl Shown<'_> {
                 };
                 let mark = Style::new().red().bold().apply_to("  ← two versions: lockstep resolve");
                 let conflict = if *divergent { mark.to_string() } else { String::new() };
-                let name = printable(&self.name(*vault, *entry).await);
+                let named = self.client.is_vault_name(*vault, *entry);
+                let whose = if named { "the name of a vault: " } else { "" };
+                let name = format!("{whose}{}", printable(&self.name(*vault, *entry).await));
                 format!("{did:<8} {}  {name}  {by}{conflict}", short(*entry))
             }
             Change::Purged { entry } => format!("erased   {}", short(*entry)),
@@ -220,6 +223,9 @@ impl Shown<'_> {
             return "the file".to_owned();
         }
         let Ok(client) = self.client.in_vault(vault).await else { return String::new() };
+        if client.is_vault_name(vault, entry) {
+            return client.vault_name().await.ok().flatten().unwrap_or_default();
+        }
         match client.get(entry).await {
             Ok(entry) if entry.deleted => String::new(),
             Ok(entry) => crate::cli::app::opened(entry).name(),

@@ -20,6 +20,9 @@ const SETTINGS: [(&str, &str, &str); 3] = [
     ("TimeOtp-Period", "period", "30"),
 ];
 
+/// What is kept of an earlier state beside its password, and the word for it there.
+const KEPT: [(&str, &str); 2] = [("UserName", "username"), ("URL", "uri")];
+
 /// A value under its name.
 pub(super) struct Text {
     pub key: String,
@@ -45,6 +48,8 @@ pub(super) struct Open {
     pub files: Vec<Named>,
     /// Its earlier states, without their passwords and files.
     pub earlier: Vec<Self>,
+    /// Of an earlier state: its password is in the history, and what belongs to it.
+    pub kept: bool,
     pub earlier_files: Vec<Named>,
 }
 
@@ -77,10 +82,17 @@ impl Open {
         Some(self.strings.swap_remove(at).value).filter(|password| !password.is_empty())
     }
 
-    /// Whether an earlier state has something that this one has not.
+    /// For whom and where a password was, if it says so.
+    pub(super) fn kept_beside(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = KEPT.iter().map(|(key, word)| (*word, self.string(key)));
+        all.filter(|(_, value)| !value.is_empty())
+    }
+
+    /// Whether an earlier state has something that neither this one nor its history has.
     pub(super) fn lacks(&self, earlier: &Self) -> bool {
         let has = |now: &[Text], then: &Text| {
-            now.iter().any(|text| text.key == then.key && text.value == then.value)
+            earlier.kept && KEPT.iter().any(|(key, _)| *key == then.key)
+                || now.iter().any(|text| text.key == then.key && text.value == then.value)
         };
         let lacks =
             |then: &[Text], now: &[Text]| then.iter().any(|text| !text.value.is_empty() && !has(now, text));
@@ -125,7 +137,18 @@ impl Open {
         Some(totp)
     }
 
+    /// Of what its history says, what is still so needs no second word.
+    fn prune_history(&mut self) {
+        let now: Vec<(&str, Secret)> = self.kept_beside().map(|(word, value)| (word, value.into())).collect();
+        for old in &mut self.history {
+            old.extra.0.retain(|word, value| {
+                now.iter().all(|(known, now)| known != word || *value != *now.as_str())
+            });
+        }
+    }
+
     pub(super) fn into_item(mut self, folder: Secret) -> Item {
+        self.prune_history();
         let mut login = Login { totp: self.take_totp().unwrap_or_default(), ..Login::default() };
         let mut item = Item::new("", Body::default());
         let uri = |value: Secret| Uri { uri: value, ..Uri::default() };

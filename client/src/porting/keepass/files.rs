@@ -8,14 +8,10 @@ use std::{
 use quick_xml::events::BytesStart;
 
 use super::super::{
-    files::{MAX_FILE_BYTES, MAX_FILES, safe_name},
+    files::{MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL, safe_name},
     held::{Held, Packed, Unfit},
     item::{AttachmentRef, Item},
 };
-
-/// So many bytes the files of one import have together, each counted for every entry that has it: what an import puts on
-/// the disk, and how long it takes, is bounded however small the export is.
-const MAX_TOTAL: u64 = 1024 * 1024 * 1024;
 
 /// What the attributes of an element say.
 #[derive(Debug, Default)]

@@ -30,8 +30,8 @@ impl LeftOut {
         let all = [
             say(
                 self.earlier,
-                "earlier state of an entry differs in more than its password: only that is kept",
-                "earlier states of entries differ in more than their passwords: only those are kept",
+                "earlier state of an entry differs in more than its password, user name and address: only those are kept",
+                "earlier states of entries differ in more than password, user name and address: only those are kept",
             ),
             say(
                 self.auto_type,

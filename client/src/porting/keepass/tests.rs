@@ -51,7 +51,7 @@ fn what_stands_beside_the_strings_of_an_entry_comes_along_or_is_named() {
     let old: Vec<&str> = item.history.iter().map(|old| old.password.as_str()).collect();
     assert_eq!(old, ["p00", "p0"]);
     let notes = [
-        "1 earlier state of an entry differs in more than its password: only that is kept",
+        "1 earlier state of an entry differs in more than its password, user name and address: only those are kept",
         "1 entry has auto-type settings, which are left out",
         "1 entry has an icon or colours of its own, which are left out",
         "2 notes and lists of tags of groups are left out",
@@ -61,6 +61,32 @@ fn what_stands_beside_the_strings_of_an_entry_comes_along_or_is_named() {
     assert!(parse(&never, Options::default()).unwrap().items[0].get("Expires").is_none());
     let locked = FULL.replace("<Key>key</Key><Value ProtectInMemory", "<Key>key</Key><Value Protected");
     assert!(parse(&locked, Options::default()).unwrap_err().problem.contains("still encrypted"));
+}
+
+#[test]
+fn an_earlier_password_says_for_whom_and_where_it_was_if_that_has_changed() {
+    let state = |user: &str, url: &str, password: &str| {
+        format!(
+            "<String><Key>UserName</Key><Value>{user}</Value></String><String><Key>URL</Key><Value>{url}</Value></String>\
+             <String><Key>Password</Key><Value>{password}</Value></String>"
+        )
+    };
+    let read = |history: &[String]| {
+        let history: String = history.iter().map(|state| format!("<Entry>{state}</Entry>")).collect();
+        let text = format!(
+            "<KeePassFile><Root><Group><Entry>{}<History>{history}</History></Entry></Group></Root></KeePassFile>",
+            state("ada", "https://new", "p3")
+        );
+        parse(&text, Options::default()).unwrap()
+    };
+    let imported = read(&[state("eve", "https://old", "p1"), state("ada", "https://old", "p2")]);
+    let history = &imported.items[0].history;
+    let said: Vec<String> = history.iter().map(|old| serde_json::to_string(&old.extra).unwrap()).collect();
+    assert_eq!(said, [r#"{"uri":"https://old"}"#, r#"{"uri":"https://old","username":"eve"}"#]);
+    assert!(imported.notes.is_empty(), "nothing is left out: {:?}", imported.notes);
+    // A name without a password of its own has no place.
+    let imported = read(&[state("eve", "https://new", "p1"), state("bob", "https://new", "p1")]);
+    assert_eq!((imported.items[0].history.len(), imported.notes.len()), (1, 1));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use lockstep_events::{BlobHash, Micros, VaultId};
 use uuid::Uuid;
 
 use super::{Nature, PostgresOperations, nature};
-use crate::blobs::{BlobError, BlobIndex, BlobPlace, Lying};
+use crate::blobs::{BlobError, BlobIndex, BlobPlace, Lying, Promise};
 
 fn failed(error: sqlx::Error) -> BlobError {
     match nature(&error) {
@@ -82,13 +82,20 @@ impl BlobIndex for PostgresOperations {
         )
         .bind(vault.as_bytes().as_slice())
         .bind(bytes(&hashes))
-        .bind(packs)
+        .bind(&packs)
         .bind(offsets)
         .bind(lengths)
         .bind(now.0)
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
+        sqlx::query("DELETE FROM promised WHERE (vault = $1 AND hash = ANY($2)) OR object = ANY($3)")
+            .bind(vault.as_bytes().as_slice())
+            .bind(bytes(&hashes))
+            .bind(packs)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -224,8 +231,12 @@ impl BlobIndex for PostgresOperations {
     }
 
     async fn forget_orphans(&self, objects: &[String]) -> Result<(), BlobError> {
-        let gone = sqlx::query("DELETE FROM orphans WHERE pack = ANY($1)").bind(objects).execute(&self.pool);
-        gone.await.map(drop).map_err(failed)
+        for gone in
+            ["DELETE FROM promised WHERE object = ANY($1)", "DELETE FROM orphans WHERE pack = ANY($1)"]
+        {
+            sqlx::query(gone).bind(objects).execute(&self.pool).await.map_err(failed)?;
+        }
+        Ok(())
     }
 
     async fn used(&self, objects: &[String]) -> Result<Vec<(String, u64)>, BlobError> {
@@ -307,6 +318,93 @@ impl BlobIndex for PostgresOperations {
     async fn upload_ended(&self, object: &str) -> Result<(), BlobError> {
         let ended = sqlx::query("DELETE FROM uploads WHERE object = $1").bind(object).execute(&self.pool);
         ended.await.map(drop).map_err(failed)
+    }
+
+    async fn promise(&self, asked: &Promise<'_>) -> Result<Result<(), u64>, BlobError> {
+        let (hashes, lengths): (Vec<_>, Vec<_>) =
+            asked.blobs.iter().map(|(hash, length)| (*hash, signed(*length))).unzip();
+        let vaults: Vec<Vec<u8>> = asked.vaults.iter().map(|vault| vault.as_bytes().to_vec()).collect();
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        // One after the other: each sees what the one before was promised.
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 6020))")
+            .bind(asked.vaults.first().unwrap_or(&asked.vault).as_bytes().as_slice())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT ((SELECT coalesce(sum(length), 0) FROM blobs WHERE vault = ANY($1) AND NOT named)
+                   + (SELECT coalesce(sum(bytes), 0) FROM promised
+                      WHERE vault = ANY($1) AND NOT (vault = $2 AND hash = ANY($3))))::bigint",
+        )
+        .bind(vaults)
+        .bind(asked.vault.as_bytes().as_slice())
+        .bind(bytes(&hashes))
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        let waiting = waiting.max(0).cast_unsigned();
+        let more: u64 = asked.blobs.iter().map(|(_, bytes)| bytes).sum();
+        if waiting.saturating_add(more) > asked.room {
+            return Ok(Err(waiting));
+        }
+        if asked.keep {
+            sqlx::query(
+                "INSERT INTO promised AS p (vault, hash, bytes, since)
+                 SELECT $1, b.hash, b.bytes, $4 FROM unnest($2::bytea[], $3::bigint[]) AS b (hash, bytes)
+                 ORDER BY b.hash ON CONFLICT (vault, hash)
+                 DO UPDATE SET bytes = greatest(p.bytes, excluded.bytes), since = excluded.since",
+            )
+            .bind(asked.vault.as_bytes().as_slice())
+            .bind(bytes(&hashes))
+            .bind(lengths)
+            .bind(asked.now.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(Ok(()))
+    }
+
+    async fn promised_at(
+        &self,
+        vault: VaultId,
+        hash: BlobHash,
+        object: &str,
+    ) -> Result<Option<String>, BlobError> {
+        // The row is locked where it is read, so that of two callers the second is told the object of the first.
+        let before: Option<Option<String>> = sqlx::query_scalar(
+            "UPDATE promised p SET object = $3
+             FROM (SELECT object FROM promised WHERE vault = $1 AND hash = $2 FOR UPDATE) AS before
+             WHERE p.vault = $1 AND p.hash = $2 RETURNING before.object",
+        )
+        .bind(vault.as_bytes().as_slice())
+        .bind(hash.as_bytes().as_slice())
+        .bind(object)
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(before.flatten().filter(|before| before != object))
+    }
+
+    async fn break_promise(&self, vault: VaultId, hash: BlobHash) -> Result<(), BlobError> {
+        let broken = "DELETE FROM promised WHERE vault = $1 AND hash = $2 AND object IS NULL";
+        let broken = sqlx::query(broken).bind(vault.as_bytes().as_slice()).bind(hash.as_bytes().as_slice());
+        broken.execute(&self.pool).await.map(drop).map_err(failed)
+    }
+
+    async fn forget_promises(&self, vault: VaultId) -> Result<(), BlobError> {
+        let gone = sqlx::query("DELETE FROM promised WHERE vault = $1").bind(vault.as_bytes().as_slice());
+        gone.execute(&self.pool).await.map(drop).map_err(failed)
+    }
+
+    async fn sweep_promises(&self, before: Micros) -> Result<u64, BlobError> {
+        let gone = sqlx::query(
+            "DELETE FROM promised p WHERE since < $1
+             AND NOT EXISTS (SELECT 1 FROM orphans o WHERE o.pack = p.object)",
+        );
+        let gone = gone.bind(before.0).execute(&self.pool).await.map_err(failed)?;
+        Ok(gone.rows_affected())
     }
 
     async fn take_turn(&self, name: &str, last_before: Micros, now: Micros) -> Result<bool, BlobError> {

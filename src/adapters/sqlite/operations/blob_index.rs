@@ -5,7 +5,7 @@ use lockstep_events::{BlobHash, Micros, VaultId};
 use uuid::Uuid;
 
 use super::{Nature, SqliteOperations, nature};
-use crate::blobs::{BlobError, BlobIndex, BlobPlace, Lying};
+use crate::blobs::{BlobError, BlobIndex, BlobPlace, Lying, Promise};
 
 pub(super) fn failed(error: sqlx::Error) -> BlobError {
     match nature(&error) {
@@ -83,6 +83,13 @@ impl BlobIndex for SqliteOperations {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+            sqlx::query("DELETE FROM promised WHERE (vault = ? AND hash = ?) OR object = ?")
+                .bind(vault.as_bytes().as_slice())
+                .bind(hash.as_bytes().as_slice())
+                .bind(&place.pack)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
     }
@@ -218,8 +225,9 @@ impl BlobIndex for SqliteOperations {
 
     async fn forget_orphans(&self, objects: &[String]) -> Result<(), BlobError> {
         for object in objects {
-            let gone = sqlx::query("DELETE FROM orphans WHERE pack = ?").bind(object).execute(&self.pool);
-            gone.await.map_err(failed)?;
+            for gone in ["DELETE FROM promised WHERE object = ?", "DELETE FROM orphans WHERE pack = ?"] {
+                sqlx::query(gone).bind(object).execute(&self.pool).await.map_err(failed)?;
+            }
         }
         Ok(())
     }
@@ -305,6 +313,90 @@ impl BlobIndex for SqliteOperations {
     async fn upload_ended(&self, object: &str) -> Result<(), BlobError> {
         let ended = sqlx::query("DELETE FROM uploads WHERE object = ?").bind(object).execute(&self.pool);
         ended.await.map(drop).map_err(failed)
+    }
+
+    async fn promise(&self, asked: &Promise<'_>) -> Result<Result<(), u64>, BlobError> {
+        let mut transaction = self.begin().await.map_err(failed)?;
+        let mut waiting = 0_i64;
+        for vault in asked.vaults {
+            let sums = "SELECT (SELECT coalesce(sum(length), 0) FROM blobs WHERE vault = ?1 AND named = 0)
+                             + (SELECT coalesce(sum(bytes), 0) FROM promised WHERE vault = ?1)";
+            let sum = sqlx::query_scalar::<_, i64>(sums).bind(vault.as_bytes().as_slice());
+            waiting += sum.fetch_one(&mut *transaction).await.map_err(failed)?;
+        }
+        for (hash, _) in asked.blobs {
+            let before = "SELECT bytes FROM promised WHERE vault = ? AND hash = ?";
+            let before = sqlx::query_scalar::<_, i64>(before)
+                .bind(asked.vault.as_bytes().as_slice())
+                .bind(hash.as_bytes().as_slice());
+            waiting -= before.fetch_optional(&mut *transaction).await.map_err(failed)?.unwrap_or(0);
+        }
+        let waiting = waiting.max(0).cast_unsigned();
+        let more: u64 = asked.blobs.iter().map(|(_, bytes)| bytes).sum();
+        if waiting.saturating_add(more) > asked.room {
+            transaction.undo().await;
+            return Ok(Err(waiting));
+        }
+        for (hash, bytes) in asked.blobs.iter().filter(|_| asked.keep) {
+            sqlx::query(
+                "INSERT INTO promised (vault, hash, bytes, since) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET bytes = max(bytes, ?3), since = ?4",
+            )
+            .bind(asked.vault.as_bytes().as_slice())
+            .bind(hash.as_bytes().as_slice())
+            .bind(signed(*bytes))
+            .bind(asked.now.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(Ok(()))
+    }
+
+    async fn promised_at(
+        &self,
+        vault: VaultId,
+        hash: BlobHash,
+        object: &str,
+    ) -> Result<Option<String>, BlobError> {
+        let mut transaction = self.begin().await.map_err(failed)?;
+        let before: Option<Option<String>> =
+            sqlx::query_scalar("SELECT object FROM promised WHERE vault = ? AND hash = ?")
+                .bind(vault.as_bytes().as_slice())
+                .bind(hash.as_bytes().as_slice())
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        sqlx::query("UPDATE promised SET object = ?3 WHERE vault = ?1 AND hash = ?2")
+            .bind(vault.as_bytes().as_slice())
+            .bind(hash.as_bytes().as_slice())
+            .bind(object)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(before.flatten().filter(|before| before != object))
+    }
+
+    async fn break_promise(&self, vault: VaultId, hash: BlobHash) -> Result<(), BlobError> {
+        let broken = "DELETE FROM promised WHERE vault = ? AND hash = ? AND object IS NULL";
+        let broken = sqlx::query(broken).bind(vault.as_bytes().as_slice()).bind(hash.as_bytes().as_slice());
+        broken.execute(&self.pool).await.map(drop).map_err(failed)
+    }
+
+    async fn forget_promises(&self, vault: VaultId) -> Result<(), BlobError> {
+        let gone = sqlx::query("DELETE FROM promised WHERE vault = ?").bind(vault.as_bytes().as_slice());
+        gone.execute(&self.pool).await.map(drop).map_err(failed)
+    }
+
+    async fn sweep_promises(&self, before: Micros) -> Result<u64, BlobError> {
+        let gone = sqlx::query(
+            "DELETE FROM promised WHERE since < ?
+             AND NOT EXISTS (SELECT 1 FROM orphans WHERE pack = promised.object)",
+        );
+        let gone = gone.bind(before.0).execute(&self.pool).await.map_err(failed)?;
+        Ok(gone.rows_affected())
     }
 
     async fn take_turn(&self, name: &str, last_before: Micros, now: Micros) -> Result<bool, BlobError> {

@@ -18,7 +18,7 @@ pub struct Add {
     #[arg(long)]
     plan: Option<String>,
     /// That plan is for so many days
-    #[arg(long, value_name = "N", requires = "plan")]
+    #[arg(long, value_name = "N", requires = "plan", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     plan_days: Option<u32>,
     /// The invitation is valid for so many hours
     #[arg(long, value_name = "N", default_value_t = 72)]

@@ -62,7 +62,7 @@ enum What {
         /// A plan of the server's configuration
         plan: String,
         /// For so many days; left out: for ever
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: Option<u32>,
     },
     /// Switch a feature for this account alone

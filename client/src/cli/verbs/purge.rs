@@ -1,0 +1,85 @@
+//! `purge`.
+
+use clap::Args;
+use lockstep_client::Client;
+use serde_json::json;
+
+use crate::cli::{
+    app::{App, Sent},
+    failure::{Done, Exit, Failure},
+    find::{Found, shell_word},
+    prompt,
+    ui::printable,
+};
+
+/// What is erased.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lockstep purge github                  # deleted or not
+  lockstep purge 3f1c0a7e --yes
+
+Erases an entry with all its versions and files, on the server at once and on every device with its next sync. Nothing
+brings it back. Copies that were made outside (exports, backups of a device) stay. `rm` deletes and keeps the history.")]
+pub struct Purge {
+    /// Name, beginning of the id, or address of the entry
+    entry: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Deletes an entry where it is not, and erases it.
+///
+/// # Errors
+/// Offline, not found, changed meanwhile.
+pub async fn run(args: Purge, app: &App) -> Done {
+    if app.offline {
+        return Err(Failure::usage("purge needs the server", "leave --offline away"));
+    }
+    let client = app.open().await?;
+    let found = app.find_also_deleted(&client, &args.entry).await?;
+    let (entry, name) = (found.entry.entry, printable(&found.name()));
+    let question =
+        format!("Erase {name} ({}) with its whole history, on every device and for good?", found.short_id());
+    if !args.yes && !prompt::confirm(app.ui, &question)? {
+        let advice =
+            if prompt::can_ask(app.ui) { "" } else { "without a terminal to ask at, --yes is needed" };
+        return Err(Failure::usage("nothing was erased", advice));
+    }
+    deleted(app, &client, &found).await?;
+    let now = client.get(entry).await?;
+    if !now.deleted {
+        // What another device wrote meanwhile nobody here was shown.
+        let advice = format!("see: lockstep resolve {}", shell_word(&found.short_id()));
+        return Err(Failure::new(
+            Exit::Conflict,
+            "it was changed on another device: nothing was erased",
+            advice,
+        ));
+    }
+    client.purge(entry, &now.head_ids()).await?;
+    // It is erased here, too.
+    let sent = app.send(&client).await?;
+    if app.ui.json {
+        return app.ui.document(&json!({ "purged": entry }));
+    }
+    app.ui.done(format!("Erased: {name}."));
+    if sent == Sent::Later {
+        app.ui.say("On this device it is erased with the next sync.");
+    }
+    Ok(())
+}
+
+/// Devices erase what a device has deleted, and nothing else: the deletion goes out first.
+async fn deleted(app: &App, client: &Client, found: &Found) -> Done {
+    if !found.entry.deleted {
+        client.remove(found.entry.entry, &found.entry.head_ids()).await?;
+    }
+    app.send(client).await?;
+    if client.get(found.entry.entry).await?.pending {
+        let advice = "lockstep sync, then once more";
+        return Err(Failure::new(Exit::Offline, "it is deleted on this device only, and not erased", advice));
+    }
+    Ok(())
+}
