@@ -202,7 +202,8 @@ pub struct Push {
     pub reoffer: bool,
 }
 
-/// What became of one item.
+/// What became of one item. `key_epoch_stale` is kept for later and not said by this version: an older generation that
+/// the roster states is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PushOutcome {
@@ -226,8 +227,7 @@ pub enum PushOutcome {
     TooManyBranches,
     /// The plan's limit.
     QuotaExceeded,
-    /// Its content key is of an old vault key generation. No server of this version says so: an older generation that
-    /// the roster states is accepted.
+    /// Its content key is of an old vault key generation.
     KeyEpochStale,
     /// Header, signature, signer, account or vault are not right; `error` says what.
     Forbidden,

@@ -54,16 +54,14 @@ const BEARERS: [(&str, &str); 3] = [
     ("identity", "Of somebody who proved who they are, but no key: `identity_token`"),
 ];
 
-/// Headers that come with problems, by status. What begins as code is a text, the others are numbers.
-const HEADERS: [(&str, &str, &str); 8] = [
-    ("401", "www-authenticate", "`Bearer`"),
-    ("416", "content-range", "`bytes */N`: there are N bytes"),
-    ("429", "retry-after", "Seconds after which the same is let through"),
-    ("429", "ratelimit-limit", "So many may be asked at once"),
-    ("429", "ratelimit-remaining", "So many are left"),
-    ("429", "ratelimit-reset", "Seconds until all are there again"),
-    ("503", "retry-after", "Seconds after which the same may work, where that is known"),
-    ("507", "retry-after", "Seconds after which the same may work"),
+/// Headers that come with problems, and with those of which status. What begins as code is a text, the others are numbers.
+const HEADERS: [(&str, &[&str], &str); 6] = [
+    ("content-range", &["416"], "`bytes */N`: there are N bytes"),
+    ("ratelimit-limit", &["429"], "So many may be asked at once"),
+    ("ratelimit-remaining", &["429"], "So many are left"),
+    ("ratelimit-reset", &["429"], "Seconds until all are there again"),
+    ("retry-after", &["429", "503", "507"], "Seconds after which the same may work, where that is known"),
+    ("www-authenticate", &["401"], "`Bearer`"),
 ];
 
 /// The head of the document.
@@ -83,6 +81,11 @@ pub fn finished(mut document: OpenApi) -> OpenApi {
     for (name, what) in BEARERS {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
         components.add_security_scheme(name, SecurityScheme::Http(bearer.description(Some(what)).build()));
+    }
+    for (name, _, what) in HEADERS {
+        let schema = if what.starts_with('`') { String::schema() } else { u32::schema() };
+        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(what)).build();
+        components.headers.insert(name.to_owned(), header.into());
     }
     components.schemas.insert("Problem".to_owned(), lockstep_api::Problem::schema());
     components.schemas.insert("Code".to_owned(), codes());
@@ -205,10 +208,8 @@ fn problem(status: &str, description: String) -> Response {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let mut response =
         ResponseBuilder::new().description(description).content("application/problem+json", content);
-    for (_, name, what) in HEADERS.iter().filter(|(of, ..)| *of == status) {
-        let schema = if what.starts_with('`') { String::schema() } else { u32::schema() };
-        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(*what)).build();
-        response = response.header(*name, header);
+    for (name, ..) in HEADERS.iter().filter(|(_, of, _)| of.contains(&status)) {
+        response = response.header_ref(*name, Ref::new(format!("#/components/headers/{name}")));
     }
     response.build()
 }
@@ -299,10 +300,11 @@ mod tests {
         );
         let busy = response("get", "/v1/account", "429");
         for header in ["retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"] {
-            assert_eq!(busy["headers"][header]["schema"]["type"], "integer", "{busy}");
+            assert_eq!(busy["headers"][header]["$ref"], format!("#/components/headers/{header}"), "{busy}");
+            assert_eq!(document["components"]["headers"][header]["schema"]["type"], "integer");
         }
         let unknown = response("get", "/v1/account", "401");
-        assert_eq!(unknown["headers"]["www-authenticate"]["schema"]["type"], "string");
+        assert!(unknown["headers"]["www-authenticate"]["$ref"].is_string(), "{unknown}");
     }
 
     #[test]

@@ -26,12 +26,17 @@ fn everything_about_a_person_is_written_to_a_new_file_with_a_signed_manifest() {
 fn an_account_is_deleted_after_a_time_to_call_it_off() {
     let server = Server::start();
     let laptop = Device::registered(&server);
+    let phone = Device::logged_in(&server);
     assert_eq!(laptop.run(&["account", "keep"]).code, 3, "nothing to call off");
     assert_eq!(laptop.run(&["account", "delete"]).code, 2, "nobody was asked");
     let first = laptop.json(&["account", "delete", "--yes"]);
     let again = laptop.json(&["account", "delete", "--yes"]);
     assert_eq!(first["due_at"], again["due_at"], "asking again puts nothing off");
+    let told = phone.run(&["sync"]).err;
+    assert!(told.contains("going to be erased"), "{told}");
     assert!(laptop.run(&["account", "keep"]).code == 0);
+    let told = phone.run(&["sync"]).err;
+    assert!(told.contains("called off") && !told.contains("going to be erased"), "{told}");
     assert_eq!(laptop.run(&["account", "keep"]).code, 3);
     laptop.ok(&["status"]);
 }

@@ -36,7 +36,10 @@ fn what_the_plan_has_no_room_for_waits_is_shown_and_is_sent_when_there_is_room(m
     let laptop = Device::registered(&server);
     let phone = Device::logged_in(&server);
     for name in ["one", "two", "three", "four", "five"] {
-        laptop.ok(&["add", name, "--set", "username=ada"]);
+        let added = laptop.run(&["add", name, "--set", "username=ada"]);
+        assert_eq!(added.code, 0, "{}", added.err);
+        let waits = ["four", "five"].contains(&name);
+        assert_eq!(added.err.contains("no room for it: entries, limit 3"), waits, "{name}: {}", added.err);
     }
     let status = laptop.json(&["status"]);
     assert_eq!(no_room(&status), (&json!("entries"), &json!(3), &json!(2)), "{status}");
@@ -61,7 +64,8 @@ fn what_the_plan_has_no_room_for_waits_is_shown_and_is_sent_when_there_is_room(m
     std::fs::write(&file, vec![7; 250_000]).unwrap();
     let added = laptop.json(&["attachment", "add", "one", file.to_str().unwrap()]);
     assert_eq!(added["sent"], false);
-    laptop.ok(&["edit", "three", "--set", "username=grace"]);
+    let edited = laptop.json(&["edit", "three", "--set", "username=grace"]);
+    assert_eq!(edited["sent"], true, "others wait, this one does not");
     let status = laptop.json(&["status"]);
     assert_eq!((&status["waiting"], &status["quarantined"]), (&json!(2), &json!(0)), "{status}");
     phone.ok(&["sync"]);

@@ -182,7 +182,7 @@ async fn server_sent_events_bring_ciphertexts_as_long_as_was_asked_for(mode: Mod
                 written = true;
             }
         }
-        let news = &heard[before.0 as usize - sizes.len()..];
+        let news = &heard[usize::try_from(before.0).unwrap() - sizes.len()..];
         for push in news.chunks(sizes.len()) {
             // In whatever order they were accepted.
             let lengths =

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use lockstep_client::{
     Client, Error, Unlock,
     crypto::password::Password,
-    model::{Entry, SyncReport, VersionView},
+    model::{Entry, NoRoom, SyncReport, VersionView},
     porting::Item,
 };
 use lockstep_events::EntryId;
@@ -151,6 +151,33 @@ impl App {
     /// If the server was caught.
     pub async fn send(&self, client: &Client) -> Done<Sent> {
         self.send_files(client, 0).await
+    }
+
+    /// The same, for whether these entries are on the server: others may wait, as where the plan has no room for them.
+    ///
+    /// # Errors
+    /// As [`App::send`].
+    pub async fn send_of(&self, client: &Client, entries: &[EntryId]) -> Done<Sent> {
+        if self.send(client).await? == Sent::Now {
+            return Ok(Sent::Now);
+        }
+        for entry in entries {
+            if client.get(*entry).await?.pending {
+                self.say_no_room(client).await?;
+                return Ok(Sent::Later);
+            }
+        }
+        let refused = client.quarantine().await?.iter().any(|one| entries.contains(&one.entry));
+        Ok(if refused { Sent::Later } else { Sent::Now })
+    }
+
+    /// Why something waits, if the plan has no room for it.
+    async fn say_no_room(&self, client: &Client) -> Done {
+        if let Some(NoRoom { what, limit, used, .. }) = client.status().await?.no_room {
+            self.ui.warn(format!("the plan has no room for it: {what}, limit {limit}, used {used}"));
+            self.ui.hint("It stays here and is sent when there is room: lockstep plan shows the limits");
+        }
+        Ok(())
     }
 
     /// The same, with files of so many bytes.

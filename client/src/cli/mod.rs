@@ -2,6 +2,7 @@
 
 mod advice;
 mod agent;
+mod alerts;
 mod app;
 mod args;
 mod editor;

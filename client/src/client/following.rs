@@ -34,6 +34,11 @@ impl Loops {
 }
 
 impl Client {
+    /// What is applied from here on, by whatever syncs.
+    pub fn changes(&self) -> tokio::sync::broadcast::Receiver<Change> {
+        self.engine.changes.subscribe()
+    }
+
     /// Starts the background loops: live feed with fall-back to long-poll, and push. They retry until the session has
     /// ended (see [`Loops::ended`]). While an alarm holds the sending, they read, and send nothing. Another that follows
     /// with the same profile takes the live feed over; this one goes on by long-poll.

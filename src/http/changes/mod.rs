@@ -89,9 +89,9 @@ impl Asked {
 
 /// Changes of a stream after a cursor.
 ///
-/// A cursor is a claim: whoever sends one has been served up to there, by a page, a snapshot or a frame, and of nothing
-/// else is one made, such as `head` of a push. One that is ahead of the stream says that the server lost data: all
-/// streams of the account begin another life then, and all of its devices are told so.
+/// A cursor is a claim: that the device was served everything up to there. It is made of a page, a snapshot or a frame,
+/// and of nothing else; the `head` of a push is none. One that is ahead of the stream says that the server lost data:
+/// all streams of the account begin another life then, and all of its devices are told so.
 ///
 /// With `Accept: text/event-stream` changes keep coming as server-sent events, `limit`, `wait` and `own` aside. One of
 /// `event: ev` has a frame of the live feed as its `data` (`ev` of `asyncapi.json`, with its `m`) and the cursor after

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::cli::{
     agent,
+    alerts::Alerts,
     app::{App, count},
     failure::{Done, Exit, Failure},
     prompt,
@@ -130,6 +131,7 @@ pub async fn register(args: Enter, app: &App) -> Done {
 /// Wrong name or password, offline.
 pub async fn login(args: Login, app: &App) -> Done {
     let (server, name) = target(&args.enter, app).await?;
+    let known = Profile::exists(&app.home);
     if args.approve {
         // Before anything is asked for: a device that gave up then would be on the roster and nowhere else.
         let password = new_password(app, &name)?;
@@ -157,7 +159,12 @@ pub async fn login(args: Login, app: &App) -> Done {
         client = Client::login_with(&app.home, &server, &name, (&password, Some(&local)), &mut factor).await;
     }
     let client = app.keep(client.map_err(|error| not_let_in(error, &args.enter, &server))?);
+    let alerts = known.then(|| Alerts::of(&client));
     first_sync(app, &client, "logged in").await?;
+    // To a new device all of the account's past is news.
+    if let Some(alerts) = alerts {
+        alerts.tell(app.ui);
+    }
     entered(app, &client, "logged in").await
 }
 

@@ -90,7 +90,7 @@ pub async fn run(args: Add, app: &App) -> Done {
             .map_err(|error| Failure::usage(error.to_string(), ""))?;
     }
     let entry = client.add(&content_of(&item)?).await?;
-    let sent = app.send(&client).await?;
+    let sent = app.send_of(&client, &[entry]).await?;
     let saved = client.get(entry).await?;
     let version = saved.winner().map(|head| head.version).ok_or_else(|| {
         Failure::new(crate::cli::failure::Exit::Failure, "the entry was added and is gone again", "")

@@ -134,7 +134,7 @@ pub async fn run(args: Edit, app: &App) -> Done {
             found.entry.heads.len()
         ));
     }
-    let sent = app.send(&client).await?;
+    let sent = app.send_of(&client, &[entry]).await?;
     report(app, "Changed", changed.name.as_str(), (entry, version), sent)
 }
 

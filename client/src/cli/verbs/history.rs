@@ -105,7 +105,7 @@ pub async fn restore(args: Restore, app: &App) -> Done {
         ends_the_conflict(&args, &found, app)?;
     }
     let made = client.restore(entry, version.content_of.unwrap_or(version.version)).await?;
-    let sent = app.send(&client).await?;
+    let sent = app.send_of(&client, &[entry]).await?;
     report(app, "Restored", item.name.as_str(), (entry, made), sent)
 }
 

@@ -63,7 +63,7 @@ pub async fn run(args: Mv, app: &App) -> Done {
         let advice = format!("compare them; the copy is {}", short(new.entry));
         return Err(Failure::new(Exit::Conflict, message, advice));
     };
-    let sent = app.send(&client).await?;
+    let sent = app.send_of(&client, &[found.entry.entry]).await?;
     if app.ui.json {
         return app.ui.document(&json!({
             "entry": new.entry, "vault": vault, "deleted": found.entry.entry, "sent": sent == Sent::Now,

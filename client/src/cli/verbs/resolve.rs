@@ -149,7 +149,7 @@ async fn carry_out(choice: Choice, sides: &Sides, app: &App, client: &Client) ->
         }
         Choice::Merge(item) => attachment::edit(client, entry, &shown, &item).await?,
     };
-    let sent = app.send(client).await?;
+    let sent = app.send_of(client, &[entry]).await?;
     let after = client.get(entry).await?;
     if after.divergent {
         app.ui.warn("another version arrived meanwhile and stays open; resolve once more");

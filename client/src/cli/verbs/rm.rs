@@ -59,7 +59,8 @@ pub async fn run(args: Rm, app: &App) -> Done {
         let version = delete(found, args.yes, &client).await?;
         deleted.push(json!({ "entry": found.entry.entry, "version": version }));
     }
-    let sent = app.send(&client).await?;
+    let entries: Vec<_> = all.iter().map(|found| found.entry.entry).collect();
+    let sent = app.send_of(&client, &entries).await?;
     if app.ui.json {
         return app.ui.document(&json!({ "deleted": deleted, "sent": sent == Sent::Now }));
     }

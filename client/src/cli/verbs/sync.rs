@@ -5,6 +5,7 @@ use lockstep_client::Client;
 
 use crate::cli::{
     advice::HELD,
+    alerts::Alerts,
     app::{App, count, synced},
     failure::{Done, Exit, Failure},
     ui::printable,
@@ -52,7 +53,9 @@ pub async fn run(args: Sync, app: &App) -> Done {
         discard(app, &client, wanted).await?;
     }
     let known: Vec<i64> = client.alarms().await?.iter().map(|alarm| alarm.id).collect();
+    let alerts = Alerts::of(&client);
     let report = synced(app.ui, &client, "in step with the server").await?;
+    alerts.tell(app.ui);
     let raised = client.alarms().await?.into_iter();
     let raised = raised.filter(|alarm| !known.contains(&alarm.id)).find(|alarm| alarm.kind.holds_sending());
     if app.ui.json {
