@@ -118,10 +118,12 @@ async fn rows(world: &World) -> Vec<Row> {
     let epoch = owner.epoch(node).await;
     let item = owner.entry(b"ciphertext");
     let (entry, version) = (item.header.entry, item.header.version_id());
+    let deletion = owner.deletion(entry, vec![version]);
+    let deleted = deletion.header.version_id();
     let push = Push {
         epoch,
         batch_id: BatchId(Uuid::new_v4()),
-        items: vec![item],
+        items: vec![item, deletion],
         groups: Vec::new(),
         reoffer: false,
     };
@@ -140,7 +142,7 @@ async fn rows(world: &World) -> Vec<Row> {
             .at("{vault}", owner.vault)
             .at("{entry}", entry)
             .header("idempotency-key", "once")
-            .json(&Purge { expect_heads: vec![version] }),
+            .json(&Purge { expect_heads: vec![deleted] }),
     );
     rows.push(file_row(owner, epoch));
     rows.push(Row::new("GET", "/v1/file", For::Itself));

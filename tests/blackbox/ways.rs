@@ -3,7 +3,7 @@
 use lockstep_api::{
     account::{
         LoginFinish, LoginStarted, PasswordFinish, PasswordStart, RegisterStarted, StepUpFinish, StepUpStart,
-        SteppedUp, Wrap,
+        SteppedUp, Wrap, wrap_len,
     },
     opaque::{CONTEXT, ServerSuite},
     recovery::{RecoveryFinish, RecoverySet, RecoveryStart, RecoveryStarted},
@@ -81,9 +81,10 @@ impl NewPassword {
     }
 }
 
-/// A wrap of the root key.
+/// A wrapped key.
 pub fn wrap(name: &str, generation: u32) -> Wrap {
-    Wrap { name: name.to_owned(), generation, bytes: vec![u8::try_from(generation).unwrap(); 108].into() }
+    let bytes = vec![u8::try_from(generation).unwrap(); wrap_len(name).unwrap()];
+    Wrap { name: name.to_owned(), generation, bytes: bytes.into() }
 }
 
 /// A change of the password, prepared up to its last message.
