@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn wrap(generation: u32) -> Wrapped {
-        Wrapped { name: ARK_BY_PASSWORD.to_owned(), generation, bytes: vec![1] }
+        Wrapped { name: ARK_BY_PASSWORD.to_owned(), generation, bytes: vec![1; 108] }
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
     fn another_wrap_an_empty_one_a_long_one_and_another_suite_are_refused() {
         let named = Wrapped { name: "ask".to_owned(), ..wrap(4) };
         let (empty, long) =
-            (Wrapped { bytes: vec![], ..wrap(4) }, Wrapped { bytes: vec![0; 1025], ..wrap(4) });
+            (Wrapped { bytes: vec![], ..wrap(4) }, Wrapped { bytes: vec![0; 109], ..wrap(4) });
         for wrong in [named, empty, long] {
             assert!(check_next(&row(3), 1, &wrong).is_err());
         }

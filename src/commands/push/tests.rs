@@ -131,6 +131,11 @@ pub(super) fn founding() -> Unit {
     }
 }
 
+/// A wrapped key of a generation with a box of so many bytes.
+fn wrapped(generation: u32, bytes: usize) -> String {
+    format!("{generation:08x}{}", "ab".repeat(bytes))
+}
+
 pub(super) fn push(by: u8, items: Vec<Item>) -> Push {
     Push {
         account: ACCOUNT,
@@ -172,7 +177,7 @@ pub(super) fn edit(by: u8, of: EntryId, parents: &[VersionId], text: &str) -> It
             header,
             signer: device(by),
             signature: Signature([0; 64]),
-            wrapped_key: Some("ab".into()),
+            wrapped_key: Some(wrapped(1, 104)),
             content: Some(bytes),
             expect_heads: None,
             infer_parents: false,
@@ -269,8 +274,11 @@ async fn what_is_wrong_with_an_item_is_its_answer_and_changes_nothing() {
         ("foreign vault in the header", resigned(|i| i.header.vault = VaultId(Uuid::from_u128(77)))),
         ("65 parents", resigned(|i| i.header.parents = (0..65).map(|n| VersionId([n; 32])).collect())),
         ("no wrapped key", with(|i| i.wrapped_key = None)),
-        ("upper-case wrapped key", with(|i| i.wrapped_key = Some("AB".into()))),
-        ("too long a wrapped key", with(|i| i.wrapped_key = Some("ab".repeat(257)))),
+        ("upper-case wrapped key", with(|i| i.wrapped_key = Some(wrapped(1, 104).to_uppercase()))),
+        ("too long a wrapped key", with(|i| i.wrapped_key = Some(wrapped(1, 105)))),
+        ("too short a wrapped key", with(|i| i.wrapped_key = Some(wrapped(1, 103)))),
+        ("a wrapped key of no generation", with(|i| i.wrapped_key = Some(wrapped(0, 104)))),
+        ("a wrapped key of a generation that cannot be", with(|i| i.wrapped_key = Some(wrapped(1025, 104)))),
         ("too long inline", edit(1, entry(1), &[], &"x".repeat(16_385))),
         (
             "inference with parents",
