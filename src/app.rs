@@ -254,7 +254,7 @@ async fn assemble(
 ) -> Result<(Shared, Runner), StartError> {
     fit::nothing_lost(&config).await?;
     let ports = ports::open(&config).await?;
-    fit::check(&config, &ports).await?;
+    fit::check(&config, &ports, clock.now()).await?;
     let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
     if ports.credentials.key_commitment(keys.commitment()).await? != keys.commitment() {
         return Err(StartError::ForeignKeys(config.key_path()));

@@ -61,6 +61,9 @@ async fn post<T: DeserializeOwned>(
     transport.send(Method::POST, path, token, &[], Body::json(body)?).await?.json()
 }
 
+/// After so long a server that could not be reached is asked again whether a link was pressed.
+const AWAY: Duration = Duration::from_secs(5);
+
 /// A sign-in by a mailed link, under way.
 pub struct LinkSignIn {
     transport: Transport,
@@ -93,7 +96,15 @@ impl LinkSignIn {
         let asked = tokio::time::Instant::now();
         while asked.elapsed() < self.life {
             let body = Body::json(&SignInFinish { secret: self.initiator.shown() })?;
-            let answer = self.transport.send(Method::POST, "/v1/sign-in/finish", None, &[], body).await?;
+            let answer = match self.transport.send(Method::POST, "/v1/sign-in/finish", None, &[], body).await
+            {
+                // A server that is started again meanwhile still has the link.
+                Err(Error::Offline(_)) => {
+                    tokio::time::sleep(AWAY).await;
+                    continue;
+                }
+                other => other?,
+            };
             if answer.status != StatusCode::ACCEPTED {
                 return answer.json();
             }

@@ -1,7 +1,7 @@
 //! Whether what a server is started with belongs together. A part that was put back without the others, or not at all,
 //! is noticed before anything is made anew in its place.
 
-use lockstep_events::Position;
+use lockstep_events::{Micros, Position};
 use lockstep_projections::Family;
 
 use super::{
@@ -28,15 +28,41 @@ pub async fn nothing_lost(config: &Config) -> Result<(), StartError> {
 ///
 /// # Errors
 /// [`StartError::LostKeys`], [`StartError::Ahead`], or what a store does not answer.
-pub async fn check(config: &Config, ports: &Ports) -> Result<(), StartError> {
+pub async fn check(config: &Config, ports: &Ports, now: Micros) -> Result<(), StartError> {
     // Before the log: other nodes go on with both meanwhile.
     let mut reads = Position::ZERO;
     for family in Family::ALL {
         reads = reads.max(ports.reads.checkpoint_of(family).await?.position);
     }
-    let log = ports.log.tail().await?.position;
+    let tail = ports.log.tail().await?;
+    if let Some(ms) = ahead_ms(tail.recorded_at, now) {
+        tracing::warn!(
+            ms,
+            "the clock is behind the last event of the log: until it has caught up, all events carry that event's time"
+        );
+    }
+    let log = tail.position;
     if log.0 > 0 && !config.key_path().exists() {
         return Err(StartError::LostKeys(config.key_path()));
     }
     if reads > log { Err(StartError::Ahead { reads: reads.0, log: log.0 }) } else { Ok(()) }
+}
+
+/// By how much a time of the log is ahead of the clock, if by more than clocks of several nodes differ.
+fn ahead_ms(recorded_at: Micros, now: Micros) -> Option<i64> {
+    const APART_MS: i64 = 10_000;
+    Some((recorded_at.0 - now.0) / 1000).filter(|ahead| *ahead > APART_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_behind_the_log_is_told_and_one_of_another_node_is_not() {
+        let now = Micros(1_000_000_000_000);
+        assert_eq!(ahead_ms(now.plus_seconds(172_800), now), Some(172_800_000));
+        assert_eq!(ahead_ms(now.plus_seconds(5), now), None);
+        assert_eq!(ahead_ms(Micros(0), now), None);
+    }
 }
