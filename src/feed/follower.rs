@@ -123,10 +123,9 @@ impl Follower {
         match news {
             Ok(News::Batch(batch)) => self.order.offer(batch),
             Ok(News::Renewed(stream)) => {
-                self.feed.members.renewed(stream);
                 let feed = Arc::clone(&self.feed);
                 self.feed.tasks.spawn(async move {
-                    if let Err(error) = feed.hubs.renewed(feed.log.as_ref(), stream).await {
+                    if let Err(error) = feed.renewed(stream).await {
                         tracing::debug!(%error, "a hub did not learn of its stream's new life; it asks again");
                     }
                 });

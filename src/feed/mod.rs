@@ -209,7 +209,7 @@ impl Feed {
         });
         if own && listening.hub.is_gone() {
             // Perhaps it is there again.
-            self.hubs.renewed(self.log.as_ref(), stream).await?;
+            self.renewed(stream).await?;
         }
         Ok((own && !listening.hub.is_gone()).then_some(listening))
     }
@@ -238,11 +238,19 @@ impl Feed {
         // Some may be lost as a whole.
         for stream in self.log.stream_heads(&streams).await?.into_iter().map(|head| head.stream) {
             self.log.renew_epoch(stream, Epoch(*uuid::Uuid::new_v4().as_bytes())).await?;
-            self.members.renewed(stream);
-            self.hubs.renewed(self.log.as_ref(), stream).await?;
+            self.renewed(stream).await?;
             self.bus.publish_renewed(stream);
         }
         Ok(ResetReason::CursorAhead)
+    }
+
+    /// A stream may have begun another life: nothing here is taken for the old one any more.
+    ///
+    /// # Errors
+    /// If the log does not answer; its hub is asked about again later.
+    pub async fn renewed(&self, stream: StreamId) -> Result<(), LogError> {
+        self.members.renewed(stream);
+        self.hubs.renewed(self.log.as_ref(), stream).await
     }
 
     /// The log that is followed.

@@ -15,21 +15,13 @@ impl Person {
     #[allow(dead_code, reason = "some suites that share this delete nothing")]
     /// A tombstone over the heads of an entry.
     pub fn deletion(&self, entry: EntryId, parents: Vec<VersionId>) -> PushItem {
-        let PushItem { mut header, .. } = self.entry(b"");
+        let item = self.entry(b"");
+        let mut header = item.header.clone();
         (header.entry, header.kind, header.parents) = (entry, VersionKind::Tombstone, parents);
         (header.content_hash, header.content_len, header.client_time) = (None, 0, 0);
         (header.key_id, header.author_device) = (Uuid::nil(), DeviceId::NIL);
         let signature = sign_version(&self.device_key, &header.version_id());
-        PushItem {
-            header,
-            signer: self.device,
-            signature,
-            wrapped_key: None,
-            inline: None,
-            expect_heads: None,
-            infer_parents: false,
-            attachments: Vec::new(),
-        }
+        PushItem { header, signature, wrapped_key: None, inline: None, ..item }
     }
 
     /// A new entry with this ciphertext.

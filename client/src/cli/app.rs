@@ -145,6 +145,24 @@ impl App {
         }
     }
 
+    /// Hears first what other devices did, if the server can be reached.
+    ///
+    /// # Errors
+    /// An alarm.
+    pub async fn refresh(&self, client: &Client) -> Done {
+        if !self.offline
+            && let Err(error) = client.sync().await
+        {
+            let why = failure_of(&error);
+            // While an alarm holds the sending, what is read is the truth.
+            if why.exit == Exit::Alarm && !matches!(error, Error::Held(_)) {
+                return Err(why);
+            }
+            self.ui.say(format!("Working with what this device has ({}).", why.message));
+        }
+        Ok(())
+    }
+
     /// Sends what was just written. Being offline is no failure: the change is safe here.
     ///
     /// # Errors
@@ -163,7 +181,9 @@ impl App {
         }
         for entry in entries {
             if client.get(*entry).await?.pending {
-                self.say_no_room(client).await?;
+                if let Some(met) = client.status().await?.no_room {
+                    self.say_no_room("it", &met);
+                }
                 return Ok(Sent::Later);
             }
         }
@@ -171,13 +191,11 @@ impl App {
         Ok(if refused { Sent::Later } else { Sent::Now })
     }
 
-    /// Why something waits, if the plan has no room for it.
-    async fn say_no_room(&self, client: &Client) -> Done {
-        if let Some(NoRoom { what, limit, used, .. }) = client.status().await?.no_room {
-            self.ui.warn(format!("the plan has no room for it: {what}, limit {limit}, used {used}"));
-            self.ui.hint("It stays here and is sent when there is room: lockstep plan shows the limits");
-        }
-        Ok(())
+    /// Says that the plan has no room for something, which waits.
+    pub fn say_no_room(&self, for_what: &str, met: &NoRoom) {
+        let NoRoom { what, limit, used, .. } = met;
+        self.ui.warn(format!("the plan has no room for {for_what}: {what}, limit {limit}, used {used}"));
+        self.ui.hint("It stays here and is sent when there is room: lockstep plan shows the limits");
     }
 
     /// The same, with files of so many bytes.

@@ -76,7 +76,7 @@ pub async fn subscribe(
     };
     if from > head {
         // Another node may have told the client first: the log decides.
-        feed.hubs.renewed(feed.log(), stream).await?;
+        feed.renewed(stream).await?;
         if listening.hub.is_gone() {
             return reset(ResetReason::StreamGone, None);
         }

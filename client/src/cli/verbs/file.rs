@@ -71,16 +71,7 @@ enum Action {
 pub async fn run(args: File, app: &App) -> Done {
     // The one file is in the vault that the account began with, whatever vault the profile works with.
     let client = app.open().await?.in_first_vault().await?;
-    if !app.offline
-        && let Err(error) = client.sync().await
-    {
-        let why = crate::cli::advice::failure_of(&error);
-        // While an alarm holds the sending, what is read is the truth.
-        if why.exit == Exit::Alarm && !matches!(error, lockstep_client::Error::Held(_)) {
-            return Err(why);
-        }
-        app.ui.say(format!("Working with what this device has ({}).", why.message));
-    }
+    app.refresh(&client).await?;
     let present = client.file_get().await?;
     match args.action {
         Action::List(args) => file_versions::list(&args, app, &client).await,

@@ -91,7 +91,7 @@ pub async fn run(args: Import, app: &App) -> Done {
         return without_profile(&imported, app);
     }
     let client = app.open().await?;
-    present::refresh(app, &client).await?;
+    app.refresh(&client).await?;
     let mut plan = plan(&args, app, &client, imported).await?;
     say_notes(&plan.notes, app);
     if args.dry_run {

@@ -81,11 +81,7 @@ pub async fn run(args: Sync, app: &App) -> Done {
     }
     app.ui.done(format!("In step: {}.", parts.join(", ")));
     if let Some(met) = &report.no_room {
-        app.ui.warn(format!(
-            "the plan has no room for what waits: {}, limit {}, used {}",
-            met.what, met.limit, met.used
-        ));
-        app.ui.hint("It stays here and is sent when there is room: lockstep plan shows the limits");
+        app.say_no_room("what waits", met);
     }
     if report.conflicts > 0 {
         let entries = count(report.conflicts, "entry was", "entries were");

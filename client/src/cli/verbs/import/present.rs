@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 
 use lockstep_client::{
-    Client, Error,
+    Client,
     crypto::wipe::Plaintext,
     porting::{Item, item::AttachmentRef},
 };
 use lockstep_events::{EntryId, VersionId};
 
 use crate::cli::{
-    advice::failure_of,
     app::{App, item_of},
     failure::{Done, Exit},
     verbs::attachment,
@@ -53,24 +52,6 @@ pub async fn one_file(client: &Client, file: Option<Plaintext>, replace: bool) -
         Some(_) if !replace => OneFile::Other,
         present => OneFile::Put(file, present.map(|(_, heads)| heads).unwrap_or_default()),
     })
-}
-
-/// Hears first what other devices did, if the server can be reached.
-///
-/// # Errors
-/// An alarm.
-pub async fn refresh(app: &App, client: &Client) -> Done {
-    if !app.offline
-        && let Err(error) = client.sync().await
-    {
-        let why = failure_of(&error);
-        // While an alarm holds the sending, what is read is the truth.
-        if why.exit == Exit::Alarm && !matches!(error, Error::Held(_)) {
-            return Err(why);
-        }
-        app.ui.say(format!("Working with what this device has ({}).", why.message));
-    }
-    Ok(())
 }
 
 /// Takes out of an import what its vault has: an entry of the same content with at least the same files. Each entry of
