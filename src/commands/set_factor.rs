@@ -205,8 +205,9 @@ pub async fn new_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<Strin
 /// [`FactorError`]
 pub async fn remove(server: &Server, actor: Actor, id: Uuid, proven_at: i64) -> Result<(), FactorError> {
     let all = stored(server, actor.account).await?;
-    // Whoever knows the password alone takes no factor away, however lately it was set.
-    let after = |factor: &OpenFactor| !factor.counts() || factor.stored.created_at.seconds() <= proven_at;
+    // Whoever knows the password alone takes no factor away, however lately it was set. A token says whole seconds: of
+    // one second nobody knows which was first.
+    let after = |factor: &OpenFactor| !factor.counts() || factor.stored.created_at.seconds() < proven_at;
     if !all.iter().all(after) {
         return Err(FactorError::Unproven);
     }

@@ -34,9 +34,15 @@ async fn with_totp(node: &Node, person: &Person) -> App {
 
 /// The same person with a token that counts as freshly proven, by password and app.
 async fn fresh_by(node: &Node, person: &Person, app: &App) -> Person {
+    proven(node, person, |_| app.shown(node)).await
+}
+
+/// The same person with a token that counts as freshly proven, by password and what is shown then: a minute after all
+/// that was before.
+pub async fn proven(node: &Node, person: &Person, shown: impl FnOnce(&Demanded) -> Shown) -> Person {
     node.clock.pass(60);
     let asked = demanded(step_up(node, person, &person.password, person).await).await;
-    let shown = ShowFactor { attempt: asked.attempt, factor: app.shown(node) };
+    let shown = ShowFactor { attempt: asked.attempt, factor: shown(&asked) };
     let answer = person.post(node, "/v1/sessions/step-up/second-factor", &shown).await;
     let stepped: SteppedUp = body(answer, StatusCode::OK).await;
     let mut person = person.clone();
@@ -359,7 +365,6 @@ async fn a_step_up_needs_the_second_factor_and_removing_the_last_one_ends_the_de
 async fn a_proof_from_before_a_factor_was_set_does_not_remove_it() {
     let node = Node::start(Mode::Embedded).await;
     let person = Person::register(&node).await;
-    node.clock.pass(2);
     let app = with_totp(&node, &person).await;
     let path = format!("/v1/account/factors/{}", app.factor);
     let gone = node.request("DELETE", &path).bearer_auth(&person.tokens.access_token).send().await.unwrap();

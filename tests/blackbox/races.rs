@@ -14,7 +14,7 @@ use reqwest::{Response, StatusCode};
 
 use crate::{
     authenticators::Authenticator,
-    factors::{begin_passkey, finish_passkey, login, show, with_passkey},
+    factors::{begin_passkey, finish_passkey, login, proven, show, with_passkey},
     support::{Mode, Node, Person, assert_problem, body},
     ways::begin_login,
 };
@@ -80,11 +80,13 @@ async fn as_many_factors_as_an_account_may_have_are_set_at_once_and_no_more(mode
 async fn factors_that_are_removed_at_once_leave_no_codes_behind(mode: Mode) {
     let node = Node::start(mode).await;
     let person = Person::register(&node).await;
+    let mut keys = Vec::new();
     for _ in 0..6 {
-        with_passkey(&node, &person).await;
+        keys.push(with_passkey(&node, &person).await);
     }
     let all = listed(&node, &person).await.factors;
     assert_eq!(all.len(), 7);
+    let person = proven(&node, &person, |asked| keys[0].assert(&asked.challenge.0)).await;
     let remove = async |factor| {
         let request = node.request("DELETE", &format!("/v1/account/factors/{factor}"));
         request.bearer_auth(&person.tokens.access_token).send().await.unwrap().status()
