@@ -1,6 +1,6 @@
 //! Sync, measured from outside: `lockstepd` as a process of its own, HTTPS, real devices.
 //!
-//! `cargo bench --bench sync -- [--json PATH] [--rounds N] [--quick] [--only WORD]`
+//! `cargo bench --bench sync -- [--json PATH] [--rounds N] [--quick] [--only WORD] [--peer-vaultwarden PATH]`
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 #[path = "../tests/support/mod.rs"]
@@ -25,6 +25,8 @@ mod pushes;
 mod report;
 #[path = "sync/sockets.rs"]
 mod sockets;
+#[path = "sync/vaultwarden.rs"]
+mod vaultwarden;
 
 use report::Report;
 use support::mode::Mode;

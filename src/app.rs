@@ -9,11 +9,11 @@ mod tools;
 mod upkeep;
 
 pub use start_error::StartError;
-pub use tools::{SubjectTools, Tools, subject_tools, tools};
+pub use tools::{SubjectTools, Tools, shelf_alone, subject_tools, tools};
 
 use std::{fs::File, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use lockstep_events::{Clock, EventLog};
+use lockstep_events::{Clock, EventLog, Micros, Position};
 use lockstep_projections::{Runner, store::ReadStore};
 use rand::rngs::OsRng;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
@@ -23,10 +23,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{minting::Tokens, oidc::Idps, server_keys::ServerKeys, signing_keys::load_or_turn},
     batcher::Batcher,
-    blobs::{Shelf, Uploads},
+    blobs::{BlobStore, Shelf, Uploads, Watch},
     clock::SystemClock,
     commands::{
-        admin::{AdminError, bootstrap},
+        admin::{
+            AdminError,
+            bootstrap::{self, Wanted},
+        },
         purge::{Purger, Scrubs},
         push::{Batches, Pusher},
     },
@@ -68,6 +71,8 @@ pub struct Running {
     pub fingerprint: Option<String>,
     /// The token that names the first administrator, if this start made one.
     pub bootstrap: Option<bootstrap::Opened>,
+    /// Until when a token of before can be used, if this start made none because of it.
+    pub bootstrap_waits: Option<Micros>,
     /// What its requests use.
     pub server: Shared,
     tasks: Tasks,
@@ -126,7 +131,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let (server, runner) = assemble(config, clock, &format!("{scheme}://{addr}")).await?;
-    let bootstrap = first_administrator(&server).await?;
+    let (bootstrap, bootstrap_waits) = first_administrator(&server).await?;
     let news = server.feed.applied();
     let stop_following = CancellationToken::new();
     let poll = Duration::from_millis(server.config.tail_poll_ms);
@@ -149,23 +154,29 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
         admin_url,
         fingerprint: tls.map(|tls| tls.fingerprint),
         bootstrap,
+        bootstrap_waits,
         server,
         tasks: Tasks { http, admin, follower, upkeep, mail, stop_following, _lock: lock },
     })
 }
 
-/// A server that never had an administrator makes the one-time token that names one.
-async fn first_administrator(server: &Server) -> Result<Option<bootstrap::Opened>, StartError> {
+/// A server that never had an administrator makes the one-time token that names one, or says how long an earlier one can
+/// be used.
+async fn first_administrator(
+    server: &Server,
+) -> Result<(Option<bootstrap::Opened>, Option<Micros>), StartError> {
     let (log, now) = (server.log.as_ref(), server.clock.now());
-    if !bootstrap::wanted(log, now).await? {
-        return Ok(None);
+    match bootstrap::wanted(log, now).await? {
+        Wanted::Nothing => return Ok((None, None)),
+        Wanted::Waits(until) => return Ok((None, Some(until))),
+        Wanted::Token => {}
     }
     let file = server.config.bootstrap_path();
     match bootstrap::open(log, &server.keys, &file, now, &mut OsRng).await {
-        Ok(opened) => Ok(Some(opened)),
+        Ok(opened) => Ok((Some(opened), None)),
         Err(AdminError::Log(error)) => Err(error.into()),
         // Another node was first.
-        Err(_) => Ok(None),
+        Err(_) => Ok((None, None)),
     }
 }
 
@@ -207,6 +218,28 @@ pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dy
     let mut databases = ports::Databases::new(config);
     let log = known_log(config, &mut databases).await?;
     Ok((log, ports::reads(config, &mut databases).await?))
+}
+
+/// How far read models have the log; 0 if that cannot be read. None are made.
+pub async fn read_position(config: &Config) -> Position {
+    if Config::is_sqlite(&config.reads) && !ports::reads_file(config).exists() {
+        return Position::ZERO;
+    }
+    let Ok(reads) = ports::reads(config, &mut ports::Databases::new(config)).await else {
+        return Position::ZERO;
+    };
+    fit::read_position(&*reads).await.unwrap_or_default()
+}
+
+/// Makes sure that no server uses the log while the answer is kept: none with this data folder, and none that is connected
+/// to its database.
+///
+/// # Errors
+/// If one does.
+pub async fn alone(config: &Config) -> Result<File, StartError> {
+    let lock = lock_data(config)?;
+    ports::nobody_connected(config).await?;
+    Ok(lock)
 }
 
 /// The log, and nothing else is opened or made.
@@ -272,7 +305,9 @@ async fn assemble(
     let members = Arc::clone(&feed.members);
     let entries = Arc::new(EntryStates::new(Arc::clone(&ports.log), Arc::clone(&ports.reads)));
     let served = Arc::new(Served::new(ports.served));
-    let shelf = Arc::new(Shelf { store: ports.blobs, index: ports.blob_index, clock: Arc::clone(&clock) });
+    let blob_watch = Arc::new(Watch::new(ports.blobs));
+    let store = Arc::clone(&blob_watch) as Arc<dyn BlobStore>;
+    let shelf = Arc::new(Shelf { store, index: ports.blob_index, clock: Arc::clone(&clock) });
     let purger = purger((&ports.log, &batcher), &entries, &shelf, &shred_list);
     let quotas = quotas(&config, &ports.reads, &feed, &shelf);
     let pusher = Pusher {
@@ -297,6 +332,7 @@ async fn assemble(
         progress: runner.progress(),
         uploads: Uploads::new(&config.data.join("uploads")),
         shelf,
+        blob_watch,
         kept_answers: ports.kept_answers,
         members,
         entries,
@@ -353,7 +389,7 @@ fn people(config: &Config, own_url: &str) -> Result<(Post, Idps), StartError> {
 }
 
 /// Makes the data folder and holds it for this process.
-pub(crate) fn lock_data(config: &Config) -> Result<File, StartError> {
+fn lock_data(config: &Config) -> Result<File, StartError> {
     let failed = |source| StartError::Data { path: config.data.clone(), source };
     private_file::make_folder(&config.data).map_err(failed)?;
     let lock = File::options()

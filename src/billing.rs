@@ -28,9 +28,15 @@ pub enum BillingError {
     /// There is no biller.
     #[error("no biller is configured")]
     None,
-    /// The signature is missing, malformed, not the biller's, or too old.
-    #[error("the signature is not valid")]
-    Signature,
+    /// There is no time in it, or more than one.
+    #[error("the signature is not of the form t=<seconds>,v1=<hex>")]
+    Form,
+    /// It is another key's, or over other bytes.
+    #[error("no v1 is the HMAC of time and body under `billing_secret`")]
+    Mac,
+    /// It is right, and too old or of a time to come: the message is sent again by whoever has seen it, or a clock is wrong.
+    #[error("it was signed {0} s before the time of this server's clock")]
+    Time(i64),
 }
 
 /// A biller: it knows whether a message is its own. What the message says is read by whoever knows its format.
@@ -81,18 +87,19 @@ impl Biller for HmacBiller {
             signature.split(',').filter_map(|field| field.split_once('=')).collect();
         let times: Vec<&str> =
             fields.iter().filter(|(name, _)| *name == "t").map(|(_, time)| *time).collect();
-        let [time] = times[..] else { return Err(BillingError::Signature) };
-        let seconds: i64 = time.parse().map_err(|_| BillingError::Signature)?;
-        if now.seconds().abs_diff(seconds) > TOLERANCE_S.unsigned_abs() {
-            return Err(BillingError::Signature);
-        }
-        let mac = self.mac(body, time).ok_or(BillingError::Signature)?;
+        let [time] = times[..] else { return Err(BillingError::Form) };
+        let seconds: i64 = time.parse().map_err(|_| BillingError::Form)?;
+        let mac = self.mac(body, time).ok_or(BillingError::Mac)?;
         let right = |(name, value): &(&str, &str)| {
             let given = hex::decode(value).unwrap_or_default();
             // Compared in constant time.
             *name == "v1" && mac.clone().verify_slice(&given).is_ok()
         };
-        if fields.iter().any(right) { Ok(()) } else { Err(BillingError::Signature) }
+        if !fields.iter().any(right) {
+            return Err(BillingError::Mac);
+        }
+        let age = now.seconds().saturating_sub(seconds);
+        if age.unsigned_abs() > TOLERANCE_S.unsigned_abs() { Err(BillingError::Time(age)) } else { Ok(()) }
     }
 
     fn header(&self) -> &'static str {
@@ -120,19 +127,22 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_is_refused() {
+    fn whatever_else_is_refused_with_what_an_operator_looks_for() {
         let biller = HmacBiller::new("key");
         let signed = biller.sign(b"{}", NOW.seconds());
         let other = HmacBiller::new("other").sign(b"{}", NOW.seconds());
         let old = biller.sign(b"{}", NOW.seconds() - TOLERANCE_S - 1);
         let early = biller.sign(b"{}", NOW.seconds() + TOLERANCE_S + 1);
         let twice = format!("t={},{signed}", NOW.seconds() - 1);
-        for wrong in
-            [&other, &old, &early, &twice, "", "t=,v1=", "t=1800000000", "v1=00", &signed.to_uppercase()]
-        {
-            assert_eq!(verify(wrong, b"{}"), Err(BillingError::Signature), "{wrong}");
+        for wrong in [&twice, "", "t=,v1=", "v1=00", &signed.to_uppercase()] {
+            assert_eq!(verify(wrong, b"{}"), Err(BillingError::Form), "{wrong}");
         }
-        assert_eq!(verify(&signed, b"{ }"), Err(BillingError::Signature));
+        for wrong in [&other, "t=1800000000", "t=1800000000,v1=00", "t=1,v1=00"] {
+            assert_eq!(verify(wrong, b"{}"), Err(BillingError::Mac), "{wrong}");
+        }
+        assert_eq!(verify(&signed, b"{ }"), Err(BillingError::Mac));
+        assert_eq!(verify(&old, b"{}"), Err(BillingError::Time(TOLERANCE_S + 1)));
+        assert_eq!(verify(&early, b"{}"), Err(BillingError::Time(-TOLERANCE_S - 1)));
         let none = HmacBiller::new("");
         assert_eq!(none.verify(&none.sign(b"{}", NOW.seconds()), b"{}", NOW), Err(BillingError::None));
     }

@@ -4,24 +4,27 @@
 mod check;
 mod index;
 mod large;
+mod lost;
 mod repack;
 mod shelf;
 mod sweep;
 #[cfg(test)]
 pub mod testing;
 mod uploads;
+mod watch;
 
 use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use index::{BlobIndex, BlobPlace, Lying, Promise};
+pub use index::{BlobIndex, BlobPlace, Held, Lying, Promise};
 pub use large::{LargeError, Ticket};
 pub use repack::{LIVE_SHARE, repack};
 pub use shelf::{Shelf, direct_key};
 pub use sweep::{SweepReport, sweep};
 pub use uploads::{UploadError, Uploads, Whole};
+pub use watch::{Touch, Watch};
 
 /// A blob above this length is uploaded in parts of this length where the object store takes them itself, in bytes.
 pub const PART: u64 = 8 * 1024 * 1024;
@@ -87,8 +90,8 @@ pub struct Parts {
 ///
 /// What `put` has answered survives a power cut, and nobody sees an object before all of its bytes are there. An
 /// object that is not there is [`BlobError::Missing`], and so are bytes beyond its end: a short answer is never given.
-/// A store that cannot be reached says [`BlobError::Unavailable`] within half a minute; then nothing is known about
-/// what was asked, and asking again is always right.
+/// A store that cannot be reached says [`BlobError::Unavailable`] within half a minute, for a file within the time that
+/// its bytes may take; then nothing is known about what was asked, and asking again is always right.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
     /// Stores an object; durable when it returns. Storing the same bytes again, also at the same time, is no error.

@@ -1,6 +1,7 @@
 //! The command line: what it says, and which function does it.
 
 mod admin;
+mod blobs;
 mod health;
 mod keys;
 mod log;
@@ -29,7 +30,7 @@ pub use options::Options;
 
 use crate::{
     app,
-    config::{Config, LogFormat, misspelt_variables},
+    config::{Config, LogFormat, unknown_variables},
     http,
 };
 
@@ -61,6 +62,11 @@ enum Command {
     Keys {
         #[command(subcommand)]
         command: keys::KeysCommand,
+    },
+    /// Look after long ciphertexts.
+    Blobs {
+        #[command(subcommand)]
+        command: blobs::BlobsCommand,
     },
     /// Look after the log.
     Log {
@@ -111,16 +117,24 @@ pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint!("lockstepd: {error}");
-            let mut cause = error.source();
-            while let Some(source) = cause {
-                eprint!(": {source}");
-                cause = source.source();
-            }
-            eprintln!();
+            eprintln!("lockstepd: {}", with_causes(&*error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes. Libraries repeat a cause in the words of what it caused: it is said once.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let words = source.to_string();
+        if !said.ends_with(&words) {
+            said = format!("{said}: {words}");
+        }
+        cause = source.source();
+    }
+    said
 }
 
 /// Runs a command; what it has to say goes to `out`.
@@ -133,6 +147,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
         Command::Health(ask) => health::ask(ask, &cli.options.config()?, out).await,
         Command::Admin { command } => admin::run(command, &cli.options.config()?, out).await,
         Command::Keys { command } => keys::run(command, &cli.options.config()?, out).await,
+        Command::Blobs { command } => blobs::run(command, &cli.options.config()?, out).await,
         Command::Log { command } => log::run(command, &cli.options.config()?, out).await,
         Command::Projections { what } => projections::run(what, &cli.options.config()?, out).await,
         Command::Subject { command } => subject::run(command, &cli.options.config()?, out).await,
@@ -156,7 +171,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
 
 async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
     start_logging(&config)?;
-    for variable in misspelt_variables() {
+    for variable in unknown_variables()? {
         tracing::warn!(variable, "no option of lockstepd has this name: it is ignored");
     }
     process::prepare(config.max_connections);
@@ -177,6 +192,8 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     }
     if let Some(opened) = &running.bootstrap {
         admin::print(opened, apart, out)?;
+    } else if let Some(until) = running.bootstrap_waits {
+        admin::print_earlier(until, out)?;
     }
     writeln!(out, "Next: lockstep register --server {} --email you@example.org{pin}", running.url)?;
     out.flush()?;

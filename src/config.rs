@@ -2,6 +2,7 @@
 //! environment.
 
 mod checked;
+mod names;
 mod providers;
 mod secret;
 
@@ -9,6 +10,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+pub use names::unknown_variables;
 pub use providers::{Apple, Preset, Provider, Providers, Redirect};
 pub use secret::Secret;
 
@@ -42,6 +44,14 @@ pub enum ConfigError {
         variable: String,
         /// What is expected.
         message: String,
+    },
+    /// An environment variable that no option has, but nearly.
+    #[error("{variable} names no option: did you mean {meant}?")]
+    Misspelt {
+        /// The variable.
+        variable: String,
+        /// That of the option.
+        meant: String,
     },
     /// A number that cannot be meant so.
     #[error("{option} must be from 1 to {most}")]
@@ -271,47 +281,16 @@ where
     }
 }
 
-/// Variables of this process that look like options and are none.
-pub fn misspelt_variables() -> Vec<String> {
-    unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
-}
-
-/// Those that look like options of the server and are none, nor of the client or the tests.
-fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
-    const OTHERS: [&str; 3] = ["CONFIG", "HOME", "VAULT"];
-    let options: toml::Table = toml::from_str(DEFAULTS).unwrap_or_default();
-    let is_known = |word: &str| {
-        options.contains_key(&word.to_lowercase())
-            || OTHERS.contains(&word)
-            || ["TEST_", "EVIL_", "KILL_"].iter().any(|start| word.starts_with(start))
-            || ["PASSWORD", "CODE"].iter().any(|end| word.ends_with(end))
-    };
-    let unknown = |name: &String| name.strip_prefix("LOCKSTEP_").is_some_and(|word| !is_known(word));
-    names.filter(unknown).collect()
-}
-
-/// What is wrong with a TOML text, and where; without the line itself, which may have a secret in it.
-fn said(error: &toml::de::Error, text: &str) -> String {
-    let message = error.message();
-    // What is invalid is named in it.
-    let message = match message.split_once(", expected ") {
-        Some((invalid, expected)) if invalid.starts_with("invalid ") => format!("expected {expected}"),
-        _ => message.to_owned(),
-    };
-    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return message };
-    let (line, column) =
-        (before.matches('\n').count() + 1, before.chars().rev().take_while(|c| *c != '\n').count() + 1);
-    format!("line {line}, column {column}: {message}")
-}
-
 impl Layer {
     /// The options of a TOML text; `place` names it in errors.
     ///
     /// # Errors
     /// With line and column, if an option is unknown or of the wrong type.
     pub fn from_toml(text: &str, place: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text)
-            .map_err(|error| ConfigError::Parse { place: place.to_owned(), message: said(&error, text) })
+        toml::from_str(text).map_err(|error| ConfigError::Parse {
+            place: place.to_owned(),
+            message: names::said(&error, text),
+        })
     }
 
     /// The options of a file.
@@ -327,8 +306,9 @@ impl Layer {
     /// The options that this process's environment names.
     ///
     /// # Errors
-    /// If a value is not of its option's type.
+    /// If a value is not of its option's type, or a variable is nearly an option's.
     pub fn from_process() -> Result<Self, ConfigError> {
+        unknown_variables()?;
         Self::from_environment(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
     }
 }
@@ -388,23 +368,6 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_option_is_refused_with_its_line() {
-        let error = Layer::from_toml("data = \"x\"\nlissten = \"y\"\n", "my.toml").unwrap_err().to_string();
-        assert!(
-            error.contains("my.toml") && error.contains("line 2") && error.contains("lissten"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_file_is_said_without_what_stands_there() {
-        for text in ["billing_secret = 77889911", "s3_secret_key = \"77889911", "x = 1\nmail = [77889911]"] {
-            let error = Layer::from_toml(text, "my.toml").unwrap_err().to_string();
-            assert!(error.contains("line") && !error.contains("7788"), "{error}");
-        }
-    }
-
-    #[test]
     fn the_environment_stands_over_the_file_and_a_wrong_value_names_its_variable() {
         let file = Layer::from_toml("data = \"from-file\"\naccess_token_s = 60", "f").unwrap();
         let get = |name: &str| (name == "LOCKSTEP_DATA").then(|| "from-env".to_owned());
@@ -412,12 +375,6 @@ mod tests {
         assert_eq!((config.data.to_str(), config.access_token_s), (Some("from-env"), 60));
         let wrong = |name: &str| (name == "LOCKSTEP_LISTEN").then(|| "nowhere".to_owned());
         assert!(Layer::from_environment(wrong).unwrap_err().to_string().contains("LOCKSTEP_LISTEN"));
-    }
-
-    #[test]
-    fn a_misspelt_variable_is_noticed() {
-        let names = ["LOCKSTEP_LISTENN", "LOCKSTEP_LISTEN", "LOCKSTEP_NEW_PASSWORD", "PATH"];
-        assert_eq!(unknown_variables(names.map(str::to_owned).into_iter()), ["LOCKSTEP_LISTENN"]);
     }
 
     #[test]

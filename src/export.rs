@@ -2,7 +2,7 @@
 //!
 //! Nothing is collected in memory: a line is written as soon as it is read, and a slow reader slows the reading.
 
-use std::sync::Arc;
+use std::{error::Error as _, sync::Arc};
 
 use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
@@ -16,7 +16,7 @@ use lockstep_events::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     auth::{
@@ -89,6 +89,7 @@ struct Lines {
     out: mpsc::Sender<Bytes>,
     hash: Sha256,
     count: u64,
+    lost: u64,
 }
 
 impl Lines {
@@ -103,17 +104,34 @@ impl Lines {
 
 impl Exporter {
     /// Writes everything about a person into a channel, whose other end is given back. A channel that ends without a
-    /// manifest broke off.
+    /// manifest broke off; why is logged.
     pub fn start(&self, account: AccountId, signer: (String, SigningKey)) -> mpsc::Receiver<Bytes> {
-        let (out, lines) = mpsc::channel(WAITING);
-        let exporter = self.clone();
+        let (lines, done) = self.begin(account, signer);
         tokio::spawn(async move {
-            match exporter.run(account, signer, out).await {
-                Ok(()) | Err(ExportError::Gone) => {}
+            match done.await {
+                Ok(Ok(lost @ 1..)) => {
+                    tracing::warn!(blobs = lost, "an export lacks what the blob store has lost");
+                }
+                Ok(Ok(0) | Err(ExportError::Gone)) => {}
+                Ok(Err(error)) => {
+                    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                    tracing::warn!(error = %error, cause, "an export broke off");
+                }
                 Err(error) => tracing::warn!(cause = %error, "an export broke off"),
             }
         });
         lines
+    }
+
+    /// The same for who asks how it ended: how many long ciphertexts the blob store has lost, or why it broke off.
+    pub fn begin(
+        &self,
+        account: AccountId,
+        signer: (String, SigningKey),
+    ) -> (mpsc::Receiver<Bytes>, JoinHandle<Result<u64, ExportError>>) {
+        let (out, lines) = mpsc::channel(WAITING);
+        let exporter = self.clone();
+        (lines, tokio::spawn(async move { exporter.run(account, signer, out).await }))
     }
 
     async fn run(
@@ -121,8 +139,8 @@ impl Exporter {
         account: AccountId,
         (kid, key): (String, SigningKey),
         out: mpsc::Sender<Bytes>,
-    ) -> Result<(), ExportError> {
-        let mut lines = Lines { out, hash: Sha256::new(), count: 0 };
+    ) -> Result<u64, ExportError> {
+        let mut lines = Lines { out, hash: Sha256::new(), count: 0, lost: 0 };
         lines.write(&ExportLine::Begin { format: 1, account, at: self.clock.now() }).await?;
         let vaults = self.members.vaults(account).await?;
         let person = Person { account, vaults: vaults.clone() };
@@ -140,7 +158,8 @@ impl Exporter {
         let message = manifest_message(account, lines.count, &sha256);
         let signature = Signature(key.sign(&message).to_bytes());
         let manifest = ExportLine::Manifest { lines: lines.count, sha256, kid, signature };
-        lines.write(&manifest).await
+        lines.write(&manifest).await?;
+        Ok(lines.lost)
     }
 
     async fn rows(&self, person: &Person, lines: &mut Lines) -> Result<(), ExportError> {
@@ -257,16 +276,29 @@ impl Exporter {
             let hashes = self.shelf.index.of_vault(vault, after, PAGE).await?;
             after = hashes.last().copied().or(after);
             for hash in &hashes {
-                // One at a time: each may be ten megabytes.
-                let mut found = self.shelf.get(vault, &[*hash], u64::MAX).await?;
-                if let Some(bytes) = found.remove(hash).flatten() {
-                    let bytes = Bytes64(bytes.to_vec());
-                    lines.write(&ExportLine::Blob { vault, hash: *hash, bytes }).await?;
-                }
+                self.blob(vault, *hash, lines).await?;
             }
             if hashes.len() < PAGE {
                 return Ok(());
             }
         }
+    }
+
+    /// One at a time: each may be ten megabytes.
+    async fn blob(&self, vault: VaultId, hash: BlobHash, lines: &mut Lines) -> Result<(), ExportError> {
+        match self.shelf.get(vault, &[hash], u64::MAX).await?.remove(&hash) {
+            Some(Some(bytes)) => {
+                lines.write(&ExportLine::Blob { vault, hash, bytes: Bytes64(bytes.to_vec()) }).await?;
+            }
+            // Unless it was taken off the shelf a moment ago, it has a place.
+            Some(None) => {
+                for (hash, place) in self.shelf.index.find(vault, &[hash]).await? {
+                    lines.lost += 1;
+                    lines.write(&ExportLine::Lost { vault, hash, length: place.length }).await?;
+                }
+            }
+            None => {}
+        }
+        Ok(())
     }
 }

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
-    /// Vaults of the account, at least one: it begins with it.
+    /// Vaults of the account, at least one: it begins with it. Of the others those that were not deleted.
     pub vaults: Option<u64>,
-    /// Entries that are not deleted, over all its vaults.
+    /// Entries that are not deleted, over all its vaults. The name of a vault is one of them, as the one file is: the
+    /// server cannot tell them apart.
     pub entries: Option<u64>,
     /// Devices that are not revoked.
     pub devices: Option<u64>,

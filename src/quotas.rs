@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lockstep_events::{AccountId, BlobHash, Clock, LogError, Seq, VaultId};
-use lockstep_projections::ReadStore;
+use lockstep_projections::{ReadError, ReadStore, rows::VaultRow};
 
 use crate::{
     blobs::{BlobError, BlobIndex, Promise},
@@ -178,6 +178,19 @@ impl Quotas {
         Ok(Ok(()))
     }
 
+    /// How many of an account's vaults, in the order in which they were attached, its plan counts: the first always, of
+    /// the others those that were not emptied. A deleted vault is one whose entries are all deleted, its name with them.
+    ///
+    /// # Errors
+    /// If the read models do not answer.
+    pub async fn vaults_in_use(&self, vaults: &[VaultId]) -> Result<u64, ReadError> {
+        let mut used = vaults.len() as u64;
+        for vault in vaults.iter().skip(1) {
+            used -= u64::from(self.reads.vault(*vault).await?.is_some_and(|row| is_emptied(&row)));
+        }
+        Ok(used)
+    }
+
     async fn vaults(&self, account: AccountId, of_push: VaultId) -> Result<Arc<[VaultId]>, LogError> {
         let known = self.attached.of(account).await?;
         if known.contains(&of_push) {
@@ -198,6 +211,11 @@ impl Quotas {
             self.usage.read(*vault, amount, row.map(|row| row.seq).unwrap_or_default());
         }
     }
+}
+
+/// Whether something was in a vault, and all of it is deleted. One that has just begun is not emptied.
+const fn is_emptied(row: &VaultRow) -> bool {
+    row.versions > 0 && row.live_entries == 0
 }
 
 fn fits(plan: &Plan, used: Amount, more: Amount) -> Result<(), Exceeded> {

@@ -13,7 +13,7 @@ use crate::{
         oidc::Idps, server_keys::ServerKeys,
     },
     batcher::Batcher,
-    blobs::{Shelf, Uploads},
+    blobs::{Shelf, Uploads, Watch},
     bus::Bus,
     commands::erase::Desk,
     commands::{purge::Purger, push::Pusher},
@@ -71,6 +71,8 @@ pub struct Server {
     pub holdings: Vec<Arc<dyn Holding>>,
     /// Long ciphertexts.
     pub shelf: Arc<Shelf>,
+    /// Whether the store behind the shelf answers.
+    pub blob_watch: Arc<Watch>,
     /// Those that are on their way.
     pub uploads: Uploads,
     /// Answers to commands with an idempotency key.

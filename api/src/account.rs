@@ -2,6 +2,7 @@
 
 use lockstep_events::{
     AccountId, DeviceId, Micros, Seq, SessionId, VaultId,
+    event::RevokeReason,
     ids::{PublicKey, Signature},
     roster::Statement,
 };
@@ -275,6 +276,17 @@ pub struct Refresh {
     pub refresh_token: String,
     /// By the session's device over [`proof_message`] of the refresh token.
     pub signature: Signature,
+}
+
+/// When and why a session has ended: the facts of `revoked` and `refresh_failed` where a refresh was asked for, for the
+/// device whose session it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionEnd {
+    /// When, if somebody ended it.
+    pub at: Option<Micros>,
+    /// Why; none if it ran out by itself.
+    pub reason: Option<RevokeReason>,
 }
 
 /// A device in a list. `GET /v1/devices`.

@@ -106,6 +106,12 @@ pub struct AccountView {
     /// When that ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_until: Option<Micros>,
+    /// When it will be erased, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasure_due: Option<Micros>,
+    /// When it was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<Micros>,
     /// Features that were switched for it alone.
     pub flags: BTreeMap<String, bool>,
     /// What it uses; left out in lists.

@@ -86,6 +86,15 @@ pub enum ExportLine {
         /// Its bytes.
         bytes: Bytes64,
     },
+    /// A long ciphertext that the server has lost.
+    Lost {
+        /// Its vault.
+        vault: VaultId,
+        /// Its SHA-256.
+        hash: BlobHash,
+        /// How long it was.
+        length: u64,
+    },
     /// What makes the export whole.
     Manifest {
         /// How many lines stand before this one.

@@ -100,6 +100,9 @@ codes! {
     OffsetMismatch = "offset_mismatch", 409, "The upload does not continue at this offset";
     /// There is no such upload in parts, or not all parts are there: prepare it again.
     UploadGone = "upload_gone", 409, "There is no such upload, or parts of it are missing";
+    /// The store that the server keeps long ciphertexts in does not have this one any more, though nothing took it away.
+    /// Who has the bytes may upload them again.
+    BlobLost = "blob_lost", 410, "The server has lost these bytes";
     /// The body came more slowly than the server bears.
     BodyTooSlow = "body_too_slow", 408, "The body came too slowly";
     /// Too many requests: wait.

@@ -2,22 +2,36 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use crate::{
     raw,
     report::{Options, Report, Target, median, percentile},
     support::{
         child::Lockstepd,
         device::{Device, entry, id},
-        wire::{Wire, request},
+        wire::{Reply, Wire, request},
     },
+    vaultwarden::Vaultwarden,
 };
 
-struct Round {
-    rate: f64,
-    p50: f64,
-    p99: f64,
-    cpu_ms: f64,
+/// What one round took, or the median of several.
+pub struct Round {
+    pub rate: f64,
+    pub p50: f64,
+    pub p99: f64,
+    pub cpu_ms: f64,
 }
+
+impl Round {
+    fn median(rounds: &[Self]) -> Self {
+        let of = |pick: fn(&Self) -> f64| median(rounds.iter().map(pick).collect());
+        Self { rate: of(|r| r.rate), p50: of(|r| r.p50), p99: of(|r| r.p99), cpu_ms: of(|r| r.cpu_ms) }
+    }
+}
+
+/// A connection, and the requests that it is to send.
+pub type Writer<S> = (Wire<S>, Vec<Vec<u8>>);
 
 pub async fn measure(options: &Options, report: &mut Report) {
     for (mode, variables, least) in crate::modes().await {
@@ -25,20 +39,29 @@ pub async fn measure(options: &Options, report: &mut Report) {
         let server =
             Lockstepd::start(env!("CARGO_BIN_EXE_lockstepd"), folder.path(), "127.0.0.1:0", &variables);
         let mut raw = Raw::open(mode, folder.path()).await;
+        let peers = Vaultwarden::beside(options, mode).await;
+        let each = if options.quick { 50 } else { 400 };
         for writers in [1, 8, 32] {
             let (mut rounds, mut rows) = (Vec::new(), Vec::new());
+            let mut theirs: Vec<_> = peers.iter().map(|peer| (peer, Vec::new())).collect();
             for _ in 0..options.rounds {
                 rows.push(raw.round(writers).await);
-                rounds.push(round(&server, writers, if options.quick { 50 } else { 400 }).await);
+                rounds.push(round(&server, writers, each).await);
+                for (peer, rounds) in &mut theirs {
+                    rounds.push(peer.round(writers, each).await);
+                }
             }
-            let of = |pick: fn(&Round) -> f64| median(rounds.iter().map(pick).collect());
+            let ours = Round::median(&rounds);
             let target = if writers == 32 { Target::AtLeast(least) } else { Target::None };
             let name = |what: &str| format!("{what}, {mode}, {writers} at a time");
             let floor = Some((median(rows), "one INSERT per transaction"));
-            report.beside(&name("one-version pushes"), "pushes/s", of(|r| r.rate), floor, target);
-            report.row(&name("push to durable, p50"), "ms", of(|r| r.p50), Target::None);
-            report.row(&name("push to durable, p99"), "ms", of(|r| r.p99), Target::None);
-            report.row(&name("server CPU per push"), "ms", of(|r| r.cpu_ms), Target::None);
+            report.beside(&name("one-version pushes"), "pushes/s", ours.rate, floor, target);
+            report.row(&name("push to durable, p50"), "ms", ours.p50, Target::None);
+            report.row(&name("push to durable, p99"), "ms", ours.p99, Target::None);
+            report.row(&name("server CPU per push"), "ms", ours.cpu_ms, Target::None);
+            for (peer, rounds) in theirs {
+                peer.report(report, &name(""), (writers, &ours), &Round::median(&rounds));
+            }
         }
     }
 }
@@ -81,19 +104,26 @@ async fn round(server: &Lockstepd, writers: usize, each: usize) -> Round {
         wire.exchange(&requests[0]).await.unwrap();
         tasks.push((wire, requests));
     }
-    let (cpu, started) = (server.cpu(), Instant::now());
-    let running = tasks.into_iter().map(|(mut wire, requests)| {
+    let accepted =
+        |reply: &Reply| reply.status == 200 && reply.body.windows(10).any(|w| w == b"\"accepted\"");
+    timed(tasks, || server.cpu(), accepted).await
+}
+
+/// Sends all requests but the first of each connection, which has warmed it.
+pub async fn timed<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    writers: Vec<Writer<S>>,
+    cpu: impl Fn() -> f64,
+    accepted: fn(&Reply) -> bool,
+) -> Round {
+    let (before, started) = (cpu(), Instant::now());
+    let running = writers.into_iter().map(|(mut wire, requests)| {
         tokio::spawn(async move {
             let mut took = Vec::with_capacity(requests.len());
             for request in &requests[1..] {
                 let sent = Instant::now();
                 let reply = wire.exchange(request).await.unwrap();
                 took.push(ms(sent.elapsed()));
-                assert!(
-                    reply.status == 200 && reply.body.windows(10).any(|w| w == b"\"accepted\""),
-                    "{}",
-                    String::from_utf8_lossy(&reply.body)
-                );
+                assert!(accepted(&reply), "{}", String::from_utf8_lossy(&reply.body));
             }
             took
         })
@@ -102,7 +132,7 @@ async fn round(server: &Lockstepd, writers: usize, each: usize) -> Round {
     for task in running.collect::<Vec<_>>() {
         took.extend(task.await.unwrap());
     }
-    let (wall, cpu) = (started.elapsed().as_secs_f64(), server.cpu() - cpu);
+    let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu() - before);
     Round {
         rate: took.len() as f64 / wall,
         p50: percentile(&mut took, 0.5),

@@ -8,18 +8,21 @@ pub struct Options {
     pub json: Option<PathBuf>,
     pub rounds: usize,
     pub quick: bool,
+    /// A build of Vaultwarden to measure beside ours.
+    pub vaultwarden: Option<PathBuf>,
     only: Option<String>,
 }
 
 impl Options {
     pub fn read() -> Self {
-        let mut options = Self { json: None, rounds: 3, quick: false, only: None };
+        let mut options = Self { json: None, rounds: 3, quick: false, vaultwarden: None, only: None };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--json" => options.json = words.next().map(PathBuf::from),
                 "--rounds" => options.rounds = words.next().and_then(|n| n.parse().ok()).unwrap_or(3),
                 "--quick" => (options.quick, options.rounds) = (true, 1),
+                "--peer-vaultwarden" => options.vaultwarden = words.next().map(PathBuf::from),
                 "--only" => options.only = words.next(),
                 // cargo adds `--bench`.
                 _ => {}
@@ -91,6 +94,28 @@ impl Report {
             ratio: None,
             target,
             target_kind: kind,
+            ok,
+        });
+    }
+
+    /// Beside another program in the same run: a target stands for the ratio.
+    pub fn ratio(&mut self, name: &str, unit: &str, ours: f64, peer: (f64, &str), least: Option<f64>) {
+        let (baseline, baseline_name) = peer;
+        let ratio = ours / baseline;
+        let ok = least.map(|least| ratio >= least);
+        println!(
+            "{name:<58} {ours:>12.3} {unit:<10} {baseline:.3} ({baseline_name}), ratio {ratio:.2} {}",
+            ok.map_or("", |ok| if ok { "ok" } else { "MISSED" })
+        );
+        self.rows.push(Row {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            ours,
+            baseline: Some(baseline),
+            baseline_name: Some(baseline_name.to_owned()),
+            ratio: Some(ratio),
+            target: least,
+            target_kind: least.map(|_| "at_least"),
             ok,
         });
     }

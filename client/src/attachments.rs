@@ -113,6 +113,9 @@ impl Engine {
             Err(Error::Refused { problem, .. }) if problem.code == Code::NotFound => {
                 return Err(Error::ContentGone);
             }
+            Err(Error::Refused { problem, .. }) if problem.code == Code::BlobLost => {
+                return Err(Error::ContentLost);
+            }
             // What is here may be longer than the blob: it is not it.
             Err(Error::Refused { problem, .. }) if problem.code == Code::RangeNotSatisfiable => {}
             Err(other) => return Err(other),

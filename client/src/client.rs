@@ -289,6 +289,16 @@ impl Client {
         }
     }
 
+    /// Sets aside what an alarm says of a version that a device of the account signed, when a person knows that the
+    /// device's app was wrong and not the server: from then on exactly this is held against nobody on this device, and its
+    /// vault is read on. The version stays what it is, and what cannot be opened of it is shown so.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the alarm is about no such version.
+    pub async fn set_aside(&self, alarm: &Alarm) -> Result<(), Error> {
+        self.engine.set_aside(alarm).await
+    }
+
     /// The devices of the account. *Online.*
     ///
     /// # Errors

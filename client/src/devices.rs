@@ -45,7 +45,7 @@ impl Engine {
         let body = Body::json(&RevokeDevice { statement })?;
         self.request(Method::POST, &format!("/v1/devices/{device}/revoke"), body).await?.ok()?;
         if device == self.device() {
-            return self.forget_session().await;
+            return self.device_is_revoked().await;
         }
         match self.turn_due_keys().await {
             Err(Error::Offline(_)) => Ok(()),

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Versions of one atomic group of an import.
-const GROUP: usize = 200;
+const GROUP: usize = 250;
 /// Bytes of JSON of one atomic group: well under the limit of a push.
 const GROUP_BYTES: usize = 700 * 1024;
 
@@ -231,30 +231,24 @@ impl Engine {
         shown: &[VersionId],
         resolution: &Resolution,
     ) -> Result<VersionId, Error> {
-        match resolution {
-            Resolution::Merge(content) => self.edit(entry, shown, content).await,
-            Resolution::Keep(keep) => {
-                let mut tx = self.store.begin().await?;
-                self.check_versions(&mut tx, entry, shown).await?;
-                let id = self.adopt(&mut tx, entry, shown, one_of(shown, *keep)?, None).await?;
-                tx.commit().await?;
-                self.outbox.notify_one();
-                Ok(id)
-            }
-            Resolution::KeepBoth(keep) => self.keep_both(entry, shown, one_of(shown, *keep)?).await,
-        }
+        let beside = self.beside((entry, shown), resolution).await?;
+        let mut tx = self.store.begin().await?;
+        let id = self.resolve_on(&mut tx, (entry, shown), resolution, beside).await?;
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(id)
     }
 
-    /// One head stays, the others become entries of their own: one atomic group.
-    async fn keep_both(
+    /// What a resolution makes new entries of.
+    pub(crate) async fn beside(
         &self,
-        entry: EntryId,
-        shown: &[VersionId],
-        keep: VersionId,
-    ) -> Result<VersionId, Error> {
+        (entry, shown): (EntryId, &[VersionId]),
+        resolution: &Resolution,
+    ) -> Result<Vec<NewEntry>, Error> {
+        let Resolution::KeepBoth(keep) = resolution else { return Ok(Vec::new()) };
         let mut others = Vec::new();
         for head in self.entry(entry).await?.heads {
-            if head.version == keep || !shown.contains(&head.version) {
+            if head.version == *keep || !shown.contains(&head.version) {
                 continue;
             }
             match head.content {
@@ -263,19 +257,31 @@ impl Engine {
                 _ => return Err(Error::ContentGone),
             }
         }
-        let mut tx = self.store.begin().await?;
-        self.check_versions(&mut tx, entry, shown).await?;
-        let unit = outbox::next_unit(&mut tx).await?;
-        let id = self.adopt(&mut tx, entry, shown, keep, Some(unit)).await?;
-        let desk = self.desk(&mut tx).await?;
-        for NewEntry { entry, content, attachments } in others {
+        Ok(others)
+    }
+
+    /// Resolves in a transaction: what becomes entries of its own goes out in one atomic group with it.
+    pub(crate) async fn resolve_on(
+        &self,
+        db: &mut SqliteConnection,
+        (entry, shown): (EntryId, &[VersionId]),
+        resolution: &Resolution,
+        beside: Vec<NewEntry>,
+    ) -> Result<VersionId, Error> {
+        let (keep, unit) = match resolution {
+            Resolution::Merge(content) => return self.write_on(db, (entry, shown), content, None).await,
+            Resolution::Keep(keep) => (*keep, None),
+            Resolution::KeepBoth(keep) => (*keep, Some(outbox::next_unit(db).await?)),
+        };
+        self.check_versions(db, entry, shown).await?;
+        let id = self.adopt(db, entry, shown, one_of(shown, keep)?, unit).await?;
+        let desk = self.desk(db).await?;
+        for NewEntry { entry, content, attachments } in beside {
             let version = self.author(&desk).write(entry, Vec::new(), &content, &mut os_random())?;
             let hashes: Vec<BlobHash> = attachments.iter().map(|attachment| attachment.hash).collect();
-            attachments::put(&mut tx, version.id, &hashes).await?;
-            self.save(&mut tx, version, Some(unit)).await?;
+            attachments::put(db, version.id, &hashes).await?;
+            self.save(db, version, unit).await?;
         }
-        tx.commit().await?;
-        self.outbox.notify_one();
         Ok(id)
     }
 

@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use lockstep_api::Problem;
+use lockstep_api::{Problem, account::SessionEnd};
+use lockstep_events::event::RevokeReason;
 
 use crate::{
     crypto::{Rejected, password::PasswordError, version::MakeError},
@@ -30,6 +31,9 @@ pub enum Error {
     /// Name or password are not right, or the server is not the one that holds the account.
     #[error("the name or the password is not right")]
     LoginFailed,
+    /// A mailed link or an identity elsewhere did not prove who one is.
+    #[error("{0}")]
+    NotProven(NotProven),
     /// The server cannot be reached; what was done is kept and goes out later.
     #[error("the server cannot be reached")]
     Offline(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -56,9 +60,9 @@ pub enum Error {
     /// Something received was not authentic, and nobody has looked at the alarm yet: what waits, waits.
     #[error("nothing is sent until a person has seen the alarm: {0}")]
     Held(AlarmKind),
-    /// This device or its session was revoked.
-    #[error("this session has ended: log in again")]
-    Revoked,
+    /// This device or its session was revoked: when and why, if the server told.
+    #[error("{}", why_ended(*.0))]
+    Revoked(Option<SessionEnd>),
     /// A newer program wrote something that this one does not know.
     #[error("update this program: it does not know {0}")]
     UpdateNeeded(String),
@@ -68,6 +72,9 @@ pub enum Error {
     /// The content of the version is not on this device and not on the server.
     #[error("the content of this version is gone")]
     ContentGone,
+    /// The content of the version should be on the server, which does not have it any more, and is not on this device.
+    #[error("the server has lost this file")]
+    ContentLost,
     /// The request contradicts what is known: for example a resolution that names a version of another entry.
     #[error("{0}")]
     Invalid(&'static str),
@@ -98,6 +105,54 @@ fn describe(problem: &Problem) -> String {
     match &problem.detail {
         Some(detail) => format!("{}: {detail}", problem.title),
         None => problem.title.clone(),
+    }
+}
+
+/// Why a way in besides the password did not lead to an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotProven {
+    /// Nobody pressed a mailed link in time.
+    #[error("nobody opened the link and pressed its button in time")]
+    Link,
+    /// Nobody came back from the browser in time.
+    #[error("nobody came back from the browser in time")]
+    Browser,
+    /// The provider, or the server that looked at its answer, refused.
+    #[error("the identity provider's answer was refused")]
+    Provider,
+    /// The identity is linked to no account; to be linked, it is another account's.
+    #[error("the identity is not linked to this account")]
+    Unlinked,
+}
+
+const fn why_ended(end: Option<SessionEnd>) -> &'static str {
+    let Some(end) = end else { return "this session has ended" };
+    let Some(reason) = end.reason else { return "this session has run out" };
+    match reason {
+        RevokeReason::Logout => "this session was logged out",
+        RevokeReason::Remote | RevokeReason::Others => {
+            "this session was ended from another device of the account"
+        }
+        RevokeReason::DeviceRevoked => "this device was revoked",
+        RevokeReason::RefreshReuse => {
+            "this session was used from two places, and has ended: a profile was copied, or its token stolen"
+        }
+        RevokeReason::Replaced => "this device has opened a newer session",
+        RevokeReason::DeviceLimit => "the account has too many devices, and this session was ended",
+        RevokeReason::PasswordChanged => {
+            "the password of the account was changed, and this session was ended"
+        }
+        RevokeReason::Recovered => "the recovery code of the account was used, and this session was ended",
+        RevokeReason::EmailChanged => "the address of the account was changed, and this session was ended",
+        RevokeReason::RoleChanged => "the role of the account was changed, and this session was ended",
+        RevokeReason::PlanBanned => "the plan of the account forbids access",
+        RevokeReason::Admin => "an administrator ended this session",
+        RevokeReason::Disabled => "an administrator disabled the account",
+        RevokeReason::Deletion => "the account is going to be erased, and this session was ended",
+        RevokeReason::KeysRotated => "the keys of the account were changed, and this session was ended",
+        RevokeReason::FactorChanged => {
+            "the second factors of the account were changed, and this session was ended"
+        }
     }
 }
 

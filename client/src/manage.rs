@@ -16,6 +16,7 @@ impl Engine {
     /// Pulls, pushes, and pulls once more so that what was pushed has its place.
     pub(crate) async fn sync_once(&self) -> Result<SyncReport, Error> {
         let (mut pulled, lie) = self.pull_all().await?;
+        self.finish_vaults().await?;
         let pushed = self.push().await;
         // Once a person has seen it, a lie about one vault keeps nothing of the others here; it is said all the same.
         if let Some(lie) = lie {
@@ -29,7 +30,7 @@ impl Engine {
         let mut conflicts = 0;
         for vault in self.own_vaults().await? {
             let rows = entries::all_shown(&mut db, vault).await?;
-            conflicts += rows.iter().filter(|row| self.is_conflict(row)).count() as u64;
+            conflicts += rows.iter().filter(|row| row.heads.is_divergent()).count() as u64;
         }
         Ok(SyncReport {
             pulled,
@@ -58,12 +59,13 @@ impl Engine {
             name: self.profile.name.clone(),
             fingerprint: keys::trusted(&mut db).await?.roster.fingerprint.to_string(),
             logged_in,
+            ended: if logged_in { None } else { self.session_end().await? },
             streams: places
                 .into_iter()
                 .map(|place| StreamPlace { stream: place.stream, epoch: place.epoch, seq: place.seq })
                 .collect(),
             entries: live as u64,
-            conflicts: rows.iter().filter(|row| self.is_conflict(row)).count() as u64,
+            conflicts: rows.iter().filter(|row| row.heads.is_divergent()).count() as u64,
             waiting: outbox::count(&mut db).await?,
             no_room: outbox::no_room(&mut db).await?,
             quarantined: outbox::quarantined_ids(&mut db).await?.len() as u64,
@@ -82,6 +84,19 @@ impl Engine {
         let mut tx = self.store.begin().await?;
         alarms::acknowledge(&mut tx, last).await?;
         tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(())
+    }
+
+    /// Sets aside what an alarm says of a version: exactly this is held against nobody any more.
+    pub(crate) async fn set_aside(&self, alarm: &Alarm) -> Result<(), Error> {
+        if alarm.about.is_none() {
+            return Err(Error::Invalid("only what is said of a version can be set aside"));
+        }
+        let mut tx = self.store.begin().await?;
+        alarms::set_aside(&mut tx, alarm, self.now()).await?;
+        tx.commit().await?;
+        self.behind.notify_one();
         self.outbox.notify_one();
         Ok(())
     }
@@ -136,8 +151,8 @@ impl Engine {
         }
         // A server that cannot be reached ends the session by itself when its tokens run out.
         match self.end_own_session().await {
-            Ok(()) | Err(Error::Offline(_) | Error::Revoked | Error::Refused { .. } | Error::Certificate) => {
-            }
+            Ok(())
+            | Err(Error::Offline(_) | Error::Revoked(_) | Error::Refused { .. } | Error::Certificate) => {}
             Err(other) => return Err(other),
         }
         self.store.close().await;

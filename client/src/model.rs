@@ -20,6 +20,23 @@ pub struct Alarm {
     pub detail: String,
     /// Whether a person has seen it.
     pub seen: bool,
+    /// The version that it is about, where a device of the account did sign it and a person can set it aside.
+    pub about: Option<About>,
+    /// Whether a person has: then exactly this stops nothing any more.
+    pub set_aside: bool,
+}
+
+/// A version that is authentic, and wrong: its author's app may be wrong, or the server showed it something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The version.
+    pub version: VersionId,
+    /// Its vault.
+    pub vault: VaultId,
+    /// Its entry.
+    pub entry: EntryId,
+    /// The device that signed it.
+    pub device: DeviceId,
 }
 
 macro_rules! alarm_kinds {
@@ -136,6 +153,10 @@ pub enum Change {
     Account {
         /// Stored name of the event.
         kind: String,
+        /// The device that did it, if one did.
+        device: Option<DeviceId>,
+        /// When the server recorded it.
+        at: Micros,
     },
     /// The link changed.
     Link {
@@ -315,6 +336,8 @@ pub struct Status {
     pub fingerprint: String,
     /// Whether there is a session to sync with.
     pub logged_in: bool,
+    /// When and why the last session ended, if there is no other one and the server told.
+    pub ended: Option<lockstep_api::account::SessionEnd>,
     /// How far the streams are applied.
     pub streams: Vec<StreamPlace>,
     /// Entries that are not deleted.
@@ -338,8 +361,18 @@ pub struct Status {
 pub struct Vault {
     /// The vault.
     pub vault: VaultId,
-    /// What it is called; nothing if it was never named, or is not read yet.
+    /// What it is called; nothing if it was never named, is not read yet, or was deleted.
     pub name: Option<String>,
+    /// What else it is called, where devices named it apart.
+    pub also: Vec<String>,
+    /// Devices named it apart, or one deleted it and another named it: until it is named anew, or deleted.
+    pub divergent: bool,
+    /// It was deleted.
+    pub deleted: bool,
+    /// What it was called before, as far as this device holds that.
+    pub was: Option<String>,
+    /// Entries of a deleted vault that are not deleted: other devices wrote them meanwhile, or later.
+    pub left: u64,
     /// The generation of its key.
     pub key_generation: u32,
     /// Whether a device was removed and the key has not been turned since: the next sync does it.

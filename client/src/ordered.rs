@@ -5,7 +5,7 @@
 use lockstep_events::{BlobHash, EntryId, VersionId};
 use sqlx::SqliteConnection;
 
-use crate::{engine::Engine, error::Error, store::entries};
+use crate::{engine::Engine, error::Error, model::Resolution, store::entries};
 
 /// Whether what somebody was shown of an entry is still what this device shows: each of it is a head; or nothing was
 /// there, and nothing is.
@@ -49,6 +49,24 @@ impl Engine {
         Ok(Some(id))
     }
 
+    /// As [`Self::resolve`], while `shown` are heads.
+    pub(crate) async fn resolve_heads(
+        &self,
+        entry: EntryId,
+        shown: &[VersionId],
+        resolution: &Resolution,
+    ) -> Result<Option<VersionId>, Error> {
+        let beside = self.beside((entry, shown), resolution).await?;
+        let mut tx = self.store.begin().await?;
+        if !are_heads(&mut tx, entry, shown).await? {
+            return Ok(None);
+        }
+        let id = self.resolve_on(&mut tx, (entry, shown), resolution, beside).await?;
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(Some(id))
+    }
+
     /// As [`Self::file_put`], while `base` are heads.
     pub(crate) async fn file_put_heads(
         &self,
@@ -69,7 +87,7 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use crate::account::testing::two_devices;
+    use crate::{account::testing::two_devices, crypto::wipe::Plaintext, model::Resolution};
 
     #[tokio::test]
     async fn what_was_read_before_another_command_wrote_is_written_on_no_more() {
@@ -90,7 +108,24 @@ mod tests {
         assert_eq!(a.file_get().await.unwrap().unwrap().1, [second]);
     }
 
-    /// Every one of many that write at once reads, and reads again if another was faster.
+    #[tokio::test]
+    async fn of_two_resolutions_of_what_was_shown_the_second_is_not_made() {
+        let (a, ..) = two_devices().await;
+        let entry = a.add(b"old").await.unwrap();
+        let base = a.entry(entry).await.unwrap().head_ids();
+        a.edit(entry, &base, b"one").await.unwrap();
+        a.edit(entry, &base, b"two").await.unwrap();
+        let shown = a.entry(entry).await.unwrap().head_ids();
+        let merged = Resolution::Merge(Plaintext::new(b"one, two".to_vec()));
+        let first = a.resolve_heads(entry, &shown, &merged).await.unwrap().unwrap();
+        for late in [Resolution::Keep(shown[0]), Resolution::KeepBoth(shown[0]), merged] {
+            assert_eq!(a.resolve_heads(entry, &shown, &late).await.unwrap(), None);
+        }
+        assert_eq!(a.entry(entry).await.unwrap().head_ids(), [first]);
+        assert_eq!(a.entries().await.unwrap().len(), 1);
+    }
+
+    /// Every one of many that write reads, and reads again if another was faster.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn many_that_change_one_entry_at_once_end_with_one_head_and_nothing_is_lost() {
         let (a, ..) = two_devices().await;

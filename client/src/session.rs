@@ -2,10 +2,12 @@
 
 use lockstep_api::{
     Code,
-    account::{Refresh, Tokens, proof_message},
+    account::{Refresh, SessionEnd, Tokens, proof_message},
 };
+use lockstep_events::event::RevokeReason;
 use reqwest::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sqlx::SqliteConnection;
 
 use crate::{
     engine::Engine,
@@ -33,6 +35,7 @@ impl Engine {
         let text = serde_json::to_vec(&Kept { tokens, expires_at }).map_err(|_| damaged())?;
         let mut tx = self.store.begin().await?;
         keys::set(&mut tx, keys::name::TOKENS, &text).await?;
+        keys::remove(&mut tx, keys::name::ENDED).await?;
         Ok(tx.commit().await?)
     }
 
@@ -45,8 +48,10 @@ impl Engine {
 
     async fn tokens(&self) -> Result<Kept, Error> {
         let mut db = self.store.pool().acquire().await?;
-        let text = keys::get(&mut db, keys::name::TOKENS).await?.ok_or(Error::Revoked)?;
-        serde_json::from_slice(&text).map_err(|_| damaged())
+        match keys::get(&mut db, keys::name::TOKENS).await? {
+            Some(text) => serde_json::from_slice(&text).map_err(|_| damaged()),
+            None => Err(Error::Revoked(ended(&mut db).await?)),
+        }
     }
 
     /// Whether there is a session.
@@ -60,11 +65,29 @@ impl Engine {
         Ok(self.tokens().await?.tokens.session)
     }
 
-    /// Forgets the session: it has ended.
-    pub(crate) async fn forget_session(&self) -> Result<(), Error> {
+    /// When and why the last session ended, if there is no other one and the server told.
+    pub(crate) async fn session_end(&self) -> Result<Option<SessionEnd>, Error> {
+        ended(&mut *self.store.pool().acquire().await?).await
+    }
+
+    /// Forgets the session: it has ended. Why is kept, if it is known.
+    pub(crate) async fn forget_session(&self, end: Option<SessionEnd>) -> Result<(), Error> {
         let mut tx = self.store.begin().await?;
         keys::remove(&mut tx, keys::name::TOKENS).await?;
+        if let Some(end) = end {
+            let text = serde_json::to_vec(&end).map_err(|_| damaged())?;
+            keys::set(&mut tx, keys::name::ENDED, &text).await?;
+        }
         Ok(tx.commit().await?)
+    }
+
+    /// To a device that proved its password and key the server said that it was revoked.
+    pub(crate) async fn device_is_revoked(&self) -> Result<(), Error> {
+        let known = self.session_end().await?;
+        // When it was revoked is perhaps known already.
+        let known = known.filter(|end| end.reason == Some(RevokeReason::DeviceRevoked));
+        let end = known.unwrap_or(SessionEnd { at: None, reason: Some(RevokeReason::DeviceRevoked) });
+        self.forget_session(Some(end)).await
     }
 
     /// An access token that is valid for a while, renewed if need be.
@@ -88,9 +111,9 @@ impl Engine {
         let body = Body::json(&Refresh { refresh_token, signature })?;
         let answer = self.transport.send(Method::POST, "/v1/sessions/refresh", None, &[], body).await?;
         let tokens: Tokens = match answer.json() {
-            Err(Error::Revoked) => {
-                self.forget_session().await?;
-                return Err(Error::Revoked);
+            Err(Error::Revoked(end)) => {
+                self.forget_session(end).await?;
+                return Err(Error::Revoked(end));
             }
             other => other?,
         };
@@ -117,14 +140,25 @@ impl Engine {
     ) -> Result<Answer, Error> {
         let token = self.access_token().await?;
         let answer = self.transport.send(method.clone(), path, Some(&token), headers, body.clone()).await?;
-        if code(&answer) == Some(Code::Revoked) {
-            self.forget_session().await?;
-        }
-        if answer.status != reqwest::StatusCode::UNAUTHORIZED || !expired(&answer) {
-            return Ok(answer);
-        }
-        let token = self.renew(&token).await?;
+        let token = match code(&answer) {
+            Some(Code::Revoked) => self.ask_why(&token).await?,
+            Some(Code::TokenExpired | Code::Unauthenticated) => self.renew(&token).await?,
+            _ => return Ok(answer),
+        };
         self.transport.send(method, path, Some(&token), headers, body).await
+    }
+
+    /// A token that is refused says nothing about its session. A refresh does, by the key of this device; or it gives
+    /// the token of another session, which another process of this profile has opened.
+    async fn ask_why(&self, refused: &str) -> Result<String, Error> {
+        match self.renew(refused).await {
+            Ok(token) => Ok(token),
+            Err(Error::Revoked(end)) => Err(Error::Revoked(end)),
+            Err(_) => {
+                self.forget_session(None).await?;
+                Err(Error::Revoked(None))
+            }
+        }
     }
 
     /// Asks for JSON.
@@ -149,6 +183,7 @@ fn code(answer: &Answer) -> Option<Code> {
         .map(|problem| problem.code)
 }
 
-fn expired(answer: &Answer) -> bool {
-    matches!(code(answer), Some(Code::TokenExpired | Code::Unauthenticated))
+async fn ended(db: &mut SqliteConnection) -> Result<Option<SessionEnd>, Error> {
+    let kept = keys::get(db, keys::name::ENDED).await?;
+    Ok(kept.and_then(|text| serde_json::from_slice(&text).ok()))
 }

@@ -94,7 +94,9 @@ impl Answer {
             Problem { status: self.status.as_u16(), ..Problem::new(code) }
         });
         Err(match problem.code {
-            Code::Revoked | Code::RefreshFailed => Error::Revoked,
+            Code::Revoked | Code::RefreshFailed => {
+                Error::Revoked(problem.facts.and_then(|facts| serde_json::from_value(facts).ok()))
+            }
             Code::LoginFailed => Error::LoginFailed,
             _ => Error::Refused { problem: Box::new(problem), retry_after: self.retry_after },
         })

@@ -174,7 +174,8 @@ impl Engine {
         self.learn_vault_keys(&self.roster().await?).await
     }
 
-    /// A content key as it is sent: wrapped by the newest generation, whatever it was when the version was written.
+    /// A content key as it is sent: wrapped by the newest generation, whatever it was when the version was written. One
+    /// that does not open goes as it is: it stood in the log so, and the server lost it.
     pub(crate) fn wrapped_by_newest(
         &self,
         version: &Kept,
@@ -182,12 +183,13 @@ impl Engine {
     ) -> Result<Option<Vec<u8>>, Rejected> {
         let Some(wrapped) = &version.wrapped_key else { return Ok(None) };
         let generation = generation_of(wrapped)?;
-        match self.vault_key(version.header.vault, generation) {
+        let anew = match self.vault_key(version.header.vault, generation) {
             Ok(old) if generation < *newest => {
-                rewrap(&version.header, wrapped, &old, (*newest, key), &mut os_random()).map(Some)
+                rewrap(&version.header, wrapped, &old, (*newest, key), &mut os_random()).ok()
             }
-            _ => Ok(Some(wrapped.clone())),
-        }
+            _ => None,
+        };
+        Ok(Some(anew.unwrap_or_else(|| wrapped.clone())))
     }
 
     /// Reads the account's stream and learns what it names: another device may have turned a key meanwhile.

@@ -12,7 +12,7 @@ use crate::{
     crypto::version::{generation_of, open_content},
     engine::Engine,
     error::Error,
-    model::{AlarmKind, Conflict, Content, Entry, VersionView},
+    model::{Conflict, Content, Entry, VersionView},
     store::{
         entries,
         entries::EntryRow,
@@ -54,11 +54,6 @@ impl Engine {
         row.entry == name_entry(row.vault)
     }
 
-    /// Whether an entry has several heads that a person has to resolve.
-    pub(crate) fn is_conflict(&self, row: &EntryRow) -> bool {
-        row.heads.is_divergent() && !self.is_name(row)
-    }
-
     /// Whether an entry is none that a person made: the one file, or what the vault is called.
     pub(crate) fn is_hidden(&self, row: &EntryRow) -> bool {
         row.entry == self.file_entry() || self.is_name(row)
@@ -91,7 +86,7 @@ impl Engine {
     pub(crate) async fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
         let mut db = self.store.pool().acquire().await?;
         let mut rows = entries::all_shown(&mut db, self.vault()).await?;
-        rows.retain(|row| self.is_conflict(row));
+        rows.retain(|row| row.heads.is_divergent());
         let all = self.open_rows(&mut db, &rows).await?;
         let mut conflicts = Vec::with_capacity(all.len());
         for entry in all {
@@ -128,6 +123,11 @@ impl Engine {
     /// All versions of an entry, oldest first: those that are here, and those that the server still has.
     pub(crate) async fn history(&self, entry: EntryId) -> Result<Vec<VersionView>, Error> {
         self.complete_history(entry).await?;
+        self.held(entry).await
+    }
+
+    /// All versions of an entry that are here, oldest first.
+    pub(crate) async fn held(&self, entry: EntryId) -> Result<Vec<VersionView>, Error> {
         let mut db = self.store.pool().acquire().await?;
         let row = self.own_row(entries::shown(&mut db, entry).await?)?;
         let branches: BTreeMap<_, _> = in_order(&row).into_iter().collect();
@@ -239,15 +239,10 @@ impl Engine {
         let opened = place
             .and_then(|(vault, generation)| self.vault_key(vault, generation))
             .and_then(|key| open_content(&version.header, wrapped, ciphertext, &key));
-        match opened {
-            Ok(plaintext) => Ok(Content::Here(plaintext)),
-            Err(crate::crypto::Rejected) => {
-                // The alarm is kept; the entry stays readable beside it.
-                match self.alarm(AlarmKind::Content, &format!("{}", version.id)).await {
-                    Error::Alarm(_) => Ok(Content::Rejected),
-                    failed => Err(failed),
-                }
-            }
+        if let Ok(plaintext) = opened {
+            return Ok(Content::Here(plaintext));
         }
+        self.does_not_open(version).await?;
+        Ok(Content::Rejected)
     }
 }

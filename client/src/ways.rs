@@ -7,14 +7,14 @@ pub mod passkey;
 use std::time::Duration;
 
 use lockstep_api::{
-    Bytes64,
+    Bytes64, Code, Problem,
     account::{DeviceProof, Tokens, proof_message},
     ways::{
         Email, Identified, Identities, LinkedIdentity, NameEmail, OidcFinish, OidcProviders, OidcStart,
         OidcStarted, OpenVault, SignInFinish, SignInStart, SignInStarted, Waiting, words_of,
     },
 };
-use lockstep_events::{Hash32, canonical::sha256};
+use lockstep_events::{Hash32, canonical::sha256, event::OidcRefusal};
 use rand::RngCore;
 use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -26,9 +26,9 @@ use crate::{
     account::password::{Asked, ShowingFactor},
     crypto::os_random,
     engine::Engine,
-    error::Error,
+    error::{Error, NotProven},
     server::Server,
-    transport::{Body, Transport},
+    transport::{Answer, Body, Transport},
 };
 
 /// What only this client holds of a proof that is under way.
@@ -91,7 +91,7 @@ impl LinkSignIn {
     /// Waits until the link was opened and its button pressed.
     ///
     /// # Errors
-    /// [`Error::LoginFailed`] if it was not within the link's life.
+    /// [`Error::NotProven`] if it was not within the link's life.
     pub async fn wait(&self) -> Result<Identified, Error> {
         let asked = tokio::time::Instant::now();
         while asked.elapsed() < self.life {
@@ -111,7 +111,7 @@ impl LinkSignIn {
             let waiting: Waiting = answer.json()?;
             tokio::time::sleep(Duration::from_secs(u64::from(waiting.retry_after.clamp(1, 30)))).await;
         }
-        Err(Error::LoginFailed)
+        Err(Error::NotProven(NotProven::Link))
     }
 }
 
@@ -158,7 +158,8 @@ impl OidcSignIn {
     /// Waits until the browser has come back, and asks the server who it is.
     ///
     /// # Errors
-    /// [`Error::LoginFailed`] if the provider refused or nobody came, and what the server refuses.
+    /// [`Error::NotProven`] if the provider refused, nobody came, or no account has the identity, and what the server
+    /// refuses.
     pub async fn wait(self) -> Result<Identified, Error> {
         self.finish("/v1/oidc/finish").await
     }
@@ -173,15 +174,26 @@ impl OidcSignIn {
 
     async fn finish<T: DeserializeOwned>(self, path: &str) -> Result<T, Error> {
         let answer = tokio::time::timeout(self.life, self.loopback.answer(&self.url)).await;
-        let answer = answer.map_err(|_| Error::LoginFailed)??;
+        let answer = answer.map_err(|_| Error::NotProven(NotProven::Browser))??;
         let body = OidcFinish {
             secret: self.initiator.shown(),
             code: answer.code,
             state: answer.state,
             iss: answer.iss,
         };
-        post(&self.transport, path, self.token.as_ref().map(|t| t.as_str()), &body).await
+        let token = self.token.as_ref().map(|t| t.as_str());
+        let body = Body::json(&body)?;
+        let answer = self.transport.send(Method::POST, path, token, &[], body).await?;
+        refusal(&answer).map_or_else(|| answer.json(), |why| Err(Error::NotProven(why)))
     }
+}
+
+/// Why the server did not take the answer of a provider, if it says so.
+fn refusal(answer: &Answer) -> Option<NotProven> {
+    let problem: Problem = serde_json::from_slice(&answer.body).ok()?;
+    let reason: OidcRefusal = serde_json::from_value(problem.facts?).ok()?;
+    let refused = problem.code == Code::LoginFailed;
+    refused.then_some(if reason == OidcRefusal::Identity { NotProven::Unlinked } else { NotProven::Provider })
 }
 
 /// A name as a segment of a path.

@@ -221,6 +221,12 @@ pub fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
     })
 }
 
+/// Whether a signature can hold under a key: its bytes are a point of the curve, and not one of small order. Under any
+/// other [`verify`] refuses whatever is signed.
+pub fn can_verify(key: &PublicKey) -> bool {
+    VerifyingKey::from_bytes(&key.0).is_ok_and(|key| !key.is_weak())
+}
+
 /// The public half of a signing key as it stands in the roster.
 pub fn public_key(key: &SigningKey) -> PublicKey {
     PublicKey(key.verifying_key().to_bytes())

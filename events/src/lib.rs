@@ -2,14 +2,15 @@
 //!
 //! Everything an auditor, a server and a client must agree on, and nothing else: identifiers ([`ids`]), the
 //! envelope of one event ([`envelope`]), the events themselves ([`event`]) and what may stand in them ([`mod@public`],
-//! [`mod@word`]), their canonical encoding ([`canonical`]), version headers ([`header`]), the version graph ([`graph`])
-//! and what attachments take up ([`attached`]), the device roster ([`roster`]), what an account may do ([`standing`]),
+//! [`mod@word`]), their canonical encoding ([`canonical`]) and whether they follow each other ([`chains`]), version
+//! headers ([`header`]), the version graph ([`graph`]) and what attachments take up ([`attached`]), the device roster ([`roster`]), what an account may do ([`standing`]),
 //! the contract of the log ([`log`]) and what an append decides ([`planner`]).
 //!
 //! The crate has no runtime, no clock, no randomness and no I/O: it can be depended on alone.
 
 pub mod attached;
 pub mod canonical;
+pub mod chains;
 pub mod codec;
 pub mod envelope;
 pub mod event;

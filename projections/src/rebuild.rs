@@ -2,16 +2,21 @@
 //! are the same, and switches.
 //!
 //! 1. An empty generation is started; the live one is not touched before the switch, whenever this is killed.
-//! 2. It is filled up to where the live one stands. For each read model the checksum of the live one is taken
+//! 2. Each event must follow the one before it in its stream, or the rebuild ends: read models are made of what was written.
+//! 3. It is filled up to where the live one stands. For each read model the checksum of the live one is taken
 //!    at some position, the new one is filled to exactly that position, and its checksum compared.
-//! 3. It is filled to the end of the log and switched by compare-and-set: the store refuses while the live one
+//! 4. It is filled to the end of the log and switched by compare-and-set: the store refuses while the live one
 //!    is further, then the rest is folded and it is tried again.
-//! 4. The old generation is deleted. A follower that still writes into it meets `Moved` and loads the new one.
+//! 5. The old generation is deleted. A follower that still writes into it meets `Moved` and loads the new one.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use lockstep_events::{
-    Clock, EventLog, LogError, Micros, Position,
+    Clock, EventLog, LogError, Micros, Position, Recorded, Seq, StreamId,
+    chains::Chains,
     log::{Contents, Filter},
 };
 
@@ -44,6 +49,21 @@ pub enum RebuildError {
     /// An event that cannot be folded: a rebuild stops at once.
     #[error("the rebuild met an event that it cannot fold")]
     Project(#[from] ProjectError),
+    /// The log has something else than what was written.
+    #[error(
+        "the log is damaged at position {position} ({stream} at {seq}): {what}. The read models stay as they are; \
+         `lockstepd log verify` names every fault"
+    )]
+    Damaged {
+        /// Where in the log.
+        position: Position,
+        /// In which stream.
+        stream: StreamId,
+        /// Where in the stream.
+        seq: Seq,
+        /// What is wrong there.
+        what: &'static str,
+    },
     /// Another rebuild has switched meanwhile.
     #[error("another rebuild of {0} was faster")]
     Superseded(&'static str),
@@ -119,6 +139,8 @@ pub struct Rebuild {
 
 struct Run<'a> {
     fold: Fold,
+    /// What was read so far; a page at a time takes it on.
+    chains: Arc<Mutex<Chains>>,
     /// What is being written while the next pages are folded.
     writing: Option<Writing>,
     events: u64,
@@ -177,7 +199,8 @@ impl Rebuild {
         let old = self.reads.checkpoint_of(family).await?;
         let generation = self.reads.start_generation(family).await?;
         let fold = Fold::begin(family, generation, CAPACITY);
-        let mut run = Run { fold, writing: None, events: 0, started: self.clock.now(), on_step };
+        let (chains, started) = (Arc::default(), self.clock.now());
+        let mut run = Run { fold, chains, writing: None, events: 0, started, on_step };
         self.fill(&mut run, old.position).await?;
         let mut compared = Vec::new();
         for member in family.members() {
@@ -206,10 +229,10 @@ impl Rebuild {
         if reached >= target {
             return Ok(());
         }
-        let mut next = self.read_ahead(run.fold.family, reached, target);
+        let mut next = self.read_ahead(run, reached, target);
         while reached < target {
             let (page, to) = next.await??;
-            next = self.read_ahead(run.fold.family, to, target);
+            next = self.read_ahead(run, to, target);
             let folded = self.fold(run, &page, to, target).await;
             if let Err(error) = folded {
                 next.abort();
@@ -247,11 +270,12 @@ impl Rebuild {
 
     fn read_ahead(
         &self,
-        family: Family,
+        run: &Run<'_>,
         after: Position,
         target: Position,
     ) -> tokio::task::JoinHandle<Result<(Vec<Decoded>, Position), RebuildError>> {
         let (log, limit) = (Arc::clone(&self.log), self.page);
+        let (family, chains) = (run.fold.family, Arc::clone(&run.chains));
         tokio::spawn(async move {
             if after >= target {
                 return Ok((Vec::new(), target));
@@ -261,9 +285,14 @@ impl Rebuild {
             let last = events.last().map_or(target, |recorded| recorded.position);
             // A page that is not full has everything of this family that there is up to the target.
             let to = if events.len() < limit { target } else { last.min(target) };
+            let mut chains = chains.lock().unwrap_or_else(PoisonError::into_inner);
             let wanted = events.into_iter().take_while(|recorded| recorded.position <= target);
-            let decoded: Result<Vec<Decoded>, ProjectError> = wanted
-                .map(|recorded| project::decode(family, &recorded).map(|event| (recorded, event)))
+            let decoded: Result<Vec<Decoded>, RebuildError> = wanted
+                .map(|recorded| {
+                    followed(&mut chains, &recorded)?;
+                    let event = project::decode(family, &recorded)?;
+                    Ok((recorded, event))
+                })
                 .collect();
             Ok((decoded?, to))
         })
@@ -285,6 +314,12 @@ impl Rebuild {
         }
         Err(ReadError::Moved(family.name()).into())
     }
+}
+
+/// Before anything is made of an event.
+fn followed(chains: &mut Chains, recorded: &Recorded) -> Result<(), RebuildError> {
+    let Recorded { position, stream, seq, .. } = *recorded;
+    chains.take(recorded).map_or(Ok(()), |what| Err(RebuildError::Damaged { position, stream, seq, what }))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people; exact far beyond any log")]

@@ -69,6 +69,9 @@ pub enum ReadError {
     /// The disk or the quota of the database is full.
     #[error("the read store has no room left")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A rebuild is under way; the word for who does it.
+    #[error("{0} is rebuilding read models: wait until it has ended, or stop it")]
+    Rebuilding(String),
     /// Another runner moved the checkpoint, or the generation was dropped: load it again.
     #[error("the checkpoint of {0} is not where it was")]
     Moved(&'static str),
@@ -83,6 +86,18 @@ pub enum ReadError {
     /// Anything else the database says.
     #[error("the read store failed")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Held by whoever rebuilds, and given back when it is dropped or its process ends.
+pub struct Claim {
+    _held: Box<dyn std::any::Any + Send>,
+}
+
+impl Claim {
+    /// Whatever gives the claim back when it is dropped.
+    pub fn new(held: impl Send + 'static) -> Self {
+        Self { _held: Box::new(held) }
+    }
 }
 
 /// Keeps rows and checkpoints, and answers the queries of the server.
@@ -112,6 +127,12 @@ pub trait ReadStore: Send + Sync {
     /// `Moved` if a checkpoint is not where the step says, or the generation is not live though it must be;
     /// nothing is written then.
     async fn commit(&self, steps: &[Advance], to: Position, writes: &[Write]) -> Result<(), ReadError>;
+
+    /// The right to rebuild, which one process has at a time: each start of a generation deletes what is not live.
+    ///
+    /// # Errors
+    /// `Rebuilding` if somebody else has it.
+    async fn claim_rebuild(&self) -> Result<Claim, ReadError>;
 
     /// Starts an empty generation of a family beside the live one, at position 0. Generations that are not
     /// live (left by a rebuild that was killed) are deleted first.

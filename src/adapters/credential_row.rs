@@ -87,8 +87,15 @@ macro_rules! password {
     };
 }
 
-/// The password behind a name.
-pub const PASSWORD_BY_NAME: &str = password!("JOIN names n ON n.account = p.account WHERE n.name_index = $1");
+/// The password behind a name, or behind an address that is still held for the account that had it.
+pub const PASSWORD_BY_NAME: &str = password!(
+    "JOIN (SELECT account FROM names WHERE name_index = $1 UNION \
+     SELECT account FROM addresses WHERE address_index = $1 AND standing = 'former' \
+     AND NOT EXISTS (SELECT 1 FROM names WHERE name_index = $1)) n ON n.account = p.account"
+);
+/// For whom a former address is still held, and since when.
+pub const HELD_FOR: &str =
+    "SELECT account, since FROM addresses WHERE address_index = $1 AND standing = 'former'";
 /// The password of an account.
 pub const PASSWORD_OF: &str = password!("WHERE p.account = $1");
 
@@ -111,6 +118,11 @@ named_row! {
         reserved_at: i64,
         confirmed: bool,
     }
+}
+
+/// A name that is held for an account cannot be reserved.
+pub fn held((by, since): &(Vec<u8>, i64)) -> Result<Reserved> {
+    Ok(Reserved::Taken { by: AccountId(uuid(by)?), since: Micros(*since), confirmed: true })
 }
 
 impl NameRow {

@@ -7,7 +7,7 @@ use lockstep_events::{AccountId, DeviceId, EntryId, Position, Seq, SessionId, Va
 use lockstep_projections::{
     key::{Family, Group, Key, Projection},
     rows::{AccountRow, DeviceRow, EntryRow, Row, SessionRow, VaultRow, VersionRow},
-    store::{Advance, Checkpoint, Checksum, Generation, ReadError, ReadStore, Write},
+    store::{Advance, Checkpoint, Checksum, Claim, Generation, ReadError, ReadStore, Write},
 };
 use serde::de::DeserializeOwned;
 
@@ -45,6 +45,7 @@ pub trait Documents: Send + Sync {
     ) -> Result<(), ReadError>;
     /// What was deleted is in no file that is written to.
     async fn scrub(&self) -> Result<(), ReadError>;
+    async fn claim(&self) -> Result<Claim, ReadError>;
     async fn start(&self, family: Family) -> Result<Generation, ReadError>;
     async fn switch(&self, family: Family, from: Generation, to: Generation) -> Result<(), ReadError>;
     async fn drop_rows(&self, family: Family, generation: Generation) -> Result<u64, ReadError>;
@@ -158,6 +159,10 @@ impl<D: Documents> ReadStore for Reads<D> {
 
     async fn scrub(&self) -> Result<(), ReadError> {
         self.0.scrub().await
+    }
+
+    async fn claim_rebuild(&self) -> Result<Claim, ReadError> {
+        self.0.claim().await
     }
 
     async fn start_generation(&self, family: Family) -> Result<Generation, ReadError> {

@@ -137,10 +137,16 @@ pub const FORGET: &str = "DELETE FROM addresses WHERE account = $1 AND standing 
 /// Whoever changes something about an account's addresses or links holds their rows.
 pub const HOLD: &str = "UPDATE addresses SET since = since WHERE account = $1";
 pub const STANDINGS: &str = "SELECT account, standing, address_index FROM addresses \
-     WHERE account = $1 OR (address_index = $2 AND standing = 'confirmed')";
-pub const FORGET_FORMER: &str = "DELETE FROM addresses WHERE account = $1 AND standing = 'former'";
-pub const TO_FORMER: &str =
-    "UPDATE addresses SET standing = 'former' WHERE account = $1 AND standing = 'confirmed'";
+     WHERE account = $1 OR (address_index = $2 AND standing IN ('confirmed', 'former'))";
+/// An address that comes back is no former one.
+pub const NOT_FORMER: &str =
+    "DELETE FROM addresses WHERE account = $1 AND standing = 'former' AND address_index = $2";
+/// Of several changes within a short time the first address is held: it is the one that its owner knows.
+pub const TO_FORMER: &str = "UPDATE addresses SET standing = 'former', since = $2 \
+     WHERE account = $1 AND standing = 'confirmed' \
+     AND NOT EXISTS (SELECT 1 FROM addresses f WHERE f.account = $1 AND f.standing = 'former')";
+pub const REPLACED: &str = "DELETE FROM addresses WHERE account = $1 AND standing = 'confirmed'";
+pub const FREE: &str = "DELETE FROM addresses WHERE standing = 'former' AND since <= $1";
 pub const TO_CONFIRMED: &str = "UPDATE addresses SET standing = 'confirmed', since = $2 \
      WHERE account = $1 AND standing = 'pending' AND address_index = $3";
 /// Letters to the former address open nothing any more.
@@ -148,7 +154,7 @@ pub const END_SIGN_INS: &str = "DELETE FROM links WHERE account = $1 AND purpose
 /// Others who have the address for their login name. None of them has confirmed it: then it would be taken.
 pub const DISPLACED: &str = "SELECT account FROM names WHERE name_index = $1 AND account <> $2";
 pub const RENAME: &str = "UPDATE names SET name_index = $2 WHERE account = $1 AND name_index IN \
-     (SELECT address_index FROM addresses WHERE account = $1 AND standing = 'former')";
+     (SELECT address_index FROM addresses WHERE account = $1 AND standing = 'confirmed')";
 pub const END_CLAIMS: &str = "DELETE FROM addresses WHERE address_index = $1 AND standing = 'pending'";
 /// What an account can be entered with.
 pub const ENTRIES: [&str; 3] = [
@@ -309,20 +315,24 @@ macro_rules! mail_tables {
                     return Ok(None);
                 }
                 let (account, index) = (of.as_bytes().to_vec(), index.0.to_vec());
+                for (rival, sql) in claims.rivals.iter().flat_map(|r| tables::ENTRIES.map(|sql| (r, sql))) {
+                    let delete = sqlx::query(sql).bind(rival.as_bytes().to_vec());
+                    delete.execute(&mut *tx).await.map_err($failed)?;
+                }
+                let rename = sqlx::query(tables::RENAME).bind(&account).bind(&index);
+                rename.execute(&mut *tx).await.map_err($failed)?;
                 if claims.replaces {
-                    for sql in [tables::FORGET_FORMER, tables::TO_FORMER, tables::END_SIGN_INS] {
+                    let back = sqlx::query(tables::NOT_FORMER).bind(&account).bind(&index);
+                    back.execute(&mut *tx).await.map_err($failed)?;
+                    let former = sqlx::query(tables::TO_FORMER).bind(&account).bind(now.0);
+                    former.execute(&mut *tx).await.map_err($failed)?;
+                    for sql in [tables::REPLACED, tables::END_SIGN_INS] {
                         sqlx::query(sql).bind(&account).execute(&mut *tx).await.map_err($failed)?;
                     }
                 }
                 let confirm = sqlx::query(tables::TO_CONFIRMED).bind(&account).bind(now.0).bind(&index);
                 confirm.execute(&mut *tx).await.map_err($failed)?;
-                for (rival, sql) in claims.rivals.iter().flat_map(|r| tables::ENTRIES.map(|sql| (r, sql))) {
-                    let delete = sqlx::query(sql).bind(rival.as_bytes().to_vec());
-                    delete.execute(&mut *tx).await.map_err($failed)?;
-                }
                 sqlx::query(tables::END_CLAIMS).bind(&index).execute(&mut *tx).await.map_err($failed)?;
-                let rename = sqlx::query(tables::RENAME).bind(&account).bind(&index);
-                rename.execute(&mut *tx).await.map_err($failed)?;
                 let (link, replaced, rivals) = (link.token_hash, claims.replaces, claims.rivals);
                 let what = Confirmed { account: of, link, replaced, rivals, at: now };
                 let put = sqlx::query(tables::PUT_TASK).bind(task.as_bytes().to_vec()).bind(&account);
@@ -336,6 +346,11 @@ macro_rules! mail_tables {
                 let forget = sqlx::query(tables::FORGET).bind(account.as_bytes().to_vec());
                 let forget = forget.bind(standing.name());
                 forget.execute(&self.pool).await.map(|_| ()).map_err($failed)
+            }
+
+            async fn free_addresses(&self, before: Micros) -> Result<u64> {
+                let freed = sqlx::query(tables::FREE).bind(before.0).execute(&self.pool);
+                Ok(freed.await.map_err($failed)?.rows_affected())
             }
 
             async fn put_link(&self, link: &MailedLink, now: Micros) -> Result<bool> {

@@ -44,7 +44,8 @@ migrations! {
         "0015_rates.sql"
         "0016_mail_of_whom.sql"
         "0019_attempts_in_memory.sql"
-        "0020_promised_room.sql";
+        "0020_promised_room.sql"
+        "0021_held_addresses.sql";
     /// The log.
     LOG = "sqlite":
         "0001_log.sql"
@@ -62,7 +63,8 @@ migrations! {
         "0011_mail.sql"
         "0012_oidc.sql"
         "0016_mail_of_whom.sql"
-        "0019_attempts_in_memory.sql";
+        "0019_attempts_in_memory.sql"
+        "0021_held_addresses.sql";
     /// Operational tables.
     OPERATIONS = "sqlite/operations":
         "0004_blobs.sql"

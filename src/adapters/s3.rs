@@ -38,8 +38,19 @@ pub struct S3Options {
     pub secret_key: String,
 }
 
+/// A connection is there within this time, or never.
+const CONNECT: Duration = Duration::from_secs(2);
 /// The longest single request.
 const LONG: Duration = Duration::from_mins(9);
+/// What a request with a file may take besides its bytes.
+const SETUP: Duration = Duration::from_secs(20);
+/// The slowest line that a file still goes over: so many bytes a second.
+const SLOWEST: u64 = 512 * 1024;
+
+/// How long a request with so many bytes may take.
+fn patience(length: u64) -> Duration {
+    LONG.min(SETUP + Duration::from_secs(length / SLOWEST))
+}
 
 /// A blob store in a bucket.
 #[derive(Debug, Clone)]
@@ -84,7 +95,7 @@ fn client(options: &S3Options, endpoint: &str) -> Client {
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .build_https();
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(2))
+        .connect_timeout(CONNECT)
         .operation_attempt_timeout(Duration::from_secs(12))
         .operation_timeout(Duration::from_secs(25))
         .build();
@@ -119,6 +130,25 @@ fn signed(length: u64) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }
 
+/// What the service said, or why it said nothing.
+fn said<E: ProvideErrorMetadata>(error: &SdkError<E>, status: Option<u16>) -> String {
+    let silence = match error {
+        SdkError::TimeoutError(_) => "no answer in time".to_owned(),
+        SdkError::DispatchFailure(failure) => {
+            failure.as_connector_error().map_or_else(String::new, |error| innermost(error))
+        }
+        _ => status.map(|status| format!("status {status}")).unwrap_or_default(),
+    };
+    let silence = if silence.is_empty() { "no answer" } else { &silence };
+    [error.code().unwrap_or(silence), error.message().unwrap_or_default()].join(" ").trim_end().to_owned()
+}
+
+/// The first cause of an error: "Connection refused", without the request around it.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
+}
+
 /// Says what the service said, without the request: its headers are signed.
 fn failed<E>(error: SdkError<E>) -> BlobError
 where
@@ -126,8 +156,10 @@ where
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code().map(str::to_owned);
-    let what = format!("{} {}", code.as_deref().unwrap_or("no answer"), error.message().unwrap_or_default());
+    let what = said(&error, status);
     match (code.as_deref(), status) {
+        // Of an object nothing is known without its bucket.
+        (Some("NoSuchBucket"), _) => BlobError::Unavailable(what.into()),
         (Some("NoSuchKey" | "NotFound" | "InvalidRange"), _) | (_, Some(404 | 416)) => BlobError::Missing,
         (Some("NoSuchUpload" | "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall"), _) => {
             BlobError::Missing
@@ -163,9 +195,13 @@ impl BlobStore for S3Blobs {
         let body = ByteStream::from_path(file).await;
         let body = body.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
         let put = self.client.put_object().bucket(&self.bucket).key(key).content_length(signed(length));
-        // A hundred megabytes take longer than the usual request.
-        let patient =
-            TimeoutConfig::builder().operation_attempt_timeout(LONG).operation_timeout(LONG).build();
+        // A hundred megabytes take longer than the usual request, and a service that hangs is not waited for as long.
+        let patience = patience(length);
+        let patient = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(patience)
+            .operation_timeout(patience)
+            .build();
         let patient = aws_sdk_s3::config::Config::builder().timeout_config(patient);
         let put = put.body(body).customize().config_override(patient);
         put.send().await.map(drop).map_err(failed)
@@ -266,6 +302,36 @@ impl BlobStore for S3Blobs {
     }
 
     async fn ready(&self) -> Result<(), BlobError> {
-        self.client.head_bucket().bucket(&self.bucket).send().await.map(drop).map_err(failed)
+        let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
+        match answer.map(drop).map_err(failed) {
+            Err(BlobError::Missing) => Err(BlobError::Other(
+                format!("there is no bucket {}: make it, or name another one with blobs", self.bucket).into(),
+            )),
+            Err(BlobError::Other(cause)) => Err(BlobError::Other(
+                format!(
+                    "{cause}: see s3_access_key, s3_secret_key, and what the key may do in {}",
+                    self.bucket
+                )
+                .into(),
+            )),
+            Err(BlobError::Unavailable(cause)) => Err(BlobError::Unavailable(
+                format!("{cause}: see whether the service runs, and s3_endpoint").into(),
+            )),
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_waited_for_as_long_as_its_bytes_may_take_and_a_short_one_not_long() {
+        assert_eq!(patience(0), Duration::from_secs(20));
+        assert_eq!(patience(100_000), Duration::from_secs(20));
+        assert_eq!(patience(10 * 1024 * 1024), Duration::from_secs(40));
+        assert_eq!(patience(100 * 1024 * 1024), Duration::from_secs(220));
+        assert_eq!(patience(u64::MAX), LONG);
     }
 }

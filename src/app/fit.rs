@@ -1,14 +1,14 @@
 //! Whether what a server is started with belongs together. A part that was put back without the others, or not at all,
 //! is noticed before anything is made anew in its place.
 
-use lockstep_events::{Micros, Position};
-use lockstep_projections::Family;
+use lockstep_events::{EventLog, Micros, Position};
+use lockstep_projections::{Family, ReadError, store::ReadStore};
 
 use super::{
     StartError,
     ports::{self, Databases, Ports},
 };
-use crate::config::Config;
+use crate::{auth::credentials::CredentialStore, config::Config, erasure::scan};
 
 /// Before a store is opened, as opening makes it: a file that is gone though the log has events. An empty file in its
 /// place is the word of whoever runs the server that it is gone for good.
@@ -16,7 +16,9 @@ use crate::config::Config;
 /// # Errors
 /// [`StartError::LostFile`], or what the log does not answer.
 pub async fn nothing_lost(config: &Config) -> Result<(), StartError> {
-    let Some(lost) = ports::files(config).into_iter().find(|file| !file.exists()) else { return Ok(()) };
+    let Some(lost) = ports::irreplaceable(config).into_iter().find(|file| !file.exists()) else {
+        return Ok(());
+    };
     if Config::is_sqlite(&config.log) && !ports::log_file(config).exists() {
         return Ok(());
     }
@@ -24,16 +26,46 @@ pub async fn nothing_lost(config: &Config) -> Result<(), StartError> {
     if log.tail().await?.position == Position::ZERO { Ok(()) } else { Err(StartError::LostFile(lost)) }
 }
 
-/// Looks at the log, the read models and the key file.
+/// The same for a database of credentials, which is there whatever became of its rows: the first start of a server wrote
+/// something into it before anything was appended. A file of them is made by whoever opens it, and was looked for before.
 ///
 /// # Errors
-/// [`StartError::LostKeys`], [`StartError::Ahead`], or what a store does not answer.
+/// [`StartError::LostCredentials`], or what a store does not answer.
+pub async fn credentials_kept(
+    config: &Config,
+    log: &dyn EventLog,
+    credentials: &dyn CredentialStore,
+) -> Result<(), StartError> {
+    // The log before the credentials: another node may be at its first start.
+    if Config::is_sqlite(&config.credentials) || log.tail().await?.position == Position::ZERO {
+        return Ok(());
+    }
+    if credentials.is_blank().await? { Err(StartError::LostCredentials) } else { Ok(()) }
+}
+
+/// An empty log beside a key file whose server has read events: the log of another database, or a lost one. Whoever goes
+/// on with it makes the right one look as if it had been restored.
+///
+/// # Errors
+/// [`StartError::EmptyLog`], or what the log does not answer.
+pub async fn not_emptied(config: &Config, log: &dyn EventLog) -> Result<(), StartError> {
+    // Before the log: another node may be at its first start.
+    let key_file = config.key_path();
+    let Some(mark) = scan::mark(&key_file).filter(|mark| !mark.restored) else { return Ok(()) };
+    if log.tail().await?.position > Position::ZERO {
+        return Ok(());
+    }
+    Err(StartError::EmptyLog { mark: scan::path(&key_file), position: mark.position.0 })
+}
+
+/// Looks at the log, the credentials, the read models and the key file.
+///
+/// # Errors
+/// [`StartError::LostKeys`], [`StartError::LostCredentials`], [`StartError::Ahead`], [`StartError::EmptyLog`], or what a
+/// store does not answer.
 pub async fn check(config: &Config, ports: &Ports, now: Micros) -> Result<(), StartError> {
     // Before the log: other nodes go on with both meanwhile.
-    let mut reads = Position::ZERO;
-    for family in Family::ALL {
-        reads = reads.max(ports.reads.checkpoint_of(family).await?.position);
-    }
+    let reads = read_position(&*ports.reads).await?;
     let tail = ports.log.tail().await?;
     if let Some(ms) = ahead_ms(tail.recorded_at, now) {
         tracing::warn!(
@@ -45,7 +77,23 @@ pub async fn check(config: &Config, ports: &Ports, now: Micros) -> Result<(), St
     if log.0 > 0 && !config.key_path().exists() {
         return Err(StartError::LostKeys(config.key_path()));
     }
-    if reads > log { Err(StartError::Ahead { reads: reads.0, log: log.0 }) } else { Ok(()) }
+    credentials_kept(config, &*ports.log, &*ports.credentials).await?;
+    if reads > log {
+        return Err(StartError::Ahead { reads: reads.0, log: log.0 });
+    }
+    not_emptied(config, &*ports.log).await
+}
+
+/// How far the read models have the log that have most of it.
+///
+/// # Errors
+/// What they do not answer.
+pub async fn read_position(reads: &dyn ReadStore) -> Result<Position, ReadError> {
+    let mut position = Position::ZERO;
+    for family in Family::ALL {
+        position = position.max(reads.checkpoint_of(family).await?.position);
+    }
+    Ok(position)
 }
 
 /// By how much a time of the log is ahead of the clock, if by more than clocks of several nodes differ.

@@ -40,7 +40,8 @@ pub async fn run(server: &Shared, stop: &CancellationToken) {
 async fn privacy(server: &Server, round: u32) -> Result<(), ErasureError> {
     erasure::run_due(server).await?;
     if round.is_multiple_of(SCAN) {
-        erasure::scan::scan(server, erasure::scan::mark(server)).await?;
+        let mark = erasure::scan::mark(&server.config.key_path());
+        erasure::scan::scan(server, mark).await?;
     }
     if round.is_multiple_of(HOUR) {
         erasure::expire(server).await?;

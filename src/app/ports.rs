@@ -25,6 +25,7 @@ use crate::{
         sqlite::{
             self,
             credentials::SqliteCredentials,
+            files,
             holdings::{self, SqliteHoldings},
             log::SqliteLog,
             operations::SqliteOperations,
@@ -114,7 +115,7 @@ impl<'a> Databases<'a> {
         if let Some(open) = &self.sqlite_credentials {
             return Ok(open.clone());
         }
-        let open = SqliteCredentials::open(&self.config.data.join("credentials.sqlite")).await?;
+        let open = SqliteCredentials::open(&self.config.data.join(files::CREDENTIALS)).await?;
         Ok(self.sqlite_credentials.insert(open).clone())
     }
 
@@ -124,7 +125,8 @@ impl<'a> Databases<'a> {
             return Ok(database.clone());
         }
         let connections = self.config.database_connections;
-        let database = Database::connect(port.expose(), connections).await.map_err(StartError::Database)?;
+        let database = Database::connect(port.expose(), connections);
+        let database = database.await.map_err(|source| unopened(self.config, port, source))?;
         self.open.insert(port.expose().to_owned(), database.clone());
         Ok(database)
     }
@@ -132,14 +134,41 @@ impl<'a> Databases<'a> {
 
 /// Where the log of the embedded mode lies.
 pub fn log_file(config: &Config) -> PathBuf {
-    config.data.join("log.sqlite")
+    config.data.join(files::LOG)
+}
+
+/// Where the read models of the embedded mode lie.
+pub fn reads_file(config: &Config) -> PathBuf {
+    config.data.join(files::READS)
+}
+
+/// Whether the log's database has no server connected to it; a file belongs to whoever has the data folder.
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+#[cfg_attr(not(feature = "distributed"), expect(clippy::unused_async, reason = "there is no Postgres"))]
+pub async fn nobody_connected(config: &Config) -> Result<(), StartError> {
+    #[cfg(feature = "distributed")]
+    if !Config::is_sqlite(&config.log) {
+        let used = Database::is_used(config.log.expose()).await;
+        if used.map_err(|source| unopened(config, &config.log, source))? {
+            return Err(StartError::Running);
+        }
+    }
+    Ok(())
+}
+
+/// Names the options whose database that is.
+#[cfg(feature = "distributed")]
+fn unopened(config: &Config, port: &Secret, source: sqlx::Error) -> StartError {
+    let all = [("log", &config.log), ("reads", &config.reads), ("credentials", &config.credentials)];
+    let named: Vec<_> = all.into_iter().filter(|(_, url)| *url == port).map(|(option, _)| option).collect();
+    StartError::Database { options: named.join(", "), source }
 }
 
 /// Brings the databases of the data folder to rest, so that each file is whole without its journal. What cannot be
 /// brought there now is brought there by the next start.
 pub async fn settle(config: &Config) {
-    for name in ["log", "reads", "credentials", "operations", "rates"] {
-        let file = config.data.join(name).with_extension("sqlite");
+    for name in files::ALL {
+        let file = config.data.join(name);
         if !file.exists() {
             continue;
         }
@@ -153,11 +182,11 @@ pub async fn settle(config: &Config) {
 }
 
 /// The files whose loss no read model makes up for.
-pub fn files(config: &Config) -> Vec<PathBuf> {
-    if scheme(&config.credentials) != "sqlite" {
+pub fn irreplaceable(config: &Config) -> Vec<PathBuf> {
+    if !Config::is_sqlite(&config.credentials) {
         return Vec::new();
     }
-    ["credentials.sqlite", "operations.sqlite"].map(|file| config.data.join(file)).into()
+    [files::CREDENTIALS, files::OPERATIONS].map(|file| config.data.join(file)).into()
 }
 
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
@@ -173,7 +202,7 @@ pub async fn log(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<d
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 pub async fn reads(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn ReadStore>, StartError> {
     match scheme(&config.reads) {
-        "sqlite" => Ok(Arc::new(SqliteReads::open(&config.data.join("reads.sqlite")).await?)),
+        "sqlite" => Ok(Arc::new(SqliteReads::open(&reads_file(config)).await?)),
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => {
             Ok(Arc::new(PostgresReads::new(databases.of(&config.reads).await?.pool().clone())))
@@ -218,7 +247,7 @@ pub async fn subject_keys(
 ) -> Result<(Arc<dyn SubjectKeys>, Arc<dyn ErasureQueue>), StartError> {
     match scheme(&config.credentials) {
         "sqlite" => {
-            let keys = Arc::new(SqliteSubjectKeys::open(&config.data.join("credentials.sqlite")).await?);
+            let keys = Arc::new(SqliteSubjectKeys::open(&config.data.join(files::CREDENTIALS)).await?);
             Ok((Arc::clone(&keys) as Arc<dyn SubjectKeys>, keys))
         }
         #[cfg(feature = "distributed")]
@@ -281,7 +310,7 @@ pub fn mailer(config: &Config) -> Result<Box<dyn Mailer>, StartError> {
 pub async fn operations(config: &Config, databases: &mut Databases<'_>) -> Result<Operations, StartError> {
     match scheme(&config.credentials) {
         "sqlite" => {
-            let tables = SqliteOperations::open(&config.data.join("operations.sqlite")).await?;
+            let tables = SqliteOperations::open(&config.data.join(files::OPERATIONS)).await?;
             Ok(Operations::of(tables))
         }
         #[cfg(feature = "distributed")]
@@ -296,7 +325,7 @@ pub async fn operations(config: &Config, databases: &mut Databases<'_>) -> Resul
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 async fn rates(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn RateStore>, StartError> {
     match scheme(&config.credentials) {
-        "sqlite" => Ok(Arc::new(SqliteRates::open(&config.data.join("rates.sqlite")).await?)),
+        "sqlite" => Ok(Arc::new(SqliteRates::open(&config.data.join(files::RATES)).await?)),
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => {
             Ok(Arc::new(PostgresRates::new(&databases.of(&config.credentials).await?)))

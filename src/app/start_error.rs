@@ -47,6 +47,12 @@ pub enum StartError {
         .0.display()
     )]
     LostFile(PathBuf),
+    /// The same of a database that is there and has nothing in it.
+    #[error(
+        "the database of the credentials is empty, and the log is not: put it back from the backup. If it is lost for good, \
+         say so in it (docs/operating.md, \"Backup\" says how, and what that costs)"
+    )]
+    LostCredentials,
     /// The read models have more events than the log.
     #[error(
         "the read models have {reads} events and the log has {log}: this is another log, or an older one was put back. \
@@ -58,6 +64,25 @@ pub enum StartError {
         /// Where the log ends.
         log: u64,
     },
+    /// The log is empty, and this key file's server has read events.
+    #[error(
+        "the log is empty, and {} says that this server has read one up to {position}: does `log` name the right database? For a \
+         new installation move the folder of that file away; if the log is lost for good, say `lockstepd log restored`",
+        mark.display()
+    )]
+    EmptyLog {
+        /// The file that says so.
+        mark: PathBuf,
+        /// Up to where.
+        position: u64,
+    },
+    /// Servers use the database of the log.
+    #[cfg(feature = "distributed")]
+    #[error(
+        "servers are connected to the database of the log: stop every node first (of one that was stopped a pooler may \
+         keep connections)"
+    )]
+    Running,
     /// No certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -93,8 +118,14 @@ pub enum StartError {
     #[error("the blob store or its index cannot be opened")]
     Blobs(#[from] BlobError),
     /// A database cannot be reached or brought up to date.
-    #[error("the database cannot be opened")]
-    Database(#[source] sqlx::Error),
+    #[cfg(feature = "distributed")]
+    #[error("the database of {options} cannot be opened")]
+    Database {
+        /// The options that name it.
+        options: String,
+        /// What it says.
+        source: sqlx::Error,
+    },
     /// A port that this program cannot be.
     #[error("{option} = {value:?} is not supported{hint}")]
     Unsupported {

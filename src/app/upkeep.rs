@@ -1,5 +1,6 @@
 //! What a node does by itself from time to time: takes over signing keys, turns them when they are due, deletes what
-//! has expired, prunes old versions, sweeps blobs that nothing names, keeps what devices were served.
+//! has expired, prunes old versions, sweeps blobs that nothing names, keeps what devices were served, asks the blob
+//! store whether it answers.
 
 use std::{
     sync::Arc,
@@ -67,6 +68,7 @@ pub async fn run(server: Shared, stop: CancellationToken) {
         credentials(&server, &stop),
         blobs(&server, &stop),
         served(&server, &stop),
+        server.blob_watch.run(&stop),
         people::run(&server, &stop)
     );
 }

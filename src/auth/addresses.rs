@@ -11,6 +11,9 @@ pub const OUTSTANDING: usize = 3;
 /// Whoever confirms an address has so long, in seconds, to finish what follows from it; then a worker does.
 pub const FINISH_S: i64 = 120;
 
+/// A former address is held for its account for so long, in seconds.
+pub const HELD_S: i64 = 7 * 24 * 3600;
+
 /// What an address is to its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -18,7 +21,8 @@ pub enum Standing {
     Pending,
     /// Confirmed.
     Confirmed,
-    /// It was confirmed before another one was; kept only until its owner was told.
+    /// It was confirmed before another one was. For [`HELD_S`] nobody else gets it, and its owner logs in with it: also
+    /// whoever had it changed by somebody else.
     Former,
 }
 
@@ -99,7 +103,7 @@ pub struct MailedLink {
 pub struct Claims {
     /// The account still claims it, or has confirmed it a moment ago.
     pub pending: bool,
-    /// Another account has confirmed it.
+    /// Another account has confirmed it, or had it a short while ago.
     pub taken: bool,
     /// The account has another confirmed address.
     pub replaces: bool,
@@ -128,7 +132,8 @@ pub trait Addresses: Send + Sync {
 
     /// Makes the pending address, to which this link was sent, the confirmed one, unless it is another one or taken:
     /// what follows from it, left as a task too, until that is finished. The same link again gives the same. A login
-    /// name that was the former address follows it; accounts that had the address for their name and never confirmed
+    /// name that was the address before follows it, and that address is held for the account, unless one from before it
+    /// is held already; accounts that had the address for their name and never confirmed
     /// it can no longer be entered.
     async fn confirm_address(
         &self,
@@ -138,6 +143,9 @@ pub trait Addresses: Send + Sync {
 
     /// Forgets an address.
     async fn forget_address(&self, account: AccountId, standing: Standing) -> Result<(), CredentialError>;
+
+    /// Frees the former addresses that are held since before a time; how many.
+    async fn free_addresses(&self, before: Micros) -> Result<u64, CredentialError>;
 
     /// Keeps a link, unless [`OUTSTANDING`] of its purpose are outstanding for the account; whether it is kept. Links
     /// that ask an address for its confirmation are counted for that address: one that was mistyped takes nothing from

@@ -195,6 +195,9 @@ pub trait CredentialStore: FactorStore + Send + Sync {
     /// Whether it answers, for `/health/ready`.
     async fn ready(&self) -> Result<(), CredentialError>;
 
+    /// Whether no server has used it yet, nor anybody said that it is to be begun anew: it has no fact about a server.
+    async fn is_blank(&self) -> Result<bool, CredentialError>;
+
     /// The commitment to the key file that this store was first used with; stores `commitment` if there is none.
     async fn key_commitment(&self, commitment: [u8; 32]) -> Result<[u8; 32], CredentialError>;
 

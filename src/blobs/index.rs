@@ -29,6 +29,19 @@ pub struct Lying {
     pub length: u64,
 }
 
+/// An object in which blobs lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its key.
+    pub object: String,
+    /// It has at least so many bytes.
+    pub end: u64,
+    /// Blobs in it.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// Room that is asked for before anything is uploaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Promise<'a> {
@@ -122,6 +135,9 @@ pub trait BlobIndex: Send + Sync {
 
     /// How many bytes of each of these objects are a blob's; objects in which no blob lies are left out.
     async fn used(&self, objects: &[String]) -> Result<Vec<(String, u64)>, BlobError>;
+
+    /// Objects in which blobs lie, in order of their keys, after one, at most `limit`.
+    async fn objects(&self, after: Option<&str>, limit: usize) -> Result<Vec<Held>, BlobError>;
 
     /// The blobs that lie in an object.
     async fn lying_in(&self, object: &str) -> Result<Vec<Lying>, BlobError>;

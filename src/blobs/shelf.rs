@@ -19,7 +19,7 @@ use super::{
 };
 
 /// So many objects are read at the same time for one request.
-const READERS: usize = 8;
+pub(super) const READERS: usize = 8;
 /// So many blobs are taken off at once.
 const PAGE: usize = 500;
 /// So many uploads that did not end are looked at.
@@ -46,6 +46,19 @@ impl Shelf {
     /// # Errors
     /// If the store or the index does not answer. Then nothing is on the shelf.
     pub async fn put(&self, vault: VaultId, blobs: &[(BlobHash, Bytes)]) -> Result<(), BlobError> {
+        self.put_again(vault, blobs, &[]).await
+    }
+
+    /// The same; some of them are [`Self::lost`].
+    ///
+    /// # Errors
+    /// If the store or the index does not answer.
+    pub async fn put_again(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, Bytes)],
+        lost: &[(BlobHash, BlobPlace)],
+    ) -> Result<(), BlobError> {
         let pack = pack_key(vault);
         let mut bytes = BytesMut::with_capacity(blobs.iter().map(|(_, bytes)| bytes.len()).sum());
         let mut places = Vec::with_capacity(blobs.len());
@@ -55,10 +68,11 @@ impl Shelf {
             bytes.extend_from_slice(blob);
         }
         self.store.put(&pack, bytes.freeze()).await?;
-        self.index.insert(vault, &places, self.clock.now()).await
+        self.enter(vault, &places, lost).await
     }
 
-    /// Stores the bytes of a file, whose hash has been checked, as an object of its own. The file may be gone then.
+    /// Stores the bytes of a file, whose hash has been checked, as an object of its own. The file may be gone then. It
+    /// may be among the blobs that are [`Self::lost`].
     ///
     /// # Errors
     /// If the store or the index does not answer. Then nothing is on the shelf.
@@ -67,10 +81,11 @@ impl Shelf {
         vault: VaultId,
         (hash, length): (BlobHash, u64),
         file: &Path,
+        lost: &[(BlobHash, BlobPlace)],
     ) -> Result<(), BlobError> {
         let pack = pack_key(vault);
         self.store.put_file(&pack, file).await?;
-        self.index.insert(vault, &[(hash, BlobPlace { pack, offset: 0, length })], self.clock.now()).await
+        self.enter(vault, &[(hash, BlobPlace { pack, offset: 0, length })], lost).await
     }
 
     /// Lengths of those of these blobs that are on the shelf.
@@ -125,7 +140,7 @@ impl Shelf {
     }
 
     /// The bytes of those of these blobs that a vault has, at most `most` bytes together; a blob that would go over
-    /// that comes without bytes.
+    /// that comes without bytes, and so does one that is [`Self::lost`]: the others are still to be had.
     ///
     /// # Errors
     /// If the store or the index does not answer.
@@ -147,8 +162,11 @@ impl Shelf {
             }
         }
         let reads = wanted.into_iter().map(|(hash, place)| async move {
-            let bytes = self.store.get(&place.pack, place.offset, place.length).await?;
-            Ok::<_, BlobError>((hash, Some(bytes)))
+            match self.store.get(&place.pack, place.offset, place.length).await {
+                Ok(bytes) => Ok((hash, Some(bytes))),
+                Err(BlobError::Missing) => Ok((hash, None)),
+                Err(error) => Err(error),
+            }
         });
         let read: Vec<_> = stream::iter(reads).buffer_unordered(READERS).try_collect().await?;
         found.extend(read);

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_events::{BlobHash, Clock, Micros, VaultId};
 
-use super::{BlobError, BlobIndex, BlobPlace, BlobStore, Listed, Lying, Parts, Presigned, Promise, Shelf};
+use super::{
+    BlobError, BlobIndex, BlobPlace, BlobStore, Held, Listed, Lying, Parts, Presigned, Promise, Shelf,
+};
 
 struct Nothing;
 
@@ -55,6 +57,9 @@ impl BlobIndex for Nothing {
         Ok(())
     }
     async fn used(&self, _: &[String]) -> Result<Vec<(String, u64)>> {
+        Ok(Vec::new())
+    }
+    async fn objects(&self, _: Option<&str>, _: usize) -> Result<Vec<Held>> {
         Ok(Vec::new())
     }
     async fn lying_in(&self, _: &str) -> Result<Vec<Lying>> {

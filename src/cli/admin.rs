@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use clap::Subcommand;
-use lockstep_events::Clock;
+use lockstep_events::{Clock, Micros};
 use rand::rngs::OsRng;
 
-use super::AnyError;
+use super::{AnyError, shown};
 use crate::{
     app,
     clock::SystemClock,
@@ -54,5 +54,18 @@ pub fn print(opened: &Opened, at: Option<&str>, out: &mut impl Write) -> Result<
     let at = at.map(|url| format!("--at {url} ")).unwrap_or_default();
     let token = &opened.token;
     writeln!(out, "First administrator, once, within 30 minutes: lockstep admin {at}bootstrap {token}")?;
+    Ok(())
+}
+
+/// Says that a token of before can be used still.
+///
+/// # Errors
+/// If nothing can be written.
+pub fn print_earlier(until: Micros, out: &mut impl Write) -> Result<(), AnyError> {
+    let until = shown::at(until.seconds());
+    writeln!(
+        out,
+        "First administrator: the token of an earlier start is valid until {until}; `lockstepd admin bootstrap` makes another"
+    )?;
     Ok(())
 }

@@ -44,8 +44,20 @@ pub async fn run(
     };
     let set = match command {
         KeysCommand::List => KeySet::new(tools.credentials.signing_keys().await?, &tools.keys),
-        KeysCommand::Rotate => operator.rotate(&mut OsRng).await?,
-        KeysCommand::Revoke { kid } => operator.revoke(&kid, &mut OsRng).await?,
+        KeysCommand::Rotate => {
+            let set = operator.rotate(&mut OsRng).await?;
+            let kid = set.current().map_or("no key", |(kid, _)| kid);
+            writeln!(
+                out,
+                "{kid} signs from now on; what the key before it has signed is valid until it expires"
+            )?;
+            set
+        }
+        KeysCommand::Revoke { kid } => {
+            let set = operator.revoke(&kid, &mut OsRng).await?;
+            writeln!(out, "What {kid} has signed is refused from now on")?;
+            set
+        }
     };
     for row in set.rows() {
         writeln!(out, "{}  {:<8}  since {}", row.kid, row.state.name(), at(row.changed_at.seconds()))?;

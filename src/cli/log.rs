@@ -1,29 +1,35 @@
 //! `lockstepd log`: the words and the bar; `operate::log` and `operate::lives` do the work.
 
-use std::io::Write;
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
 
 use clap::Subcommand;
 
-use super::{
-    AnyError,
-    shown::{bar, print_json},
-};
+use super::{AnyError, shown::bar};
 use crate::{
     app,
     config::Config,
+    erasure::scan,
     operate::{
         lives,
-        log::{Verified, verify},
+        log::{Audit, Known, Verified, verify},
     },
 };
 
 #[derive(Debug, Subcommand)]
 pub enum LogCommand {
-    /// Read the whole log: no event is missing, moved or changed. Exit code 1 if one is. The server may run.
+    /// Read the whole log: no event is missing, moved or changed, and it has all that this server has served of it. Exit
+    /// code 1 otherwise. The server may run.
     Verify {
-        /// Print JSON.
+        /// Print JSON, with the end of every stream: keep it for --since.
         #[arg(long)]
         json: bool,
+        /// An earlier --json output: the log still has what it had then.
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
     },
     /// Say that a backup of the log was put back: every stream begins another life, and devices offer again what the backup
     /// does not have. Before the first start; every server is stopped.
@@ -39,10 +45,13 @@ pub async fn run(
     config: &Config,
     out: &mut (impl Write + Send),
 ) -> Result<(), AnyError> {
-    let LogCommand::Verify { json } = command else { return restored(config, out).await };
+    let LogCommand::Verify { json, since } = command else { return restored(config, out).await };
+    let since = since.as_deref().map(audit).transpose()?;
     let log = app::log_alone(config).await?;
+    let mark = scan::mark(&config.key_path()).filter(|mark| !mark.restored);
+    let known = Known { mark, reads: app::read_position(config).await, since };
     let bar = bar("{bar:30} {pos}/{len} {per_sec}, {eta} left");
-    let found = verify(&*log, &mut |at, target| {
+    let found = verify(&*log, &known, &mut |at, target| {
         bar.set_length(target.0);
         bar.set_position(at.0);
     })
@@ -50,7 +59,11 @@ pub async fn run(
     bar.finish_and_clear();
     let found = found?;
     if json {
-        print_json(out, &found)?;
+        // On one line, as it is made: a large log has many streams.
+        let mut out = BufWriter::new(&mut *out);
+        serde_json::to_writer(&mut out, &found)?;
+        writeln!(out)?;
+        out.flush()?;
     } else {
         print(&found, out)?;
     }
@@ -61,10 +74,24 @@ pub async fn run(
     }
 }
 
+/// What `--json` has printed.
+fn audit(file: &Path) -> Result<Audit, AnyError> {
+    let shown = file.display();
+    let text = File::open(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let audit: Audit = serde_json::from_reader(BufReader::new(text))
+        .map_err(|error| format!("{shown} is not what `log verify --json` prints: {error}"))?;
+    if audit.is_whole() {
+        Ok(audit)
+    } else {
+        Err(format!("{shown} was changed: its hash is another one").into())
+    }
+}
+
 async fn restored(config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
     let log = app::log_alone(config).await?;
-    let _alone = app::lock_data(config)?;
+    let _alone = app::alone(config).await?;
     let streams = lives::renew(&*log).await?;
+    scan::say_restored(&config.key_path())?;
     Ok(writeln!(out, "{streams} streams begin another life: devices offer again what the log does not have")?)
 }
 
@@ -72,9 +99,10 @@ fn print(found: &Verified, out: &mut impl Write) -> Result<(), AnyError> {
     for fault in &found.faults {
         writeln!(out, "{} ({} at {}): {}", fault.position, fault.stream, fault.seq, fault.what)?;
     }
-    let Verified { events, streams, contents, position, .. } = found;
-    Ok(writeln!(
-        out,
-        "{events} events of {streams} streams up to {position}, {contents} ciphertexts with them"
-    )?)
+    for what in &found.differs {
+        writeln!(out, "{what}")?;
+    }
+    let Verified { events, streams, contents, audit: Audit { log_id, position, hash, .. }, .. } = found;
+    writeln!(out, "{events} events of {streams} streams up to {position}, {contents} ciphertexts with them")?;
+    Ok(writeln!(out, "Log {log_id}, SHA-256 of where it and its streams end: {hash}")?)
 }

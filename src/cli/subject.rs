@@ -14,12 +14,14 @@ use crate::{
     clock::SystemClock,
     commands::erase::{Desk, Erasure, RequestErasure},
     config::Config,
+    export::ExportError,
     private_file,
 };
 
 #[derive(Debug, Subcommand)]
 pub enum SubjectCommand {
-    /// Write everything that there is about a person, one JSON object a line, the last one a signed manifest.
+    /// Write everything that there is about a person, one JSON object a line, the last one a signed manifest. Where the
+    /// blob store has lost something, a line says so, and the exit code is 1 though all the rest is written.
     Export {
         /// The account: its id, or the name or address that it is registered under
         person: String,
@@ -66,12 +68,15 @@ pub async fn run(
                 // Half an export must not be taken for a whole one.
                 let _ = std::fs::remove_file(&path);
             }
-            exported?;
-            Ok(file.sync_all().map_err(failed)?)
+            let lost = exported?;
+            file.sync_all().map_err(failed)?;
+            complete(lost)
         }
         SubjectCommand::Export { person, out: None } => {
             let account = account(&tools, &person).await?;
-            export(account, tools, out).await
+            let lost = export(account, tools, out).await?;
+            out.flush()?;
+            complete(lost)
         }
         SubjectCommand::Erase { person, reason, wait_hours, dry_run, json } => {
             let account = account(&tools, &person).await?;
@@ -140,20 +145,31 @@ async fn account(tools: &SubjectTools, person: &str) -> Result<AccountId, AnyErr
     })
 }
 
+/// Writes an export; how many long ciphertexts the blob store has lost.
 async fn export(
     account: AccountId,
     tools: SubjectTools,
     out: &mut (impl Write + Send),
-) -> Result<(), AnyError> {
-    let mut lines = tools.exporter.start(account, tools.signer);
-    let mut last = Vec::new();
+) -> Result<u64, AnyError> {
+    let (mut lines, done) = tools.exporter.begin(account, tools.signer);
     while let Some(line) = lines.recv().await {
         out.write_all(&line)?;
-        last = line.to_vec();
     }
-    if last.starts_with(br#"{"part":"manifest""#) {
-        Ok(())
-    } else {
-        Err("the export broke off; see the log".into())
+    Ok(done.await?.map_err(BrokeOff)?)
+}
+
+/// Why there is no export.
+#[derive(Debug, thiserror::Error)]
+#[error("the export broke off")]
+struct BrokeOff(#[source] ExportError);
+
+/// An export that lacks something is written, and is told apart from a whole one all the same.
+fn complete(lost: u64) -> Result<(), AnyError> {
+    if lost == 0 {
+        return Ok(());
     }
+    let told = format!(
+        "the export is written, but the blob store has lost {lost} long ciphertexts: see its lines with \"part\":\"lost\""
+    );
+    Err(told.into())
 }

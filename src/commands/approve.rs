@@ -215,7 +215,9 @@ impl From<RefreshError> for ApproveError {
             RefreshError::Look(error) => error.into(),
             RefreshError::Log(error) => error.into(),
             RefreshError::Credentials(error) => error.into(),
-            RefreshError::Invalid | RefreshError::Ended | RefreshError::Reused => Self::Ended,
+            RefreshError::Invalid | RefreshError::Ended(_) | RefreshError::RanOut | RefreshError::Reused => {
+                Self::Ended
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use lockstep_events::{
 use uuid::Uuid;
 
 use super::{
-    account,
+    account::{self, LookError},
     facts::{Actor, claim, derived},
     replace::{Replace, ReplaceError, Together},
     roster::StateError,
@@ -27,7 +27,7 @@ use crate::{
     state::Server,
 };
 
-/// An account has at most so many vaults, whatever its plan says.
+/// An account has at most so many vaults, deleted ones among them, whatever its plan says.
 const MAX_VAULTS: u64 = 256;
 
 /// A further vault.
@@ -89,8 +89,13 @@ impl CreateVault {
         let row = account::present(server, account).await.map_err(StateError::from)?;
         let row = row.ok_or(StateError::NoDevice)?;
         let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
-        let limit = plan.vaults.filter(|_| !self.offered).unwrap_or(MAX_VAULTS).min(MAX_VAULTS);
-        let room = (limit, row.vaults.len() as u64);
+        let room = match (plan.vaults, row.vaults.len() as u64) {
+            (Some(limit), all) if !self.offered && all < MAX_VAULTS => {
+                let used = server.quotas.vaults_in_use(&row.vaults).await;
+                (limit, used.map_err(|error| StateError::from(LookError::from(error)))?)
+            }
+            (_, all) => (MAX_VAULTS, all),
+        };
         let roster = account::roster(&row).map_err(StateError::from)?;
         let vault = decide(roster, &row.roster, &self.statement, room)?;
         check_wrap(&self.wrap, vault, 1)?;

@@ -13,7 +13,7 @@ use super::{
     account,
     facts::Actor,
     refresh::lives,
-    roster::{StateError, state},
+    roster::{StateError, state, unusable},
     session::{self, Opened},
 };
 use crate::{quotas::Exceeded, state::Server};
@@ -80,6 +80,9 @@ pub fn decide(
     }
     if device == DeviceId::NIL {
         return Err(RosterError::Claim.into());
+    }
+    if let Some(what) = unusable(&next.claim) {
+        return Err(StateError::Invalid(what));
     }
     let in_use = |(id, device): &(&DeviceId, &RosterDevice)| !device.revoked && places.taken.contains(id);
     let (limit, used) = (places.limit, roster.devices.iter().filter(in_use).count() as u64);

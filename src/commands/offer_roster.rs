@@ -11,7 +11,7 @@ use super::{
     create_vault::{CreateVault, VaultError},
     facts::Actor,
     revoke_device::RevokeDevice,
-    roster::{StateError, state},
+    roster::{StateError, state, unusable},
     turn_vault_key::TurnVaultKey,
 };
 use crate::{auth::credentials::Wrapped, state::Server};
@@ -40,6 +40,9 @@ fn decide(
         match known {
             Some(known) if known == statement => {}
             _ => {
+                if let Some(what) = unusable(&statement.claim) {
+                    return Err(StateError::Invalid(what));
+                }
                 roster.apply(statement)?;
                 missing.push(statement.clone());
             }

@@ -1,7 +1,7 @@
 //! Refreshing a session: the token rotates; a token that somebody used long ago ends the session.
 
 use lockstep_events::{
-    LogError, NewEvent, Outcome, Position, Unit,
+    LogError, Micros, NewEvent, Outcome, Position, Unit,
     event::{AccountEvent, RefreshReused, RevokeReason, SessionRefreshed},
     header::verify,
     ids::Signature,
@@ -41,9 +41,12 @@ pub enum RefreshError {
     /// The token or the signature is not right.
     #[error("the refresh token is not valid")]
     Invalid,
-    /// The session, its device or the token has ended.
+    /// The session, its device or the account has ended: when and why, where that is known.
     #[error("the session has ended")]
-    Ended,
+    Ended(Option<(Micros, RevokeReason)>),
+    /// The session has run out by itself.
+    #[error("the session has run out")]
+    RanOut,
     /// The token was used long ago: the session was ended.
     #[error("the refresh token was used again; the session was ended")]
     Reused,
@@ -87,7 +90,8 @@ impl RefreshSession {
             let now = server.clock.now();
             match refresh::decide(&server.keys, &stored, self.presented, lives(server), now) {
                 Verdict::Invalid => return Err(RefreshError::Invalid),
-                Verdict::Over => return Err(RefreshError::Ended),
+                Verdict::Over if stored.ended_at.is_some() => return Err(RefreshError::Ended(None)),
+                Verdict::Over => return Err(RefreshError::RanOut),
                 Verdict::Again => return Ok(stored),
                 Verdict::Reused(generation) => return Err(end_family(server, &stored, generation).await),
                 Verdict::Rotate(next) => {
@@ -118,11 +122,15 @@ async fn device(server: &Server, stored: &StoredSession) -> Result<DeviceRow, Re
 /// # Errors
 /// [`RefreshError::Ended`], or what a store does not answer.
 pub async fn may_go_on(server: &Server, stored: &StoredSession) -> Result<u64, RefreshError> {
-    let auth_epoch = open_at(server, stored).await?;
+    let auth_epoch = open_at(server, stored).await;
+    // A session may have ended before for another reason; that its device was revoked counts for more.
+    if let Some((at, _)) = device(server, stored).await?.revoked {
+        return Err(RefreshError::Ended(Some((at, RevokeReason::DeviceRevoked))));
+    }
+    let auth_epoch = auth_epoch?;
     // A session that was opened while the account was being disabled has no end of its own.
-    let disabled = server.feed.standings.of(stored.account).await?.disabled;
-    if disabled || device(server, stored).await?.revoked.is_some() {
-        return Err(RefreshError::Ended);
+    if server.feed.standings.of(stored.account).await?.disabled {
+        return Err(RefreshError::Ended(None));
     }
     Ok(auth_epoch)
 }
@@ -143,8 +151,8 @@ async fn open_at(server: &Server, stored: &StoredSession) -> Result<u64, Refresh
 async fn looked(server: &Server, stored: &StoredSession) -> Result<u64, RefreshError> {
     let row = server.reads.account(stored.account).await.map_err(LookError::from)?;
     let known = server.reads.session(stored.session).await.map_err(LookError::from)?;
-    if known.is_some_and(|row| row.revoked.is_some()) {
-        return Err(RefreshError::Ended);
+    if let Some(end) = known.and_then(|row| row.revoked) {
+        return Err(RefreshError::Ended(Some(end)));
     }
     Ok(row.map_or(0, |row| row.auth_epoch))
 }

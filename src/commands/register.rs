@@ -15,6 +15,7 @@ use super::{
     create_vault,
     facts::{Actor, claim, derived, statement_id, word},
     invited,
+    roster::unusable,
     session::{self, Opened},
 };
 use crate::{
@@ -122,6 +123,9 @@ impl Register {
         }
         if key.claim != (Claim::VaultKeyGen { vault: self.vault, generation: 1 }) {
             return Err(RegisterError::Invalid("statements: the third is the vault's first key generation"));
+        }
+        if let Some(what) = unusable(&device.claim) {
+            return Err(RegisterError::Invalid(what));
         }
         if self.password.suite != 1 {
             return Err(RegisterError::Invalid("suite: only 1 is known"));

@@ -3,6 +3,7 @@
 use lockstep_events::{
     LogError, NewEvent, Outcome, Position, Unit,
     event::{AccountEvent, RosterStated},
+    header::can_verify,
     log::Required,
     roster::{Claim, RosterError, Statement},
 };
@@ -40,6 +41,18 @@ pub enum StateError {
     /// The credential store did not answer.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
+}
+
+/// Why a statement is not taken whoever signed it and wherever it would stand; the roster itself does not mind. With such a
+/// key a device could sign nothing that holds, and no client knows such a suite: both would stand for ever.
+pub fn unusable(claim: &Claim) -> Option<&'static str> {
+    match claim {
+        Claim::DeviceAdded { public_key, .. } if !can_verify(public_key) => {
+            Some("public_key: no signature can hold under it")
+        }
+        Claim::SuiteRaised { .. } => Some("suite: only 1 is known"),
+        _ => None,
+    }
 }
 
 /// Appends a statement about a device that was checked against the roster, followed by `more`.

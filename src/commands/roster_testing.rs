@@ -4,7 +4,6 @@ use ed25519_dalek::SigningKey;
 use lockstep_events::{
     AccountId, DeviceId, Hash32,
     header::public_key,
-    ids::PublicKey,
     roster::{Claim, Roster, Statement},
 };
 use uuid::Uuid;
@@ -21,7 +20,7 @@ pub fn account() -> AccountId {
 
 /// That a device joins.
 pub fn added(device: u128) -> Claim {
-    Claim::DeviceAdded { device: DeviceId(Uuid::from_u128(device)), public_key: PublicKey([7; 32]) }
+    Claim::DeviceAdded { device: DeviceId(Uuid::from_u128(device)), public_key: public_key(&ask()) }
 }
 
 /// The statement that follows a roster.

@@ -1,5 +1,7 @@
 //! Options that cannot be meant so.
 
+use tracing::level_filters::LevelFilter;
+
 use super::{Config, ConfigError, providers::Provider};
 use crate::limits::Proxies;
 
@@ -12,7 +14,70 @@ fn is_origin(text: &str) -> bool {
     rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', '?', '#', '@', ' ']))
 }
 
+/// Where people get to with a browser: an origin, and a path behind a proxy that has one.
+fn is_base(text: &str) -> bool {
+    let scheme = text.split_inclusive("://").next().unwrap_or_default();
+    let (host, path) = text[scheme.len()..].split_once('/').unwrap_or((&text[scheme.len()..], ""));
+    is_origin(&format!("{scheme}{host}")) && !path.contains(['?', '#', ' '])
+}
+
+fn is_domain(text: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
+    };
+    text.split('.').all(is_part)
+}
+
+/// A level, or levels of single targets. A bare target would show all of it and nothing else.
+fn is_filter(text: &str) -> bool {
+    let is_target = |name: &str| {
+        !name.is_empty()
+            && name.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | ':' | '-'))
+    };
+    let is_level = |level: &str| !level.is_empty() && level.parse::<LevelFilter>().is_ok();
+    text.split(',').all(|word| match word.split_once('=') {
+        Some((target, level)) => is_target(target) && is_level(level),
+        None => is_level(word),
+    })
+}
+
 impl Config {
+    /// What is said of the first text that is not of its option's form.
+    fn malformed(&self) -> Option<&'static str> {
+        let mut origins = self.cors_origins.split(',').map(str::trim);
+        let forms = [
+            (
+                Proxies::parse(&self.trusted_proxies).is_some(),
+                "trusted_proxies must be addresses or networks (10.0.0.0/8), separated by commas",
+            ),
+            (
+                origins.all(|origin| origin.is_empty() || is_origin(origin)),
+                "cors_origins must be origins without a path (https://app.example.org), separated by commas",
+            ),
+            (
+                self.public_url.is_empty() || is_base(&self.public_url),
+                "public_url must be a URL that people open in a browser (https://vault.example.org), or empty",
+            ),
+            (
+                is_domain(&self.passkey_domain),
+                "passkey_domain must be a domain alone (vault.example.org), without scheme and port",
+            ),
+            (
+                is_filter(&self.log_filter),
+                "log_filter must be a level, or levels of targets, separated by commas (info,lockstepd=debug,sqlx=warn)",
+            ),
+            (
+                self.blobs.expose().strip_prefix("s3://").is_none_or(|bucket| !bucket.is_empty()),
+                "blobs must be filesystem, or name a bucket (s3://lockstep)",
+            ),
+            (
+                self.admin_listen.is_empty() || self.admin_address().is_some(),
+                "admin_listen must be an address and a port (127.0.0.1:9464), or empty",
+            ),
+        ];
+        forms.into_iter().find(|(is_right, _)| !is_right).map(|(_, said)| said)
+    }
+
     pub(super) fn checked(self) -> Result<Self, ConfigError> {
         let at_least_one = [
             ("max_connections", self.max_connections as u64),
@@ -43,18 +108,8 @@ impl Config {
         if self.rate_limit_factor == 0 {
             return Err(ConfigError::Contradiction("rate_limit_factor must be at least 1"));
         }
-        if Proxies::parse(&self.trusted_proxies).is_none() {
-            return Err(ConfigError::Contradiction(
-                "trusted_proxies must be addresses or networks (10.0.0.0/8), separated by commas",
-            ));
-        }
-        if !self.cors_origins.split(',').map(str::trim).all(|origin| origin.is_empty() || is_origin(origin)) {
-            return Err(ConfigError::Contradiction(
-                "cors_origins must be origins without a path (https://app.example.org), separated by commas",
-            ));
-        }
-        if !self.admin_listen.is_empty() && self.admin_address().is_none() {
-            return Err(ConfigError::Contradiction("admin_listen must be an address and a port, or empty"));
+        if let Some(malformed) = self.malformed() {
+            return Err(ConfigError::Contradiction(malformed));
         }
         if let Some(contradiction) = self.oidc.0.values().find_map(Provider::contradiction) {
             return Err(ConfigError::Contradiction(contradiction));
@@ -74,5 +129,43 @@ impl Config {
             ));
         }
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Layer};
+
+    #[test]
+    fn a_text_that_is_not_of_its_options_form_is_refused_with_the_options_name_and_a_right_one() {
+        let given = |toml: &str| Config::with(Layer::from_toml(toml, "f").unwrap());
+        for (wrong, example) in [
+            ("trusted_proxies = \"10.0.0.0/99\"", "(10.0.0.0/8)"),
+            ("public_url = \"vault\"", "(https://vault.example.org)"),
+            ("passkey_domain = \"http://x\"", "(vault.example.org)"),
+            ("passkey_domain = \"vault.example.org:8443\"", "(vault.example.org)"),
+            ("log_filter = \"(((\"", "(info,lockstepd=debug,sqlx=warn)"),
+            ("log_filter = \"infoo\"", "(info,lockstepd=debug,sqlx=warn)"),
+            ("log_filter = \"info,sqlx=loud\"", "(info,lockstepd=debug,sqlx=warn)"),
+            ("blobs = \"s3://\"", "(s3://lockstep)"),
+            ("admin_listen = \"9464\"", "(127.0.0.1:9464)"),
+            ("cors_origins = \"https://a.example/x\"", "(https://app.example.org)"),
+        ] {
+            let said = given(wrong).unwrap_err().to_string();
+            let option = wrong.split(' ').next().unwrap();
+            assert!(said.starts_with(option) && said.contains(example), "{wrong}: {said}");
+        }
+        for right in [
+            "public_url = \"https://vault.example.org/\"",
+            "public_url = \"http://127.0.0.1:8080/sync\"",
+            "log_filter = \"debug\"",
+            "log_filter = \"lockstepd=debug,warn\"",
+            "log_filter = \"info,sqlx::query=off\"",
+            "blobs = \"s3://lockstep\"",
+            "passkey_domain = \"vault.example.org\"",
+            "trusted_proxies = \"10.0.0.0/32, fd00::/128\"",
+        ] {
+            assert!(given(right).is_ok(), "{right}");
+        }
     }
 }

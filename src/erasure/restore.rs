@@ -33,7 +33,7 @@ pub struct Reapplied {
 /// # Errors
 /// If something does not answer, or if neither log nor list knows what was erased: the server does not start then.
 pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
-    let mark = scan::mark(server);
+    let mark = scan::mark(&server.config.key_path());
     let restored = match &mark {
         Some(mark) => scan::is_restored(server, mark).await? || lacks_a_purge(server).await?,
         None => lacks_a_purge(server).await?,

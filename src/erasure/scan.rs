@@ -4,7 +4,10 @@
 //! that place, or has another event there, was restored; a list that is shorter was cut, which its own signed lines do
 //! not show.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use lockstep_events::{
     Event, EventId, Position, Recorded,
@@ -25,26 +28,45 @@ const KINDS: [&str; 4] =
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mark {
-    log_id: Uuid,
-    position: Position,
-    event: EventId,
+    /// Which log.
+    pub log_id: Uuid,
+    /// Up to where.
+    pub position: Position,
+    /// The event there.
+    pub event: EventId,
     /// How long the shred list was then; marks from before this was noted say nothing.
     #[serde(default)]
     shreds: usize,
+    /// The operator's word that the log was restored since.
+    #[serde(default)]
+    pub restored: bool,
 }
 
-fn path(server: &Server) -> PathBuf {
-    server.config.key_path().with_file_name("shred-scan.json")
+/// Where the mark lies: beside the key file.
+pub fn path(key_file: &Path) -> PathBuf {
+    key_file.with_file_name("shred-scan.json")
 }
 
 /// The mark; none if the log was never read.
-pub fn mark(server: &Server) -> Option<Mark> {
-    serde_json::from_slice(&std::fs::read(path(server)).ok()?).ok()
+pub fn mark(key_file: &Path) -> Option<Mark> {
+    serde_json::from_slice(&std::fs::read(path(key_file)).ok()?).ok()
+}
+
+/// Keeps the word that the log was restored until the next start, which does what has to be done then.
+///
+/// # Errors
+/// What the system says.
+pub fn say_restored(key_file: &Path) -> io::Result<()> {
+    mark(key_file).map_or(Ok(()), |mark| write(key_file, Mark { restored: true, ..mark }))
+}
+
+fn write(key_file: &Path, mark: Mark) -> io::Result<()> {
+    private_file::write(&path(key_file), &serde_json::to_vec(&mark)?)
 }
 
 /// Whether the log is another one than the mark was made in: restored, or not the same at all.
 pub async fn is_restored(server: &Server, mark: &Mark) -> Result<bool, ErasureError> {
-    if server.log.log_id().await? != mark.log_id {
+    if mark.restored || server.log.log_id().await? != mark.log_id {
         return Ok(true);
     }
     let before = Position(mark.position.0.saturating_sub(1));
@@ -82,10 +104,10 @@ pub async fn scan(server: &Server, since: Option<Mark>) -> Result<(), ErasureErr
     let last = server.log.read_all(Position(tail.0 - 1), 1, &Filter::default(), Contents::No).await?;
     let Some(event) = last.first().map(|recorded| recorded.event_id) else { return Ok(()) };
     let shreds = server.shred_list.count()?;
-    let mark = Mark { log_id: server.log.log_id().await?, position: tail, event, shreds };
-    let text = serde_json::to_vec(&mark).unwrap_or_default();
-    private_file::write(&path(server), &text)
-        .map_err(|source| ErasureError::File { path: path(server).display().to_string(), source })
+    let mark = Mark { log_id: server.log.log_id().await?, position: tail, event, shreds, restored: false };
+    let key_file = server.config.key_path();
+    write(&key_file, mark)
+        .map_err(|source| ErasureError::File { path: path(&key_file).display().to_string(), source })
 }
 
 async fn take(server: &Server, recorded: &Recorded) -> Result<(), ErasureError> {

@@ -30,6 +30,7 @@ pub async fn measures(server: &Server, row: &AccountRow) -> Answer<Vec<Measure>>
     let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
     let devices = server.reads.devices(row.account).await?;
     let devices = devices.iter().filter(|device| device.revoked.is_none()).count() as u64;
+    let vaults = server.quotas.vaults_in_use(&row.vaults).await?;
     let (mut entries, mut bytes) = (0, 0);
     for vault in &row.vaults {
         let vault = server.reads.vault(*vault).await?;
@@ -38,7 +39,7 @@ pub async fn measures(server: &Server, row: &AccountRow) -> Answer<Vec<Measure>>
     }
     let measure = |what: &str, limit, used| Measure { what: what.to_owned(), limit, used };
     Ok(vec![
-        measure("vaults", plan.vaults, row.vaults.len() as u64),
+        measure("vaults", plan.vaults, vaults),
         measure("entries", plan.entries, entries),
         measure("devices", plan.devices, devices),
         measure("storage_bytes", plan.storage_bytes, bytes),

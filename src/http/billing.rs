@@ -51,7 +51,10 @@ impl From<BillingError> for Failure {
     fn from(error: BillingError) -> Self {
         match error {
             BillingError::None => Code::NotFound.into(),
-            BillingError::Signature => Code::Unauthenticated.into(),
+            // Which it is, the operator's log says alone.
+            BillingError::Form | BillingError::Mac | BillingError::Time(_) => {
+                Self::caused(Code::Unauthenticated, error)
+            }
         }
     }
 }

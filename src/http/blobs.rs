@@ -28,7 +28,7 @@ use super::{
     version_view::own,
 };
 use crate::{
-    blobs::{PART, Presigned, UploadError},
+    blobs::{BlobError, BlobPlace, PART, Presigned, UploadError},
     quotas::Take,
     state::{Server, Shared},
 };
@@ -51,7 +51,7 @@ pub(super) fn limit(server: &Server, attachment: bool) -> u64 {
 
 problems! {
     /// What asking for the rest of a blob meets.
-    GetProblems: RangeNotSatisfiable;
+    GetProblems: RangeNotSatisfiable, BlobLost;
 }
 
 /// The routes of this file.
@@ -74,6 +74,7 @@ async fn prepare(
     Json(body): Json<PrepareBlobs>,
 ) -> Answer<Json<PreparedBlobs>> {
     own(&server, caller.account, vault).await?;
+    server.blob_watch.may_ask()?;
     if body.blobs.is_empty() || body.blobs.len() > 256 {
         return Err(Failure::from(Code::InvalidField).detail("1 to 256 blobs"));
     }
@@ -86,17 +87,21 @@ async fn prepare(
     let sizes = body.blobs.iter().map(|blob| (blob.hash, blob.size)).collect();
     // Bytes that come through the server take their room when they come.
     let take = if server.shelf.store.is_reached_by_clients() { Take::Now } else { Take::Later };
-    let have = room_for(&server, (caller.account, vault), sizes, take).await?;
+    let mut have = room_for(&server, (caller.account, vault), sizes, take).await?;
     let is_large = |blob: &&BlobRef| blob.size > PART && !have.contains(&blob.hash);
     let large = body.blobs.iter().filter(is_large).count() as u64;
     if !server.shelf.may_start_large(vault, large).await? {
         let detail = "too many uploads of this vault have not ended: finish them, or wait a day";
         return Err(Failure::from(Code::TooManyRequests).detail(detail));
     }
+    let lost = lost(&server, vault, &mut have).await?;
     let mut blobs = Vec::with_capacity(body.blobs.len());
     for blob in body.blobs {
         blobs.push(if have.contains(&blob.hash) {
             PreparedBlob::Have { hash: blob.hash }
+        } else if lost.iter().any(|(hash, _)| *hash == blob.hash) {
+            // Through the server: of what the index has, it does not look for what arrived.
+            through_here(&server, vault, blob).await
         } else {
             upload(&server, vault, blob).await?
         });
@@ -123,8 +128,22 @@ async fn have(server: &Server, vault: VaultId, hashes: &[BlobHash]) -> Answer<Ha
     Ok(found.into_iter().map(|(hash, _)| hash).collect())
 }
 
+/// Those that the store lost are had no more.
+async fn lost(
+    server: &Server,
+    vault: VaultId,
+    have: &mut HashSet<BlobHash>,
+) -> Answer<Vec<(BlobHash, BlobPlace)>> {
+    let hashes: Vec<BlobHash> = have.iter().copied().collect();
+    let lost = server.shelf.lost(vault, &hashes).await?;
+    for (hash, _) in &lost {
+        have.remove(hash);
+    }
+    Ok(lost)
+}
+
 async fn upload(server: &Server, vault: VaultId, blob: BlobRef) -> Answer<PreparedBlob> {
-    let BlobRef { hash, size, attachment } = blob;
+    let BlobRef { hash, size, .. } = blob;
     let (shelf, expires_in) = (&server.shelf, PRESIGNED_S);
     if size > PART {
         if let Some((ticket, parts)) = shelf.start_large(vault, (hash, size), PRESIGNED_S).await? {
@@ -136,14 +155,19 @@ async fn upload(server: &Server, vault: VaultId, blob: BlobRef) -> Answer<Prepar
         let BlobPart { url, headers } = part(put);
         return Ok(PreparedBlob::Put { hash, url, headers, expires_in, offset: 0 });
     }
+    Ok(through_here(server, vault, blob).await)
+}
+
+async fn through_here(server: &Server, vault: VaultId, blob: BlobRef) -> PreparedBlob {
+    let BlobRef { hash, size, attachment } = blob;
     let kind = if attachment { "&attachment=true" } else { "" };
-    Ok(PreparedBlob::Put {
+    PreparedBlob::Put {
         hash,
         url: format!("/v1/vaults/{vault}/blobs/{hash}?size={size}{kind}"),
         headers: BTreeMap::from([(header::CONTENT_TYPE.to_string(), OCTETS.to_owned())]),
         expires_in: 24 * 3600,
         offset: server.uploads.offset(vault, &hash).await,
-    })
+    }
 }
 
 fn part(put: Presigned) -> BlobPart {
@@ -165,6 +189,7 @@ async fn put_pack(
     body: Body,
 ) -> Answer<StatusCode> {
     own(&server, caller.account, vault).await?;
+    server.blob_watch.may_ask()?;
     check_content_type(&headers, OCTETS)?;
     let _seat = server.packs.take(caller.account.0.as_u128()).ok_or(Code::TooManyRequests)?;
     let bytes = read_body(&headers, body, MAX_PACK).await?;
@@ -178,10 +203,11 @@ async fn put_pack(
     }
     let sizes = blobs.iter().map(|(hash, bytes)| (*hash, bytes.len() as u64)).collect();
     let mut have = room_for(&server, (caller.account, vault), sizes, Take::Now).await?;
+    let lost = lost(&server, vault, &mut have).await?;
     // What is there already, or comes twice, would lie in the store twice and count once.
     blobs.retain(|(hash, _)| have.insert(*hash));
     if !blobs.is_empty() {
-        server.shelf.put(vault, &blobs).await?;
+        server.shelf.put_again(vault, &blobs, &lost).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -198,7 +224,8 @@ fn frames(mut bytes: Bytes) -> Option<Vec<(BlobHash, Bytes)>> {
 }
 
 /// Up to 200 blobs in one answer, as frames of `hash (32 bytes) ‖ length (u32 big-endian) ‖ bytes`. Length
-/// 0xffffffff: not there. Length 0xfffffffe: too large for this answer, fetch it by itself.
+/// 0xffffffff: not there. Length 0xfffffffe: not in this answer, as it is too large or the server has lost it: fetch it
+/// by itself.
 #[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/get", operation_id = "get_blobs", tag = "blobs", security(("token" = [])),
     params(("vault" = VaultId, Path)), request_body = GetBlobs,
     responses((status = 200, description = "Frames, in the order asked", content_type = "application/octet-stream")))]
@@ -279,6 +306,7 @@ async fn put_one(
     body: Body,
 ) -> Answer<StatusCode> {
     own(&server, caller.account, vault).await?;
+    server.blob_watch.may_ask()?;
     check_content_type(&headers, OCTETS)?;
     if size == 0 {
         return Err(Failure::from(Code::InvalidParameter).detail("a blob has at least one byte"));
@@ -298,8 +326,10 @@ async fn put_one(
         server.shelf.index.break_promise(vault, hash).await?;
     }
     let whole = taken.map_err(not_taken)?;
-    if have(&server, vault, &[hash]).await?.is_empty() {
-        server.shelf.put_file(vault, (hash, size), whole.path()).await?;
+    let mut have = have(&server, vault, &[hash]).await?;
+    let lost = lost(&server, vault, &mut have).await?;
+    if have.is_empty() {
+        server.shelf.put_file(vault, (hash, size), whole.path(), &lost).await?;
     } else {
         server.shelf.index.break_promise(vault, hash).await?;
     }
@@ -372,7 +402,13 @@ async fn get_one(
 /// there is still a problem then, and not a broken answer.
 async fn long(server: &Server, (vault, hash): (VaultId, BlobHash), from: u64) -> Answer<(u64, Body)> {
     let (length, mut pieces) = server.shelf.stream(vault, hash, from).await?.ok_or(Code::NotFound)?;
-    let first = pieces.next().await.transpose()?;
+    let first = match pieces.next().await.transpose() {
+        // Unless it was taken off the shelf a moment ago.
+        Err(BlobError::Missing) if !have(server, vault, &[hash]).await?.is_empty() => {
+            return Err(Code::BlobLost.into());
+        }
+        other => other?,
+    };
     let body = stream::iter(first.map(Ok)).chain(pieces);
     Ok((length, Body::from_stream(body)))
 }

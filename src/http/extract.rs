@@ -9,7 +9,7 @@ use axum::{
 use lockstep_api::{Code, MAX_JSON_BYTES};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{pace::was_too_slow, problem::Failure};
+use super::{pace::was_too_slow, problem::Failure, refusal};
 
 /// How deep arrays and objects of a body may be nested.
 const MAX_DEPTH: usize = 32;
@@ -93,29 +93,13 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         return Err(Failure::from(Code::InvalidJson).detail(detail));
     }
     serde_json::from_str(text).map_err(|error| {
-        let code = if error.is_data() { Code::InvalidField } else { Code::InvalidJson };
-        Failure::from(code).detail(harmless(&error))
-    })
-}
-
-/// What serde met, without a word of what the caller wrote.
-fn harmless(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    // What is read twice, like one of several kinds of object, has no place any more.
-    let place = match error.line() {
-        0 => String::new(),
-        line => format!(" at line {line} column {}", error.column()),
-    };
-    let ours = ["missing field", "duplicate field"];
-    match text.split('`').nth(1) {
-        Some(field) if ours.iter().any(|start| text.starts_with(start)) => {
-            let what = if text.starts_with("missing") { "missing" } else { "duplicate" };
-            format!("{what} field {field}{place}")
+        if error.is_data() {
+            Failure::from(Code::InvalidField)
+                .detail(refusal::of_body(&error, &refusal::path::<T>(text, &error)))
+        } else {
+            Failure::from(Code::InvalidJson).detail(format!("not JSON{}", refusal::place(&error)))
         }
-        _ if text.starts_with("unknown") => format!("unknown field or variant{place}"),
-        _ if error.is_data() => format!("wrong type or value{place}"),
-        _ => format!("not JSON{place}"),
-    }
+    })
 }
 
 /// How deep the text is nested, strings left out.
@@ -201,22 +185,72 @@ fn of_query(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_api::account::LoginFinish;
+    use lockstep_api::account::{LoginFinish, OfferRoster};
 
     #[test]
     fn a_defect_of_a_body_is_told_without_repeating_the_body() {
         let cases = [
-            (r#"{"attempt": 7, "finalization": ""}"#, Code::InvalidField),
-            (r#"{"attempt": "canary-canary", "finalization": ""}"#, Code::InvalidField),
-            (r#"{"canary-canary": 1}"#, Code::InvalidField),
-            (r#"{"attempt": "00000000-0000-0000-0000-000000000000"}"#, Code::InvalidField),
-            ("{canary-canary", Code::InvalidJson),
-            ("", Code::InvalidJson),
+            (r#"{"attempt": 7, "finalization": ""}"#, "attempt: wrong type or value at line 1 column 13"),
+            (
+                r#"{"attempt": "canary", "finalization": ""}"#,
+                "attempt: wrong type or value at line 1 column 20",
+            ),
+            (r#"{"canary": 1}"#, "unknown field at line 1 column 9; known are attempt, finalization, device"),
+            (
+                r#"{"attempt": "00000000-0000-0000-0000-000000000000"}"#,
+                "missing field finalization at line 1 column 51",
+            ),
+            (
+                r#"{"finalization": "", "finalization": "canary"}"#,
+                "duplicate field finalization at line 1 column 35",
+            ),
+            (r#"["canary"]"#, "[0]: wrong type or value at line 1 column 9"),
+            (r#""canary""#, "wrong type or value at line 1 column 8"),
         ];
-        for (body, code) in cases {
-            let failure = parse::<LoginFinish>(body.as_bytes()).unwrap_err();
-            assert_eq!(failure.code(), code, "{body}");
-            assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
+        for (body, detail) in cases {
+            assert_eq!(told::<LoginFinish>(body), (Code::InvalidField, detail.to_owned()), "{body}");
+        }
+        for body in ["{canary", ""] {
+            let (code, detail) = told::<LoginFinish>(body);
+            assert!(code == Code::InvalidJson && detail.starts_with("not JSON at line 1"), "{detail}");
+        }
+    }
+
+    /// What is told about a body that is none.
+    fn told<T: DeserializeOwned + std::fmt::Debug>(body: &str) -> (Code, String) {
+        let failure = parse::<T>(body.as_bytes()).unwrap_err();
+        let shown = format!("{failure:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+        (failure.code(), failure.told().to_owned())
+    }
+
+    #[test]
+    fn a_field_inside_another_is_named_with_all_that_it_stands_in() {
+        let statement = |claim: &str| {
+            let zero = uuid::Uuid::nil();
+            let (hash, signature) = ("0".repeat(64), "0".repeat(128));
+            format!(
+                r#"{{"statements":[{{"account":"{zero}","epoch":0,"previous":"{hash}","claim":{claim},"signature":"{signature}"}},7],"wraps":[]}}"#
+            )
+        };
+        let cases = [
+            (r#"{"statements": [{"epoch": 1}]}"#.to_owned(), "missing field statements[0].account"),
+            (
+                r#"{"statements": [{"epoch": "canary"}]}"#.to_owned(),
+                "statements[0].epoch: wrong type or value",
+            ),
+            (r#"{"statements": [{"canary": {}}]}"#.to_owned(), "statements[0]: unknown field"),
+            (statement(r#"{"says": "canary"}"#), "statements[0].claim.says: unknown variant"),
+            (statement(r#"{"says": "suite_raised", "suite": "canary"}"#), "statements[0].claim: wrong type"),
+            (statement(r#"{"says": "suite_raised", "suite": 2}"#), "statements[1]: wrong type or value"),
+            (
+                r#"{"statements": [], "wraps": [{"name": "ask", "generation": -1}]}"#.to_owned(),
+                "wraps[0].generation: wrong",
+            ),
+        ];
+        for (body, begins) in cases {
+            let (code, detail) = told::<OfferRoster>(&body);
+            assert!(code == Code::InvalidField && detail.starts_with(begins), "{body}: {detail}");
         }
     }
 

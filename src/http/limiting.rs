@@ -169,14 +169,10 @@ impl Gate {
     }
 
     fn refused(&self, server: &Server, action: Action, stop: Stop) -> Failure {
-        match stop {
-            Stop::TooMany { retry_after, standing } => {
-                server.metrics.refused(action);
-                self.tell(Some(standing));
-                Failure::from(Code::TooManyRequests).after(seconds(retry_after))
-            }
-            Stop::Unavailable(error) => error.into(),
+        if let Stop::TooMany { standing, .. } = &stop {
+            self.tell(Some(*standing));
         }
+        refused(server, action, stop)
     }
 
     fn tell(&self, standing: Option<Standing>) {
@@ -195,6 +191,17 @@ impl Gate {
         for (name, value) in values {
             headers.insert(name, HeaderValue::from(value));
         }
+    }
+}
+
+/// What a refusal by a limit is to the caller.
+pub fn refused(server: &Server, action: Action, stop: Stop) -> Failure {
+    match stop {
+        Stop::TooMany { retry_after, .. } => {
+            server.metrics.refused(action);
+            Failure::from(Code::TooManyRequests).after(seconds(retry_after))
+        }
+        Stop::Unavailable(error) => error.into(),
     }
 }
 

@@ -12,7 +12,7 @@ use axum::{
 use lockstep_api::Code;
 
 use super::{admin, around, health, problem::Failure};
-use crate::{metrics::Gauge, state::Shared};
+use crate::{blobs::Touch, metrics::Gauge, state::Shared};
 
 /// The router of the listener for operators.
 pub fn router(server: Shared) -> Router {
@@ -39,6 +39,11 @@ async fn metrics(State(server): State<Shared>) -> Response {
             feed.sockets.len() as f64,
         ),
         Gauge::one("lockstep_bus_connected", "Whether the bus answers", yes(server.bus.connected())),
+        Gauge::one(
+            "lockstep_blobs_connected",
+            "Whether the blob store answered when it was last asked",
+            yes(server.blob_watch.touch() == Touch::Answers),
+        ),
         Gauge::one(
             "lockstep_out_of_touch_seconds",
             "Since this node last heard of the end of the log",

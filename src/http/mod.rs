@@ -38,6 +38,7 @@ pub mod problem;
 pub mod purge;
 pub mod reconcile;
 pub mod recovery;
+mod refusal;
 pub mod roster;
 pub mod routes;
 pub mod second_factor;

@@ -56,6 +56,12 @@ impl Failure {
         self
     }
 
+    /// What happened this time, in our words.
+    #[cfg(test)]
+    pub fn told(&self) -> &str {
+        self.problem.detail.as_deref().unwrap_or_default()
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.problem.code

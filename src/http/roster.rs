@@ -5,11 +5,12 @@ use lockstep_api::{Code, account::OfferRoster as Body};
 use lockstep_events::DeviceId;
 
 use super::{
-    Answer, Failure, Routes, accounts::wrapped, caller::OwnOrEnrolling, extract::Json, openapi::problems,
-    routes::routes,
+    Answer, Failure, Routes, accounts::wrapped, caller::OwnOrEnrolling, extract::Json, limiting::Gate,
+    openapi::problems, routes::routes,
 };
 use crate::{
     commands::{account::in_effect, offer_roster::OfferRoster},
+    limits::{Action, Subject},
     state::Shared,
 };
 
@@ -31,6 +32,7 @@ problems! {
     responses((status = 204, description = "All of them stand"), OfferProblems))]
 async fn offer(
     State(server): State<Shared>,
+    gate: Gate,
     OwnOrEnrolling(caller): OwnOrEnrolling,
     Json(body): Json<Body>,
 ) -> Answer<StatusCode> {
@@ -41,6 +43,9 @@ async fn offer(
         return Err(Failure::from(Code::InvalidField).detail("wraps: at most 64"));
     }
     let device = Some(caller.device).filter(|device| *device != DeviceId::NIL);
+    if device.is_none() {
+        gate.subject(&server, Action::Renew, Subject::Account(caller.account)).await?;
+    }
     let wraps = body.wraps.into_iter().map(wrapped).collect();
     let offer = OfferRoster { account: caller.account, device, statements: body.statements, wraps };
     if let Some(position) = offer.run(&server).await? {

@@ -6,7 +6,8 @@ use axum::{extract::State, http::StatusCode};
 use lockstep_api::{
     Code,
     account::{
-        LoggedIn, LoginFinish, LoginStart, LoginStarted, Refresh, Session, Sessions, Tokens, proof_message,
+        LoggedIn, LoginFinish, LoginStart, LoginStarted, Refresh, Session, SessionEnd, Sessions, Tokens,
+        proof_message,
     },
 };
 use lockstep_events::{
@@ -358,11 +359,19 @@ impl From<LoginError> for Failure {
     }
 }
 
+/// Whoever holds the refresh token and the device's key is told when and why the session ended.
+fn ended(code: Code, at: Option<Micros>, reason: Option<RevokeReason>) -> Failure {
+    Failure::from(code).facts(SessionEnd { at, reason })
+}
+
 impl From<RefreshError> for Failure {
     fn from(error: RefreshError) -> Self {
         match error {
-            RefreshError::Invalid | RefreshError::Reused => Code::RefreshFailed.into(),
-            RefreshError::Ended => Code::Revoked.into(),
+            RefreshError::Invalid => Code::RefreshFailed.into(),
+            RefreshError::Reused => ended(Code::RefreshFailed, None, Some(RevokeReason::RefreshReuse)),
+            RefreshError::Ended(None) => Code::Revoked.into(),
+            RefreshError::Ended(Some((at, reason))) => ended(Code::Revoked, Some(at), Some(reason)),
+            RefreshError::RanOut => ended(Code::Revoked, None, None),
             RefreshError::Look(error) => error.into(),
             RefreshError::Log(error) => error.into(),
             RefreshError::Credentials(error) => error.into(),

@@ -59,7 +59,7 @@ fn one(word: &str) -> Option<Network> {
     };
     let address: IpAddr = address.parse().ok()?;
     let (most, before) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
-    let bits = before + bits.unwrap_or(most).min(most);
+    let bits = before + bits.or(Some(most)).filter(|bits| *bits <= most)?;
     Some(Network { first: network(number(address), bits), bits })
 }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn only_addresses_and_networks_are_a_list_of_proxies() {
-        for bad in ["x", "10.0.0.0/x", "10.0.0/8", "10.0.0.0/8/8"] {
+        for bad in ["x", "10.0.0.0/x", "10.0.0/8", "10.0.0.0/8/8", "10.0.0.0/33", "fd00::/129"] {
             assert_eq!(Proxies::parse(bad), None, "{bad}");
         }
         assert_eq!(Proxies::parse(" , "), Some(Proxies::default()));

@@ -31,6 +31,8 @@ pub enum Action {
     Connect,
     /// Logging in as an administrator.
     AdminLogin,
+    /// Making all streams of an account begin another life: somebody comes with what the log does not have.
+    Renew,
 }
 
 /// The limits of one action.
@@ -66,7 +68,7 @@ const fn local(action: Action, name: &'static str, address: Quota) -> Rules {
 
 /// How many actions have limits of their own. A number, not `TABLE.len()`: a type that asks for the length of a value
 /// that const functions make sends the optimising compiler in a circle.
-pub const ACTIONS: usize = 13;
+pub const ACTIONS: usize = 14;
 
 /// The limits, in the order of the actions.
 pub const TABLE: [Rules; ACTIONS] = [
@@ -119,6 +121,12 @@ pub const TABLE: [Rules; ACTIONS] = [
     Rules {
         subject: Some(Quota::new(3, 1, 5 * MINUTE)),
         ..exact(Action::AdminLogin, "admin_login", Quota::new(3, 1, 5 * MINUTE))
+    },
+    // One is enough for a restored log, and one for each device that was enrolled after the backup.
+    Rules {
+        address: None,
+        subject: Some(Quota::per(10, HOUR)),
+        ..exact(Action::Renew, "renew", Quota::per(1, 1))
     },
 ];
 

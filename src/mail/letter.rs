@@ -150,8 +150,11 @@ pub fn notice(of: Of<'_>, to: &str, about: About) -> Letter {
         ),
         About::AddressChanged => (
             "The address of your account was changed",
-            "Your Lockstep account has another address from now on. Nothing more is sent to this one.",
-            "If it was not you: log in from one of your devices, change your password, and name your address again.",
+            "Your Lockstep account has another address from now on. Nothing more is sent to this one, and for seven days \
+             it still is a name to log in with.",
+            "If it was not you: log in with this address within those days (lockstep login --email), or use your \
+             recovery code (lockstep recovery use). Then change your password, look through your devices, and name \
+             this address again.",
         ),
         About::IdentityLinked => (
             "A way to sign in was added",

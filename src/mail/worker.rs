@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     auth::{
-        addresses::{Address, MailedLink, Purpose, Standing},
+        addresses::{Address, HELD_S, MailedLink, Purpose, Standing},
         credentials::{CredentialError, NameIndex},
     },
     commands::{
@@ -142,6 +142,7 @@ async fn round(server: &Server, sweep: bool) -> Result<usize, CredentialError> {
     if sweep {
         server.ways.sweep_tasks(now.plus_seconds(-REMEMBERED_S)).await?;
         server.ways.sweep_links(now).await?;
+        server.ways.free_addresses(now.plus_seconds(-HELD_S)).await?;
         server.ways.sweep_flows(now).await?;
     }
     let claimed = server.ways.claim_tasks(now, now.plus_seconds(LEASE_S), AT_ONCE).await?;
@@ -202,11 +203,7 @@ async fn work(server: &Server, claimed: &Claimed) -> Result<(), TaskError> {
     }) else {
         return Ok(());
     };
-    server.post.mailer.send(&letter).await?;
-    if let Some(Task::Notice { account, about: About::AddressChanged }) = Task::from_bytes(&claimed.task) {
-        server.ways.forget_address(account, Standing::Former).await?;
-    }
-    Ok(())
+    Ok(server.post.mailer.send(&letter).await?)
 }
 
 async fn sign_in(

@@ -1,15 +1,18 @@
 //! `lockstepd log verify`: reads the whole log and says whether it is whole. What a client checks of its own streams, of
-//! all of them; what it cannot know is whether the log was exchanged as a whole.
+//! all of them; whether the log was cut or exchanged as a whole it knows by what is known from before.
 
-use std::collections::HashMap;
+mod before;
 
 use lockstep_events::{
-    Chain, Event, EventLog, LogError, Micros, Position, Recorded, Seq, StreamId,
+    Event, EventLog, LogError, Micros, Position, Recorded, Seq, StreamId,
     canonical::sha256,
+    chains::Chains,
     event::VaultEvent,
     log::{Contents, Filter},
 };
 use serde::Serialize;
+
+pub use before::{Audit, Known};
 
 /// Events that are read at once.
 const PAGE: usize = 500;
@@ -32,7 +35,7 @@ pub struct Fault {
 }
 
 /// What a log is like.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verified {
     /// Events that were read.
     pub events: u64,
@@ -40,33 +43,44 @@ pub struct Verified {
     pub streams: u64,
     /// Small ciphertexts that were compared with their hashes.
     pub contents: u64,
-    /// Where the log ended when this began.
-    pub position: u64,
-    /// How many faults there are.
+    /// How many faults there are, with what differs.
     pub faulty: u64,
     /// The first of them.
     pub faults: Vec<Fault>,
+    /// Where it is not the log that was known before.
+    pub differs: Vec<String>,
+    /// Where it ended when this began, for whoever reads it again.
+    #[serde(flatten)]
+    pub audit: Audit,
 }
 
 #[derive(Default)]
-struct Walk {
-    found: Verified,
+struct Walk<'a> {
+    events: u64,
+    contents: u64,
+    faulty: u64,
+    faults: Vec<Fault>,
+    differs: Vec<String>,
     position: Position,
     recorded_at: Micros,
-    streams: HashMap<StreamId, (Seq, Chain)>,
+    chains: Chains,
+    /// The earlier audit, until its position is reached.
+    since: Option<&'a Audit>,
 }
 
 /// Reads the log from its beginning to where it ends now: positions and seqs without a gap, times that rise, chains that
-/// follow, ciphertexts that have their hashes. `on_page` is told how far it is, and how far it has to go.
+/// follow, ciphertexts that have their hashes, and whatever is known from before. `on_page` is told how far it is, and how far it has to go.
 ///
 /// # Errors
 /// If the log does not answer, or has an event that cannot be read at all.
 pub async fn verify(
     log: &dyn EventLog,
+    known: &Known,
     on_page: &mut (dyn FnMut(Position, Position) + Send),
 ) -> Result<Verified, LogError> {
-    let target = log.tail().await?.position;
-    let mut walk = Walk::default();
+    let (log_id, target) = (log.log_id().await?, log.tail().await?.position);
+    let since = known.since.as_ref().filter(|since| since.log_id == log_id && since.position <= target);
+    let mut walk = Walk { differs: known.missing(log_id, target), since, ..Walk::default() };
     while walk.position < target {
         let page = log.read_all(walk.position, PAGE, &Filter::default(), Contents::UpTo(usize::MAX)).await?;
         if page.is_empty() {
@@ -74,6 +88,12 @@ pub async fn verify(
         }
         for recorded in page.iter().take_while(|recorded| recorded.position <= target) {
             walk.event(recorded);
+            if known.is_exchanged(recorded) {
+                walk.fault(
+                    (recorded.position, recorded.stream, recorded.seq),
+                    "this server has served another event here",
+                );
+            }
         }
         walk.position = page.last().map_or(target, |last| last.position);
         on_page(walk.position.min(target), target);
@@ -81,20 +101,39 @@ pub async fn verify(
     if log.tail().await?.position == target {
         walk.heads(log).await?;
     }
-    walk.found.position = target.0;
-    walk.found.streams = walk.streams.len() as u64;
-    Ok(walk.found)
+    walk.pass(target.next());
+    Ok(Verified {
+        events: walk.events,
+        streams: walk.chains.streams().len() as u64,
+        contents: walk.contents,
+        faulty: walk.faulty + walk.differs.len() as u64,
+        faults: walk.faults,
+        differs: walk.differs,
+        audit: Audit::of(log_id, target, &walk.chains),
+    })
 }
 
-impl Walk {
+impl Walk<'_> {
     fn fault(&mut self, (position, stream, seq): (Position, StreamId, Seq), what: &'static str) {
-        self.found.faulty += 1;
-        if self.found.faults.len() < LISTED {
-            self.found.faults.push(Fault { position: position.0, stream, seq: seq.0, what });
+        self.faulty += 1;
+        if self.faults.len() < LISTED {
+            self.faults.push(Fault { position: position.0, stream, seq: seq.0, what });
+        }
+    }
+
+    /// What comes next stands here; the end of the earlier audit may lie before it.
+    fn pass(&mut self, next: Position) {
+        let Some(since) = self.since.take_if(|since| since.position < next) else { return };
+        for end in since.rewritten(&self.chains) {
+            self.fault(
+                (since.position, end.stream, end.seq),
+                "its stream was rewritten at or before this seq since that audit",
+            );
         }
     }
 
     fn event(&mut self, recorded: &Recorded) {
+        self.pass(recorded.position);
         let at = (recorded.position, recorded.stream, recorded.seq);
         if recorded.position != self.position.next() {
             self.fault(at, "what stands before it in the log is missing");
@@ -102,26 +141,22 @@ impl Walk {
         if recorded.recorded_at <= self.recorded_at {
             self.fault(at, "it was recorded before the event before it");
         }
-        let (seq, chain) = self.streams.get(&recorded.stream).copied().unwrap_or((Seq::ZERO, Chain::ZERO));
-        if recorded.seq != seq.next() {
-            self.fault(at, "what stands before it in its stream is missing, or stands elsewhere");
-        } else if !recorded.follows(&chain) {
-            self.fault(at, "it is not what its chain was made of");
+        if let Some(what) = self.chains.take(recorded) {
+            self.fault(at, what);
         }
-        if !has_its_hash(recorded, &mut self.found.contents) {
+        if !has_its_hash(recorded, &mut self.contents) {
             self.fault(at, "its ciphertext does not have its hash");
         }
-        self.found.events += 1;
+        self.events += 1;
         (self.position, self.recorded_at) = (recorded.position, recorded.recorded_at);
-        self.streams.insert(recorded.stream, (recorded.seq, recorded.chain));
     }
 
     /// Streams end where the log says that they end.
     async fn heads(&mut self, log: &dyn EventLog) -> Result<(), LogError> {
-        let ids: Vec<StreamId> = self.streams.keys().copied().collect();
+        let ids: Vec<StreamId> = self.chains.streams().collect();
         for some in ids.chunks(HEADS) {
             for head in log.stream_heads(some).await? {
-                if self.streams.get(&head.stream) != Some(&(head.seq, head.chain)) {
+                if self.chains.end(head.stream) != Some((head.seq, head.chain)) {
                     self.fault((self.position, head.stream, head.seq), "its stream is said to end elsewhere");
                 }
             }

@@ -1,5 +1,6 @@
 //! What operators run: each command is a function over the ports that returns what it found and prints nothing.
 
+pub mod blobs;
 pub mod lives;
 pub mod log;
 pub mod projections;

@@ -197,13 +197,15 @@ pub async fn plan(place: &Place, families: &[Family]) -> Result<Vec<Report>, Ope
 /// event of the log. `run` is a fresh random name of this run.
 ///
 /// # Errors
-/// [`OperateError`]; the live rows of a family that was not switched are untouched.
+/// [`OperateError`], as one more rebuild that is under way, or a log that is damaged; the live rows of a family that was
+/// not switched are untouched.
 pub async fn rebuild(
     place: &Place,
     families: &[Family],
     run: Uuid,
     on_step: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
 ) -> Result<Vec<Report>, OperateError> {
+    let _claim = place.reads.claim_rebuild().await?;
     let all: Vec<_> = families.iter().flat_map(|family| names(*family)).collect();
     note(place, format!("projections rebuild {}", all.join(" ")), run).await?;
     let worker = Rebuild::new(Arc::clone(&place.log), Arc::clone(&place.reads), Arc::clone(&place.clock));

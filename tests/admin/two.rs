@@ -16,6 +16,7 @@ use crate::{
 
 in_both_modes! {
     a_role_and_a_deletion_take_two_administrators_and_happen_once;
+    one_administrator_is_told_that_nobody_could_approve_and_what_to_do;
     what_waits_for_another_administrator_is_listed_with_its_reason_until_it_is_settled;
 }
 
@@ -51,6 +52,18 @@ async fn a_role_and_a_deletion_take_two_administrators_and_happen_once(mode: Mod
     assert_eq!(admin.settle(&node, &proposed, true).await.status(), StatusCode::OK);
     assert_problem(carol.get(&node, "/v1/account").await, Code::Revoked).await;
     assert_problem(carol.login(&node, &carol.password, true).await, Code::AccountDisabled).await;
+}
+
+async fn one_administrator_is_told_that_nobody_could_approve_and_what_to_do(mode: Mode) {
+    let mut node = Node::start(mode).await;
+    let (admin, ada) = (first_admin(&node).await, Person::register(&node).await);
+    node.restart_with(Layer { two_admins: Some(true), ..Layer::default() }).await;
+    let admin = admin.again(&node).await;
+    let refused = admin.act(&node, ada.account, "delete", &why()).await;
+    assert_eq!(refused.status(), StatusCode::PRECONDITION_FAILED);
+    let problem: lockstep_api::Problem = refused.json().await.unwrap();
+    assert!(problem.detail.is_some_and(|detail| detail.contains("two_admins = false")));
+    assert_eq!(waiting(&node, &admin).await, Proposals { proposals: Vec::new(), after: None });
 }
 
 async fn waiting(node: &Node, admin: &Person) -> Proposals {

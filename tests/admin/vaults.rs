@@ -24,6 +24,7 @@ in_both_modes! {
     of_vaults_created_at_the_same_time_no_more_stand_than_the_plan_allows;
     entries_of_a_vault_that_came_later_count_too;
     over_a_limit_that_came_later_every_vault_is_read_and_emptied;
+    a_vault_in_which_everything_was_deleted_gives_its_place_back;
 }
 
 const PLANS: &str = "two = { vaults = 2, entries = 3 }\none = { vaults = 1 }\nroomy = {}";
@@ -182,6 +183,37 @@ async fn over_a_limit_that_came_later_every_vault_is_read_and_emptied(mode: Mode
     let gone = second.send(&node, vec![second.tombstone(&item)]).await.remove(0);
     assert_eq!(gone.outcome, PushOutcome::Accepted);
     assert_eq!(second.changes(&node, "").await.events.len(), 3);
+}
+
+async fn a_vault_in_which_everything_was_deleted_gives_its_place_back(mode: Mode) {
+    let node = start(mode).await;
+    let ada = Person::register(&node).await;
+    let second = ada.with_another(&node).await;
+    let used = async || {
+        let limits = ada.plan(&node).await.limits;
+        limits.into_iter().find(|measure| measure.what == "vaults").unwrap().used
+    };
+    let refused = async || {
+        let answer = ada.create(&node, &ada.next_vault(&ada.look(&node).await).1).await;
+        assert_eq!(problem(answer).await.code, Code::QuotaExceeded);
+    };
+    // One that has just begun is in use, and so is the first, whatever was deleted in it.
+    assert_eq!(used().await, 2);
+    refused().await;
+    let items = [second.entry(b"its name"), second.entry(b"an entry")];
+    let first = ada.entry(b"in the first");
+    ada.send(&node, vec![first.clone(), ada.tombstone(&first)]).await;
+    second.send(&node, items.to_vec()).await;
+    second.send(&node, vec![second.tombstone(&items[1])]).await;
+    refused().await;
+    second.send(&node, vec![second.tombstone(&items[0])]).await;
+    let third = ada.with_another(&node).await;
+    assert_eq!(used().await, 2);
+    refused().await;
+    // What comes back counts again, and is refused to nobody.
+    assert_eq!(second.send_new(&node).await.outcome, PushOutcome::Accepted);
+    assert_eq!(third.send_new(&node).await.outcome, PushOutcome::Accepted);
+    assert_eq!((used().await, ada.look(&node).await.vaults.len()), (3, 3));
 }
 
 #[test]

@@ -48,7 +48,8 @@ async fn an_address_counts_once_its_reader_confirmed_it_distributed() {
     confirmed(Mode::Distributed).await;
 }
 
-/// Another address: the old one is told twice, the sessions end, and a name that was the old address follows.
+/// Another address: the old one is told twice, the sessions end, and a name that was the old address follows. For a time
+/// the old one is held: its owner logs in with it, and nobody else registers or confirms it.
 async fn changed(mode: Mode) {
     let node = Node::start(mode).await;
     let (old, new) = (address(), address());
@@ -63,7 +64,14 @@ async fn changed(mode: Mode) {
     assert_problem(person.get(&node, "/v1/account").await, Code::Revoked).await;
     let renamed = Person { name: new.clone(), ..person.clone() };
     assert_eq!(renamed.login(&node, &person.password, true).await.status(), StatusCode::OK);
-    assert_problem(person.login(&node, &person.password, true).await, Code::LoginFailed).await;
+    assert_eq!(person.login(&node, &person.password, true).await.status(), StatusCode::OK);
+    let squatter = Person::start(&node, &old).await;
+    let answer = node.post("/v1/accounts/finish", &squatter.finish).send().await.unwrap();
+    assert_problem(answer, Code::NameTaken).await;
+    let other = Person::register(&node).await;
+    assert_eq!(other.name_email(&node, &old).await.status(), StatusCode::ACCEPTED);
+    let link = node.letter(&old, "Confirm", 2).await.link();
+    assert_eq!(press(&node, &link).await.status(), StatusCode::CONFLICT);
 }
 
 #[tokio::test]

@@ -1,9 +1,18 @@
 //! Bad input at every route for accounts, devices and sessions: its own problem code, and nothing changes.
 
-use lockstep_api::{Code, MAX_JSON_BYTES};
+use lockstep_api::{
+    Code, MAX_JSON_BYTES, Problem,
+    account::{EnrolDevice, LoggedIn, OfferRoster},
+};
+use lockstep_events::{
+    DeviceId,
+    ids::PublicKey,
+    roster::{Claim, Statement},
+};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Mode, Node, Person, assert_problem};
+use crate::support::{Mode, Node, Person, assert_problem, body, problem};
 
 /// Every route of this part that takes a body, with a body of the right shape.
 fn routes(person: &Person) -> Vec<(String, Value)> {
@@ -54,9 +63,20 @@ async fn every_route_refuses_a_body_that_is_not_its_own() {
         missing.as_object_mut().unwrap().remove(&first);
         let mut wrong = right.clone();
         wrong[&first] = json!({"not": ["this"]});
-        for body in [unknown, missing, wrong, json!([]), json!("text"), Value::Null] {
+        let (no_field, wrong_field) = (format!("missing field {first} at line 1"), format!("{first}: "));
+        for (body, begins) in [
+            (unknown, "unknown field at line 1"),
+            (missing, &no_field),
+            (wrong, &wrong_field),
+            (json!([]), ""),
+            (json!("text"), ""),
+            (Value::Null, ""),
+        ] {
             let answer = send(&node, &person, &path, json_type, body.to_string().into_bytes()).await;
-            assert_problem(answer, Code::InvalidField).await;
+            let Problem { code, detail, .. } = problem(answer).await;
+            let detail = detail.unwrap();
+            assert_eq!(code, Code::InvalidField);
+            assert!(detail.starts_with(begins) && !detail.contains("surprise"), "{path}: {detail}");
         }
         let mut invalid_utf8 = right_text.clone().into_bytes();
         invalid_utf8.insert(2, 0xff);
@@ -159,6 +179,46 @@ async fn every_answer_carries_the_security_headers() {
         }
         assert!(headers.get("server").is_none());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_device_joins_with_a_key_that_verifies_nothing_and_no_suite_that_nobody_knows_is_raised() {
+    let node = Node::start(Mode::Embedded).await;
+    let ada = Person::register(&node).await;
+    let before = ada.look(&node).await;
+    // No point of the curve; all zero, which has order 4; the identity.
+    let (mut none, mut identity) = ([0; 32], [0; 32]);
+    (none[0], identity[0]) = (2, 1);
+    for key in [none, [0; 32], identity] {
+        let device = DeviceId(uuid::Uuid::new_v4());
+        let statement = ada.state(&before, Claim::DeviceAdded { device, public_key: PublicKey(key) });
+        let login: LoggedIn = body(ada.login(&node, &ada.password, false).await, StatusCode::OK).await;
+        let enrol = EnrolDevice { statement: statement.clone() };
+        let asked = node.post("/v1/devices", &enrol).bearer_auth(login.enrol_token.unwrap());
+        refused(asked.send().await.unwrap(), "public_key: no signature can hold under it").await;
+        let offer = OfferRoster { statements: vec![statement], wraps: Vec::new() };
+        let offered = ada.post(&node, "/v1/roster", &offer).await;
+        refused(offered, "public_key: no signature can hold under it").await;
+        let mut new = Person::start(&node, &format!("{device}@example.org")).await;
+        let [first, second, third] = &mut new.finish.statements[..] else { panic!("three statements") };
+        let claim = Claim::DeviceAdded { device: new.finish.device, public_key: PublicKey(key) };
+        *second = Statement::sign(&new.person.ask, first.account, 1, first.hash(), claim);
+        *third = Statement::sign(&new.person.ask, first.account, 2, second.hash(), third.claim.clone());
+        let finished = node.post("/v1/accounts/finish", &new.finish).send().await.unwrap();
+        refused(finished, "public_key: no signature can hold under it").await;
+    }
+    for suite in [2, 3, u16::MAX] {
+        let statements = vec![ada.state(&before, Claim::SuiteRaised { suite })];
+        let offer = OfferRoster { statements, wraps: Vec::new() };
+        refused(ada.post(&node, "/v1/roster", &offer).await, "suite: only 1 is known").await;
+    }
+    assert_eq!(ada.look(&node).await.roster, before.roster);
+}
+
+/// A problem with this detail.
+async fn refused(answer: reqwest::Response, detail: &str) {
+    let problem = problem(answer).await;
+    assert_eq!((problem.code, problem.detail.as_deref()), (Code::InvalidField, Some(detail)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,7 @@ mod matrix;
 mod nats_process;
 mod oidc;
 mod oidc_attacks;
+mod operating;
 #[path = "../support/mod.rs"]
 mod outside;
 mod passkeys;

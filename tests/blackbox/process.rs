@@ -8,17 +8,19 @@ use std::{
 };
 
 use lockstep_api::Code;
+use lockstepd::app::{self, StartError};
+use sqlx::{Connection, Executor};
 
 use crate::support::{Mode, Node, Person, assert_problem};
 
 /// A server in a process of its own.
-struct Process {
+pub struct Process {
     child: Child,
-    lines: Vec<String>,
+    pub lines: Vec<String>,
 }
 
 impl Process {
-    fn start(data: &Path) -> Self {
+    pub fn start(data: &Path) -> Self {
         Self::of(&mut command(data))
     }
 
@@ -51,7 +53,7 @@ impl Drop for Process {
     }
 }
 
-fn command(data: &Path) -> Command {
+pub fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
     command.arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).env_clear();
     command
@@ -261,6 +263,29 @@ async fn a_store_that_is_gone_from_beside_its_log_is_missed_by_every_command_and
     std::fs::write(data.join("credentials.sqlite"), b"").unwrap();
     node.begin().await;
     assert_problem(person.login(&node, &person.password, true).await, Code::LoginFailed).await;
+}
+
+/// As a database is that was made anew after it was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_database_of_credentials_beside_a_log_is_missed_until_it_is_given_up() {
+    let mut node = Node::start(Mode::Distributed).await;
+    let person = Person::register(&node).await;
+    let config = node.running().server.config.clone();
+    node.stop().await;
+    let mut database = sqlx::PgConnection::connect(&node.database()).await.unwrap();
+    let lost = "TRUNCATE server_facts, names, passwords, wraps, sessions, signing_keys";
+    database.execute(sqlx::raw_sql(lost)).await.unwrap();
+    for _ in 0..2 {
+        let refused = node.try_begin().await.unwrap_err();
+        assert!(matches!(refused, StartError::LostCredentials), "{refused}");
+        let refused = app::tools(&config).await.err().unwrap();
+        assert!(refused.to_string().contains("put it back from the backup"), "{refused}");
+    }
+    let given_up = "INSERT INTO server_facts VALUES ('begun_anew', '')";
+    database.execute(sqlx::raw_sql(given_up)).await.unwrap();
+    node.begin().await;
+    assert_problem(person.login(&node, &person.password, true).await, Code::LoginFailed).await;
+    node.restart().await;
 }
 
 #[test]

@@ -53,10 +53,10 @@ async fn a_revoked_device_stops_following_and_is_told_that_its_session_has_ended
     let other = devices.iter().find(|device| !device.current).unwrap();
     first.revoke_device(other.device).await.unwrap();
     let why = tokio::time::timeout(PATIENCE, watching.loops.ended()).await.unwrap();
-    assert!(matches!(why, Error::Revoked), "{why:?}");
+    assert!(matches!(why, Error::Revoked(_)), "{why:?}");
     assert_eq!(*watching.link.borrow(), Link::Stale);
     second.add(b"too late").await.unwrap();
-    until("the revoked device learns it", || async { matches!(second.sync().await, Err(Error::Revoked)) })
+    until("the revoked device learns it", || async { matches!(second.sync().await, Err(Error::Revoked(_))) })
         .await;
     first.sync().await.unwrap();
     assert!(first.contents().await.is_empty());
@@ -145,7 +145,7 @@ async fn the_same_device_logs_in_again_and_stays_the_same_device() {
     let own = device.status().await.unwrap().device;
     let session = device.sessions().await.unwrap().into_iter().find(|session| session.current).unwrap();
     device.end_session(session.session).await.unwrap();
-    until("the session has ended", || async { matches!(device.sync().await, Err(Error::Revoked)) }).await;
+    until("the session has ended", || async { matches!(device.sync().await, Err(Error::Revoked(_))) }).await;
     device.add(b"offline").await.unwrap();
     let home = device.home.path();
     let back = Client::login(home, &server.address, "again@example.org", &password()).await.unwrap();

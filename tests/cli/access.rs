@@ -76,6 +76,7 @@ fn a_recovery_code_is_printed_once_and_brings_everything_back_with_a_new_passwor
     let other = Device::empty();
     let again = answer(&other.command(&args).env("LOCKSTEP_NEW_PASSWORD", NEW).output().unwrap());
     assert_eq!(again.code, 4, "a code works once: {}", again.err);
+    assert!(again.err.contains("recovery code") && again.err.contains("each works once"), "{}", again.err);
     assert!(!again.err.contains(code.trim()), "the code is never shown again");
 }
 

@@ -27,6 +27,8 @@ fn an_administrator_looks_after_an_account_and_its_owner_reads_all_of_it() {
     assert_eq!((shown["role"].as_str(), shown["plan"].as_str()), (Some("user"), Some("standard")));
     root.ok(&["admin", "user", "set-plan", crate::device::NAME, "paid", "--days", "30", WHY]);
     root.ok(&["admin", "user", "set-flag", crate::device::NAME, "beta", "on", WHY]);
+    let shown = root.ok(&["admin", "user", "show", crate::device::NAME, WHY]);
+    assert!(shown.contains("plan until (UTC)\t20"), "{shown}");
     let plan = ada.json(&["plan"]);
     assert_eq!((plan["plan"].as_str(), plan["flags"]["beta"].as_bool()), (Some("paid"), Some(true)));
     let sessions = root.json(&["admin", "user", "sessions", crate::device::NAME, WHY]);
@@ -56,4 +58,7 @@ fn an_administrator_looks_after_an_account_and_its_owner_reads_all_of_it() {
     assert_eq!(invited.json(&["plan"])["plan"], "paid");
     assert_eq!(root.json(&["admin", "invitation", "list", "--all"])[0]["state"], "used");
     assert!(invited.json(&["devices"])[0]["last_seen"].as_i64().is_some_and(|at| at > 0));
+    root.ok(&["admin", "user", "delete", "invited@example.org", WHY]);
+    let shown = root.ok(&["admin", "user", "show", "invited@example.org", WHY]);
+    assert!(shown.contains("disabled, will be erased 20"), "{shown}");
 }

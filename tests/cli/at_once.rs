@@ -73,6 +73,31 @@ fn an_edit_that_took_its_time_stands_on_what_was_written_meanwhile() {
 }
 
 #[test]
+fn of_merges_of_one_conflict_on_one_profile_at_once_one_is_made() {
+    let server = Server::start();
+    let laptop = opened(&server);
+    laptop.ok(&["sync"]);
+    let phone = Device::logged_in(&server);
+    for round in 0..4 {
+        laptop.ok(&["--offline", "edit", "mail", "--set", &format!("password=laptop {round}")]);
+        phone.ok(&["--offline", "edit", "mail", "--set", &format!("password=phone {round}")]);
+        for device in [&laptop, &phone, &laptop] {
+            device.ok(&["sync"]);
+        }
+        assert_eq!(heads(&laptop, "mail"), 2);
+        let running = ["one", "two", "three"].map(|text| {
+            let set = format!("password={text} {round}");
+            laptop.start(&["--offline", "resolve", "mail", "--merge-set", &set])
+        });
+        let codes = running.map(|command| answer(&command.wait_with_output().unwrap()).code);
+        assert_eq!(heads(&laptop, "mail"), 1, "round {round}: {codes:?}");
+        assert!(codes.contains(&0) && codes.iter().all(|code| [0, 5].contains(code)), "{codes:?}");
+        laptop.ok(&["sync"]);
+        phone.ok(&["sync"]);
+    }
+}
+
+#[test]
 fn the_one_file_that_is_put_twice_at_once_has_one_version_in_force() {
     let server = Server::start();
     let laptop = opened(&server);

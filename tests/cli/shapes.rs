@@ -123,7 +123,9 @@ fn a_vaults_key_is_rotated_by_hand_and_what_was_written_before_is_read() {
     let laptop = Device::registered(&server);
     laptop.ok(&["add", "mail", "--set", "password=x"]);
     let listed = laptop.json(&["vault"]);
-    assert_eq!(keys(&listed[0]), ["current", "due", "key_generation", "name", "vault"]);
+    let named =
+        ["also", "current", "deleted", "divergent", "due", "key_generation", "left", "name", "vault", "was"];
+    assert_eq!(keys(&listed[0]), named);
     assert_eq!((&listed[0]["key_generation"], &listed[0]["due"]), (&json!(1), &json!(false)));
     let vault = listed[0]["vault"].as_str().unwrap();
     assert_eq!(laptop.json(&["vault", "rotate"]), json!({ "key_generation": 2, "vault": vault }));

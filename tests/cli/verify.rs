@@ -1,6 +1,10 @@
-//! `lockstepd log verify`: what becomes of a log in which somebody writes who may not.
+//! `lockstepd log verify`, and `projections rebuild`: what becomes of a log in which somebody writes who may not.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
@@ -9,14 +13,23 @@ use crate::{device::Device, mode::Mode, server::Server};
 
 /// The exit code, and what it found.
 fn verified(data: &Path) -> (Option<i32>, Value) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
-    command.arg("--data").arg(data).args(["log", "verify", "--json"]).env_clear();
-    let answer = command.output().unwrap();
+    let answer = log(data, &["verify", "--json"]);
     (answer.status.code(), serde_json::from_slice(&answer.stdout).unwrap())
 }
 
+/// `lockstepd log …`
+fn log(data: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
+    command.arg("--data").arg(data).arg("log").args(args).env_clear().output().unwrap()
+}
+
+/// Takes away the last event, and every sign of it in the log.
+const CUT: &str = "DELETE FROM events WHERE position = (SELECT max(position) FROM events); \
+    UPDATE streams SET seq = (SELECT max(seq) FROM events e WHERE e.stream = streams.stream), \
+        chain = (SELECT chain FROM events e WHERE e.stream = streams.stream ORDER BY seq DESC LIMIT 1)";
+
 fn tampered(data: &Path, how: &str) {
-    let open = "DROP TRIGGER events_never_change; DROP TRIGGER events_never_go;";
+    let open = "DROP TRIGGER IF EXISTS events_never_change; DROP TRIGGER IF EXISTS events_never_go;";
     let statements = AssertSqlSafe(format!("{open} {how}"));
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let url = format!("sqlite://{}", data.join("log.sqlite").display());
@@ -24,6 +37,123 @@ fn tampered(data: &Path, how: &str) {
         file.execute(sqlx::raw_sql(statements)).await.unwrap();
         file.close().await.unwrap();
     });
+}
+
+fn copy_of(server: &Server) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    fs::create_dir(copy.path().join("keys")).unwrap();
+    for folder in ["", "keys"] {
+        for file in fs::read_dir(server.data().join(folder)).unwrap().map(Result::unwrap) {
+            if file.file_type().unwrap().is_file() {
+                fs::copy(file.path(), copy.path().join(folder).join(file.file_name())).unwrap();
+            }
+        }
+    }
+    copy
+}
+
+#[test]
+fn a_log_whose_end_is_gone_is_found_by_what_this_server_has_served_of_it() {
+    let mut server = Server::start_in(Mode::Embedded);
+    Device::registered(&server).ok(&["add", "one", "--set", "username=x"]);
+    server.kill();
+    // A server that starts notes how far it has read.
+    server.start_again();
+    server.kill();
+    let end = verified(server.data()).1["position"].as_u64().unwrap();
+    for other in ["reads.sqlite", "keys/shred-scan.json"] {
+        let copy = copy_of(&server);
+        tampered(copy.path(), CUT);
+        fs::remove_file(copy.path().join(other)).unwrap();
+        let (code, found) = verified(copy.path());
+        assert_eq!((code, &found["faults"]), (Some(1), &serde_json::json!([])), "{other}: {found}");
+        let said = format!("the log ends at {}, and this server has served up to {end} of it", end - 1);
+        assert!(found["differs"][0].as_str().unwrap().starts_with(&said), "{other}: {found}");
+        if other == "reads.sqlite" {
+            assert!(log(copy.path(), &["restored"]).status.success());
+            assert_eq!(verified(copy.path()).0, Some(0), "the operator has said so");
+        }
+    }
+}
+
+#[test]
+fn an_audit_says_of_a_later_one_whether_the_log_was_written_anew_between() {
+    let mut server = Server::start_in(Mode::Embedded);
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "one", "--set", "username=x"]);
+    let kept = tempfile::tempdir().unwrap();
+    let file = kept.path().join("audit.json");
+    let first = log(server.data(), &["verify", "--json"]).stdout;
+    fs::write(&file, &first).unwrap();
+    let since = |data: &Path| log(data, &["verify", "--since", file.to_str().unwrap()]);
+    let hash = |found: &[u8]| serde_json::from_slice::<Value>(found).unwrap()["hash"].clone();
+    laptop.ok(&["add", "two", "--set", "username=x"]);
+    let later = since(server.data());
+    let said = String::from_utf8(later.stdout).unwrap();
+    assert!(later.status.success(), "{said}");
+    assert_ne!(hash(&log(server.data(), &["verify", "--json"]).stdout), hash(&first));
+
+    // The last event of the audit is taken away; what follows in its place is as whole as what was there.
+    server.kill();
+    let audited = serde_json::from_slice::<Value>(&first).unwrap()["position"].as_u64().unwrap();
+    while verified(server.data()).1["position"].as_u64().unwrap() >= audited {
+        tampered(server.data(), CUT);
+    }
+    assert!(String::from_utf8(since(server.data()).stdout).unwrap().contains("that audit read it up to"));
+    assert!(log(server.data(), &["restored"]).status.success());
+    for reads in ["reads.sqlite", "reads.sqlite-wal", "reads.sqlite-shm"] {
+        let _ = fs::remove_file(server.data().join(reads));
+    }
+    server.start_again();
+    for name in ["three", "four", "five"] {
+        laptop.ok(&["add", name, "--set", "username=x"]);
+    }
+    let (code, found) = verified(server.data());
+    assert_eq!(code, Some(0), "by itself it is whole: {found}");
+    let refused = since(server.data());
+    let said = String::from_utf8(refused.stdout).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("its stream was rewritten at or before this seq since that audit"), "{said}");
+
+    let changed = String::from_utf8(first).unwrap().replacen("\"seq\":1", "\"seq\":9", 1);
+    fs::write(&file, changed).unwrap();
+    let refused = String::from_utf8(since(server.data()).stderr).unwrap();
+    assert!(refused.contains("was changed: its hash is another one"), "{refused}");
+}
+
+#[test]
+fn read_models_are_never_made_anew_of_a_log_that_is_damaged_and_the_old_ones_stay() {
+    let mut server = Server::start_in(Mode::Embedded);
+    Device::registered(&server).ok(&["add", "one", "--set", "username=x"]);
+    server.kill();
+    for (how, model) in [
+        ("UPDATE events SET public = replace(public, 'device', 'thing') WHERE position > 2", "accounts"),
+        ("UPDATE events SET chain = zeroblob(32) WHERE position = 3", "devices"),
+        ("DELETE FROM events WHERE stream_kind = 2 AND seq = 1", "entries"),
+    ] {
+        let copy = copy_of(&server);
+        tampered(copy.path(), how);
+        let run = |args: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
+            command.arg("--data").arg(copy.path()).args(args).env_clear().output().unwrap()
+        };
+        let listed = run(&["projections", "list", "--json"]).stdout;
+        let answer = run(&["projections", "rebuild", model]);
+        let said = String::from_utf8(answer.stderr).unwrap();
+        assert_eq!(answer.status.code(), Some(1), "{how}: {said}");
+        let (_, found) = verified(copy.path());
+        let named = found["faults"].as_array().unwrap().iter().any(|fault| {
+            let (position, stream) = (&fault["position"], fault["stream"].as_str().unwrap());
+            said.contains(&format!("at position {position} ({stream} at {})", fault["seq"]))
+        });
+        assert!(named && said.contains("`lockstepd log verify`"), "{how}: {said} {found}");
+        let live = |list: &[u8]| {
+            let list: Value = serde_json::from_slice(list).unwrap();
+            let row = |row: &Value| (row["generation"].clone(), row["position"].clone(), row["rows"].clone());
+            list.as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+        };
+        assert_eq!(live(&run(&["projections", "list", "--json"]).stdout), live(&listed), "{how}");
+    }
 }
 
 #[test]
@@ -44,12 +174,7 @@ fn a_log_is_whole_until_somebody_changes_moves_or_takes_away_an_event() {
     }
     server.kill();
     for (n, how) in ways.into_iter().enumerate() {
-        let copy = tempfile::tempdir().unwrap();
-        for file in fs::read_dir(server.data()).unwrap().map(Result::unwrap) {
-            if file.file_type().unwrap().is_file() {
-                fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-            }
-        }
+        let copy = copy_of(&server);
         tampered(copy.path(), how);
         let (code, found) = verified(copy.path());
         assert_eq!(code, Some(i32::from(n > 0)), "{how}: {found}");

@@ -92,13 +92,46 @@ fn an_address_that_waits_is_called_off_and_one_that_is_confirmed_becomes_the_nam
     let other = "ada@elsewhere.example";
     device.ok(&["email", "set", other]);
     press(&device, &awaited(&server.mail(), (other, "Confirm your address")));
-    let old = device.run(&["login"]);
-    assert_eq!(old.code, 4);
-    assert!(old.err.contains("login --email"), "{}", old.err);
+    let ended = device.run(&["sync"]);
+    assert!(ended.code == 4 && ended.err.contains("login --email"), "{}", ended.err);
     device.ok(&["login", "--email", other]);
     assert_eq!(device.json(&["status"])["name"], other);
     device.ok(&["login"]);
-    device.ok(&["sync"]);
+    let quiet = device.run(&["sync"]);
+    assert!(quiet.code == 0 && !quiet.err.contains("If it was not you"), "its own doing: {}", quiet.err);
+}
+
+#[test]
+fn an_address_that_another_device_named_is_told_loudly_and_the_old_one_still_logs_in() {
+    let server = Server::start();
+    let (device, thief) = (Device::registered(&server), Device::logged_in(&server));
+    press(&device, &awaited(&server.mail(), (NAME, "Confirm your address")));
+    let phone = Device::logged_in(&server);
+    let by = &thief.json(&["status"])["device"].as_str().unwrap()[..8].to_owned();
+    let other = "thief@elsewhere.example";
+    thief.ok(&["email", "set", other]);
+    // Whatever is typed next.
+    let told = device.run(&["add", "github"]);
+    for wanted in [&format!("device {by} named another address"), "email cancel", &format!("revoke {by}")] {
+        assert!(told.err.contains(wanted), "{wanted}: {}", told.err);
+    }
+    press(&thief, &awaited(&server.mail(), (other, "Confirm your address")));
+    for own in [&device, &phone] {
+        let ended = own.run(&["sync"]);
+        assert!(
+            ended.code == 4 && ended.err.contains("the address of the account was changed"),
+            "{}",
+            ended.err
+        );
+        assert!(own.run(&["status"]).err.contains("lockstep help email"));
+    }
+    let stranger = Device::empty();
+    assert_eq!(stranger.run(&stranger.enter("register", &server, NAME)).code, 8, "nobody else gets it");
+    let back = phone.run(&["login"]);
+    for wanted in ["the address of this account was changed", &format!("device {by}"), "lockstep passwd"] {
+        assert!(back.code == 0 && back.err.contains(wanted), "{wanted}: {}", back.err);
+    }
+    phone.ok(&["email", "set", NAME]);
 }
 
 fn service(file: &str) -> PathBuf {
@@ -143,7 +176,11 @@ fn an_identity_elsewhere_is_linked_and_signs_in_through_the_browser_and_the_loop
         answer(&output)
     };
     let early = browsing(&["login", "--oidc", "work"]);
-    assert!(early.code != 0, "an identity that nobody linked: {}", early.out);
+    assert!(
+        early.code == 4 && early.err.contains("lockstep identities link"),
+        "nobody linked it: {}",
+        early.err
+    );
     let linked = browsing(&["--json", "identities", "link", "work"]);
     assert_eq!(linked.code, 0, "{}", linked.err);
     let identity = linked.json()["identity"].as_str().unwrap().to_owned();

@@ -46,13 +46,17 @@ async fn what_a_device_has_to_say_waits_until_a_person_has_seen_the_alarm() {
 }
 
 /// Runs `lockstep` on a device.
-async fn lockstep(device: &Device, arguments: &[&str]) -> (i32, Value, String) {
+pub async fn run(device: &Device, arguments: &[&str]) -> Output {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_lockstepd")).with_file_name("lockstep");
     let mut command = Command::new(program);
-    command.arg("--json").args(arguments).env("LOCKSTEP_HOME", device.home.path());
+    command.args(arguments).env("LOCKSTEP_HOME", device.home.path());
     command.env("LOCKSTEP_PASSWORD", PASSWORD).stdin(Stdio::null());
-    let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let Output { status, stdout, stderr } = ran;
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+/// The same for a program: the exit code, the document, and what was said beside it.
+pub async fn lockstep(device: &Device, arguments: &[&str]) -> (i32, Value, String) {
+    let Output { status, stdout, stderr } = run(device, &[&["--json"], arguments].concat()).await;
     let said = String::from_utf8(stderr).unwrap();
     let shown = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
     (status.code().unwrap(), shown, said)

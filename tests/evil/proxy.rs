@@ -46,9 +46,13 @@ pub type Known = BTreeMap<(StreamId, Seq), Chain>;
 /// Changes an answer; whether it did.
 pub type Lie = Box<dyn FnMut(&Asked, &mut Answer, &Known) -> bool + Send>;
 
+/// Changes what a client asks, as if its app were wrong.
+pub type Mistake = Box<dyn FnMut(&mut Asked) + Send>;
+
 #[derive(Default)]
 struct State {
     lie: Option<Lie>,
+    mistake: Option<Mistake>,
     told: usize,
     after: Vec<Asked>,
     known: Known,
@@ -106,6 +110,11 @@ impl Proxy {
         state.after.clear();
     }
 
+    /// From now on, or no longer, apps make this mistake; the server has no part in it.
+    pub fn mistaken(&self, mistake: Option<Mistake>) {
+        self.state.lock().unwrap().mistake = mistake;
+    }
+
     /// How often the lie was told so far.
     pub fn told(&self) -> usize {
         self.state.lock().unwrap().told
@@ -120,6 +129,12 @@ impl Proxy {
 }
 
 impl State {
+    fn mistake(&mut self, asked: &mut Asked) {
+        if let Some(mistake) = &mut self.mistake {
+            mistake(asked);
+        }
+    }
+
     fn heard(&mut self, asked: &Asked) {
         if self.told > 0 {
             self.after.push(asked.clone());
@@ -152,7 +167,8 @@ async fn answer(
     let path = request.uri().path_and_query().unwrap().to_string();
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default().to_vec();
-    let asked = Asked { method: parts.method.to_string(), path, body };
+    let mut asked = Asked { method: parts.method.to_string(), path, body };
+    state.lock().unwrap().mistake(&mut asked);
     state.lock().unwrap().heard(&asked);
     let mut forward =
         http.request(parts.method, format!("http://{upstream}{}", asked.path)).body(asked.body.clone());

@@ -8,15 +8,16 @@ use std::{
 use futures_util::StreamExt;
 use lockstep_api::{
     Code, Cursor,
-    live::ServerMessage,
+    live::{ServerMessage, Sub, close},
     sync::{Changes, Reset, ResetReason},
 };
 use lockstep_events::{Chain, Epoch, Seq, StreamId};
+use lockstepd::config::Layer;
 use reqwest::{Response, StatusCode};
 
 use crate::{
     live::in_both_modes,
-    socket::{Heard, SOON, Socket, all},
+    socket::{Heard, SOON, Socket, all, hello},
     support::{Mode, Node, Person, assert_problem, body, problem},
 };
 
@@ -26,6 +27,7 @@ in_both_modes! {
     server_sent_events_bring_what_the_socket_brings_and_go_on_after_the_last_id
     server_sent_events_bring_ciphertexts_as_long_as_was_asked_for
     a_cursor_that_cannot_be_is_told_why
+    an_account_begins_another_life_ten_times_an_hour_and_not_more_often
 }
 
 fn path(person: &Person, query: &str) -> String {
@@ -198,12 +200,8 @@ async fn a_cursor_that_cannot_be_is_told_why(mode: Mode) {
     let person = Person::register(&node).await;
     let page = person.changes(&node, "").await;
     let cursor = Cursor { epoch: page.epoch, seq: page.to };
-    let mut socket = Socket::hello(
-        &node,
-        &person,
-        &[lockstep_api::live::Sub { stream: person.vault.into(), after: Some(cursor) }],
-    )
-    .await;
+    let mut socket =
+        Socket::hello(&node, &person, &[Sub { stream: person.vault.into(), after: Some(cursor) }]).await;
     let other = Cursor { epoch: Epoch([9; 16]), ..cursor };
     let refused = problem(person.get(&node, &path(&person, &format!("?after={other}"))).await).await;
     assert_eq!(refused.code, Code::CursorReset);
@@ -220,4 +218,34 @@ async fn a_cursor_that_cannot_be_is_told_why(mode: Mode) {
     };
     assert_eq!((reason, epoch), (ResetReason::EpochChanged, facts.epoch));
     assert_eq!(person.changes(&node, "").await.epoch, facts.epoch.unwrap());
+}
+
+async fn an_account_begins_another_life_ten_times_an_hour_and_not_more_often(mode: Mode) {
+    let node = Node::start_with(mode, Layer { rate_limit_factor: Some(1), ..Layer::default() }).await;
+    let (mut person, other) = (Person::register(&node).await, Person::register(&node).await);
+    let ahead = async |person: &Person| {
+        let page = person.changes(&node, "").await;
+        Cursor { epoch: page.epoch, seq: Seq(page.head.0 + 1) }
+    };
+    for _ in 0..10 {
+        let after = format!("?after={}", ahead(&person).await);
+        assert_problem(person.get(&node, &path(&person, &after)).await, Code::CursorReset).await;
+    }
+    let cursor = ahead(&person).await;
+    let refused = person.get(&node, &path(&person, &format!("?after={cursor}"))).await;
+    let wait: i64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert_problem(refused, Code::TooManyRequests).await;
+    let mut socket = Socket::open(&node).await;
+    let sub = Sub { stream: person.vault.into(), after: Some(cursor) };
+    socket.send(&hello(Some(&person.tokens.access_token), None, &[sub])).await;
+    socket.says_bye(close::RATE).await;
+    assert_eq!(person.changes(&node, "").await.epoch, cursor.epoch, "it has begun another life");
+    // Who did not say so is not kept from it, and whoever waits is let through.
+    let after = format!("?after={}", ahead(&other).await);
+    assert_problem(other.get(&node, &path(&other, &after)).await, Code::CursorReset).await;
+    node.clock.pass(wait);
+    let renewed = person.refresh(&node, &person.tokens.refresh_token).await;
+    person.tokens = body(renewed, StatusCode::OK).await;
+    let after = format!("?after={cursor}");
+    assert_problem(person.get(&node, &path(&person, &after)).await, Code::CursorReset).await;
 }

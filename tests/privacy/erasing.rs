@@ -13,7 +13,10 @@ use lockstep_api::{Code, privacy::Erase};
 use lockstep_events::{Chain, Event, event::AccountEvent};
 use lockstepd::{
     erasure::{self, LAST_STEP},
-    operate::projections::{Place, families, rebuild},
+    operate::{
+        log::{Known, verify},
+        projections::{Place, families, rebuild},
+    },
     subjects::{
         Purpose,
         holding::Person as Whose,
@@ -90,6 +93,20 @@ async fn chains(node: &Node) -> HashMap<lockstep_events::StreamId, Vec<Chain>> {
 }
 
 both! {
+    async fn an_audit_of_before_holds_after_an_erasure(mode: Mode) {
+        let node = Node::start_with(mode, quick()).await;
+        let life = Life::lead(&node).await;
+        let log = &node.running().server.log;
+        let first = verify(&**log, &Known::default(), &mut |_, _| {}).await.unwrap();
+        life.ask_to_be_erased(&node).await;
+        finish(&node, life.account()).await;
+        let known = Known { since: Some(first.audit.clone()), ..Known::default() };
+        let second = verify(&**log, &known, &mut |_, _| {}).await.unwrap();
+        assert_eq!((second.faulty, second.differs.len()), (0, 0), "{:?}", second.faults);
+        assert!(first.audit.is_whole() && second.audit.position > first.audit.position);
+        assert!(second.contents < first.contents, "and there was something to erase");
+    }
+
     async fn erase_then_scan(mode: Mode) {
         let node = Node::start_with(mode, quick()).await;
         let (gone, other) = (Life::lead(&node).await, Life::lead(&node).await);

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use lockstep_api::{Code, sync};
-use lockstepd::erasure;
+use lockstep_events::{Epoch, StreamId};
+use lockstepd::{app, config::Secret, erasure};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ use crate::{
     ground::{Life, events, finish, item, left, push, quick},
     support::{
         Mode, Node, assert_problem,
-        backup::{back_up, put_back, restore},
+        backup::{Database, back_up, put_back, restore},
         body,
     },
 };
@@ -33,7 +34,47 @@ async fn purge(node: &Node, life: &Life) {
     let _: sync::Purged = body(purge.send().await.unwrap(), StatusCode::OK).await;
 }
 
+/// In which life its streams are.
+async fn lives(node: &Node, life: &Life) -> HashMap<StreamId, Epoch> {
+    let streams = [life.account().into(), life.person.vault.into()];
+    let heads = node.running().server.log.stream_heads(&streams).await.unwrap();
+    heads.into_iter().map(|head| (head.stream, head.epoch)).collect()
+}
+
 both! {
+    async fn an_empty_log_beside_the_keys_of_another_one_is_refused_and_the_right_one_goes_on(mode: Mode) {
+        let mut node = Node::start(mode).await;
+        let life = Life::lead(&node).await;
+        node.restart().await;
+        let before = lives(&node, &life).await;
+        let mut wrong = node.running().server.config.clone();
+        let elsewhere = tempfile::tempdir().unwrap();
+        (wrong.key_file, wrong.data) = (wrong.key_path(), elsewhere.path().to_owned());
+        let empty = match mode {
+            Mode::Embedded => "sqlite".into(),
+            Mode::Distributed => Secret::from(Database::empty_beside(&node.database()).await.as_str()),
+        };
+        (wrong.log, wrong.reads, wrong.credentials) = (empty.clone(), empty.clone(), empty);
+        let mark = || std::fs::read(wrong.key_path().with_file_name("shred-scan.json")).unwrap();
+        node.stop().await;
+        let kept = mark();
+        for _ in 0..2 {
+            let refused = app::start(wrong.clone()).await.err().unwrap().to_string();
+            assert!(refused.contains("does `log` name the right database?"), "{refused}");
+            assert!(refused.contains("shred-scan.json") && refused.contains("log restored"), "{refused}");
+            let refused = app::tools(&wrong).await.err().unwrap().to_string();
+            assert!(refused.contains("does `log` name the right database?"), "{refused}");
+        }
+        assert_eq!(mark(), kept);
+        node.begin().await;
+        assert_eq!(lives(&node, &life).await, before);
+
+        // The word of whoever has lost the log for good.
+        node.stop().await;
+        erasure::scan::say_restored(&wrong.key_path()).unwrap();
+        app::start(wrong).await.unwrap().shutdown().await;
+    }
+
     async fn erase_survives_restore(mode: Mode) {
         let mut node = Node::start_with(mode, quick()).await;
         let (gone, other) = (Life::lead(&node).await, Life::lead(&node).await);
@@ -59,23 +100,18 @@ both! {
     async fn a_log_that_was_restored_begins_another_life_of_every_stream_once(mode: Mode) {
         let mut node = Node::start_with(mode, quick()).await;
         let life = Life::lead(&node).await;
-        let streams = [life.account().into(), life.person.vault.into()];
-        let lives = async |node: &Node| {
-            let heads = node.running().server.log.stream_heads(&streams).await.unwrap();
-            heads.into_iter().map(|head| (head.stream, head.epoch)).collect::<HashMap<_, _>>()
-        };
         let backup = back_up(&mut node, mode).await;
         push(&node, &life.person, vec![item(&life.person, b"after the backup")]).await;
         node.restart().await;
-        let before = lives(&node).await;
+        let before = lives(&node, &life).await;
         restore(&mut node, &backup).await;
         // Writes that make the log longer than it was hide from the devices that it was restored.
         let items: Vec<_> = (0..9).map(|n| item(&life.person, &[n])).collect();
         push(&node, &life.person, items).await;
-        let after = lives(&node).await;
-        assert!(streams.iter().all(|stream| before[stream] != after[stream]));
+        let after = lives(&node, &life).await;
+        assert!(before.iter().all(|(stream, epoch)| after[stream] != *epoch));
         node.restart().await;
-        assert_eq!(lives(&node).await, after);
+        assert_eq!(lives(&node, &life).await, after);
     }
 
     async fn a_purge_survives_a_restore(mode: Mode) {

@@ -82,6 +82,23 @@ async fn a_rebuild_of_all_keeps_every_row_and_is_itself_an_event() {
 }
 
 #[tokio::test]
+async fn a_second_rebuild_is_told_who_is_at_work_and_notes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (place(folder.path()).await, place(folder.path()).await);
+    play(&first.log, &mut Script::new(34), 50).await;
+    follow(&first).await;
+    let (all, tail) = (families(&[], true).unwrap(), first.log.tail().await.unwrap());
+    let claim = first.reads.claim_rebuild().await.unwrap();
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let refused = rebuild(&second, &all, Uuid::new_v4(), go_on).await.unwrap_err().to_string();
+    let holder = format!("process {} is rebuilding read models: wait", std::process::id());
+    assert!(refused.starts_with(&holder), "{refused}");
+    assert_eq!(first.log.tail().await.unwrap(), tail);
+    drop(claim);
+    rebuild(&second, &all, Uuid::new_v4(), go_on).await.unwrap();
+}
+
+#[tokio::test]
 async fn rows_survive_closing_and_opening_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let first = place(folder.path()).await;

@@ -8,6 +8,7 @@ use lockstep_events::{
     AccountId, BlobHash, Chain, DeviceId, EntryId, Event, EventId, Hash32, Header, Micros, NewEvent,
     Position, Seq, SetDigest, StreamKind, VaultId, VersionId, VersionKind,
     canonical::Writer,
+    chains::{End, digest},
     envelope::Place,
     event::{VaultCreated, VaultEvent},
     header::sign_version,
@@ -148,6 +149,7 @@ fn known_entry(label: &str, of: u128) -> EventId {
 fn the_vectors_of_the_page_are_what_the_code_makes() {
     let version = edit().version_id();
     let (leaf, chain) = first_event();
+    let end = End { stream: VaultId(id(VAULT)).into(), seq: Seq(1), chain };
     let proof = proof_message(id(DEVICE).as_bytes());
     let made = [
         ("version", version.to_string()),
@@ -158,6 +160,7 @@ fn the_vectors_of_the_page_are_what_the_code_makes() {
         ("statement", statement().hash().to_string()),
         ("leaf", leaf.to_string()),
         ("chain", chain.to_string()),
+        ("ends of a log", digest(id(9), Position(1), &[end]).to_string()),
         ("device proof", hex::encode(proof)),
         ("file", known_entry("lockstep/v1/file", ACCOUNT).to_string()),
         ("name of a vault", known_entry("lockstep/v1/vault-name", VAULT).to_string()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_events::{BlobHash, Micros, VaultId};
-use lockstepd::blobs::{BlobIndex, BlobPlace};
+use lockstepd::blobs::{BlobIndex, BlobPlace, Held};
 use uuid::Uuid;
 
 use crate::over_every_adapter;
@@ -32,6 +32,7 @@ over_every_adapter! { sqlite = crate::open::sqlite_index, postgres = crate::open
     a_blob_that_was_named_since_its_mark_was_read_is_not_removed;
     two_who_take_out_the_last_two_blobs_of_an_object_leave_it_to_exactly_one;
     into_a_doomed_object_no_blob_is_entered;
+    objects_are_told_page_by_page_with_what_lies_in_them;
     a_doomed_object_is_told_until_it_is_forgotten;
     of_a_removal_and_a_naming_at_the_same_time_one_comes_first;
 }}
@@ -308,4 +309,16 @@ async fn of_a_removal_and_a_naming_at_the_same_time_one_comes_first(index: Arc<d
         assert_eq!(named.is_empty(), doomed.len() == 1);
         assert_eq!(there(&*index, round).await, !named.is_empty());
     }
+}
+
+async fn objects_are_told_page_by_page_with_what_lies_in_them(index: Arc<dyn BlobIndex>) {
+    assert!(index.objects(None, 10).await.unwrap().is_empty());
+    pack(&*index, "packs/b", 1..3, 1).await;
+    pack(&*index, "packs/a", 5..6, 1).await;
+    index.insert(vault(2), &[(hash(1), place("packs/c", 0, 7))], Micros(1)).await.unwrap();
+    let held = |object: &str, end, blobs, bytes| Held { object: object.to_owned(), end, blobs, bytes };
+    let all = [held("packs/a", 60, 1, 10), held("packs/b", 30, 2, 20), held("packs/c", 7, 1, 7)];
+    assert_eq!(index.objects(None, 10).await.unwrap(), all);
+    assert_eq!(index.objects(None, 2).await.unwrap(), all[..2]);
+    assert_eq!(index.objects(Some("packs/b"), 2).await.unwrap(), all[2..]);
 }

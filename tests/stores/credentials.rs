@@ -82,7 +82,9 @@ async fn wraps(store: &dyn CredentialStore, of: u128) -> (Vec<(String, u32, Vec<
 }
 
 async fn the_first_commitment_to_a_key_file_is_kept_for_ever(store: Arc<dyn CredentialStore>) {
+    assert!(store.is_blank().await.unwrap());
     assert_eq!(store.key_commitment([1; 32]).await.unwrap(), [1; 32]);
+    assert!(!store.is_blank().await.unwrap());
     assert_eq!(store.key_commitment([2; 32]).await.unwrap(), [1; 32]);
     assert_eq!(store.key_commitment([1; 32]).await.unwrap(), [1; 32]);
 }

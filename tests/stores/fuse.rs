@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_events::{BlobHash, Micros, VaultId};
 use lockstepd::blobs::{
-    BlobError, BlobIndex, BlobPlace, BlobStore, Listed, Lying, Parts, Presigned, Promise,
+    BlobError, BlobIndex, BlobPlace, BlobStore, Held, Listed, Lying, Parts, Presigned, Promise,
 };
 
 type Result<T> = std::result::Result<T, BlobError>;
@@ -156,6 +156,9 @@ impl BlobIndex for FusedIndex {
     }
     async fn used(&self, objects: &[String]) -> Result<Vec<(String, u64)>> {
         self.fuse.run(self.index.used(objects)).await
+    }
+    async fn objects(&self, after: Option<&str>, limit: usize) -> Result<Vec<Held>> {
+        self.fuse.run(self.index.objects(after, limit)).await
     }
     async fn lying_in(&self, object: &str) -> Result<Vec<Lying>> {
         self.fuse.run(self.index.lying_in(object)).await

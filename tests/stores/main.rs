@@ -7,6 +7,7 @@ mod blob_store;
 mod credentials;
 mod factors;
 mod fuse;
+mod held;
 mod kept_answers;
 mod open;
 mod promises;

@@ -42,13 +42,13 @@ over_every_adapter! { sqlite = crate::open::sqlite_entrances, postgres = crate::
     an_identity_is_unlinked_by_its_own_account_alone;
 }}
 
-type Store = Arc<dyn Entrances>;
+pub type Store = Arc<dyn Entrances>;
 
-const NOW: Micros = Micros(1_000_000);
-const LATER: Micros = Micros(2_000_000);
+pub const NOW: Micros = Micros(1_000_000);
+pub const LATER: Micros = Micros(2_000_000);
 const MUCH_LATER: Micros = Micros(3_000_000);
 
-fn account(n: u128) -> AccountId {
+pub fn account(n: u128) -> AccountId {
     AccountId(Uuid::from_u128(n))
 }
 
@@ -155,12 +155,12 @@ fn pending(of: u128, index: u8) -> Address {
     Address { account: account(of), standing, index, sealed: vec![9; 40], since: NOW }
 }
 
-async fn named(store: &Store, of: u128, index: u8) {
+pub async fn named(store: &Store, of: u128, index: u8) {
     store.claim_address(&pending(of, index)).await.unwrap();
 }
 
 /// The link that asked for it; one for each account and address.
-fn asked(of: u128, index: u8) -> MailedLink {
+pub fn asked(of: u128, index: u8) -> MailedLink {
     let token_hash = [[u8::try_from(of).unwrap(); 16], [index; 16]].concat().try_into().unwrap();
     let (purpose, index) = (Purpose::Confirm, NameIndex([index; 32]));
     MailedLink {
@@ -173,12 +173,12 @@ fn asked(of: u128, index: u8) -> MailedLink {
     }
 }
 
-async fn confirmed(store: &Store, of: u128, index: u8) -> bool {
+pub async fn confirmed(store: &Store, of: u128, index: u8) -> bool {
     store.confirm_address(&asked(of, index), LATER).await.unwrap().is_some()
 }
 
 /// The first byte of the address that stands so.
-async fn standing(store: &Store, of: u128, standing: Standing) -> Option<u8> {
+pub async fn standing(store: &Store, of: u128, standing: Standing) -> Option<u8> {
     store.address(account(of), standing).await.unwrap().map(|address| address.index.0[0])
 }
 
@@ -264,18 +264,18 @@ async fn a_link_confirms_its_own_address_and_not_one_that_was_named_since(store:
     assert_eq!(standing(&store, 5, Standing::Pending).await, Some(2));
 }
 
-fn reservation(name: u8, of: u128) -> Reservation {
+pub fn reservation(name: u8, of: u128) -> Reservation {
     let password = PasswordRecord { account: account(of), setup: 1, suite: 1, record: vec![1; 192] };
     let (name, attempt) = (NameIndex([name; 32]), Uuid::from_u128(of));
     Reservation { name, attempt, at: NOW, password, wraps: Vec::new() }
 }
 
-async fn registered(store: &Store, of: u128, name: u8) {
+pub async fn registered(store: &Store, of: u128, name: u8) {
     assert_eq!(store.reserve(&reservation(name, of)).await.unwrap(), Reserved::Yes);
     store.confirm(account(of)).await.unwrap();
 }
 
-async fn by_name(store: &Store, name: u8) -> Option<AccountId> {
+pub async fn by_name(store: &Store, name: u8) -> Option<AccountId> {
     store.password(NameIndex([name; 32])).await.unwrap().map(|known| known.record.account)
 }
 
@@ -291,9 +291,10 @@ async fn a_second_address_makes_the_first_the_former_one_and_a_name_that_was_it_
         assert_eq!(standing(&store, of, now[0]).await, Some(first));
         assert_eq!(standing(&store, of, now[1]).await, Some(second));
     }
-    assert_eq!((by_name(&store, 1).await, by_name(&store, 2).await), (None, Some(account(5))));
+    let both = [by_name(&store, 1).await, by_name(&store, 2).await];
+    assert_eq!(both, [Some(account(5)); 2], "the one before is held");
     assert_eq!(by_name(&store, 7).await, Some(account(6)), "a name that is no address stays");
-    assert_eq!(store.account_of(NameIndex([1; 32])).await.unwrap(), None);
+    assert_eq!(store.account_of(NameIndex([1; 32])).await.unwrap(), None, "no letter goes by it");
 }
 
 async fn who_had_a_confirmed_address_only_for_a_name_can_no_longer_be_entered(store: Store) {

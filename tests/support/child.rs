@@ -69,10 +69,7 @@ impl Lockstepd {
 
     /// Processor time so far, in seconds.
     pub fn cpu(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-        ticks / 100.0
+        cpu(self.child.id())
     }
 
     /// Resident memory now and at most, in bytes.
@@ -84,6 +81,14 @@ impl Lockstepd {
         };
         (field("VmRSS:"), field("VmHWM:"))
     }
+}
+
+/// Processor time that a process has taken so far, in seconds.
+pub fn cpu(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks / 100.0
 }
 
 impl Drop for Lockstepd {

@@ -32,7 +32,8 @@ impl S3Process {
         server
     }
 
-    fn options(&self) -> S3Options {
+    /// What reaches it.
+    pub fn options(&self) -> S3Options {
         S3Options {
             endpoint: self.endpoint(),
             public_endpoint: String::new(),

@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -100,8 +100,8 @@ impl Reply {
 }
 
 /// A kept connection.
-pub struct Wire {
-    stream: TlsStream<TcpStream>,
+pub struct Wire<S = TlsStream<TcpStream>> {
+    stream: S,
     buffer: Vec<u8>,
 }
 
@@ -110,7 +110,18 @@ impl Wire {
     pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
         Ok(Self { stream: tls(addr).await?, buffer: Vec::with_capacity(16 * 1024) })
     }
+}
 
+impl Wire<TcpStream> {
+    /// Connects to a server that speaks HTTP without TLS: never ours.
+    pub async fn plain(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024) })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Sends bytes that are a whole request, and reads the answer.
     pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply> {
         self.stream.write_all(request).await?;

@@ -8,6 +8,7 @@ use crate::services::{self, S3Kind};
 use crate::{cold, install, report};
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Options {
@@ -19,6 +20,9 @@ pub struct Options {
     /// One round, to see that everything runs; writes nothing.
     #[arg(long)]
     quick: bool,
+    /// A build of Vaultwarden with SQLite and Postgres: bench sync measures it in the same run, by turns with ours.
+    #[arg(long, value_name = "PATH")]
+    peer_vaultwarden: Option<PathBuf>,
 }
 
 /// What one bench program writes.
@@ -76,7 +80,7 @@ pub fn run(options: &Options) -> Result<()> {
     let services = services::start(S3Kind::S3s, false)?;
     let rounds = if options.quick { 1 } else { options.rounds };
     let measured: Vec<_> =
-        chosen.iter().map(|name| measure(name, rounds, &services)).collect::<Result<_>>()?;
+        chosen.iter().map(|name| measure(name, rounds, options, &services)).collect::<Result<_>>()?;
     if options.quick {
         print!("{}", report::table(&measured));
         return Ok(());
@@ -84,7 +88,7 @@ pub fn run(options: &Options) -> Result<()> {
     report::write(measured)
 }
 
-fn measure(name: &str, rounds: u32, services: &services::Services) -> Result<Measured> {
+fn measure(name: &str, rounds: u32, options: &Options, services: &services::Services) -> Result<Measured> {
     if name == cold::NAME {
         return cold::measure();
     }
@@ -95,6 +99,9 @@ fn measure(name: &str, rounds: u32, services: &services::Services) -> Result<Mea
     let _ = std::fs::remove_file(&file);
     let mut command = process::cargo(&["bench", "--locked", "--bench", name, "--"]);
     command.arg("--json").arg(&file).args(["--rounds", &rounds.to_string()]);
+    if let Some(peer) = options.peer_vaultwarden.as_ref().filter(|_| name == "sync") {
+        command.arg("--peer-vaultwarden").arg(peer.canonicalize().doing("find the build of Vaultwarden")?);
+    }
     command.envs(services.variables.iter().map(|(name, value)| (name, value)));
     process::run(&mut command)?;
     let text = std::fs::read_to_string(&file).doing(format!("read what bench {name} wrote"))?;

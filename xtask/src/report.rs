@@ -48,12 +48,30 @@ fn page(results: &Results) -> String {
         "# Measured\n\nBy `cargo xtask bench` on {}, {}. Ours and its baseline run side by side in one run, so the ratio \
          says more than\neither number: another machine changes both. A target stands for the ratio where there is one, \
          else for ours.\n\n![Ratios beside their targets](ratios.svg)\n\n{}\nThe numbers for programs: \
-         [results.json](results.json).\n",
+         [results.json](results.json).\n\n{PEER}",
         results.machine,
         results.measured,
         table(&results.benches)
     )
 }
+
+/// How a reader measures ours beside another server.
+const PEER: &str = "\
+## Beside Vaultwarden
+
+`cargo xtask bench sync --peer-vaultwarden PATH` pushes to a build of
+[Vaultwarden](https://github.com/dani-garcia/vaultwarden) in the same run, by turns with ours; without it nothing of it
+is needed. In a checkout of it, with `libpq-dev` and `libssl-dev` installed, this builds it as ours is built:
+
+```console
+$ CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \\
+    cargo build --release --locked --features sqlite,postgresql     # target/release/vaultwarden
+```
+
+A push there is one `PUT` of a login with 600 bytes of sealed content, over HTTP without TLS. On SQLite it is measured
+as it comes (`synchronous = NORMAL`: a commit is safe from a loss of power at the next checkpoint) and as durable as
+ours (`FULL`).
+";
 
 /// A Markdown table of all rows, one section for each bench.
 pub fn table(benches: &[Measured]) -> String {

@@ -134,6 +134,12 @@ async fn log_in(
             return Box::pin(log_in(home, server, name, (password, local), (factor, true))).await;
         }
         Err(Error::WrongPassword) => return Err(Error::LoginFailed),
+        Err(error @ Error::Revoked(_)) => {
+            if let Some(engine) = &here {
+                engine.device_is_revoked().await?;
+            }
+            return Err(error);
+        }
         other => other?,
     };
     match (here, answer.tokens, answer.enrol_token) {

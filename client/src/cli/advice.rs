@@ -1,13 +1,22 @@
 //! What a person can do about an error of the library, and which exit code it is.
 
+use lockstep_api::account::SessionEnd;
 use lockstep_api::problem::Code;
-use lockstep_client::Error;
+use lockstep_client::{Error, error::NotProven};
+use lockstep_events::event::RevokeReason;
 
-use super::failure::{Exit, Failure};
+use super::{
+    failure::{Exit, Failure},
+    verbs::watch::clock,
+};
 
 /// What to do while an alarm holds what waits to be sent.
 pub const HELD: &str =
     "see `lockstep status` and speak with the server's operator; `lockstep status --seen` lets it go";
+
+/// What to do on a device that was revoked.
+pub const DEVICE_REVOKED: &str =
+    "log in with another --home; what is here stays readable and can be exported: lockstep export --offline";
 
 /// A library error as a command's failure: which code, and what to do next.
 pub fn failure_of(error: &Error) -> Failure {
@@ -17,12 +26,16 @@ pub fn failure_of(error: &Error) -> Failure {
         Error::Offline(cause) => format!("the server cannot be reached ({})", root_cause(cause.as_ref())),
         Error::Local(cause) => format!("the local database failed: {cause}"),
         Error::File(cause) => format!("a file of the profile failed: {cause}"),
+        Error::Revoked(Some(SessionEnd { at: Some(at), .. })) => {
+            format!("{error} ({} UTC)", clock(at.seconds()))
+        }
         other => other.to_string(),
     };
     let failure = Failure::new(exit, message, advice);
     match error {
         Error::Refused { problem, .. } => failure.fact("problem", problem.code.as_str()),
         Error::Alarm(kind) => failure.fact("alarm", kind.as_str()),
+        Error::Revoked(end) => failure.fact("ended", serde_json::json!(end)),
         Error::Held(kind) => failure.fact("alarm", kind.as_str()).fact("held", true),
         _ => failure,
     }
@@ -48,6 +61,7 @@ fn advice(error: &Error) -> (Exit, String) {
         Error::Occupied(_) => fixed(Exit::Usage, "name an empty or new one with --home"),
         Error::Password(_) => fixed(Exit::Usage, "`lockstep generate --words 6` makes a good one"),
         Error::WrongPassword | Error::LoginFailed => fixed(Exit::Locked, "try again; nothing was changed"),
+        Error::NotProven(why) => fixed(Exit::Locked, not_proven(*why)),
         Error::Offline(_) => {
             fixed(Exit::Offline, "check the network and the address; what you wrote is safe here")
         }
@@ -66,11 +80,15 @@ fn advice(error: &Error) -> (Exit, String) {
                 Code::SecondFactorRequired => {
                     return fixed(Exit::Locked, "set LOCKSTEP_CODE, or use a terminal");
                 }
-                Code::Unauthenticated
-                | Code::TokenExpired
-                | Code::Revoked
-                | Code::LoginFailed
-                | Code::SecondFactorFailed => Exit::Locked,
+                Code::SecondFactorFailed => {
+                    return fixed(
+                        Exit::Locked,
+                        "each code works once: wait for the app's next one, or take another from the paper",
+                    );
+                }
+                Code::Unauthenticated | Code::TokenExpired | Code::Revoked | Code::LoginFailed => {
+                    Exit::Locked
+                }
                 _ if problem.status >= 500 => Exit::Offline,
                 _ => Exit::Refused,
             };
@@ -81,12 +99,15 @@ fn advice(error: &Error) -> (Exit, String) {
             "nothing of it was applied; see `lockstep status` and speak with the server's operator",
         ),
         Error::Held(_) => fixed(Exit::Alarm, HELD),
-        Error::Revoked => fixed(Exit::Locked, "`lockstep login` opens a new one"),
+        Error::Revoked(end) => fixed(Exit::Locked, ended(end.and_then(|end| end.reason))),
         Error::KeyStore(_) => fixed(
             Exit::Failure,
             "`lockstep unlock` keeps it open in memory; `lockstep unlock --keep file` in a file, which is weaker",
         ),
         Error::NotFound | Error::ContentGone => fixed(Exit::NotFound, ""),
+        Error::ContentLost => {
+            fixed(Exit::NotFound, "a device that has opened it before brings it back: edit the entry there")
+        }
         Error::Local(cause) => fixed(Exit::Failure, local_advice(cause)),
         Error::File(cause) if cause.kind() == std::io::ErrorKind::Interrupted => fixed(Exit::Interrupted, ""),
         Error::File(cause) if cause.kind() == std::io::ErrorKind::StorageFull => {
@@ -95,6 +116,48 @@ fn advice(error: &Error) -> (Exit, String) {
         Error::File(_) => fixed(Exit::Failure, "see that the profile directory (--home) can be written"),
         Error::Damaged(_) => fixed(Exit::Failure, DAMAGED),
         _ => fixed(Exit::Failure, ""),
+    }
+}
+
+const fn not_proven(why: NotProven) -> &'static str {
+    match why {
+        NotProven::Link => {
+            "letters go only to an address that was confirmed, and a link works once: ask for another one, or log in \
+             with the password and see: lockstep email"
+        }
+        NotProven::Browser => "try again, and sign in with the browser within ten minutes",
+        NotProven::Provider => "try again; if it stays so, log in with the password: lockstep login",
+        NotProven::Unlinked => {
+            "log in with the password, and link it: lockstep identities link PROVIDER; one that another account has \
+             stays that one's"
+        }
+    }
+}
+
+/// What to do about a session that has ended for a reason.
+const fn ended(reason: Option<RevokeReason>) -> &'static str {
+    match reason {
+        Some(RevokeReason::DeviceRevoked) => DEVICE_REVOKED,
+        Some(RevokeReason::PasswordChanged) => {
+            "`lockstep login` with the new password opens another; if it was not you: lockstep recovery use, with \
+             another --home"
+        }
+        Some(RevokeReason::EmailChanged) => {
+            "`lockstep login --email ADDR` with the new address opens another; if it was not you: lockstep help email"
+        }
+        Some(RevokeReason::Recovered) => {
+            "`lockstep login` with the new password opens another; if it was not you, speak with the server's operator"
+        }
+        Some(RevokeReason::FactorChanged | RevokeReason::RefreshReuse) => {
+            "`lockstep login` opens another; if it was not you: lockstep passwd, then lockstep devices"
+        }
+        Some(RevokeReason::Disabled | RevokeReason::PlanBanned) => {
+            "speak with the server's operator; what is on this device stays readable"
+        }
+        Some(RevokeReason::Deletion) => {
+            "if it was not you: lockstep login, then lockstep account keep; what is on this device stays readable"
+        }
+        _ => "`lockstep login` opens another; what is on this device stays readable",
     }
 }
 

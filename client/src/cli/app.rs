@@ -17,7 +17,9 @@ use lockstep_events::EntryId;
 
 use super::{
     advice::failure_of,
-    agent, args,
+    agent,
+    alerts::Alerts,
+    args,
     failure::{Done, Exit, Failure},
     find::{self, Found},
     prompt::Passwords,
@@ -39,6 +41,8 @@ pub struct App {
     pub vault: Option<String>,
     /// The client that was opened, to be closed at the end.
     opened: Mutex<Option<Client>>,
+    /// What is heard of the account meanwhile, to be told at the end.
+    alerts: Mutex<Option<Alerts>>,
 }
 
 impl App {
@@ -55,7 +59,7 @@ impl App {
         // The agent outlives this command's working directory.
         let home = std::path::absolute(home)?;
         let (offline, vault) = (global.offline, global.vault.clone());
-        Ok(Self { ui, home, passwords, offline, vault, opened: Mutex::default() })
+        Ok(Self { ui, home, passwords, offline, vault, opened: Mutex::default(), alerts: Mutex::default() })
     }
 
     /// The unlocked client, at the vault that was named: by the agent, else by the password.
@@ -64,10 +68,14 @@ impl App {
     /// Not logged in, locked, wrong password; no such vault.
     pub async fn open(&self) -> Done<Client> {
         let client = self.unlocked().await?;
-        match &self.vault {
-            None => Ok(client),
-            Some(name) => self.at(&client, name).await,
+        let client = match &self.vault {
+            None => client,
+            Some(name) => self.at(&client, name).await?,
+        };
+        if client.vault_is_deleted().await? {
+            self.ui.warn("this vault was deleted; `lockstep vault use` chooses another");
         }
+        Ok(client)
     }
 
     /// The same client at the vault that a person means. One that this device has not heard of yet may have been made
@@ -93,13 +101,13 @@ impl App {
         if let Some(token) = agent::client::key(&self.home).await {
             let token = zeroize::Zeroizing::new(token.as_str().to_owned());
             if let Ok(client) = Client::open(&self.home, &Unlock::Token(token)).await {
-                return Ok(self.keep(client));
+                return Ok(self.listening(client));
             }
             // A key of a profile that was here before: the password decides.
             agent::client::lock(&self.home).await;
         }
         match Client::open(&self.home, &Unlock::Kept).await {
-            Ok(client) => return Ok(self.keep(client)),
+            Ok(client) => return Ok(self.listening(client)),
             Err(Error::NotKept) => {}
             // It is not worth more than the password: whatever is wrong with it, that opens.
             Err(error) => self.ui.warn(failure_of(&error).message),
@@ -126,7 +134,7 @@ impl App {
     /// As [`App::open`].
     pub async fn open_by(&self, password: &Password) -> Done<Client> {
         Client::profile(&self.home)?;
-        Ok(self.keep(Client::open(&self.home, &Unlock::Password(password.clone())).await?))
+        Ok(self.listening(Client::open(&self.home, &Unlock::Password(password.clone())).await?))
     }
 
     /// Remembers a client, so that [`App::close`] closes it.
@@ -137,8 +145,25 @@ impl App {
         client
     }
 
-    /// Closes what was opened; waits no longer than a person would.
+    /// As [`App::keep`], for a profile that was here before: what is new about its account is told at the end. To a new
+    /// device all of the account's past would be news.
+    pub fn listening(&self, client: Client) -> Client {
+        self.tell_at_end(Client::profile(&self.home).ok().map(|own| Alerts::of(&client, own.device)));
+        self.keep(client)
+    }
+
+    /// What is told at the end; nothing for who tells by itself.
+    pub fn tell_at_end(&self, alerts: Option<Alerts>) {
+        if let Ok(mut kept) = self.alerts.lock() {
+            *kept = alerts;
+        }
+    }
+
+    /// Tells what is new about the account, and closes what was opened; waits no longer than a person would.
     pub async fn close(&self) {
+        if let Some(alerts) = self.alerts.lock().ok().and_then(|mut alerts| alerts.take()) {
+            alerts.tell(self.ui);
+        }
         let opened = self.opened.lock().ok().and_then(|mut opened| opened.take());
         if let Some(client) = opened {
             let _ = tokio::time::timeout(Duration::from_secs(2), client.close()).await;
@@ -159,6 +184,9 @@ impl App {
                 return Err(why);
             }
             self.ui.say(format!("Working with what this device has ({}).", why.message));
+            if matches!(error, Error::Revoked(_)) {
+                self.ui.say(why.advice);
+            }
         }
         Ok(())
     }
@@ -213,7 +241,7 @@ impl App {
         match synced {
             Ok(report) => self.sent(client, &report).await,
             Err(error @ Error::Alarm(_)) => Err(error.into()),
-            Err(error @ Error::Held(_)) => {
+            Err(error @ (Error::Held(_) | Error::Revoked(_))) => {
                 let failure = failure_of(&error);
                 self.ui.warn(format!("saved on this device only: {}", failure.message));
                 self.ui.say(failure.advice);

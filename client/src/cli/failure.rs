@@ -36,7 +36,12 @@ pub const CODES: &[(u8, &str, &str)] = &[
     (1, "failure", "Something else went wrong; the message says what."),
     (2, "usage", "The command line is not right."),
     (3, "not_found", "There is no such entry, field, version, device or file."),
-    (4, "locked", "Not logged in, locked without a terminal to ask at, or the password is wrong."),
+    (
+        4,
+        "locked",
+        "Not logged in, or not any more: the session has ended or this device was revoked; locked without a terminal to \
+         ask at; or the password is wrong.",
+    ),
     (5, "conflict", "The entry was changed apart on several devices and a person must choose."),
     (6, "offline", "The server cannot be reached, and this command needs it."),
     (

@@ -62,7 +62,8 @@ type Rule = fn(&Found, &str) -> bool;
 /// Not found or ambiguous.
 pub fn vault(vaults: &[Vault], wanted: &str) -> Done<VaultId> {
     let lower = wanted.trim().to_lowercase();
-    let called = |vault: &&Vault| vault.name.as_ref().is_some_and(|name| name.to_lowercase() == lower);
+    let called =
+        |vault: &&Vault| vault.name.iter().chain(&vault.also).any(|name| name.to_lowercase() == lower);
     let begins = |vault: &&Vault| lower.len() >= 4 && vault.vault.to_string().starts_with(&lower);
     for rule in [&called as &dyn Fn(&&Vault) -> bool, &begins] {
         let mut hits = vaults.iter().filter(rule);

@@ -55,7 +55,7 @@ impl Passwords {
 
     /// The account's password.
     pub fn current(&self, ui: Ui) -> Done<Secret> {
-        self.given()?.map_or_else(|| secret(ui, "Password"), Ok)
+        self.given()?.map_or_else(|| password(ui, "Password"), Ok)
     }
 
     /// A new password, asked twice at a terminal.
@@ -64,8 +64,8 @@ impl Passwords {
             return Ok(given);
         }
         loop {
-            let first = secret(ui, "New password")?;
-            if secret(ui, "Once more")? == first {
+            let first = password(ui, "New password")?;
+            if password(ui, "Once more")? == first {
                 return Ok(first);
             }
             ui.warn("the two are not the same; once again");
@@ -114,14 +114,21 @@ pub fn stdin_rest() -> Done<Secret> {
     Ok(trimmed.strip_suffix('\r').unwrap_or(trimmed).into())
 }
 
-/// A value that is typed without being shown.
+/// The account's password, typed without being shown.
+fn password(ui: Ui, label: &str) -> Done<Secret> {
+    secret_or(ui, label, &format!("use --password-stdin or {PASSWORD_VARIABLE}"))
+}
+
+/// A value that is typed without being shown, for who has seen that there is a terminal.
 pub fn secret(ui: Ui, label: &str) -> Done<Secret> {
+    secret_or(ui, label, "start it in one")
+}
+
+/// A value that is typed without being shown; `other` says how to give it without a terminal.
+pub fn secret_or(ui: Ui, label: &str, other: &str) -> Done<Secret> {
     if !ui.err_is_terminal {
-        return Err(Failure::new(
-            Exit::Locked,
-            format!("there is no terminal to ask for: {}", label.to_lowercase()),
-            format!("use --password-stdin or {PASSWORD_VARIABLE}"),
-        ));
+        let message = format!("there is no terminal to ask for: {}", label.to_lowercase());
+        return Err(Failure::new(Exit::Locked, message, other));
     }
     // While it asks, Ctrl-C comes as a character and is no signal: it is reported as an interrupted read.
     Ok(rpassword::prompt_password(format!("{label}: "))?.into())

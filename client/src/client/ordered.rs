@@ -3,7 +3,7 @@
 use lockstep_events::{EntryId, VersionId};
 
 use super::Client;
-use crate::{crypto::attachment::Attachment, error::Error};
+use crate::{crypto::attachment::Attachment, error::Error, model::Resolution};
 
 impl Client {
     /// As [`Client::edit`], or with `attachments` as [`Client::edit_with`], if all of `base` are heads still. `None`, and
@@ -33,6 +33,19 @@ impl Client {
         shown: &[VersionId],
     ) -> Result<Option<VersionId>, Error> {
         self.engine.remove_heads(entry, shown).await
+    }
+
+    /// As [`Client::resolve`], if all of `shown` are heads still; else `None`, and nothing is resolved.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`].
+    pub async fn resolve_heads(
+        &self,
+        entry: EntryId,
+        shown: &[VersionId],
+        resolution: &Resolution,
+    ) -> Result<Option<VersionId>, Error> {
+        self.engine.resolve_heads(entry, shown, resolution).await
     }
 
     /// As [`Client::file_put`], if all of `base` are heads still, or there is no file still if it is empty; else `None`,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockstep_events::{EntryId, VaultId};
+use lockstep_events::{EntryId, VaultId, VersionId};
 
 use super::Client;
 use crate::{error::Error, model::Vault, vaults::name_entry};
@@ -35,7 +35,8 @@ impl Client {
         Ok(Self { engine: Arc::new(self.engine.at_first().await?) })
     }
 
-    /// Begins another vault. *Online.*
+    /// Begins another vault. If this was cut off, the same name again goes on where it was, and so does the next sync.
+    /// *Online.*
     ///
     /// # Errors
     /// [`Error::Invalid`] if it cannot be called that; what the server refuses: how many there may be, says the plan.
@@ -49,6 +50,24 @@ impl Client {
     /// [`Error::Invalid`] if it cannot be called that.
     pub async fn name_vault(&self, name: &str) -> Result<(), Error> {
         self.engine.name_vault(name).await
+    }
+
+    /// Deletes the vault that this client is at: the entries that the person was shown, each with the heads that it had
+    /// then ([`Entry::head_ids`](crate::model::Entry::head_ids)), and its name. Durable when this returns. What is not
+    /// among them stays live in it; [`Client::name_vault`] brings the vault back.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is the one that the account began with.
+    pub async fn delete_vault(&self, shown: &[(EntryId, Vec<VersionId>)]) -> Result<(), Error> {
+        self.engine.delete_vault(shown).await
+    }
+
+    /// Whether the vault that this client is at was deleted.
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn vault_is_deleted(&self) -> Result<bool, Error> {
+        self.engine.vault_is_deleted().await
     }
 
     /// What the vault that this client is at is called.

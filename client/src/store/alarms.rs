@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use super::damaged;
 use crate::{
     error::Error,
-    model::{Alarm, AlarmKind},
+    model::{About, Alarm, AlarmKind},
 };
 
 /// Keeps an alarm. The same alarm again, not yet seen, is kept once.
@@ -15,6 +15,16 @@ pub(crate) async fn raise(
     kind: AlarmKind,
     at: Micros,
     detail: &str,
+) -> Result<Option<Alarm>, Error> {
+    raise_about(db, kind, at, (detail, None)).await
+}
+
+/// The same, about a version.
+pub(crate) async fn raise_about(
+    db: &mut SqliteConnection,
+    kind: AlarmKind,
+    at: Micros,
+    (detail, about): (&str, Option<About>),
 ) -> Result<Option<Alarm>, Error> {
     let known: Option<i64> =
         sqlx::query_scalar("SELECT id FROM alarms WHERE kind = ? AND detail = ? AND seen = 0")
@@ -25,27 +35,67 @@ pub(crate) async fn raise(
     if known.is_some() {
         return Ok(None);
     }
-    let done = sqlx::query("INSERT INTO alarms (kind, at, detail) VALUES (?, ?, ?)")
+    let text = about.map(|about| serde_json::to_string(&about)).transpose().map_err(|_| damaged())?;
+    let done = sqlx::query("INSERT INTO alarms (kind, at, detail, about) VALUES (?, ?, ?, ?)")
         .bind(kind.as_str())
         .bind(at.0)
         .bind(detail)
-        .execute(db)
+        .bind(text)
+        .execute(&mut *db)
         .await?;
-    Ok(Some(Alarm { id: done.last_insert_rowid(), kind, at, detail: detail.to_owned(), seen: false }))
+    let set_aside = is_set_aside(db, kind, detail).await?;
+    let (id, detail) = (done.last_insert_rowid(), detail.to_owned());
+    Ok(Some(Alarm { id, kind, at, detail, seen: false, about, set_aside }))
 }
+
+type Row = (i64, String, i64, String, bool, Option<String>, bool);
 
 /// All alarms, newest first.
 pub(crate) async fn all(db: &mut SqliteConnection) -> Result<Vec<Alarm>, Error> {
-    let rows: Vec<(i64, String, i64, String, bool)> =
-        sqlx::query_as("SELECT id, kind, at, detail, seen FROM alarms ORDER BY id DESC")
-            .fetch_all(db)
-            .await?;
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, kind, at, detail, seen, about, EXISTS \
+         (SELECT 1 FROM set_aside AS aside WHERE aside.kind = alarms.kind AND aside.detail = alarms.detail) \
+         FROM alarms ORDER BY id DESC",
+    )
+    .fetch_all(db)
+    .await?;
     rows.into_iter()
-        .map(|(id, kind, at, detail, seen)| {
+        .map(|(id, kind, at, detail, seen, about, set_aside)| {
             let kind = AlarmKind::from_stored(&kind).ok_or_else(damaged)?;
-            Ok(Alarm { id, kind, at: Micros(at), detail, seen })
+            let about = about.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| damaged())?;
+            Ok(Alarm { id, kind, at: Micros(at), detail, seen, about, set_aside })
         })
         .collect()
+}
+
+/// Sets aside what an alarm says, for good: exactly this stops nothing any more.
+pub(crate) async fn set_aside(db: &mut SqliteConnection, alarm: &Alarm, at: Micros) -> Result<(), Error> {
+    sqlx::query("INSERT OR IGNORE INTO set_aside (kind, detail, at) VALUES (?, ?, ?)")
+        .bind(alarm.kind.as_str())
+        .bind(&alarm.detail)
+        .bind(at.0)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("UPDATE alarms SET seen = 1 WHERE kind = ? AND detail = ?")
+        .bind(alarm.kind.as_str())
+        .bind(&alarm.detail)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Whether a person has set exactly this aside.
+pub(crate) async fn is_set_aside(
+    db: &mut SqliteConnection,
+    kind: AlarmKind,
+    detail: &str,
+) -> Result<bool, Error> {
+    let found: i64 = sqlx::query_scalar("SELECT count(*) FROM set_aside WHERE kind = ? AND detail = ?")
+        .bind(kind.as_str())
+        .bind(detail)
+        .fetch_one(db)
+        .await?;
+    Ok(found > 0)
 }
 
 /// Marks all up to one of them as seen.

@@ -24,6 +24,8 @@ pub(crate) mod name {
     pub(crate) const OBJECT_STORE: &str = "object_store";
     /// The tokens of the session, as JSON with the time of their arrival.
     pub(crate) const TOKENS: &str = "tokens";
+    /// When and why the last session ended, as JSON: only while there is no other one.
+    pub(crate) const ENDED: &str = "session_ended";
 }
 
 /// A single value.

@@ -25,7 +25,7 @@ pub(crate) use self::connections::Tx;
 use crate::{crypto::keys::LocalKey, error::Error};
 
 /// Version of the schema, as `PRAGMA user_version`.
-const SCHEMA: i64 = 5;
+const SCHEMA: i64 = 6;
 
 /// An open local database.
 #[derive(Debug, Clone)]
@@ -98,13 +98,14 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
         include_str!("schema-3.sql"),
         include_str!("schema-4.sql"),
         include_str!("schema-5.sql"),
+        include_str!("schema-6.sql"),
     ];
     for (step, sql) in (1..).zip(steps) {
         if version < step {
             sqlx::raw_sql(sql).execute(&mut *tx).await?;
         }
     }
-    sqlx::raw_sql("PRAGMA user_version = 5").execute(&mut *tx).await?;
+    sqlx::raw_sql("PRAGMA user_version = 6").execute(&mut *tx).await?;
     Ok(tx.commit().await?)
 }
 

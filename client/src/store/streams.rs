@@ -127,6 +127,22 @@ pub(crate) async fn chains_at(
     rows.iter().map(|(epoch, chain)| Ok((Epoch(fixed(epoch)?), Chain(fixed(chain)?)))).collect()
 }
 
+/// Where one life had a chain, if this device saw it.
+pub(crate) async fn place_of(
+    db: &mut SqliteConnection,
+    (stream, epoch): (StreamId, Epoch),
+    chain: &Chain,
+) -> Result<Option<Seq>, Error> {
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT seq FROM chains WHERE stream = ? AND epoch = ? AND chain = ?")
+            .bind(stream.as_bytes().as_slice())
+            .bind(epoch.as_bytes().as_slice())
+            .bind(chain.as_bytes().as_slice())
+            .fetch_optional(db)
+            .await?;
+    Ok(found.map(Seq::from_i64))
+}
+
 /// The chains of one life up to a seq, ascending.
 pub(crate) async fn chains_up_to(
     db: &mut SqliteConnection,

@@ -292,6 +292,7 @@ async fn a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
     sqlx::raw_sql(
         "DROP TABLE attachments; ALTER TABLE streams DROP COLUMN digest; ALTER TABLE streams DROP COLUMN absent; \
          ALTER TABLE streams DROP COLUMN recorded_at; DROP INDEX versions_placed; \
+         ALTER TABLE alarms DROP COLUMN about; DROP TABLE set_aside; \
          PRAGMA user_version = 1",
     ).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();

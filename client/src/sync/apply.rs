@@ -15,6 +15,7 @@ use sqlx::SqliteConnection;
 use super::{
     check::{self, Against, Received, Refusal},
     graph::{self, Fits},
+    judge::{Judge, unstated, wants_keys},
 };
 use crate::{
     crypto::version::generation_of,
@@ -71,16 +72,14 @@ pub(crate) enum Applied {
 /// Why a page was not applied.
 enum Stop {
     UnknownKey,
-    Refused(Refusal),
+    /// A lie, or what devices of the account signed and a person has to look at.
+    Refused(Vec<Refusal>),
     Failed(Error),
 }
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
-        match refusal.kind {
-            AlarmKind::Keys => Self::UnknownKey,
-            _ => Self::Refused(refusal),
-        }
+        Self::Refused(vec![refusal])
     }
 }
 
@@ -91,7 +90,7 @@ impl<E: Into<Error>> From<E> for Stop {
 }
 
 fn refused(kind: AlarmKind, detail: impl Into<String>) -> Stop {
-    Stop::Refused(Refusal { kind, detail: detail.into() })
+    Refusal::new(kind, detail).into()
 }
 
 impl Engine {
@@ -100,6 +99,11 @@ impl Engine {
     /// # Errors
     /// [`Error::Alarm`] if anything of it is not authentic: then nothing of it is applied, and the alarm is kept.
     pub(crate) async fn apply(&self, page: &Page) -> Result<Applied, Error> {
+        self.apply_with(page, false).await
+    }
+
+    /// The same; `learned`, if the roster was just read: then a key that it does not name is one.
+    pub(super) async fn apply_with(&self, page: &Page, learned: bool) -> Result<Applied, Error> {
         let mut tx = self.store.begin().await?;
         let Some(place) = streams::get(&mut tx, page.stream).await? else { return Ok(Applied::Gap) };
         if place.epoch != page.epoch {
@@ -124,7 +128,8 @@ impl Engine {
                 tx.commit().await?;
                 self.tell(alarm);
                 self.tell_missed(&place).await?;
-                let plan = |change: &Change| matches!(change, Change::Account { kind } if kind == PLAN_SET);
+                let plan =
+                    |change: &Change| matches!(change, Change::Account { kind, .. } if kind == PLAN_SET);
                 if changes.iter().any(plan) {
                     // There may be room now for what waits.
                     self.outbox.notify_one();
@@ -138,7 +143,8 @@ impl Engine {
                 match stop {
                     Stop::UnknownKey => Ok(Applied::UnknownKey),
                     Stop::Failed(error) => Err(error),
-                    Stop::Refused(refusal) => Err(self.alarm(refusal.kind, &refusal.detail).await),
+                    Stop::Refused(found) if !learned && wants_keys(&found) => Ok(Applied::UnknownKey),
+                    Stop::Refused(found) => Err(self.alarms_of(&found).await),
                 }
             }
         }
@@ -151,7 +157,7 @@ impl Engine {
         page: &Page,
     ) -> Result<(Vec<Change>, Option<Alarm>), Stop> {
         let events = check::page(&place, (page.to, page.chain), &page.events)?;
-        let mut trusted = keys::trusted(db).await?;
+        let mut judge = Judge::new(db).await?;
         let mut changes = Vec::new();
         let mut digest = place.digest;
         let mut shown = BTreeSet::new();
@@ -164,16 +170,17 @@ impl Engine {
             }
             match decoded {
                 Event::Account(account) => {
-                    changes.extend(self.apply_account(db, &mut trusted, event, &account).await?);
+                    changes.extend(self.apply_account(db, &mut judge.trusted, event, &account).await?);
                 }
                 Event::Vault(vault) => {
-                    changes.extend(self.apply_vault(db, &trusted, &place, event, vault).await?);
+                    changes.extend(self.apply_vault(db, &mut judge, &place, event, vault).await?);
                 }
                 Event::System(_) => return Err(refused(AlarmKind::Page, "an event of the system stream")),
             }
             streams::note_chain(db, (place.stream, place.epoch), event.seq, &event.chain).await?;
         }
         graph::all_shown(db, &place, page.to, &shown).await??;
+        judge.verdict().map_err(Stop::Refused)?;
         let recorded_at = events.last().map_or(place.recorded_at, |event| event.recorded_at);
         let place = Place { seq: page.to, chain: page.chain, digest, recorded_at, ..place };
         streams::put(db, &place).await?;
@@ -196,7 +203,7 @@ impl Engine {
             _ => None,
         };
         let Some(statement) = statement else {
-            return Ok(Some(Change::Account { kind: event.kind.clone() }));
+            return Ok(Some(told(event)));
         };
         apply_statement(db, trusted, statement).await?;
         Ok(match statement.claim {
@@ -206,14 +213,14 @@ impl Engine {
                 trusted.revoked_at.entry(device).or_insert(event.recorded_at);
                 Some(Change::Device { device, revoked: true })
             }
-            _ => Some(Change::Account { kind: event.kind.clone() }),
+            _ => Some(told(event)),
         })
     }
 
     async fn apply_vault(
         &self,
         db: &mut SqliteConnection,
-        trusted: &Trusted,
+        judge: &mut Judge,
         place: &Place,
         event: &Recorded,
         what: VaultEvent,
@@ -226,7 +233,7 @@ impl Engine {
                 }
                 Ok(Vec::new())
             }
-            VaultEvent::VersionAdded(added) => self.apply_version(db, trusted, place, event, added).await,
+            VaultEvent::VersionAdded(added) => self.apply_version(db, judge, place, event, added).await,
             VaultEvent::ContentPruned(pruned) => {
                 fold(db, vault, pruned.entry, &what, event.seq).await?;
                 for version in &pruned.versions {
@@ -241,7 +248,8 @@ impl Engine {
                     let entry = purged.entry;
                     let detail =
                         format!("{entry} at {}: purged without having been deleted; kept here", event.seq);
-                    return Ok(Vec::from_iter(self.raised(db, AlarmKind::Content, &detail).await?));
+                    let alarm = alarms::raise(db, AlarmKind::Content, self.now(), &detail).await?;
+                    return Ok(alarm.into_iter().map(Change::Alarm).collect());
                 }
                 versions::erase(db, purged.entry).await?;
                 fold(db, vault, purged.entry, &what, event.seq).await?;
@@ -253,7 +261,7 @@ impl Engine {
     async fn apply_version(
         &self,
         db: &mut SqliteConnection,
-        trusted: &Trusted,
+        judge: &mut Judge,
         place: &Place,
         event: &Recorded,
         added: &VersionAdded,
@@ -270,10 +278,14 @@ impl Engine {
             content: event.content.as_deref(),
             at: (event.seq, event.recorded_at),
         };
-        let id = Against { account: self.account(), vault, trusted }.version(&received)?;
+        let id = Against { account: self.account(), vault, trusted: &judge.trusted }.version(&received)?;
         let key = wrapped.as_deref().map(generation_of).transpose().ok().flatten();
-        if key.is_some_and(|generation| self.vault_key(vault, generation).is_err()) {
-            return Err(Stop::UnknownKey);
+        match unstated(&judge.trusted, (id, header, added.signer), wrapped.as_deref()) {
+            Some(finding) => judge.weigh(db, finding).await?,
+            None if key.is_some_and(|generation| self.vault_key(vault, generation).is_err()) => {
+                return Err(Stop::UnknownKey);
+            }
+            None => {}
         }
         if event.event_id != id.event_id() || event.subject != Some(header.entry.into()) {
             return Err(refused(AlarmKind::Header, format!("{id} at {}: id or subject", event.seq)));
@@ -281,7 +293,11 @@ impl Engine {
         let fits = graph::check(db, place, (id, added), (event.seq, self.device())).await??;
         let alarm = match fits {
             Fits::Yes => None,
-            Fits::UnlessReset(detail) => self.raised(db, AlarmKind::ObservedChain, &detail).await?,
+            Fits::UnlessReset(finding) => self.note(db, &finding).await?,
+            Fits::Another(finding) => {
+                judge.weigh(db, finding).await?;
+                None
+            }
         };
         let at = (event.seq, event.recorded_at);
         keep(db, id, added, wrapped, event.content.as_deref(), at).await?;
@@ -300,16 +316,6 @@ impl Engine {
             divergent: heads.is_divergent(),
         };
         Ok(alarm.into_iter().chain([version]).collect())
-    }
-
-    /// An alarm that stops no page: whoever watches is told of it with what else the page brought.
-    async fn raised(
-        &self,
-        db: &mut SqliteConnection,
-        kind: AlarmKind,
-        detail: &str,
-    ) -> Result<Option<Change>, Error> {
-        Ok(alarms::raise(db, kind, self.now(), detail).await?.map(Change::Alarm))
     }
 }
 
@@ -383,6 +389,11 @@ async fn keep(
         accepted_at: Some(at.1),
     };
     versions::insert(db, &kept).await
+}
+
+/// An event of the account that is applied by being told.
+fn told(event: &Recorded) -> Change {
+    Change::Account { kind: event.kind.clone(), device: event.device, at: event.recorded_at }
 }
 
 /// A statement is the next of the roster, or one that this device knows already, byte for byte.

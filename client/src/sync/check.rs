@@ -10,7 +10,7 @@ use lockstep_events::{
 
 use crate::{
     crypto::version::generation_of,
-    model::AlarmKind,
+    model::{About, AlarmKind},
     store::{keys::Trusted, streams::Place},
 };
 
@@ -19,10 +19,18 @@ use crate::{
 pub(crate) struct Refusal {
     pub(crate) kind: AlarmKind,
     pub(crate) detail: String,
+    /// The version, where it is one that a device of the account did sign: a person can set this aside.
+    pub(crate) about: Option<About>,
+}
+
+impl Refusal {
+    pub(crate) fn new(kind: AlarmKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), about: None }
+    }
 }
 
 pub(super) fn refuse<T>(kind: AlarmKind, detail: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal { kind, detail: detail.into() })
+    Err(Refusal::new(kind, detail))
 }
 
 /// The events of a page, each with its chain: gapless after a place, ending in the page's chain.
@@ -81,7 +89,7 @@ pub(crate) struct Against<'a> {
 }
 
 impl Against<'_> {
-    /// Header, place, signature by a device of the roster, key and ciphertext of one version. Gives its id.
+    /// Header, place, signature by a device of the roster, and ciphertext of one version. Gives its id.
     pub(crate) fn version(&self, received: &Received<'_>) -> Result<VersionId, Refusal> {
         let header = received.header;
         let id = header.version_id();
@@ -101,24 +109,12 @@ impl Against<'_> {
         }
         self.signature(id, received)?;
         match (authored, received.wrapped_key) {
-            (true, Some(key)) => {
-                self.generation(id, at, key)?;
-                content(id, header, received.content).map(|()| id)
+            // The server takes no other.
+            (true, Some(key)) if !matches!(generation_of(key), Ok(1..)) => {
+                refuse(AlarmKind::Content, format!("{id} at {at}: not a wrapped key"))
             }
             (false, Some(_)) => refuse(AlarmKind::Content, format!("{id} at {at}: a key without a content")),
             _ => content(id, header, received.content).map(|()| id),
-        }
-    }
-
-    /// Of every generation that the roster names there is a key; of no other (E18, E20).
-    fn generation(&self, id: VersionId, at: Seq, key: &[u8]) -> Result<(), Refusal> {
-        let newest = self.trusted.roster.vault_generations.get(&self.vault).copied().unwrap_or(0);
-        match generation_of(key) {
-            Ok(generation) if generation > newest => {
-                refuse(AlarmKind::Keys, format!("{id} at {at}: generation {generation} is not stated"))
-            }
-            Ok(1..) => Ok(()),
-            Ok(0) | Err(_) => refuse(AlarmKind::Content, format!("{id} at {at}: not a wrapped key")),
         }
     }
 

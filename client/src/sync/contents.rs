@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_api::sync::GetBlobs;
+use lockstep_api::{Code, sync::GetBlobs};
 use lockstep_events::{BlobHash, VersionId};
 use reqwest::Method;
 
@@ -72,8 +72,12 @@ impl Engine {
         for (_, wanted) in wanted {
             if found.get(&wanted.hash) == Some(&Found::TooLarge) {
                 let path = format!("/v1/vaults/{vault}/blobs/{}", wanted.hash);
-                let bytes = self.request(Method::GET, &path, Body::None).await?.ok()?;
-                found.insert(wanted.hash, Found::Bytes(bytes));
+                match self.request(Method::GET, &path, Body::None).await?.ok() {
+                    Ok(bytes) => drop(found.insert(wanted.hash, Found::Bytes(bytes))),
+                    // Whoever has it may bring it again: it is asked for at the next sync.
+                    Err(Error::Refused { problem, .. }) if problem.code == Code::BlobLost => {}
+                    Err(other) => return Err(other),
+                }
             }
         }
         let mut settled = 0;

@@ -21,7 +21,7 @@ const BEFORE_POLLING: u32 = 2;
 /// How long a loop waits after a failure; `Err` if waiting does not help.
 fn pause(error: Error, backoff: &mut Backoff) -> Result<Duration, Error> {
     match error {
-        Error::Revoked | Error::UpdateNeeded(_) => Err(error),
+        Error::Revoked(_) | Error::UpdateNeeded(_) => Err(error),
         Error::Refused { retry_after, .. } => Ok(backoff.next(retry_after, &mut os_random())),
         _ => Ok(backoff.next(None, &mut os_random())),
     }
@@ -154,9 +154,9 @@ async fn after(engine: &Engine, end: End, backoff: &mut Backoff) -> Result<Durat
         }
         End::Renew => {
             if let Ok(stale) = engine.access_token().await
-                && let Err(Error::Revoked) = engine.renew(&stale).await
+                && let Err(Error::Revoked(end)) = engine.renew(&stale).await
             {
-                return Err(Error::Revoked);
+                return Err(Error::Revoked(end));
             }
             backoff.next(None, rng)
         }

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 
 use lockstep_api::sync::SnapshotVersion;
 use lockstep_events::{
-    DeviceId, Header, Seq, SetDigest, VersionId, VersionKind, event::VersionAdded, graph::Heads,
+    Chain, DeviceId, Header, Seq, SetDigest, VersionId, VersionKind, event::VersionAdded, graph::Heads,
 };
 use sqlx::SqliteConnection;
 
 use super::{
     check::{Refusal, refuse},
+    judge::finding,
     lives,
 };
 use crate::{
@@ -38,7 +39,10 @@ pub(crate) enum Fits {
     Yes,
     /// Its author saw another history. The version is authentic, and so it looks if the server was restored before this
     /// device joined and another device gave back what was lost; else the server lies. A person has to know.
-    UnlessReset(String),
+    UnlessReset(Refusal),
+    /// Its author saw another history: the server lies to one of the two, or the author's app says what is not so. The
+    /// version is authentic; a person has to say how it goes on.
+    Another(Refusal),
 }
 
 /// Checks the place of a version that comes with an event.
@@ -77,7 +81,7 @@ pub(crate) async fn check(
         lives::own(db, place, (own.n, seq)).await?;
         return Ok(Ok(Fits::Yes));
     }
-    observed(db, place, header, seq).await
+    observed(db, place, (id, header, added.signer), seq).await
 }
 
 /// What was said to stand where a page stands, in an answer that was ahead of it, stands in the page.
@@ -98,7 +102,7 @@ pub(crate) async fn all_shown(
 async fn observed(
     db: &mut SqliteConnection,
     place: &Place,
-    header: &Header,
+    (id, header, signer): (VersionId, &Header, DeviceId),
     seq: Seq,
 ) -> Result<Result<Fits, Refusal>, Error> {
     if !header.kind.has_content() || header.observed_seq == Seq::ZERO {
@@ -113,12 +117,30 @@ async fn observed(
     if header.observed_seq < seq && now.is_none() {
         return Ok(Ok(Fits::Yes));
     }
-    let detail = format!("{} at {seq}: author saw another {}", place.stream, header.observed_seq);
+    let what = differs(db, place, header, (seq, now)).await?;
+    let finding = finding(AlarmKind::ObservedChain, (id, header, signer), &what);
     if !lives::may_be_another(db, place).await? || lives::is_in(db, place, header).await? {
-        return Ok(refuse(AlarmKind::ObservedChain, detail));
+        return Ok(Ok(Fits::Another(finding)));
     }
     // A device that was told of a reset expects what earlier lives left.
-    Ok(Ok(if place.lives == 1 { Fits::UnlessReset(detail) } else { Fits::Yes }))
+    Ok(Ok(if place.lives == 1 { Fits::UnlessReset(finding) } else { Fits::Yes }))
+}
+
+/// What an author says of what it saw, and what this device saw there: exactly this is what a person may set aside.
+async fn differs(
+    db: &mut SqliteConnection,
+    place: &Place,
+    header: &Header,
+    (seq, now): (Seq, Option<Chain>),
+) -> Result<String, Error> {
+    let (said, chain) = (header.observed_seq, header.observed_chain);
+    let here = match now {
+        Some(now) => format!("this device saw {now} there"),
+        None => format!("it stands at {seq} itself"),
+    };
+    let stands = streams::place_of(db, (place.stream, place.epoch), &chain).await?;
+    let elsewhere = stands.map(|at| format!("; what it names stood at {at}")).unwrap_or_default();
+    Ok(format!("its device says that it saw {chain} at {said} of the vault, and {here}{elsewhere}"))
 }
 
 /// The heads that follow from a whole history: what a server says they are is not asked.

@@ -11,6 +11,7 @@ pub(crate) mod digest;
 pub(crate) mod follow;
 mod graph;
 pub(crate) mod identical;
+mod judge;
 pub(crate) mod live;
 mod lives;
 pub(crate) mod offer;

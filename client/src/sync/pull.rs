@@ -101,7 +101,7 @@ impl Engine {
                 Err(other) => return Err(other),
             };
             let more = page.more;
-            match self.apply(&page.into()).await? {
+            match self.apply_with(&page.into(), learned).await? {
                 Applied::Done(events) => applied += events,
                 Applied::Old if !more => return Ok(applied),
                 // The statement stands before whatever is sealed under its key: who reads it now has it.
@@ -111,8 +111,7 @@ impl Engine {
                     continue;
                 }
                 Applied::UnknownKey => {
-                    let detail =
-                        format!("{stream} after {}: sealed under a key that is not stated", place.seq);
+                    let detail = format!("{stream} after {}: sealed under a key that is not here", place.seq);
                     return Err(self.alarm(AlarmKind::Keys, &detail).await);
                 }
                 Applied::Old | Applied::Gap | Applied::OtherLife if races < RACES => races += 1,

@@ -59,9 +59,9 @@ impl Engine {
         lives::begin(&mut tx, old.stream).await?;
         if old.kind == StreamKind::Vault {
             go_back(&mut tx, old.seq, place, &life.entries).await?;
-            if let Err(refusal) = self.take_all(&mut tx, old.stream.into(), &life.versions).await? {
+            if let Err(found) = self.take_all(&mut tx, old.stream.into(), &life.versions).await? {
                 drop(tx);
-                return Err(self.alarm(refusal.kind, &refusal.detail).await);
+                return Err(self.alarms_of(&found).await);
             }
         } else {
             streams::put(&mut tx, &place).await?;

@@ -16,6 +16,7 @@ use sqlx::SqliteConnection;
 use super::{
     check::{Against, Received, Refusal, refuse},
     graph::inferred,
+    judge::{Judge, unstated, wants_keys},
     lives,
 };
 use crate::{
@@ -25,7 +26,6 @@ use crate::{
     store::{
         attachments, entries,
         entries::EntryRow,
-        keys::{self, Trusted},
         outbox, streams,
         streams::Place,
         versions::{self, ContentState, Kept},
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Whether a change of the local database went through, or was refused for what it was made of.
-type Checked<T> = Result<Result<T, Refusal>, Error>;
+type Checked<T, R = Refusal> = Result<Result<T, R>, Error>;
 
 impl Engine {
     /// Takes the snapshot if this device holds nothing of the vault yet. Gives the versions taken.
@@ -81,12 +81,12 @@ impl Engine {
     ) -> Result<u64, Error> {
         let mut learned = false;
         loop {
-            let refusal = match self.take_page_once(entries, end).await? {
+            let found = match self.take_page_once(entries, end).await? {
                 Ok(taken) => return Ok(taken),
-                Err(refusal) => refusal,
+                Err(found) => found,
             };
-            if learned || refusal.kind != AlarmKind::Keys {
-                return Err(self.alarm(refusal.kind, &refusal.detail).await);
+            if learned || !wants_keys(&found) {
+                return Err(self.alarms_of(&found).await);
             }
             // Another device may have turned the key since the roster was read.
             self.learn_anew().await?;
@@ -98,22 +98,26 @@ impl Engine {
         &self,
         entries: &[SnapshotEntry],
         end: Option<(Place, Option<SetDigest>)>,
-    ) -> Checked<u64> {
+    ) -> Checked<u64, Vec<Refusal>> {
         let mut tx = self.store.begin().await?;
         if streams::get(&mut tx, self.vault().into()).await?.is_some_and(|now| now.seq > Seq::ZERO) {
             // Another process of this profile was faster, and may have read on.
             return Ok(Ok(0));
         }
-        let trusted = keys::trusted(&mut tx).await?;
+        let mut judge = Judge::new(&mut tx).await?;
         let mut taken = 0;
         for entry in entries {
-            match self.take_entry(&mut tx, &trusted, entry).await? {
+            match self.take_entry(&mut tx, &mut judge, entry).await? {
                 Ok(versions) => taken += versions,
                 Err(refusal) => {
                     tx.rollback().await?;
-                    return Ok(Err(refusal));
+                    return Ok(Err(vec![refusal]));
                 }
             }
+        }
+        if let Err(found) = judge.verdict() {
+            tx.rollback().await?;
+            return Ok(Err(found));
         }
         let mut alarm = None;
         // The cursor comes with the last page: a first sync that is cut off begins again.
@@ -134,7 +138,7 @@ impl Engine {
     async fn take_entry(
         &self,
         db: &mut SqliteConnection,
-        trusted: &Trusted,
+        judge: &mut Judge,
         entry: &SnapshotEntry,
     ) -> Checked<u64> {
         let vault = self.vault();
@@ -143,7 +147,7 @@ impl Engine {
         }
         let mut heads = Heads { next_branch: entry.next_branch, ..Heads::default() };
         for (index, version) in (0..).zip(&entry.versions) {
-            let id = match self.take_version(db, trusted, (vault, entry.entry), version).await? {
+            let id = match self.take_version(db, judge, (vault, entry.entry), version).await? {
                 Ok(id) => id,
                 Err(refusal) => return Ok(Err(refusal)),
             };
@@ -166,15 +170,13 @@ impl Engine {
     async fn take_version(
         &self,
         db: &mut SqliteConnection,
-        trusted: &Trusted,
+        judge: &mut Judge,
         (vault, entry): (VaultId, EntryId),
         version: &SnapshotVersion,
     ) -> Checked<VersionId> {
         let refuse = |kind, detail: &str| {
-            Ok(Err(Refusal {
-                kind,
-                detail: format!("{} at {}: {detail}", version.header.version_id(), version.seq),
-            }))
+            let detail = format!("{} at {}: {detail}", version.header.version_id(), version.seq);
+            Ok(Err(Refusal::new(kind, detail)))
         };
         let Ok(wrapped) = version.wrapped_key.as_deref().map(hex::decode).transpose() else {
             return refuse(AlarmKind::Content, "not a key");
@@ -188,10 +190,15 @@ impl Engine {
             content,
             at: (version.seq, version.accepted_at),
         };
-        let id = match (Against { account: self.account(), vault, trusted }).version(&received) {
+        let against = Against { account: self.account(), vault, trusted: &judge.trusted };
+        let id = match against.version(&received) {
             Ok(id) => id,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let this = (id, &version.header, version.signer);
+        if let Some(finding) = unstated(&judge.trusted, this, wrapped.as_deref()) {
+            judge.weigh(db, finding).await?;
+        }
         if version.header.entry != entry {
             return refuse(AlarmKind::Header, "of another entry");
         }
@@ -251,7 +258,7 @@ impl Engine {
             return Ok(());
         }
         match self.fetch_history(entry).await {
-            Err(Error::Offline(_) | Error::Refused { .. } | Error::Revoked | Error::Certificate) => Ok(()),
+            Err(Error::Offline(_) | Error::Refused { .. } | Error::Revoked(_) | Error::Certificate) => Ok(()),
             other => other,
         }
     }
@@ -265,13 +272,13 @@ impl Engine {
         let mut learned = false;
         loop {
             let mut tx = self.store.begin().await?;
-            let refusal = match self.take_all(&mut tx, vault, versions).await? {
+            let found = match self.take_all(&mut tx, vault, versions).await? {
                 Ok(()) => return Ok(tx.commit().await?),
-                Err(refusal) => refusal,
+                Err(found) => found,
             };
             tx.rollback().await?;
-            if learned || refusal.kind != AlarmKind::Keys {
-                return Err(self.alarm(refusal.kind, &refusal.detail).await);
+            if learned || !wants_keys(&found) {
+                return Err(self.alarms_of(&found).await);
             }
             // Another device may have turned the key since the roster was read.
             self.learn_anew().await?;
@@ -285,15 +292,15 @@ impl Engine {
         db: &mut SqliteConnection,
         vault: VaultId,
         versions: &[SnapshotVersion],
-    ) -> Checked<()> {
-        let trusted = keys::trusted(db).await?;
+    ) -> Checked<(), Vec<Refusal>> {
+        let mut judge = Judge::new(db).await?;
         for version in versions {
             let at = (vault, version.header.entry);
-            if let Err(refusal) = self.take_version(db, &trusted, at, version).await? {
-                return Ok(Err(refusal));
+            if let Err(refusal) = self.take_version(db, &mut judge, at, version).await? {
+                return Ok(Err(vec![refusal]));
             }
         }
-        Ok(Ok(()))
+        Ok(judge.verdict())
     }
 
     async fn fetch_history(&self, entry: EntryId) -> Result<(), Error> {

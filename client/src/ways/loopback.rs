@@ -8,7 +8,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::error::Error;
+use crate::error::{Error, NotProven};
 
 /// A request is at most so long.
 const MAX_REQUEST: usize = 16 * 1024;
@@ -89,7 +89,7 @@ fn brought(target: &str, sent: &str) -> Option<Result<Brought, Error>> {
     if !target.starts_with("/callback?") || parameter(&url, "state")? != sent {
         return None;
     }
-    let Some(code) = parameter(&url, "code") else { return Some(Err(Error::LoginFailed)) };
+    let Some(code) = parameter(&url, "code") else { return Some(Err(Error::NotProven(NotProven::Provider))) };
     Some(Ok(Brought { code, state: sent.to_owned(), iss: parameter(&url, "iss") }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use crate::{
     checksum::RowDigest,
     key::{Family, Group, Key, Projection},
     rows::{AccountRow, DeviceRow, EntryRow, Row, SessionRow, VaultRow, VersionRow},
-    store::{Advance, Checkpoint, Checksum, Generation, ReadError, ReadStore, Write},
+    store::{Advance, Checkpoint, Checksum, Claim, Generation, ReadError, ReadStore, Write},
 };
 
 #[derive(Debug, Default, Clone)]
@@ -29,15 +29,16 @@ struct State {
 
 /// Keeps everything in maps behind one lock.
 #[derive(Debug)]
-pub struct MemoryReads(Mutex<State>);
+pub struct MemoryReads(Mutex<State>, Arc<tokio::sync::Mutex<()>>);
 
 impl Default for MemoryReads {
     fn default() -> Self {
         let first = Generation(1);
-        Self(Mutex::new(State {
+        let state = State {
             live: Family::ALL.into_iter().map(|family| (family, first)).collect(),
             tables: Projection::ALL.into_iter().map(|p| ((p, first), Table::default())).collect(),
-        }))
+        };
+        Self(Mutex::new(state), Arc::default())
     }
 }
 
@@ -144,6 +145,11 @@ impl ReadStore for MemoryReads {
             }
         }
         Ok(())
+    }
+
+    async fn claim_rebuild(&self) -> Result<Claim, ReadError> {
+        let free = Arc::clone(&self.1).try_lock_owned();
+        free.map(Claim::new).map_err(|_| ReadError::Rebuilding("somebody else".to_owned()))
     }
 
     async fn start_generation(&self, family: Family) -> Result<Generation, ReadError> {

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::Database;
 use crate::{
     adapters::credential_row::{
-        HELD, HeldRow, KeyRow, NameRow, PASSWORD_BY_NAME, PASSWORD_OF, PasswordRow, SessionRow, method_name,
-        micros_to_bytes,
+        HELD, HELD_FOR, HeldRow, KeyRow, NameRow, PASSWORD_BY_NAME, PASSWORD_OF, PasswordRow, SessionRow,
+        held, method_name, micros_to_bytes,
     },
     auth::{
         credentials::{
@@ -63,6 +63,14 @@ impl CredentialStore for PostgresCredentials {
     async fn ready(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.pool).await.map_err(failed)?;
         Ok(())
+    }
+
+    async fn is_blank(&self) -> Result<bool> {
+        let facts: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM server_facts)")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(!facts)
     }
 
     async fn key_commitment(&self, commitment: [u8; 32]) -> Result<[u8; 32]> {
@@ -171,6 +179,15 @@ impl CredentialStore for PostgresCredentials {
             .await
             .map_err(failed)?;
             return row.reserved(new.attempt);
+        }
+        // After it: whoever gave the name up just now holds it still.
+        let held_for: Option<(Vec<u8>, i64)> = sqlx::query_as(HELD_FOR)
+            .bind(new.name.0.to_vec())
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if let Some(held_for) = held_for {
+            return held(&held_for);
         }
         sqlx::query("INSERT INTO passwords (account, setup, suite, record) VALUES ($1, $2, $3, $4)")
             .bind(id(new.password.account.0))

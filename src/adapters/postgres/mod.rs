@@ -29,6 +29,9 @@ const SESSION: &str = "SET ROLE lockstep_server; SET statement_timeout = '30s'; 
 /// server. One that has rested longer may have been cut meanwhile.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// What connections of the server are called, which is shown to every user of the database.
+const NAME: &str = "lockstepd";
+
 /// A migrated database and the server's connections to it. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -43,7 +46,7 @@ impl Database {
     /// If the database cannot be reached, or was migrated by a newer program, or the user may not make the role.
     pub async fn connect(url: &str, connections: u32) -> Result<Self, sqlx::Error> {
         let options: PgConnectOptions = url.parse()?;
-        let options = options.application_name("lockstepd");
+        let options = options.application_name(NAME);
         let mut migrating = options.connect().await?;
         migrations::POSTGRES.run(&mut migrating).await?;
         migrating.close().await?;
@@ -64,6 +67,28 @@ impl Database {
             })
             .connect_lazy_with(options.clone());
         Ok(Self { options, pool })
+    }
+
+    /// Whether a server, or a command of one, is connected to a database.
+    ///
+    /// # Errors
+    /// If the database cannot be reached.
+    pub async fn is_used(url: &str) -> Result<bool, sqlx::Error> {
+        let options: PgConnectOptions = url.parse()?;
+        let mut asking = options.application_name("lockstepd log").connect().await?;
+        let mut connected: i64 = 1;
+        // Those of a process that has just ended are seen for a moment.
+        for _ in 0..10 {
+            let count = "SELECT count(*) FROM pg_stat_activity \
+                         WHERE datname = current_database() AND application_name = $1";
+            connected = sqlx::query_scalar(count).bind(NAME).fetch_one(&mut asking).await?;
+            if connected == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        asking.close().await?;
+        Ok(connected > 0)
     }
 
     /// The server's connections.

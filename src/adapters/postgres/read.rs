@@ -1,12 +1,14 @@
 //! The read store in Postgres, beside the log.
 
+mod claim;
+
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use lockstep_events::{Position, VaultId};
 use lockstep_projections::{
     checksum::RowDigest,
     key::{Family, Group, Key, Projection},
-    store::{Advance, Checksum, Generation, ReadError},
+    store::{Advance, Checksum, Claim, Generation, ReadError},
 };
 use sqlx::{PgConnection, PgPool};
 
@@ -215,6 +217,10 @@ impl Documents for PostgresDocuments {
     async fn scrub(&self) -> Result<(), ReadError> {
         // Postgres reuses the room of deleted rows by itself; a dump has none of them.
         Ok(())
+    }
+
+    async fn claim(&self) -> Result<Claim, ReadError> {
+        claim::take(&self.pool).await
     }
 
     async fn start(&self, family: Family) -> Result<Generation, ReadError> {

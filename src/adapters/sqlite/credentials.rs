@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::{Lanes, Writing, file, migrated, migrations};
 use crate::{
     adapters::credential_row::{
-        HELD, HeldRow, KeyRow, NameRow, PASSWORD_BY_NAME, PASSWORD_OF, PasswordRow, SessionRow, method_name,
-        micros_to_bytes,
+        HELD, HELD_FOR, HeldRow, KeyRow, NameRow, PASSWORD_BY_NAME, PASSWORD_OF, PasswordRow, SessionRow,
+        held, method_name, micros_to_bytes,
     },
     auth::{
         credentials::{
@@ -79,6 +79,14 @@ impl CredentialStore for SqliteCredentials {
     async fn ready(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.pool).await.map_err(failed)?;
         Ok(())
+    }
+
+    async fn is_blank(&self) -> Result<bool> {
+        let facts: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM server_facts)")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(!facts)
     }
 
     async fn key_commitment(&self, commitment: [u8; 32]) -> Result<[u8; 32]> {
@@ -155,6 +163,15 @@ impl CredentialStore for SqliteCredentials {
         if let Some(row) = row {
             transaction.undo().await;
             return row.reserved(new.attempt);
+        }
+        let held_for: Option<(Vec<u8>, i64)> = sqlx::query_as(HELD_FOR)
+            .bind(new.name.0.to_vec())
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if let Some(held_for) = held_for {
+            transaction.undo().await;
+            return held(&held_for);
         }
         sqlx::query("INSERT INTO names (name_index, account, attempt, reserved_at) VALUES (?, ?, ?, ?)")
             .bind(new.name.0.to_vec())

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Lanes, emptied,
+    Lanes, emptied, files,
     subject_keys::{failed, open},
 };
 use crate::subjects::{
@@ -18,7 +18,7 @@ type Result<T> = std::result::Result<T, KeyStoreError>;
 
 /// The files with rows about people, and their tables.
 pub const FILES: &[(&str, &[HeldTable])] =
-    &[("credentials.sqlite", CREDENTIALS), ("operations.sqlite", OPERATIONS)];
+    &[(files::CREDENTIALS, CREDENTIALS), (files::OPERATIONS, OPERATIONS)];
 
 /// The tables of the file of credentials.
 const CREDENTIALS: &[HeldTable] = &[

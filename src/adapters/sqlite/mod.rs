@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod erasures;
 pub mod factors;
+pub mod files;
 pub mod holdings;
 mod lanes;
 pub mod log;

@@ -2,7 +2,12 @@
 
 mod statements;
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::{self, File, TryLockError},
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -10,7 +15,7 @@ use lockstep_events::{Position, VaultId};
 use lockstep_projections::{
     checksum::RowDigest,
     key::{Family, Group, Key, Projection},
-    store::{Advance, Checksum, Generation, ReadError},
+    store::{Advance, Checksum, Claim, Generation, ReadError},
 };
 use sqlx::{
     Connection, QueryBuilder, Sqlite,
@@ -43,6 +48,8 @@ pub type SqliteReads = Reads<SqliteDocuments>;
 pub struct SqliteDocuments {
     writer: Lanes,
     readers: Lanes,
+    /// Locked by whoever rebuilds, with its process in it.
+    claim: PathBuf,
 }
 
 impl SqliteReads {
@@ -67,7 +74,7 @@ impl SqliteReads {
         migrations::READS.run(&mut *first).await.map_err(|error| ReadError::Other(Box::new(error)))?;
         drop(first);
         let readers = Lanes::new(options.read_only(true).pragma("cache_size", READER_CACHE), READERS);
-        Ok(Self(SqliteDocuments { writer, readers }))
+        Ok(Self(SqliteDocuments { writer, readers, claim: path.with_extension("rebuild") }))
     }
 
     /// Waits for what runs and closes the file.
@@ -219,6 +226,23 @@ impl Documents for SqliteDocuments {
 
     async fn scrub(&self) -> Result<(), ReadError> {
         emptied(&mut *self.writer.take().await.map_err(failed)?).await.map_err(failed)
+    }
+
+    async fn claim(&self) -> Result<Claim, ReadError> {
+        let file = File::options().create(true).truncate(false).write(true).open(&self.claim);
+        let mut file = file.map_err(|error| ReadError::Unavailable(Box::new(error)))?;
+        match file.try_lock() {
+            Ok(()) => {
+                // For people alone: the lock is what counts.
+                let _ = file.set_len(0).and_then(|()| write!(file, "process {}", std::process::id()));
+                Ok(Claim::new(file))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&self.claim).ok().filter(|holder| !holder.is_empty());
+                Err(ReadError::Rebuilding(holder.unwrap_or_else(|| "another process".to_owned())))
+            }
+            Err(TryLockError::Error(error)) => Err(ReadError::Other(Box::new(error))),
+        }
     }
 
     async fn start(&self, family: Family) -> Result<Generation, ReadError> {

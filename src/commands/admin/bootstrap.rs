@@ -103,13 +103,28 @@ fn on_roll(keys: &ServerKeys, roll: &Roll, event: NewEvent) -> Unit {
     }
 }
 
-/// Whether a token could be made: there never was an administrator, and no token is valid still.
+/// What a start does about the first administrator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing: there was one.
+    Nothing,
+    /// A token.
+    Token,
+    /// Nothing yet: an earlier token is valid until then.
+    Waits(Micros),
+}
+
+/// Whether a token is wanted: there never was an administrator, and no token is valid still.
 ///
 /// # Errors
 /// If the log does not answer.
-pub async fn wanted(log: &dyn EventLog, now: Micros) -> Result<bool, LogError> {
+pub async fn wanted(log: &dyn EventLog, now: Micros) -> Result<Wanted, LogError> {
     let roll = Roll::load(log).await?;
-    Ok(decide_open(&roll).is_ok() && roll.token.is_none_or(|(_, until)| until <= now))
+    Ok(match roll.token {
+        _ if decide_open(&roll).is_err() => Wanted::Nothing,
+        Some((_, until)) if now < until => Wanted::Waits(until),
+        _ => Wanted::Token,
+    })
 }
 
 /// Uses the token: the account becomes administrator.

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     commands::{account::in_effect, facts::Actor},
+    roll::Roll,
     state::Server,
 };
 
@@ -73,8 +74,15 @@ async fn carry_out(act: &Act<'_>, what: Proposal, extra: Option<&Extra>) -> Resu
     }
 }
 
+/// What one administrator is told who could wait for ever.
+const ALONE: &str = "this takes two administrators and there is one: start the server with two_admins = false, appoint \
+                     another, and switch it on again";
+
 async fn propose(act: &Act<'_>, what: Proposal) -> Result<Done, AdminError> {
     act.checked()?;
+    if Roll::load(act.server.log.as_ref()).await?.admins() < 2 {
+        return Err(AdminError::Illegal(ALONE));
+    }
     if act.server.log.stream_heads(&[act.account.into()]).await?.is_empty() {
         return Err(AdminError::NoAccount);
     }

@@ -65,6 +65,8 @@ fn view(server: &Server, row: &AccountRow) -> AccountView {
         disabled: row.standing.disabled,
         plan: plan.to_owned(),
         plan_until: held.and_then(|held| held.until),
+        erasure_due: row.erasure_due,
+        erased_at: row.erased_at,
         flags: row.standing.flags.clone(),
         limits: Vec::new(),
     }

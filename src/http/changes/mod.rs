@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lockstep_api::{Code, Cursor, MAX_INLINE, MAX_LIVE_INLINE, MAX_PAGE, MAX_WAIT_S, sync::Changes};
-use lockstep_events::{DeviceId, StreamId, log::Contents};
+use lockstep_events::{AccountId, StreamId, log::Contents};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -57,6 +57,7 @@ struct Asked {
 #[derive(Debug, Clone, Copy)]
 struct Wish {
     stream: StreamId,
+    account: AccountId,
     after: Option<Cursor>,
     limit: usize,
     wait_s: u64,
@@ -64,7 +65,7 @@ struct Wish {
 }
 
 impl Asked {
-    fn checked(self, stream: StreamId, device: DeviceId) -> Result<Wish, Failure> {
+    fn checked(self, stream: StreamId, caller: &Caller) -> Result<Wish, Failure> {
         let bad = |what: &str| Failure::from(Code::InvalidParameter).detail(what);
         let limit = self.limit.unwrap_or(DEFAULT_PAGE);
         if limit == 0 || limit > MAX_PAGE {
@@ -80,10 +81,10 @@ impl Asked {
         }
         let contents = match (inline, self.own) {
             (0, _) => Contents::No,
-            (most, Some(false)) => Contents::ForDevice(device, most),
+            (most, Some(false)) => Contents::ForDevice(caller.device, most),
             (most, _) => Contents::UpTo(most),
         };
-        Ok(Wish { stream, after: self.after, limit, wait_s, contents })
+        Ok(Wish { stream, account: caller.account, after: self.after, limit, wait_s, contents })
     }
 }
 
@@ -113,7 +114,7 @@ async fn changes(
     patience: Option<Extension<Patience>>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let mut wish = asked.checked(stream, caller.device)?;
+    let mut wish = asked.checked(stream, &caller)?;
     if server.feed.owner(stream).await? != Some(caller.account) {
         return Err(Code::NotFound.into());
     }

@@ -7,7 +7,12 @@ use lockstep_api::{
 use lockstep_events::{Chain, Recorded, Seq, StreamKind, log::StreamHead};
 
 use super::Wish;
-use crate::{feed::stream_event, http::problem::Failure, state::Shared};
+use crate::{
+    feed::stream_event,
+    http::{limiting::refused, problem::Failure},
+    limits::{Action, Subject},
+    state::Shared,
+};
 
 /// A page is cut when its events are about so long, in bytes.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -15,7 +20,7 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Reads the page after a cursor.
 ///
 /// # Errors
-/// `cursor_reset` with its facts; if the log does not answer.
+/// `cursor_reset` with its facts; `too_many_requests` if the account has told so too often; if the log does not answer.
 pub async fn read(server: &Shared, wish: &Wish) -> Result<Changes, Failure> {
     let head = head_of(server, wish).await?;
     let from = start(server, wish, &head).await?;
@@ -68,6 +73,8 @@ async fn start(server: &Shared, wish: &Wish, head: &StreamHead) -> Result<Seq, F
         return Ok(cursor.seq);
     }
     // Nothing that was served is ever ahead of the log: it lost data, or the cursor is made up.
+    let renewing = server.limits.subject(Action::Renew, Subject::Account(wish.account), server.clock.now());
+    renewing.await.map_err(|stop| refused(server, Action::Renew, stop))?;
     let reason = server.feed.data_was_lost(wish.stream, cursor.seq.0, head.seq.0).await?;
     Err(reset(reason, &head_of(server, wish).await?))
 }

@@ -13,12 +13,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::{
     hello, refusal,
     sending::{End, Wire},
-    subscription::{self, Step, Subscription},
+    subscription::{self, Step, Subscription, Unserved},
     timing::{Beat, Due, Timing},
 };
 use crate::{
     feed::{Close, Connected},
     http::caller::Caller,
+    limits::{Action, Stop},
     state::Shared,
 };
 
@@ -181,13 +182,17 @@ impl Socket {
         if self.subs.len() >= MAX_SUBS {
             return wire.send(&error("too_many_subs", "this socket follows too many streams", false)).await;
         }
-        match subscription::subscribe(&server.feed, self.caller.account, &wire.signal, &sub).await {
+        match subscription::subscribe(server, self.caller.account, &wire.signal, &sub).await {
             Ok((answer, subscription)) => {
                 if let ServerMessage::Reset { reason, .. } = &answer {
                     self.void.count(*reason);
                 }
                 self.subs.extend(subscription);
                 wire.send(&answer).await
+            }
+            Err(Unserved::Renewal(Stop::TooMany { .. })) => {
+                server.metrics.refused(Action::Renew);
+                Err(End::code(close::RATE))
             }
             Err(cause) => {
                 tracing::warn!(%cause, "a subscription could not be served");

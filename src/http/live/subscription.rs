@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::sending::{End, Wire};
 use crate::{
-    feed::{Feed, Listening, Next, Piece, Signal, fitting, frame},
-    state::Shared,
+    feed::{Listening, Next, Piece, Signal, fitting, frame},
+    limits::{Action, Stop, Subject},
+    state::{Server, Shared},
 };
 use lockstep_api::live::Sub;
 
@@ -51,14 +52,28 @@ pub enum Step {
     Over(ResetReason),
 }
 
+/// Why a wish to follow a stream has no answer now.
+#[derive(Debug, thiserror::Error)]
+pub enum Unserved {
+    /// The log did not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The account said too often that data was lost, or nobody can say how often.
+    #[error(transparent)]
+    Renewal(#[from] Stop),
+}
+
 /// What a wish to follow a stream came to: the answer, and the subscription if there is one.
+///
+/// # Errors
+/// [`Unserved`]
 pub async fn subscribe(
-    feed: &Feed,
+    server: &Server,
     account: AccountId,
     signal: &std::sync::Arc<Signal>,
     sub: &Sub,
-) -> Result<(ServerMessage, Option<Subscription>), LogError> {
-    let stream = sub.stream;
+) -> Result<(ServerMessage, Option<Subscription>), Unserved> {
+    let (feed, stream) = (&server.feed, sub.stream);
     let reset = |reason, at: Option<(Epoch, Seq)>| {
         let (epoch, head) = (at.map(|at| at.0), at.map(|at| at.1));
         Ok((ServerMessage::Reset { stream, reason, epoch, head }, None))
@@ -82,6 +97,8 @@ pub async fn subscribe(
         }
         head = listening.hub.head().1;
         if from > head {
+            let asked = server.limits.subject(Action::Renew, Subject::Account(account), server.clock.now());
+            asked.await?;
             let reason = feed.data_was_lost(stream, from.0, head.0).await?;
             return reset(reason, Some(listening.hub.head()));
         }

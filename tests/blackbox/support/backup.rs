@@ -30,6 +30,14 @@ impl Database {
         this
     }
 
+    /// An empty database beside that with this URL; its URL.
+    pub async fn empty_beside(url: &str) -> String {
+        let (server, _) = url.rsplit_once('/').unwrap();
+        let this = Self { url: format!("{server}/empty_{}", Uuid::new_v4().simple()), copy: String::new() };
+        this.admin(&format!("CREATE DATABASE \"{}\"", this.name())).await;
+        this.url
+    }
+
     /// Puts the copy in the place of the database, whose servers are stopped.
     pub async fn put_back(&self) {
         let name = self.name();

@@ -17,8 +17,8 @@ use super::{
     second_factor::ask_factor,
 };
 use crate::cli::{
+    advice::DEVICE_REVOKED,
     agent,
-    alerts::Alerts,
     app::{App, count},
     failure::{Done, Exit, Failure},
     prompt,
@@ -158,13 +158,9 @@ pub async fn login(args: Login, app: &App) -> Done {
         let local = earlier_password(app)?;
         client = Client::login_with(&app.home, &server, &name, (&password, Some(&local)), &mut factor).await;
     }
-    let client = app.keep(client.map_err(|error| not_let_in(error, &args.enter, &server))?);
-    let alerts = known.then(|| Alerts::of(&client));
+    let client = client.map_err(|error| not_let_in(error, &args.enter, &server))?;
+    let client = if known { app.listening(client) } else { app.keep(client) };
     first_sync(app, &client, "logged in").await?;
-    // To a new device all of the account's past is news.
-    if let Some(alerts) = alerts {
-        alerts.tell(app.ui);
-    }
     entered(app, &client, "logged in").await
 }
 
@@ -198,11 +194,7 @@ async fn by_approval(asking: Asking, password: &Password, app: &App) -> Done {
 /// To a device that logs in, an ended session means that it was revoked: it gets no other, whatever is proven.
 fn not_let_in(error: Error, args: &Enter, server: &Server) -> Failure {
     match error {
-        Error::Revoked => Failure::new(
-            Exit::Locked,
-            "this device was revoked",
-            "log in with another --home; what waits here can be exported: lockstep export --offline",
-        ),
+        Error::Revoked(_) => Failure::new(Exit::Locked, "this device was revoked", DEVICE_REVOKED),
         Error::LoginFailed if args.email.is_none() => Failure::new(
             Exit::Locked,
             Error::LoginFailed.to_string(),
@@ -267,7 +259,12 @@ fn new_password(app: &App, name: &str) -> Done<Password> {
 
 pub async fn target(args: &Enter, app: &App) -> Done<(Server, String)> {
     let known = Profile::read(&app.home).ok();
-    let missing = |what: &str| Failure::usage(format!("--{what} is missing"), "see: lockstep help login");
+    let missing = |what: &str| {
+        let message = format!("--{what} is missing: there is no profile in {}", app.home.display());
+        let advice =
+            format!("give --{what}, or set LOCKSTEP_{}; see: lockstep help login", what.to_uppercase());
+        Failure::usage(message, advice)
+    };
     let name = match (&args.email, &known) {
         (Some(name), _) => name.clone(),
         (None, Some(profile)) => profile.name.clone(),
@@ -384,7 +381,7 @@ mod tests {
     fn a_login_of_a_revoked_device_says_so_and_not_that_the_password_is_wrong() {
         let args = Enter { server: None, email: None, fingerprint: None, ca: None, invitation: None };
         let server = Server::new("https://127.0.0.1:9", Trust::System).unwrap();
-        let failure = not_let_in(Error::Revoked, &args, &server);
+        let failure = not_let_in(Error::Revoked(None), &args, &server);
         assert_eq!(failure.exit, Exit::Locked);
         assert_eq!(failure.message, "this device was revoked");
         assert!(failure.advice.contains("--home") && failure.advice.contains("export"), "{failure}");

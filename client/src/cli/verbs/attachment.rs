@@ -245,6 +245,19 @@ pub async fn edit(client: &Client, entry: EntryId, base: &[VersionId], item: &It
     Ok(client.edit_with(entry, base, &content_of(item)?, &files.iter().collect::<Vec<_>>()).await?)
 }
 
+/// The same, if all of `base` are heads still; else none.
+///
+/// # Errors
+/// If it does not fit an entry.
+pub async fn edit_heads(
+    client: &Client,
+    entry: EntryId,
+    base: &[VersionId],
+    item: &Item,
+) -> Done<Option<VersionId>> {
+    Ok(client.edit_heads(entry, base, &content_of(item)?, Some(&item.sealed_files())).await?)
+}
+
 async fn list(app: &App, wanted: &str, version: Option<&str>) -> Done {
     let client = app.open().await?;
     let found = app.find(&client, wanted).await?;

@@ -88,7 +88,7 @@ impl Changes {
             all.push(Change::hidden("password", made.secret));
         }
         for field in &self.ask {
-            all.push(Change::hidden(field, prompt::secret(app.ui, field)?));
+            all.push(Change::hidden(field, prompt::secret_or(app.ui, field, OTHER)?));
         }
         if let Some(field) = &self.stdin {
             all.push(Change::new(field, prompt::stdin_rest()?));
@@ -96,6 +96,9 @@ impl Changes {
         Ok(all)
     }
 }
+
+/// How to give a field that is not typed.
+const OTHER: &str = "give it with --hidden FIELD=VALUE, or from standard input with --stdin FIELD";
 
 /// Gives an item new values, all together.
 ///

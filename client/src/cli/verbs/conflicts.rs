@@ -10,7 +10,11 @@ use crate::cli::{
     ui::printable,
 };
 
-use super::{history::described, resolve::contested};
+use super::{
+    history::{described, is_unreadable},
+    resolve::contested,
+    vault::name_conflict,
+};
 
 /// Lists entries that were changed apart.
 ///
@@ -18,19 +22,24 @@ use super::{history::described, resolve::contested};
 /// Locked.
 pub async fn run(app: &App) -> Done {
     let client = app.open().await?;
-    let conflicts = client.conflicts().await?;
+    let (conflicts, vaults) = (client.conflicts().await?, client.vaults().await?);
     if app.ui.json {
         let documents: Vec<serde_json::Value> = conflicts
             .iter()
             .map(|conflict| {
+                let (vault, entry) = (conflict.entry.vault, conflict.entry.entry);
+                let named = client.is_vault_name(vault, entry);
+                let known = vaults.iter().find(|known| named && known.vault == vault);
                 json!({
-                    "id": conflict.entry.entry,
-                    "file": conflict.entry.entry == client.file_entry(),
-                    "name": opened(conflict.entry.clone()).name(),
+                    "id": entry,
+                    "file": entry == client.file_entry(),
+                    "vault_name": named,
+                    "names": known.map(|known| known.name.iter().chain(&known.also).collect::<Vec<_>>()),
+                    "name": known.map_or_else(|| opened(conflict.entry.clone()).name(), |known| known.name.clone().unwrap_or_default()),
                     "heads": conflict.entry.heads.iter().map(|head| json!({
                         "version": head.version, "kind": head.kind, "device": head.device, "branch": head.branch, "time": head.client_time,
                     })).collect::<Vec<_>>(),
-                    "differs": contested(conflict),
+                    "differs": if named { Vec::new() } else { contested(conflict) },
                 })
             })
             .collect();
@@ -45,10 +54,17 @@ pub async fn run(app: &App) -> Done {
             app.ui.data("file      the one encrypted file was put apart: lockstep file resolve")?;
             continue;
         }
+        if client.is_vault_name(conflict.entry.vault, conflict.entry.entry) {
+            let what = name_conflict(&vaults, conflict.entry.vault).unwrap_or_default();
+            app.ui.data(&format!("vault     {what}"))?;
+            continue;
+        }
         let found = opened(conflict.entry.clone());
         let fields = contested(conflict).iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
         let deleted = conflict.entry.heads.iter().any(|head| item_of(head).is_none());
-        let what = if deleted && fields.is_empty() {
+        let what = if conflict.entry.heads.iter().any(is_unreadable) {
+            "cannot be read on one side".to_owned()
+        } else if deleted && fields.is_empty() {
             "deleted on one side".to_owned()
         } else {
             format!("differs in {fields}")

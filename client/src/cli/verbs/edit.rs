@@ -165,7 +165,9 @@ pub fn readable(found: &Found) -> Done<Item> {
         ),
         Some(Content::Gone) => Failure::new(Exit::NotFound, format!("the content of {id} is gone"), ""),
         Some(Content::Rejected) => {
-            Failure::new(Exit::Alarm, format!("the content of {id} is not authentic"), "see: lockstep status")
+            let advice =
+                format!("see: lockstep status; an earlier version comes back with: lockstep restore {id} N");
+            Failure::new(Exit::Alarm, format!("the content of {id} does not open"), advice)
         }
         Some(Content::Here(_)) => {
             Failure::new(Exit::Failure, format!("{id} was written by a newer program"), "update lockstep")

@@ -142,9 +142,12 @@ async fn collect(args: &Export, app: &App, client: &Client) -> Done<Collected> {
             }
             continue;
         }
+        if vault.deleted && vault.left == 0 {
+            continue;
+        }
         let all = app.all(&at).await?;
         collected.divergent += all.iter().filter(|found| found.entry.divergent).count() as u64;
-        let name = vault.name.as_deref().map(Into::into);
+        let name = vault.name.as_deref().or(vault.was.as_deref()).map(Into::into);
         let origin = Origin { id: vault.vault, name, first: nth == 0 };
         taken.push(Taken { client: at, origin, all: readable(all)? });
     }

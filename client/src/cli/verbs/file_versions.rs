@@ -54,7 +54,7 @@ fn size(content: &Content) -> String {
         Content::None => "deleted".to_owned(),
         Content::Missing => "not here".to_owned(),
         Content::Gone => "pruned".to_owned(),
-        Content::Rejected => "not authentic".to_owned(),
+        Content::Rejected => "does not open".to_owned(),
     }
 }
 

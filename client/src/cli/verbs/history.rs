@@ -191,8 +191,14 @@ pub fn when(version: &VersionView) -> String {
 
 /// A head in one line.
 pub fn described(head: &VersionView) -> String {
-    let name = item_of(head).map(|item| printable(item.name.as_str())).unwrap_or_default();
+    let unreadable = is_unreadable(head).then(|| "(cannot be read)".to_owned());
+    let name = item_of(head).map(|item| printable(item.name.as_str())).or(unreadable).unwrap_or_default();
     format!("{} {} on device {}  {name}", did(head.kind), when(head), short_device(head.device))
+}
+
+/// Whether the content of a version is here and does not open, or is no entry that this program knows.
+pub fn is_unreadable(version: &VersionView) -> bool {
+    matches!(version.content, Content::Rejected | Content::Here(_)) && item_of(version).is_none()
 }
 
 /// A device as a person sees it.
@@ -206,8 +212,8 @@ fn changed_fields(version: &VersionView, earlier: &[VersionView]) -> String {
         return match version.content {
             Content::Gone => "(content pruned)".to_owned(),
             Content::Missing => "(not here yet)".to_owned(),
-            Content::Rejected => "(not authentic)".to_owned(),
-            Content::None | Content::Here(_) => String::new(),
+            Content::Rejected | Content::Here(_) => "(cannot be read)".to_owned(),
+            Content::None => String::new(),
         };
     };
     let parent = version.parents.first().and_then(|parent| earlier.iter().find(|one| one.version == *parent));

@@ -5,6 +5,7 @@ pub mod account;
 pub mod activity;
 pub mod add;
 pub mod admin;
+mod alarms;
 pub mod api;
 pub mod approve;
 pub mod attachment;

@@ -46,7 +46,7 @@ pub async fn run(_: Passwd, app: &App) -> Done {
 }
 
 /// The environment variable that holds a new password, for scripts.
-const NEW_PASSWORD: &str = "LOCKSTEP_NEW_PASSWORD";
+pub const NEW_PASSWORD: &str = "LOCKSTEP_NEW_PASSWORD";
 
 /// A new password that is strong enough: from the environment, or asked twice.
 pub fn new_password(app: &App, name: &str) -> Done<Password> {

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use lockstep_client::{
-    Client,
+    Client, Error,
     crypto::{password::Password, recovery::RecoveryCode},
+    server::Server,
 };
 use serde_json::json;
 
 use super::{
     account::{Enter, entered, refused, target},
-    passwd::new_password,
+    passwd::{NEW_PASSWORD, new_password},
     second_factor::ask_factor,
 };
 use crate::cli::{
@@ -26,6 +27,7 @@ use crate::cli::{
 Examples:
   lockstep recovery new                    # prints a code, this once: write it down
   lockstep recovery use --server https://… --email ada@example.org
+  LOCKSTEP_NEW_PASSWORD=… lockstep recovery use --server … --email … --code FILE      # without a terminal
 
 A new code takes the place of the one before. A code that was used is worthless afterwards: make a new one.")]
 pub struct Recovery {
@@ -83,6 +85,18 @@ async fn make(app: &App) -> Done {
     Ok(())
 }
 
+/// The server never says what of it was wrong.
+fn not_recovered(error: Error, args: &Enter, server: &Server) -> Failure {
+    match error {
+        Error::LoginFailed => Failure::new(
+            Exit::Locked,
+            "the name or the recovery code is not right",
+            "or that code was used, or a newer one made: each works once, and only the newest; nothing was changed",
+        ),
+        other => refused(other, args, server),
+    }
+}
+
 async fn recover(args: Use, app: &App) -> Done {
     let (server, name) = target(&args.enter, app).await?;
     let typed = match &args.code {
@@ -93,7 +107,10 @@ async fn recover(args: Use, app: &App) -> Done {
                 "name the file with the code",
             )
         })?,
-        None => prompt::secret(app.ui, "Recovery code")?.as_str().to_owned(),
+        None => {
+            let other = format!("give its file with --code FILE, and the new password in {NEW_PASSWORD}");
+            prompt::secret_or(app.ui, "Recovery code", &other)?.as_str().to_owned()
+        }
     };
     let typed = zeroize::Zeroizing::new(typed);
     let code = RecoveryCode::parse(typed.trim()).map_err(|_| {
@@ -103,7 +120,7 @@ async fn recover(args: Use, app: &App) -> Done {
     let wheel = app.ui.wheel("making new keys");
     let client = Client::recover(&app.home, &server, &name, &code, &password).await;
     wheel.finish_and_clear();
-    let client = app.keep(client.map_err(|error| refused(error, &args.enter, &server))?);
+    let client = app.keep(client.map_err(|error| not_recovered(error, &args.enter, &server))?);
     client.sync().await?;
     app.ui.warn("the code is used up; lockstep recovery new makes another one");
     entered(app, &client, "recovered").await

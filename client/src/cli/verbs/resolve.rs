@@ -28,7 +28,7 @@ use super::{
     attachment,
     changes::{report, split},
     get::MASK,
-    history::described,
+    history::{described, is_unreadable},
 };
 
 /// How it is resolved; without a choice the sides are shown and, at a terminal, a choice is asked for.
@@ -84,6 +84,8 @@ enum Choice {
     Keep(usize),
     KeepBoth,
     Merge(Box<Item>),
+    /// A merge that was written in an editor.
+    Typed(Box<Item>),
     Leave,
 }
 
@@ -96,6 +98,12 @@ pub async fn run(args: Resolve, app: &App) -> Done {
     let found = app.find(&client, &args.entry).await?;
     if found.entry.entry == client.file_entry() {
         return Err(Failure::usage("this is the one encrypted file", "lockstep file resolve"));
+    }
+    if client.is_vault_name(found.entry.vault, found.entry.entry) {
+        return Err(Failure::usage(
+            "this is what a vault is called",
+            "lockstep vault rename, or vault delete",
+        ));
     }
     if !found.entry.divergent {
         if app.ui.json {
@@ -140,14 +148,22 @@ async fn carry_out(choice: Choice, sides: &Sides, app: &App, client: &Client) ->
             return Ok(());
         }
         Choice::Keep(side) if heads[side].kind == VersionKind::Tombstone => {
-            client.remove(entry, &shown).await?
+            client.remove_heads(entry, &shown).await?
         }
-        Choice::Keep(side) => client.resolve(entry, &shown, &Resolution::Keep(heads[side].version)).await?,
+        Choice::Keep(side) => {
+            client.resolve_heads(entry, &shown, &Resolution::Keep(heads[side].version)).await?
+        }
         Choice::KeepBoth => {
             let stays = sides.first_live()?;
-            client.resolve(entry, &shown, &Resolution::KeepBoth(heads[stays].version)).await?
+            client.resolve_heads(entry, &shown, &Resolution::KeepBoth(heads[stays].version)).await?
         }
-        Choice::Merge(item) => attachment::edit(client, entry, &shown, &item).await?,
+        Choice::Merge(item) => attachment::edit_heads(client, entry, &shown, &item).await?,
+        // What was typed is not thrown away: if somebody was faster, both stay.
+        Choice::Typed(item) => Some(attachment::edit(client, entry, &shown, &item).await?),
+    };
+    let Some(version) = version else {
+        let advice = "look at it once more: lockstep conflicts";
+        return Err(Failure::new(Exit::Conflict, "it was changed meanwhile: nothing was resolved", advice));
     };
     let sent = app.send_of(client, &[entry]).await?;
     let after = client.get(entry).await?;
@@ -188,7 +204,7 @@ fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
             names(&contested)
         );
         let edited = editor::edit(&app.home, &item, &note)?;
-        return Ok(Some(edited.map_or(Choice::Leave, |item| Choice::Merge(Box::new(item)))));
+        return Ok(Some(edited.map_or(Choice::Leave, |item| Choice::Typed(Box::new(item)))));
     }
     let is_taken = |row: &Row| taken.iter().any(|(part, name)| *part == row.part && *name == row.name);
     let is_set =
@@ -230,7 +246,7 @@ fn ask(sides: &Sides, app: &App) -> Done<Choice> {
                 let note = format!("Fields that several sides changed: {}", names(&draft.contested));
                 let edited = editor::edit(&app.home, &draft.item, &note)?;
                 // Unchanged means: the proposal is right.
-                return Ok(Choice::Merge(Box::new(edited.unwrap_or(draft.item))));
+                return Ok(Choice::Typed(Box::new(edited.unwrap_or(draft.item))));
             }
             side => match side.parse::<usize>() {
                 Ok(n) if (1..=count).contains(&n) => return Ok(Choice::Keep(n - 1)),
@@ -273,7 +289,19 @@ impl Sides {
         merge::compare(self.base.as_ref(), &self.refs()).into_iter().filter(Row::differs).collect()
     }
 
+    /// What cannot be read is nothing to make something of: it can only be kept, or give way.
+    fn all_readable(&self) -> Done {
+        let Some(side) = self.conflict.entry.heads.iter().position(is_unreadable) else { return Ok(()) };
+        let message = format!("side {} cannot be read", side + 1);
+        Err(Failure::new(
+            Exit::Conflict,
+            message,
+            "keep another side with --keep, or delete all: lockstep rm",
+        ))
+    }
+
     fn draft(&self) -> Done<Draft> {
+        self.all_readable()?;
         let draft = merge::draft(self.base.as_ref(), &self.refs());
         let draft = draft
             .map_err(|error| Failure::new(Exit::Conflict, error.to_string(), "keep one side, or --edit"))?;
@@ -281,6 +309,7 @@ impl Sides {
     }
 
     fn first_live(&self) -> Done<usize> {
+        self.all_readable()?;
         let live: Vec<usize> = (0..self.items.len()).filter(|side| self.items[*side].is_some()).collect();
         match live.as_slice() {
             [first, _, ..] => Ok(*first),
@@ -325,7 +354,9 @@ impl Sides {
     fn cells(&self, row: &Row, reveal: bool) -> Vec<String> {
         let mut cells = vec![row.name.clone(), shown(row.base.as_ref(), row.masked, reveal)];
         for (side, value) in row.sides.iter().enumerate() {
-            let text = if self.items[side].is_none() {
+            let text = if is_unreadable(&self.conflict.entry.heads[side]) {
+                "(cannot be read)".to_owned()
+            } else if self.items[side].is_none() {
                 "(deleted)".to_owned()
             } else {
                 shown(value.as_ref(), row.masked, reveal)
@@ -343,7 +374,7 @@ impl Sides {
             None => serde_json::Value::Null,
         };
         let heads = self.conflict.entry.heads.iter().zip(1..).map(|(head, nth)| {
-            json!({ "side": nth, "version": head.version, "kind": head.kind, "device": head.device, "branch": head.branch, "time": head.client_time })
+            json!({ "side": nth, "version": head.version, "kind": head.kind, "device": head.device, "branch": head.branch, "time": head.client_time, "readable": !is_unreadable(head) })
         });
         let fields = self.rows().into_iter().map(|row| {
             json!({
@@ -368,7 +399,7 @@ fn shown(value: Option<&Cell>, masked: bool, reveal: bool) -> String {
     }
 }
 
-/// The item of a head; none for a tombstone.
+/// The item of a head; none for a tombstone, and for what cannot be read.
 fn readable(head: &VersionView) -> Done<Option<Item>> {
     let id: String = head.version.to_string().chars().take(12).collect();
     match (&head.content, item_of(head)) {
@@ -379,9 +410,7 @@ fn readable(head: &VersionView) -> Done<Option<Item>> {
             format!("version {id} is not on this device yet"),
             "lockstep sync fetches it",
         )),
-        (Content::Rejected, None) => {
-            Err(Failure::new(Exit::Alarm, format!("version {id} is not authentic"), "see: lockstep status"))
-        }
+        (Content::Rejected | Content::Here(_), None) => Ok(None),
         (_, None) => {
             Err(Failure::new(Exit::Failure, format!("version {id} cannot be opened"), "update lockstep"))
         }

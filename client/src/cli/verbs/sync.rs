@@ -5,13 +5,12 @@ use lockstep_client::Client;
 
 use crate::cli::{
     advice::HELD,
-    alerts::Alerts,
     app::{App, count, synced},
     failure::{Done, Exit, Failure},
     ui::printable,
 };
 
-use super::conflicts;
+use super::{conflicts, vault};
 
 /// What to do before.
 #[derive(Debug, Args)]
@@ -53,9 +52,7 @@ pub async fn run(args: Sync, app: &App) -> Done {
         discard(app, &client, wanted).await?;
     }
     let known: Vec<i64> = client.alarms().await?.iter().map(|alarm| alarm.id).collect();
-    let alerts = Alerts::of(&client);
     let report = synced(app.ui, &client, "in step with the server").await?;
-    alerts.tell(app.ui);
     let raised = client.alarms().await?.into_iter();
     let raised = raised.filter(|alarm| !known.contains(&alarm.id)).find(|alarm| alarm.kind.holds_sending());
     if app.ui.json {
@@ -83,6 +80,7 @@ pub async fn run(args: Sync, app: &App) -> Done {
     if let Some(met) = &report.no_room {
         app.say_no_room("what waits", met);
     }
+    vault::say_left(app, &client).await?;
     if report.conflicts > 0 {
         let entries = count(report.conflicts, "entry was", "entries were");
         let see = conflicts::commands(app, &client).await?;

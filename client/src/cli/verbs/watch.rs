@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::cli::{
     advice::HELD,
+    alerts,
     app::App,
     failure::{Done, Exit, Failure},
     find::short,
@@ -57,6 +58,8 @@ pub async fn run(args: Watch, app: &App) -> Done {
         return Err(Failure::usage("watch needs the server", "leave --offline away"));
     }
     let client = app.open().await?;
+    // It tells what comes as it comes.
+    app.tell_at_end(None);
     let status = client.status().await?;
     if let Some(kind) = status.held {
         app.ui.warn(format!("ALARM, nothing is sent: {kind}"));
@@ -157,7 +160,7 @@ impl Shown<'_> {
         match change {
             Change::Link { link } => return self.set_link(*link),
             Change::Version { .. } | Change::Purged { .. } => self.seen += 1,
-            Change::Account { kind } if kind == "session.refreshed" && !self.app.ui.json => return Ok(()),
+            Change::Account { kind, .. } if kind == "session.refreshed" && !self.app.ui.json => return Ok(()),
             _ => {}
         }
         if self.app.ui.json {
@@ -176,6 +179,9 @@ impl Shown<'_> {
         }
         let text = self.sentence(change).await;
         self.app.ui.data(&format!("{}  {}  {text}", clock(now()), self.word()))?;
+        if let Some(text) = alerts::about(change, self.own) {
+            self.app.ui.warn(text);
+        }
         if matches!(change, Change::Alarm(alarm) if alarm.kind.holds_sending()) {
             self.app.ui.warn("nothing is sent from now on; what is written waits here");
             self.app.ui.say(HELD);
@@ -197,9 +203,10 @@ impl Shown<'_> {
                 } else {
                     format!("by {}", short_device(*device))
                 };
-                let mark = Style::new().red().bold().apply_to("  ← two versions: lockstep resolve");
-                let conflict = if *divergent { mark.to_string() } else { String::new() };
                 let named = self.client.is_vault_name(*vault, *entry);
+                let verb = if named { "conflicts" } else { "resolve" };
+                let mark = Style::new().red().bold().apply_to(format!("  ← two versions: lockstep {verb}"));
+                let conflict = if *divergent { mark.to_string() } else { String::new() };
                 let whose = if named { "the name of a vault: " } else { "" };
                 let name = format!("{whose}{}", printable(&self.name(*vault, *entry).await));
                 format!("{did:<8} {}  {name}  {by}{conflict}", short(*entry))
@@ -209,7 +216,7 @@ impl Shown<'_> {
                 format!("device {} was revoked", short_device(*device))
             }
             Change::Device { device, .. } => format!("device {} was added", short_device(*device)),
-            Change::Account { kind } => format!("account  {kind}"),
+            Change::Account { kind, .. } => format!("account  {kind}"),
             Change::Quarantined { reason, .. } => format!("refused  a change of this device: {reason}"),
             Change::Alarm(alarm) => {
                 Style::new().red().bold().apply_to(format!("ALARM    {}", alarm.kind)).to_string()

@@ -76,6 +76,7 @@ macro_rules! read_store_contract {
             a_rebuild_ends_exact_while_the_log_grows_and_a_runner_follows
             a_runner_that_holds_no_rows_goes_on_in_the_generation_of_a_rebuild
             a_family_that_stopped_goes_on_where_a_rebuild_has_come_since
+            one_at_a_time_has_the_right_to_rebuild
         );
     };
     (@ $open:expr; $($check:ident)+) => {$(

@@ -1,6 +1,6 @@
 //! The rebuild over a store.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use lockstep_events::{Clock, EventLog, Micros, Position, StreamKind, testing::build};
 
@@ -8,6 +8,7 @@ use super::{live, live_checksums, memory_log};
 use crate::{
     Family, Projection, ReadStore, Rebuild, Runner,
     rebuild::{RebuildError, Step},
+    store::ReadError,
     testing::script::{Script, append, play, unit_of},
 };
 
@@ -111,6 +112,22 @@ pub async fn a_killed_rebuild_leaves_the_live_rows_and_can_start_again(reads: Ar
     assert!(done.identical());
     assert_eq!(live_checksums(&*reads).await, before);
     assert_eq!(reads.generations(Projection::Entries).await.unwrap().len(), 1);
+}
+
+/// And gives it back when it ends, however it ends.
+pub async fn one_at_a_time_has_the_right_to_rebuild(reads: Arc<dyn ReadStore>) {
+    let first = reads.claim_rebuild().await.unwrap();
+    let Err(ReadError::Rebuilding(holder)) = reads.claim_rebuild().await else { panic!("two have it") };
+    assert!(!holder.is_empty());
+    drop(first);
+    // A database hears of it a moment later.
+    let again = async {
+        while matches!(reads.claim_rebuild().await, Err(ReadError::Rebuilding(_))) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), again).await.unwrap();
+    reads.start_generation(Family::Vault).await.unwrap();
 }
 
 /// Nothing is lost at the switch, and the follower notices it.

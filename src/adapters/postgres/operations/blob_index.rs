@@ -5,7 +5,7 @@ use lockstep_events::{BlobHash, Micros, VaultId};
 use uuid::Uuid;
 
 use super::{Nature, PostgresOperations, nature};
-use crate::blobs::{BlobError, BlobIndex, BlobPlace, Lying, Promise};
+use crate::blobs::{BlobError, BlobIndex, BlobPlace, Held, Lying, Promise};
 
 fn failed(error: sqlx::Error) -> BlobError {
     match nature(&error) {
@@ -248,6 +248,23 @@ impl BlobIndex for PostgresOperations {
         .await
         .map_err(failed)?;
         Ok(rows.into_iter().map(|(pack, bytes)| (pack, bytes.cast_unsigned())).collect())
+    }
+
+    async fn objects(&self, after: Option<&str>, limit: usize) -> Result<Vec<Held>, BlobError> {
+        let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+            "SELECT pack, max(byte_offset + length), count(*), sum(length)::bigint FROM blobs
+             WHERE pack > $1 GROUP BY pack ORDER BY pack LIMIT $2",
+        )
+        .bind(after.unwrap_or_default())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)?;
+        let held = |(object, end, blobs, bytes): (String, i64, i64, i64)| {
+            let (end, blobs, bytes) = (end.cast_unsigned(), blobs.cast_unsigned(), bytes.cast_unsigned());
+            Held { object, end, blobs, bytes }
+        };
+        Ok(rows.into_iter().map(held).collect())
     }
 
     async fn lying_in(&self, object: &str) -> Result<Vec<Lying>, BlobError> {

@@ -212,9 +212,21 @@ fn row(view: &AccountView) -> Vec<String> {
         Role::Auditor => "auditor",
         Role::Admin => "admin",
     };
-    let state = if view.disabled { "disabled" } else { "" };
+    let state = state(view);
     let since = clock(view.created_at.seconds());
-    vec![view.account.to_string(), since, role.to_owned(), view.plan.clone(), state.to_owned()]
+    vec![view.account.to_string(), since, role.to_owned(), view.plan.clone(), state]
+}
+
+/// Disabled, erased or about to be; nothing for most.
+fn state(view: &AccountView) -> String {
+    let at = |at: Micros| clock(at.seconds());
+    match (view.erased_at, view.erasure_due, view.disabled) {
+        (Some(erased), ..) => format!("erased {}", at(erased)),
+        (None, Some(due), true) => format!("disabled, will be erased {}", at(due)),
+        (None, Some(due), false) => format!("will be erased {}", at(due)),
+        (None, None, true) => "disabled".to_owned(),
+        (None, None, false) => String::new(),
+    }
 }
 
 async fn show(app: &App, client: &Client, of: &Of) -> Done {
@@ -226,6 +238,9 @@ async fn show(app: &App, client: &Client, of: &Of) -> Done {
     let names = ["account", "since (UTC)", "role", "plan", "state"];
     let mut rows: Vec<Vec<String>> =
         names.iter().zip(row(&view)).map(|(name, value)| vec![(*name).to_owned(), value]).collect();
+    if let Some(until) = view.plan_until {
+        rows.insert(4, vec!["plan until (UTC)".to_owned(), clock(until.seconds())]);
+    }
     rows.extend(view.limits.iter().map(|measure| {
         let limit = measure.limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
         vec![measure.what.clone(), format!("{}{limit}", measure.used)]

@@ -96,10 +96,12 @@ fn target(vaults: &[Vault], origin: &Origin) -> Target {
         name.is_some_and(same)
     };
     let same = vaults.iter().find(|vault| vault.vault == origin.id);
-    if let Some(vault) = same.or_else(|| vaults.iter().find(called)) {
+    if let Some(vault) = same.filter(|vault| !vault.deleted).or_else(|| vaults.iter().find(called)) {
         return Target::There(vault.vault, None);
     }
-    match (name, vaults.first()) {
+    match (name, same.or_else(|| vaults.first())) {
+        // It was deleted: what comes into it names it again.
+        (Some(name), Some(same)) if same.deleted => Target::There(same.vault, Some(name.clone())),
         (None, Some(first)) => Target::There(first.vault, None),
         (Some(name), Some(first)) if origin.first && first.name.is_none() => {
             Target::There(first.vault, Some(name.clone()))
@@ -180,7 +182,21 @@ mod tests {
 
     fn vault(n: u128, name: Option<&str>) -> Vault {
         let vault = VaultId(uuid::Uuid::from_u128(n));
-        Vault { vault, name: name.map(str::to_owned), key_generation: 1, due: false, current: n == 1 }
+        let name = name.map(str::to_owned);
+        let (divergent, deleted) = (false, n == 4);
+        let (also, was, left) = (Vec::new(), None, 0);
+        Vault {
+            vault,
+            name,
+            also,
+            divergent,
+            deleted,
+            was,
+            left,
+            key_generation: 1,
+            due: false,
+            current: n == 1,
+        }
     }
 
     fn origin(n: u128, name: Option<&str>, first: bool) -> Origin {
@@ -198,6 +214,15 @@ mod tests {
         assert_eq!(target(&vaults, &origin(9, Some(" work"), false)), there(2));
         assert_eq!(target(&vaults, &origin(9, Some("Old"), false)), Target::New("Old".into()));
         assert_eq!(target(&vaults, &origin(9, None, false)), there(1));
+    }
+
+    #[test]
+    fn a_vault_that_was_deleted_is_named_again_by_what_comes_back_into_it() {
+        let vaults = [vault(1, None), vault(4, None)];
+        let again = Target::There(vault(4, None).vault, Some("Old".into()));
+        assert_eq!(target(&vaults, &origin(4, Some("Old"), false)), again);
+        let anew = [vault(1, None), vault(4, None), vault(5, Some("old"))];
+        assert_eq!(target(&anew, &origin(4, Some("Old"), false)), there(5), "its name has another now");
     }
 
     #[test]

@@ -1,0 +1,159 @@
+//! An object store that takes connections and says nothing, and one that is named wrongly: it is noticed at the start
+//! and told to whoever operates the server, and nobody waits for it.
+
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use lockstep_api::sync::PushOutcome;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{
+    blobs::{OCTETS, frame, hash, long, one, without_bytes},
+    support::{
+        child::Lockstepd,
+        device::{Device, entry},
+        s3_process::S3Process,
+        wire::{Reply, Wire, request},
+    },
+};
+
+const NOTICED: &str = "long ciphertexts cannot be stored or read";
+/// The server itself asks for less; a request to the store that hangs would be waited for 12 s and more.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
+/// A service whose connections are taken by the system and whose requests nobody reads.
+fn hung() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    (listener, endpoint)
+}
+
+/// A server whose long ciphertexts lie in a bucket, and its log.
+struct Told {
+    server: Lockstepd,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+impl Told {
+    fn start(endpoint: &str, bucket: &str, secret: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("told");
+        let options = [
+            ("BLOBS", format!("s3://{bucket}")),
+            ("S3_ENDPOINT", endpoint.to_owned()),
+            ("S3_ACCESS_KEY", "a-test".to_owned()),
+            ("S3_SECRET_KEY", secret.to_owned()),
+            ("ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
+            ("LOG_FILTER", "info".to_owned()),
+        ];
+        let options = options.map(|(name, value)| (format!("LOCKSTEP_{name}"), value));
+        let errors = Stdio::from(File::create(&log).unwrap());
+        let program = env!("CARGO_BIN_EXE_lockstepd");
+        let data = folder.path().join("data");
+        let server = Lockstepd::start_writing(program, &data, "127.0.0.1:0", &options, errors);
+        Self { server, log, _folder: folder }
+    }
+
+    /// The line of its log that has some words, as soon as it is there.
+    async fn says(&self, words: &str) -> String {
+        line(&self.log, words).await
+    }
+
+    /// What it tells Prometheus.
+    async fn metrics(&self) -> String {
+        let said = self.server.said();
+        let (_, url) = said.split_once("Metrics: http://").unwrap();
+        let addr = url.split_once("/metrics").unwrap().0.parse().unwrap();
+        let mut wire = Wire::plain(addr).await.unwrap();
+        let reply = wire.exchange(&request("GET", "/metrics", &[], b"")).await.unwrap();
+        String::from_utf8(reply.body).unwrap()
+    }
+}
+
+async fn line(log: &Path, words: &str) -> String {
+    let until = Instant::now() + Duration::from_mins(1);
+    loop {
+        let text = std::fs::read_to_string(log).unwrap();
+        if let Some(line) = text.lines().find(|line| line.contains(words)) {
+            return line.to_owned();
+        }
+        assert!(Instant::now() < until, "nobody said {words:?}: {text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn refused_at_once(what: &str, answer: impl Future<Output = Reply>) {
+    let reply = tokio::time::timeout(AT_ONCE, answer).await.unwrap_or_else(|_| panic!("{what} waits"));
+    assert_eq!((reply.status, reply.code().as_str()), (503, "blobs_unavailable"), "{what}");
+    assert_eq!(reply.header("retry-after"), Some("1"), "{what}");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_object_store_that_hangs_and_what_needs_none_is_taken() {
+    let (listener, endpoint) = hung();
+    let told = Told::start(&endpoint, "blobs", "a-secret");
+    let device = Device::register(told.server.addr).await;
+    let cause = told.says(NOTICED).await;
+    assert!(cause.contains("WARN") && cause.contains("does not answer within"), "{cause}");
+    assert!(told.metrics().await.contains("\nlockstep_blobs_connected 0"));
+
+    let new = long(1);
+    let blobs = format!("/v1/vaults/{}/blobs", device.vault);
+    let wanted = json!({ "blobs": [{ "hash": hash(&new), "size": new.len() }] });
+    refused_at_once("preparing", device.post(&format!("{blobs}/prepare"), &wanted)).await;
+    let put = format!("{blobs}/{}?size={}", hash(&new), new.len());
+    refused_at_once("an upload", device.send("PUT", &put, &OCTETS, &new)).await;
+    refused_at_once("several", device.send("POST", &blobs, &OCTETS, &frame(&hash(&new), &new))).await;
+    let unknown = device.batch(vec![without_bytes(&device, &new)]);
+    refused_at_once("a version with a long one", device.post(&device.push_path(), &unknown)).await;
+    let short = device.push(vec![device.edit(entry(), &[], b"short")]).await;
+    assert_eq!(short[0].outcome, PushOutcome::Accepted);
+    assert_eq!(one(&device, &hash(b"short")).await.body, b"short");
+    drop(listener);
+}
+
+#[tokio::test]
+async fn an_object_store_that_is_named_wrongly_is_told_at_the_start_with_what_to_do_and_without_the_secret() {
+    let store = S3Process::start().await;
+    let right = store.options();
+    let (endpoint, bucket, secret) = (&right.endpoint, &right.bucket, &right.secret_key);
+    let nobody = {
+        let (_, closed) = hung();
+        closed
+    };
+    let wrong = [
+        (endpoint, "no-such-bucket", secret.as_str(), "there is no bucket no-such-bucket: make it"),
+        (endpoint, bucket, "not-the-secret", "see s3_access_key, s3_secret_key"),
+        (&nobody, bucket, secret.as_str(), "see whether the service runs, and s3_endpoint"),
+    ];
+    for (endpoint, bucket, secret, advice) in wrong {
+        let told = Told::start(endpoint, bucket, secret);
+        let said = told.says(NOTICED).await;
+        assert!(said.contains("WARN") && said.contains(advice), "{said}");
+        let all = std::fs::read_to_string(&told.log).unwrap();
+        assert!(!all.contains(secret), "{all}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_store_that_comes_back_is_told_and_used() {
+    let mut store = S3Process::start().await;
+    let right = store.options();
+    store.stop();
+    let told = Told::start(&right.endpoint, &right.bucket, &right.secret_key);
+    told.says(NOTICED).await;
+    store.start_again();
+    told.says("the blob store answers again").await;
+    assert!(told.metrics().await.contains("\nlockstep_blobs_connected 1"));
+    let device = Device::register(told.server.addr).await;
+    let new = long(1);
+    let put = format!("/v1/vaults/{}/blobs/{}?size={}", device.vault, hash(&new), new.len());
+    assert_eq!(device.send("PUT", &put, &OCTETS, &new).await.status, 204);
+}
