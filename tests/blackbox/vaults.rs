@@ -1,7 +1,7 @@
 //! Further vaults, with real devices: each has its own entries, names are read by the account's devices only, and
 //! every device reads all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_api::Code;
 use lockstep_client::{Client, Error, model::Link};
@@ -20,7 +20,7 @@ in_both_modes! {
     a_vault_that_is_new_is_followed_live,
     every_vault_gets_a_new_key_when_a_device_is_removed,
     a_plan_without_room_for_another_vault_says_so_and_nothing_begins,
-    names_given_apart_become_one_and_are_no_conflict,
+    names_given_apart_are_a_conflict_on_every_device_until_it_is_named_anew,
     a_server_that_was_restored_to_before_a_vault_began_gets_it_back,
 }
 
@@ -150,20 +150,25 @@ async fn a_plan_without_room_for_another_vault_says_so_and_nothing_begins(mode: 
     assert_eq!(names(&first).await, [None, Some("Work".to_owned())]);
 }
 
-async fn names_given_apart_become_one_and_are_no_conflict(mode: Mode) {
+async fn names_given_apart_are_a_conflict_on_every_device_until_it_is_named_anew(mode: Mode) {
     let ground = Ground::start(mode).await;
     let (first, second) = (ground.first().await, ground.another().await);
     first.name_vault("Home").await.unwrap();
     second.name_vault("House").await.unwrap();
-    for device in [&first, &second, &first] {
-        assert_eq!(device.sync().await.unwrap().conflicts, 0);
+    first.sync().await.unwrap();
+    for device in [&second, &first] {
+        assert_eq!(device.sync().await.unwrap().conflicts, 1);
+        let vault = device.vaults().await.unwrap().remove(0);
+        assert!(vault.divergent);
+        let both: BTreeSet<_> = vault.name.into_iter().chain(vault.also).collect();
+        assert_eq!(both, BTreeSet::from(["Home".to_owned(), "House".to_owned()]));
     }
-    assert_eq!(names(&first).await, names(&second).await);
-    assert!(first.entries().await.unwrap().is_empty() && first.conflicts().await.unwrap().is_empty());
+    assert_eq!(names(&first).await, names(&second).await, "the same one is shown");
+    assert!(first.entries().await.unwrap().is_empty());
     assert_eq!(first.status().await.unwrap().entries, 0);
     second.name_vault("Flat").await.unwrap();
     second.sync().await.unwrap();
-    first.sync().await.unwrap();
+    assert_eq!(first.sync().await.unwrap().conflicts, 0);
     let named = first.vaults().await.unwrap().into_iter().map(|vault| (vault.vault, vault.name));
     let named: BTreeMap<_, _> = named.collect();
     assert_eq!(named.into_values().collect::<Vec<_>>(), [Some("Flat".to_owned())]);

@@ -1,6 +1,6 @@
 //! The `lockstep` command against a real `lockstepd`: two programs, as a person has them.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests")]
 
 /// Runs tests, written for a mode, embedded and over Postgres, NATS and S3.
 macro_rules! in_both_modes {
@@ -28,6 +28,7 @@ mod device;
 mod ended;
 mod fields;
 mod files;
+mod files_away;
 mod first_steps;
 mod following;
 mod keepass;
@@ -43,6 +44,9 @@ mod places;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod quotas;
+#[allow(dead_code, reason = "each program that shares this uses a part of it")]
+#[path = "../support/s3_process.rs"]
+mod s3_process;
 mod server;
 mod shapes;
 mod story;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use lockstep_api::Code;
 use lockstep_client::{
     Client, Error, Unlock,
     crypto::password::Password,
@@ -249,6 +250,11 @@ impl App {
             }
             Err(error) => {
                 let why = failure_of(&error).message;
+                if matches!(&error, Error::Refused { problem, .. } if problem.code == Code::BlobsUnavailable)
+                {
+                    self.ui.say(format!("What has a file to send waits for the next sync ({why})."));
+                    return Ok(Sent::Later);
+                }
                 // It may have gone out, and only what others did meanwhile could not be fetched.
                 if matches!(client.status().await, Ok(status) if status.waiting == 0 && status.quarantined == 0)
                 {

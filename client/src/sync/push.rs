@@ -18,6 +18,7 @@ use crate::{
         outbox::Waiting,
         versions::{self, Kept},
     },
+    sync::room::Away,
 };
 
 /// Bytes of JSON that an item takes beside its parents, key and ciphertext.
@@ -28,13 +29,15 @@ pub(crate) const HASH: usize = 70;
 const ROOM: usize = MAX_PUSH_BYTES - 4096;
 
 /// What a push did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PushReport {
     pub(crate) pushed: u64,
     pub(crate) forked: u64,
     pub(crate) quarantined: u64,
     /// A limit of the plan that stands in the way of what waits.
     pub(crate) no_room: Option<Quota>,
+    /// The server's blob store is away, and something that waits needs it.
+    pub(super) away: Option<Away>,
 }
 
 impl PushReport {
@@ -43,6 +46,7 @@ impl PushReport {
         self.forked += other.forked;
         self.quarantined += other.quarantined;
         self.no_room = other.no_room.or(self.no_room.take());
+        self.away = other.away.or(self.away.take());
     }
 }
 
@@ -120,7 +124,8 @@ impl Engine {
             report.add(self.at(vault).push_vault().await?);
         }
         self.note_room(report.no_room.as_ref()).await?;
-        Ok(report)
+        // The rest is out: whoever asked is told what is not.
+        report.away.take().map_or(Ok(report), |away| Err(away.into()))
     }
 
     async fn push_vault(&self) -> Result<PushReport, Error> {
@@ -152,8 +157,8 @@ impl Engine {
                 }
                 Err(other) => return Err(other),
             }
-            // What has no room was put behind the rest, which may have.
-            let rest = report.no_room.is_some() && new > 0;
+            // What cannot be uploaded now was put behind the rest, which may go out.
+            let rest = (report.no_room.is_some() || report.away.is_some()) && new > 0;
             if self.waiting().await? >= before && !rest {
                 return Ok(report);
             }

@@ -1,9 +1,13 @@
-//! What cannot be uploaded. If the plan has no room for it, it stays in the outbox, behind everything else, and is tried
-//! again with every push; if the server takes nothing so long, it is refused for good. Neither stands in the way of the rest.
+//! What cannot be uploaded. If the plan has no room for it, or the server's blob store is away, it stays in the outbox,
+//! behind everything else, and is tried again with every push; if the server takes nothing so long, it is refused for
+//! good. None of it stands in the way of the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use lockstep_api::{Code, MAX_INLINE, plan::Quota};
+use lockstep_api::{Code, MAX_INLINE, Problem, plan::Quota};
 use lockstep_events::VersionId;
 use sqlx::SqliteConnection;
 
@@ -21,16 +25,38 @@ enum Obstacle {
     Full(Quota),
     /// The server takes no file of more bytes.
     TooLong(u64),
+    /// The server cannot reach where it keeps files.
+    Away(Away),
+}
+
+/// The server's words where its blob store is away. What needs no upload goes out all the same.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Away {
+    problem: Box<Problem>,
+    retry_after: Option<Duration>,
+}
+
+impl From<Away> for Error {
+    fn from(Away { problem, retry_after }: Away) -> Self {
+        Self::Refused { problem, retry_after }
+    }
 }
 
 fn obstacle(error: &Error) -> Option<Obstacle> {
-    let Error::Refused { problem, .. } = error else { return None };
+    let Error::Refused { problem, retry_after } = error else { return None };
+    if problem.code == Code::BlobsUnavailable {
+        return Some(Obstacle::Away(Away { problem: problem.clone(), retry_after: *retry_after }));
+    }
     let facts = problem.facts.clone()?;
     match problem.code {
         Code::QuotaExceeded => serde_json::from_value(facts).ok().map(Obstacle::Full),
         Code::InvalidField => facts["longest"].as_u64().map(Obstacle::TooLong),
         _ => None,
     }
+}
+
+fn is_long(version: &Kept) -> bool {
+    version.ciphertext.as_ref().is_some_and(|bytes| bytes.len() > MAX_INLINE)
 }
 
 /// Puts versions behind everything else that waits, with their groups. Which those are.
@@ -63,13 +89,22 @@ impl Engine {
         if self.upload_of(&batch, attached).await?.is_none() {
             return Ok((batch, report));
         }
-        let (mut full, mut refused) = (BTreeSet::new(), BTreeMap::new());
+        let (mut waits, mut refused) = (BTreeSet::new(), BTreeMap::new());
         for one in &batch {
+            // Of a store that is away nobody asks once more with every file.
+            if report.away.is_some() && (is_long(&one.1) || attached.contains_key(&one.0.version)) {
+                waits.insert(one.0.version);
+                continue;
+            }
             match self.upload_of(std::slice::from_ref(one), attached).await? {
                 None => {}
                 Some(Obstacle::Full(quota)) => {
-                    full.insert(one.0.version);
+                    waits.insert(one.0.version);
                     report.no_room = Some(quota);
+                }
+                Some(Obstacle::Away(away)) => {
+                    waits.insert(one.0.version);
+                    report.away = Some(away);
                 }
                 Some(Obstacle::TooLong(longest)) => {
                     let reason =
@@ -79,7 +114,7 @@ impl Engine {
             }
         }
         let mut tx = self.store.begin().await?;
-        let behind = put_behind(&mut tx, &batch, &full).await?;
+        let behind = put_behind(&mut tx, &batch, &waits).await?;
         let changes = self.refuse(&mut tx, &batch, refused).await?;
         let refused = outbox::quarantined_ids(&mut tx).await?;
         tx.commit().await?;
@@ -94,9 +129,7 @@ impl Engine {
         some: &[(Waiting, Kept)],
         attached: &Attached,
     ) -> Result<Option<Obstacle>, Error> {
-        let long =
-            |version: &&Kept| version.ciphertext.as_ref().is_some_and(|bytes| bytes.len() > MAX_INLINE);
-        let large: Vec<&Kept> = some.iter().map(|(_, version)| version).filter(long).collect();
+        let large: Vec<&Kept> = some.iter().map(|(_, version)| version).filter(|one| is_long(one)).collect();
         let files = some.iter().filter_map(|(w, _)| Some((w.version, attached.get(&w.version)?.clone())));
         match self.upload(&large, &files.collect()).await {
             Ok(()) => Ok(None),

@@ -1,0 +1,76 @@
+//! Where the server keeps long files is away, or has lost them: what needs none of them goes on, and a device that has
+//! them brings them back.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+
+use crate::{device::Device, s3_process::S3Process, server::Server};
+
+/// A file beside the profile, too long to stand in the log.
+fn long_file(device: &Device) -> String {
+    let path = device.home().join("scan.pdf");
+    fs::write(&path, vec![7; 300_000]).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_edit_behind_a_file_that_the_store_does_not_take_goes_out_and_the_file_follows_when_it_is_back() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut store = runtime.block_on(S3Process::start());
+    let s3 = store.options();
+    let server = Server::start_with(&[
+        ("LOCKSTEP_BLOBS", &format!("s3://{}", s3.bucket)),
+        ("LOCKSTEP_S3_ENDPOINT", &s3.endpoint),
+        ("LOCKSTEP_S3_ACCESS_KEY", &s3.access_key),
+        ("LOCKSTEP_S3_SECRET_KEY", &s3.secret_key),
+    ]);
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "passport", "--type", "note"]);
+    laptop.ok(&["add", "bank", "--set", "username=anna"]);
+    let phone = Device::logged_in(&server);
+    store.stop();
+    let added = laptop.json(&["attachment", "add", "passport", &long_file(&laptop)]);
+    assert_eq!(added["sent"], json!(false));
+    let edited = laptop.json(&["edit", "bank", "--set", "username=bea"]);
+    assert_eq!(edited["sent"], json!(true), "{edited}");
+    assert_eq!(laptop.json(&["status"])["waiting"], 1, "the file alone waits");
+    phone.ok(&["sync"]);
+    assert_eq!(phone.ok(&["get", "bank", "username"]).trim(), "bea");
+    store.start_again();
+    laptop.ok(&["sync"]);
+    assert_eq!(laptop.json(&["status"])["waiting"], 0);
+    phone.ok(&["sync"]);
+    let got = phone.command(&["attachment", "get", "passport", "scan.pdf"]).output().unwrap();
+    assert_eq!((got.status.code(), got.stdout.len()), (Some(0), 300_000));
+}
+
+fn forget_all(folder: &Path) -> usize {
+    let mut gone = 0;
+    for item in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if item.path().is_dir() {
+            gone += forget_all(&item.path());
+        } else {
+            fs::remove_file(item.path()).unwrap();
+            gone += 1;
+        }
+    }
+    gone
+}
+
+#[test]
+fn a_file_that_the_server_lost_comes_back_with_an_edit_on_a_device_that_has_it() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "passport", "--type", "note"]);
+    laptop.ok(&["attachment", "add", "passport", &long_file(&laptop)]);
+    let phone = Device::logged_in(&server);
+    phone.ok(&["sync"]);
+    assert!(forget_all(&server.data().join("blobs")) > 0);
+    let lost = phone.run(&["attachment", "get", "passport", "scan.pdf"]);
+    assert_ne!(lost.code, 0);
+    assert!(lost.err.contains("the server has lost this file"), "{}", lost.err);
+    laptop.ok(&["edit", "passport", "--set", "notes=still here"]);
+    let got = phone.command(&["attachment", "get", "passport", "scan.pdf"]).output().unwrap();
+    assert_eq!((got.status.code(), got.stdout.len()), (Some(0), 300_000));
+}
