@@ -30,6 +30,7 @@ pub use options::Options;
 
 use crate::{
     app,
+    causes::with_causes,
     config::{Config, LogFormat, unknown_variables},
     http,
 };
@@ -121,20 +122,6 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error with its causes. Libraries repeat a cause in the words of what it caused: it is said once.
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let words = source.to_string();
-        if !said.ends_with(&words) {
-            said = format!("{said}: {words}");
-        }
-        cause = source.source();
-    }
-    said
 }
 
 /// Runs a command; what it has to say goes to `out`.

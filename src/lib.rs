@@ -14,6 +14,7 @@ pub mod billing;
 pub mod blobs;
 mod bounded;
 pub mod bus;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -42,6 +42,14 @@ pub struct Held {
     pub bytes: u64,
 }
 
+/// Its key, and the three numbers in their order, as a database has them.
+impl From<(String, i64, i64, i64)> for Held {
+    fn from((object, end, blobs, bytes): (String, i64, i64, i64)) -> Self {
+        let (end, blobs, bytes) = (end.cast_unsigned(), blobs.cast_unsigned(), bytes.cast_unsigned());
+        Self { object, end, blobs, bytes }
+    }
+}
+
 /// Room that is asked for before anything is uploaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Promise<'a> {

@@ -1,5 +1,7 @@
 //! Blobs that the index has and the store lost: who still has the bytes may bring them again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures_util::{StreamExt, stream};
 use lockstep_events::{BlobHash, VaultId};
 
@@ -16,14 +18,20 @@ impl Shelf {
         vault: VaultId,
         hashes: &[BlobHash],
     ) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError> {
-        let asked = self.index.find(vault, hashes).await?.into_iter().map(|(hash, place)| async move {
-            let is_lost = match self.store.length(&place.pack).await {
-                Ok(length) => length < place.offset.saturating_add(place.length),
-                Err(error) => matches!(error, BlobError::Missing),
+        let mut found = self.index.find(vault, hashes).await?;
+        // Many blobs lie in one object, which is asked for once.
+        let objects: BTreeSet<String> = found.iter().map(|(_, place)| place.pack.clone()).collect();
+        let asked = objects.into_iter().map(|object| async move {
+            let there = match self.store.length(&object).await {
+                Ok(length) => length,
+                Err(BlobError::Missing) => 0,
+                Err(_) => u64::MAX,
             };
-            is_lost.then_some((hash, place))
+            (object, there)
         });
-        Ok(stream::iter(asked).buffer_unordered(READERS).filter_map(std::future::ready).collect().await)
+        let there: BTreeMap<String, u64> = stream::iter(asked).buffer_unordered(READERS).collect().await;
+        found.retain(|(_, place)| there[&place.pack] < place.offset.saturating_add(place.length));
+        Ok(found)
     }
 
     /// Enters blobs where they lie now; lost ones among them leave their places of before.

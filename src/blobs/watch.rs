@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{BlobError, BlobStore, Listed, Parts, Presigned};
+use crate::causes::with_causes;
 
 /// A store that has not answered by then hangs.
 const PROBE: Duration = Duration::from_secs(4);
@@ -81,7 +82,7 @@ impl Watch {
         let asked = tokio::time::timeout(patience, self.store.ready()).await;
         let (touch, cause) = match asked {
             Ok(Ok(())) => (Touch::Answers, String::new()),
-            Ok(Err(error)) => (Touch::Refuses, causes(&error)),
+            Ok(Err(error)) => (Touch::Refuses, with_causes(&error)),
             Err(_) => {
                 (Touch::Hangs, format!("it takes what is asked and does not answer within {patience:?}"))
             }
@@ -97,12 +98,6 @@ impl Watch {
         }
         touch
     }
-}
-
-/// An error and what stands behind it.
-fn causes(error: &BlobError) -> String {
-    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[async_trait]

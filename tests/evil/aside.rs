@@ -7,28 +7,12 @@ use serde_json::Value;
 
 use crate::{
     ground::{Ground, alarmed, change, entry},
+    history::apart,
     holding::{lockstep, run},
-    lies::{fit, last_version, versions},
+    lies::last_version,
     people::Device,
     proxy::Mistake,
 };
-
-/// Two devices, of which the second wrote something after it had seen another history than the first: to the first that
-/// is what an app looks like that names a place that it did not see.
-async fn apart() -> (Ground, Device, Device) {
-    let (ground, first, second) = Ground::with_news(&["hidden"]).await;
-    second.add(b"beside it").await.unwrap();
-    ground.proxy.tell(versions(|page, before| {
-        page.events.remove(0);
-        fit(page, before);
-        true
-    }));
-    second.sync().await.unwrap();
-    second.add(b"wrong").await.unwrap();
-    second.sync().await.unwrap();
-    assert!(ground.proxy.honest().0 > 0);
-    (ground, first, second)
-}
 
 /// An app that says that its keys are of a generation that nobody ever stated.
 fn under_generation_9() -> Option<Mistake> {
@@ -56,7 +40,7 @@ fn version(about: &Value) -> &str {
 
 #[tokio::test]
 async fn a_version_that_names_what_its_device_did_not_see_is_set_aside_by_a_person_and_its_vault_read_on() {
-    let (ground, first, second) = apart().await;
+    let (ground, first, second) = apart(b"wrong").await;
     first.name_device(second.status().await.unwrap().device, "telephone").await.unwrap();
     first.add(b"unsaid").await.unwrap();
     // Whatever a person has seen, it is read no further, and sends nothing.

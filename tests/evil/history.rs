@@ -10,7 +10,7 @@ use lockstep_events::Micros;
 use crate::{
     ground::{Ground, alarmed, change, entry, events, held},
     lies::{about, all_of, fit, page, places, versions},
-    people::{heard, until},
+    people::{Device, heard, until},
 };
 
 #[tokio::test]
@@ -131,20 +131,26 @@ async fn e11_an_event_that_comes_twice_is_an_alarm() {
     ground.recovers(&second, &["one", "three", "two", "unsaid"]).await;
 }
 
-#[tokio::test]
-async fn e12_two_histories_of_one_vault_are_noticed_as_soon_as_they_meet() {
+/// Two devices, of which the second was shown a history without what the first wrote, and wrote `text` after it: to the
+/// first that is also what an app looks like that names a place that it did not see.
+pub async fn apart(text: &[u8]) -> (Ground, Device, Device) {
     let (ground, first, second) = Ground::with_news(&["hidden"]).await;
     second.add(b"beside it").await.unwrap();
-    // The second is shown a history without what the first wrote.
     ground.proxy.tell(versions(|page, before| {
         page.events.remove(0);
         fit(page, before);
         true
     }));
     second.sync().await.unwrap();
-    second.add(b"in the fork").await.unwrap();
+    second.add(text).await.unwrap();
     second.sync().await.unwrap();
     assert!(ground.proxy.honest().0 > 0);
+    (ground, first, second)
+}
+
+#[tokio::test]
+async fn e12_two_histories_of_one_vault_are_noticed_as_soon_as_they_meet() {
+    let (_ground, first, second) = apart(b"in the fork").await;
     let before = held(&first).await;
     // The first meets a version whose author saw another history,
     let synced = first.sync().await;

@@ -260,11 +260,7 @@ impl BlobIndex for PostgresOperations {
         .fetch_all(&self.pool)
         .await
         .map_err(failed)?;
-        let held = |(object, end, blobs, bytes): (String, i64, i64, i64)| {
-            let (end, blobs, bytes) = (end.cast_unsigned(), blobs.cast_unsigned(), bytes.cast_unsigned());
-            Held { object, end, blobs, bytes }
-        };
-        Ok(rows.into_iter().map(held).collect())
+        Ok(rows.into_iter().map(Held::from).collect())
     }
 
     async fn lying_in(&self, object: &str) -> Result<Vec<Lying>, BlobError> {
