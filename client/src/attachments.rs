@@ -105,7 +105,11 @@ impl Engine {
     async fn download(&self, attachment: &Attachment, path: &Path) -> Result<(), Error> {
         let unfinished = path.with_extension("part");
         let url = format!("/v1/vaults/{}/blobs/{}", self.vault(), attachment.hash);
-        let mut file = create(&unfinished).await?;
+        let mut file = alone(&unfinished).await?;
+        if self.is_whole(&attachment.hash).await? {
+            // Another command of this profile had it, and this one waited.
+            return remove(&unfinished).await;
+        }
         let resumed = file.metadata().await?.len() > 0;
         let token = self.access_token().await?;
         match self.transport.download(&url, &token, &mut file).await?.ok() {
@@ -125,6 +129,7 @@ impl Engine {
             fs::remove_file(&unfinished).await?;
             if resumed {
                 // What lay here from before may be to blame.
+                drop(file);
                 return Box::pin(self.download(attachment, path)).await;
             }
             return Err(self.alarm(AlarmKind::ContentHash, &format!("attachment {}", attachment.hash)).await);
@@ -148,6 +153,37 @@ pub(crate) async fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// The same, and no other command of this profile has it open so: both would write at its end. Waits for the other.
+async fn alone(path: &Path) -> Result<fs::File, Error> {
+    loop {
+        let file = create(path).await?.into_std().await;
+        let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
+        let file = locked.await.map_err(std::io::Error::other)??;
+        // The other one may have taken it away, or made it the finished file.
+        if is_still(&file, path)? {
+            return Ok(fs::File::from_std(file));
+        }
+    }
+}
+
+/// Whether a path names this open file.
+fn is_still(file: &std::fs::File, path: &Path) -> Result<bool, Error> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |of: std::fs::Metadata| (of.dev(), of.ino());
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            there => Ok(place(there?) == place(file.metadata()?)),
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        Ok(path.exists())
     }
 }
 

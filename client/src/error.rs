@@ -101,11 +101,13 @@ pub enum Error {
     File(#[from] std::io::Error),
 }
 
+/// In one line, whatever the server wrote: a second one could pass for a line of the program.
 fn describe(problem: &Problem) -> String {
-    match &problem.detail {
+    let words = match &problem.detail {
         Some(detail) => format!("{}: {detail}", problem.title),
         None => problem.title.clone(),
-    }
+    };
+    words.replace(|c: char| c.is_control(), " ")
 }
 
 /// Why a way in besides the password did not lead to an account.

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     crypto::{keys::LocalKey, os_random},
     error::Error,
-    profile::{Profile, write_private},
+    profile::{Profile, replace_private},
 };
 
 /// The wrapped key in the profile directory.
@@ -89,7 +89,7 @@ fn read(home: &Path) -> Result<Option<Kept>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let kept: Kept = serde_json::from_slice(&text).map_err(|_| Error::Invalid("kept.json is damaged"))?;
+    let kept: Kept = serde_json::from_slice(&text).map_err(|_| Error::Damaged("kept.json"))?;
     if kept.format == 1 { Ok(Some(kept)) } else { Err(Error::UpdateNeeded("kept.json's format".to_owned())) }
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn keep(home: &Path, profile: &Profile, key: &LocalKey, place: 
         }
     })
     .await?;
-    write_private(&home.join(FILE), &text)
+    replace_private(&home.join(FILE), &text)
 }
 
 /// The local key of a profile that is kept open; none if it is not, or its secret is gone.
@@ -126,7 +126,7 @@ pub(crate) async fn open(home: &Path, profile: &Profile) -> Result<Option<LocalK
     let Some(kept) = read(home)? else { return Ok(None) };
     let device = profile.device;
     let Some(secret) = on(home, kept.place, move |store| store.get(device)).await? else { return Ok(None) };
-    let wrapped = hex::decode(&kept.wrapped).map_err(|_| Error::Invalid("kept.json is damaged"))?;
+    let wrapped = hex::decode(&kept.wrapped).map_err(|_| Error::Damaged("kept.json"))?;
     let outer = LocalKey::from_token(&secret).map_err(|_| Error::WrongPassword)?;
     LocalKey::unlock_from(&outer, (profile.account, device), &wrapped)
         .map(Some)
@@ -139,7 +139,13 @@ pub(crate) async fn open(home: &Path, profile: &Profile) -> Result<Option<LocalK
 /// # Errors
 /// If the store cannot be asked; what it still has opens nothing.
 pub(crate) async fn forget(home: &Path, device: DeviceId) -> Result<bool, Error> {
-    let Some(place) = place(home)? else { return Ok(false) };
+    let place = match place(home) {
+        Ok(None) => return Ok(false),
+        Ok(Some(place)) => place,
+        // Half a file says no place. What a store still has opens nothing without it; a file is taken away in any case.
+        Err(Error::Damaged(_)) => Place::File,
+        Err(other) => return Err(other),
+    };
     std::fs::remove_file(home.join(FILE))?;
     on(home, place, move |store| store.forget(device)).await?;
     Ok(true)
@@ -157,13 +163,13 @@ async fn on<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use uuid::Uuid;
 
     use super::*;
     use crate::server::{Server, Trust};
 
-    fn profile(device: u128) -> Profile {
+    pub(crate) fn profile(device: u128) -> Profile {
         Profile {
             format: 1,
             server: Server { url: "https://localhost".to_owned(), trust: Trust::System },
@@ -213,10 +219,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_file_is_named_and_opens_nothing() {
+    async fn a_damaged_file_is_named_opens_nothing_and_is_forgotten_like_a_whole_one() {
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join(FILE), b"{\"format\":1,\"place\":\"cellar\"}").unwrap();
-        let error = open(home.path(), &profile(2)).await.unwrap_err();
-        assert_eq!(error.to_string(), "kept.json is damaged");
+        let (home, own) = (home.path(), profile(2));
+        keep(home, &own, &key(), Place::File).await.unwrap();
+        std::fs::write(home.join(FILE), b"{\"format\":1,\"pla").unwrap();
+        let error = open(home, &own).await.unwrap_err();
+        assert!(error.to_string().contains("kept.json"), "{error}");
+        assert!(forget(home, own.device).await.unwrap());
+        assert_eq!(std::fs::read_dir(home).unwrap().count(), 0, "nothing is left behind");
+        keep(home, &own, &key(), Place::File).await.unwrap();
+        assert!(token(home, &own).await.is_some());
     }
 }

@@ -49,9 +49,22 @@ pub const DATABASE: &str = "vault.db";
 pub(crate) const ATTACHMENTS: &str = "attachments";
 const FILE: &str = "profile.json";
 const NEXT: &str = "profile.json.new";
+/// Whoever changes the profile holds it.
+const LOCK: &str = "profile.lock";
 /// What a profile consists of beside its sealed files; `profile.json` is deleted first of all.
-const FILES: [&str; 8] =
-    [FILE, NEXT, DATABASE, "vault.db-wal", "vault.db-shm", "vault.db-journal", "kept.json", "kept.key"];
+const FILES: [&str; 11] = [
+    FILE,
+    NEXT,
+    DATABASE,
+    "vault.db-wal",
+    "vault.db-shm",
+    "vault.db-journal",
+    "kept.json",
+    "kept.json.new",
+    "kept.key",
+    "kept.key.new",
+    LOCK,
+];
 /// What else may lie in its directory: the socket of `unlock`, and what a file system puts into its root.
 const BESIDE: [&str; 2] = ["agent.sock", "lost+found"];
 
@@ -88,10 +101,20 @@ impl Profile {
     pub(crate) fn write(&self, home: &Path) -> Result<(), Error> {
         let text =
             serde_json::to_vec_pretty(self).map_err(|_| Error::Invalid("profile.json cannot be written"))?;
-        let next = home.join(NEXT);
-        write_private(&next, &text)?;
-        std::fs::rename(next, home.join(FILE))?;
-        Ok(())
+        replace_private(&home.join(FILE), &text)
+    }
+
+    /// Changes what stands in the open, as it is now: another process may have changed the rest since this one read it.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written; it is as it was then.
+    pub(crate) fn change(home: &Path, change: impl FnOnce(&mut Self)) -> Result<Self, Error> {
+        let lock = private().write(true).create(true).truncate(false).open(home.join(LOCK))?;
+        lock.lock()?;
+        let mut now = Self::read(home)?;
+        change(&mut now);
+        now.write(home)?;
+        Ok(now)
     }
 
     /// Deletes the files of a profile.
@@ -146,10 +169,12 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
     }
 }
 
-/// Whether a name is one of a sealed file, be it not finished yet: its hash, and `.new` or `.part`.
+/// Whether a name is one of a sealed file, of one that is not finished yet, or of how far it was sent: its hash, and an
+/// ending.
 fn is_sealed(name: &str) -> bool {
-    let hash = name.strip_suffix(".new").or_else(|| name.strip_suffix(".part")).unwrap_or(name);
-    hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+    let (hash, ending) = name.split_once('.').unwrap_or((name, ""));
+    let known = ["", "new", "part", "parts", "parts.new"].contains(&ending);
+    known && hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// That there was nothing to delete is as good.
@@ -160,19 +185,37 @@ fn gone(deleted: std::io::Result<()>) -> Result<(), Error> {
     }
 }
 
-/// Writes a file that only its owner reads.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    use std::io::Write;
+/// How to open a file that only its owner reads.
+fn private() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    let mut file = options.open(path)?;
+    options
+}
+
+/// Writes a file that only its owner reads.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use std::io::Write;
+    let mut file = private().write(true).create(true).truncate(true).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    Ok(())
+}
+
+/// The same, in the place of what is there: whole or not at all, whatever breaks off.
+pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut next = path.as_os_str().to_owned();
+    next.push(".new");
+    let next = PathBuf::from(next);
+    write_private(&next, bytes)?;
+    std::fs::rename(next, path)?;
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
     Ok(())
 }
 
@@ -208,7 +251,9 @@ mod tests {
         }
         let sealed = home.path().join(ATTACHMENTS).join("ab".repeat(32));
         std::fs::create_dir_all(sealed.parent().unwrap()).unwrap();
-        std::fs::write(sealed.with_extension("part"), "").unwrap();
+        for unfinished in ["part", "parts", "parts.new", "new"] {
+            std::fs::write(sealed.with_extension(unfinished), "").unwrap();
+        }
         claim(home.path()).unwrap();
         Profile::delete(home.path()).unwrap();
         assert_eq!(names(home.path()).unwrap(), ["agent.sock"]);
@@ -224,6 +269,22 @@ mod tests {
         }
         Profile::delete(home.path()).unwrap();
         assert_eq!(names(&folder).unwrap(), ["scan.pdf"]);
+    }
+
+    #[test]
+    fn changes_of_the_profile_at_the_same_time_are_all_kept() {
+        let home = home();
+        crate::keystore::tests::profile(1).write(home.path()).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..8 {
+                        Profile::change(home.path(), |profile| profile.name.push('x')).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(Profile::read(home.path()).unwrap().name.ends_with(&"x".repeat(64)));
     }
 
     #[test]

@@ -30,28 +30,56 @@ struct Kept {
 impl Engine {
     /// Keeps new tokens.
     pub(crate) async fn keep_tokens(&self, tokens: Tokens) -> Result<(), Error> {
+        let mut tx = self.store.begin().await?;
+        self.put(&mut tx, tokens).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn put(&self, db: &mut SqliteConnection, tokens: Tokens) -> Result<(), Error> {
         let life = i64::from(tokens.expires_in);
         let expires_at = self.now().plus_seconds(life - MARGIN_S.min(life / 2)).0;
         let text = serde_json::to_vec(&Kept { tokens, expires_at }).map_err(|_| damaged())?;
-        let mut tx = self.store.begin().await?;
-        keys::set(&mut tx, keys::name::TOKENS, &text).await?;
-        keys::remove(&mut tx, keys::name::ENDED).await?;
-        Ok(tx.commit().await?)
+        keys::set(db, keys::name::TOKENS, &text).await?;
+        keys::remove(db, keys::name::ENDED).await
     }
 
     /// Keeps another access token of the same session.
     pub(crate) async fn keep_access_token(&self, token: String, expires_in: u32) -> Result<(), Error> {
-        let _one = self.refreshing.lock().await;
-        let Kept { tokens, .. } = self.tokens().await?;
-        self.keep_tokens(Tokens { access_token: token, expires_in, ..tokens }).await
+        let mut tx = self.store.begin().await?;
+        let Kept { tokens, .. } = kept(&mut tx).await?;
+        self.put(&mut tx, Tokens { access_token: token, expires_in, ..tokens }).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn tokens(&self) -> Result<Kept, Error> {
-        let mut db = self.store.pool().acquire().await?;
-        match keys::get(&mut db, keys::name::TOKENS).await? {
-            Some(text) => serde_json::from_slice(&text).map_err(|_| damaged()),
-            None => Err(Error::Revoked(ended(&mut db).await?)),
+        kept(&mut *self.store.pool().acquire().await?).await
+    }
+
+    /// What came of presenting a refresh token takes the place of its session: the next tokens, or that it ended. If
+    /// another process of this profile has the next tokens or another session by now, that one stands; its access token.
+    async fn succeed(
+        &self,
+        presented: &str,
+        next: Result<Tokens, Option<SessionEnd>>,
+    ) -> Result<String, Error> {
+        let mut tx = self.store.begin().await?;
+        let Kept { tokens: now, .. } = kept(&mut tx).await?;
+        if now.refresh_token != presented {
+            return Ok(now.access_token);
         }
+        let outcome = match next {
+            Ok(tokens) => {
+                let access = tokens.access_token.clone();
+                self.put(&mut tx, tokens).await?;
+                Ok(access)
+            }
+            Err(end) => {
+                forget(&mut tx, end).await?;
+                Err(Error::Revoked(end))
+            }
+        };
+        tx.commit().await?;
+        outcome
     }
 
     /// Whether there is a session.
@@ -73,11 +101,7 @@ impl Engine {
     /// Forgets the session: it has ended. Why is kept, if it is known.
     pub(crate) async fn forget_session(&self, end: Option<SessionEnd>) -> Result<(), Error> {
         let mut tx = self.store.begin().await?;
-        keys::remove(&mut tx, keys::name::TOKENS).await?;
-        if let Some(end) = end {
-            let text = serde_json::to_vec(&end).map_err(|_| damaged())?;
-            keys::set(&mut tx, keys::name::ENDED, &text).await?;
-        }
+        forget(&mut tx, end).await?;
         Ok(tx.commit().await?)
     }
 
@@ -106,23 +130,18 @@ impl Engine {
         if kept.tokens.access_token != stale {
             return Ok(kept.tokens.access_token);
         }
-        let refresh_token = kept.tokens.refresh_token;
-        let signature = self.keys.device_key.sign(&proof_message(refresh_token.as_bytes()));
-        let body = Body::json(&Refresh { refresh_token, signature })?;
+        let presented = kept.tokens.refresh_token;
+        let signature = self.keys.device_key.sign(&proof_message(presented.as_bytes()));
+        let body = Body::json(&Refresh { refresh_token: presented.clone(), signature })?;
         let answer = self.transport.send(Method::POST, "/v1/sessions/refresh", None, &[], body).await?;
         let tokens: Tokens = match answer.json() {
-            Err(Error::Revoked(end)) => {
-                self.forget_session(end).await?;
-                return Err(Error::Revoked(end));
-            }
+            Err(Error::Revoked(end)) => return self.succeed(&presented, Err(end)).await,
             other => other?,
         };
         if tokens.account != self.profile.account || tokens.device != self.profile.device {
             return Err(Error::Protocol("tokens of another device"));
         }
-        let access = tokens.access_token.clone();
-        self.keep_tokens(tokens).await?;
-        Ok(access)
+        self.succeed(&presented, Ok(tokens)).await
     }
 
     /// Sends a request with this device's token; a token that expired on the way is renewed once.
@@ -154,6 +173,9 @@ impl Engine {
         match self.renew(refused).await {
             Ok(token) => Ok(token),
             Err(Error::Revoked(end)) => Err(Error::Revoked(end)),
+            // Nothing was learnt about the session.
+            Err(error @ (Error::Local(_) | Error::File(_))) => Err(error),
+            Err(error) if error.is_transient() => Err(error),
             Err(_) => {
                 self.forget_session(None).await?;
                 Err(Error::Revoked(None))
@@ -183,7 +205,66 @@ fn code(answer: &Answer) -> Option<Code> {
         .map(|problem| problem.code)
 }
 
+async fn kept(db: &mut SqliteConnection) -> Result<Kept, Error> {
+    match keys::get(db, keys::name::TOKENS).await? {
+        Some(text) => serde_json::from_slice(&text).map_err(|_| damaged()),
+        None => Err(Error::Revoked(ended(db).await?)),
+    }
+}
+
+async fn forget(db: &mut SqliteConnection, end: Option<SessionEnd>) -> Result<(), Error> {
+    keys::remove(db, keys::name::TOKENS).await?;
+    if let Some(end) = end {
+        let text = serde_json::to_vec(&end).map_err(|_| damaged())?;
+        keys::set(db, keys::name::ENDED, &text).await?;
+    }
+    Ok(())
+}
+
 async fn ended(db: &mut SqliteConnection) -> Result<Option<SessionEnd>, Error> {
     let kept = keys::get(db, keys::name::ENDED).await?;
     Ok(kept.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::testing::{TestDevice, two_devices};
+
+    fn tokens(device: &TestDevice, session: u128, token: &str) -> Tokens {
+        Tokens {
+            account: device.account(),
+            device: device.device(),
+            session: uuid::Uuid::from_u128(session).into(),
+            access_token: format!("access {token}"),
+            expires_in: 300,
+            refresh_token: token.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_session_takes_no_other_one_with_it() {
+        let (device, _, _, _) = two_devices().await;
+        device.keep_tokens(tokens(&device, 1, "old")).await.unwrap();
+        // While the answer about the old one is on its way, another process logs in.
+        device.keep_tokens(tokens(&device, 2, "new")).await.unwrap();
+        let access = device.succeed("old", Err(None)).await.unwrap();
+        assert_eq!(access, "access new");
+        let late = device.succeed("old", Ok(tokens(&device, 1, "successor"))).await.unwrap();
+        assert_eq!(late, "access new");
+        assert_eq!(device.session().await.unwrap(), uuid::Uuid::from_u128(2).into());
+        assert!(matches!(device.succeed("new", Err(None)).await, Err(Error::Revoked(None))));
+        assert!(!device.has_session().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn another_access_token_leaves_the_refresh_token_as_it_is_by_then() {
+        let (device, _, _, _) = two_devices().await;
+        device.keep_tokens(tokens(&device, 1, "first")).await.unwrap();
+        let renewed = device.succeed("first", Ok(tokens(&device, 1, "second"))).await.unwrap();
+        assert_eq!(renewed, "access second");
+        device.keep_access_token("stepped up".to_owned(), 300).await.unwrap();
+        let kept = device.tokens().await.unwrap().tokens;
+        assert_eq!((kept.access_token.as_str(), kept.refresh_token.as_str()), ("stepped up", "second"));
+    }
 }

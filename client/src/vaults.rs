@@ -269,7 +269,6 @@ impl Engine {
 
     /// This profile opens at this vault from now on.
     pub(crate) fn keep_vault(&self) -> Result<(), Error> {
-        // Another process may have changed the lock since this one began.
-        Profile { vault: self.vault(), ..Profile::read(&self.home)? }.write(&self.home)
+        Profile::change(&self.home, |profile| profile.vault = self.vault()).map(drop)
     }
 }

@@ -95,6 +95,13 @@ fn an_archive_brings_every_vault_with_its_files_and_the_one_file_to_another_acco
     assert_eq!(phone.ok(&["--vault", "Work", "get", "desk", "folder"]), "Office\n");
     assert_eq!(phone.ok(&["--vault", "Work", "attachment", "get", "desk", "scan.pdf"]), "a scan");
     assert_eq!(phone.ok(&["file", "get"]), "the one file");
+    let copy = path(&phone, "copy");
+    std::fs::write(&copy, "edited here").unwrap();
+    let refused = phone.run(&["file", "get", "--out", &copy]);
+    assert!(refused.code == 1 && refused.err.contains("--force"), "{}", refused.err);
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), "edited here");
+    phone.ok(&["file", "get", "--out", &copy, "--force"]);
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), "the one file");
 }
 
 #[test]

@@ -158,8 +158,17 @@ async fn a_file_of_many_megabytes_reaches_another_device(mode: Mode) {
 
     let second = Device::new(&ground, &name, false).await;
     let entry = second.entry().await;
-    let arrived = second.client.attachment(entry.entry, &kept(&entry)).await.unwrap();
-    assert!(*arrived == bytes[..]);
+    // Two commands of one profile fetch it at the same time: neither is in the way of the other.
+    let beside =
+        Client::open(second.home.path(), &Unlock::Token(second.client.unlock_token())).await.unwrap();
+    let attachment = kept(&entry);
+    let (arrived, too) = tokio::join!(
+        second.client.attachment(entry.entry, &attachment),
+        beside.attachment(entry.entry, &attachment)
+    );
+    assert!(*arrived.unwrap() == bytes[..] && *too.unwrap() == bytes[..]);
+    assert_eq!(beside.alarms().await.unwrap(), []);
+    beside.close().await;
     let elsewhere = second.client.add(b"another entry").await.unwrap();
     let moved = second.client.attachment(elsewhere, &kept(&entry)).await;
     assert!(matches!(moved, Err(Error::Rejected(_))), "it opens in its entry only");

@@ -11,6 +11,7 @@ mod install;
 mod plot;
 mod process;
 mod report;
+mod room;
 mod server;
 mod services;
 mod steps;

@@ -7,7 +7,7 @@ mod tests;
 use crate::process::{self, Result, fail};
 use crate::services::S3Kind;
 use crate::steps::{Achieved, Report};
-use crate::{fuzz, generate, install};
+use crate::{fuzz, generate, install, room};
 use clap::Args;
 
 #[derive(Args)]
@@ -73,6 +73,9 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if let Some(unknown) = options.only.iter().find(|name| all().all(|step| step.name != **name)) {
         return fail(format!("there is no step {unknown}; see cargo xtask test --list"));
+    }
+    if options.only.is_empty() {
+        room::ensure()?;
     }
     install::ensure(&[&install::BUILD])?;
     install::ensure_components()?;

@@ -95,13 +95,16 @@ async fn remember(
     (server, name): (&Server, &str),
     (password, another): (&Password, bool),
 ) -> Result<Arc<Engine>, Error> {
-    let lock = if another { Some(engine.locked_under(password).await?) } else { engine.profile.lock.clone() };
-    let now = Profile { name: name.to_owned(), server: server.clone(), lock, ..engine.profile.clone() };
-    if now == engine.profile {
+    if !another && name == engine.profile.name && *server == engine.profile.server {
         return Ok(engine);
     }
+    let lock = if another { Some(engine.locked_under(password).await?) } else { None };
     let home = engine.home.clone();
-    now.write(&home)?;
+    Profile::change(&home, |profile| {
+        name.clone_into(&mut profile.name);
+        profile.server = server.clone();
+        profile.lock = lock.or_else(|| profile.lock.take());
+    })?;
     engine.store.close().await;
     drop(engine);
     open(&home, &crate::client::Unlock::Password(password.clone())).await

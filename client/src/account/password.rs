@@ -14,7 +14,7 @@ use reqwest::Method;
 use super::{
     ARK_WRAP, Arc, Engine, Error, NewProfile, Password, PasswordKey, Path, Profile, Registration, SUITE_S1,
     Server, Transport, add_device, find, heavy, no_profile_yet, os_random, post, split_generation, stretch,
-    write_profile,
+    suite, write_profile,
 };
 use crate::{
     crypto::{local::new_salt, opaque::Login, recovery::RecoveryCode},
@@ -85,6 +85,8 @@ impl Engine {
         new.check_new(&self.profile.name)?;
         self.step_up(old, factor).await?;
         let account: Account = self.fetch("/v1/account").await?;
+        suite::known(account.suite)?;
+        suite::known(keys::trusted(&mut *self.store.pool().acquire().await?).await?.roster.suite)?;
         let held = find(&account, ARK_WRAP).map(|wrap| wrap.generation);
         let generation = self.keep_alarm(held, "the root key under the password").await? + 1;
         let (registration, request) = Registration::start(new, &mut os_random())?;
@@ -119,8 +121,8 @@ impl Engine {
 
     /// From now on this password opens this profile.
     pub(crate) async fn relock(&self, password: &Password) -> Result<(), Error> {
-        let lock = Some(self.locked_under(password).await?);
-        Profile { lock, ..self.profile.clone() }.write(&self.home)
+        let lock = self.locked_under(password).await?;
+        Profile::change(&self.home, |profile| profile.lock = Some(lock)).map(drop)
     }
 
     /// The key of this profile under a password.

@@ -114,6 +114,7 @@ fn advice(error: &Error) -> (Exit, String) {
             fixed(Exit::Failure, "make room on the disk of the profile directory")
         }
         Error::File(_) => fixed(Exit::Failure, "see that the profile directory (--home) can be written"),
+        Error::Damaged("kept.json") => fixed(Exit::Failure, HALF_KEPT),
         Error::Damaged(_) => fixed(Exit::Failure, DAMAGED),
         _ => fixed(Exit::Failure, ""),
     }
@@ -162,6 +163,7 @@ const fn ended(reason: Option<RevokeReason>) -> &'static str {
 }
 
 /// Whatever was sent is on the server.
+const HALF_KEPT: &str = "`lockstep lock` takes it away, `lockstep unlock --keep` writes it anew";
 const DAMAGED: &str = "move the profile directory away, or restore it, and `lockstep login`: what was sent comes back from the server";
 
 /// By the primary result code of SQLite.

@@ -24,7 +24,7 @@ use super::{
     failure::{Done, Exit, Failure},
     find::{self, Found},
     prompt::Passwords,
-    ui::Ui,
+    ui::{Ui, printable},
     verbs::conflicts,
 };
 
@@ -101,11 +101,12 @@ impl App {
         Client::profile(&self.home)?;
         if let Some(token) = agent::client::key(&self.home).await {
             let token = zeroize::Zeroizing::new(token.as_str().to_owned());
-            if let Ok(client) = Client::open(&self.home, &Unlock::Token(token)).await {
-                return Ok(self.listening(client));
+            match Client::open(&self.home, &Unlock::Token(token)).await {
+                Ok(client) => return Ok(self.listening(client)),
+                // A key of a profile that was here before: the password decides.
+                Err(Error::WrongPassword) => drop(agent::client::lock(&self.home).await),
+                Err(error) => return Err(error.into()),
             }
-            // A key of a profile that was here before: the password decides.
-            agent::client::lock(&self.home).await;
         }
         match Client::open(&self.home, &Unlock::Kept).await {
             Ok(client) => return Ok(self.listening(client)),
@@ -223,6 +224,7 @@ impl App {
     /// Says that the plan has no room for something, which waits.
     pub fn say_no_room(&self, for_what: &str, met: &NoRoom) {
         let NoRoom { what, limit, used, .. } = met;
+        let what = printable(what);
         self.ui.warn(format!("the plan has no room for {for_what}: {what}, limit {limit}, used {used}"));
         self.ui.hint("It stays here and is sent when there is room: lockstep plan shows the limits");
     }

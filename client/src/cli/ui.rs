@@ -88,26 +88,29 @@ impl Ui {
     /// Talk: what was done.
     pub fn say(self, text: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(io::stderr(), "{}", text.as_ref());
+            let _ = writeln!(io::stderr(), "{}", harmless(text.as_ref()));
         }
     }
 
     /// Talk: it worked.
     pub fn done(self, text: impl AsRef<str>) {
-        let tick = Style::new().green().for_stderr().apply_to("✓");
-        self.say(format!("{tick} {}", text.as_ref()));
+        if !self.quiet {
+            let tick = Style::new().green().for_stderr().apply_to("✓");
+            let _ = writeln!(io::stderr(), "{tick} {}", harmless(text.as_ref()));
+        }
     }
 
     /// Talk that `--quiet` does not silence.
     pub fn warn(self, text: impl AsRef<str>) {
         let word = Style::new().yellow().bold().for_stderr().apply_to("warning:");
-        let _ = writeln!(io::stderr(), "{word} {}", text.as_ref());
+        let _ = writeln!(io::stderr(), "{word} {}", harmless(text.as_ref()));
     }
 
     /// Talk: what one could type next.
     pub fn hint(self, text: impl AsRef<str>) {
-        if self.err_is_terminal {
-            self.say(Style::new().dim().for_stderr().apply_to(text.as_ref()).to_string());
+        if self.err_is_terminal && !self.quiet {
+            let text = harmless(text.as_ref());
+            let _ = writeln!(io::stderr(), "{}", Style::new().dim().for_stderr().apply_to(text));
         }
     }
 
@@ -118,7 +121,7 @@ impl Ui {
             writeln!(err, "{}", failure.json())
         } else {
             let word = Style::new().red().bold().for_stderr().apply_to("error:");
-            writeln!(err, "{word} {failure}")
+            writeln!(err, "{word} {}", harmless(&failure.to_string()))
         };
     }
 
@@ -206,14 +209,20 @@ fn line(widths: &[usize], cells: &[impl AsRef<str>]) -> String {
     out.trim_end().to_owned()
 }
 
-/// A value as one harmless line: what is in a vault may come from an import, and must not be able to move the
-/// cursor, recolour the terminal or turn the reading direction of what follows.
+/// A value as one harmless line: what is in a vault may come from an import, and what a server says from anybody. Neither
+/// must be able to move the cursor, recolour the terminal or turn the reading direction of what follows, nor begin a line
+/// that looks like one of ours.
 pub fn printable(text: &str) -> String {
+    harmless(text).replace('\n', "⏎")
+}
+
+/// The same of talk, which may have several lines.
+fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\n' => out.push('⏎'),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{061c}' => {}
+            '\n' => out.push(c),
             c if c.is_control() => out.push('\u{fffd}'),
             c => out.push(c),
         }
@@ -226,8 +235,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_cannot_steer_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\nc\u{202e}d\r"), "a\u{fffd}[2Jb⏎cd\u{fffd}");
+    fn values_and_talk_cannot_steer_the_terminal() {
+        let hostile = "a\x1b[2Jb\nc\u{202e}d\u{200f}\u{061c}\r";
+        assert_eq!(printable(hostile), "a\u{fffd}[2Jb⏎cd\u{fffd}");
+        assert_eq!(harmless(hostile), "a\u{fffd}[2Jb\ncd\u{fffd}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Client {
         new_id(&mut os_random())
     }
 
-    /// Adds many entries in one local transaction; they go out as atomic groups of at most 200.
+    /// Adds many entries in one local transaction; they go out as atomic groups of at most 250.
     /// `progress` is told how many are saved.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use lockstep_events::DeviceId;
 use zeroize::Zeroizing;
 
 use super::KeyStore;
-use crate::{error::Error, profile::write_private};
+use crate::{error::Error, profile::replace_private};
 
 /// A secret in a file of the profile.
 pub(super) struct SecretFile(PathBuf);
@@ -20,7 +20,7 @@ impl SecretFile {
 
 impl KeyStore for SecretFile {
     fn put(&self, _: DeviceId, secret: &str) -> Result<(), Error> {
-        write_private(&self.0, secret.as_bytes())
+        replace_private(&self.0, secret.as_bytes())
     }
 
     fn get(&self, _: DeviceId) -> Result<Option<Zeroizing<String>>, Error> {

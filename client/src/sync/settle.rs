@@ -73,12 +73,13 @@ impl Engine {
             return Err(Error::Protocol("results of other versions than were pushed"));
         }
         let mut report = PushReport::default();
+        let lost = self.lost_files(batch, answer).await?;
         let mut tx = self.store.begin().await?;
         let (mut refused, mut full) = (BTreeMap::new(), BTreeSet::new());
         for ((waiting, version), result) in batch.iter().zip(&answer.results) {
             let verdict = match verdict(result) {
                 Verdict::ParentsFirst => self.parents_first(&mut tx, batch, waiting, result).await?,
-                Verdict::FilesFirst => self.files_first(&mut tx, waiting, version).await?,
+                Verdict::FilesFirst => files_first(waiting, version, lost.contains(&version.id)),
                 other => other,
             };
             match verdict {
@@ -135,22 +136,19 @@ impl Engine {
         number
     }
 
-    /// An own version whose files are gone from this device would wait for ever; one that is offered again after a
-    /// restore may wait for the device that has them.
-    async fn files_first(
-        &self,
-        db: &mut SqliteConnection,
-        waiting: &Waiting,
-        version: &Kept,
-    ) -> Result<Verdict, Error> {
-        if !waiting.reoffer && version.header.content_of.is_some() {
-            let reason = "the server keeps the content no longer that it chose: write it anew with `edit`";
-            return Ok(Verdict::Refused(reason.to_owned()));
+    /// Which versions the server wants files of that are not here any more. Hashing them takes a while: other commands of
+    /// the profile write meanwhile.
+    async fn lost_files(&self, batch: &Batch, answer: &Pushed) -> Result<BTreeSet<VersionId>, Error> {
+        let mut lost = BTreeSet::new();
+        for ((waiting, version), result) in batch.iter().zip(&answer.results) {
+            if !waiting.reoffer && matches!(verdict(result), Verdict::FilesFirst) {
+                let mut db = self.store.pool().acquire().await?;
+                if !self.all_whole(&mut db, version.id).await? {
+                    lost.insert(version.id);
+                }
+            }
         }
-        if waiting.reoffer || self.all_whole(db, waiting.version).await? {
-            return Ok(Verdict::Again);
-        }
-        Ok(Verdict::Refused("an attachment of it is lost or damaged on this device: add it again".to_owned()))
+        Ok(lost)
     }
 
     /// Parents that the server lost and this device has go out again, before their child.
@@ -174,6 +172,17 @@ impl Engine {
         room::put_behind(db, batch, &BTreeSet::from([waiting.version])).await?;
         Ok(Verdict::Again)
     }
+}
+
+/// An own version whose files are gone from this device would wait for ever; one that is offered again after a restore
+/// may wait for the device that has them.
+fn files_first(waiting: &Waiting, version: &Kept, lost: bool) -> Verdict {
+    let reason = match (waiting.reoffer, version.header.content_of.is_some(), lost) {
+        (false, true, _) => "the server keeps the content no longer that it chose: write it anew with `edit`",
+        (false, false, true) => "an attachment of it is lost or damaged on this device: add it again",
+        (true, ..) | (false, false, false) => return Verdict::Again,
+    };
+    Verdict::Refused(reason.to_owned())
 }
 
 #[cfg(test)]

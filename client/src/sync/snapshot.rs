@@ -218,6 +218,7 @@ impl Engine {
         if known.is_some() {
             versions::place(db, id, (version.seq, version.accepted_at), parents).await?;
             outbox::remove(db, id).await?;
+            outbox::release(db, id).await?;
             if let Some(content) = content {
                 versions::fill(db, id, content).await?;
             }

@@ -65,7 +65,8 @@ impl Alarms {
     /// For people.
     pub fn show(&self, app: &App) {
         for (alarm, names) in self.all.iter().zip(&self.names) {
-            app.ui.warn(format!("ALARM {}: {} ({})", clock(alarm.at.seconds()), alarm.kind, alarm.detail));
+            let detail = printable(&alarm.detail);
+            app.ui.warn(format!("ALARM {}: {} ({detail})", clock(alarm.at.seconds()), alarm.kind));
             if let (Some(about), Some(names)) = (&alarm.about, names) {
                 app.ui.say(described(about, names));
             }

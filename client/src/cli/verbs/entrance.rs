@@ -15,6 +15,7 @@ use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
     prompt,
+    ui::printable,
 };
 
 /// How it is proven who one is.
@@ -73,7 +74,7 @@ async fn prove(app: &App, server: &Server, name: &str, how: How) -> Result<Ident
 
 /// Shows an address, and opens it in the system's browser unless told otherwise.
 pub fn open_browser(app: &App, what: &str, url: &str, only_show: bool) {
-    app.ui.say(format!("{what} with a browser on this machine:\n\n  {url}\n"));
+    app.ui.say(format!("{what} with a browser on this machine:\n\n  {}\n", printable(url)));
     if only_show {
         return;
     }

@@ -25,7 +25,7 @@ const MAX_FILE: u64 = 56 * 1024;
 Examples:
   lockstep file put notes.kdbx
   lockstep file get > notes.kdbx
-  lockstep file get --out notes.kdbx
+  lockstep file get --out notes.kdbx --force  # over the one that is there
   tar cz dotfiles | lockstep file put -
   lockstep file list                          # what was put before, newest first
   lockstep file get --version 3f2a9c          # an earlier one
@@ -49,6 +49,9 @@ enum Action {
         /// Write to this file instead
         #[arg(long, short, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Replace a file that is there
+        #[arg(long, requires = "out")]
+        force: bool,
         /// An earlier version, by its number in `list` or the beginning of its id
         #[arg(long, value_name = "VERSION")]
         version: Option<String>,
@@ -76,7 +79,7 @@ pub async fn run(args: File, app: &App) -> Done {
     match args.action {
         Action::List(args) => file_versions::list(&args, app, &client).await,
         Action::Resolve(args) => file_versions::resolve(&args, app, &client).await,
-        Action::Get { out, version } => {
+        Action::Get { out, force, version } => {
             let Some((mut content, heads)) = present else {
                 return Err(none_yet());
             };
@@ -90,7 +93,7 @@ pub async fn run(args: File, app: &App) -> Done {
             }
             match out {
                 None => app.ui.raw(&content),
-                Some(path) => output::write(&path, &content, true),
+                Some(path) => output::write(&path, &content, force),
             }
         }
         Action::Put { file } => {

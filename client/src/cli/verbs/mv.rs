@@ -49,14 +49,10 @@ pub async fn run(args: Mv, app: &App) -> Done {
     }
     let new = copied(app, &client, &found, &there).await?;
     there.add_prepared(std::slice::from_ref(&new), &mut |_| {}).await?;
-    // The copy goes out before the deletion, and if it cannot, the entry stays.
+    // The copy goes out before the deletion, and if it cannot, the entry stays: a copy that waits is on this device only.
     let bytes = new.attachments.iter().map(|file| file.size).sum();
-    if app.send_files(&there, bytes).await? == Sent::Later
-        && !app.offline
-        && refused(&there, new.entry).await?
-    {
-        let message = "the copy could not be sent: the entry stays in both vaults";
-        return Err(Failure::new(Exit::Refused, message, "see: lockstep status"));
+    if app.send_files(&there, bytes).await? == Sent::Later && !app.offline {
+        still_here(&there, new.entry, &args.entry).await?;
     }
     let Some(_) = client.remove_heads(found.entry.entry, &found.entry.head_ids()).await? else {
         let message = "the entry was changed meanwhile: it stays in both vaults";
@@ -92,8 +88,17 @@ async fn copied(app: &App, client: &Client, found: &Found, there: &Client) -> Do
     Ok(NewEntry { entry, content: Plaintext::new(content_of(&item)?.to_vec()), attachments })
 }
 
-/// Whether the server has no room for an entry, or refused it for good.
-async fn refused(client: &Client, entry: EntryId) -> Done<bool> {
-    let no_room = client.status().await?.no_room.is_some() && client.get(entry).await?.pending;
-    Ok(no_room || client.quarantine().await?.iter().any(|one| one.entry == entry))
+/// Fails if the copy did not reach the server.
+async fn still_here(there: &Client, copy: EntryId, wanted: &str) -> Done {
+    if there.quarantine().await?.iter().any(|one| one.entry == copy) {
+        let message = "the copy was refused: the entry stays in both vaults";
+        return Err(Failure::new(Exit::Refused, message, "see: lockstep status"));
+    }
+    if !there.get(copy).await?.pending {
+        return Ok(());
+    }
+    let exit = if there.status().await?.no_room.is_some() { Exit::Refused } else { Exit::Offline };
+    let message = "the copy is not sent yet: the entry stays in both vaults";
+    let advice = format!("once `lockstep sync` has sent it: lockstep rm {}", shell_word(wanted));
+    Err(Failure::new(exit, message, advice))
 }

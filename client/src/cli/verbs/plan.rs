@@ -5,6 +5,7 @@ use lockstep_api::plan::MyPlan;
 use crate::cli::{
     app::App,
     failure::{Done, Failure},
+    ui::printable,
 };
 
 use super::watch::clock;
@@ -22,7 +23,7 @@ pub async fn run(app: &App) -> Done {
         return app.ui.document(&plan);
     }
     let until = plan.until.map(|until| format!(", until {} UTC", clock(until.seconds()))).unwrap_or_default();
-    app.ui.say(format!("Plan {}{until}", plan.plan));
+    app.ui.say(format!("Plan {}{until}", printable(&plan.plan)));
     let mut rows: Vec<Vec<String>> = plan
         .limits
         .iter()

@@ -12,6 +12,7 @@ use crate::cli::{
     agent,
     app::{App, count},
     failure::{Done, Failure},
+    ui::printable,
 };
 
 use super::{
@@ -139,7 +140,7 @@ fn lock(locks_in: Option<u64>, kept: Option<Place>) -> String {
 fn say_refused(quarantine: &[Quarantined], app: &App) {
     for one in quarantine {
         let entry = crate::cli::find::short(one.entry);
-        app.ui.warn(format!("a change of {entry} was refused for good: {}", one.reason));
+        app.ui.warn(format!("a change of {entry} was refused for good: {}", printable(&one.reason)));
     }
     if !quarantine.is_empty() {
         app.ui.hint("lockstep sync --retry offers it again, lockstep sync --discard ENTRY gives it up");
@@ -185,6 +186,7 @@ fn locked(profile: &lockstep_client::profile::Profile, app: &App) -> Done {
 
 fn show(app: &App, rows: Vec<(&str, String)>) -> Done {
     for (name, value) in rows {
+        let value = printable(&value);
         let line =
             if app.ui.out_is_terminal { format!("{name:<20}{value}") } else { format!("{name}\t{value}") };
         app.ui.data(&line)?;

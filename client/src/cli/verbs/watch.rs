@@ -216,8 +216,10 @@ impl Shown<'_> {
                 format!("device {} was revoked", short_device(*device))
             }
             Change::Device { device, .. } => format!("device {} was added", short_device(*device)),
-            Change::Account { kind, .. } => format!("account  {kind}"),
-            Change::Quarantined { reason, .. } => format!("refused  a change of this device: {reason}"),
+            Change::Account { kind, .. } => format!("account  {}", printable(kind)),
+            Change::Quarantined { reason, .. } => {
+                format!("refused  a change of this device: {}", printable(reason))
+            }
             Change::Alarm(alarm) => {
                 Style::new().red().bold().apply_to(format!("ALARM    {}", alarm.kind)).to_string()
             }
