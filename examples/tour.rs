@@ -213,7 +213,7 @@ async fn resolve(tour: &Tour, laptop: &Client, phone: &Client, conflict: &Confli
     tour.say(
         "resolved",
         &format!(
-            "one head on both: password \"{}\", note \"{}\", and the other password among the old ones",
+            "one head on both: password \"{}\", note \"{}\"; no password is lost",
             text(&merged, "password"),
             text(&merged, "notes")
         ),

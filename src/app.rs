@@ -2,12 +2,14 @@
 
 mod fit;
 mod follow;
+mod moving;
 mod people;
 mod ports;
 mod start_error;
 mod tools;
 mod upkeep;
 
+pub use moving::{OpenMove, open_move, take_back};
 pub use start_error::StartError;
 pub use tools::{SubjectTools, Tools, shelf_alone, subject_tools, tools};
 
@@ -89,6 +91,27 @@ struct Tasks {
 }
 
 impl Running {
+    /// Waits until something of the server ends that nobody asked to end, by a defect: its name. A server that lacks a
+    /// part of itself does harm in silence; one that ends is started again.
+    pub async fn broken(&mut self) -> &'static str {
+        let Tasks { http, admin, follower, upkeep, mail, .. } = &mut self.tasks;
+        let admin = async {
+            match admin {
+                Some(admin) => drop(admin.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = http => "what serves clients",
+            () = admin => "what serves operators",
+            _ = follower => "what keeps the read models",
+            _ = upkeep => "upkeep",
+            _ = mail => "mail",
+            () = self.server.batcher.ended() => "what appends to the log",
+            () = self.server.feed.ended() => "the live feed",
+        }
+    }
+
     /// Stops: no new connections, requests and sockets get their time, what waits for the log is appended.
     pub async fn shutdown(self) {
         self.server.draining.cancel();
@@ -135,7 +158,8 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     let news = server.feed.applied();
     let stop_following = CancellationToken::new();
     let poll = Duration::from_millis(server.config.tail_poll_ms);
-    let follower = tokio::spawn(follow::follow(runner, news, poll, stop_following.clone()));
+    let no_room = Arc::clone(&server.no_room);
+    let follower = tokio::spawn(follow::follow(runner, news, (poll, no_room), stop_following.clone()));
     erasure::restore::reapply(&server).await?;
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&server), stop_following.clone()));
     let mail = tokio::spawn(mail::run(Arc::clone(&server), stop_following.clone()));
@@ -302,7 +326,6 @@ async fn assemble(
     let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace).await?;
     let bus = Arc::clone(&ports.bus);
     let batcher = Batcher::start(Arc::clone(&ports.log), Arc::clone(&clock), move |batch| bus.publish(batch));
-    let members = Arc::clone(&feed.members);
     let entries = Arc::new(EntryStates::new(Arc::clone(&ports.log), Arc::clone(&ports.reads)));
     let served = Arc::new(Served::new(ports.served));
     let blob_watch = Arc::new(Watch::new(ports.blobs));
@@ -310,16 +333,7 @@ async fn assemble(
     let shelf = Arc::new(Shelf { store, index: ports.blob_index, clock: Arc::clone(&clock) });
     let purger = purger((&ports.log, &batcher), &entries, &shelf, &shred_list);
     let quotas = quotas(&config, &ports.reads, &feed, &shelf);
-    let pusher = Pusher {
-        quotas: Arc::clone(&quotas),
-        log: Arc::clone(&ports.log),
-        batcher: batcher.clone(),
-        shelf: Arc::clone(&shelf),
-        entries: Arc::clone(&entries),
-        members: Arc::clone(&members),
-        served: Arc::clone(&served),
-        batches: Batches::default(),
-    };
+    let pusher = pusher((&ports.log, &batcher), (&entries, &shelf, &served), (&quotas, &feed));
     let tokens = Tokens::new(config.issuer.clone(), config.access_token_s, signing);
     let proxies = Proxies::parse(&config.trusted_proxies).unwrap_or_default();
     let limits = Limits::new(ports.rates, &keys, config.rate_limit_factor, proxies);
@@ -334,7 +348,7 @@ async fn assemble(
         shelf,
         blob_watch,
         kept_answers: ports.kept_answers,
-        members,
+        members: Arc::clone(&feed.members),
         entries,
         digests: Arc::new(Digests::new(Arc::clone(&ports.log))),
         served,
@@ -356,6 +370,7 @@ async fn assemble(
         tokens,
         limits,
         metrics: Metrics::default(),
+        no_room: Arc::default(),
         pseudonyms: Pseudonyms::new(&keys),
         proofs,
         packs: Seats::new(PACKS),
@@ -363,6 +378,23 @@ async fn assemble(
         draining: CancellationToken::new(),
     };
     Ok((Arc::new(server), runner))
+}
+
+fn pusher(
+    (log, batcher): (&Arc<dyn EventLog>, &Batcher),
+    (entries, shelf, served): (&Arc<EntryStates>, &Arc<Shelf>, &Arc<Served>),
+    (quotas, feed): (&Arc<Quotas>, &Feed),
+) -> Pusher {
+    Pusher {
+        quotas: Arc::clone(quotas),
+        log: Arc::clone(log),
+        batcher: batcher.clone(),
+        shelf: Arc::clone(shelf),
+        entries: Arc::clone(entries),
+        members: Arc::clone(&feed.members),
+        served: Arc::clone(served),
+        batches: Batches::default(),
+    }
 }
 
 fn purger(
@@ -404,3 +436,6 @@ fn lock_data(config: &Config) -> Result<File, StartError> {
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
+
+#[cfg(test)]
+mod tests;

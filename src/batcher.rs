@@ -68,6 +68,11 @@ impl Batcher {
         answered.await.map_err(|_| stopped())?
     }
 
+    /// Returns when the task has ended: before [`Self::shutdown`] only by a defect.
+    pub async fn ended(&self) {
+        self.task.wait().await;
+    }
+
     /// Takes no more units, commits those that wait, and ends.
     pub async fn shutdown(&self) {
         self.closing.cancel();

@@ -109,8 +109,9 @@ pub trait BlobStore: Send + Sync {
     /// Deletes an object; deleting what is not there is no error.
     async fn delete(&self, key: &str) -> Result<(), BlobError>;
 
-    /// Objects whose key has a prefix, after a key (which need not be there any more), ascending, at most `limit`: for
-    /// the sweep of orphans.
+    /// Objects whose key has a prefix, at most `limit`: for the sweep of orphans. They come in an order that is always
+    /// the same and the store's own, and after a key in that order, which need not be there any more. Going on after
+    /// the last key of a list until one is shorter than its limit shows each object once.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, BlobError>;
 
     /// Whether clients reach it, so that the next two give them a way.

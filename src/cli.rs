@@ -5,6 +5,7 @@ mod blobs;
 mod health;
 mod keys;
 mod log;
+mod moving;
 mod options;
 mod process;
 mod projections;
@@ -74,6 +75,9 @@ enum Command {
         #[command(subcommand)]
         command: log::LogCommand,
     },
+    /// Carry the whole server to other stores: between SQLite and Postgres, a folder and S3, one machine and another. It is
+    /// stopped meanwhile, and served there afterwards.
+    Move(moving::MoveArgs),
     /// Look after the read models.
     Projections {
         #[command(subcommand)]
@@ -110,6 +114,7 @@ enum ConfigCommand {
 
 /// The program: runs what the command line asks for, and prints to the terminal.
 pub fn main() -> ExitCode {
+    process::keep_memory_private();
     let cli = Cli::parse();
     let run = || -> Result<(), AnyError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -136,6 +141,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
         Command::Keys { command } => keys::run(command, &cli.options.config()?, out).await,
         Command::Blobs { command } => blobs::run(command, &cli.options.config()?, out).await,
         Command::Log { command } => log::run(command, &cli.options.config()?, out).await,
+        Command::Move(args) => moving::run(args, &cli.options.config()?, out).await,
         Command::Projections { what } => projections::run(what, &cli.options.config()?, out).await,
         Command::Subject { command } => subject::run(command, &cli.options.config()?, out).await,
         Command::Openapi => {
@@ -164,7 +170,7 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     process::prepare(config.max_connections);
     // Asked for before anything is said or made: a polite stop is one from the first moment.
     let mut stop = stop::Asked::listen()?;
-    let running = tokio::select! {
+    let mut running = tokio::select! {
         running = app::start(config) => running?,
         () = stop.came() => return Ok(()),
     };
@@ -184,7 +190,13 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     }
     writeln!(out, "Next: lockstep register --server {} --email you@example.org{pin}", running.url)?;
     out.flush()?;
-    stop.came().await;
+    tokio::select! {
+        () = stop.came() => {}
+        part = running.broken() => {
+            tracing::error!(cause = part, "a part of the server has ended by a defect: the server ends, to be started again");
+            return Err(format!("{part} has ended by a defect").into());
+        }
+    }
     tracing::info!("stopping");
     running.shutdown().await;
     Ok(())
@@ -203,9 +215,11 @@ fn start_logging(config: &Config) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Whatever the filter asks for: what libraries say below `info` may hold anything, for example whole requests.
+/// Whatever the filter asks for: what libraries say below `info` may hold anything, for example whole requests, and the
+/// one of NATS has lines for every attempt to reach it, where the adapter says what changed.
 pub fn may_be_logged(about: &Metadata<'_>) -> bool {
-    *about.level() <= Level::INFO || about.target().starts_with("lockstep")
+    let target = about.target();
+    target.starts_with("lockstep") || *about.level() <= Level::INFO && !target.starts_with("async_nats")
 }
 
 /// From now on a panic is logged with its place, but without its message, which may hold what a caller sent.

@@ -13,10 +13,14 @@ pub mod scan;
 pub mod shred_list;
 mod steps;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use lockstep_events::{AccountId, LogError, event::ErasedCounts, log::SealedParts};
 use lockstep_projections::{ReadError, WaitError};
+use tokio::time::error::Elapsed;
 
 use self::{queue::Job, shred_list::ShredListError};
 use crate::{
@@ -65,6 +69,9 @@ pub enum ErasureError {
     /// The shred list cannot be written.
     #[error(transparent)]
     List(#[from] ShredListError),
+    /// A database is there and gives no answer.
+    #[error("a database does not answer")]
+    Silent(#[from] Elapsed),
     /// The log is an older one and the list was cut: neither says what was erased between.
     #[error(
         "the log was restored, and lines of the shred list {list} are gone: what they named would be back. \
@@ -95,24 +102,32 @@ pub fn list_path(key_file: &Path) -> PathBuf {
     key_file.with_file_name("shred-list.jsonl")
 }
 
-/// Does every step that is due, of every erasure; how many steps that were.
+/// Does every step that is due, of every erasure; how many steps that were. One that cannot go on does not hold up the
+/// others.
 ///
 /// # Errors
-/// If something did not answer; what is left is done at the next call, by this node or another one.
+/// The first, if something did not answer; what is left is done at the next call, by this node or another one.
 pub async fn run_due(server: &Server) -> Result<u32, ErasureError> {
-    let mut steps = 0;
+    let (mut steps, mut failed) = (0, HashSet::new());
+    let mut first = None;
     loop {
         let now = server.clock.now();
         let Some(job) = server.erasures.claim(now, now.plus_seconds(CLAIM_S)).await? else {
-            return Ok(steps);
+            return first.map_or(Ok(steps), Err);
         };
         let later = Job { due_at: now.plus_seconds(RETRY_S), ..job.clone() };
+        if failed.contains(&job.account) {
+            server.erasures.note(&later).await?;
+            return first.map_or(Ok(steps), Err);
+        }
         match step(server, job).await {
             Ok(Some(next)) if next.step <= LAST_STEP => server.erasures.note(&next).await?,
             Ok(Some(_) | None) => server.erasures.done(later.account).await?,
             Err(error) => {
                 server.erasures.note(&later).await?;
-                return Err(error);
+                failed.insert(later.account);
+                first.get_or_insert(error);
+                continue;
             }
         }
         steps += 1;

@@ -3,6 +3,7 @@
 //! push waits for a database on this account.
 
 mod address;
+mod alarm;
 mod gcra;
 mod local;
 mod seats;
@@ -22,6 +23,7 @@ pub use seats::{Seat, Seats};
 pub use store::{RateStore, Take, Taken};
 pub use table::{ACTIONS, Action, OPEN, Rules, TABLE};
 
+use self::alarm::Alarms;
 use crate::auth::{
     credentials::{CredentialError, NameIndex},
     server_keys::ServerKeys,
@@ -55,6 +57,8 @@ pub enum Stop {
         retry_after: Duration,
         /// The quota that is used up.
         standing: Standing,
+        /// Whether it is everybody's.
+        everybody: bool,
     },
     /// What all nodes count together cannot be asked.
     #[error(transparent)]
@@ -62,7 +66,7 @@ pub enum Stop {
 }
 
 /// What kind of bucket; part of its key.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Address,
     Network,
@@ -83,6 +87,7 @@ pub struct Limits {
     secret: [u8; 32],
     factor: u32,
     proxies: Proxies,
+    alarms: Alarms,
 }
 
 /// A bucket that has to be asked.
@@ -103,7 +108,8 @@ impl Limits {
     /// Limits, each times `factor`.
     pub fn new(store: Arc<dyn RateStore>, keys: &ServerKeys, factor: u32, proxies: Proxies) -> Self {
         let secret = keys.stable("rate-limit-keys", b"");
-        Self { local: Local::default(), store, secret, factor, proxies }
+        let (local, alarms) = (Local::default(), Alarms::default());
+        Self { local, store, secret, factor, proxies, alarms }
     }
 
     /// The proxies whose word is believed.
@@ -213,7 +219,8 @@ impl Limits {
         for bucket in buckets.iter().flatten() {
             let key = (rules.action as u8, bucket.kind as u8, bucket.whose);
             let quota = bucket.quota;
-            let full_at = self.local.take(key, quota, now).map_err(|wait| too_many(quota, wait))?;
+            let taken = self.local.take(key, quota, now);
+            let full_at = taken.map_err(|wait| self.too_many(rules, *bucket, wait, now))?;
             let standing = quota.standing(full_at, now);
             tightest = Some(tightest.map_or(standing, |known| known.tighter(standing)));
         }
@@ -226,7 +233,8 @@ impl Limits {
         buckets: &[Option<Bucket>],
         now: Micros,
     ) -> Result<Option<Standing>, Stop> {
-        let takes: Vec<Take> = buckets.iter().flatten().map(|bucket| self.stored(rules, *bucket)).collect();
+        let asked: Vec<Bucket> = buckets.iter().flatten().copied().collect();
+        let takes: Vec<Take> = asked.iter().map(|bucket| self.stored(rules, *bucket)).collect();
         if takes.is_empty() {
             return Ok(None);
         }
@@ -237,9 +245,10 @@ impl Limits {
                 Ok(standings.reduce(Standing::tighter))
             }
             Taken::Refused { at, full_at } => {
-                let quota = takes.get(at).map_or(takes[0].quota, |take| take.quota);
+                let empty = asked.get(at).copied().unwrap_or(asked[0]);
                 // A moment may have passed in which it would have fitted after all: it still waits a little.
-                Err(too_many(quota, quota.take(Some(full_at), now).err().unwrap_or(1)))
+                let wait = empty.quota.take(Some(full_at), now).err().unwrap_or(1);
+                Err(self.too_many(rules, empty, wait, now))
             }
         }
     }
@@ -256,6 +265,20 @@ impl Limits {
         Take { key, kept: matches!(bucket.kind, Kind::Daily | Kind::Guess), quota: bucket.quota }
     }
 
+    /// The refusal by an empty bucket, of which one is there again after `wait`.
+    fn too_many(&self, rules: &Rules, Bucket { kind, quota, .. }: Bucket, wait: i64, now: Micros) -> Stop {
+        let retry_after = Duration::from_micros(u64::try_from(wait).unwrap_or(0));
+        // All of them are there when the rest of the window has passed, too.
+        let all = wait.saturating_add(quota.window()).saturating_sub(quota.step);
+        let everybody = kind == Kind::All;
+        if everybody {
+            self.alarms.ring(rules, now, Micros(now.0.saturating_add(all)));
+        }
+        let standing =
+            Standing { limit: quota.burst, remaining: 0, reset_s: all.saturating_add(999_999) / 1_000_000 };
+        Stop::TooMany { retry_after, standing, everybody }
+    }
+
     /// Forgets what is full again.
     ///
     /// # Errors
@@ -263,15 +286,6 @@ impl Limits {
     pub async fn sweep(&self, now: Micros) -> Result<u64, CredentialError> {
         self.store.sweep(now).await
     }
-}
-
-fn too_many(quota: Quota, wait: i64) -> Stop {
-    let retry_after = Duration::from_micros(u64::try_from(wait).unwrap_or(0));
-    // One is there after `wait`; all of them, when the rest of the window has passed, too.
-    let all = wait.saturating_add(quota.window()).saturating_sub(quota.step);
-    let standing =
-        Standing { limit: quota.burst, remaining: 0, reset_s: all.saturating_add(999_999) / 1_000_000 };
-    Stop::TooMany { retry_after, standing }
 }
 
 impl Subject {

@@ -10,9 +10,14 @@ pub mod outbox;
 pub mod reactor;
 pub mod worker;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 pub use letter::Letter;
+
+/// A letter is handed over in so long, or not now.
+pub const PATIENCE: Duration = Duration::from_secs(14);
 
 /// Why a letter was not taken.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,10 @@ use std::{
 
 use lockstep_projections::Family;
 
-use crate::limits::{ACTIONS, Action, TABLE};
+use crate::{
+    limits::{ACTIONS, Action, TABLE},
+    no_room::Store,
+};
 
 /// Upper ends of the classes into which requests are put by how long they took, in milliseconds.
 const CLASSES: [u64; 8] = [1, 5, 10, 50, 100, 500, 1_000, 10_000];
@@ -43,6 +46,12 @@ impl Gauge {
         Self { name, help, values: vec![(String::new(), value)] }
     }
 
+    /// A number for each store.
+    pub fn by_store(name: &'static str, help: &'static str, value: impl Fn(Store) -> f64) -> Self {
+        let labelled = |store: Store| (format!("{{port=\"{}\"}}", store.name()), value(store));
+        Self { name, help, values: Store::ALL.into_iter().map(labelled).collect() }
+    }
+
     /// A number for each family of read models.
     pub fn by_family(name: &'static str, help: &'static str, value: impl Fn(Family) -> f64) -> Self {
         let labelled = |family: Family| {
@@ -62,12 +71,17 @@ pub struct Metrics {
     started: Instant,
     requests: Mutex<Requests>,
     refused: [AtomicU64; ACTIONS],
+    refused_everybody: [AtomicU64; ACTIONS],
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let refused = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { started: Instant::now(), requests: Mutex::default(), refused }
+        Self {
+            started: Instant::now(),
+            requests: Mutex::default(),
+            refused: Default::default(),
+            refused_everybody: Default::default(),
+        }
     }
 }
 
@@ -97,6 +111,11 @@ impl Metrics {
         self.refused[action as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The limit of all together refused a request.
+    pub fn refused_everybody(&self, action: Action) {
+        self.refused_everybody[action as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Everything as Prometheus reads it, with further gauges.
     pub fn text(&self, gauges: &[Gauge]) -> String {
         let mut out = String::with_capacity(16 * 1024);
@@ -118,6 +137,12 @@ impl Metrics {
         for rules in &TABLE {
             let count = self.refused[rules.action as usize].load(Ordering::Relaxed);
             writeln!(out, "lockstep_rate_limited_total{{action=\"{}\"}} {count}", rules.name)?;
+        }
+        let name = "lockstep_rate_limited_all_total";
+        head(out, name, "counter", "Requests that the limit of all together refused")?;
+        for rules in TABLE.iter().filter(|rules| rules.all.is_some()) {
+            let count = self.refused_everybody[rules.action as usize].load(Ordering::Relaxed);
+            writeln!(out, "{name}{{action=\"{}\"}} {count}", rules.name)?;
         }
         let name = "lockstep_request_seconds";
         head(out, name, "histogram", "Requests by how long they took")?;
@@ -168,6 +193,7 @@ mod tests {
         }
         metrics.answered("BREW", "-", 405, Duration::from_millis(1));
         metrics.refused(Action::Login);
+        metrics.refused_everybody(Action::Verify);
         let text = metrics.text(&[Gauge::one("lockstep_sockets", "Open", 3.0)]);
         for line in [
             "lockstep_request_seconds_bucket{route=\"/v1/account\",method=\"GET\",status=\"200\",le=\"0.001\"} 1",
@@ -176,6 +202,7 @@ mod tests {
             "lockstep_request_seconds_sum{route=\"/v1/account\",method=\"GET\",status=\"200\"} 70.004",
             "lockstep_request_seconds_count{route=\"-\",method=\"other\",status=\"405\"} 1",
             "lockstep_rate_limited_total{action=\"login\"} 1",
+            "lockstep_rate_limited_all_total{action=\"verify\"} 1",
             "# TYPE lockstep_sockets gauge\nlockstep_sockets 3",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -1,13 +1,17 @@
 //! How long history is kept, and the round through all entries that applies it.
 
+use std::time::Duration;
+
 use lockstep_events::{
     AccountId, Event, LogError, Position, VaultId,
     event::VaultEvent,
     log::{Contents, Filter},
 };
 use lockstep_projections::store::ReadError;
+use tokio::time::{error::Elapsed, timeout};
 
 use crate::{
+    causes::with_causes,
     commands::{
         prune::{Pruner, Retention},
         purge::PurgeError,
@@ -17,7 +21,10 @@ use crate::{
 
 const PAGE: usize = 500;
 
-/// Why a round stopped. What it did stands, and the next one does the rest.
+/// Nothing takes longer: one page, or one vault.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Why a round is not whole. What it did stands, and the next one does the rest.
 #[derive(Debug, thiserror::Error)]
 pub enum RetentionError {
     /// The log.
@@ -29,6 +36,21 @@ pub enum RetentionError {
     /// An entry.
     #[error(transparent)]
     Prune(#[from] PurgeError),
+    /// A database is there and gives no answer.
+    #[error("a database does not answer")]
+    Silent(#[from] Elapsed),
+}
+
+impl RetentionError {
+    /// Whether a store is away: then nobody's history can be looked at.
+    fn is_everywhere(&self) -> bool {
+        match self {
+            Self::Log(error) => matches!(error, LogError::Unavailable(_) | LogError::Full(_)),
+            Self::Reads(error) => matches!(error, ReadError::Unavailable(_) | ReadError::Full(_)),
+            Self::Prune(error) => error.is_everywhere(),
+            Self::Silent(_) => true,
+        }
+    }
 }
 
 /// What a round did.
@@ -50,10 +72,10 @@ pub async fn history_days(server: &Server, account: AccountId) -> Result<Option<
     Ok(Some(by_plan.unwrap_or(server.config.retention_days)).filter(|days| *days > 0))
 }
 
-/// One round through the vaults of everybody.
+/// One round through the vaults of everybody. What cannot be pruned holds up nobody else.
 ///
 /// # Errors
-/// [`RetentionError`]
+/// [`RetentionError`]: the first, when all others were looked at, or a store that is away.
 pub async fn prune(server: &Server) -> Result<PruneReport, RetentionError> {
     let pruner = Pruner {
         log: server.log.clone(),
@@ -63,47 +85,74 @@ pub async fn prune(server: &Server) -> Result<PruneReport, RetentionError> {
         clock: server.clock.clone(),
     };
     let vaults = Filter { kinds: vec!["vault.created".to_owned()], ..Filter::default() };
-    let mut report = PruneReport::default();
-    let mut after = Position::ZERO;
-    loop {
-        let page = server.log.read_all(after, PAGE, &vaults, Contents::No).await?;
-        for recorded in &page {
-            after = recorded.position;
-            let Ok(Event::Vault(VaultEvent::Created(created))) = recorded.event() else { continue };
-            // Whoever else reads the vault: its owner's plan decides.
-            if let Some(days) = history_days(server, created.account).await? {
-                vault(server, &pruner, (created.vault, days), &mut report).await?;
-            }
-        }
-        if page.len() < PAGE {
-            break;
-        }
-    }
-    if report.versions > 0 {
+    let mut round = Round { server, pruner, report: PruneReport::default(), first: None };
+    let outcome = round.all(&vaults).await;
+    if round.report.versions > 0 {
         // What went is not left in a journal either.
-        server.log.scrub().await?;
+        timeout(PATIENCE, server.log.scrub()).await??;
     }
-    Ok(report)
+    outcome?;
+    round.first.map_or(Ok(round.report), Err)
 }
 
-/// The entries of one vault that have more than one version.
-async fn vault(
-    server: &Server,
-    pruner: &Pruner,
-    (vault, days): (VaultId, u32),
-    report: &mut PruneReport,
-) -> Result<(), RetentionError> {
-    let mut after = None;
-    loop {
-        let page = server.reads.entries(vault, after, PAGE).await?;
-        for row in page.iter().filter(|row| row.versions > 1 && !row.heads.purged) {
-            let pruned = pruner.prune(vault, row.entry, Retention { versions: 0, days }).await?;
-            report.entries += 1;
-            report.versions += pruned as u64;
+struct Round<'a> {
+    server: &'a Server,
+    pruner: Pruner,
+    report: PruneReport,
+    first: Option<RetentionError>,
+}
+
+impl Round<'_> {
+    async fn all(&mut self, vaults: &Filter) -> Result<(), RetentionError> {
+        let mut after = Position::ZERO;
+        loop {
+            let page =
+                timeout(PATIENCE, self.server.log.read_all(after, PAGE, vaults, Contents::No)).await??;
+            for recorded in &page {
+                after = recorded.position;
+                let Ok(Event::Vault(VaultEvent::Created(created))) = recorded.event() else { continue };
+                let vault = timeout(PATIENCE, self.vault(created.vault, created.account)).await;
+                let vault = vault.unwrap_or_else(|late| Err(late.into()));
+                self.go_on(vault)?;
+            }
+            if page.len() < PAGE {
+                return Ok(());
+            }
         }
-        if page.len() < PAGE {
-            return Ok(());
+    }
+
+    /// The entries of one vault that have more than one version.
+    async fn vault(&mut self, vault: VaultId, owner: AccountId) -> Result<(), RetentionError> {
+        // Whoever else reads the vault: its owner's plan decides.
+        let Some(days) = history_days(self.server, owner).await? else { return Ok(()) };
+        let mut after = None;
+        loop {
+            let page = self.server.reads.entries(vault, after, PAGE).await?;
+            for row in page.iter().filter(|row| row.versions > 1 && !row.heads.purged) {
+                match self.pruner.prune(vault, row.entry, Retention { versions: 0, days }).await {
+                    Ok(pruned) => {
+                        self.report.entries += 1;
+                        self.report.versions += pruned as u64;
+                    }
+                    Err(error) => self.go_on(Err(error.into()))?,
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(());
+            }
+            after = page.last().map(|row| row.entry);
         }
-        after = page.last().map(|row| row.entry);
+    }
+
+    /// Keeps the first error, unless it is one for everybody.
+    fn go_on(&mut self, outcome: Result<(), RetentionError>) -> Result<(), RetentionError> {
+        match outcome {
+            Err(error) if !error.is_everywhere() => {
+                tracing::warn!(cause = with_causes(&error), "the history of an entry cannot be pruned");
+                self.first.get_or_insert(error);
+                Ok(())
+            }
+            other => other,
+        }
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     mail::{outbox::Outbox, worker::Post},
     members::Members,
     metrics::Metrics,
+    no_room::NoRoom,
     pseudonyms::Pseudonyms,
     quotas::Quotas,
     served::Served,
@@ -101,6 +102,8 @@ pub struct Server {
     pub limits: Limits,
     /// What this node has done.
     pub metrics: Metrics,
+    /// Which stores have no room left.
+    pub no_room: Arc<NoRoom>,
     /// What accounts and sessions are called in the log.
     pub pseudonyms: Pseudonyms,
     /// Places for password proofs: only so many are worked on at the same time.

@@ -229,7 +229,7 @@ pub enum PushOutcome {
     QuotaExceeded,
     /// Its content key is of an old vault key generation.
     KeyEpochStale,
-    /// Header, signature, signer, account or vault are not right; `error` says what.
+    /// It is not right in itself, or not this sender's; `reason` says which rule it breaks, `error` the same in words.
     Forbidden,
     /// Another item of its group failed.
     NotAttempted,
@@ -240,6 +240,38 @@ impl PushOutcome {
     pub const fn stands(self) -> bool {
         matches!(self, Self::Accepted | Self::AcceptedForked | Self::Duplicate)
     }
+}
+
+/// Which rule a version breaks that is `forbidden`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForbiddenReason {
+    /// The header has more than 64 parents.
+    TooManyParents,
+    /// The header breaks another rule of its format, or names no entry.
+    Header,
+    /// The header names another account.
+    Account,
+    /// The header names another vault than the address.
+    Vault,
+    /// The signer is no device of the account or was revoked, or is neither the author nor the sender.
+    Signer,
+    /// The signature is not the signer's over the id that this header has.
+    Signature,
+    /// Parents are inferred only for an `edit` without parents whose author has seen nothing.
+    InferredParents,
+    /// The wrapped content key is missing, is too much, or has not the form of one.
+    WrappedKey,
+    /// More than 32 attachments, or any where the kind has no content.
+    Attachments,
+    /// A ciphertext where the kind has none, or one over 16 KiB inline.
+    Content,
+    /// A parent is a version of another entry.
+    ForeignParent,
+    /// `content_of` is not a version of this entry with content.
+    ContentOf,
+    /// Another version has this identity.
+    IdTaken,
 }
 
 /// The answer about one item, in the order of the request.
@@ -262,7 +294,10 @@ pub struct PushResult {
     /// Parents that are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<VersionId>,
-    /// One sentence, where the outcome alone does not say it.
+    /// With `forbidden`: which rule it breaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ForbiddenReason>,
+    /// One sentence for people, where the outcome alone does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// With `quota_exceeded`: which limit.

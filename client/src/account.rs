@@ -37,6 +37,7 @@ pub(crate) mod approval;
 mod login;
 pub(crate) mod password;
 mod pinned;
+mod suite;
 
 pub(crate) use self::login::login;
 
@@ -347,7 +348,12 @@ fn fold(account: &Account) -> Result<Roster, Error> {
     for statement in rest {
         roster.apply(statement).map_err(refused)?;
     }
-    if roster.account == account.account { Ok(roster) } else { Err(Error::Alarm(AlarmKind::Roster)) }
+    if roster.account != account.account {
+        return Err(Error::Alarm(AlarmKind::Roster));
+    }
+    suite::known(account.suite)?;
+    suite::known(roster.suite)?;
+    Ok(roster)
 }
 
 fn find<'a>(account: &'a Account, name: &str) -> Result<&'a Wrap, Error> {

@@ -151,7 +151,6 @@ const fn why_ended(end: Option<SessionEnd>) -> &'static str {
         RevokeReason::Admin => "an administrator ended this session",
         RevokeReason::Disabled => "an administrator disabled the account",
         RevokeReason::Deletion => "the account is going to be erased, and this session was ended",
-        RevokeReason::KeysRotated => "the keys of the account were changed, and this session was ended",
         RevokeReason::FactorChanged => {
             "the second factors of the account were changed, and this session was ended"
         }

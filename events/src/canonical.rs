@@ -14,7 +14,8 @@ pub struct Writer(Vec<u8>);
 impl Writer {
     /// An encoding that starts with its domain, so that no two kinds of object share bytes.
     pub fn new(domain: &str) -> Self {
-        Self::default().lp(domain.as_bytes())
+        // Room for nearly every encoding: growing step by step costs more than hashing what is in it.
+        Self(Vec::with_capacity(512)).lp(domain.as_bytes())
     }
 
     /// A byte string with its length as u32 before it.

@@ -1,5 +1,7 @@
 //! A version's header: what the server sees of a version, and what its id commits to.
 
+use std::cell::Cell;
+
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
@@ -216,9 +218,20 @@ pub fn verify_version(key: &PublicKey, version: &VersionId, signature: &Signatur
 
 /// Strict Ed25519 verification of any canonical message.
 pub fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
-    VerifyingKey::from_bytes(&key.0).is_ok_and(|key| {
+    point(key).is_some_and(|key| {
         key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok()
     })
+}
+
+/// The point of a key. Signatures come many of one device together, and a tenth of the work for each would be this.
+fn point(key: &PublicKey) -> Option<VerifyingKey> {
+    thread_local! { static LAST: Cell<Option<VerifyingKey>> = const { Cell::new(None) }; }
+    let point = match LAST.get() {
+        Some(last) if *last.as_bytes() == key.0 => last,
+        _ => VerifyingKey::from_bytes(&key.0).ok()?,
+    };
+    LAST.set(Some(point));
+    Some(point)
 }
 
 /// Whether a signature can hold under a key: its bytes are a point of the curve, and not one of small order. Under any

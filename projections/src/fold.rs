@@ -98,9 +98,19 @@ impl Fold {
         self.working.changes()
     }
 
+    /// How many versions wait to be written.
+    pub fn waiting_versions(&self) -> usize {
+        self.working.changed_versions()
+    }
+
     /// Takes out what has to be written since the last commit.
     pub fn changes(&mut self) -> Vec<Write> {
         self.working.take_changes()
+    }
+
+    /// Takes out of it what nothing comes back to: versions. The rest waits on.
+    pub fn versions(&mut self) -> Vec<Write> {
+        self.working.take_versions()
     }
 
     async fn load_and_project<'p>(
@@ -147,10 +157,10 @@ impl Fold {
         self.working.knows(key) || (self.complete && key.projection() != Projection::Versions)
     }
 
-    /// Notes that the changes of the last page were committed.
+    /// Notes that the changes of the last page were committed, or are about to be.
     pub fn committed(&mut self, to: Position) {
         self.position = to;
-        if self.working.len() > self.capacity {
+        if self.working.len() > self.capacity && self.waiting() == 0 {
             self.forget();
         }
     }

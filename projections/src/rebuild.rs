@@ -19,18 +19,19 @@ use lockstep_events::{
     chains::Chains,
     log::{Contents, Filter},
 };
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     fold::{Decoded, Fold, FoldError},
     key::{Family, Projection},
     project::{self, ProjectError},
-    store::{Checksum, Generation, ReadError, ReadStore},
+    store::{Advance, Checksum, Generation, ReadError, ReadStore, Write},
 };
 
 /// Events that are read and folded at once.
-const PAGE: usize = 5_000;
-/// Rows that are written at once, in the order of their keys: the more, the fewer pages of an index each row touches,
-/// and the fewer times an entry is written that changes again. Some tens of megabytes.
+const PAGE: usize = 2_000;
+/// Rows that wait at most, before all of them are written in the order of their keys: the more, the fewer pages of an
+/// index each row touches, and the fewer times an entry is written that changes again. Some tens of megabytes.
 const WRITTEN: usize = 20_000;
 /// Rows that stay in memory; below it nothing is ever loaded.
 const CAPACITY: usize = 100_000;
@@ -141,15 +142,24 @@ struct Run<'a> {
     fold: Fold,
     /// What was read so far; a page at a time takes it on.
     chains: Arc<Mutex<Chains>>,
-    /// What is being written while the next pages are folded.
-    writing: Option<Writing>,
+    /// Writes while the next pages are folded.
+    writer: Option<Writer>,
     events: u64,
     started: Micros,
     on_step: &'a mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
 }
 
+/// What is written in one commit: the step that it makes, to where, and the rows.
+type Batch = (Advance, Position, Vec<Write>);
+
+/// Writes one batch while the next one waits.
+struct Writer {
+    queue: mpsc::Sender<Batch>,
+    task: Writing,
+}
+
 /// Stops with whoever waits for it: a rebuild that has ended writes no more.
-struct Writing(tokio::task::JoinHandle<Result<(), ReadError>>);
+struct Writing(JoinHandle<Result<(), ReadError>>);
 
 impl Drop for Writing {
     fn drop(&mut self) {
@@ -157,19 +167,70 @@ impl Drop for Writing {
     }
 }
 
-impl Run<'_> {
-    /// Begins to write what was folded. What was written before stands already.
-    fn write(&mut self, reads: &Arc<dyn ReadStore>, to: Position) {
-        let (writes, step) = (self.fold.changes(), self.fold.advance(false));
-        let reads = Arc::clone(reads);
-        self.writing = Some(Writing(tokio::spawn(async move { reads.commit(&[step], to, &writes).await })));
-        self.fold.committed(to);
+impl Writer {
+    fn start(reads: Arc<dyn ReadStore>) -> Self {
+        let (queue, mut batches) = mpsc::channel::<Batch>(1);
+        let task = tokio::spawn(async move {
+            while let Some((step, to, writes)) = batches.recv().await {
+                reads.commit(&[step], to, &writes).await?;
+            }
+            Ok(())
+        });
+        Self { queue, task: Writing(task) }
     }
 
-    /// Waits until everything stands that was begun to be written.
+    /// Writes what waits, and ends.
+    async fn end(self) -> Result<(), RebuildError> {
+        let Self { queue, mut task } = self;
+        drop(queue);
+        Ok((&mut task.0).await??)
+    }
+}
+
+impl Run<'_> {
+    /// Writes what it is time for. While there is a place, it is time for versions, which nothing comes back to; what may
+    /// change again waits until there is much of it, or until the end: nobody reads the rows before.
+    async fn write_on(
+        &mut self,
+        reads: &Arc<dyn ReadStore>,
+        to: Position,
+        last: bool,
+    ) -> Result<(), RebuildError> {
+        if last || self.fold.waiting() >= WRITTEN {
+            let all = self.fold.changes();
+            self.write(reads, to, all).await?;
+        } else if self.has_place() && self.fold.waiting_versions() > 0 {
+            let versions = self.fold.versions();
+            self.write(reads, to, versions).await?;
+        }
+        if last { self.written().await } else { Ok(()) }
+    }
+
+    fn has_place(&self) -> bool {
+        self.writer.as_ref().is_none_or(|writer| writer.queue.capacity() > 0)
+    }
+
+    /// Hands on what is to be written, once there is a place for it.
+    async fn write(
+        &mut self,
+        reads: &Arc<dyn ReadStore>,
+        to: Position,
+        rows: Vec<Write>,
+    ) -> Result<(), RebuildError> {
+        let step = self.fold.advance(false);
+        self.fold.committed(to);
+        let writer = self.writer.get_or_insert_with(|| Writer::start(Arc::clone(reads)));
+        match writer.queue.send((step, to, rows)).await {
+            Ok(()) => Ok(()),
+            // It has ended, and says why.
+            Err(_) => self.written().await,
+        }
+    }
+
+    /// Waits until everything stands that was handed on.
     async fn written(&mut self) -> Result<(), RebuildError> {
-        match self.writing.take() {
-            Some(mut writing) => Ok((&mut writing.0).await??),
+        match self.writer.take() {
+            Some(writer) => writer.end().await,
             None => Ok(()),
         }
     }
@@ -200,7 +261,7 @@ impl Rebuild {
         let generation = self.reads.start_generation(family).await?;
         let fold = Fold::begin(family, generation, CAPACITY);
         let (chains, started) = (Arc::default(), self.clock.now());
-        let mut run = Run { fold, chains, writing: None, events: 0, started, on_step };
+        let mut run = Run { fold, chains, writer: None, events: 0, started, on_step };
         self.fill(&mut run, old.position).await?;
         let mut compared = Vec::new();
         for member in family.members() {
@@ -256,13 +317,7 @@ impl Rebuild {
             run.written().await?;
         }
         run.fold.more(missing, &*self.reads, page.iter()).await?;
-        if to >= target || run.fold.waiting() >= WRITTEN {
-            run.written().await?;
-            run.write(&self.reads, to);
-        }
-        if to >= target {
-            run.written().await?;
-        }
+        run.write_on(&self.reads, to, to >= target).await?;
         run.events += page.len() as u64;
         let step = step(run, to, target, self.clock.now());
         if (run.on_step)(step).is_break() { Err(RebuildError::Stopped) } else { Ok(()) }
@@ -273,7 +328,7 @@ impl Rebuild {
         run: &Run<'_>,
         after: Position,
         target: Position,
-    ) -> tokio::task::JoinHandle<Result<(Vec<Decoded>, Position), RebuildError>> {
+    ) -> JoinHandle<Result<(Vec<Decoded>, Position), RebuildError>> {
         let (log, limit) = (Arc::clone(&self.log), self.page);
         let (family, chains) = (run.fold.family, Arc::clone(&run.chains));
         tokio::spawn(async move {

@@ -72,12 +72,12 @@ impl Row {
     /// Only if serde cannot write one of our own types, which no row's type allows.
     pub fn document(&self) -> Result<String, serde_json::Error> {
         match self {
-            Self::Account(row) => serde_json::to_string(row),
-            Self::Device(row) => serde_json::to_string(row),
-            Self::Session(row) => serde_json::to_string(row),
-            Self::Vault(row) => serde_json::to_string(row),
-            Self::Entry(row) => serde_json::to_string(row),
-            Self::Version(row) => serde_json::to_string(row),
+            Self::Account(row) => document(row),
+            Self::Device(row) => document(row),
+            Self::Session(row) => document(row),
+            Self::Vault(row) => document(row),
+            Self::Entry(row) => document(row),
+            Self::Version(row) => document(row),
         }
     }
 
@@ -95,6 +95,13 @@ impl Row {
             Projection::Versions => Self::Version(serde_json::from_str(document)?),
         })
     }
+}
+
+fn document(row: &impl Serialize) -> Result<String, serde_json::Error> {
+    // Room for nearly every row, so that none is copied over and over while it grows.
+    let mut text = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut text, row)?;
+    String::from_utf8(text).map_err(serde::ser::Error::custom)
 }
 
 /// An account.

@@ -103,6 +103,12 @@ impl Runner {
         Ok(self.progress().position())
     }
 
+    /// Forgets all rows. Whoever gave up waiting for [`Self::catch_up`] or [`Self::apply`] calls this before the next:
+    /// it is not known what of it was committed.
+    pub fn forget(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.fold.forget());
+    }
+
     /// Reads checkpoints and forgets all rows.
     async fn reload(&mut self) -> Result<(), ReadError> {
         let mut lanes = Vec::with_capacity(Family::ALL.len());
@@ -162,7 +168,7 @@ impl Runner {
             // Another runner was faster, or a rebuild has taken the place of a generation.
             Err(RunError::Read(ReadError::Moved(_))) => self.reload().await?,
             Err(error) => {
-                self.lanes.iter_mut().for_each(|lane| lane.fold.forget());
+                self.forget();
                 return Err(error);
             }
         }

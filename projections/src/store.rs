@@ -21,6 +21,9 @@ pub struct Generation(pub u32);
 pub enum Write {
     /// The row is now this.
     Put(Row),
+    /// The row is now this, and as far as the writer knows there was none. A store may take that as a hint; a row that
+    /// it has is replaced all the same.
+    New(Row),
     /// The row is gone.
     Delete(Key),
     /// All entries and versions of the vault are gone. Nothing is put into it in the same commit.

@@ -14,12 +14,36 @@ use crate::{
 struct Slot {
     row: Option<Row>,
     changed: bool,
+    /// The store has a row of this key. Whatever an event changes was loaded before: what was not is made by it.
+    stored: bool,
+}
+
+impl Slot {
+    /// What has to be written so that the store has it too.
+    fn into_write(self, key: Key) -> Write {
+        match self.row {
+            Some(row) if self.stored => Write::Put(row),
+            Some(row) => Write::New(row),
+            None => Write::Delete(key),
+        }
+    }
+
+    /// The same for a row that stays.
+    fn write(&mut self, key: Key) -> Write {
+        let write = self.clone().into_write(key);
+        self.changed = false;
+        self.stored = self.row.is_some();
+        write
+    }
 }
 
 /// Rows by key. A key that is not here was not loaded; a key that is here without a row does not exist.
 #[derive(Debug, Clone, Default)]
 pub struct Working {
     slots: HashMap<Key, Slot>,
+    /// Versions that were made or changed.
+    versions: Vec<Key>,
+    /// Other rows that were.
     changed: Vec<Key>,
     /// Vaults whose entries and versions are all gone.
     cleared: Vec<VaultId>,
@@ -33,12 +57,12 @@ impl Working {
 
     /// Takes in a row as the store has it; a row that is here already is newer and stays.
     pub fn loaded(&mut self, row: Row) {
-        self.slots.entry(row.key()).or_insert(Slot { row: Some(row), changed: false });
+        self.slots.entry(row.key()).or_insert(Slot { row: Some(row), changed: false, stored: true });
     }
 
     /// Notes that the store has no row of this key.
     pub fn absent(&mut self, key: Key) {
-        self.slots.entry(key).or_insert(Slot { row: None, changed: false });
+        self.slots.entry(key).or_insert(Slot { row: None, changed: false, stored: false });
     }
 
     /// A row, if it exists.
@@ -49,27 +73,27 @@ impl Working {
     /// A row to be changed, if it exists.
     pub fn get_mut(&mut self, key: &Key) -> Option<&mut Row> {
         let slot = self.slots.get_mut(key)?;
-        if slot.row.is_some() && !slot.changed {
-            slot.changed = true;
-            self.changed.push(*key);
+        if slot.row.is_some() && !std::mem::replace(&mut slot.changed, true) {
+            of_kind(key, &mut self.versions, &mut self.changed).push(*key);
         }
         slot.row.as_mut()
     }
 
     /// Makes or replaces a row.
     pub fn put(&mut self, row: Row) {
-        let key = row.key();
-        let before = self.slots.insert(key, Slot { row: Some(row), changed: true });
-        if !before.is_some_and(|slot| slot.changed) {
-            self.changed.push(key);
-        }
+        self.set(row.key(), Some(row));
     }
 
     /// Removes a row that was loaded.
     pub fn delete(&mut self, key: Key) {
-        let before = self.slots.insert(key, Slot { row: None, changed: true });
-        if !before.is_some_and(|slot| slot.changed) {
-            self.changed.push(key);
+        self.set(key, None);
+    }
+
+    fn set(&mut self, key: Key, row: Option<Row>) {
+        let slot = self.slots.entry(key).or_insert(Slot { row: None, changed: false, stored: false });
+        slot.row = row;
+        if !std::mem::replace(&mut slot.changed, true) {
+            of_kind(&key, &mut self.versions, &mut self.changed).push(key);
         }
     }
 
@@ -77,6 +101,7 @@ impl Working {
     pub fn clear_vault(&mut self, vault: VaultId) {
         let is_gone = |key: &Key| key.scope() == vault.as_bytes();
         self.slots.retain(|key, _| !is_gone(key));
+        self.versions.retain(|key| !is_gone(key));
         self.changed.retain(|key| !is_gone(key));
         self.cleared.push(vault);
     }
@@ -93,9 +118,14 @@ impl Working {
         keys
     }
 
-    /// How many rows changed since the last [`Self::take_changes`].
+    /// How many rows have to be written.
     pub fn changes(&self) -> usize {
-        self.changed.len() + self.cleared.len()
+        self.versions.len() + self.changed.len() + self.cleared.len()
+    }
+
+    /// How many of them are versions.
+    pub fn changed_versions(&self) -> usize {
+        self.versions.len()
     }
 
     /// How many keys are here.
@@ -113,18 +143,19 @@ impl Working {
     pub fn take_changes(&mut self) -> Vec<Write> {
         let mut keys = std::mem::take(&mut self.changed);
         keys.sort_unstable();
+        let mut writes = Vec::with_capacity(keys.len() + self.versions.len());
+        writes.extend(keys.into_iter().filter_map(|key| Some(self.slots.get_mut(&key)?.write(key))));
+        writes.extend(self.take_versions());
+        writes
+    }
+
+    /// Of what has to be written only versions, in key order, and what has to go. All other rows may change again
+    /// before they are written.
+    pub fn take_versions(&mut self) -> Vec<Write> {
+        let mut keys = std::mem::take(&mut self.versions);
+        keys.sort_unstable();
         let mut writes = Vec::with_capacity(keys.len());
-        for key in keys {
-            let row = if key.projection() == Projection::Versions {
-                self.slots.remove(&key).and_then(|slot| slot.row)
-            } else {
-                self.slots.get_mut(&key).and_then(|slot| {
-                    slot.changed = false;
-                    slot.row.clone()
-                })
-            };
-            writes.push(row.map_or(Write::Delete(key), Write::Put));
-        }
+        writes.extend(keys.into_iter().filter_map(|key| Some(self.slots.remove(&key)?.into_write(key))));
         writes.extend(self.cleared.drain(..).map(Write::Clear));
         writes
     }
@@ -132,9 +163,15 @@ impl Working {
     /// Forgets everything, changes included.
     pub fn clear(&mut self) {
         self.slots.clear();
+        self.versions.clear();
         self.changed.clear();
         self.cleared.clear();
     }
+}
+
+/// The list that a key belongs to.
+fn of_kind<'l>(key: &Key, versions: &'l mut Vec<Key>, others: &'l mut Vec<Key>) -> &'l mut Vec<Key> {
+    if key.projection() == Projection::Versions { versions } else { others }
 }
 
 macro_rules! typed_access {

@@ -17,6 +17,8 @@ pub struct Document {
     pub parent: Option<Vec<u8>>,
     pub place: i64,
     pub text: String,
+    /// As far as the writer knows there is no row of this key.
+    pub new: bool,
 }
 
 /// Rows of one parent in the order of their places.
@@ -86,10 +88,10 @@ fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn document(row: &Row) -> Result<Document, ReadError> {
+fn document(row: &Row, new: bool) -> Result<Document, ReadError> {
     let key = row.key();
     let text = row.document().map_err(shape(key.projection()))?;
-    Ok(Document { key, parent: row.parent().map(|id| id.to_vec()), place: row.order(), text })
+    Ok(Document { key, parent: row.parent().map(|id| id.to_vec()), place: row.order(), text, new })
 }
 
 fn generation_of(steps: &[Advance], key: &Key) -> Result<Generation, ReadError> {
@@ -146,8 +148,8 @@ impl<D: Documents> ReadStore for Reads<D> {
         let (mut puts, mut deletes, mut clears) = (Vec::with_capacity(writes.len()), Vec::new(), Vec::new());
         for write in writes {
             match write {
-                Write::Put(row) => {
-                    let document = document(row)?;
+                Write::Put(row) | Write::New(row) => {
+                    let document = document(row, matches!(write, Write::New(_)))?;
                     puts.push((generation_of(steps, &document.key)?, document));
                 }
                 Write::Delete(key) => deletes.push((generation_of(steps, key)?, *key)),

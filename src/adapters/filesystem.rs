@@ -38,8 +38,7 @@ impl FilesystemBlobs {
     /// (which no key has).
     fn place(&self, key: &str) -> Result<PathBuf, BlobError> {
         check_key(key)?;
-        let shard = format!("{:02x}", sha256(key.as_bytes())[0]);
-        Ok(self.objects.join(shard).join(key.replace('/', ".")))
+        Ok(self.objects.join(shard(key)).join(key.replace('/', ".")))
     }
 
     fn write(&self, key: &str, bytes: &[u8]) -> Result<(), BlobError> {
@@ -74,31 +73,59 @@ impl FilesystemBlobs {
         let copied = fs::copy(file, &unfinished)
             .and_then(|_| File::open(&unfinished)?.sync_all())
             .and_then(|()| move_to(&unfinished, place));
+        if copied.is_err() {
+            // On a disk that is full it would keep others out.
+            let _ = fs::remove_file(&unfinished);
+        }
         copied.map_err(failed)
     }
 
+    /// By folder, and by name within it: to go on, nothing is read that was listed before but the rest of a folder.
     fn listed(&self, prefix: &str, after: Option<&str>, limit: usize) -> io::Result<Vec<Listed>> {
-        let mut all = Vec::new();
-        for shard in fs::read_dir(&self.objects)? {
-            for object in fs::read_dir(shard?.path())? {
-                let object = object?;
-                let key = object.file_name().to_string_lossy().replace('.', "/");
-                if key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after) {
-                    all.push((key, object));
+        let begun = after.map(shard);
+        let mut shards: Vec<_> = fs::read_dir(&self.objects)?
+            .map(|shard| Ok(shard?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<_>>()?;
+        shards.retain(|shard| begun.as_ref().is_none_or(|begun| shard >= begun));
+        shards.sort_unstable();
+        let mut listed = Vec::new();
+        for shard in shards {
+            let after = after.filter(|_| begun.as_ref() == Some(&shard));
+            for (key, object) in self.in_shard(&shard, prefix, after)? {
+                if listed.len() == limit {
+                    return Ok(listed);
                 }
-            }
-        }
-        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        all.truncate(limit);
-        let mut listed = Vec::with_capacity(all.len());
-        for (key, object) in all {
-            // One that was deleted meanwhile is not in the list.
-            if let Ok(data) = object.metadata() {
-                listed.push(Listed { key, length: data.len() });
+                // One that was deleted meanwhile is not in the list.
+                if let Ok(data) = object.metadata() {
+                    listed.push(Listed { key, length: data.len() });
+                }
             }
         }
         Ok(listed)
     }
+
+    fn in_shard(
+        &self,
+        shard: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> io::Result<Vec<(String, fs::DirEntry)>> {
+        let mut found = Vec::new();
+        for object in fs::read_dir(self.objects.join(shard))? {
+            let object = object?;
+            let key = object.file_name().to_string_lossy().replace('.', "/");
+            if key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after) {
+                found.push((key, object));
+            }
+        }
+        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(found)
+    }
+}
+
+/// The folder of a key.
+fn shard(key: &str) -> String {
+    format!("{:02x}", sha256(key.as_bytes())[0])
 }
 
 fn write_and_move(unfinished: &Path, place: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -14,6 +14,7 @@ mod mime;
 mod named_row;
 #[cfg(feature = "distributed")]
 pub mod nats;
+mod nature;
 mod oidc_tables;
 #[cfg(feature = "distributed")]
 pub mod postgres;

@@ -71,6 +71,7 @@ impl NatsBus {
 }
 
 fn options(news: broadcast::Sender<News>) -> ConnectOptions {
+    let link = Arc::new(Mutex::new(Link::New));
     ConnectOptions::new()
         .name("lockstepd")
         .retry_on_initial_connect()
@@ -85,24 +86,53 @@ fn options(news: broadcast::Sender<News>) -> ConnectOptions {
         // Its own batches reach a node's listeners without the network.
         .no_echo()
         .event_callback(move |event| {
-            let news = news.clone();
-            async move { heard(&event, &news) }
+            let (news, link) = (news.clone(), Arc::clone(&link));
+            async move { heard(&event, &news, &link) }
         })
 }
 
-fn heard(event: &Event, news: &broadcast::Sender<News>) {
-    match event {
-        Event::Connected => {
-            tracing::info!("connected to NATS");
+/// How the connection was when it was last told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// It was never there, and nobody has said so yet.
+    New,
+    Up,
+    /// It is not there, and that was said.
+    Away,
+}
+
+/// The library tells of every attempt; what is logged is what changes.
+fn heard(event: &Event, news: &broadcast::Sender<News>, link: &Mutex<Link>) {
+    let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
+    match (event, *link) {
+        (Event::Connected, before) => {
+            *link = Link::Up;
+            if before == Link::Away {
+                tracing::info!("NATS is back: news of other nodes come at once again");
+            } else {
+                tracing::info!("connected to NATS");
+            }
             let _ = news.send(News::Reconnected);
         }
-        Event::Disconnected => {
-            tracing::warn!("lost NATS; news of other nodes come by polling until it is back");
+        (Event::Disconnected, Link::New | Link::Up) => {
+            *link = Link::Away;
+            tracing::warn!(
+                "NATS is gone: everything is served and written on, and news of other nodes come by looking at the \
+                 end of the log, a moment later; it is looked for until it is back"
+            );
         }
-        Event::SlowConsumer(_) => {
+        (Event::ClientError(cause), Link::New) => {
+            *link = Link::Away;
+            tracing::warn!(
+                %cause,
+                "NATS does not answer: everything is served and written all the same, and news of other nodes come by \
+                 looking at the end of the log, a moment later; it is looked for until it is there"
+            );
+        }
+        (Event::SlowConsumer(_), _) => {
             let _ = news.send(News::Reconnected);
         }
-        other => tracing::debug!(event = %other, "NATS"),
+        _ => {}
     }
 }
 

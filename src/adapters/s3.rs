@@ -167,9 +167,22 @@ where
         (Some("XMinioStorageFull" | "InsufficientStorage" | "QuotaExceeded"), _) | (_, Some(507)) => {
             BlobError::Full(what.into())
         }
-        (_, None | Some(429 | 500..=599)) => BlobError::Unavailable(what.into()),
+        _ if is_refusal(code.as_deref(), status) => {
+            let advice = "see s3_access_key, s3_secret_key, s3_region, and what the key may do in the bucket";
+            BlobError::Unavailable(format!("{what}: {advice}").into())
+        }
+        (_, None | Some(429 | 500..=599)) => {
+            BlobError::Unavailable(format!("{what}: see whether the service runs, and s3_endpoint").into())
+        }
         _ => BlobError::Other(what.into()),
     }
+}
+
+/// Whether the service says that these keys, or this way to it, are not the right ones (any more): an operator mends
+/// that, and what was asked works then.
+fn is_refusal(code: Option<&str>, status: Option<u16>) -> bool {
+    let of_the_way = ["AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"];
+    matches!(status, Some(301 | 307 | 401 | 403)) || code.is_some_and(|code| of_the_way.contains(&code))
 }
 
 /// The same about an upload in parts: some services say of one that is gone that it is not ours.
@@ -306,16 +319,6 @@ impl BlobStore for S3Blobs {
         match answer.map(drop).map_err(failed) {
             Err(BlobError::Missing) => Err(BlobError::Other(
                 format!("there is no bucket {}: make it, or name another one with blobs", self.bucket).into(),
-            )),
-            Err(BlobError::Other(cause)) => Err(BlobError::Other(
-                format!(
-                    "{cause}: see s3_access_key, s3_secret_key, and what the key may do in {}",
-                    self.bucket
-                )
-                .into(),
-            )),
-            Err(BlobError::Unavailable(cause)) => Err(BlobError::Unavailable(
-                format!("{cause}: see whether the service runs, and s3_endpoint").into(),
             )),
             other => other,
         }

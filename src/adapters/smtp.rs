@@ -1,4 +1,7 @@
-//! Letters by SMTP: over TLS from the first byte, or by STARTTLS that must succeed, on kept connections.
+//! Letters by SMTP: over TLS from the first byte, or by STARTTLS that must succeed.
+//!
+//! Every letter has a connection of its own, which ends with it: one that was given up in the middle of a letter must
+//! never carry another, whose commands would be answered with what the first one still had to hear.
 
 use std::{path::Path, time::Duration};
 
@@ -7,25 +10,23 @@ use lettre::{
     AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
     message::Mailbox,
     transport::smtp::{
-        PoolConfig,
         client::{Certificate, Tls, TlsParameters},
         response::{Category, Code, Severity},
     },
 };
+use tokio::time::timeout;
 use url::Url;
 
 use super::mime::{message, sender};
-use crate::mail::{Letter, MailError, Mailer};
-
-/// A server that does not answer for so long is away.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Connections at the same time.
-const CONNECTIONS: u32 = 4;
+use crate::mail::{Letter, MailError, Mailer, PATIENCE};
 
 /// Hands letters to an SMTP server.
 pub struct Smtp {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
+    /// A letter takes no longer, from the connection to the last answer: a server that takes a connection and then says
+    /// nothing is as good as away.
+    patience: Duration,
 }
 
 impl Smtp {
@@ -55,10 +56,10 @@ impl Smtp {
         let transport = builder
             .port(parsed.port().unwrap_or(port))
             .tls(tls)
+            // This is for the connection alone, once for each address of the host.
             .timeout(Some(PATIENCE))
-            .pool_config(PoolConfig::new().max_size(CONNECTIONS))
             .build();
-        Ok(Self { transport, from })
+        Ok(Self { transport, from, patience: PATIENCE })
     }
 }
 
@@ -77,7 +78,9 @@ fn parameters(host: &str, authority: Option<&Path>) -> Result<TlsParameters, Mai
 impl Mailer for Smtp {
     async fn send(&self, letter: &Letter) -> Result<(), MailError> {
         let message = message(&self.from, letter)?;
-        self.transport.send(message).await.map(|_| ()).map_err(|error| {
+        let answer = timeout(self.patience, self.transport.send(message)).await;
+        let answer = answer.map_err(|_| MailError::Passing("the mail server took too long".into()))?;
+        answer.map(|_| ()).map_err(|error| {
             // An answer of the server may repeat the address; its code says enough.
             let what = error.status().map_or_else(|| "no connection".to_owned(), |code| code.to_string());
             if error.status().is_some_and(about_the_letter) {
@@ -96,7 +99,11 @@ fn about_the_letter(code: Code) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_events::AccountId;
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+    use crate::mail::letter::farewell;
 
     #[test]
     fn a_password_never_goes_over_a_plain_connection_and_errors_do_not_show_it() {
@@ -111,5 +118,18 @@ mod tests {
             assert!(error.starts_with("mail: ") && !error.contains("hunter2"), "{error}");
         }
         assert!(Smtp::new("smtps://mail.example", "nobody", None).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_takes_the_connection_and_says_nothing_is_away_and_its_connection_ends() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp+plain://{}", silent.local_addr().unwrap());
+        let smtp =
+            Smtp { patience: Duration::from_millis(200), ..Smtp::new(&url, "a@b.example", None).unwrap() };
+        let letter = farewell((AccountId::NIL, "one"), "ada@example.org");
+        let (sent, taken) = tokio::join!(smtp.send(&letter), silent.accept());
+        assert!(matches!(sent, Err(MailError::Passing(_))), "{sent:?}");
+        let (mut taken, _) = taken.unwrap();
+        assert_eq!(taken.read(&mut [0; 64]).await.unwrap(), 0, "the connection is kept");
     }
 }

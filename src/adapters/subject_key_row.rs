@@ -59,12 +59,3 @@ impl SubjectKeyRow {
         rows.into_iter().filter_map(living).collect()
     }
 }
-
-/// What an error of either database means to a caller.
-pub fn failed(error: sqlx::Error, is_passing: bool) -> KeyStoreError {
-    if is_passing {
-        KeyStoreError::Unavailable(Box::new(error))
-    } else {
-        KeyStoreError::Other(Box::new(error))
-    }
-}

@@ -8,7 +8,13 @@ use super::{
     StartError,
     ports::{self, Databases, Ports},
 };
-use crate::{auth::credentials::CredentialStore, config::Config, erasure::scan};
+use crate::{
+    auth::credentials::CredentialStore,
+    config::Config,
+    erasure::scan,
+    operate::moving::{arriving, moved},
+    tables::TableStore,
+};
 
 /// Before a store is opened, as opening makes it: a file that is gone though the log has events. An empty file in its
 /// place is the word of whoever runs the server that it is gone for good.
@@ -58,19 +64,32 @@ pub async fn not_emptied(config: &Config, log: &dyn EventLog) -> Result<(), Star
     Err(StartError::EmptyLog { mark: scan::path(&key_file), position: mark.position.0 })
 }
 
+/// A server that was moved elsewhere, or whose move to here was cut off: whoever serves it lets two histories begin.
+///
+/// # Errors
+/// [`StartError::Moved`], [`StartError::Arriving`], or what the store does not answer.
+pub async fn not_moved(facts: &dyn TableStore) -> Result<(), StartError> {
+    if let Some(moved) = moved(facts).await? {
+        return Err(StartError::Moved(moved));
+    }
+    if arriving(facts).await?.is_some() { Err(StartError::Arriving) } else { Ok(()) }
+}
+
 /// Looks at the log, the credentials, the read models and the key file.
 ///
 /// # Errors
-/// [`StartError::LostKeys`], [`StartError::LostCredentials`], [`StartError::Ahead`], [`StartError::EmptyLog`], or what a
-/// store does not answer.
+/// [`StartError::Moved`], [`StartError::Arriving`], [`StartError::LostKeys`], [`StartError::LostCredentials`],
+/// [`StartError::Ahead`], [`StartError::EmptyLog`], or what a store does not answer.
 pub async fn check(config: &Config, ports: &Ports, now: Micros) -> Result<(), StartError> {
+    not_moved(&*ports.facts).await?;
     // Before the log: other nodes go on with both meanwhile.
     let reads = read_position(&*ports.reads).await?;
     let tail = ports.log.tail().await?;
     if let Some(ms) = ahead_ms(tail.recorded_at, now) {
         tracing::warn!(
             ms,
-            "the clock is behind the last event of the log: until it has caught up, all events carry that event's time"
+            "the clock is behind the last event of the log: until it has caught up, each event is dated a microsecond \
+             after the one before it"
         );
     }
     let log = tail.position;

@@ -12,7 +12,7 @@ use crate::adapters::{
     postgres::{
         Database, credentials::PostgresCredentials, holdings::PostgresHoldings, log::PostgresLog,
         operations::PostgresOperations, rates::PostgresRates, read::PostgresReads,
-        subject_keys::PostgresSubjectKeys,
+        subject_keys::PostgresSubjectKeys, tables::PostgresTables,
     },
     s3::{S3Blobs, S3Options},
 };
@@ -32,6 +32,7 @@ use crate::{
             rates::SqliteRates,
             read::SqliteReads,
             subject_keys::SqliteSubjectKeys,
+            tables::SqliteTables,
         },
     },
     auth::credentials::CredentialStore,
@@ -45,6 +46,7 @@ use crate::{
     served::ServedPlaces,
     state::Ways,
     subjects::{holding::Holding, keys::SubjectKeys},
+    tables::{Family, TableStore},
 };
 
 /// A server that stops gives each of its databases so long to come to rest.
@@ -64,6 +66,7 @@ pub struct Ports {
     pub kept_answers: Arc<dyn KeptAnswers>,
     pub served: Arc<dyn ServedPlaces>,
     pub rates: Arc<dyn RateStore>,
+    pub facts: Arc<dyn TableStore>,
     pub bus: Arc<dyn Bus>,
 }
 
@@ -82,6 +85,7 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
         kept_answers,
         served,
         rates: rates(config, &mut databases).await?,
+        facts: tables(config, &mut databases, Family::Credentials).await?,
         reads: reads(config, &mut databases).await?,
         credentials,
         subject_keys,
@@ -323,7 +327,7 @@ pub async fn operations(config: &Config, databases: &mut Databases<'_>) -> Resul
 
 /// What all nodes count together stands beside the credentials that it protects: if they are gone, so is it.
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
-async fn rates(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn RateStore>, StartError> {
+pub async fn rates(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn RateStore>, StartError> {
     match scheme(&config.credentials) {
         "sqlite" => Ok(Arc::new(SqliteRates::open(&config.data.join(files::RATES)).await?)),
         #[cfg(feature = "distributed")]
@@ -331,6 +335,54 @@ async fn rates(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn
             Ok(Arc::new(PostgresRates::new(&databases.of(&config.credentials).await?)))
         }
         _ => Err(unsupported("credentials", &config.credentials)),
+    }
+}
+
+/// The tables of a family, with the rights that a server has.
+pub async fn tables(
+    config: &Config,
+    databases: &mut Databases<'_>,
+    family: Family,
+) -> Result<Arc<dyn TableStore>, StartError> {
+    tables_with(config, databases, family, false).await
+}
+
+/// The same, with the rights of whoever owns them: to read and fill all.
+pub async fn all_tables(
+    config: &Config,
+    databases: &mut Databases<'_>,
+    family: Family,
+) -> Result<Arc<dyn TableStore>, StartError> {
+    tables_with(config, databases, family, true).await
+}
+
+/// The tables exist already.
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+#[cfg_attr(not(feature = "distributed"), expect(clippy::unused_async, reason = "there is no Postgres"))]
+async fn tables_with(
+    config: &Config,
+    databases: &mut Databases<'_>,
+    family: Family,
+    owner: bool,
+) -> Result<Arc<dyn TableStore>, StartError> {
+    let (option, port, file) = match family {
+        Family::Log => ("log", &config.log, files::LOG),
+        Family::Credentials => ("credentials", &config.credentials, files::CREDENTIALS),
+        Family::Operations => ("credentials", &config.credentials, files::OPERATIONS),
+        Family::Rates => ("credentials", &config.credentials, files::RATES),
+    };
+    match scheme(port) {
+        "sqlite" => Ok(Arc::new(SqliteTables::new(&config.data.join(file)))),
+        #[cfg(feature = "distributed")]
+        "postgres" | "postgresql" => {
+            let database = databases.of(port).await?;
+            Ok(Arc::new(if owner {
+                PostgresTables::of_owner(&database)
+            } else {
+                PostgresTables::of_server(&database)
+            }))
+        }
+        _ => Err(unsupported(option, port)),
     }
 }
 

@@ -10,8 +10,27 @@ use crate::{
     blobs::BlobError,
     erasure::{ErasureError, shred_list::ShredListError},
     http::tls::TlsError,
+    operate::moving::{MoveError, Moved},
     subjects::{SubjectError, keys::KeyStoreError},
+    tables::TableError,
 };
+
+/// What to do where a server was moved from.
+fn elsewhere(moved: &Moved) -> String {
+    let Moved { to, at, done } = moved;
+    let at = time::OffsetDateTime::from_unix_timestamp(at.seconds()).map(|at| at.date().to_string());
+    let on = at.map(|date| format!(" on {date}")).unwrap_or_default();
+    if *done {
+        return format!(
+            "this server was moved{on} to what {to} names: serve it there. To serve it here again after all: \
+             `lockstepd move --take-back`"
+        );
+    }
+    format!(
+        "a move of this server to what {to} names began{on} and was cut off: `lockstepd move --to {to}` goes on with it, \
+         `lockstepd move --take-back` gives it up"
+    )
+}
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +95,21 @@ pub enum StartError {
         /// Up to where.
         position: u64,
     },
+    /// The server was moved elsewhere.
+    #[error("{}", elsewhere(.0))]
+    Moved(Moved),
+    /// A move to here was cut off.
+    #[error(
+        "the move of a server to this place was cut off: say the same `lockstepd move --to …` again, where the server was \
+         moved from. To begin with an empty server instead, empty this place"
+    )]
+    Arriving,
+    /// It cannot be moved.
+    #[error(transparent)]
+    Move(#[from] MoveError),
+    /// What is kept about a move cannot be read.
+    #[error("the credential store cannot be opened")]
+    Tables(#[from] TableError),
     /// Servers use the database of the log.
     #[cfg(feature = "distributed")]
     #[error(

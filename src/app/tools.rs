@@ -16,6 +16,7 @@ use crate::{
     export::Exporter,
     members::Members,
     subjects::Subjects,
+    tables::Family,
 };
 
 /// What an operator's command works with, beside a running server or without one.
@@ -44,6 +45,7 @@ pub async fn tools(config: &Config) -> Result<Tools, StartError> {
         credentials: ports::credentials(config, &mut databases).await?,
         keys,
     };
+    fit::not_moved(&*ports::tables(config, &mut databases, Family::Credentials).await?).await?;
     fit::not_emptied(config, &*tools.log).await?;
     fit::credentials_kept(config, &*tools.log, &*tools.credentials).await?;
     if tools.credentials.key_commitment(tools.keys.commitment()).await? != tools.keys.commitment() {

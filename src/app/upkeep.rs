@@ -2,13 +2,11 @@
 //! has expired, prunes old versions, sweeps blobs that nothing names, keeps what devices were served, asks the blob
 //! store whether it answers.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use lockstep_events::{LogError, Micros};
 use rand::rngs::OsRng;
+use tokio::time::{error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::people;
@@ -16,14 +14,17 @@ use crate::{
     auth::{credentials::CredentialError, signing_keys::load_or_turn},
     blobs::{BlobError, sweep},
     commands::rotate_key,
+    http::caller::READ_TOUCH,
     retention::{RetentionError, prune},
-    state::{Server, Shared},
+    state::Shared,
 };
 
 /// A revoked key is refused everywhere within a second.
-const KEYS: Duration = Duration::from_millis(500);
-/// Rounds of the key watch between two sweeps: a minute.
-const SWEEP: u32 = 120;
+const KEYS: Duration = Duration::from_millis(400);
+/// A look at the keys may take so long.
+const KEYS_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two sweeps of what has expired.
+const SWEEP: Duration = Duration::from_mins(1);
 /// How often it is looked whether it is time for what follows.
 const LOOK: Duration = Duration::from_mins(1);
 /// Blobs are swept every so many seconds: a little over what must lie between two sightings of an unnamed one.
@@ -34,6 +35,10 @@ const PRUNE_S: i64 = 24 * 3600;
 const SERVED: Duration = Duration::from_secs(2);
 /// Places that are kept in one round: a busy node writes no more than a thousand rows a second for it.
 const PLACES: usize = 2_000;
+/// A database that says nothing for so long is gone: no statement takes longer.
+const SILENCE: Duration = Duration::from_secs(35);
+/// A sweep takes no longer; what is left is the next one's.
+const SWEEPING: Duration = Duration::from_hours(4);
 /// The last round of a node that stops may take so long.
 const LAST_ROUND: Duration = Duration::from_secs(3);
 /// Between two sweeps of places that nobody was served for long.
@@ -45,11 +50,13 @@ const ENDED_KEPT: i64 = 30 * 24 * 3600;
 
 /// Why something was not done; it is tried again.
 #[derive(Debug, thiserror::Error)]
-enum UpkeepError {
+enum KeysError {
     #[error(transparent)]
     Credentials(#[from] CredentialError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error("no answer within {} s", KEYS_PATIENCE.as_secs())]
+    Late(#[from] Elapsed),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +65,8 @@ enum StoresError {
     Blobs(#[from] BlobError),
     #[error(transparent)]
     Retention(#[from] RetentionError),
+    #[error("a store does not answer")]
+    Silent(#[from] Elapsed),
     #[error("unfinished uploads cannot be read")]
     Uploads(#[from] std::io::Error),
 }
@@ -65,7 +74,8 @@ enum StoresError {
 /// Runs until the server stops.
 pub async fn run(server: Shared, stop: CancellationToken) {
     tokio::join!(
-        credentials(&server, &stop),
+        keys(&server, &stop),
+        expired(&server, &stop),
         blobs(&server, &stop),
         served(&server, &stop),
         server.blob_watch.run(&stop),
@@ -93,7 +103,9 @@ async fn served(server: &Shared, stop: &CancellationToken) {
             Ok::<_, CredentialError>(())
         };
         let outcome = tokio::select! {
-            outcome = round => outcome,
+            outcome = timeout(SILENCE, round) => {
+                outcome.unwrap_or_else(|late| Err(CredentialError::Unavailable(late.into())))
+            }
             () = async { stop.cancelled().await; tokio::time::sleep(LAST_ROUND).await } => return,
         };
         if let Err(error) = &outcome
@@ -111,6 +123,7 @@ async fn blobs(server: &Shared, stop: &CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK) => {}
         }
+        server.no_room.look(Instant::now());
         tokio::select! {
             () = stop.cancelled() => return,
             outcome = stores(server) => if let Err(error) = outcome {
@@ -124,12 +137,12 @@ async fn blobs(server: &Shared, stop: &CancellationToken) {
 async fn stores(server: &Shared) -> Result<(), StoresError> {
     let (index, now) = (&server.shelf.index, server.clock.now());
     server.uploads.sweep(UNIX_EPOCH + Duration::from_micros(now.0.unsigned_abs())).await?;
-    if index.take_turn("prune", now.plus_seconds(-PRUNE_S), now).await? {
+    if timeout(SILENCE, index.take_turn("prune", now.plus_seconds(-PRUNE_S), now)).await?? {
         let report = prune(server).await?;
         tracing::info!(entries = report.entries, versions = report.versions, "pruned old versions");
     }
-    if index.take_turn("sweep", now.plus_seconds(-SWEEP_S), now).await? {
-        let report = sweep(&server.shelf).await?;
+    if timeout(SILENCE, index.take_turn("sweep", now.plus_seconds(-SWEEP_S), now)).await?? {
+        let report = timeout(SWEEPING, sweep(&server.shelf)).await??;
         tracing::info!(
             blobs = report.blobs,
             objects = report.objects,
@@ -141,40 +154,77 @@ async fn stores(server: &Shared) -> Result<(), StoresError> {
     Ok(())
 }
 
-async fn credentials(server: &Shared, stop: &CancellationToken) {
-    let mut round = 0_u32;
+/// By themselves: nothing that takes longer may stand between a revoked key and this node.
+async fn keys(server: &Shared, stop: &CancellationToken) {
+    let mut announced = false;
     let mut failing = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(KEYS) => {}
         }
-        let outcome = keys(server, round == 0).await;
-        let outcome =
-            if outcome.is_ok() && round.is_multiple_of(SWEEP) { expired(server).await } else { outcome };
+        let outcome = take_over(server, !announced).await;
         if let Err(error) = &outcome
             && !failing
         {
-            tracing::warn!(cause = %error, "keys and expired credentials cannot be looked after at the moment");
+            tracing::warn!(
+                cause = %error,
+                "the signing keys cannot be read at the moment; until they are read again, writes are refused \
+                 after 10 s and everything after 30 s"
+            );
+        }
+        if outcome.is_ok() && failing {
+            tracing::info!("the signing keys are read again");
         }
         failing = outcome.is_err();
-        // A round that failed is done again.
-        round = if failing { round } else { round.wrapping_add(1) };
+        announced = !failing;
+        if server.tokens.out_of_touch() > READ_TOUCH {
+            // Whoever is connected goes on by a key of which nobody knows whether it was revoked.
+            server.feed.sockets.accept(&[]);
+        }
     }
 }
 
 /// The first time the current key is announced in any case: the event is the same.
-async fn keys(server: &Arc<Server>, first: bool) -> Result<(), UpkeepError> {
-    let (set, turned) =
-        load_or_turn(&*server.credentials, &server.keys, server.clock.now(), &mut OsRng).await?;
-    if turned || first {
-        rotate_key::announce(server, &set).await?;
+async fn take_over(server: &Shared, first: bool) -> Result<(), KeysError> {
+    let (asked, now) = (Instant::now(), server.clock.now());
+    let mut rng = OsRng;
+    let read = load_or_turn(&*server.credentials, &server.keys, now, &mut rng);
+    let (set, turned) = timeout(KEYS_PATIENCE, read).await??;
+    // Before anything else can fail. Tokens first, then who is connected by them: nobody comes in between.
+    let accepted = set.accepted();
+    let announced = rotate_key::rotated(&set, rotate_key::system_epoch(&server.keys))?;
+    server.tokens.use_keys(set, asked);
+    server.feed.sockets.accept(&accepted);
+    if let Some(unit) = announced.filter(|_| turned || first) {
+        timeout(KEYS_PATIENCE, server.batcher.append(unit)).await??;
     }
-    server.tokens.use_keys(set);
     Ok(())
 }
 
-async fn expired(server: &Arc<Server>) -> Result<(), UpkeepError> {
+async fn expired(server: &Shared, stop: &CancellationToken) {
+    let mut failing = false;
+    loop {
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return,
+            outcome = timeout(SILENCE, sweep_credentials(server)) => {
+                outcome.unwrap_or_else(|late| Err(CredentialError::Unavailable(late.into())))
+            }
+        };
+        if let Err(error) = &outcome
+            && !failing
+        {
+            tracing::warn!(cause = %error, "expired credentials cannot be looked after at the moment");
+        }
+        failing = outcome.is_err();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+    }
+}
+
+async fn sweep_credentials(server: &Shared) -> Result<(), CredentialError> {
     let now = server.clock.now();
     server.credentials.sweep(now, Micros(now.0 - ENDED_KEPT * 1_000_000)).await?;
     server.kept_answers.sweep(now).await?;

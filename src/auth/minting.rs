@@ -2,7 +2,8 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::{Mutex, PoisonError, RwLock},
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, Instant},
 };
 
 use ed25519_dalek::SigningKey;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use crate::bounded::bounded;
 
 use super::{
-    signing_keys::{Jwks, KeySet, NoKey},
+    signing_keys::{Jwks, KeySet, Kid, NoKey},
     token::{self, AUDIENCE, Claims, Scope, TokenError},
 };
 
@@ -31,6 +32,7 @@ pub struct Tokens {
     issuer: String,
     life_s: u32,
     keys: RwLock<KeySet>,
+    confirmed: Mutex<Instant>,
     verified: Mutex<LruCache<[u8; 32], Claims>>,
 }
 
@@ -57,7 +59,8 @@ impl Tokens {
     /// Tokens of an issuer, valid for `life_s` seconds.
     pub fn new(issuer: String, life_s: u32, keys: KeySet) -> Self {
         let verified = Mutex::new(bounded(REMEMBERED));
-        Self { issuer, life_s, keys: RwLock::new(keys), verified }
+        let confirmed = Mutex::new(Instant::now());
+        Self { issuer, life_s, keys: RwLock::new(keys), confirmed, verified }
     }
 
     /// How long a token is valid, in seconds.
@@ -70,22 +73,40 @@ impl Tokens {
         if scope == Scope::Identity { IDENTITY_LIFE_S } else { self.life_s }
     }
 
-    /// From now on with these keys.
-    pub fn use_keys(&self, keys: KeySet) {
+    fn keys(&self) -> RwLockReadGuard<'_, KeySet> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on with these keys, which were read at this moment.
+    pub fn use_keys(&self, keys: KeySet, read: Instant) {
+        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        if self.keys().rows() == keys.rows() {
+            return;
+        }
         let mut held = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         *held = keys;
         // Under the lock of the keys: nothing that an older key verified can come in afterwards.
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// How long ago the keys were read. Of one that was revoked since then, this node knows nothing.
+    pub fn out_of_touch(&self) -> Duration {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Whether what this key has signed is accepted.
+    pub fn accepts(&self, key: Kid) -> bool {
+        self.keys().accepted().contains(&key)
+    }
+
     /// What is published.
     pub fn jwks(&self) -> Jwks {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).jwks()
+        self.keys().jwks()
     }
 
     /// The key that signs at the moment, by its published name: for other things than tokens.
     pub fn signer(&self) -> Option<(String, SigningKey)> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).signer()
+        self.keys().signer()
     }
 
     /// Makes a token.
@@ -108,8 +129,9 @@ impl Tokens {
             acr: bearer.method,
             auth_time: bearer.proven_at.seconds(),
             aep: bearer.auth_epoch,
+            key: Kid::default(),
         };
-        token::sign(&self.keys.read().unwrap_or_else(PoisonError::into_inner), &claims)
+        token::sign(&self.keys(), &claims)
     }
 
     /// Verifies a token; whether its bearer was revoked since is another question.
@@ -117,7 +139,7 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`]
     pub fn verify(&self, token: &str, now: Micros) -> Result<Claims, TokenError> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys();
         let name: [u8; 32] = Sha256::digest(token).into();
         let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         if let Some(claims) = known {
@@ -175,7 +197,7 @@ mod tests {
         let tokens = Tokens::new("urn:test".to_owned(), 300, keys());
         let token = mint(&tokens);
         assert!(tokens.verify(&token, at(1001)).is_ok());
-        tokens.use_keys(keys());
+        tokens.use_keys(keys(), Instant::now());
         assert_eq!(tokens.verify(&token, at(1001)), Err(TokenError::Invalid));
     }
 

@@ -13,6 +13,8 @@ mod apple;
 mod guard;
 #[cfg(feature = "oidc")]
 mod idp;
+#[cfg(feature = "oidc")]
+mod kept;
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -19,6 +19,19 @@ const LIFE: i64 = 30 * 24 * 3600;
 #[error("there is no current signing key")]
 pub struct NoKey;
 
+/// A key by its name, as small as a socket can keep it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Kid(pub [u8; 12]);
+
+impl Kid {
+    /// Reads the name as the header of a token has it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut name = [0; 12];
+        hex::decode_to_slice(text, &mut name).ok()?;
+        Some(Self(name))
+    }
+}
+
 /// The keys as one node knows them.
 pub struct KeySet {
     rows: Vec<SigningKeyRow>,
@@ -74,6 +87,12 @@ impl KeySet {
         Some(row.public_key)
     }
 
+    /// The keys of which something is accepted.
+    pub fn accepted(&self) -> Vec<Kid> {
+        let accepted = self.rows.iter().filter(|row| row.state != KeyState::Revoked);
+        accepted.filter_map(|row| Kid::parse(&row.kid)).collect()
+    }
+
     /// The rows behind it.
     pub fn rows(&self) -> &[SigningKeyRow] {
         &self.rows
@@ -103,9 +122,9 @@ impl KeySet {
 
 /// A new key for later.
 pub fn make(keys: &ServerKeys, now: Micros, rng: &mut (impl RngCore + CryptoRng)) -> SigningKeyRow {
-    let mut name = [0; 12];
-    rng.fill_bytes(&mut name);
-    let kid = hex::encode(name);
+    let mut name = Kid::default();
+    rng.fill_bytes(&mut name.0);
+    let kid = hex::encode(name.0);
     let public_key = public_key(&keys.signing_key(&kid));
     SigningKeyRow { kid, public_key, state: KeyState::Next, created_at: now, changed_at: now }
 }
@@ -143,7 +162,7 @@ fn one_turn(row: &SigningKeyRow, now: Micros) -> Option<SigningKeyRow> {
 /// The list after the revocation of a key: its tokens are refused at once.
 pub fn revoked(rows: &[SigningKeyRow], kid: &str, now: Micros) -> Vec<SigningKeyRow> {
     let revoke = |row: &SigningKeyRow| {
-        if row.kid != kid {
+        if row.kid != kid || row.state == KeyState::Revoked {
             return row.clone();
         }
         SigningKeyRow { state: KeyState::Revoked, changed_at: now, ..row.clone() }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     jwt,
-    signing_keys::{KeySet, NoKey},
+    signing_keys::{KeySet, Kid, NoKey},
 };
 
 /// The `typ` of our tokens (RFC 9068).
@@ -61,6 +61,9 @@ pub struct Claims {
     pub auth_time: i64,
     /// The account's auth epoch when the token was made.
     pub aep: u64,
+    /// The key that signed it: the header says it, not the claims.
+    #[serde(skip)]
+    pub key: Kid,
 }
 
 /// Why a token is refused.
@@ -97,6 +100,7 @@ pub fn verify(keys: &KeySet, issuer: &str, token: &str, now: Micros) -> Result<C
     }
     let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
     let kid = header.kid.clone().ok_or(TokenError::Invalid)?;
+    let name = Kid::parse(&kid).ok_or(TokenError::Invalid)?;
     // Compared as a whole: a header that says anything beyond type, algorithm and key is not ours.
     let ours = Header { typ: Some(TYP.to_owned()), kid: Some(kid.clone()), ..Header::new(Algorithm::EdDSA) };
     let key = keys.verifying(&kid).filter(|_| header == ours).ok_or(TokenError::Invalid)?;
@@ -104,7 +108,7 @@ pub fn verify(keys: &KeySet, issuer: &str, token: &str, now: Micros) -> Result<C
         .map_err(|_| TokenError::Invalid)?
         .claims;
     check_times(&claims, now)?;
-    Ok(claims)
+    Ok(Claims { key: name, ..claims })
 }
 
 fn validation(issuer: &str) -> Validation {

@@ -288,3 +288,13 @@ async fn a_malformed_unit_never_reaches_the_log() {
     assert!(matches!(batcher.append(Unit::default()).await, Err(LogError::Malformed(_))));
     assert!(gate.sizes.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_defect_that_ends_the_task_is_seen_from_outside() {
+    let log = HookedLog::new(Arc::new(memory())).before(|_| panic!("a defect"));
+    let batcher = start(log);
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(50), batcher.ended()).await.is_err());
+    let refused = batcher.append(unit(vec![event(0, stream(1))])).await;
+    assert!(matches!(refused, Err(LogError::Unavailable(_))), "{refused:?}");
+    batcher.ended().await;
+}

@@ -201,13 +201,14 @@ impl Shelf {
         Ok(Some((length, pieces.boxed())))
     }
 
-    /// Takes blobs off the shelf that nothing may name any more, and deletes the objects in which no other blob lies.
+    /// Takes blobs off the shelf that nothing may name any more, and deletes the objects in which no other blob lies; how
+    /// many blobs were there.
     ///
     /// # Errors
     /// If the store or the index does not answer; what is left over is swept.
-    pub async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<(), BlobError> {
+    pub async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<u64, BlobError> {
         let marks = self.index.marks(vault, hashes).await?;
-        self.remove_unless_named(vault, &marks).await
+        self.remove_unless_named(vault, &marks).await.map(|()| marks.len() as u64)
     }
 
     /// The same, but a blob that was named since its mark was read stays.

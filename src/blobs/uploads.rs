@@ -135,7 +135,9 @@ impl Uploads {
         let outcome = receive(&mut part, (offset, size), hasher, &turn.over, body).await;
         part.flush().await?;
         match outcome {
-            Ok(digest) if digest == hash.0 => {
+            // What was hashed came past here; the file has it and nothing else. A writer that was cut off in the middle
+            // may have written a moment longer than anybody waited for it.
+            Ok(digest) if digest == hash.0 && part.metadata().await?.len() == size => {
                 part.sync_all().await?;
                 Ok(Whole { path, _turn: turn })
             }
@@ -313,6 +315,24 @@ mod tests {
         drop(uploads.take(vault, &hash, (0, 10), body).await.unwrap());
         assert_eq!(uploads.offset(vault, &hash).await, 10);
         assert_eq!(take(&uploads, &hash, (10, 10), vec![]).await.unwrap(), b"0123456789");
+    }
+
+    /// What came has the hash; the file has more, from a writer of before whose last bytes were late.
+    #[tokio::test]
+    async fn a_file_that_another_writer_made_longer_meanwhile_is_no_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (uploads, hash) = (Uploads::new(folder.path()), BlobHash(sha256(b"0123456789")));
+        let _ = take(&uploads, &hash, (0, 10), vec![ok(b"0123")]).await;
+        let part = uploads.part(VaultId(Uuid::nil()), &hash);
+        let late = std::fs::File::options().append(true).open(&part).unwrap();
+        let body = stream::once(async {
+            std::io::Write::write_all(&mut &late, b"4567").unwrap();
+            ok(b"456789")
+        });
+        let taken = uploads.take(VaultId(Uuid::nil()), &hash, (4, 10), Box::pin(body)).await;
+        assert!(matches!(taken, Err(UploadError::Hash)), "{taken:?}");
+        assert!(!part.exists());
+        assert_eq!(take(&uploads, &hash, (0, 10), vec![ok(b"0123456789")]).await.unwrap(), b"0123456789");
     }
 
     #[tokio::test]

@@ -92,7 +92,10 @@ async fn restored(config: &Config, out: &mut (impl Write + Send)) -> Result<(), 
     let _alone = app::alone(config).await?;
     let streams = lives::renew(&*log).await?;
     scan::say_restored(&config.key_path())?;
-    Ok(writeln!(out, "{streams} streams begin another life: devices offer again what the log does not have")?)
+    Ok(writeln!(
+        out,
+        "{streams} streams of accounts and vaults begin another life: devices offer again what the log does not have"
+    )?)
 }
 
 fn print(found: &Verified, out: &mut impl Write) -> Result<(), AnyError> {
@@ -102,7 +105,13 @@ fn print(found: &Verified, out: &mut impl Write) -> Result<(), AnyError> {
     for what in &found.differs {
         writeln!(out, "{what}")?;
     }
-    let Verified { events, streams, contents, audit: Audit { log_id, position, hash, .. }, .. } = found;
-    writeln!(out, "{events} events of {streams} streams up to {position}, {contents} ciphertexts with them")?;
+    let Verified { events, streams, followed, contents, .. } = found;
+    let Audit { log_id, position, hash, .. } = &found.audit;
+    let others = streams - followed;
+    writeln!(
+        out,
+        "{events} events of {followed} streams of accounts and vaults and {others} of the server's own up to {position}, \
+         {contents} ciphertexts with them"
+    )?;
     Ok(writeln!(out, "Log {log_id}, SHA-256 of where it and its streams end: {hash}")?)
 }

@@ -24,3 +24,26 @@ pub fn prepare(connections: usize) {
         );
     }
 }
+
+/// A crash writes no core dump: the server's keys stand in its memory. On Linux the process is also none that another
+/// program of its user can attach to. A system that refuses this is as safe as it was, so nothing is said.
+pub fn keep_memory_private() {
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+
+    use super::*;
+
+    #[test]
+    fn a_server_leaves_no_core_dump_and_cannot_be_attached_to() {
+        keep_memory_private();
+        let core = getrlimit(Resource::Core);
+        assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+}

@@ -1,5 +1,8 @@
 //! Approval of a new device by an enrolled one: the new one asks, an enrolled one seals the root key for it and states
 //! it in the roster, the new one collects. The server carries both and can open neither.
+//!
+//! What was sealed is stored first and the device enrolled then: whoever is cut off in between leaves a request that is
+//! open still. The other way round the device would be enrolled with nothing to collect, and could not be approved again.
 
 use lockstep_events::{
     AccountId, DeviceId, LogError, Micros, Position, SessionId,
@@ -15,6 +18,7 @@ use uuid::Uuid;
 use super::{
     account::{self, LookError},
     enrol_device::EnrolDevice,
+    facts::Actor,
     refresh::{RefreshError, may_go_on},
     roster::StateError,
     session::Opened,
@@ -108,10 +112,27 @@ pub async fn ask(server: &Server, account: AccountId, request: &Asked) -> Result
 /// The open requests of an account, oldest first.
 ///
 /// # Errors
-/// If the credential store does not answer.
+/// If the credential store or the log does not answer.
 pub async fn open(server: &Server, account: AccountId) -> Result<Vec<(StoredFactor, Asked)>, ApproveError> {
-    let all = fresh(server.credentials.factors(account).await?, server.clock.now());
-    Ok(all.into_iter().filter(|(_, asked)| asked.sealed.is_none()).collect())
+    let mut open = Vec::new();
+    for (factor, asked) in fresh(server.credentials.factors(account).await?, server.clock.now()) {
+        if asked.sealed.is_none() || !is_enrolled(server, account, factor.id, &asked).await? {
+            open.push((factor, asked));
+        }
+    }
+    Ok(open)
+}
+
+/// Whether the session of an approval was opened, and its device enrolled with it: it is one unit.
+async fn is_enrolled(
+    server: &Server,
+    account: AccountId,
+    approval: Uuid,
+    asked: &Asked,
+) -> Result<bool, LogError> {
+    let actor = Actor { account, device: asked.device };
+    let opened = actor.session_opened(SessionId(approval), Method::Approval)?;
+    Ok(!server.log.find(&[opened.event_id]).await?.is_empty())
 }
 
 /// An approval, by an enrolled device.
@@ -144,11 +165,11 @@ impl Approve {
         if !(1..=MAX_SEALED).contains(&self.sealed.len()) {
             return Err(ApproveError::Invalid("sealed: 1 to 1024 bytes"));
         }
-        let opened = enrol(server, self.account, self.approval, self.statement).await?;
         let body = serde_json::to_vec(&Asked { sealed: Some(self.sealed), ..asked })
             .map_err(|error| CredentialError::Other(error.into()))?;
+        // Where another device was faster, the new one opens what that one sealed.
         server.credentials.replace_factor(&factor, &body).await?;
-        Ok(opened.position)
+        Ok(enrol(server, self.account, self.approval, self.statement).await?.position)
     }
 }
 
@@ -191,6 +212,9 @@ pub async fn collect(
     let (_, asked) = found.ok_or(ApproveError::NoRequest)?;
     if !verify(&asked.public_key, message, signature) {
         return Err(ApproveError::NoRequest);
+    }
+    if !is_enrolled(server, account, approval, &asked).await? {
+        return Ok(None);
     }
     let Some(sealed) = asked.sealed else { return Ok(None) };
     let row = account::present(server, account).await?.ok_or(ApproveError::NoRequest)?;

@@ -243,7 +243,8 @@ fn decide_link(
     }
 }
 
-/// An identity is unlinked, from a session that proved the password.
+/// An identity is unlinked, from a session that proved the password. The event stands before the row goes: whoever is cut
+/// off in between is done with it by asking again, from any device.
 pub struct UnlinkIdentity {
     /// Who asks.
     pub actor: Actor,
@@ -262,7 +263,12 @@ impl UnlinkIdentity {
         let has_password = server.credentials.password_of(account).await?.is_some();
         let ids: Vec<Uuid> = linked.iter().map(|identity| identity.id).collect();
         decide_unlink(&ids, has_password, self.identity)?;
-        append(server, account, unlinked(self.actor, self.identity)?).await?;
+        let unit = unit(account, unlinked(self.actor, self.identity)?);
+        match server.batcher.append(unit).await? {
+            // Reused: another device said it before, and did not get as far as the row.
+            Outcome::Appended(_) | Outcome::IdReused(_) => {}
+            Outcome::Conflict(_) | Outcome::Missing(_) => return Err(IdentityError::NoAccount),
+        }
         server.ways.unlink_identity(account, self.identity).await?;
         Ok(())
     }
@@ -281,9 +287,12 @@ fn decide_unlink(linked: &[Uuid], has_password: bool, identity: Uuid) -> Result<
     if has_password || linked.len() > 1 { Ok(()) } else { Err(IdentityError::LastWay) }
 }
 
+fn unit(account: AccountId, event: NewEvent) -> Unit {
+    Unit { streams: vec![existing_account(account)], events: vec![event], ..Unit::default() }
+}
+
 async fn append(server: &Server, account: AccountId, event: NewEvent) -> Result<(), IdentityError> {
-    let unit = Unit { streams: vec![existing_account(account)], events: vec![event], ..Unit::default() };
-    match server.batcher.append(unit).await? {
+    match server.batcher.append(unit(account, event)).await? {
         Outcome::Appended(_) => Ok(()),
         _ => Err(IdentityError::NoAccount),
     }

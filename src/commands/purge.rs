@@ -1,7 +1,7 @@
 //! Purging an entry: erasure for good. Its ciphertexts and wrapped keys go, and nothing more is ever accepted for it.
 //!
-//! The event stands before anything is deleted: a crash in between leaves bytes that [`Purger::erase`] deletes when
-//! the command is repeated.
+//! The event stands before anything is deleted. Who is cut off in between leaves bytes that every node deletes when it
+//! reads the event (`erasure::scan`), and so does the same command again.
 
 use std::sync::{
     Arc,
@@ -133,6 +133,14 @@ impl Scrubs {
     }
 }
 
+impl PurgeError {
+    /// Whether a store is away: then it is the same for every other entry.
+    pub fn is_everywhere(&self) -> bool {
+        let log = matches!(self, Self::Log(LogError::Unavailable(_) | LogError::Full(_)));
+        log || matches!(self, Self::Blobs(BlobError::Unavailable(_) | BlobError::Full(_)))
+    }
+}
+
 impl Purger {
     /// Purges an entry; the seq of the event. Purging it again changes nothing.
     ///
@@ -184,13 +192,13 @@ impl Purger {
         Err(PurgeError::Contended)
     }
 
-    /// Deletes every ciphertext of an entry. May be repeated.
+    /// Deletes every ciphertext of an entry; how many were there. May be repeated.
     ///
     /// # Errors
     /// If the log or the blob store does not answer.
-    pub async fn erase(&self, vault: VaultId, entry: EntryId) -> Result<(), PurgeError> {
+    pub async fn erase(&self, vault: VaultId, entry: EntryId) -> Result<u64, PurgeError> {
         let stream = StreamId::from(vault);
-        let mut after = Seq::ZERO;
+        let (mut after, mut erased) = (Seq::ZERO, 0);
         loop {
             let page = self.log.read_subject(stream, entry.into(), after, PAGE).await?;
             after = page.last().map_or(after, |last| last.seq);
@@ -202,22 +210,38 @@ impl Purger {
                 })
                 .flat_map(|added| added.contents().collect::<Vec<_>>())
                 .collect();
-            self.log.erase_contents(stream, &hashes).await?;
-            self.shelf.remove(vault, &hashes).await?;
+            erased += self.log.erase_contents(stream, &hashes).await?;
+            erased += self.shelf.remove(vault, &hashes).await?;
             if page.len() < PAGE {
-                return Ok(());
+                return Ok(erased);
             }
         }
     }
 
-    /// Deletes every ciphertext of an entry, from the journal of the log as well. Where somebody reads that all the
-    /// time, it is emptied by the next purge.
+    /// Deletes what a purge of before may have left: what stands in the log is done by whoever reads it there.
+    ///
+    /// # Errors
+    /// As [`Self::erase`].
+    pub async fn finish(&self, vault: VaultId, entry: EntryId) -> Result<(), PurgeError> {
+        if self.erase(vault, entry).await? > 0 {
+            tracing::info!("what a purge that was cut off had left is deleted");
+            self.scrub().await;
+        }
+        Ok(())
+    }
+
+    /// Deletes every ciphertext of an entry, from the journal of the log as well.
     async fn erase_at_once(&self, vault: VaultId, entry: EntryId) -> Result<(), PurgeError> {
         self.erase(vault, entry).await?;
+        self.scrub().await;
+        Ok(())
+    }
+
+    /// Where somebody reads the journal all the time, it is emptied by the next purge.
+    async fn scrub(&self) {
         if let Err(error) = self.scrubs.scrub(self.log.as_ref()).await {
             tracing::warn!(cause = %error, "what was purged is still in the journal of the log");
         }
-        Ok(())
     }
 }
 

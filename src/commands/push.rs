@@ -95,11 +95,57 @@ pub enum Refusal {
     /// Its entry has too many open branches.
     TooManyBranches,
     /// It is not right in itself, or not the sender's.
-    Forbidden(String),
+    Forbidden(Unfit),
     /// The plan has no room for it.
     QuotaExceeded(Exceeded),
     /// Another item of its group was refused.
     NotAttempted,
+}
+
+/// What is not right about a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// What it breaks.
+    pub rule: Rule,
+    /// The same as a sentence.
+    pub why: String,
+}
+
+/// What a version keeps to, whoever else writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// At most 64 parents.
+    Parents,
+    /// The header's format, and an entry that it names.
+    Header,
+    /// The account of the token.
+    Account,
+    /// The vault of the address.
+    Vault,
+    /// A device of the account that may sign this.
+    Signer,
+    /// Its signature, over the id that the header has.
+    Signature,
+    /// Parents are inferred only for who knows none.
+    InferredParents,
+    /// A wrapped key that can be one, exactly where there is content.
+    WrappedKey,
+    /// Few enough attachments, where there is content.
+    Attachments,
+    /// A short ciphertext, where the kind has one.
+    Content,
+    /// Parents of its own entry.
+    ForeignParent,
+    /// A choice among versions of its own entry with content.
+    ContentOf,
+    /// An identity that no other version has.
+    Identity,
+}
+
+impl Refusal {
+    fn forbidden(rule: Rule, why: &str) -> Self {
+        Self::Forbidden(Unfit { rule, why: why.to_owned() })
+    }
 }
 
 /// What became of one item.

@@ -50,7 +50,7 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
     if cut {
         tracing::warn!("lines of the shred list are gone: they are made again from the log");
     }
-    scan::scan(server, mark.filter(|_| !restored && !cut)).await?;
+    read(server, mark.filter(|_| !restored && !cut)).await?;
     let mut done = Reapplied { restored, ..Reapplied::default() };
     let mut people = HashSet::new();
     for shred in server.shred_list.all() {
@@ -69,7 +69,7 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
     }
     if restored {
         // What was appended just now is part of what was read.
-        scan::scan(server, None).await?;
+        read(server, None).await?;
     }
     if done.people + done.entries > 0 {
         // Also what the restored journals had.
@@ -81,6 +81,17 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
         );
     }
     Ok(done)
+}
+
+/// Reads the log. Purges that cannot be finished because a store is away are no reason not to serve: they are soon.
+async fn read(server: &Server, since: Option<scan::Mark>) -> Result<(), ErasureError> {
+    match scan::scan(server, since).await {
+        Err(ErasureError::Purge(error)) => {
+            tracing::warn!(cause = %error, "what purges left cannot be deleted now; it is tried again");
+            Ok(())
+        }
+        read => read,
+    }
 }
 
 /// Whether anything about an erased person is there. An erasure that is on its way goes on by itself.

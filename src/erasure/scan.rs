@@ -1,4 +1,5 @@
-//! What other nodes, and restores, did to the list of erasures: read from the log, from where it was last read.
+//! What other nodes, and restores, did to the list of erasures: read from the log, from where it was last read. A purge
+//! that was cut off after its event is finished here.
 //!
 //! How far is kept beside the shred list, outside the database, and how long the list was then. A log that ends before
 //! that place, or has another event there, was restored; a list that is shorter was cut, which its own signed lines do
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{ErasureError, shred_list::Shred};
-use crate::{private_file, state::Server};
+use crate::{commands::purge::PurgeError, private_file, state::Server};
 
 const PAGE: usize = 500;
 const KINDS: [&str; 4] =
@@ -37,6 +38,9 @@ pub struct Mark {
     /// How long the shred list was then; marks from before this was noted say nothing.
     #[serde(default)]
     shreds: usize,
+    /// After this place there may be purges whose ciphertexts are still there: a store was away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unfinished: Option<Position>,
     /// The operator's word that the log was restored since.
     #[serde(default)]
     pub restored: bool,
@@ -79,22 +83,25 @@ pub fn is_cut(server: &Server, mark: &Mark) -> Result<bool, ErasureError> {
     Ok(server.shred_list.count()? < mark.shreds)
 }
 
-/// Reads what was appended since a mark, puts erasures and purges on the list, and moves the mark.
+/// Reads what was appended since a mark, puts erasures and purges on the list, finishes purges, and moves the mark.
 ///
 /// # Errors
-/// If something does not answer; it is read again then.
+/// If something does not answer; it is read again then. [`ErasureError::Purge`] if a purge could not be finished: all
+/// else is done, and the mark says from where purges are looked at again.
 pub async fn scan(server: &Server, since: Option<Mark>) -> Result<(), ErasureError> {
     let tail = server.log.tail().await?.position;
-    let start = since.map_or(Position::ZERO, |mark| mark.position);
+    let start = since.map_or(Position::ZERO, |mark| mark.unfinished.unwrap_or(mark.position));
     if tail <= start {
         return Ok(());
     }
     let filter = Filter { stream_kind: None, kinds: KINDS.map(str::to_owned).to_vec() };
     let mut after = start;
+    let mut purges = Purges::default();
     loop {
         let page = server.log.read_all(after, PAGE, &filter, Contents::No).await?;
         for recorded in &page {
             take(server, recorded).await?;
+            purges.finish(server, recorded).await;
         }
         match page.last() {
             Some(last) if page.len() == PAGE => after = last.position,
@@ -104,10 +111,36 @@ pub async fn scan(server: &Server, since: Option<Mark>) -> Result<(), ErasureErr
     let last = server.log.read_all(Position(tail.0 - 1), 1, &Filter::default(), Contents::No).await?;
     let Some(event) = last.first().map(|recorded| recorded.event_id) else { return Ok(()) };
     let shreds = server.shred_list.count()?;
-    let mark = Mark { log_id: server.log.log_id().await?, position: tail, event, shreds, restored: false };
+    let (log_id, unfinished) = (server.log.log_id().await?, purges.unfinished);
+    let mark = Mark { log_id, position: tail, event, shreds, unfinished, restored: false };
     let key_file = server.config.key_path();
     write(&key_file, mark)
-        .map_err(|source| ErasureError::File { path: path(&key_file).display().to_string(), source })
+        .map_err(|source| ErasureError::File { path: path(&key_file).display().to_string(), source })?;
+    purges.error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Purges that a scan met.
+#[derive(Default)]
+struct Purges {
+    /// Right before the first one that could not be finished.
+    unfinished: Option<Position>,
+    error: Option<PurgeError>,
+}
+
+impl Purges {
+    /// Deletes what is left of a purged entry. Once a store is away, the rest waits for the next scan.
+    async fn finish(&mut self, server: &Server, recorded: &Recorded) {
+        let Ok(Event::Vault(VaultEvent::Purged(body))) = recorded.event() else { return };
+        if self.error.as_ref().is_some_and(PurgeError::is_everywhere) {
+            return;
+        }
+        if let Err(error) = server.purger.finish(recorded.stream.into(), body.entry).await {
+            self.unfinished.get_or_insert(Position(recorded.position.0 - 1));
+            if self.error.is_none() || error.is_everywhere() {
+                self.error = Some(error);
+            }
+        }
+    }
 }
 
 async fn take(server: &Server, recorded: &Recorded) -> Result<(), ErasureError> {

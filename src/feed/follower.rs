@@ -45,6 +45,8 @@ pub fn start(feed: &Arc<Feed>, news: broadcast::Receiver<News>, after: Position,
 }
 
 async fn until_stopped(feed: Arc<Feed>, work: impl Future<Output = ()>) {
+    // Also by a panic.
+    let _ended = feed.ended.clone().drop_guard();
     tokio::select! {
         () = feed.stop.cancelled() => {}
         () = work => {}
@@ -83,8 +85,10 @@ fn failing(feed: &Feed, error: &dyn std::error::Error) {
 async fn tidy(feed: Arc<Feed>) {
     loop {
         sleep(TIDY).await;
-        if let Err(error) = feed.hubs.tidy(feed.log.as_ref()).await {
-            tracing::debug!(%error, "the hubs were not checked; next time");
+        match timeout(TIDY, feed.hubs.tidy(feed.log.as_ref())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the hubs were not checked; next time"),
+            Err(late) => tracing::debug!(error = %late, "the hubs were not checked; next time"),
         }
     }
 }

@@ -99,6 +99,7 @@ pub struct Feed {
     position: watch::Sender<Position>,
     contact: watch::Sender<Contact>,
     stop: CancellationToken,
+    ended: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -139,6 +140,7 @@ impl Feed {
             position: watch::Sender::new(tail),
             contact: watch::Sender::new(Contact { at: Instant::now(), failing: false }),
             stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
         follower::start(&feed, news, tail, pace);
@@ -272,6 +274,11 @@ impl Feed {
                 "sockets were still open when the time to stop was over"
             );
         }
+    }
+
+    /// Returns when one of its tasks has ended: before [`Self::stop`] only by a defect.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Ends the follower.

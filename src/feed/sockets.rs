@@ -13,7 +13,10 @@ use super::{
     revocations::{Access, Revoked},
     signal::{Close, Signal},
 };
-use crate::limits::{OPEN, Seat, Seats};
+use crate::{
+    auth::signing_keys::Kid,
+    limits::{OPEN, Seat, Seats},
+};
 
 /// Clients come back within so many milliseconds after a drain, each in its own slot.
 const WINDOW_MS: u32 = 30_000;
@@ -39,6 +42,8 @@ struct Inner {
     all: HashMap<u64, Entry>,
     live: HashMap<DeviceId, u64>,
     accounts: HashMap<AccountId, usize>,
+    /// The keys whose tokens are accepted; none: nobody has said yet.
+    keys: Option<Vec<Kid>>,
     draining: bool,
 }
 
@@ -47,7 +52,18 @@ struct Entry {
     /// The account of a live socket that counts among its open ones.
     account: Option<AccountId>,
     access: Access,
+    /// What signed the token that it goes on by.
+    key: Kid,
     signal: Arc<Signal>,
+}
+
+impl Entry {
+    /// Sends it away if its key is none of these; its client renews the token and comes back.
+    fn check(&self, keys: Option<&[Kid]>) {
+        if keys.is_some_and(|keys| !keys.contains(&self.key)) {
+            self.signal.close(Close::now(close::TOKEN_EXPIRED));
+        }
+    }
 }
 
 /// One connection is known, until this is dropped.
@@ -58,6 +74,18 @@ pub struct Connected {
     pub signal: Arc<Signal>,
     /// Of an event stream or long-poll.
     _seat: Option<Seat>,
+}
+
+impl Connected {
+    /// It goes on by a newer token, which this key has signed.
+    pub fn renewed(&self, key: Kid) {
+        let mut inner = self.sockets.inner();
+        let Inner { all, keys, .. } = &mut *inner;
+        if let Some(entry) = all.get_mut(&self.signal.id) {
+            entry.key = key;
+            entry.check(keys.as_deref());
+        }
+    }
 }
 
 impl Drop for Connected {
@@ -91,9 +119,9 @@ impl Sockets {
 
     /// A live socket opens; an older one of the same device is closed. Nothing if too many are open already, for this
     /// account or on this node.
-    pub fn live(self: &Arc<Self>, access: Access, per_account: usize) -> Option<Connected> {
+    pub fn live(self: &Arc<Self>, access: Access, key: Kid, per_account: usize) -> Option<Connected> {
         let Access { account, device, .. } = access;
-        let connected = self.enter(access, None);
+        let connected = self.enter(access, key, None);
         let mut inner = self.inner();
         if let Some(older) = inner.live.get(&device).copied().and_then(|id| inner.all.get_mut(&id)) {
             older.signal.close(Close::now(close::SUPERSEDED));
@@ -116,18 +144,21 @@ impl Sockets {
     }
 
     /// A long-poll or event stream opens, beside the live sockets. Nothing if the account has too many of them.
-    pub fn watch(self: &Arc<Self>, access: Access) -> Option<Connected> {
+    pub fn watch(self: &Arc<Self>, access: Access, key: Kid) -> Option<Connected> {
         let seat = self.waiting.take(access.account.0.as_u128())?;
-        Some(self.enter(access, Some(seat)))
+        Some(self.enter(access, key, Some(seat)))
     }
 
-    fn enter(self: &Arc<Self>, access: Access, seat: Option<Seat>) -> Connected {
+    fn enter(self: &Arc<Self>, access: Access, key: Kid, seat: Option<Seat>) -> Connected {
         let signal = Arc::new(Signal::default());
         let mut inner = self.inner();
         if inner.draining {
             signal.close(Close::draining((0, WINDOW_MS)));
         }
-        inner.all.insert(signal.id, Entry { account: None, access, signal: Arc::clone(&signal) });
+        let entry = Entry { account: None, access, key, signal: Arc::clone(&signal) };
+        // Under the lock: a key that is revoked at this moment finds the connection, or the connection the new keys.
+        entry.check(inner.keys.as_deref());
+        inner.all.insert(signal.id, entry);
         drop(inner);
         Connected { sockets: Arc::clone(self), signal, _seat: seat }
     }
@@ -144,6 +175,16 @@ impl Sockets {
             .values()
             .filter(|entry| hit(entry))
             .for_each(|entry| entry.signal.close(Close::now(close::REVOKED)));
+    }
+
+    /// From now on only these keys are accepted: whoever goes on by a token of another one is sent away, and whoever comes
+    /// with one too.
+    pub fn accept(&self, keys: &[Kid]) {
+        let mut inner = self.inner();
+        if inner.keys.as_deref() != Some(keys) {
+            inner.all.values().for_each(|entry| entry.check(Some(keys)));
+            inner.keys = Some(keys.to_vec());
+        }
     }
 
     /// Sends everyone away, each with a slot of its own, and whoever comes from now on too.
@@ -200,7 +241,11 @@ mod tests {
     }
 
     fn live(sockets: &Arc<Sockets>, n: u128) -> Connected {
-        sockets.live(access(n), 10).unwrap()
+        sockets.live(access(n), Kid::default(), 10).unwrap()
+    }
+
+    fn watch(sockets: &Arc<Sockets>, access: Access) -> Option<Connected> {
+        sockets.watch(access, Kid::default())
     }
 
     fn code(connected: &Connected) -> Option<u16> {
@@ -210,7 +255,7 @@ mod tests {
     #[test]
     fn a_newer_socket_of_the_same_device_closes_the_older_one() {
         let sockets = Arc::new(Sockets::default());
-        let (one, poll) = (live(&sockets, 1), sockets.watch(access(1)).unwrap());
+        let (one, poll) = (live(&sockets, 1), watch(&sockets, access(1)).unwrap());
         let other = live(&sockets, 2);
         let two = live(&sockets, 1);
         assert_eq!([&one, &poll, &other, &two].map(code), [Some(close::SUPERSEDED), None, None, None]);
@@ -226,6 +271,24 @@ mod tests {
         sockets.revoke(&[Revoked::Device(device(1)), Revoked::Session(session(3))]);
         let codes: Vec<_> = connected.iter().map(code).collect();
         assert_eq!(codes, [Some(close::REVOKED), None, Some(close::REVOKED)]);
+    }
+
+    #[test]
+    fn who_goes_on_by_a_key_that_is_not_accepted_is_sent_to_renew_and_whoever_comes_with_it_too() {
+        let sockets = Arc::new(Sockets::default());
+        let (old, new) = (Kid([1; 12]), Kid([2; 12]));
+        let open = |n, key| sockets.live(access(n), key, 10).unwrap();
+        let (stays, renews, waits) = (open(1, old), open(2, old), sockets.watch(access(3), old).unwrap());
+        sockets.accept(&[old, new]);
+        let later = open(4, new);
+        renews.renewed(new);
+        assert!([&stays, &renews, &waits, &later].into_iter().all(|one| code(one).is_none()));
+        sockets.accept(&[new]);
+        let expired = Some(close::TOKEN_EXPIRED);
+        assert_eq!([&stays, &renews, &waits, &later].map(code), [expired, None, expired, None]);
+        assert_eq!(code(&open(5, old)), expired, "who was verified a moment before");
+        later.renewed(old);
+        assert_eq!(code(&later), expired);
     }
 
     #[test]
@@ -255,7 +318,7 @@ mod tests {
     fn an_account_has_ten_open_sockets_and_a_device_that_comes_back_is_no_eleventh() {
         let sockets = Arc::new(Sockets::default());
         let mut open: Vec<_> = (1..=10).map(|n| live(&sockets, n)).collect();
-        let eleventh = |account: u128| sockets.live(of_account(account, 11), 10);
+        let eleventh = |account: u128| sockets.live(of_account(account, 11), Kid::default(), 10);
         assert!(eleventh(1).is_none());
         assert!(eleventh(2).is_some(), "another account is not concerned");
         open.push(live(&sockets, 3));
@@ -269,11 +332,11 @@ mod tests {
     #[test]
     fn an_account_waits_in_so_many_places_and_another_is_not_concerned() {
         let sockets = Arc::new(Sockets::default());
-        let waiting: Vec<_> = (0..WAITING as u128).filter_map(|n| sockets.watch(access(n))).collect();
+        let waiting: Vec<_> = (0..WAITING as u128).filter_map(|n| watch(&sockets, access(n))).collect();
         assert_eq!(waiting.len(), WAITING);
-        assert!(sockets.watch(access(1)).is_none() && sockets.watch(of_account(2, 1)).is_some());
+        assert!(watch(&sockets, access(1)).is_none() && watch(&sockets, of_account(2, 1)).is_some());
         drop(waiting);
-        assert!(sockets.watch(access(1)).is_some() && sockets.waiting.all_free());
+        assert!(watch(&sockets, access(1)).is_some() && sockets.waiting.all_free());
     }
 
     #[test]

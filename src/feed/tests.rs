@@ -174,7 +174,8 @@ async fn a_revoked_device_is_refused_and_its_socket_closed_also_when_the_bus_is_
             session: Uuid::from_u128(4).into(),
             auth_epoch: 0,
         };
-        let connected = node.feed.sockets.live(access, 10).unwrap();
+        let connected =
+            node.feed.sockets.live(access, crate::auth::signing_keys::Kid::default(), 10).unwrap();
         let account = StreamId(Uuid::from_u128(1));
         let revoked = NewEvent {
             kind: "device.revoked".to_owned(),

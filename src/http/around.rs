@@ -22,11 +22,12 @@ use super::{
     leftover,
     limiting::Gate,
     pace::Paced,
-    problem::{Failure, Pending},
+    problem::{Failure, Full, Pending},
 };
 use crate::{
     clock::SystemClock,
     limits::truncated,
+    no_room::NoRoom,
     state::{Server, Shared},
 };
 
@@ -86,10 +87,11 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
         rest.drain().await;
     }
     let code = response.extensions().get::<Pending>().map(|pending| pending.0.code);
+    let route = template.as_deref().unwrap_or("-");
+    note_room(&server.no_room, (&method, route), &response);
     let mut response = with_headers(written(response, id), id);
     gate.write(response.headers_mut());
     grant.write(response.headers_mut());
-    let route = template.as_deref().unwrap_or("-");
     let line = Line { method: &method, route, status: response.status(), code, took: started.elapsed(), id };
     server.metrics.answered(method.as_str(), route, line.status.as_u16(), line.took);
     line.log(&server, &gate);
@@ -125,6 +127,16 @@ impl Line<'_> {
         let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
         let from = truncated(gate.client());
         tracing::info!(%method, route, status, code, ms = millis, account, session, %from, request = %self.id.0, "request");
+    }
+}
+
+/// Keeps in mind which store had no room for this, or that there is room for it again.
+fn note_room(no_room: &NoRoom, (method, route): (&Method, &str), response: &Response) {
+    let what = || format!("{method} {route}");
+    match response.extensions().get::<Full>() {
+        Some(Full(store, cause)) => no_room.refused(*store, &what(), cause, Instant::now()),
+        None if response.status().is_success() => no_room.taken(what, Instant::now()),
+        None => {}
     }
 }
 

@@ -1,6 +1,9 @@
 //! `/v1/vaults/{vault}/blobs`: ciphertexts that are too long to stand inline in a push.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io::ErrorKind,
+};
 
 use axum::{
     body::Body,
@@ -29,6 +32,7 @@ use super::{
 };
 use crate::{
     blobs::{BlobError, BlobPlace, PART, Presigned, UploadError},
+    no_room::Store,
     quotas::Take,
     state::{Server, Shared},
 };
@@ -351,8 +355,10 @@ fn not_taken(error: UploadError) -> Failure {
         }
         UploadError::TooLong | UploadError::Hash => Code::HashMismatch.into(),
         UploadError::TooSlow => Code::BodyTooSlow.into(),
-        UploadError::Disk(ref disk) if disk.kind() == std::io::ErrorKind::StorageFull => {
-            Failure::caused(Code::NoRoom, error)
+        UploadError::Disk(ref disk)
+            if matches!(disk.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+        {
+            Failure::full(Store::Blobs, error)
         }
         UploadError::Disk(_) => Failure::caused(Code::BlobsUnavailable, error),
     }

@@ -11,19 +11,22 @@ use lockstep_events::{AccountId, DeviceId, SessionId, event::Method};
 
 use super::{limiting::Gate, problem::Failure};
 use crate::{
-    auth::token::{Claims, TokenError},
+    auth::{
+        signing_keys::Kid,
+        token::{Claims, TokenError},
+    },
     feed::Access,
     state::{Server, Shared},
 };
 
 pub use crate::auth::token::Scope;
 
-/// A node that has not heard of the log for so long refuses to write.
+/// A node that has not heard of the log or of the signing keys for so long refuses to write.
 const WRITE_TOUCH: Duration = Duration::from_secs(10);
 /// What needs a step-up needs a password that was proven at most so long ago, in seconds.
 const FRESH_S: i64 = 5 * 60;
-/// A node that has not heard of the log for so long refuses everything.
-const READ_TOUCH: Duration = Duration::from_secs(30);
+/// A node that has not heard of the log or of the signing keys for so long refuses everything.
+pub const READ_TOUCH: Duration = Duration::from_secs(30);
 
 /// A verified caller, extracted from the `Authorization` header: revocation is checked already.
 ///
@@ -46,13 +49,16 @@ pub struct Caller {
     pub proven_at: i64,
     /// The account's auth epoch when the token was made.
     pub auth_epoch: u64,
+    /// The key that signed the token.
+    pub key: Kid,
 }
 
 impl Caller {
     /// Verifies a token and checks that its session and device were not revoked.
     ///
     /// # Errors
-    /// `unauthenticated`, `token_expired`, `revoked`; `log_unavailable` if this node cannot know of revocations.
+    /// `unauthenticated`, `token_expired`, `revoked`; `log_unavailable` or `credentials_unavailable` if this node cannot
+    /// know what was revoked.
     pub fn verified(server: &Server, token: &str) -> Result<Self, Failure> {
         let claims = server.tokens.verify(token, server.clock.now()).map_err(|error| match error {
             TokenError::Invalid => Failure::from(Code::Unauthenticated),
@@ -84,13 +90,22 @@ impl From<&Claims> for Caller {
             expires_at: claims.exp,
             proven_at: claims.auth_time,
             auth_epoch: claims.aep,
+            key: claims.key,
         }
     }
 }
 
-fn in_touch(server: &Server, at_most: Duration) -> Result<(), Failure> {
+/// Whether this node has heard within this time of whatever may have ended.
+///
+/// # Errors
+/// `log_unavailable` without news of sessions and devices, `credentials_unavailable` without news of signing keys.
+pub fn in_touch(server: &Server, at_most: Duration) -> Result<(), Failure> {
     if server.feed.out_of_touch() > at_most {
         return Err(Failure::from(Code::LogUnavailable).detail("this node has lost touch with the log"));
+    }
+    if server.tokens.out_of_touch() > at_most {
+        let detail = "this node has lost touch with the signing keys";
+        return Err(Failure::from(Code::CredentialsUnavailable).detail(detail));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Routes, extract::Json, routes::routes};
-use crate::state::Shared;
+use crate::{no_room::Store, state::Shared};
 
 /// Whether a port answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +24,8 @@ pub enum PortState {
     Down,
     /// It does not, and most of what is asked is served without it: the rest is slower, or gets a 503.
     Degraded,
+    /// It answers, and has no room left: what is stored is served, and what would be written there gets a 507.
+    Full,
 }
 
 /// The state of this node.
@@ -61,7 +63,7 @@ async fn ready(State(server): State<Shared>) -> Response {
     let stopped = Family::ALL.iter().any(|family| server.progress.of(*family).stopped.is_some());
     let most = |ok: bool| if ok { PortState::Ok } else { PortState::Degraded };
     let state = |ok: bool| if ok { PortState::Ok } else { PortState::Down };
-    let ports = BTreeMap::from([
+    let mut ports = BTreeMap::from([
         ("log".to_owned(), state(matches!(log, Ok(Ok(_))) && server.feed.ready())),
         ("reads".to_owned(), if matches!(reads, Ok(Ok(_))) { most(!stopped) } else { PortState::Down }),
         ("credentials".to_owned(), state(matches!(credentials, Ok(Ok(()))))),
@@ -69,6 +71,13 @@ async fn ready(State(server): State<Shared>) -> Response {
         ("blobs".to_owned(), most(matches!(blobs, Ok(Ok(()))))),
         ("bus".to_owned(), most(server.bus.connected())),
     ]);
+    for store in Store::ALL {
+        if let Some(port) = ports.get_mut(store.name()).filter(|port| **port != PortState::Down)
+            && server.no_room.is_full(store)
+        {
+            *port = PortState::Full;
+        }
+    }
     let ready = !server.draining.is_cancelled() && ports.values().all(|port| *port != PortState::Down);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = (status, Json::<_>(Health { ready, ports })).into_response();

@@ -12,12 +12,13 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, request::Parts},
 };
 use lockstep_api::Code;
-use lockstep_events::{AccountId, DeviceId, SessionId};
+use lockstep_events::{AccountId, Clock, DeviceId, SessionId, event::Role};
 use uuid::Uuid;
 
 use super::{caller::Caller, problem::Failure, serve::Peer};
 use crate::{
-    limits::{Action, Standing, Stop, Subject},
+    clock::SystemClock,
+    limits::{Action, Standing, Stop, Subject, truncated},
     state::{Server, Shared},
 };
 
@@ -168,6 +169,31 @@ impl Gate {
         passed.map_err(|stop| self.refused(server, Action::Verify, stop))
     }
 
+    /// Counts the login of somebody on the roll of administrators: the address, and the account. Asked when the password
+    /// is proven and not before, as the answer tells who is on the roll.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub async fn administrator(&self, server: &Server, account: AccountId) -> Result<(), Failure> {
+        if server.feed.administrators.role(account) == Role::User {
+            return Ok(());
+        }
+        let (action, now) = (Action::AdminLogin, server.clock.now());
+        let counted = async {
+            self.tell(server.limits.enter(action, self.0.client, now).await?);
+            self.tell(server.limits.subject(action, Subject::Account(account), now).await?);
+            Ok::<_, Stop>(())
+        };
+        counted.await.map_err(|stop| {
+            if matches!(stop, Stop::TooMany { .. }) {
+                let account = server.pseudonyms.account(account, SystemClock.now());
+                let from = truncated(self.0.client);
+                tracing::warn!(account, %from, "an administrator's login is refused: too many in a short time");
+            }
+            self.refused(server, action, stop)
+        })
+    }
+
     fn refused(&self, server: &Server, action: Action, stop: Stop) -> Failure {
         if let Stop::TooMany { standing, .. } = &stop {
             self.tell(Some(*standing));
@@ -197,8 +223,11 @@ impl Gate {
 /// What a refusal by a limit is to the caller.
 pub fn refused(server: &Server, action: Action, stop: Stop) -> Failure {
     match stop {
-        Stop::TooMany { retry_after, .. } => {
+        Stop::TooMany { retry_after, everybody, .. } => {
             server.metrics.refused(action);
+            if everybody {
+                server.metrics.refused_everybody(action);
+            }
             Failure::from(Code::TooManyRequests).after(seconds(retry_after))
         }
         Stop::Unavailable(error) => error.into(),

@@ -44,6 +44,11 @@ async fn metrics(State(server): State<Shared>) -> Response {
             "Whether the blob store answered when it was last asked",
             yes(server.blob_watch.touch() == Touch::Answers),
         ),
+        Gauge::by_store(
+            "lockstep_no_room",
+            "Whether a store has refused something of late for want of room",
+            |store| yes(server.no_room.is_full(store)),
+        ),
         Gauge::one(
             "lockstep_out_of_touch_seconds",
             "Since this node last heard of the end of the log",

@@ -13,6 +13,8 @@ use lockstep_projections::store::ReadError;
 use crate::{
     auth::credentials::CredentialError,
     blobs::BlobError,
+    causes::with_causes,
+    no_room::Store,
     quotas::{Exceeded, UploadRoomError},
     subjects::{SubjectError, keys::KeyStoreError},
 };
@@ -23,6 +25,8 @@ pub struct Failure {
     problem: Box<Problem>,
     /// Seconds after which the same request may work, where that is known.
     wait: Option<u32>,
+    /// The store that has no room left, if that is the problem.
+    full: Option<Store>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -32,7 +36,14 @@ pub type Answer<T> = Result<T, Failure>;
 impl Failure {
     /// A problem with a cause that only the operator sees.
     pub fn caused(code: Code, cause: impl Error + Send + Sync + 'static) -> Self {
-        Self { problem: Box::new(Problem::new(code)), wait: None, cause: Some(Box::new(cause)) }
+        Self { problem: Box::new(Problem::new(code)), wait: None, full: None, cause: Some(Box::new(cause)) }
+    }
+
+    /// A store has no room left.
+    pub fn full(store: Store, cause: impl Error + Send + Sync + 'static) -> Self {
+        let said =
+            format!("the store of {} is full: what it has is served, and nothing is added", store.holds());
+        Self { full: Some(store), ..Self::caused(Code::NoRoom, cause).detail(said) }
     }
 
     /// With what happened this time: a sentence without anything that a caller sent.
@@ -76,7 +87,7 @@ impl From<Code> for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), wait: None, cause: None }
+        Self { problem: Box::new(problem), wait: None, full: None, cause: None }
     }
 }
 
@@ -91,7 +102,7 @@ impl From<LogError> for Failure {
     fn from(error: LogError) -> Self {
         let code = match &error {
             LogError::Unavailable(_) => Code::LogUnavailable,
-            LogError::Full(_) => Code::NoRoom,
+            LogError::Full(_) => return Self::full(Store::Log, error),
             LogError::Malformed(_) | LogError::Damaged { .. } | LogError::Other(_) => Code::Internal,
         };
         Self::caused(code, error)
@@ -102,7 +113,7 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let code = match &error {
             ReadError::Unavailable(_) | ReadError::Moved(_) => Code::ReadsUnavailable,
-            ReadError::Full(_) => Code::NoRoom,
+            ReadError::Full(_) => return Self::full(Store::Reads, error),
             _ => Code::Internal,
         };
         Self::caused(code, error)
@@ -113,7 +124,7 @@ impl From<BlobError> for Failure {
     fn from(error: BlobError) -> Self {
         let code = match &error {
             BlobError::Unavailable(_) => Code::BlobsUnavailable,
-            BlobError::Full(_) => Code::NoRoom,
+            BlobError::Full(_) => return Self::full(Store::Blobs, error),
             BlobError::Missing => Code::NotFound,
             BlobError::Other(_) => Code::Internal,
         };
@@ -134,7 +145,7 @@ impl From<CredentialError> for Failure {
     fn from(error: CredentialError) -> Self {
         let code = match &error {
             CredentialError::Unavailable(_) => Code::CredentialsUnavailable,
-            CredentialError::Full(_) => Code::NoRoom,
+            CredentialError::Full(_) => return Self::full(Store::Credentials, error),
             CredentialError::Other(_) => Code::Internal,
         };
         Self::caused(code, error)
@@ -147,6 +158,7 @@ impl From<SubjectError> for Failure {
         let code = match &error {
             SubjectError::Erased => return Code::NotFound.into(),
             SubjectError::Store(KeyStoreError::Unavailable(_)) => Code::CredentialsUnavailable,
+            SubjectError::Store(KeyStoreError::Full(_)) => return Self::full(Store::Credentials, error),
             _ => Code::Internal,
         };
         Self::caused(code, error)
@@ -171,10 +183,16 @@ fn retry_after(code: Code) -> Option<u32> {
 #[derive(Debug, Clone)]
 pub struct Pending(pub Problem);
 
+/// The store that has no room left, and what it said: `around` sees to it that this is told.
+#[derive(Debug, Clone)]
+pub struct Full(pub Store, pub String);
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        if let Some(cause) = &self.cause {
-            log_cause(self.problem.code, cause.as_ref());
+        let cause = self.cause.as_ref().map(|cause| with_causes(cause.as_ref()));
+        // What is full is told once, and not for each request.
+        if let Some(cause) = cause.as_deref().filter(|_| self.full.is_none()) {
+            log_cause(self.problem.code, cause);
         }
         let status =
             StatusCode::from_u16(self.problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -185,23 +203,19 @@ impl IntoResponse for Failure {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Some(store) = self.full {
+            response.extensions_mut().insert(Full(store, cause.unwrap_or_default()));
+        }
         response.extensions_mut().insert(Pending(*self.problem));
         response
     }
 }
 
 /// The one place where the cause of a failure is logged, with all that lies beneath it.
-fn log_cause(code: Code, cause: &(dyn Error + Send + Sync)) {
-    let mut text = cause.to_string();
-    let mut beneath = cause.source();
-    while let Some(source) = beneath {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        beneath = source.source();
-    }
+fn log_cause(code: Code, cause: &str) {
     if code == Code::Internal {
-        tracing::error!(code = code.as_str(), cause = text, "a request failed");
+        tracing::error!(code = code.as_str(), cause, "a request failed");
     } else {
-        tracing::warn!(code = code.as_str(), cause = text, "a request could not be served");
+        tracing::warn!(code = code.as_str(), cause, "a request could not be served");
     }
 }

@@ -174,7 +174,11 @@ async fn own_device(
 /// Ends a login. An enrolled device gets its tokens, any other one a token to enrol itself with.
 #[utoipa::path(post, path = "/v1/sessions/finish", operation_id = "finish_login", tag = "sessions", request_body = LoginFinish,
     responses((status = 200, description = "The password was right", body = LoggedIn), LoginProblems))]
-async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> Answer<Json<LoggedIn>> {
+async fn finish(
+    State(server): State<Shared>,
+    gate: Gate,
+    Json(body): Json<LoginFinish>,
+) -> Answer<Json<LoggedIn>> {
     let stored = server.credentials.take_attempt(body.attempt, server.clock.now()).await?;
     let Some(Attempt::Login { name, account, record, state }) = stored.and_then(|b| Attempt::from_bytes(&b))
     else {
@@ -187,7 +191,9 @@ async fn finish(State(server): State<Shared>, Json(body): Json<LoginFinish>) -> 
     let message = proof_message(body.attempt.as_bytes());
     let proof = body.device.map(|p| (p.device, message, p.signature));
     let proven = Proven { name, account, record, proof };
-    if still(&server, &proven).await?.factors {
+    let known = still(&server, &proven).await?;
+    gate.administrator(&server, account).await?;
+    if known.factors {
         second_factor::demand(&server, Purpose::Login(proven.clone())).await?;
     }
     entered(&server, proven).await

@@ -71,6 +71,7 @@ async fn start(
 async fn finish(
     State(server): State<Shared>,
     caller: Caller,
+    gate: Gate,
     Json(body): Json<StepUpFinish>,
 ) -> Answer<Json<SteppedUp>> {
     let now = server.clock.now();
@@ -84,6 +85,7 @@ async fn finish(
     if proven.is_err() || session != caller.session {
         return Err(Code::LoginFailed.into());
     }
+    gate.administrator(&server, caller.account).await?;
     let purpose = Purpose::StepUp { account: caller.account, session: caller.session };
     second_factor::demand(&server, purpose).await?;
     fresh(&server, &caller)

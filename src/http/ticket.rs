@@ -7,17 +7,17 @@ use uuid::Uuid;
 
 use super::{
     Answer, Json, Routes,
-    caller::{Caller, Scope},
+    caller::{Caller, READ_TOUCH, Scope, in_touch},
     problem::Failure,
     routes::routes,
 };
-use crate::state::Shared;
+use crate::{auth::signing_keys::Kid, state::Shared};
 
 /// How long a ticket is valid, in seconds.
 const LIFE_S: i64 = 30;
 /// Tells a ticket from the other attempts that the credential store keeps.
-const MARK: &[u8; 8] = b"ticket/2";
-const LENGTH: usize = MARK.len() + 3 * 16 + 2 * 8;
+const MARK: &[u8; 8] = b"ticket/3";
+const LENGTH: usize = MARK.len() + 3 * 16 + 2 * 8 + 12;
 
 /// The routes of this file.
 pub fn routes() -> Routes {
@@ -37,15 +37,20 @@ async fn issue(State(server): State<Shared>, caller: Caller) -> Answer<Json<Tick
 /// The caller that a ticket was made for. The ticket is worthless afterwards.
 ///
 /// # Errors
-/// `unauthenticated` if it was never made, was used, or is too old; if the credential store does not answer.
+/// `unauthenticated` if it was never made, was used, is too old, or was given for a token whose key was revoked since;
+/// otherwise as for a token; if the credential store does not answer.
 pub async fn redeem(server: &Shared, ticket: &str) -> Result<Caller, Failure> {
     let unknown = || Failure::from(Code::Unauthenticated);
     let id = Uuid::parse_str(ticket).map_err(|_| unknown())?;
     let state = server.credentials.take_attempt(id, server.clock.now()).await?;
     let caller = state.as_deref().and_then(unpack).ok_or_else(unknown)?;
+    if !server.tokens.accepts(caller.key) {
+        return Err(unknown());
+    }
     if server.feed.revocations.refuses(&caller.access()) {
         return Err(Code::Revoked.into());
     }
+    in_touch(server, READ_TOUCH)?;
     Ok(caller)
 }
 
@@ -57,6 +62,7 @@ fn pack(caller: &Caller) -> Vec<u8> {
     out.extend_from_slice(caller.session.as_bytes());
     out.extend_from_slice(&caller.expires_at.to_be_bytes());
     out.extend_from_slice(&caller.auth_epoch.to_be_bytes());
+    out.extend_from_slice(&caller.key.0);
     out
 }
 
@@ -65,7 +71,8 @@ fn unpack(bytes: &[u8]) -> Option<Caller> {
     let fields: &[u8; LENGTH - MARK.len()] = rest.try_into().ok().filter(|_| mark == MARK)?;
     let id = |at: usize| Uuid::from_slice(&fields[16 * at..16 * (at + 1)]).ok();
     let expires_at = i64::from_be_bytes(fields[48..56].try_into().ok()?);
-    let auth_epoch = u64::from_be_bytes(fields[56..].try_into().ok()?);
+    let auth_epoch = u64::from_be_bytes(fields[56..64].try_into().ok()?);
+    let key = Kid(fields[64..].try_into().ok()?);
     Some(Caller {
         account: AccountId(id(0)?),
         device: DeviceId(id(1)?),
@@ -75,6 +82,7 @@ fn unpack(bytes: &[u8]) -> Option<Caller> {
         expires_at,
         proven_at: 0,
         auth_epoch,
+        key,
     })
 }
 
@@ -94,6 +102,7 @@ mod tests {
             expires_at: 1_800_000_000,
             proven_at: 0,
             auth_epoch: 7,
+            key: Kid([9; 12]),
         };
         let packed = pack(&caller);
         assert_eq!(unpack(&packed), Some(caller));

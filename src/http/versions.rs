@@ -6,14 +6,14 @@ use axum::extract::State;
 use lockstep_api::{
     Code, MAX_ITEMS, MAX_PUSH_BYTES,
     plan::Quota,
-    sync::{self, PushOutcome, PushResult},
+    sync::{self, ForbiddenReason, PushOutcome, PushResult},
 };
 use lockstep_events::{VaultId, VersionId};
 use serde_json::json;
 
 use super::{Answer, Failure, Path, Routes, caller::Caller, extract::Json, routes::routes};
 use crate::{
-    commands::push::{Answer as Outcome, Item, Push, PushError, Pushed, Refusal},
+    commands::push::{Answer as Outcome, Item, Push, PushError, Pushed, Refusal, Rule, Unfit},
     quotas::Exceeded,
     state::Shared,
 };
@@ -90,6 +90,7 @@ fn result(version_id: VersionId, answer: Outcome) -> PushResult {
         branch: None,
         heads: None,
         missing: Vec::new(),
+        reason: None,
         error: None,
         quota: None,
     };
@@ -119,12 +120,33 @@ fn refused(blank: PushResult, refusal: Refusal) -> PushResult {
         Refusal::HashMismatch => PushResult { outcome: PushOutcome::HashMismatch, ..blank },
         Refusal::EntryPurged => PushResult { outcome: PushOutcome::EntryPurged, ..blank },
         Refusal::TooManyBranches => PushResult { outcome: PushOutcome::TooManyBranches, ..blank },
-        Refusal::Forbidden(why) => PushResult { outcome: PushOutcome::Forbidden, error: Some(why), ..blank },
+        Refusal::Forbidden(Unfit { rule, why }) => {
+            let (reason, error) = (Some(reason(rule)), Some(why));
+            PushResult { outcome: PushOutcome::Forbidden, reason, error, ..blank }
+        }
         Refusal::QuotaExceeded(Exceeded { what, limit, used }) => {
             let quota = Some(Quota { what: what.to_owned(), limit, used });
             PushResult { outcome: PushOutcome::QuotaExceeded, quota, ..blank }
         }
         Refusal::NotAttempted => PushResult { outcome: PushOutcome::NotAttempted, ..blank },
+    }
+}
+
+fn reason(rule: Rule) -> ForbiddenReason {
+    match rule {
+        Rule::Parents => ForbiddenReason::TooManyParents,
+        Rule::Header => ForbiddenReason::Header,
+        Rule::Account => ForbiddenReason::Account,
+        Rule::Vault => ForbiddenReason::Vault,
+        Rule::Signer => ForbiddenReason::Signer,
+        Rule::Signature => ForbiddenReason::Signature,
+        Rule::InferredParents => ForbiddenReason::InferredParents,
+        Rule::WrappedKey => ForbiddenReason::WrappedKey,
+        Rule::Attachments => ForbiddenReason::Attachments,
+        Rule::Content => ForbiddenReason::Content,
+        Rule::ForeignParent => ForbiddenReason::ForeignParent,
+        Rule::ContentOf => ForbiddenReason::ContentOf,
+        Rule::Identity => ForbiddenReason::IdTaken,
     }
 }
 

@@ -1,10 +1,16 @@
 //! What every store of shared buckets keeps to.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use lockstep_events::Micros;
+use rand::rngs::OsRng;
+use uuid::Uuid;
 
-use super::{Quota, RateStore, Take, Taken};
+use super::{Action, Limits, Proxies, Quota, RateStore, Rules, Stop, Subject, TABLE, Take, Taken};
+use crate::auth::server_keys::ServerKeys;
 
 const SECOND: i64 = 1_000_000;
 const START: Micros = Micros(1_800_000_000_000_000);
@@ -104,4 +110,106 @@ pub async fn only_full_buckets_are_forgotten(store: &dyn RateStore) {
     assert!(is_taken(store, &[short], 100_020).await);
     assert!(!is_taken(store, &[long], 100_020).await);
     assert!(matches!(store.sweep(at(200_000)).await, Ok(forgotten) if forgotten >= 2));
+}
+
+/// Whom the takes of a test are about.
+enum Asks {
+    /// So many addresses in turn.
+    From(fn(u32) -> IpAddr),
+    /// One subject.
+    About(Subject),
+}
+
+/// Lets so many ask, and one more: all but the last are let through, and that one is told which limit has ended.
+async fn holds(limits: &Limits, rules: &Rules, asks: &Asks, quota: Quota) {
+    for n in 0..=u32::try_from(quota.burst).unwrap_or(u32::MAX) {
+        let asked = match asks {
+            Asks::From(address) => limits.enter(rules.action, address(n), START).await,
+            Asks::About(subject) => limits.subject(rules.action, *subject, START).await,
+        };
+        match asked {
+            Ok(_) => assert!(i64::from(n) < quota.burst, "{} lets one too many through", rules.name),
+            Err(Stop::TooMany { standing, .. }) => {
+                assert_eq!((i64::from(n), standing.limit), (quota.burst, quota.burst), "{}", rules.name);
+            }
+            Err(Stop::Unavailable(error)) => panic!("{}: {error}", rules.name),
+        }
+    }
+}
+
+const fn one_address(_: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7))
+}
+
+/// Networks of 64 bits in one of 48.
+fn neighbours(n: u32) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(0x2001_0db8_0001_0000_0000_0000_0000_0000_u128 | u128::from(n) << 64))
+}
+
+fn strangers(n: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n))
+}
+
+/// Every limit of the table, for an address, a network, a subject and all together, lets through exactly as many as it
+/// says.
+///
+/// # Panics
+/// If it is not so.
+pub async fn every_line_of_the_table_holds(store: Arc<dyn RateStore>) {
+    let keys = ServerKeys::generate(&mut OsRng);
+    let limits = Limits::new(store, &keys, 1, Proxies::default());
+    let subject = Subject::Request(Uuid::from_u128(7));
+    for rules in &TABLE {
+        if let Some(quota) = rules.address {
+            holds(&limits, rules, &Asks::From(one_address), quota).await;
+            holds(&limits, rules, &Asks::From(neighbours), quota.times(8)).await;
+        }
+        if let Some(quota) = rules.subject {
+            holds(&limits, rules, &Asks::About(subject), quota).await;
+        }
+    }
+    // What is counted for all was used by those before, too.
+    let limits =
+        Limits::new(Arc::clone(&limits.store), &ServerKeys::generate(&mut OsRng), 1, Proxies::default());
+    for rules in &TABLE {
+        if let Some(quota) = rules.all {
+            holds(&limits, rules, &Asks::From(strangers), quota).await;
+        }
+    }
+}
+
+/// What is counted for a day runs empty however slowly somebody goes on, and guesses have limits that nothing multiplies.
+///
+/// # Panics
+/// If it is not so.
+pub async fn the_limits_of_a_day_hold(store: Arc<dyn RateStore>) {
+    let keys = ServerKeys::generate(&mut OsRng);
+    let limits = Limits::new(store, &keys, 1_000, Proxies::default());
+    let guess = |request: u128, whose: u128| {
+        let (request, whose) = (Some(Uuid::from_u128(request)), Subject::Request(Uuid::from_u128(whose)));
+        limits.guess(request, whose, START)
+    };
+    for n in 0..6 {
+        assert_eq!(guess(1, 1_000 + n).await.is_ok(), n < 5, "guess {n} in one request");
+    }
+    for n in 0..21 {
+        assert_eq!(guess(100 + n, 1).await.is_ok(), n < 20, "guess {n} of a day");
+    }
+    let (Some(quota), Some(often)) = (Action::Login.rules().daily, Action::Login.rules().subject) else {
+        panic!("a login has both limits")
+    };
+    let limits = Limits::new(Arc::clone(&limits.store), &keys, 1, Proxies::default());
+    let subject = Subject::Request(Uuid::from_u128(8));
+    let mut full_at = None;
+    for n in 0..200 {
+        let now = Micros(START.0 + n * often.step);
+        let asked = limits.subject(Action::Login, subject, now).await;
+        let Ok(next) = quota.take(full_at, now) else {
+            assert!(n > quota.burst && asked.is_err(), "failure {n} of a day");
+            return;
+        };
+        full_at = Some(next);
+        assert!(asked.is_ok(), "failure {n} of a day");
+    }
+    panic!("a day lets everything through");
 }

@@ -2,14 +2,17 @@
 //!
 //! Every node reacts to every event. A task's id is made from its event's, so that it is one task, however many react.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lockstep_events::{
     Event, LogError, Position, Recorded,
     event::AccountEvent,
     log::{Contents, Filter},
 };
-use tokio::sync::broadcast::error::RecvError;
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{error::Elapsed, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -37,6 +40,8 @@ const KINDS: [&str; 6] = [
 const ERASED: &str = "account.subject_erased";
 /// Events read at once.
 const PAGE: usize = 500;
+/// Some pages of the log take no longer than this.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How far is noted at least after so many events.
 const NOTE: u64 = 10_000;
 
@@ -47,6 +52,8 @@ enum ReactError {
     Log(#[from] LogError),
     #[error(transparent)]
     Store(#[from] CredentialError),
+    #[error("a database does not answer")]
+    Silent(#[from] Elapsed),
 }
 
 /// The task that an event makes.
@@ -83,17 +90,28 @@ pub async fn run(server: Shared, stop: CancellationToken) {
     let mut reactor = Reactor { server, at: Position::default(), noted: Position::default() };
     let (mut begun, mut behind) = (false, true);
     loop {
-        let outcome = match (begun, behind) {
-            (false, _) => reactor.begin().await,
-            (true, true) => reactor.catch_up().await,
-            (true, false) => tokio::select! {
+        let mut batch = None;
+        if begun && !behind {
+            batch = tokio::select! {
                 () = stop.cancelled() => return,
                 batch = news.recv() => match batch {
-                    Ok(batch) => reactor.take(&batch).await,
-                    Err(RecvError::Lagged(_)) => reactor.catch_up().await,
+                    Ok(batch) => Some(batch),
+                    Err(RecvError::Lagged(_)) => None,
                     Err(RecvError::Closed) => return,
                 },
-            },
+            };
+        }
+        let work = async {
+            match &batch {
+                _ if !begun => reactor.begin().await,
+                Some(batch) => reactor.take(batch).await,
+                None => reactor.catch_up().await,
+            }
+        };
+        // Whatever is cut off is done again.
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return,
+            outcome = timeout(PATIENCE, work) => outcome.unwrap_or_else(|late| Err(late.into())),
         };
         behind = outcome.is_err() || !begun;
         begun = begun || outcome.is_ok();
@@ -101,7 +119,7 @@ pub async fn run(server: Shared, stop: CancellationToken) {
             tracing::warn!(cause = %error, "events cannot be turned into mail at the moment");
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
         }
     }

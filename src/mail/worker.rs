@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lockstep_api::words;
-use lockstep_events::{AccountId, canonical::sha256};
-use tokio::{sync::Notify, time::timeout};
+use lockstep_events::{AccountId, Micros, canonical::sha256};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Letter, MailError, Mailer, letter,
+    Letter, MailError, Mailer, PATIENCE, letter,
     outbox::{About, Claimed, REMEMBERED_S, Task},
 };
 use crate::{
@@ -32,10 +35,18 @@ use crate::{
 pub const SIGN_IN_S: i64 = 600;
 /// An address can be confirmed for so long, in seconds.
 pub const CONFIRM_S: i64 = 24 * 3600;
-/// Nobody else takes a task that a worker has for so long, in seconds.
+/// Nobody else takes a task that a worker has for so long, in seconds: all that are taken at once, each with the whole
+/// patience that the mail server gets.
 const LEASE_S: i64 = 120;
+/// The same: what lasts longer belongs to somebody else by then. A database that is silent for good ends with it.
+const LEASE: Duration = Duration::from_secs(LEASE_S.unsigned_abs());
+/// A database that says nothing for so long is gone: no statement takes longer.
+const SILENCE: Duration = Duration::from_secs(35);
+/// A server that stops finishes the letter that it has in its hands, if that takes no longer.
+const LAST_LETTER: Duration = Duration::from_secs(5);
 /// Tasks that are taken at once.
 const AT_ONCE: u32 = 8;
+const _: () = assert!(PATIENCE.as_secs() * (AT_ONCE as u64) < LEASE.as_secs());
 /// Between two looks at the outbox.
 const LOOK: Duration = Duration::from_secs(1);
 /// Looks between two sweeps.
@@ -118,7 +129,13 @@ pub fn secret(server: &Server, task: Uuid) -> [u8; 32] {
 pub async fn run(server: Shared, stop: CancellationToken) {
     let mut failing = false;
     for look in 0_u32.. {
-        let outcome = round(&server, look.is_multiple_of(SWEEP)).await;
+        let outcome = tokio::select! {
+            outcome = timeout(LEASE, round(&server, look.is_multiple_of(SWEEP), &stop)) => {
+                outcome.unwrap_or_else(|late| Err(CredentialError::Unavailable(late.into())))
+            }
+            // What is given up now is sent when its lease is over.
+            () = async { stop.cancelled().await; sleep(LAST_LETTER).await } => return,
+        };
         if let Err(error) = &outcome
             && !failing
         {
@@ -131,25 +148,36 @@ pub async fn run(server: Shared, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = server.post.nudge.notified() => {}
-            () = tokio::time::sleep(LOOK) => {}
+            () = sleep(LOOK) => {}
         }
     }
 }
 
-/// Takes what is due; how many tasks that were.
-async fn round(server: &Server, sweep: bool) -> Result<usize, CredentialError> {
+/// Does what is due; how many tasks that were.
+async fn round(server: &Server, sweep: bool, stop: &CancellationToken) -> Result<usize, CredentialError> {
     let now = server.clock.now();
+    let claimed = timeout(SILENCE, claim(server, sweep, now)).await;
+    let claimed = claimed.map_err(|late| CredentialError::Unavailable(late.into()))??;
+    for one in &claimed {
+        if stop.is_cancelled() {
+            // Put back at once: the next process need not wait until the lease is over.
+            server.ways.postpone_task(one.id, now).await?;
+            continue;
+        }
+        done(server, one).await?;
+    }
+    Ok(claimed.len())
+}
+
+/// Takes what is due.
+async fn claim(server: &Server, sweep: bool, now: Micros) -> Result<Vec<Claimed>, CredentialError> {
     if sweep {
         server.ways.sweep_tasks(now.plus_seconds(-REMEMBERED_S)).await?;
         server.ways.sweep_links(now).await?;
         server.ways.free_addresses(now.plus_seconds(-HELD_S)).await?;
         server.ways.sweep_flows(now).await?;
     }
-    let claimed = server.ways.claim_tasks(now, now.plus_seconds(LEASE_S), AT_ONCE).await?;
-    for one in &claimed {
-        done(server, one).await?;
-    }
-    Ok(claimed.len())
+    server.ways.claim_tasks(now, now.plus_seconds(LEASE_S), AT_ONCE).await
 }
 
 async fn done(server: &Server, claimed: &Claimed) -> Result<(), CredentialError> {

@@ -4,7 +4,7 @@
 mod before;
 
 use lockstep_events::{
-    Event, EventLog, LogError, Micros, Position, Recorded, Seq, StreamId,
+    Event, EventLog, LogError, Micros, Position, Recorded, Seq, StreamId, StreamKind,
     canonical::sha256,
     chains::Chains,
     event::VaultEvent,
@@ -41,6 +41,8 @@ pub struct Verified {
     pub events: u64,
     /// Streams that they are in.
     pub streams: u64,
+    /// Those of them that devices follow: accounts and vaults.
+    pub followed: u64,
     /// Small ciphertexts that were compared with their hashes.
     pub contents: u64,
     /// How many faults there are, with what differs.
@@ -57,6 +59,7 @@ pub struct Verified {
 #[derive(Default)]
 struct Walk<'a> {
     events: u64,
+    followed: u64,
     contents: u64,
     faulty: u64,
     faults: Vec<Fault>,
@@ -105,6 +108,7 @@ pub async fn verify(
     Ok(Verified {
         events: walk.events,
         streams: walk.chains.streams().len() as u64,
+        followed: walk.followed,
         contents: walk.contents,
         faulty: walk.faulty + walk.differs.len() as u64,
         faults: walk.faults,
@@ -148,6 +152,8 @@ impl Walk<'_> {
             self.fault(at, "its ciphertext does not have its hash");
         }
         self.events += 1;
+        let begins = recorded.seq == Seq::ZERO.next();
+        self.followed += u64::from(begins && recorded.stream_kind != StreamKind::System);
         (self.position, self.recorded_at) = (recorded.position, recorded.recorded_at);
     }
 

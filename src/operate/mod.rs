@@ -3,4 +3,5 @@
 pub mod blobs;
 pub mod lives;
 pub mod log;
+pub mod moving;
 pub mod projections;

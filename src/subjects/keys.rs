@@ -20,6 +20,9 @@ pub enum KeyStoreError {
     /// The database cannot be reached or timed out.
     #[error("the store of subject keys is not reachable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The disk or the quota of the database is full.
+    #[error("the store of subject keys has no room left")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Anything else the database says.
     #[error("the store of subject keys failed")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -21,7 +21,7 @@ fn soon() -> Layer {
 }
 
 /// Lets an hour and the steps pass.
-async fn pass(node: &Node, account: AccountId) {
+pub async fn pass(node: &Node, account: AccountId) {
     let server = &node.running().server;
     node.clock.pass(3600);
     for _ in 0..600 {

@@ -21,6 +21,7 @@ mod socket;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../blackbox/support/mod.rs"]
 mod support;
+mod transitions;
 mod two;
 mod vaults;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]

@@ -5,8 +5,11 @@ use lockstep_api::{
     account::{Devices, LabelDevice, proof_message},
     approval::{ApprovalAsked, Approvals, Approve, AskApproval, CollectApproval, Collected},
 };
-use lockstep_events::{DeviceId, header::public_key, roster::Claim};
-use lockstepd::config::Layer;
+use lockstep_events::{DeviceId, SessionId, event::Method, header::public_key, roster::Claim};
+use lockstepd::{
+    commands::{approve::Asked, facts::Actor, session},
+    config::Layer,
+};
 use reqwest::{Response, StatusCode};
 use uuid::Uuid;
 
@@ -138,4 +141,35 @@ async fn a_device_has_a_name_that_only_clients_can_read() {
             assert_eq!(listed.devices[0].label.as_ref().unwrap().0, label);
         }
     }
+}
+
+/// The server is stopped after what was sealed is stored, or after the session has a row: nothing was enrolled.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_that_was_cut_off_half_way_is_open_still_and_is_completed() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = fresh(&node, &Person::register(&node).await).await;
+    let new = new_device(&person);
+    let approval = asked(&node, &new).await;
+    let server = &node.running().server;
+    let factor = server.credentials.factor(approval).await.unwrap().unwrap();
+    let half = Asked { sealed: Some(vec![7; 80]), ..serde_json::from_slice(&factor.body).unwrap() };
+    let half = serde_json::to_vec(&half).unwrap();
+    assert!(server.credentials.replace_factor(&factor, &half).await.unwrap());
+    let still_open = async || {
+        let waiting: Collected = body(collect(&node, approval, &new).await, StatusCode::OK).await;
+        assert!(waiting.approved.is_none());
+        let listed: Approvals = body(person.get(&node, "/v1/approvals").await, StatusCode::OK).await;
+        assert_eq!(listed.approvals.iter().map(|one| one.approval).collect::<Vec<_>>(), [approval]);
+    };
+    still_open().await;
+    let actor = Actor { account: person.account, device: new.device };
+    let now = server.clock.now();
+    let row = session::with_id(server, actor, SessionId(approval), Method::Approval, now);
+    server.credentials.open_session(&row).await.unwrap();
+    still_open().await;
+    assert_eq!(approve(&node, &person, approval, &new).await.status(), StatusCode::NO_CONTENT);
+    let got = body::<Collected>(collect(&node, approval, &new).await, StatusCode::OK).await.approved.unwrap();
+    assert_eq!(got.sealed.0, [7; 80]);
+    let new = Person { tokens: got.tokens, ..new };
+    assert_eq!(new.get(&node, "/v1/account").await.status(), StatusCode::OK);
 }

@@ -166,7 +166,7 @@ fn wrong_texts(forge: &Forge, right: &str) -> Vec<(String, String)> {
         ("nested".to_owned(), forge.signed(&header, &format!("\"{right}\""))),
         ("claims are no object".to_owned(), forge.signed(&header, "[]")),
         ("claims are no JSON".to_owned(), forge.signed(&header, "{")),
-        ("64 KiB".to_owned(), forge.claim("acr", json!("a".repeat(8000)))),
+        ("11 KiB".to_owned(), forge.claim("acr", json!("a".repeat(8000)))),
         ("a space before".to_owned(), format!(" {right}")),
         ("header of another token".to_owned(), format!("{}.{}.{}", parts[1], parts[1], parts[2])),
     ]
@@ -207,6 +207,22 @@ async fn every_token_that_is_not_exactly_ours_is_refused() {
         let problem = crate::support::problem(answer).await;
         assert_eq!(problem.code, Code::Unauthenticated, "{what}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_64_kib_is_refused_with_the_head_that_it_is_too_large_for() {
+    let node = Node::start(Mode::Embedded).await;
+    let person = Person::register(&node).await;
+    let forge = Forge::of(&node, &person.tokens.access_token);
+    let ask = async |token: &str| node.get("/v1/account").bearer_auth(token).send().await.unwrap();
+    let long = |bytes: usize| forge.claim("acr", json!("a".repeat(bytes)));
+    // What is signed well and is not too long is read, and is no token of ours.
+    assert_problem(ask(&long(11 * 1024)).await, Code::Unauthenticated).await;
+    assert_problem(ask(&long(12 * 1024)).await, Code::HeadTooLarge).await;
+    let token = long(48 * 1024);
+    assert!(token.len() >= 64 * 1024, "{}", token.len());
+    // So much of a head is not even read, so the answer has no body.
+    assert_eq!(ask(&token).await.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use lockstepd::config::Layer;
 use reqwest::StatusCode;
+use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 use crate::support::{
@@ -127,6 +128,41 @@ async fn a_refused_letter_holds_nothing_up() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(left, 0, "tasks are left");
+}
+
+/// A mail server that takes connections and says nothing, on every second one: the other ones go to the sink.
+async fn half_silent(sink: u16) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut silent = Vec::new();
+        loop {
+            silent.push(listener.accept().await.unwrap());
+            let (mut from, _) = listener.accept().await.unwrap();
+            let mut to = TcpStream::connect(("127.0.0.1", sink)).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut from, &mut to).await });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_takes_a_connection_and_says_nothing_holds_up_neither_other_letters_nor_a_stop() {
+    let sink = Sink::start(Manner::Plain);
+    let behind = sink.url("smtp+plain", "").rsplit(':').next().unwrap().parse().unwrap();
+    let address = half_silent(behind).await;
+    let mail = Some(format!("smtp+plain://{address}").as_str().into());
+    let mut node = Node::start_with(Mode::Embedded, Layer { mail, ..by(&sink, "smtp+plain", "") }).await;
+    let people =
+        [Person::register(&node).await, Person::register(&node).await, Person::register(&node).await];
+    for (n, person) in people.iter().enumerate() {
+        person.name_email(&node, &format!("silent-{n}@example.org")).await;
+    }
+    let patience = std::time::Duration::from_secs(60);
+    tokio::time::timeout(patience, only(&sink)).await.expect("no other letter went out");
+    // By now the third one is in the hands of a server that says nothing.
+    let patience = std::time::Duration::from_secs(10);
+    tokio::time::timeout(patience, node.stop()).await.expect("the stop waits for the mail server");
 }
 
 /// The mail server is away, this server is stopped and started: the letter comes when both are there, once, and its

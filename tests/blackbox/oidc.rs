@@ -8,7 +8,14 @@ use lockstep_api::{
     account::Tokens,
     ways::{Identified, Identities, LinkedIdentity, OidcFinish},
 };
-use lockstepd::config::{Layer, Preset, Provider, Providers, Redirect};
+use lockstep_events::{
+    Outcome, Unit,
+    event::{AccountEvent, IdentityUnlinked},
+};
+use lockstepd::{
+    commands::facts::{Actor, derived, existing_account},
+    config::{Layer, Preset, Provider, Providers, Redirect},
+};
 use reqwest::{StatusCode, redirect::Policy};
 
 use crate::{
@@ -100,6 +107,30 @@ async fn a_linked_identity_of_a_certified_provider_and_a_device_key_open_a_vault
 #[tokio::test]
 async fn a_linked_identity_of_a_certified_provider_and_a_device_key_open_a_vault_distributed() {
     whole_way(Mode::Distributed).await;
+}
+
+/// The event stands, and the server was stopped before the row went: the identity still opens the account. Another device
+/// says it again.
+#[tokio::test]
+async fn an_unlinking_that_was_cut_off_is_finished_from_another_device() {
+    let idp = Certified::start();
+    let node = Node::start_with(Mode::Embedded, providers(&idp.issuer)).await;
+    let person = Person::register(&node).await;
+    let link = linked(&node, &person).await;
+    let server = &node.running().server;
+    let actor = Actor { account: person.account, device: person.device };
+    let id = derived("lockstep/v1/identity-unlinked", &[link.identity.as_bytes()]);
+    let unlinked = AccountEvent::IdentityUnlinked(IdentityUnlinked { identity: link.identity });
+    let event = actor.event(id, Some(link.identity.into()), unlinked).unwrap();
+    let unit =
+        Unit { streams: vec![existing_account(person.account)], events: vec![event], ..Unit::default() };
+    assert!(matches!(server.batcher.append(unit).await.unwrap(), Outcome::Appended(_)));
+    let other = crate::ways::fresh(&node, &person.enrol(&node).await).await;
+    let path = format!("/v1/account/identities/{}", link.identity);
+    let unlink = node.request("DELETE", &path).bearer_auth(&other.tokens.access_token).send();
+    assert_eq!(unlink.await.unwrap().status(), StatusCode::NO_CONTENT);
+    let flow = Flow::begin(&node, "native").await;
+    assert_problem(finish(&node, &answered(&flow).await).await, Code::LoginFailed).await;
 }
 
 /// A provider that knows no native applications and answers with a form, as Apple does: by the server to the asking

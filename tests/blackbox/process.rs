@@ -312,8 +312,12 @@ async fn an_operator_who_put_a_backup_back_says_so_and_every_stream_begins_anoth
     let running = command(&node.data()).args(["log", "restored"]).output().unwrap();
     assert!(String::from_utf8_lossy(&running.stderr).contains("another lockstepd is using"));
     node.stop().await;
+    let verified = command(&node.data()).args(["log", "verify"]).output().unwrap();
+    let followed = " events of 2 streams of accounts and vaults and 1 of the server's own up to ";
+    assert!(String::from_utf8_lossy(&verified.stdout).contains(followed), "{verified:?}");
     let said = command(&node.data()).args(["log", "restored"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&said.stdout).starts_with("2 streams begin another life"), "{said:?}");
+    let renewed = "2 streams of accounts and vaults begin another life";
+    assert!(String::from_utf8_lossy(&said.stdout).starts_with(renewed), "{said:?}");
     node.begin().await;
     assert_ne!(person.epoch(&node).await, before);
 }

@@ -23,10 +23,10 @@ const FOR_AN_IDENTITY: &[&str] = &["post /v1/sessions/vault", "post /v1/sessions
 /// Routes whose token is an enrolment's.
 const FOR_AN_ENROLMENT: &[&str] = &["post /v1/devices", "post /v1/roster"];
 
-/// A token of an identity alone, as a magic link or an identity provider gives it.
-/// Made so many seconds from now.
-pub fn identity_token(node: &Node, person: &Person, from_now: i64) -> String {
-    let server = &node.running().server;
+/// A token of an identity alone, as a magic link or an identity provider gives it, in the life of the person's own.
+pub fn identity_token(node: &Node, person: &Person) -> String {
+    let (server, now) = (&node.running().server, node.clock.now());
+    let own = server.tokens.verify(&person.tokens.access_token, now).unwrap();
     let bearer = Bearer {
         account: person.account,
         device: DeviceId::NIL,
@@ -34,9 +34,9 @@ pub fn identity_token(node: &Node, person: &Person, from_now: i64) -> String {
         scope: Scope::Identity,
         method: Method::MagicLink,
         proven_at: lockstep_events::Micros(0),
-        auth_epoch: 0,
+        auth_epoch: own.aep,
     };
-    server.tokens.mint(bearer, server.clock.now().plus_seconds(from_now)).unwrap()
+    server.tokens.mint(bearer, now).unwrap()
 }
 
 /// Every route that takes a token: method, and path with something of the right form in every place.
@@ -67,7 +67,7 @@ fn guarded_routes(person: &Person) -> Vec<(String, String, String)> {
 async fn identity_scope_denied() {
     let node = Node::start(Mode::Embedded).await;
     let person = Person::register(&node).await;
-    let token = identity_token(&node, &person, 0);
+    let token = identity_token(&node, &person);
     let routes = guarded_routes(&person);
     assert!(routes.len() >= 20, "the document has lost its guarded routes");
     for (name, method, path) in routes {
@@ -88,7 +88,7 @@ async fn identity_scope_denied() {
 async fn an_identity_token_lives_a_quarter_of_an_hour_and_cannot_be_refreshed() {
     let node = Node::start(Mode::Embedded).await;
     let person = Person::register(&node).await;
-    let token = identity_token(&node, &person, 0);
+    let token = identity_token(&node, &person);
     let ask = async || node.get("/v1/account").bearer_auth(&token).send().await.unwrap();
     node.clock.pass(15 * 60);
     assert_problem(ask().await, Code::VaultProofRequired).await;

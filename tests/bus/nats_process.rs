@@ -26,6 +26,12 @@ impl NatsProcess {
         Self { port: listener.local_addr().unwrap().port(), child: None }
     }
 
+    /// Its port.
+    #[allow(dead_code, reason = "most programs that share this need the address alone")]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where it is.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)

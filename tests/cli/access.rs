@@ -112,7 +112,7 @@ fn a_new_device_is_approved_by_an_enrolled_one_that_shows_the_same_words(mode: M
 }
 
 /// The code that an authenticator app shows now, or a little later.
-fn code(secret: &str, later: i64) -> String {
+pub fn code(secret: &str, later: i64) -> String {
     let (mut bytes, mut held, mut bits) = (Vec::new(), 0_u32, 0);
     for letter in secret.bytes() {
         let value = if letter.is_ascii_digit() { letter - b'2' + 26 } else { letter - b'A' };

@@ -23,6 +23,7 @@ mod at_once;
 mod attachments;
 #[path = "../support/browser.rs"]
 mod browser;
+mod certificates;
 mod conflicts;
 mod device;
 mod ended;
@@ -37,10 +38,13 @@ mod keystore;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../support/mode.rs"]
 mod mode;
+mod moving;
 mod offline;
 mod passkeys;
 mod passwords;
 mod places;
+#[cfg(target_os = "linux")]
+mod private;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod quotas;
@@ -49,7 +53,11 @@ mod quotas;
 mod s3_process;
 mod server;
 mod shapes;
+mod staying;
 mod story;
+#[cfg(target_os = "linux")]
+mod terminal;
+mod tour;
 mod vaults;
 mod verify;
 mod watch;

@@ -39,7 +39,7 @@ impl Server {
         Self::with(vec![("LOCKSTEP_PLAIN_HTTP".to_owned(), "true".to_owned())])
     }
 
-    /// With some options in the environment.
+    /// With some options in the environment, or as flags where they begin with two dashes.
     pub fn start_with(options: &[(&str, &str)]) -> Self {
         Self::with(options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
@@ -48,6 +48,11 @@ impl Server {
         let data = tempfile::tempdir().unwrap();
         let (child, url, fingerprint) = spawn(data.path(), "127.0.0.1:0", &options);
         Self { data, options, child, url, fingerprint }
+    }
+
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where its data lie.
@@ -72,12 +77,39 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// A command of whoever runs it, with its options.
+    pub fn operator(&self) -> Command {
+        operator(self.data.path(), &self.options)
+    }
+
+    /// What begins such commands for a server that has not been started.
+    pub fn stopped(data: &tempfile::TempDir, options: &[(String, String)]) -> impl Fn() -> Command + use<> {
+        let (data, options) = (data.path().to_owned(), options.to_vec());
+        move || operator(&data, &options)
+    }
+
+    /// From now on it has other stores; those that it had.
+    pub fn go(
+        &mut self,
+        data: tempfile::TempDir,
+        options: Vec<(String, String)>,
+    ) -> (tempfile::TempDir, Vec<(String, String)>) {
+        (std::mem::replace(&mut self.data, data), std::mem::replace(&mut self.options, options))
+    }
+
     /// Starts again on the same data and address.
     pub fn start_again(&mut self) {
+        let kept = self.fingerprint.clone();
+        self.start_again_with_another_certificate();
+        assert_eq!(self.fingerprint, kept, "the certificate is kept");
+    }
+
+    /// Starts again on the same data and address, with the certificate that its operator has put there.
+    pub fn start_again_with_another_certificate(&mut self) {
         let address = self.url.strip_prefix("https://").unwrap();
         let (child, url, fingerprint) = spawn(self.data.path(), address, &self.options);
-        assert_eq!((&url, &fingerprint), (&self.url, &self.fingerprint), "address and certificate are kept");
-        self.child = child;
+        assert_eq!(url, self.url, "the address is kept");
+        (self.child, self.fingerprint) = (child, fingerprint);
     }
 }
 
@@ -90,8 +122,14 @@ impl Drop for Server {
 
 fn spawn(data: &std::path::Path, listen: &str, options: &[(String, String)]) -> (Child, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
-    command.envs(options.iter().map(|(name, value)| (name, value)));
     command.arg("serve").arg("--data").arg(data).args(["--listen", listen]);
+    for (name, value) in options {
+        if name.starts_with("--") {
+            command.arg(name).arg(value)
+        } else {
+            command.env(name, value)
+        };
+    }
     // Tests are faster than people.
     command.env("LOCKSTEP_RATE_LIMIT_FACTOR", "1000000");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -107,4 +145,10 @@ fn spawn(data: &std::path::Path, listen: &str, options: &[(String, String)]) -> 
     // The last line: after it nobody misses the reader of this pipe.
     find("Next: ");
     (child, url, fingerprint)
+}
+
+fn operator(data: &std::path::Path, options: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
+    command.envs(options.iter().map(|(name, value)| (name, value))).arg("--data").arg(data);
+    command
 }

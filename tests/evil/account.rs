@@ -57,17 +57,19 @@ async fn e01_e02_a_suite_that_the_server_names_is_not_used() {
         assert!(matches!(error, Error::Protocol(_)), "{field}: {error:?}");
         assert_eq!(after.len(), 0, "{field}");
     }
-    // The number that is an account's fact changes nothing: the suite is compiled in.
-    for suite in [0, u16::MAX] {
-        ground.proxy.tell(about("/v1/sessions/finish", move |said: &mut LoggedIn| {
+    // Nor is another number in the place of the one that is the account's.
+    for suite in [0, 2, u16::MAX] {
+        let lie = about("/v1/sessions/finish", move |said: &mut LoggedIn| {
             said.account.suite = suite;
             true
-        }));
-        let second = ground.another().await;
-        assert!(ground.proxy.honest().0 > 0);
-        assert_eq!(second.contents().await, ["one"]);
-        assert_eq!(Client::profile(second.home.path()).unwrap().suite, 1);
+        });
+        let (error, after) = fails(&ground, lie).await;
+        assert!(matches!(error, Error::UpdateNeeded(_)), "{suite}: {error:?}");
+        assert_eq!(after.len(), 0, "{suite}");
     }
+    let second = ground.another().await;
+    assert_eq!(second.contents().await, ["one"]);
+    assert_eq!(Client::profile(second.home.path()).unwrap().suite, 1);
 }
 
 #[tokio::test]

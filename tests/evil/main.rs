@@ -20,6 +20,7 @@ mod new_device;
 #[expect(dead_code, reason = "the black-box suite uses more of it")]
 mod people;
 mod proxy;
+mod suites;
 mod versions;
 mod wire;
 

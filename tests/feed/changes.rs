@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use axum::{body::Body, http::Request};
 use futures_util::StreamExt;
 use lockstep_api::{
     Code, Cursor,
@@ -14,6 +16,7 @@ use lockstep_api::{
 use lockstep_events::{Chain, Epoch, Seq, StreamId};
 use lockstepd::config::Layer;
 use reqwest::{Response, StatusCode};
+use tower::ServiceExt;
 
 use crate::{
     live::in_both_modes,
@@ -90,7 +93,7 @@ async fn a_long_poll_ends_with_the_first_news_or_with_its_time(mode: Mode) {
 
 /// The next event of a stream of server-sent events: its id, name and data.
 pub async fn event(
-    body: &mut (impl futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Unpin),
+    body: &mut (impl futures_util::Stream<Item = Result<bytes::Bytes, impl std::fmt::Debug>> + Unpin),
     rest: &mut String,
 ) -> (String, String, String) {
     loop {
@@ -155,6 +158,32 @@ async fn server_sent_events_bring_what_the_socket_brings_and_go_on_after_the_las
     assert!(person.revoke(&node, reader.device).await.status().is_success());
     let (_, name, data) = event(&mut stream, &mut rest).await;
     assert_eq!(name, "bye", "{data}");
+}
+
+/// Asked without a network between: what lay in it would hide where the server stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn server_sent_events_end_with_the_token_also_while_there_is_more_to_send() {
+    let options = Layer { access_token_s: Some(60), live_token_grace_s: Some(0), ..Layer::default() };
+    let node = Node::start_with(Mode::Embedded, options).await;
+    let mut person = Person::register(&node).await;
+    let epoch = person.epoch(&node).await;
+    for _ in 0..4 {
+        person.write(&node, epoch, &vec![vec![4; 50]; 100]).await;
+    }
+    let renewed = person.refresh(&node, &person.tokens.refresh_token).await;
+    person.tokens = body(renewed, StatusCode::OK).await;
+    node.clock.pass(55);
+    let request = Request::get(path(&person, "")).header("accept", "text/event-stream");
+    let request = request.header("authorization", format!("Bearer {}", person.tokens.access_token));
+    let router = lockstepd::http::router(Arc::clone(&node.running().server));
+    let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let (mut stream, mut rest) = (answer.into_body().into_data_stream(), String::new());
+    assert_eq!(event(&mut stream, &mut rest).await.1, "ev");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let (_, name, data) = event(&mut stream, &mut rest).await;
+    assert_eq!(name, "bye", "{data}");
+    let ServerMessage::Bye { code, .. } = serde_json::from_str(&data).unwrap() else { panic!("{data}") };
+    assert_eq!(code, close::TOKEN_EXPIRED);
 }
 
 async fn server_sent_events_bring_ciphertexts_as_long_as_was_asked_for(mode: Mode) {

@@ -8,10 +8,18 @@ mod documented;
 mod faulty_bus;
 mod faulty_nats;
 mod flood;
+mod keys;
 mod live;
 #[path = "../bus/nats_process.rs"]
 mod nats_process;
 mod outage;
+#[path = "../blackbox/people.rs"]
+#[allow(dead_code, reason = "each program that shares this uses a part of it")]
+mod people;
+#[path = "../evil/proxy.rs"]
+#[allow(dead_code, reason = "each program that shares this uses a part of it")]
+mod proxy;
+mod renewal;
 mod resets;
 mod retention;
 mod revocation;
@@ -27,3 +35,8 @@ mod told;
 #[expect(dead_code, reason = "the black-box suite uses more of it")]
 mod ways;
 mod writing;
+
+/// Where people register.
+mod server {
+    pub use crate::renewal::Server;
+}

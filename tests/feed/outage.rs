@@ -1,5 +1,5 @@
 //! Postgres is killed in the middle of writes, again and again: whoever writes is told to come back, and what was
-//! acknowledged stands, once.
+//! acknowledged stands, once. And its host is gone without a word: the server finds the next one by itself.
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +18,17 @@ use lockstep_api::{
 use lockstep_events::{BatchId, Epoch, EventId, Seq, StreamId};
 use lockstepd::config::Layer;
 use reqwest::StatusCode;
-use tokio::sync::watch;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use uuid::Uuid;
 
 use crate::{
     services::PostgresProcess,
     socket::{Heard, Socket, all},
-    support::{Mode, Node, Person},
+    support::{Mode, Node, Person, letters::letters},
 };
 
 const DEVICES: usize = 4;
@@ -171,4 +175,81 @@ async fn postgres_killed_under_writes_loses_no_acknowledged_version_doubles_none
     }
     // All pushes were answered in the end, so nothing stands that nobody heard of but the vault's beginning.
     assert_eq!(live.len(), acknowledged.len() + 1);
+}
+
+/// A line to a database: its port, and a cut. Through the connections that there are then nothing goes any more, and
+/// nobody is told; new ones go through.
+async fn line(upstream: u16) -> (u16, watch::Sender<u64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, cut) = (listener.local_addr().unwrap().port(), watch::Sender::new(0));
+    let cuts = cut.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut cut = cuts.subscribe();
+            let born = *cut.borrow();
+            tokio::spawn(async move {
+                let Ok(mut server) = TcpStream::connect(("127.0.0.1", upstream)).await else { return };
+                let silence = async {
+                    let _ = cut.wait_for(|now| *now > born).await;
+                };
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut server) => return,
+                    () = silence => {}
+                }
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    (port, cut)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_gone_without_a_word_is_found_again_by_everything_that_a_node_does_by_itself() {
+    let postgres = PostgresProcess::start().await;
+    let upstream = postgres.url().parse::<url::Url>().unwrap().port().unwrap();
+    let (port, cut) = line(upstream).await;
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+    let database = || Some(url.as_str().into());
+    let stores = Layer {
+        log: database(),
+        reads: database(),
+        credentials: database(),
+        blobs: Some("filesystem".into()),
+        access_token_s: Some(1200),
+        ..Layer::default()
+    };
+    let node = Arc::new(Node::start_with(Mode::Distributed, stores).await);
+    let person = Person::register(&node).await;
+    let epoch = person.epoch(&node).await;
+    let (acks, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let writing = (Arc::clone(&node), person.clone(), Arc::clone(&acks), Arc::clone(&stop));
+    let writer = tokio::spawn(async move {
+        let (node, person, acks, stop) = writing;
+        while !stop.load(Ordering::SeqCst) {
+            let items = vec![person.entry(b"one")];
+            let batch_id = BatchId(Uuid::new_v4());
+            let push = Push { epoch, batch_id, items, groups: Vec::new(), reoffer: false };
+            // Who is refused, or waited too long, comes again with something else.
+            let path = format!("/v1/vaults/{}/versions", person.vault);
+            let answer = person.post(&node, &path, &push).await;
+            acks.fetch_add(u64::from(answer.status() == StatusCode::OK), Ordering::SeqCst);
+        }
+    });
+    // The read models are in the middle of something when it happens.
+    more(&acks, 20).await;
+    cut.send_modify(|cuts| *cuts += 1);
+    more(&acks, 20).await;
+    stop.store(true, Ordering::SeqCst);
+    writer.await.unwrap();
+    let server = &node.running().server;
+    let tail = server.log.tail().await.unwrap().position;
+    let patience = Duration::from_secs(150);
+    server.progress.wait_for(tail, patience).await.expect("the read models do not follow any more");
+    assert_eq!(person.name_email(&node, "after@example.org").await.status(), StatusCode::ACCEPTED);
+    let until = Instant::now() + patience;
+    while letters(&node.mail_folder()).is_empty() {
+        assert!(Instant::now() < until, "mail does not go out any more");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

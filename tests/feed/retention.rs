@@ -7,9 +7,16 @@ use lockstep_api::{
     account::Tokens,
     sync::{Push, PushItem, Pushed},
 };
-use lockstep_events::{BatchId, BlobHash, VersionId, canonical::sha256, header::sign_version};
+use lockstep_events::{
+    BatchId, BlobHash, Epoch, Event, EventId, NewEvent, Outcome, StreamId, StreamKind, Unit, VersionId,
+    canonical::sha256,
+    event::{EntryPurged, VaultEvent},
+    header::sign_version,
+    log::StreamExpect,
+};
 use lockstepd::{
     blobs::sweep,
+    commands::facts::{claim, new_event},
     config::Layer,
     retention::{PruneReport, prune},
     state::Server,
@@ -150,6 +157,35 @@ async fn without_a_rule_everything_is_kept(mode: Mode) {
     assert_eq!(prune(&node.running().server).await.unwrap(), PruneReport::default());
 }
 
+/// An event that a later program wrote about an entry: its history is left alone, and everybody else's is not.
+async fn an_entry_that_cannot_be_pruned_holds_up_nobody_else(mode: Mode) {
+    let days = Layer { retention_days: Some(10), ..Layer::default() };
+    let node = Node::start_with(mode, days).await;
+    let people = [Person::register(&node).await, Person::register(&node).await];
+    let mut entries = Vec::new();
+    for person in &people {
+        let first = person.signed(person.entry(b"the first"));
+        let second = person.over(&[&first], b"the second");
+        person.push(&node, &[&first, &second]).await;
+        entries.push(first.header.entry);
+    }
+    let server = &node.running().server;
+    looked_at_both(server).await;
+    node.clock.pass(20 * DAY);
+    let stream = StreamId::from(people[0].vault);
+    let body = Event::Vault(VaultEvent::Purged(EntryPurged { entry: entries[0], heads: Vec::new() }));
+    let event = new_event(None, stream, EventId(Uuid::new_v4()), Some(entries[0].into()), &body).unwrap();
+    let event = NewEvent { kind: "entry.of_a_later_program".to_owned(), ..event };
+    let streams = vec![claim(stream, StreamKind::Vault, StreamExpect::Exists, Epoch::ZERO)];
+    let unit = Unit { streams, events: vec![event], ..Unit::default() };
+    assert!(matches!(server.batcher.append(unit).await.unwrap(), Outcome::Appended(_)));
+    prune(server).await.unwrap_err();
+    let content = BlobHash(sha256(b"the first"));
+    let left =
+        async |person: &Person| server.log.contents(person.vault.into(), &[content]).await.unwrap().len();
+    assert_eq!((left(&people[0]).await, left(&people[1]).await), (1, 0));
+}
+
 mod embedded {
     use crate::support::Mode;
 
@@ -161,6 +197,11 @@ mod embedded {
     #[tokio::test(flavor = "multi_thread")]
     async fn without_a_rule_everything_is_kept() {
         super::without_a_rule_everything_is_kept(Mode::Embedded).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_entry_that_cannot_be_pruned_holds_up_nobody_else() {
+        super::an_entry_that_cannot_be_pruned_holds_up_nobody_else(Mode::Embedded).await;
     }
 }
 

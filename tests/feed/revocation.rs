@@ -1,18 +1,20 @@
 //! The revocation matrix: whatever ends access, ends every kind of it, on every node.
 //!
 //! Eleven triggers; for each, an access token, a refresh token, an open socket, a live ticket and the way to presigned
-//! addresses, all of them given before it, are tried after it on each of three nodes.
+//! addresses, all of them given before it, are tried after it on each of three nodes. A signing key that is revoked ends
+//! all of them but the refresh token, which no such key has signed: its session goes on (ADR 27).
 
 use std::time::{Duration, Instant};
 
 use lockstep_api::{
     Code,
-    account::LoggedIn,
+    account::{LoggedIn, Tokens},
     live::{Ticket, close},
     sync::{BlobRef, PrepareBlobs},
 };
-use lockstep_events::{AccountId, BlobHash, Clock, event::RevokeReason};
-use lockstepd::{commands::end_access::EndAccess, config::Layer};
+use lockstep_events::{AccountId, BlobHash};
+use lockstepd::config::Layer;
+use rand::rngs::OsRng;
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio::{
@@ -22,6 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    keys::{kid, operator},
     socket::{Socket, hello},
     support::{Mode, Node, Person, assert_problem, body, ways::press},
     ways::{change_password, recover, set_recovery},
@@ -39,7 +42,7 @@ enum Trigger {
     LogOut,
     Admin,
     Deletion,
-    KeyRotation,
+    SigningKey,
     RefreshReuse,
 }
 
@@ -54,16 +57,16 @@ impl Trigger {
         Self::LogOut,
         Self::Admin,
         Self::Deletion,
-        Self::KeyRotation,
+        Self::SigningKey,
         Self::RefreshReuse,
     ];
 
-    /// The trigger that has no route of its own yet: it is pulled by the command that every such route uses. A route
-    /// that is added takes its row out of this list, and into [`pull`].
-    fn by_command(self) -> Option<RevokeReason> {
+    /// What is said to whoever comes with something from before, and how a socket is closed.
+    fn refusal(self) -> (Code, u16) {
         match self {
-            Self::KeyRotation => Some(RevokeReason::KeysRotated),
-            _ => None,
+            // The session goes on: whoever has the refresh token renews and comes back.
+            Self::SigningKey => (Code::Unauthenticated, close::TOKEN_EXPIRED),
+            _ => (Code::Revoked, close::REVOKED),
         }
     }
 
@@ -104,13 +107,6 @@ impl Office {
 /// pulled.
 async fn pull(trigger: Trigger, nodes: &[&Node], office: &Office, person: &Person, lost: &Person) -> Instant {
     let node = nodes[0];
-    if let Some(reason) = trigger.by_command() {
-        let at = node.clock.now();
-        let cause = format!("{trigger:?}").into_bytes();
-        let end = EndAccess { account: person.account, reason, keep: None, actor: None, cause, at };
-        end.run(&node.running().server).await.unwrap();
-        return Instant::now();
-    }
     if let Some(route) = trigger.by_administrator() {
         office.pull(node, person.account, route).await;
         return Instant::now();
@@ -130,6 +126,9 @@ async fn pull(trigger: Trigger, nodes: &[&Node], office: &Office, person: &Perso
             assert!(end.send().await.unwrap().status().is_success());
         }
         Trigger::Email => confirm_address(nodes, person).await,
+        Trigger::SigningKey => {
+            operator(node).revoke(&kid(&lost.tokens.access_token), &mut OsRng).await.unwrap();
+        }
         Trigger::RefreshReuse => {
             let again = lost.refresh(node, &lost.tokens.refresh_token).await;
             assert_problem(again, Code::RefreshFailed).await;
@@ -169,16 +168,23 @@ async fn ticket(node: &Node, person: &Person) -> String {
 
 /// Everything that was given before is refused on this node.
 async fn all_refused(trigger: Trigger, node: &Node, lost: &Person, ticket: &str) {
-    assert_problem(lost.get(node, "/v1/account").await, Code::Revoked).await;
+    let (code, closed) = trigger.refusal();
+    assert_problem(lost.get(node, "/v1/account").await, code).await;
     let refreshed = lost.refresh(node, &lost.tokens.refresh_token).await;
-    assert_eq!(refreshed.status(), StatusCode::UNAUTHORIZED, "{trigger:?}");
+    if trigger == Trigger::SigningKey {
+        let Tokens { access_token, .. } = body(refreshed, StatusCode::OK).await;
+        let renewed = node.get("/v1/account").bearer_auth(access_token).send().await.unwrap();
+        assert_eq!(renewed.status(), StatusCode::OK, "the session goes on by another key");
+    } else {
+        assert_eq!(refreshed.status(), StatusCode::UNAUTHORIZED, "{trigger:?}");
+    }
     let mut socket = Socket::open(node).await;
     socket.send(&hello(None, Some(ticket), &[])).await;
-    assert_eq!(socket.close_code().await, close::REVOKED, "{trigger:?}: a ticket from before");
+    assert_eq!(socket.close_code().await, closed, "{trigger:?}: a ticket from before");
     let blobs =
         PrepareBlobs { blobs: vec![BlobRef { hash: BlobHash([7; 32]), size: 100_000, attachment: false }] };
     let presigned = lost.post(node, &format!("/v1/vaults/{}/blobs/prepare", lost.vault), &blobs).await;
-    assert_problem(presigned, Code::Revoked).await;
+    assert_problem(presigned, code).await;
 }
 
 /// One row: how long it took on each node until the socket was closed.
@@ -194,7 +200,7 @@ async fn row(trigger: Trigger, office: &Office, nodes: &[&Node]) -> Vec<Duration
     }
     let began = pull(trigger, nodes, office, &person, &lost).await;
     let closing = sockets.iter_mut().map(|socket| async {
-        socket.says_bye(close::REVOKED).await;
+        socket.says_bye(trigger.refusal().1).await;
         began.elapsed()
     });
     let times = futures_util::future::join_all(closing).await;
@@ -238,8 +244,8 @@ async fn revocation_matrix_of_one_node() {
     }
 }
 
-/// The way to the log, which can be cut.
-struct Way {
+/// The way to a database, which can be cut.
+pub struct Way {
     addr: std::net::SocketAddr,
     upstream: String,
     open: CancellationToken,
@@ -247,7 +253,7 @@ struct Way {
 
 impl Way {
     /// The way to a database; and the same database over it.
-    async fn to(database: &str) -> (Self, String) {
+    pub async fn to(database: &str) -> (Self, String) {
         let (credentials, rest) = database.split_once('@').unwrap();
         let (upstream, name) = rest.split_once('/').unwrap();
         let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -256,7 +262,7 @@ impl Way {
         (way, format!("{credentials}@{addr}/{name}"))
     }
 
-    async fn restore(&mut self) {
+    pub async fn restore(&mut self) {
         self.open = CancellationToken::new();
         let (listener, open) = (TcpListener::bind(self.addr).await.unwrap(), self.open.clone());
         let upstream = self.upstream.clone();
@@ -271,13 +277,13 @@ impl Way {
         });
     }
 
-    fn cut(&self) {
+    pub fn cut(&self) {
         self.open.cancel();
     }
 }
 
 /// Asks until the answer has this status; since `began`.
-async fn until(
+pub async fn until(
     began: Instant,
     status: StatusCode,
     ask: impl AsyncFn() -> reqwest::Response,

@@ -17,7 +17,12 @@ pub fn canary_of(family: &str) -> String {
     family.chars().chain(own).collect()
 }
 
-/// Whether a text has a word: as it is, in hexadecimal, in base64, or in capitals.
+/// Bytes as a list of numbers in JSON, without its brackets.
+fn numbers(text: &str) -> String {
+    text.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// Whether a text has a word: as it is, in capitals, in hexadecimal, in base64, or as a list of numbers.
 pub fn has(text: &[u8], word: &str) -> bool {
     // Inside of a longer base64 text the word begins at any of three places; its middle is the same for each.
     let shifted = (0..3).map(|shift| {
@@ -25,6 +30,7 @@ pub fn has(text: &[u8], word: &str) -> bool {
         encoded[4..encoded.len() - 4].to_owned()
     });
     let mut forms = vec![word.to_owned(), word.to_uppercase(), hex::encode(word), hex::encode_upper(word)];
+    forms.push(numbers(word));
     forms.extend(shifted);
     forms.iter().any(|form| text.windows(form.len()).any(|window| window == form.as_bytes()))
 }
@@ -54,7 +60,9 @@ fn a_word_is_found_in_every_form() {
     let word = canary();
     for shift in 0..3 {
         let text = format!("{}{word}--", "y".repeat(shift));
-        for form in [text.clone(), hex::encode(&text), STANDARD.encode(&text), text.to_uppercase()] {
+        let forms =
+            [text.clone(), hex::encode(&text), STANDARD.encode(&text), text.to_uppercase(), numbers(&text)];
+        for form in forms {
             assert!(has(form.as_bytes(), &word), "{form}");
         }
     }

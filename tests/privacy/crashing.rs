@@ -11,9 +11,11 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use lockstep_events::{AccountId, EventId, Micros, event::AskedBy, testing::Dice};
+use lockstep_events::{
+    AccountId, BlobHash, EventId, Micros, canonical::sha256, event::AskedBy, testing::Dice,
+};
 use lockstepd::{
-    commands::erase::RequestErasure,
+    commands::{erase::RequestErasure, purge::Purge},
     config::Layer,
     erasure::{self, LAST_STEP, queue::Job},
     state::Server,
@@ -24,7 +26,7 @@ use uuid::Uuid;
 use crate::{
     canary::canary,
     erasing::assert_all_forgotten,
-    ground::{Life, finish, left},
+    ground::{Life, finish, item, left, push},
     support::{
         Mode, Node,
         node::{Place, TestClock},
@@ -196,7 +198,7 @@ async fn erase_crash_each_step() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn erase_crash_each_step_distributed() {
-    tasks_that_die(Mode::Distributed, 10).await;
+    tasks_that_die(Mode::Distributed, 50).await;
 }
 
 const DATA: &str = "LOCKSTEP_ERASE_DATA";
@@ -308,4 +310,57 @@ async fn an_erasure_ends_whole_though_its_server_is_killed_again_and_again_embed
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erasure_ends_whole_though_its_server_is_killed_again_and_again_distributed() {
     processes_that_are_killed(Mode::Distributed).await;
+}
+
+/// Purges that die anywhere, before and after their event: what an event says is purged is gone after the next look at
+/// the log, whoever is asked to do it, and though the client has nothing that it could repeat it with.
+async fn purges_that_die(mode: Mode) {
+    let node = Node::start(mode).await;
+    let life = Life::lead(&node).await;
+    let (server, person) = (&node.running().server, &life.person);
+    erasure::scan::scan(server, None).await.unwrap();
+    let mut cut = Vec::new();
+    for after in 0..24 {
+        let words = canary();
+        let alive = item(person, words.as_bytes());
+        let (entry, content) = (alive.header.entry, BlobHash(sha256(words.as_bytes())));
+        let deletion = person.deletion(entry, vec![alive.header.version_id()]);
+        let expect_heads = vec![deletion.header.version_id()];
+        push(&node, person, vec![alive, deletion]).await;
+        let (account, device, vault) = (person.account, person.device, person.vault);
+        let event_id = EventId(Uuid::new_v4());
+        let purge = Purge { account, device, vault, entry, expect_heads, event_id };
+        let (outcome, _) = dies(after, after % 2 == 0, server.purger.purge(&purge)).await;
+        if outcome.is_none() {
+            cut.push((event_id, content));
+        }
+    }
+    // What the batcher had in its hands is in the log.
+    push(&node, person, vec![item(person, b"after all of them")]).await;
+    let left =
+        async |content| !server.log.contents(person.vault.into(), &[content]).await.unwrap().is_empty();
+    let mut half = 0;
+    for (event_id, content) in &cut {
+        half += u32::from(stands(server, *event_id).await && left(*content).await);
+    }
+    assert!(half > 0, "none died between its event and the end");
+    let mark = erasure::scan::mark(&server.config.key_path());
+    erasure::scan::scan(server, mark).await.unwrap();
+    for (event_id, content) in cut {
+        assert_eq!(left(content).await, !stands(server, event_id).await);
+    }
+}
+
+async fn stands(server: &Server, event: EventId) -> bool {
+    !server.log.find(&[event]).await.unwrap().is_empty()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_that_dies_after_its_event_is_finished_by_the_next_look_at_the_log_embedded() {
+    purges_that_die(Mode::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_that_dies_after_its_event_is_finished_by_the_next_look_at_the_log_distributed() {
+    purges_that_die(Mode::Distributed).await;
 }

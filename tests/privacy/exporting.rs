@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// An export whose manifest is right.
-async fn export(node: &Node, life: &Life) -> (String, Vec<ExportLine>) {
+pub async fn export(node: &Node, life: &Life) -> (String, Vec<ExportLine>) {
     let answer = life.person.get(node, "/v1/me/export").await;
     assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
     let text = answer.text().await.unwrap();

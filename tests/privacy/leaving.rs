@@ -24,7 +24,7 @@ use crate::{
 const MIGRATIONS: &str = "_sqlx_migrations";
 
 /// Everything that goes over a NATS server from now on.
-async fn overhear() -> Arc<Mutex<Vec<u8>>> {
+pub async fn overhear() -> Arc<Mutex<Vec<u8>>> {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let url =
         std::env::var("LOCKSTEP_TEST_NATS").expect("LOCKSTEP_TEST_NATS is not set: run cargo xtask test");

@@ -8,11 +8,16 @@ mod exporting;
 mod ground;
 mod key_stores;
 mod leaving;
+mod raw;
 mod restoring;
 mod sealing;
 #[path = "../blackbox/support/mod.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod support;
+#[path = "../blackbox/ways.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod ways;
+mod whole;
 #[path = "../feed/writing.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod writing;

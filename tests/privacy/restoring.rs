@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Purges the first entry of somebody.
-async fn purge(node: &Node, life: &Life) {
+pub async fn purge(node: &Node, life: &Life) {
     let server = &node.running().server;
     lockstepd::commands::account::caught_up(server).await.unwrap();
     let row = server.reads.entries_by_id(life.person.vault, &[life.entry]).await.unwrap().remove(0);

@@ -26,6 +26,14 @@ macro_rules! contract {
         async fn only_full_buckets_are_forgotten() {
             super::testing::only_full_buckets_are_forgotten(&*$open().await).await;
         }
+        #[tokio::test]
+        async fn every_line_of_the_table_holds() {
+            super::testing::every_line_of_the_table_holds($open().await).await;
+        }
+        #[tokio::test]
+        async fn the_limits_of_a_day_hold() {
+            super::testing::the_limits_of_a_day_hold($open().await).await;
+        }
     };
 }
 

@@ -3,8 +3,9 @@
 use crate::sources::{Source, expect_none, rust};
 
 /// Every field of a log line, and why it tells nothing about anybody.
-const FIELDS: [(&str, &str); 36] = [
+const FIELDS: [(&str, &str); 37] = [
     ("account", "a pseudonym of this month"),
+    ("action", "the name of a limit"),
     ("blobs", "a number"),
     ("bytes", "a number"),
     ("cause", "an error of ours or of a port; a test looks for what callers sent in them"),
@@ -13,7 +14,6 @@ const FIELDS: [(&str, &str); 36] = [
     ("code", "a problem code"),
     ("entries", "a number"),
     ("error", "like cause"),
-    ("event", "what NATS says about its connection"),
     ("from", "a network of 256 addresses, or of 48 bits"),
     ("head", "a place in a stream"),
     ("incident", "a word of ours"),
@@ -24,6 +24,7 @@ const FIELDS: [(&str, &str); 36] = [
     ("people", "a number"),
     ("place", "a line of the source"),
     ("position", "a place in the log"),
+    ("port", "the name of a port"),
     ("provider", "the name of an identity provider in the options"),
     ("repacked", "a number"),
     ("request", "an id that the server made up for it"),

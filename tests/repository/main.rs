@@ -11,6 +11,7 @@ mod formats;
 mod hygiene;
 mod imports;
 mod incidents;
+mod limits;
 mod logging;
 mod manifests;
 mod migrations;

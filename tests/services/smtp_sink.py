@@ -2,7 +2,8 @@
 
 smtp_sink.py FOLDER PORT MODE [CERTIFICATE KEY], where MODE is plain, starttls or tls, and port 0 a free one. Prints
 its port when it listens.
-Receivers: busy-N@… is put off N times (451), gone@… is refused (550).
+Receivers: busy-N@… is put off N times (451), gone@… is refused (550). Both answers repeat the address, as those of
+real servers do.
 With starttls and tls the name "ada" with the password "lovelace" is demanded.
 """
 
@@ -24,12 +25,12 @@ class Keep:
     async def handle_RCPT(self, server, session, envelope, address, options):
         name = address.split("@")[0]
         if name == "gone":
-            return "550 5.1.1 no such person"
+            return f"550 5.1.1 <{address}> no such person"
         if name.startswith("busy-"):
             seen = self.put_off.get(address, 0)
             if seen < int(name.split("-")[1]):
                 self.put_off[address] = seen + 1
-                return "451 4.3.0 come back later"
+                return f"451 4.3.0 <{address}> come back later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

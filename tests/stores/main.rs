@@ -13,6 +13,7 @@ mod open;
 mod promises;
 mod repack;
 mod sessions;
+mod tables;
 mod upkeep;
 mod ways;
 

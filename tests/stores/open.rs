@@ -56,7 +56,7 @@ async fn sqlite_operations() -> (SqliteOperations, TempDir) {
     (SqliteOperations::open(&folder.path().join("operations.sqlite")).await.unwrap(), folder)
 }
 
-async fn database() -> Database {
+pub async fn database() -> Database {
     let server = service("LOCKSTEP_TEST_POSTGRES");
     let name = format!("stores_{}", Uuid::new_v4().simple());
     let mut admin = PgConnection::connect(&server).await.unwrap();

@@ -67,6 +67,11 @@ impl Lockstepd {
         self.said.lock().unwrap().clone()
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Processor time so far, in seconds.
     pub fn cpu(&self) -> f64 {
         cpu(self.child.id())

@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 use lockstep_api::{
     Bytes64,
     account::{
-        EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted, RegisterFinish, RegisterStart,
+        Account, EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted, RegisterFinish, RegisterStart,
         RegisterStarted, Tokens, Wrap, wrap_len,
     },
     opaque::ServerSuite,
@@ -116,8 +116,8 @@ impl Device {
         this
     }
 
-    /// Enrols another device of the same account.
-    pub async fn another(&self) -> Self {
+    /// Proves the password anew, and no device; what is answered.
+    pub async fn log_in(&self) -> Reply {
         let password = Password::new(PASSWORD.to_owned());
         let (login, ke1) = Login::start(&password, &mut os_random()).unwrap();
         let start = LoginStart { name: self.name.clone(), request: ke1.into(), device: None };
@@ -125,13 +125,22 @@ impl Device {
         let done = login.finish(&started.response.0, &mut os_random()).unwrap();
         let finish =
             LoginFinish { attempt: started.attempt, finalization: done.finalization.into(), device: None };
-        let logged_in: LoggedIn = post(self.addr, "/v1/sessions/finish", None, &finish).await;
-        let mut roster = Roster::start(&logged_in.account.roster[0]).unwrap();
-        logged_in.account.roster[1..].iter().for_each(|next| roster.apply(next).unwrap());
+        send(self.addr, "/v1/sessions/finish", None, &finish).await
+    }
+
+    /// The next statement of the account's roster.
+    pub fn state(&self, account: &Account, claim: Claim) -> Statement {
+        let mut roster = Roster::start(&account.roster[0]).unwrap();
+        account.roster[1..].iter().for_each(|next| roster.apply(next).unwrap());
+        Statement::sign(&self.account_key, self.account, roster.epoch + 1, roster.last, claim)
+    }
+
+    /// Enrols another device of the same account.
+    pub async fn another(&self) -> Self {
+        let logged_in: LoggedIn = self.log_in().await.json();
         let (key, device) = (new_key(), DeviceId(Uuid::new_v4()));
         let claim = Claim::DeviceAdded { device, public_key: public_key(&key) };
-        let statement =
-            Statement::sign(&self.account_key, self.account, roster.epoch + 1, roster.last, claim);
+        let statement = self.state(&logged_in.account, claim);
         let enrol = logged_in.enrol_token.unwrap();
         let tokens: Tokens = post(self.addr, "/v1/devices", Some(&enrol), &EnrolDevice { statement }).await;
         Self { device, key, token: tokens.access_token, ..self.clone() }
@@ -277,6 +286,13 @@ async fn post<T: DeserializeOwned>(
     token: Option<&str>,
     body: &impl Serialize,
 ) -> T {
+    let reply = send(addr, path, token, body).await;
+    assert!(reply.status < 300, "{path}: {} {}", reply.status, String::from_utf8_lossy(&reply.body));
+    reply.json()
+}
+
+/// Posts with a token, or with none.
+pub async fn send(addr: SocketAddr, path: &str, token: Option<&str>, body: &impl Serialize) -> Reply {
     let bearer = token.map(|token| format!("Bearer {token}")).unwrap_or_default();
     let mut headers = vec![("content-type", "application/json")];
     if token.is_some() {
@@ -284,9 +300,7 @@ async fn post<T: DeserializeOwned>(
     }
     let mut wire = Wire::connect(addr).await.unwrap();
     let bytes = request("POST", path, &headers, &serde_json::to_vec(body).unwrap());
-    let reply = wire.exchange(&bytes).await.unwrap();
-    assert!(reply.status < 300, "{path}: {} {}", reply.status, String::from_utf8_lossy(&reply.body));
-    reply.json()
+    wire.exchange(&bytes).await.unwrap()
 }
 
 /// The id of an item's version.

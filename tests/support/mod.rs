@@ -6,4 +6,5 @@ pub mod child;
 pub mod device;
 pub mod mode;
 pub mod s3_process;
+pub mod told;
 pub mod wire;

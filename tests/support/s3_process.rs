@@ -72,10 +72,15 @@ impl S3Process {
 
     /// Starts it on what is there, and waits until it listens.
     pub fn start_again(&mut self) {
+        self.start_with(SECRET);
+    }
+
+    /// The same with another secret key: what has the old one is refused.
+    pub fn start_with(&mut self, secret: &str) {
         let program = Path::new(env!("CARGO_BIN_EXE_lockstepd")).with_file_name("examples").join("s3-server");
         let data = self.folder.path().to_owned();
         let mut command = Command::new(program);
-        command.arg(self.addr.to_string()).arg(data).args([KEY, SECRET]);
+        command.arg(self.addr.to_string()).arg(data).args([KEY, secret]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         self.child =
             Some(command.spawn().expect("there is no s3-server: run cargo xtask test, which builds it"));

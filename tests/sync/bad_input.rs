@@ -2,9 +2,9 @@
 
 use lockstep_api::{
     MAX_PUSH_BYTES,
-    sync::{PushItem, PushOutcome, Pushed},
+    sync::{ForbiddenReason, PushItem, PushOutcome, Pushed},
 };
-use lockstep_events::{AccountId, Epoch, VaultId, VersionId};
+use lockstep_events::{AccountId, BlobHash, EntryId, Epoch, Seq, VaultId, VersionId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::{
 
 in_both_modes! {
     a_request_that_is_not_right_is_refused_as_a_whole;
-    an_item_that_is_not_right_is_refused_by_itself;
+    an_item_that_is_not_right_is_refused_by_itself_and_says_what_it_breaks;
     a_batch_that_is_repeated_with_another_body_is_refused_and_changes_nothing;
 }
 
@@ -73,6 +73,11 @@ async fn a_request_that_is_not_right_is_refused_as_a_whole(mode: Mode) {
     assert_eq!(device.seq().await, tail);
 }
 
+/// So many ids in ascending order.
+fn parents(number: u8) -> Vec<VersionId> {
+    (0..number).map(|n| VersionId([n; 32])).collect()
+}
+
 fn resigned(device: &Device, item: &PushItem, change: impl Fn(&mut PushItem)) -> PushItem {
     let mut item = item.clone();
     change(&mut item);
@@ -80,7 +85,7 @@ fn resigned(device: &Device, item: &PushItem, change: impl Fn(&mut PushItem)) ->
     item
 }
 
-async fn an_item_that_is_not_right_is_refused_by_itself(mode: Mode) {
+async fn an_item_that_is_not_right_is_refused_by_itself_and_says_what_it_breaks(mode: Mode) {
     let ground = Ground::new(mode).await;
     let (device, other) = (&ground.device, ground.device.another().await);
     let elsewhere = device.edit(entry(), &[], b"elsewhere");
@@ -93,23 +98,36 @@ async fn an_item_that_is_not_right_is_refused_by_itself(mode: Mode) {
     };
     let signed = |change: fn(&mut PushItem)| resigned(device, &good, change);
     let parent = id(&elsewhere);
-    let cases = [
-        ("id does not recompute", with(|i| i.header.client_time = 7), PushOutcome::Forbidden),
-        ("signature by another device", resigned(&other, &good, |_| ()), PushOutcome::Forbidden),
-        ("another device's version", other.edit(entry(), &[], b"y"), PushOutcome::Forbidden),
+    let forbidden = [
+        // The server makes the id of the header, so another id is a signature of something else.
+        ("id does not recompute", with(|i| i.header.client_time = 7), ForbiddenReason::Signature),
+        ("signature by another device", resigned(&other, &good, |_| ()), ForbiddenReason::Signature),
+        ("another device's version", other.edit(entry(), &[], b"y"), ForbiddenReason::Signer),
         (
             "foreign account",
             signed(|i| i.header.account = AccountId(Uuid::from_u128(1))),
-            PushOutcome::Forbidden,
+            ForbiddenReason::Account,
         ),
-        ("foreign vault", signed(|i| i.header.vault = VaultId(Uuid::from_u128(1))), PushOutcome::Forbidden),
-        ("parent of another entry", device.edit(entry(), &[parent], b"z"), PushOutcome::Forbidden),
+        ("foreign vault", signed(|i| i.header.vault = VaultId(Uuid::from_u128(1))), ForbiddenReason::Vault),
+        ("no entry", signed(|i| i.header.entry = EntryId::NIL), ForbiddenReason::Header),
+        ("content of no length", signed(|i| i.header.content_len = 0), ForbiddenReason::Header),
+        ("parent of another entry", device.edit(entry(), &[parent], b"z"), ForbiddenReason::ForeignParent),
+        ("65 parents", signed(|i| i.header.parents = parents(65)), ForbiddenReason::TooManyParents),
+        ("64 parents of an edit", signed(|i| i.header.parents = parents(64)), ForbiddenReason::Header),
+        ("no wrapped key", with(|i| i.wrapped_key = None), ForbiddenReason::WrappedKey),
         (
-            "65 parents",
-            signed(|i| i.header.parents = (0..65).map(|n| VersionId([n; 32])).collect()),
-            PushOutcome::Forbidden,
+            "33 attachments",
+            with(|i| i.attachments = (0..33).map(|n| BlobHash([n; 32])).collect()),
+            ForbiddenReason::Attachments,
         ),
-        ("no wrapped key", with(|i| i.wrapped_key = None), PushOutcome::Forbidden),
+        ("17 KiB inline", device.edit(entry(), &[], &[7; 17 * 1024]), ForbiddenReason::Content),
+        (
+            "inferred for somebody who has seen the vault",
+            signed(|i| (i.infer_parents, i.header.observed_seq) = (true, Seq(1))),
+            ForbiddenReason::InferredParents,
+        ),
+    ];
+    let others = [
         (
             "ciphertext of another hash",
             with(|i| i.inline = Some(b"y".to_vec().into())),
@@ -118,11 +136,13 @@ async fn an_item_that_is_not_right_is_refused_by_itself(mode: Mode) {
         ("no ciphertext", with(|i| i.inline = None), PushOutcome::BlobMissing),
         ("missing parent", device.edit(entry(), &[VersionId([3; 32])], b"z"), PushOutcome::MissingParents),
     ];
+    let forbidden = forbidden.map(|(what, item, reason)| (what, item, PushOutcome::Forbidden, Some(reason)));
+    let others = others.map(|(what, item, outcome)| (what, item, outcome, None));
     let tail = device.seq().await;
-    for (what, item, outcome) in cases {
+    for (what, item, outcome, reason) in forbidden.into_iter().chain(others) {
         let result = device.push(vec![item]).await.remove(0);
-        assert_eq!(result.outcome, outcome, "{what}: {result:?}");
-        assert!(outcome != PushOutcome::Forbidden || result.error.is_some(), "{what}");
+        assert_eq!((result.outcome, result.reason), (outcome, reason), "{what}: {result:?}");
+        assert_eq!(result.error.is_some(), reason.is_some(), "{what}");
     }
     assert_eq!(device.seq().await, tail);
     assert_eq!(device.push(vec![good]).await[0].outcome, PushOutcome::Accepted);

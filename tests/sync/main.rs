@@ -8,10 +8,16 @@ mod support;
 mod attachments;
 mod bad_input;
 mod blobs;
+mod database_refuses;
 mod file;
+mod full_disk;
 mod large;
 mod lost_blobs;
 mod memory;
+mod nats_away;
+#[path = "../bus/nats_process.rs"]
+#[expect(dead_code, reason = "the tests of the bus share one server")]
+mod nats_process;
 mod object_store_down;
 mod object_store_hangs;
 mod outcomes;

@@ -1,25 +1,18 @@
 //! An object store that takes connections and says nothing, and one that is named wrongly: it is noticed at the start
 //! and told to whoever operates the server, and nobody waits for it.
 
-use std::{
-    fs::File,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{net::TcpListener, time::Duration};
 
 use lockstep_api::sync::PushOutcome;
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::{
     blobs::{OCTETS, frame, hash, long, one, without_bytes},
     support::{
-        child::Lockstepd,
         device::{Device, entry},
         s3_process::S3Process,
-        wire::{Reply, Wire, request},
+        told::Told,
+        wire::Reply,
     },
 };
 
@@ -34,59 +27,15 @@ fn hung() -> (TcpListener, String) {
     (listener, endpoint)
 }
 
-/// A server whose long ciphertexts lie in a bucket, and its log.
-struct Told {
-    server: Lockstepd,
-    log: PathBuf,
-    _folder: TempDir,
-}
-
-impl Told {
-    fn start(endpoint: &str, bucket: &str, secret: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("told");
-        let options = [
-            ("BLOBS", format!("s3://{bucket}")),
-            ("S3_ENDPOINT", endpoint.to_owned()),
-            ("S3_ACCESS_KEY", "a-test".to_owned()),
-            ("S3_SECRET_KEY", secret.to_owned()),
-            ("ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
-            ("LOG_FILTER", "info".to_owned()),
-        ];
-        let options = options.map(|(name, value)| (format!("LOCKSTEP_{name}"), value));
-        let errors = Stdio::from(File::create(&log).unwrap());
-        let program = env!("CARGO_BIN_EXE_lockstepd");
-        let data = folder.path().join("data");
-        let server = Lockstepd::start_writing(program, &data, "127.0.0.1:0", &options, errors);
-        Self { server, log, _folder: folder }
-    }
-
-    /// The line of its log that has some words, as soon as it is there.
-    async fn says(&self, words: &str) -> String {
-        line(&self.log, words).await
-    }
-
-    /// What it tells Prometheus.
-    async fn metrics(&self) -> String {
-        let said = self.server.said();
-        let (_, url) = said.split_once("Metrics: http://").unwrap();
-        let addr = url.split_once("/metrics").unwrap().0.parse().unwrap();
-        let mut wire = Wire::plain(addr).await.unwrap();
-        let reply = wire.exchange(&request("GET", "/metrics", &[], b"")).await.unwrap();
-        String::from_utf8(reply.body).unwrap()
-    }
-}
-
-async fn line(log: &Path, words: &str) -> String {
-    let until = Instant::now() + Duration::from_mins(1);
-    loop {
-        let text = std::fs::read_to_string(log).unwrap();
-        if let Some(line) = text.lines().find(|line| line.contains(words)) {
-            return line.to_owned();
-        }
-        assert!(Instant::now() < until, "nobody said {words:?}: {text}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+/// A server whose long ciphertexts lie in a bucket.
+fn told(endpoint: &str, bucket: &str, secret: &str) -> Told {
+    let bucket = format!("s3://{bucket}");
+    Told::start(&[
+        ("BLOBS", &bucket),
+        ("S3_ENDPOINT", endpoint),
+        ("S3_ACCESS_KEY", "a-test"),
+        ("S3_SECRET_KEY", secret),
+    ])
 }
 
 async fn refused_at_once(what: &str, answer: impl Future<Output = Reply>) {
@@ -98,7 +47,7 @@ async fn refused_at_once(what: &str, answer: impl Future<Output = Reply>) {
 #[tokio::test]
 async fn nobody_waits_for_an_object_store_that_hangs_and_what_needs_none_is_taken() {
     let (listener, endpoint) = hung();
-    let told = Told::start(&endpoint, "blobs", "a-secret");
+    let told = told(&endpoint, "blobs", "a-secret");
     let device = Device::register(told.server.addr).await;
     let cause = told.says(NOTICED).await;
     assert!(cause.contains("WARN") && cause.contains("does not answer within"), "{cause}");
@@ -134,7 +83,7 @@ async fn an_object_store_that_is_named_wrongly_is_told_at_the_start_with_what_to
         (&nobody, bucket, secret.as_str(), "see whether the service runs, and s3_endpoint"),
     ];
     for (endpoint, bucket, secret, advice) in wrong {
-        let told = Told::start(endpoint, bucket, secret);
+        let told = told(endpoint, bucket, secret);
         let said = told.says(NOTICED).await;
         assert!(said.contains("WARN") && said.contains(advice), "{said}");
         let all = std::fs::read_to_string(&told.log).unwrap();
@@ -147,7 +96,7 @@ async fn an_object_store_that_comes_back_is_told_and_used() {
     let mut store = S3Process::start().await;
     let right = store.options();
     store.stop();
-    let told = Told::start(&right.endpoint, &right.bucket, &right.secret_key);
+    let told = told(&right.endpoint, &right.bucket, &right.secret_key);
     told.says(NOTICED).await;
     store.start_again();
     told.says("the blob store answers again").await;
@@ -156,4 +105,46 @@ async fn an_object_store_that_comes_back_is_told_and_used() {
     let new = long(1);
     let put = format!("/v1/vaults/{}/blobs/{}?size={}", device.vault, hash(&new), new.len());
     assert_eq!(device.send("PUT", &put, &OCTETS, &new).await.status, 204);
+}
+
+#[tokio::test]
+async fn keys_that_the_object_store_takes_no_more_are_told_once_and_answered_as_a_store_that_is_away() {
+    let mut store = S3Process::start().await;
+    let right = store.options();
+    let told = told(&right.endpoint, &right.bucket, &right.secret_key);
+    let device = Device::register(told.server.addr).await;
+    let (kept, new) = (long(1), long(2));
+    let put = |bytes: &[u8]| {
+        let path = format!("/v1/vaults/{}/blobs/{}?size={}", device.vault, hash(bytes), bytes.len());
+        let (device, bytes) = (device.clone(), bytes.to_vec());
+        async move { device.send("PUT", &path, &OCTETS, &bytes).await }
+    };
+    assert_eq!(put(&kept).await.status, 204);
+
+    store.stop();
+    store.start_with("another-secret");
+    refused_at_once("an upload", put(&new)).await;
+    refused_at_once("a download", one(&device, &hash(&kept))).await;
+    let said = told.says(NOTICED).await;
+    assert!(said.contains("WARN") && said.contains("see s3_access_key, s3_secret_key"), "{said}");
+    assert!(told.metrics().await.contains("\nlockstep_blobs_connected 0"));
+    assert_eq!(
+        told.health().await,
+        (
+            200,
+            json!({
+                "blobs": "degraded", "bus": "ok", "credentials": "ok", "log": "ok", "reads": "ok",
+            })
+        )
+    );
+    let short = device.push(vec![device.edit(entry(), &[], b"short")]).await;
+    assert_eq!(short[0].outcome, PushOutcome::Accepted);
+
+    store.stop();
+    store.start_again();
+    told.says("the blob store answers again").await;
+    assert_eq!(one(&device, &hash(&kept)).await.body, kept);
+    assert_eq!(put(&new).await.status, 204);
+    assert_eq!(told.lines(NOTICED).len(), 1);
+    assert!(told.lines(" ERROR ").is_empty(), "{:?}", told.lines(" ERROR "));
 }

@@ -10,6 +10,7 @@ mod failure;
 mod find;
 mod input;
 mod output;
+mod private;
 mod prompt;
 mod ui;
 mod usage;
@@ -25,6 +26,7 @@ use ui::Ui;
 
 /// Runs the command line of this process, and ends it.
 pub fn main() -> ! {
+    private::keep_memory_private();
     let code = match args::Cli::try_parse() {
         Ok(cli) => command(cli),
         Err(error) => parse_error(&error),

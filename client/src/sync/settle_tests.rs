@@ -24,6 +24,7 @@ fn answer(batch: &Batch, outcomes: &[PushOutcome]) -> Pushed {
         branch: None,
         heads: None,
         missing: Vec::new(),
+        reason: None,
         error: None,
         quota: None,
     };

@@ -196,8 +196,6 @@ public! {
         Disabled,
         /// The account is being deleted.
         Deletion,
-        /// The keys of the account were changed.
-        KeysRotated,
         /// A second factor was set or removed.
         FactorChanged,
     }

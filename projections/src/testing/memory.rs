@@ -119,7 +119,7 @@ impl ReadStore for MemoryReads {
         steps.iter().try_for_each(|step| state.check(step))?;
         for write in writes {
             let key = match write {
-                Write::Put(row) => row.key(),
+                Write::Put(row) | Write::New(row) => row.key(),
                 Write::Delete(key) => *key,
                 Write::Clear(vault) => Key::Vault(*vault),
             };
@@ -135,7 +135,7 @@ impl ReadStore for MemoryReads {
             }
             let table = state.tables.entry((projection, step.generation)).or_default();
             match write {
-                Write::Put(row) => drop(table.rows.insert(key, row.clone())),
+                Write::Put(row) | Write::New(row) => drop(table.rows.insert(key, row.clone())),
                 Write::Delete(_) | Write::Clear(_) => drop(table.rows.remove(&key)),
             }
         }

@@ -8,7 +8,7 @@ use lockstep_events::{AccountId, Micros, SessionId};
 use sqlx::{PgPool, Postgres, Transaction, postgres::PgArguments, query::QueryAs};
 use uuid::Uuid;
 
-use super::Database;
+use super::{Database, nature};
 use crate::{
     adapters::credential_row::{
         HELD, HELD_FOR, HeldRow, KeyRow, NameRow, PASSWORD_BY_NAME, PASSWORD_OF, PasswordRow, SessionRow,
@@ -351,24 +351,5 @@ const KEYS_LOCK: i64 = 6_003_371_234_567_891;
 
 /// What an error of Postgres means to a caller of the credential store.
 pub(super) fn failed(error: sqlx::Error) -> CredentialError {
-    // Connection exceptions, shutdown and time-outs, no connection or memory, locks, serialisation: all pass.
-    const PASSING: [&str; 7] = ["08", "57", "53200", "53300", "55P03", "40001", "40P01"];
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(String::from);
-    let passing = match (&code, &error) {
-        (Some(code), _) => PASSING.iter().any(|passing| code.starts_with(passing)),
-        (None, error) => matches!(
-            error,
-            sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-        ),
-    };
-    match code.as_deref() {
-        Some("53100" | "53400") => CredentialError::Full(Box::new(error)),
-        _ if passing => CredentialError::Unavailable(Box::new(error)),
-        _ => CredentialError::Other(Box::new(error)),
-    }
+    nature::failed(error)
 }

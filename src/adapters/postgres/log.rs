@@ -4,7 +4,7 @@ mod append;
 mod columns;
 mod sealed;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use lockstep_events::{
@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::Database;
+use super::{Database, FRESH, nature};
 use crate::adapters::event_row::{EventRow, fixed};
 
 /// The columns of [`EventRow`], with contents of at most `$1` bytes (none below zero) that are not of the device `$2`.
@@ -36,8 +36,8 @@ macro_rules! select {
 #[derive(Debug, Clone)]
 pub struct PostgresLog {
     database: Database,
-    /// The connection that appends; none until the first append and after an error.
-    appending: Arc<Mutex<Option<PgConnection>>>,
+    /// The connection that appends, and when it last did; none until the first append and after an error.
+    appending: Arc<Mutex<Option<(PgConnection, Instant)>>>,
 }
 
 impl PostgresLog {
@@ -77,12 +77,14 @@ impl EventLog for PostgresLog {
         // Taken out while it works: a caller that goes away in the middle leaves no half-read connection behind.
         let mut slot = self.appending.lock().await;
         let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => self.database.single().await.map_err(failed)?,
+            Some((connection, used)) if used.elapsed() <= FRESH => connection,
+            rested => {
+                self.database.single_again(rested.map(|(connection, _)| connection)).await.map_err(failed)?
+            }
         };
         let result = append::append(&mut connection, units, now).await;
         if !matches!(result, Err(LogError::Unavailable(_))) {
-            *slot = Some(connection);
+            *slot = Some((connection, Instant::now()));
         }
         result
     }
@@ -253,19 +255,5 @@ impl EventLog for PostgresLog {
 
 /// What an error of Postgres means to a caller of the log.
 fn failed(error: sqlx::Error) -> LogError {
-    // Connection exceptions, operator intervention (shutdown, crash, cancelled by a timeout), no more connections,
-    // out of memory, lock not available, serialisation failure and deadlock: all of them pass.
-    const PASSING: [&str; 7] = ["08", "57", "53200", "53300", "55P03", "40001", "40P01"];
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(String::from);
-    let passing = match (&code, &error) {
-        (Some(code), _) => PASSING.iter().any(|passing| code.starts_with(passing)),
-        (None, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
-        (None, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed) => true,
-        _ => false,
-    };
-    match code.as_deref() {
-        Some("53100" | "53400") => LogError::Full(Box::new(error)),
-        _ if passing => LogError::Unavailable(Box::new(error)),
-        _ => LogError::Other(Box::new(error)),
-    }
+    nature::failed(error)
 }

@@ -5,10 +5,12 @@ pub mod erasures;
 pub mod factors;
 pub mod holdings;
 pub mod log;
+mod nature;
 pub mod operations;
 pub mod rates;
 pub mod read;
 pub mod subject_keys;
+pub mod tables;
 
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::timeout;
 
 use super::migrations;
 
@@ -28,6 +31,9 @@ const SESSION: &str = "SET ROLE lockstep_server; SET statement_timeout = '30s'; 
 /// A connection that worked so lately is not asked whether it still does: that would double the messages of a busy
 /// server. One that has rested longer may have been cut meanwhile.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// A connection is there, or answers whether it is, within this time.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What connections of the server are called, which is shown to every user of the database.
 const NAME: &str = "lockstepd";
@@ -52,7 +58,7 @@ impl Database {
         migrating.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(ANSWER)
             .test_before_acquire(false)
             .before_acquire(|connection, known| {
                 Box::pin(async move {
@@ -60,6 +66,14 @@ impl Database {
                         connection.ping().await?;
                     }
                     Ok(true)
+                })
+            })
+            .after_release(|connection, _| {
+                // Of a question that nobody waits for any more the answer is awaited before the connection is used
+                // again, but not for ever: the place of one whose database is gone without a word must become free.
+                Box::pin(async move {
+                    let answered = timeout(ANSWER, connection.flush()).await;
+                    answered.map_err(|late| sqlx::Error::Io(late.into()))?.map(|()| true)
                 })
             })
             .after_connect(|connection, _| {
@@ -80,8 +94,9 @@ impl Database {
         // Those of a process that has just ended are seen for a moment.
         for _ in 0..10 {
             let count = "SELECT count(*) FROM pg_stat_activity \
-                         WHERE datname = current_database() AND application_name = $1";
-            connected = sqlx::query_scalar(count).bind(NAME).fetch_one(&mut asking).await?;
+                         WHERE datname = current_database() AND application_name IN ($1, $2)";
+            connected =
+                sqlx::query_scalar(count).bind(NAME).bind(tables::NAME).fetch_one(&mut asking).await?;
             if connected == 0 {
                 break;
             }
@@ -96,11 +111,24 @@ impl Database {
         &self.pool
     }
 
+    /// A connection that has rested, if it still works, or another one: nothing was sent over it that could be lost.
+    async fn single_again(&self, rested: Option<PgConnection>) -> Result<PgConnection, sqlx::Error> {
+        if let Some(mut rested) = rested
+            && matches!(timeout(ANSWER, rested.ping()).await, Ok(Ok(())))
+        {
+            return Ok(rested);
+        }
+        self.single().await
+    }
+
     /// A connection of its own outside the pool: no ping between two batches.
     async fn single(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut connection = self.options.connect().await?;
-        connection.execute(SESSION).await?;
-        Ok(connection)
+        let connected = async {
+            let mut connection = self.options.connect().await?;
+            connection.execute(SESSION).await?;
+            Ok(connection)
+        };
+        timeout(ANSWER, connected).await.map_err(|late| sqlx::Error::Io(late.into()))?
     }
 
     /// Waits for what runs and closes the connections.

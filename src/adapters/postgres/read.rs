@@ -1,6 +1,7 @@
 //! The read store in Postgres, beside the log.
 
 mod claim;
+mod rows;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -12,10 +13,9 @@ use lockstep_projections::{
 };
 use sqlx::{PgConnection, PgPool};
 
+use super::nature;
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
 
-/// Rows in one INSERT.
-const ROWS: usize = 2_000;
 /// Rows deleted in one transaction.
 const DELETED_AT_ONCE: i64 = 20_000;
 
@@ -78,41 +78,6 @@ async fn advance(on: &mut PgConnection, steps: &[Advance], to: Position) -> Resu
     } else {
         Err(ReadError::Moved(steps.first().map_or("nothing", |step| step.family.name())))
     }
-}
-
-async fn insert(on: &mut PgConnection, rows: Vec<(Generation, Document)>) -> Result<(), ReadError> {
-    let size = rows.len();
-    let mut projections = Vec::with_capacity(size);
-    let mut generations = Vec::with_capacity(size);
-    let (mut scopes, mut ids) = (Vec::with_capacity(size), Vec::with_capacity(size));
-    let (mut parents, mut places) = (Vec::with_capacity(size), Vec::with_capacity(size));
-    let mut documents = Vec::with_capacity(size);
-    for (generation, row) in rows {
-        projections.push(row.key.projection().code());
-        generations.push(number(generation));
-        scopes.push(row.key.scope().to_vec());
-        ids.push(row.key.id().to_vec());
-        parents.push(row.parent);
-        places.push(row.place);
-        documents.push(row.text);
-    }
-    sqlx::query(
-        "INSERT INTO read_rows (projection, generation, scope, id, parent, place, document) \
-         SELECT * FROM unnest($1::smallint[], $2::integer[], $3::bytea[], $4::bytea[], $5::bytea[], \
-             $6::bigint[], $7::text[]) \
-         ON CONFLICT (projection, generation, scope, id) DO UPDATE SET document = excluded.document",
-    )
-    .bind(projections)
-    .bind(generations)
-    .bind(scopes)
-    .bind(ids)
-    .bind(parents)
-    .bind(places)
-    .bind(documents)
-    .execute(on)
-    .await
-    .map_err(failed)?;
-    Ok(())
 }
 
 async fn delete(on: &mut PgConnection, rows: &[(Generation, Key)]) -> Result<(), ReadError> {
@@ -193,7 +158,7 @@ impl Documents for PostgresDocuments {
         &self,
         steps: &[Advance],
         to: Position,
-        mut puts: Vec<(Generation, Document)>,
+        puts: Vec<(Generation, Document)>,
         deletes: Vec<(Generation, Key)>,
         clears: Vec<(Generation, VaultId)>,
     ) -> Result<(), ReadError> {
@@ -201,10 +166,7 @@ impl Documents for PostgresDocuments {
         let begin = "BEGIN; SET LOCAL synchronous_commit = off";
         let mut transaction = self.pool.begin_with(begin).await.map_err(failed)?;
         advance(&mut transaction, steps, to).await?;
-        while !puts.is_empty() {
-            let rest = puts.split_off(puts.len().min(ROWS));
-            insert(&mut transaction, std::mem::replace(&mut puts, rest)).await?;
-        }
+        rows::put(&mut transaction, puts).await?;
         if !deletes.is_empty() {
             delete(&mut transaction, &deletes).await?;
         }
@@ -427,21 +389,5 @@ impl Documents for PostgresDocuments {
 
 /// What an error of Postgres means to a caller of the read store.
 fn failed(error: sqlx::Error) -> ReadError {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .map(std::borrow::Cow::into_owned);
-    match (code.as_deref(), &error) {
-        // Out of disk; out of quota.
-        (Some("53100" | "53400"), _) => ReadError::Full(Box::new(error)),
-        // Connection, shutdown, resources, time-outs, and what is solved by trying again.
-        (Some(code), _) if matches!(&code[..2], "08" | "57" | "53" | "40" | "55") => {
-            ReadError::Unavailable(Box::new(error))
-        }
-        (None, sqlx::Error::Database(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => {
-            ReadError::Other(Box::new(error))
-        }
-        (None, _) => ReadError::Unavailable(Box::new(error)),
-        _ => ReadError::Other(Box::new(error)),
-    }
+    nature::failed(error)
 }

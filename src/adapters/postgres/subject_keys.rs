@@ -7,9 +7,9 @@ use lockstep_events::{AccountId, Micros};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::Database;
+use super::{Database, nature};
 use crate::{
-    adapters::subject_key_row::{self, EVERY_PERIOD, SubjectKeyRow},
+    adapters::subject_key_row::{EVERY_PERIOD, SubjectKeyRow},
     subjects::{
         Purpose,
         keys::{KeyName, KeyStoreError, Standing, StoredKey, SubjectKeys},
@@ -47,21 +47,7 @@ impl PostgresSubjectKeys {
 }
 
 pub(super) fn failed(error: sqlx::Error) -> KeyStoreError {
-    // Connections, shutdown and time-outs, room and memory, locks, serialisation: all pass.
-    const PASSING: [&str; 6] = ["08", "57", "53", "55P03", "40001", "40P01"];
-    let is_passing = match error.as_database_error().and_then(|e| e.code()) {
-        Some(code) => PASSING.iter().any(|passing| code.starts_with(passing)),
-        None => matches!(
-            error,
-            sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-        ),
-    };
-    subject_key_row::failed(error, is_passing)
+    nature::failed(error)
 }
 
 #[async_trait]

@@ -11,7 +11,7 @@ use lockstep_events::{AccountId, Micros, SessionId};
 use sqlx::{QueryBuilder, Sqlite, query::QueryAs, sqlite::SqliteArguments};
 use uuid::Uuid;
 
-use super::{Lanes, Writing, file, migrated, migrations};
+use super::{Lanes, Writing, file, migrated, migrations, nature};
 use crate::{
     adapters::credential_row::{
         HELD, HELD_FOR, HeldRow, KeyRow, NameRow, PASSWORD_BY_NAME, PASSWORD_OF, PasswordRow, SessionRow,
@@ -337,21 +337,5 @@ const KEYS: &str =
 
 /// What an error of SQLite means to a caller of the credential store.
 pub(super) fn failed(error: sqlx::Error) -> CredentialError {
-    // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
-    const PASSING: [i32; 6] = [5, 6, 9, 10, 14, 15];
-    const FULL: i32 = 13;
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .and_then(|code| code.parse::<i32>().ok());
-    let passing = matches!(
-        error,
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
-    );
-    match code.map(|code| code & 0xff) {
-        Some(FULL) => CredentialError::Full(Box::new(error)),
-        Some(code) if PASSING.contains(&code) => CredentialError::Unavailable(Box::new(error)),
-        None if passing => CredentialError::Unavailable(Box::new(error)),
-        _ => CredentialError::Other(Box::new(error)),
-    }
+    nature::failed(error)
 }

@@ -14,7 +14,7 @@ use lockstep_events::{
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 use uuid::Uuid;
 
-use super::{Database, chunks, lanes::Lane};
+use super::{Database, chunks, lanes::Lane, nature};
 use crate::adapters::event_row::{EventRow, fixed};
 
 const COLUMNS: &str = "e.position, e.stream, e.stream_kind, e.seq, e.subject, e.event_id, e.kind, e.schema, \
@@ -333,24 +333,5 @@ fn unpack((hashes, lengths, bytes): &Packed, into: &mut HashMap<Vec<u8>, Vec<u8>
 
 /// What an error of SQLite means to a caller of the log.
 fn failed(error: sqlx::Error) -> LogError {
-    // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
-    const PASSING: [i32; 6] = [5, 6, 9, 10, 14, 15];
-    const FULL: i32 = 13;
-    let code = error
-        .as_database_error()
-        .and_then(|e| e.code())
-        .and_then(|code| code.parse::<i32>().ok())
-        .map(|code| code & 0xff);
-    match (code, &error) {
-        (Some(FULL), _) => LogError::Full(Box::new(error)),
-        (Some(code), _) if PASSING.contains(&code) => LogError::Unavailable(Box::new(error)),
-        (
-            None,
-            sqlx::Error::Io(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed,
-        ) => LogError::Unavailable(Box::new(error)),
-        _ => LogError::Other(Box::new(error)),
-    }
+    nature::failed(error)
 }

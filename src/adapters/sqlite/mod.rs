@@ -7,10 +7,12 @@ pub mod files;
 pub mod holdings;
 mod lanes;
 pub mod log;
+mod nature;
 pub mod operations;
 pub mod rates;
 pub mod read;
 pub mod subject_keys;
+pub mod tables;
 
 use std::{path::Path, time::Duration};
 

@@ -35,23 +35,3 @@ impl SqliteOperations {
         self.pool.begin().await
     }
 }
-
-/// Whether an error passes by itself, or says that the disk is full.
-enum Nature {
-    Passing,
-    Full,
-    Other,
-}
-
-fn nature(error: &sqlx::Error) -> Nature {
-    // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
-    const PASSING: [i32; 6] = [5, 6, 9, 10, 14, 15];
-    const FULL: i32 = 13;
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
-    match (code.map(|code| code & 0xff), error) {
-        (Some(FULL), _) => Nature::Full,
-        (Some(code), _) if PASSING.contains(&code) => Nature::Passing,
-        (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => Nature::Passing,
-        _ => Nature::Other,
-    }
-}

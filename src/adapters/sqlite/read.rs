@@ -25,7 +25,7 @@ use sqlx::{
 use super::{
     READER_CACHE, emptied,
     lanes::{Lane, Lanes, Writing},
-    migrations,
+    migrations, nature,
 };
 
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
@@ -68,6 +68,8 @@ impl SqliteReads {
             // What is deleted is overwritten, not just forgotten.
             .pragma("secure_delete", "ON")
             .pragma("journal_size_limit", "67108864")
+            // As for the log: most pages are written again soon, and are copied into the file once instead of many times.
+            .pragma("wal_autocheckpoint", "8192")
             .pragma("cache_size", "-8192");
         let writer = Lanes::new(writing, 1);
         let mut first = writer.take().await.map_err(failed)?;
@@ -194,10 +196,10 @@ impl Documents for SqliteDocuments {
         }
         let puts_only = deletes.is_empty() && clears.is_empty();
         let mut last = QueryBuilder::<Sqlite>::new("COMMIT");
-        let mut chunks = puts.chunks(ROWS).peekable();
-        while let Some(rows) = chunks.next() {
-            let mut query = inserted(rows);
-            if puts_only && chunks.peek().is_none() {
+        let mut puts = puts.into_iter();
+        while puts.len() > 0 {
+            let mut query = inserted(puts.by_ref().take(ROWS));
+            if puts_only && puts.len() == 0 {
                 query.push("; COMMIT");
                 last = query;
             } else {
@@ -400,23 +402,5 @@ fn page(what: &str, of: Projection, scope: &[u8], after: &[u8], limit: i64) -> Q
 
 /// What an error of SQLite means to a caller of the read store.
 fn failed(error: sqlx::Error) -> ReadError {
-    // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, PROTOCOL.
-    const PASSING: [i32; 6] = [5, 6, 9, 10, 14, 15];
-    const FULL: i32 = 13;
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .and_then(|code| code.parse::<i32>().ok());
-    match (code.map(|code| code & 0xff), &error) {
-        (Some(FULL), _) => ReadError::Full(Box::new(error)),
-        (Some(code), _) if PASSING.contains(&code) => ReadError::Unavailable(Box::new(error)),
-        (
-            None,
-            sqlx::Error::Io(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed,
-        ) => ReadError::Unavailable(Box::new(error)),
-        _ => ReadError::Other(Box::new(error)),
-    }
+    nature::failed(error)
 }

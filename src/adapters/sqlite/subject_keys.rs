@@ -7,9 +7,9 @@ use lockstep_events::{AccountId, Micros};
 use sqlx::sqlite::SqliteConnectOptions;
 use uuid::Uuid;
 
-use super::{Lanes, Writing, file, migrated, migrations, one_connection};
+use super::{Lanes, Writing, file, migrated, migrations, nature, one_connection};
 use crate::{
-    adapters::subject_key_row::{self, EVERY_PERIOD, SubjectKeyRow},
+    adapters::subject_key_row::{EVERY_PERIOD, SubjectKeyRow},
     subjects::{
         Purpose,
         keys::{KeyName, KeyStoreError, Standing, StoredKey, SubjectKeys},
@@ -54,20 +54,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 pub(super) fn failed(error: sqlx::Error) -> KeyStoreError {
-    // Primary result codes: BUSY, LOCKED, INTERRUPT, IOERR, CANTOPEN, FULL, PROTOCOL.
-    const PASSING: [i32; 7] = [5, 6, 9, 10, 13, 14, 15];
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
-    let is_passing = match code {
-        Some(code) => PASSING.contains(&(code & 0xff)),
-        None => matches!(
-            error,
-            sqlx::Error::Io(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-        ),
-    };
-    subject_key_row::failed(error, is_passing)
+    nature::failed(error)
 }
 
 #[async_trait]

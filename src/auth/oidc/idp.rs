@@ -20,9 +20,8 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
 
-use super::{Answered, FlowSecrets, IdpsError, OidcError, Somebody, apple, guard::Guard};
+use super::{Answered, FlowSecrets, IdpsError, OidcError, Somebody, apple, guard::Guard, kept::Kept};
 use crate::config::{Provider, Redirect};
 
 /// What a provider says about itself is asked for again after so long.
@@ -70,7 +69,7 @@ pub struct Idp {
     provider: Provider,
     issuer: String,
     guard: Guard,
-    about: Mutex<Option<(Arc<Metadata>, Instant)>>,
+    about: Kept<Metadata>,
 }
 
 impl Idp {
@@ -81,7 +80,7 @@ impl Idp {
     pub fn new(provider: &Provider, authority: Option<&Path>) -> Result<Self, IdpsError> {
         let issuer = provider.issuer().ok_or(IdpsError::Address)?;
         let guard = Guard::new(&issuer, authority)?;
-        Ok(Self { provider: provider.clone(), issuer, guard, about: Mutex::default() })
+        Ok(Self { provider: provider.clone(), issuer, guard, about: Kept::default() })
     }
 
     /// Where the provider sends the browser: exactly this, word for word.
@@ -215,19 +214,14 @@ impl Idp {
         Ok(self.provider.client_secret.as_ref().map(|secret| secret.expose().to_owned()))
     }
 
-    /// What the provider says about itself, with its keys, not older than this.
+    /// What the provider says about itself, with its keys, not older than this; or what it said before, while it is
+    /// away.
     async fn about(&self, not_older: Duration) -> Result<Arc<Metadata>, OidcError> {
-        let mut kept = self.about.lock().await;
-        if let Some((about, since)) = &*kept
-            && since.elapsed() < not_older
-        {
-            return Ok(Arc::clone(about));
-        }
-        let issuer = IssuerUrl::new(self.issuer.clone()).map_err(|_| OidcError::Discovery)?;
-        let about = Metadata::discover_async(issuer, &self.guard).await.map_err(|_| OidcError::Discovery)?;
-        let about = Arc::new(about);
-        *kept = Some((Arc::clone(&about), Instant::now()));
-        Ok(about)
+        let ask = async || {
+            let issuer = IssuerUrl::new(self.issuer.clone()).map_err(|_| OidcError::Discovery)?;
+            Metadata::discover_async(issuer, &self.guard).await.map_err(|_| OidcError::Discovery)
+        };
+        self.about.get((not_older, Instant::now()), || OidcError::Discovery, ask).await
     }
 }
 

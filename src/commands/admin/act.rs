@@ -171,10 +171,12 @@ impl Act<'_> {
         }
     }
 
-    /// How far the account is on its way out. Of one that was erased nothing is left to act on.
+    /// How far the account is on its way out. Of one that was erased, or never was, there is nothing to act on.
     pub(super) async fn erasure(&self) -> Result<Erasure, AdminError> {
         let found = Erasure::of(self.server.log.as_ref(), self.account).await?;
-        if found.state == ErasureState::Erased { Err(AdminError::NoAccount) } else { Ok(found) }
+        let known = self.server.log.stream_heads(&[self.account.into()]).await?;
+        let gone = found.state == ErasureState::Erased || known.is_empty();
+        if gone { Err(AdminError::NoAccount) } else { Ok(found) }
     }
 
     /// An event about the account, with the reason as its sealed part.

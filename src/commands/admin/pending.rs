@@ -1,5 +1,6 @@
 //! What lies in the office: invitations, and proposals that wait for another administrator. Both are subjects of the system
-//! stream, which has little else; whoever lists them folds it.
+//! stream, which also has what administrators and operators did and looked at, and every answer of an identity provider
+//! that was refused. Whoever lists them folds all of it: that is for administrators alone, who do so now and then.
 
 use lockstep_events::{
     AccountId, Event, EventId, EventLog, LogError, Micros, Recorded, Seq, StreamId, SubjectId,

@@ -3,11 +3,11 @@
 use lockstep_events::{
     BlobHash, DeviceId, EntryId, Hex, Seq, VersionId,
     canonical::sha256,
-    header::{VersionKind, verify_version},
+    header::{HeaderError, VersionKind, verify_version},
     log::MAX_INLINE_CONTENT,
 };
 
-use super::{Item, Push, Refusal};
+use super::{Item, Push, Refusal, Rule};
 use crate::{commands::turn_vault_key::MAX_GENERATIONS, members::Device};
 
 /// A wrapped content key has so many hexadecimal digits: the generation of the vault's key and the box.
@@ -79,52 +79,60 @@ impl Ready {
     /// Checks the signature by what is known of its signer.
     pub(super) fn verify(&mut self, item: &Item, signer: Option<Device>) {
         self.refusal = match signer {
-            None => Some(forbidden("the signer is not a device of the account")),
-            Some(device) if device.revoked => Some(forbidden("the signer was revoked")),
+            None => Some(Refusal::forbidden(Rule::Signer, "the signer is not a device of the account")),
+            Some(device) if device.revoked => {
+                Some(Refusal::forbidden(Rule::Signer, "the signer was revoked"))
+            }
             Some(device) if !verify_version(&device.public_key, &self.version, &item.signature) => {
-                Some(forbidden("the signature is not the signer's over this header's id"))
+                let why = "the signature is not the signer's over this header's id";
+                Some(Refusal::forbidden(Rule::Signature, why))
             }
             Some(_) => None,
         };
     }
 }
 
-fn forbidden(why: &str) -> Refusal {
-    Refusal::Forbidden(why.to_owned())
-}
-
 fn refusal(item: &Item, push: &Push) -> Option<Refusal> {
     if let Err(error) = item.header.validate() {
-        return Some(Refusal::Forbidden(error.to_string()));
+        let rule = if error == HeaderError::TooManyParents { Rule::Parents } else { Rule::Header };
+        return Some(Refusal::forbidden(rule, &error.to_string()));
     }
-    place(item, push).or_else(|| author(item, push)).map(forbidden).or_else(|| {
-        if let Some(why) = key(item).or_else(|| attachments(item)) {
-            return Some(forbidden(why));
-        }
-        content(item)
-    })
+    let unfit = place(item, push)
+        .or_else(|| inferred(item))
+        .or_else(|| signer(item, push).map(|why| (Rule::Signer, why)))
+        .or_else(|| key(item).map(|why| (Rule::WrappedKey, why)))
+        .or_else(|| attachments(item).map(|why| (Rule::Attachments, why)));
+    unfit.map(|(rule, why)| Refusal::forbidden(rule, why)).or_else(|| content(item))
 }
 
-fn place(item: &Item, push: &Push) -> Option<&'static str> {
+fn place(item: &Item, push: &Push) -> Option<(Rule, &'static str)> {
     let header = &item.header;
     if header.account != push.account {
-        return Some("the header names another account");
+        return Some((Rule::Account, "the header names another account"));
     }
     if header.vault != push.vault {
-        return Some("the header names another vault");
+        return Some((Rule::Vault, "the header names another vault"));
     }
-    (header.entry == EntryId::NIL).then_some("the header names no entry")
+    (header.entry == EntryId::NIL).then_some((Rule::Header, "the header names no entry"))
 }
 
-fn author(item: &Item, push: &Push) -> Option<&'static str> {
+fn inferred(item: &Item) -> Option<(Rule, &'static str)> {
     let header = &item.header;
-    if item.infer_parents && (header.kind != VersionKind::Edit || !header.parents.is_empty()) {
-        return Some("parents are inferred only for an edit that names none");
-    }
-    // Whoever has seen the vault knows its versions: nobody else says what they build on.
-    if item.infer_parents && header.observed_seq != Seq::ZERO {
-        return Some("parents are inferred only for an author who names nothing that it has seen");
-    }
+    let why = if !item.infer_parents {
+        return None;
+    } else if header.kind != VersionKind::Edit || !header.parents.is_empty() {
+        "parents are inferred only for an edit that names none"
+    } else if header.observed_seq != Seq::ZERO {
+        // Whoever has seen the vault knows its versions: nobody else says what they build on.
+        "parents are inferred only for an author who names nothing that it has seen"
+    } else {
+        return None;
+    };
+    Some((Rule::InferredParents, why))
+}
+
+fn signer(item: &Item, push: &Push) -> Option<&'static str> {
+    let header = &item.header;
     if header.author_device != DeviceId::NIL && header.author_device != item.signer {
         return Some("the author did not sign");
     }
@@ -163,10 +171,11 @@ fn attachments(item: &Item) -> Option<&'static str> {
 fn content(item: &Item) -> Option<Refusal> {
     let bytes = item.content.as_ref()?;
     let Some(hash) = item.header.content_hash else {
-        return Some(forbidden("a version without content came with one"));
+        return Some(Refusal::forbidden(Rule::Content, "a version without content came with one"));
     };
     if bytes.len() > MAX_INLINE_CONTENT {
-        return Some(forbidden("an inline ciphertext is at most 16384 bytes: upload it as a blob"));
+        let why = "an inline ciphertext is at most 16384 bytes: upload it as a blob";
+        return Some(Refusal::forbidden(Rule::Content, why));
     }
     let holds = u32::try_from(bytes.len()) == Ok(item.header.content_len) && BlobHash(sha256(bytes)) == hash;
     (!holds).then_some(Refusal::HashMismatch)

@@ -6,7 +6,7 @@ use lockstep_events::{
     BlobHash, EntryId, Seq, VersionId, attached::Attached, graph::Heads, header::VersionKind,
 };
 
-use super::{Ready, Refusal};
+use super::{Ready, Refusal, Rule};
 
 /// What the decision looks at.
 #[derive(Debug, Clone, Default)]
@@ -212,7 +212,7 @@ impl Attempt<'_> {
         }
         let known: Vec<_> = item.parents.iter().map(|parent| self.known(item.entry, parent)).collect();
         if known.iter().flatten().any(|(entry, _)| *entry != item.entry) {
-            return Some(Refusal::Forbidden("a parent belongs to another entry".to_owned()));
+            return Some(Refusal::forbidden(Rule::ForeignParent, "a parent belongs to another entry"));
         }
         let missing: Vec<_> = item.parents.iter().zip(&known).filter(|(_, known)| known.is_none()).collect();
         if !missing.is_empty() {
@@ -232,7 +232,8 @@ impl Attempt<'_> {
         match self.known(item.entry, of) {
             None => Some(Refusal::MissingParents(vec![*of])),
             Some((entry, kind)) if entry != item.entry || !kind.has_content() => {
-                Some(Refusal::Forbidden("content_of is not a version of this entry with content".to_owned()))
+                let why = "content_of is not a version of this entry with content";
+                Some(Refusal::forbidden(Rule::ContentOf, why))
             }
             Some(_) => {
                 let hash = self.facts.stood(of).and_then(|stood| stood.content)?;

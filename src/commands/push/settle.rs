@@ -11,7 +11,7 @@ use lockstep_events::{
 };
 
 use super::{
-    Answer, Push, PushError, Pusher, Ready, Refusal,
+    Answer, Push, PushError, Pusher, Ready, Refusal, Rule,
     answer::{self, Now},
     cluster::Cluster,
     decide::{Decision, Facts, Stood, Unknown, Verdict, decide},
@@ -265,7 +265,7 @@ fn reused(items: &[&Ready], decision: &Decision, id: EventId, facts: &Facts) -> 
     let mut decision = decision.clone();
     for at in &decision.append {
         decision.verdicts[*at] = Verdict::Refuse(if items[*at].version.event_id() == id {
-            Refusal::Forbidden("another version has this identity".to_owned())
+            Refusal::forbidden(Rule::Identity, "another version has this identity")
         } else {
             Refusal::NotAttempted
         });

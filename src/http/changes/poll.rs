@@ -20,7 +20,7 @@ pub async fn page_or_wait(server: &Shared, caller: &Caller, wish: Wish) -> Resul
     if wish.wait_s == 0 {
         return page::read(server, &wish).await;
     }
-    let connected = server.feed.sockets.watch(caller.access()).ok_or(Code::TooManyRequests)?;
+    let connected = server.feed.sockets.watch(caller.access(), caller.key).ok_or(Code::TooManyRequests)?;
     let signal = &connected.signal;
     // Listening first, then reading: what is committed in between is not missed.
     let listening = server.feed.listen(wish.stream, caller.account, signal).await?.ok_or(Code::NotFound)?;
@@ -45,6 +45,7 @@ pub async fn page_or_wait(server: &Shared, caller: &Caller, wish: Wish) -> Resul
 fn closed(why: Close) -> Failure {
     match why.code {
         close::REVOKED => Code::Revoked.into(),
+        close::TOKEN_EXPIRED => Code::Unauthenticated.into(),
         _ => Code::Draining.into(),
     }
 }

@@ -52,7 +52,7 @@ struct Events {
 /// # Errors
 /// As for a page: a cursor that is void is told before the stream begins.
 pub async fn events(server: Shared, caller: Caller, wish: Wish) -> Result<Response, Failure> {
-    let connected = server.feed.sockets.watch(caller.access()).ok_or(Code::TooManyRequests)?;
+    let connected = server.feed.sockets.watch(caller.access(), caller.key).ok_or(Code::TooManyRequests)?;
     let signal = Arc::clone(&connected.signal);
     let listening = server.feed.listen(wish.stream, caller.account, &signal).await?.ok_or(Code::NotFound)?;
     let first = page::read(&server, &Wish { limit: 1, contents: Contents::No, ..wish }).await?;
@@ -89,11 +89,15 @@ impl Events {
     async fn next(&mut self) -> Option<Bytes> {
         let alive_at = Instant::now() + ALIVE;
         loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Some(bytes);
-            }
             if self.over {
                 return None;
+            }
+            // Also while there is more and more to send.
+            if Instant::now() >= self.expires_at {
+                return Some(self.bye(Close::now(close::TOKEN_EXPIRED)));
+            }
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(bytes);
             }
             if let Some(why) = self.connected.signal.closed() {
                 return Some(self.bye(why));

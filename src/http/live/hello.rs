@@ -14,7 +14,7 @@ use super::{
     refusal,
     sending::{End, Wire},
     socket::{Socket, Void},
-    timing::{Beat, HELLO, Timing},
+    timing::{Beat, HELLO, Timing, renewal},
     upgrade::WebSocket,
 };
 use crate::{
@@ -46,7 +46,7 @@ async fn greet(server: &Shared, wire: &mut Wire) -> Result<Socket, End> {
         // A slow network is no mistake: the client may come back with the same.
         Err(_late) => return Err(End::Silent(refusal::LATE_HELLO)),
     };
-    let connected = server.feed.sockets.live(caller.access(), server.config.live_per_account);
+    let connected = server.feed.sockets.live(caller.access(), caller.key, server.config.live_per_account);
     let connected = connected.ok_or(End::code(close::RATE))?;
     wire.signal = Arc::clone(&connected.signal);
     // Known first, then asked: a revocation in between closes the socket by its signal.
@@ -111,10 +111,11 @@ fn start(server: &Shared, caller: Caller, connected: Connected) -> Socket {
         ping: Duration::from_secs(config.live_ping_s),
         pong: Duration::from_secs(config.live_pong_s),
         grace: Duration::from_secs(config.live_token_grace_s),
+        renewal: renewal(Duration::from_secs(config.access_token_s.into())),
     };
     let jitter = rand::thread_rng().gen_range(0.0..1.0);
     let timing = Timing::new(beat, Instant::now(), left(server, &caller), jitter);
-    Socket { caller, beat, timing, subs: Vec::new(), void: Void::default(), _connected: connected }
+    Socket { caller, beat, timing, subs: Vec::new(), void: Void::default(), connected }
 }
 
 /// How long a caller's token is still valid.

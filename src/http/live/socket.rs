@@ -34,7 +34,7 @@ pub struct Socket {
     pub subs: Vec<Subscription>,
     /// What became of streams that were wished for and are not followed.
     pub void: Void,
-    pub _connected: Connected,
+    pub connected: Connected,
 }
 
 /// Wishes and subscriptions that came to nothing, or to an end.
@@ -203,7 +203,7 @@ impl Socket {
     }
 
     /// Goes on with a newer token of the same session. The node knows by the first one whose end closes this socket,
-    /// and that stays right for all tokens of that session, but of no other one.
+    /// and that stays right for all tokens of that session, but of no other one; which key it depends on is told anew.
     fn renew(&mut self, server: &Shared, token: &str) -> Result<(), End> {
         let renewed = Caller::verified(server, token).map_err(|failure| hello::refused(&failure))?;
         let same = |caller: &Caller| (caller.account, caller.device, caller.session, caller.scope);
@@ -211,6 +211,7 @@ impl Socket {
             return Err(End::bad(refusal::OTHER_SESSION));
         }
         self.caller = renewed;
+        self.connected.renewed(renewed.key);
         let left: Duration = hello::left(server, &renewed);
         self.timing.renewed(Instant::now(), left);
         Ok(())

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// The first frame comes within so long.
 pub const HELLO: Duration = Duration::from_secs(5);
-/// `token_due` is sent so long before the token expires.
+/// `token_due` is sent so long before the token expires; of tokens that live shorter, after half their life.
 const TOKEN_DUE: Duration = Duration::from_mins(1);
 /// A socket lives about so long.
 const MAX_AGE: Duration = Duration::from_hours(24);
@@ -22,6 +22,14 @@ pub struct Beat {
     pub pong: Duration,
     /// An expired token is borne so long.
     pub grace: Duration,
+    /// A new token is asked for so long before the old one expires: see [`renewal`].
+    pub renewal: Duration,
+}
+
+/// How long before its end a token is asked for that lives so long. Less than its life: a new one would be asked for at
+/// once again, and without end.
+pub fn renewal(life: Duration) -> Duration {
+    TOKEN_DUE.min(life / 2)
 }
 
 /// What is due now.
@@ -62,7 +70,7 @@ impl Timing {
             beat,
             ping_at: now + beat.ping,
             dead_at: None,
-            token_due_at: Some(now + token_left.saturating_sub(TOKEN_DUE)),
+            token_due_at: Some(now + token_left.saturating_sub(beat.renewal)),
             expires_at: now + token_left,
             old_at: now + spread(MAX_AGE, 0.2, jitter),
             minute_from: now,
@@ -72,7 +80,7 @@ impl Timing {
 
     /// A new token is valid for so long.
     pub fn renewed(&mut self, now: Instant, token_left: Duration) {
-        self.token_due_at = Some(now + token_left.saturating_sub(TOKEN_DUE));
+        self.token_due_at = Some(now + token_left.saturating_sub(self.beat.renewal));
         self.expires_at = now + token_left;
     }
 
@@ -128,8 +136,12 @@ fn spread(duration: Duration, by: f64, jitter: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const BEAT: Beat =
-        Beat { ping: Duration::from_secs(25), pong: Duration::from_secs(10), grace: Duration::from_secs(15) };
+    const BEAT: Beat = Beat {
+        ping: Duration::from_secs(25),
+        pong: Duration::from_secs(10),
+        grace: Duration::from_secs(15),
+        renewal: TOKEN_DUE,
+    };
 
     fn timing(now: Instant, token_s: u64) -> Timing {
         Timing::new(BEAT, now, Duration::from_secs(token_s), 0.5)
@@ -189,6 +201,21 @@ mod tests {
         assert_eq!(timing.due(at(start, 315)), Due::Expired);
         timing.renewed(at(start, 314), Duration::from_mins(5));
         assert_ne!(timing.due(at(start, 400)), Due::Expired);
+    }
+
+    #[test]
+    fn a_token_of_a_short_life_is_asked_for_once_in_half_its_life() {
+        let (start, life) = (Instant::now(), Duration::from_secs(10));
+        let mut timing = Timing::new(Beat { renewal: renewal(life), ..BEAT }, start, life, 0.5);
+        let mut asked = Vec::new();
+        for second in 0..=12 {
+            if let Due::Renew(left) = timing.due(at(start, second)) {
+                asked.push((second, left));
+                timing.renewed(at(start, second), life);
+            }
+        }
+        assert_eq!(asked, [(5, 5), (10, 5)]);
+        assert_eq!(renewal(Duration::from_mins(5)), Duration::from_mins(1));
     }
 
     #[test]

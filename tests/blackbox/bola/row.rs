@@ -40,8 +40,8 @@ pub struct Row {
     pub answers: For,
     /// What even the right one hears, if it is used up.
     pub used_up: Option<Code>,
-    /// What others send, if nobody can send the same twice.
-    pub others: Option<Body>,
+    /// What each of the others sends, if nobody can send the same twice.
+    pub others: Vec<Body>,
 }
 
 #[derive(Clone)]
@@ -62,7 +62,7 @@ impl Row {
             headers: Vec::new(),
             answers,
             used_up: None,
-            others: None,
+            others: Vec::new(),
         }
     }
 
@@ -92,8 +92,14 @@ impl Row {
     }
 
     pub fn others(mut self, body: &impl serde::Serialize) -> Self {
-        self.others = Some(Body::Json(serde_json::to_value(body).unwrap()));
+        self.others.push(Body::Json(serde_json::to_value(body).unwrap()));
         self
+    }
+
+    /// As the other with this number asks.
+    pub fn of_another(&self, number: usize) -> Self {
+        let body = self.others.get(number).unwrap_or(&self.body).clone();
+        Self { body, ..self.clone() }
     }
 
     pub fn header(mut self, name: &'static str, value: &str) -> Self {

@@ -1,6 +1,6 @@
 //! Every input of every operation, as the API's document names them.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::resolved;
 
@@ -12,6 +12,8 @@ pub struct Operation {
     pub kind: Option<String>,
     schema: Option<&'static Value>,
     queries: Vec<String>,
+    /// Names in lower case, and whether it does without.
+    pub headers: Vec<(String, bool)>,
 }
 
 /// All operations.
@@ -23,15 +25,18 @@ pub fn operations() -> Vec<Operation> {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let content = operation["requestBody"]["content"].as_object().and_then(|c| c.iter().next());
-            let parameters = operation["parameters"].as_array().into_iter().flatten();
-            let queries = parameters.filter(|one| one["in"] == "query");
+            let parameters = || operation["parameters"].as_array().into_iter().flatten();
+            let named = |place: &'static str| parameters().filter(move |one| one["in"] == place);
+            let name = |one: &Value| one["name"].as_str().unwrap().to_owned();
+            let header = |one: &Value| (name(one).to_lowercase(), one["required"] != true);
             all.push(Operation {
                 document,
                 method: method.to_uppercase(),
                 path: path.clone(),
                 kind: content.map(|(kind, _)| kind.clone()),
                 schema: content.map(|(_, content)| &content["schema"]),
-                queries: queries.map(|one| one["name"].as_str().unwrap().to_owned()).collect(),
+                queries: named("query").map(name).collect(),
+                headers: named("header").map(header).collect(),
             });
         }
     }
@@ -43,26 +48,24 @@ pub fn operations() -> Vec<Operation> {
 type Leaf<'a> = dyn FnMut(&str, &Value) -> Value + 'a;
 
 impl Operation {
-    /// The path with something in the place of every parameter: ids where they are of the `right` form, texts
-    /// otherwise, and then in the query as well.
-    pub fn filled(
-        &self,
-        right: bool,
-        text: &mut dyn FnMut(&str) -> String,
-        id: &mut dyn FnMut() -> String,
-    ) -> String {
-        let part =
-            |part: &str, text: &mut dyn FnMut(&str) -> String, id: &mut dyn FnMut() -> String| match part
-                .strip_prefix('{')
-            {
-                Some(name) if !right => text(name).replace('/', "%2F"),
-                Some("hash}") => "ab".repeat(32),
-                Some(_) => id(),
-                None => part.to_owned(),
-            };
-        let parts: Vec<String> = self.path.split('/').map(|one| part(one, text, id)).collect();
+    /// Its name.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// The path with something in the place of every parameter: ids where it is to be of the right form, a vault of the
+    /// asker's among them, texts otherwise, and then in the query as well.
+    pub fn filled(&self, vault: Option<&str>, text: &mut dyn FnMut(&str) -> String) -> String {
+        let mut part = |part: &str| match (part.strip_prefix('{'), vault) {
+            (None, _) => part.to_owned(),
+            (Some(name), None) => text(name).replace('/', "%2F"),
+            (Some("vault}" | "stream}"), Some(vault)) => vault.to_owned(),
+            (Some("hash}"), Some(_)) => "ab".repeat(32),
+            (Some(_), Some(_)) => uuid::Uuid::new_v4().to_string(),
+        };
+        let parts: Vec<String> = self.path.split('/').map(&mut part).collect();
         let mut path = parts.join("/");
-        if !right {
+        if vault.is_none() {
             let queries: Vec<String> =
                 self.queries.iter().map(|name| format!("{name}={}", text(name))).collect();
             path.push_str(&format!("?unknown={}&{}", text("unknown"), queries.join("&")));
@@ -70,39 +73,77 @@ impl Operation {
         path
     }
 
-    /// A body with something in the place of every leaf.
-    pub fn body(&self, leaf: &mut Leaf<'_>) -> Vec<u8> {
+    /// Bodies with something in the place of every leaf: so many that each variant of everything is in one of them.
+    pub fn bodies(&self, leaf: &mut Leaf<'_>) -> Vec<Vec<u8>> {
         match (self.schema, self.kind.as_deref()) {
-            (None, _) => Vec::new(),
+            (None, _) => vec![Vec::new()],
             (Some(schema), Some("application/json")) => {
-                self.value("body", schema, leaf).to_string().into_bytes()
+                let values = self.values("body", schema, leaf);
+                values.iter().map(|value| value.to_string().into_bytes()).collect()
             }
-            (Some(_), _) => leaf("bytes", &Value::Null).to_string().into_bytes(),
+            (Some(_), _) => vec![leaf("bytes", &Value::Null).to_string().into_bytes()],
         }
     }
 
-    fn value(&self, what: &str, schema: &Value, leaf: &mut Leaf<'_>) -> Value {
+    fn values(&self, what: &str, schema: &Value, leaf: &mut Leaf<'_>) -> Vec<Value> {
         let schema = resolved(self.document, schema);
-        let several = ["oneOf", "anyOf"].iter().find_map(|of| schema[*of].as_array());
-        if let Some(several) = several {
-            let some = several.iter().find(|one| one["type"] != "null").unwrap_or(&several[0]);
-            return self.value(what, some, leaf);
+        if let Some(several) = ["oneOf", "anyOf"].iter().find_map(|of| schema[*of].as_array()) {
+            return several.iter().flat_map(|one| self.values(what, one, leaf)).collect();
+        }
+        if let Some(words) = schema["enum"].as_array() {
+            return words.iter().map(|word| leaf(what, &json!({ "enum": [word] }))).collect();
         }
         if let Some(all) = schema["allOf"].as_array() {
-            let parts = all.iter().map(|part| self.value(what, part, leaf));
-            let parts = parts.filter_map(|part| part.as_object().cloned()).flatten();
-            return Value::Object(parts.collect());
+            let parts: Vec<_> = all.iter().map(|part| self.values(what, part, leaf)).collect();
+            let whole = |parts: Vec<&Value>| {
+                let fields = parts.into_iter().filter_map(Value::as_object).flatten();
+                Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
+            };
+            return side_by_side(&parts).map(whole).collect();
         }
         if let Some(fields) = schema["properties"].as_object() {
-            let mut object = Map::new();
-            for (name, schema) in fields {
-                object.insert(name.clone(), self.value(&format!("{what}.{name}"), schema, leaf));
-            }
-            return Value::Object(object);
+            let of = |(name, schema)| self.values(&format!("{what}.{name}"), schema, leaf);
+            let values: Vec<_> = fields.iter().map(of).collect();
+            let whole = |values: Vec<&Value>| -> Map<String, Value> {
+                fields.keys().cloned().zip(values.into_iter().cloned()).collect()
+            };
+            return side_by_side(&values).map(|values| Value::Object(whole(values))).collect();
         }
         if schema["items"].is_object() {
-            return Value::Array(vec![self.value(what, &schema["items"], leaf)]);
+            let items = self.values(what, &schema["items"], leaf);
+            return items.into_iter().map(|item| Value::Array(vec![item])).collect();
         }
-        leaf(what, schema)
+        vec![leaf(what, schema)]
+    }
+}
+
+/// The first of each, the second of each, and so on until the longest ends; a shorter one begins again.
+fn side_by_side(all: &[Vec<Value>]) -> impl Iterator<Item = Vec<&Value>> {
+    // An object without fields is one.
+    let longest = all.iter().map(Vec::len).max().unwrap_or(1);
+    (0..longest).map(|at| all.iter().map(|one| &one[at % one.len()]).collect())
+}
+
+#[test]
+fn every_variant_of_everything_is_in_a_body() {
+    let all = operations();
+    let texts = |name: &str| -> Vec<String> {
+        let operation = all.iter().find(|operation| operation.name() == name).unwrap();
+        let bodies = operation.bodies(&mut |_, schema| match &schema["enum"][0] {
+            Value::Null => "leaf".into(),
+            word => word.clone(),
+        });
+        bodies.into_iter().map(|body| String::from_utf8(body).unwrap()).collect()
+    };
+    let said = texts("POST /v1/devices");
+    for word in ["account_created", "device_added", "device_revoked", "recovery_slot_set", "vault_key_gen"] {
+        assert_eq!(said.iter().filter(|body| body.contains(word)).count(), 1, "{word}");
+    }
+    let shown = texts("POST /v1/sessions/second-factor");
+    assert_eq!(shown.len(), 3);
+    assert!(["totp", "codes", "client_data"].iter().zip(&shown).all(|(word, body)| body.contains(word)));
+    let pushed = texts("POST /v1/vaults/{vault}/versions");
+    for word in ["\"edit\"", "\"merge\"", "\"adopt\"", "\"tombstone\"", "\"content_of\":\"leaf\""] {
+        assert!(pushed.iter().any(|body| body.contains(word)), "{word}");
     }
 }

@@ -3,39 +3,67 @@
 
 mod fields;
 mod panics;
+mod people;
 mod planted;
 
-use std::{fs::File, process::Stdio};
+use std::{collections::BTreeSet, fs::File, net::SocketAddr, process::Stdio, time::Duration};
 
+use lockstep_api::Code;
 use lockstep_events::canonical::sha256;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::outside::{
-    child::Lockstepd,
-    device::{Device, entry},
-    mode::Mode,
-    wire::{Reply, Wire, request},
+use crate::{
+    outside::{
+        child::Lockstepd,
+        device::{Device, entry},
+        mode::Mode,
+        wire::{Reply, Wire, request},
+    },
+    support::{
+        idp::{CLIENT, Idp, Tricks},
+        letters::{Manner, Sink},
+    },
 };
 use fields::{Operation, operations};
 use planted::Planted;
 
-/// A server that writes as much as it ever does, into files.
+/// A secret of ours at the identity provider.
+const CLIENT_SECRET: &str = "what the provider knows us by";
+
+/// A server that writes as much as it ever does, into files, with its identity provider and its mail server.
 struct Talkative {
     server: Lockstepd,
     folder: tempfile::TempDir,
+    idp: Idp,
+    mail: Sink,
 }
 
 impl Talkative {
     async fn start(mode: Mode) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let idp = Idp::start(Tricks::default()).await;
         let mut options = mode.options().await;
-        options.push(("LOCKSTEP_LOG_FILTER".to_owned(), "trace".to_owned()));
+        let provider = format!(
+            "idp = {{ issuer = \"{}\", client_id = \"{CLIENT}\", client_secret = \"{CLIENT_SECRET}\" }}",
+            idp.url()
+        );
+        let mail = Sink::start(Manner::Plain);
+        for (name, value) in [
+            ("LOG_FILTER", "trace"),
+            ("ADMIN_LISTEN", "127.0.0.1:0"),
+            ("OIDC", provider.as_str()),
+            ("MAIL", mail.url("smtp+plain", "").as_str()),
+            ("MAIL_FROM", "vault@example.org"),
+            ("PUBLIC_URL", "https://vault.example.org"),
+        ] {
+            options.push((format!("LOCKSTEP_{name}"), value.to_owned()));
+        }
         let errors = Stdio::from(File::create(folder.path().join("stderr")).unwrap());
         let program = env!("CARGO_BIN_EXE_lockstepd");
         let server =
             Lockstepd::start_writing(program, &folder.path().join("data"), "127.0.0.1:0", &options, errors);
-        Self { server, folder }
+        Self { server, folder, idp, mail }
     }
 
     /// Everything that it has written.
@@ -44,9 +72,34 @@ impl Talkative {
         format!("{}{}", self.server.said(), String::from_utf8_lossy(&errors))
     }
 
+    /// What it says of itself after its address, up to where this ends.
+    async fn told(&self, before: &str, after: &str) -> String {
+        loop {
+            let said = self.server.said();
+            if let Some((told, _)) = said.split_once(before).and_then(|(_, rest)| rest.split_once(after)) {
+                return told.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What it tells those who measure it.
+    async fn metrics(&self) -> String {
+        let at: SocketAddr = self.told("Metrics: http://", "/metrics").await.parse().unwrap();
+        let mut wire = Wire::plain(at).await.unwrap();
+        let reply = wire.exchange(&request("GET", "/metrics", &[], b"")).await.unwrap();
+        String::from_utf8(reply.body).unwrap()
+    }
+
+    /// Waits until it has written a line of this kind.
+    async fn writes(&self, line: &str) {
+        while !self.written().contains(line) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn exchange(&self, bytes: &[u8]) -> Option<Reply> {
         let mut wire = Wire::connect(self.server.addr).await.unwrap();
-        // A request that is no HTTP may be answered by an end of the connection.
         wire.exchange(bytes).await.ok()
     }
 }
@@ -56,6 +109,8 @@ impl Talkative {
 enum Way {
     /// As it should be, by somebody with a token.
     Right,
+    /// The same without any header that it does without: none of them is why it ends.
+    Bare,
     /// Without a token of ours.
     Stranger,
     /// With values of the wrong type.
@@ -66,7 +121,17 @@ enum Way {
     WrongKind,
 }
 
-const WAYS: [Way; 5] = [Way::Right, Way::Stranger, Way::WrongTypes, Way::Broken, Way::WrongKind];
+const WAYS: [Way; 6] = [Way::Right, Way::Bare, Way::Stranger, Way::WrongTypes, Way::Broken, Way::WrongKind];
+
+/// What somebody is told who does not come in.
+const AT_THE_DOOR: [Code; 6] = [
+    Code::Unauthenticated,
+    Code::Forbidden,
+    Code::VaultProofRequired,
+    Code::StepUpRequired,
+    Code::Revoked,
+    Code::TokenExpired,
+];
 
 /// Headers that a client or a proxy may send to any operation.
 const ANY_HEADERS: [&str; 18] = [
@@ -90,61 +155,81 @@ const ANY_HEADERS: [&str; 18] = [
     "x-request-id",
 ];
 
-/// The request, and what was planted in it.
-fn asked(operation: &Operation, way: Way, token: &str, planted: &mut Planted) -> Vec<u8> {
-    let place = |what: &str| format!("{what} of {} {} ({way:?})", operation.method, operation.path);
-    let right = way == Way::Right;
-    let path = operation.filled(right, &mut |what| planted.text(&place(what)), &mut planted_id);
-    let mut headers: Vec<(String, String)> = Vec::new();
-    for name in ANY_HEADERS {
-        headers.push((name.to_owned(), planted.text(&place(name))));
-    }
+/// Who asks: with each of these tokens, and for this vault.
+struct Askers {
+    tokens: Vec<String>,
+    vault: String,
+}
+
+/// The requests, and what was planted in them.
+fn asked(
+    operation: &Operation,
+    way: Way,
+    (token, vault): (&str, &str),
+    planted: &mut Planted,
+) -> Vec<Vec<u8>> {
+    let place = |what: &str| format!("{what} of {} ({way:?})", operation.name());
+    let right = matches!(way, Way::Right | Way::Bare);
+    let path = operation.filled(right.then_some(vault), &mut |what| planted.text(&place(what)));
+    let mut headers = operation.headers.clone();
+    headers.retain(|(_, optional)| way != Way::Bare || !optional);
+    let any =
+        ANY_HEADERS.iter().filter(|name| way != Way::Bare && headers.iter().all(|(one, _)| one != *name));
+    let names: Vec<&str> = any.copied().chain(headers.iter().map(|(name, _)| name.as_str())).collect();
+    let mut headers: Vec<(&str, String)> =
+        names.into_iter().map(|name| (name, planted.text(&place(name)))).collect();
     let bearer = if way == Way::Stranger { planted.text(&place("authorization")) } else { token.to_owned() };
-    headers.push(("authorization".to_owned(), format!("Bearer {bearer}")));
+    headers.push(("authorization", format!("Bearer {bearer}")));
     let kind = operation.kind.clone().unwrap_or_else(|| "application/json".to_owned());
     let kind =
         if way == Way::WrongKind { format!("text/{}", planted.text(&place("content-type"))) } else { kind };
-    headers.push(("content-type".to_owned(), kind));
-    let body = match way {
-        Way::Broken => format!("{{\"{}", planted.text(&place("broken body"))).into_bytes(),
-        Way::WrongTypes => operation.body(&mut |what, _| {
+    headers.push(("content-type", kind));
+    let bodies = match way {
+        Way::Broken => vec![format!("{{\"{}", planted.text(&place("broken body"))).into_bytes()],
+        Way::WrongTypes => operation.bodies(&mut |what, _| {
             let text = planted.text(&place(what));
             serde_json::json!({ text.clone(): [text] })
         }),
-        _ => operation.body(&mut |what, schema| planted.value(&place(what), schema)),
+        _ => operation.bodies(&mut |what, schema| planted.value(&place(what), schema)),
     };
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    request(&operation.method, &path, &headers, &body)
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    bodies.iter().map(|body| request(&operation.method, &path, &headers, body)).collect()
 }
 
-fn planted_id() -> String {
-    uuid::Uuid::new_v4().to_string()
-}
-
-/// Asks every operation in every way; no problem repeats what it was sent. How many requests there were.
-async fn ask_everything(talkative: &Talkative, token: &str, planted: &mut Planted) -> usize {
-    let mut asks = 0;
+/// Asks every operation in every way and with every token; no problem repeats what it was sent. How many requests
+/// there were, and what nobody came in to.
+async fn ask_everything(
+    talkative: &Talkative,
+    askers: &Askers,
+    planted: &mut Planted,
+) -> (usize, BTreeSet<String>) {
+    let (mut asks, mut closed) = (0, BTreeSet::new());
     for operation in operations() {
-        for way in WAYS {
+        let mut came_in = false;
+        let ways = WAYS.into_iter().flat_map(|way| {
+            // A stranger has none of them.
+            let tokens = if way == Way::Stranger { &askers.tokens[..1] } else { &askers.tokens };
+            tokens.iter().map(move |token| (way, token))
+        });
+        for (way, token) in ways {
             let mut mine = planted.like();
-            let bytes = asked(&operation, way, token, &mut mine);
-            if let Some(reply) = talkative.exchange(&bytes).await
-                && reply.status >= 400
-            {
+            let requests = asked(&operation, way, (token, &askers.vault), &mut mine);
+            for bytes in &requests {
+                // A request that is no HTTP may be answered by an end of the connection.
+                let Some(reply) = talkative.exchange(bytes).await else { continue };
+                came_in |= way == Way::Bare && AT_THE_DOOR.iter().all(|code| reply.code() != code.as_str());
                 let said = format!("{}{}", reply.head, String::from_utf8_lossy(&reply.body));
-                assert_eq!(
-                    mine.found_in(&said),
-                    Vec::<String>::new(),
-                    "{} {}",
-                    operation.method,
-                    operation.path
-                );
+                let repeated = if reply.status >= 400 { mine.found_in(&said) } else { Vec::new() };
+                assert_eq!(repeated, Vec::<String>::new(), "{} {}", operation.name(), reply.status);
             }
+            asks += requests.len();
             planted.extend(mine);
-            asks += 1;
+        }
+        if !came_in {
+            closed.insert(operation.name());
         }
     }
-    asks
+    (asks, closed)
 }
 
 /// A person does what people do; all that is theirs must not be written either.
@@ -178,15 +263,26 @@ async fn live(talkative: &Talkative, planted: &mut Planted) -> Device {
 async fn log_canary(mode: Mode) {
     let talkative = Talkative::start(mode).await;
     let mut planted = Planted::default();
+    planted.plant("a secret of a client", CLIENT_SECRET.to_owned());
     let device = live(&talkative, &mut planted).await;
-    let asks = ask_everything(&talkative, &device.token, &mut planted).await;
+    people::socket(&device, &mut planted).await;
+    people::authenticator(&talkative, &mut planted).await;
+    people::recovery(&talkative, &mut planted).await;
+    people::elsewhere(&talkative, &mut planted).await;
+    let tokens = people::tokens(&talkative, &device, &mut planted).await.to_vec();
+    let askers = Askers { tokens, vault: device.vault.to_string() };
+    let (asks, closed) = ask_everything(&talkative, &askers, &mut planted).await;
+    assert_eq!(closed, BTreeSet::new(), "somebody has a token for everything");
     // The last request is in the log as soon as it is answered: its id is what must be found.
-    let control = device.get("/health/live").await.header("x-request-id").unwrap().to_owned();
+    let control = device.get("/v1/account").await;
+    assert_eq!(control.status, 200, "the tokens were good until the end");
     let mut found_at_all = Planted::default();
-    found_at_all.plant("the id of a request", control);
-    let written = talkative.written();
+    found_at_all.plant("the id of a request", control.header("x-request-id").unwrap().to_owned());
+    let (written, metrics) = (talkative.written(), talkative.metrics().await);
     assert_eq!(found_at_all.found_in(&written).len(), 1, "the search finds what is there");
     assert!(written.lines().filter(|line| line.contains("request=")).count() >= asks);
+    assert!(metrics.contains("lockstep_connected"), "{metrics}");
+    assert_eq!(planted.found_in(&metrics), Vec::<String>::new());
     assert_eq!(planted.found_in(&written), Vec::<String>::new());
     eprintln!("{asks} requests with {} canaries, {} bytes written, none found", planted.len(), written.len());
 }
@@ -210,7 +306,8 @@ async fn ssrf_none() {
     let caught = tokio::spawn(async move { trap.accept().await.map(|(_, from)| from) });
     let mut planted = Planted::of_form(format!("http://{address}/"));
     let device = live(&talkative, &mut planted).await;
-    let asks = ask_everything(&talkative, &device.token, &mut planted).await;
+    let askers = Askers { tokens: vec![device.token], vault: device.vault.to_string() };
+    let (asks, _) = ask_everything(&talkative, &askers, &mut planted).await;
     assert!(asks > 100);
     assert!(!caught.is_finished(), "the server went to an address that it was sent");
     // The trap does catch.

@@ -1,9 +1,14 @@
 //! What was planted, and the search for it.
 
+use std::collections::{BTreeSet, HashMap};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use rand::{Rng, RngCore, distributions::Alphanumeric};
 use serde_json::Value;
 use uuid::Uuid;
+
+/// Every form of what is planted is at least so long.
+const START: usize = 8;
 
 /// Things that must not be found, each with where it was put.
 #[derive(Debug, Default)]
@@ -38,6 +43,7 @@ impl Planted {
         let mut forms = vec![text];
         forms.extend(simple);
         forms.extend(of_bytes(&bytes));
+        assert!(bytes.len() >= START, "{what}: that may stand anywhere");
         self.all.push((what.to_owned(), forms));
     }
 
@@ -46,9 +52,10 @@ impl Planted {
         self.all.push((what.to_owned(), of_bytes(bytes)));
     }
 
-    /// Plants a new text of 16 characters.
+    /// Plants a new text of 16 characters, which is a word wherever the API asks for one.
     pub fn text(&mut self, what: &str) -> String {
         let text: String = rand::thread_rng().sample_iter(Alphanumeric).take(16).map(char::from).collect();
+        let text = text.to_ascii_lowercase();
         self.plant(what, text.clone());
         format!("{}{text}", self.prefix)
     }
@@ -66,8 +73,13 @@ impl Planted {
                 let text = self.text(what);
                 base64::engine::general_purpose::STANDARD.encode(text).into()
             }
-            ("string", (_, Some("^([0-9a-f]{2})+$"))) => {
-                let mut bytes = vec![0; if what.contains("signature") { 64 } else { 32 }];
+            ("string", (_, Some(pattern))) if pattern.starts_with("^(ark/password|") => {
+                let id = Uuid::new_v4().to_string();
+                self.plant(what, id.clone());
+                format!("vault/{id}").into()
+            }
+            ("string", (_, Some(pattern))) if hexadecimal(pattern).is_some() => {
+                let mut bytes = vec![0; hexadecimal(pattern).unwrap_or_default()];
                 rand::thread_rng().fill_bytes(&mut bytes);
                 self.bytes(what, &bytes);
                 hex::encode(bytes).into()
@@ -82,8 +94,29 @@ impl Planted {
 
     /// What can be found in a text: where it was put.
     pub fn found_in(&self, text: &str) -> Vec<String> {
-        let hit = |(_, forms): &&(String, Vec<String>)| forms.iter().any(|form| text.contains(form.as_str()));
-        self.all.iter().filter(hit).map(|(what, _)| what.clone()).collect()
+        // There are many times ten thousand things, and megabytes to search: each of both is looked at once.
+        let mut starts: HashMap<&[u8], Vec<(usize, &str)>> = HashMap::new();
+        for (number, (_, forms)) in self.all.iter().enumerate() {
+            for form in forms {
+                starts.entry(&form.as_bytes()[..START]).or_default().push((number, form));
+            }
+        }
+        let text = text.as_bytes();
+        let mut hits = BTreeSet::new();
+        for (at, start) in text.windows(START).enumerate() {
+            let begun = starts.get(start).into_iter().flatten();
+            hits.extend(begun.filter(|(_, form)| text[at..].starts_with(form.as_bytes())).map(|hit| hit.0));
+        }
+        hits.into_iter().map(|number| self.all[number].0.clone()).collect()
+    }
+}
+
+/// How many bytes a pattern of hexadecimal digits stands for, if it is one.
+fn hexadecimal(pattern: &str) -> Option<usize> {
+    match pattern.strip_prefix("^[0-9a-f]{").and_then(|rest| rest.strip_suffix("}$")) {
+        Some(digits) => Some(digits.parse::<usize>().unwrap() / 2),
+        // As many as there are.
+        None => (pattern == "^([0-9a-f]{2})+$").then_some(32),
     }
 }
 
@@ -108,6 +141,8 @@ fn a_planted_leak_is_found_in_every_form() {
     planted.bytes("bytes", &[200, 1, 2, 3, 4, 5, 6, 7, 8]);
     assert!(planted.found_in("nothing of it").is_empty());
     let id = Uuid::parse_str(id.as_str().unwrap()).unwrap();
+    let hash = planted.value("hash", &serde_json::json!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));
+    assert_eq!(planted.found_in(&format!("x {} y", hash.as_str().unwrap())), ["hash"]);
     for leak in [
         format!("x{text}y"),
         hex::encode(&text),

@@ -29,6 +29,8 @@ pub enum Mode {
 #[derive(Debug, Default)]
 pub struct TestClock {
     ahead: AtomicI64,
+    /// Where it stands still; 0 while it goes.
+    stopped: AtomicI64,
 }
 
 impl TestClock {
@@ -36,12 +38,27 @@ impl TestClock {
     pub fn pass(&self, seconds: i64) {
         self.ahead.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
+
+    #[allow(dead_code, reason = "most suites that share this let it go")]
+    /// From now on no time passes but what [`Self::pass`] adds.
+    pub fn stop(&self) {
+        let Micros(now) = machine();
+        self.stopped.store(now, Ordering::SeqCst);
+    }
+}
+
+fn machine() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Micros(i64::try_from(since.as_micros()).unwrap())
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Micros {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        Micros(i64::try_from(since.as_micros()).unwrap() + self.ahead.load(Ordering::SeqCst))
+        let now = match self.stopped.load(Ordering::SeqCst) {
+            0 => machine(),
+            stopped => Micros(stopped),
+        };
+        Micros(now.0 + self.ahead.load(Ordering::SeqCst))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Talking to the agent.
 
 use std::{
+    ffi::OsString,
     io,
     os::unix::process::CommandExt,
     path::Path,
@@ -14,7 +15,7 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::{Answer, Ask, Start, same_user, socket};
+use super::{Answer, Ask, Start, belongs_to, own_user, socket};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -45,7 +46,7 @@ pub async fn lock(home: &Path) -> bool {
 async fn ask(home: &Path, ask: &Ask) -> Option<Answer> {
     let talk = async {
         let stream = UnixStream::connect(socket(home)?).await?;
-        if !same_user(&stream)? {
+        if !belongs_to(&stream, own_user()?)? {
             return Err(io::Error::other("the agent belongs to another user"));
         }
         let (reader, mut writer) = stream.into_split();
@@ -73,9 +74,7 @@ pub async fn start(home: &Path, key: Secret, idle: Duration) -> io::Result<()> {
     text.push(b'\n');
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--home").arg(home).arg("agent").process_group(0);
-    // The agent must neither keep the terminal nor what is in the environment here, for as long as it runs.
-    command.env_clear().envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    command.current_dir("/");
+    keep_little(&mut command, |name| std::env::var_os(name));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = tokio::process::Command::from(command).kill_on_drop(false).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -89,6 +88,11 @@ pub async fn start(home: &Path, key: Secret, idle: Duration) -> io::Result<()> {
     if ready == "ready\n" { Ok(()) } else { Err(io::Error::other("the agent did not start")) }
 }
 
+/// The agent must neither keep the terminal nor what is in the environment here, for as long as it runs.
+fn keep_little(command: &mut Command, variable: impl Fn(&str) -> Option<OsString>) {
+    command.env_clear().envs(KEPT.iter().filter_map(|name| Some((name, variable(name)?)))).current_dir("/");
+}
+
 async fn wait_until_gone(home: &Path) -> io::Result<()> {
     for _ in 0..100 {
         if UnixStream::connect(socket(home)?).await.is_err() {
@@ -97,4 +101,23 @@ async fn wait_until_gone(home: &Path) -> io::Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Err(io::Error::other("the agent that runs already does not end"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_gets_nothing_of_the_environment_but_where_things_are() {
+        let mut command = Command::new("/usr/bin/env");
+        command.env("LOCKSTEP_PASSWORD", "violet");
+        keep_little(&mut command, |name| Some(name.to_lowercase().into()));
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let mut kept: Vec<String> =
+            KEPT.iter().map(|name| format!("{name}={}", name.to_lowercase())).collect();
+        let mut said: Vec<&str> = said.lines().collect();
+        kept.sort_unstable();
+        said.sort_unstable();
+        assert_eq!(said, kept);
+    }
 }

@@ -102,7 +102,7 @@ fn own_user() -> io::Result<u32> {
     Ok(UnixStream::pair()?.0.peer_cred()?.uid())
 }
 
-/// Whether the other end belongs to the same user.
-fn same_user(stream: &UnixStream) -> io::Result<bool> {
-    Ok(stream.peer_cred()?.uid() == own_user()?)
+/// Whether the process at the other end belongs to a user.
+fn belongs_to(stream: &UnixStream, user: u32) -> io::Result<bool> {
+    Ok(stream.peer_cred()?.uid() == user)
 }

@@ -237,6 +237,21 @@ pub async fn a_put_replaces_and_a_delete_removes(reads: Arc<dyn ReadStore>) {
     assert_eq!(reads.rows(Projection::Entries, FIRST).await.unwrap(), 0);
 }
 
+/// That a row is new is a hint, and many that are new come another way than a few.
+pub async fn rows_that_are_called_new_replace_what_stands(reads: Arc<dyn ReadStore>) {
+    let vault = vault_id(1);
+    let row = |seq, branch| Row::Version(Box::new(VersionRow { branch, ..version_row(vault, 1, seq) }));
+    for round in 0..2 {
+        let mut writes: Vec<_> = (1..=600).map(|seq| Write::New(row(seq, round))).collect();
+        writes.push(Write::Put(row(1_000, round)));
+        let (from, to) = (u64::from(round), Position(u64::from(round) + 1));
+        reads.commit(&[step(Family::Vault, FIRST, from)], to, &writes).await.unwrap();
+        let stand = reads.versions_of(vault, entry_id(1), Seq::ZERO, 1_000).await.unwrap();
+        assert!(stand.len() == 601 && stand.iter().all(|row| row.branch == round), "round {round}");
+        assert_eq!(live(&*reads, Projection::Versions).await, (FIRST, to));
+    }
+}
+
 /// Erasing a vault does not name its rows one by one.
 pub async fn clearing_a_vault_removes_its_entries_and_versions_in_this_generation_alone(
     reads: Arc<dyn ReadStore>,

@@ -54,6 +54,7 @@ macro_rules! read_store_contract {
             a_commit_from_another_position_is_refused_and_writes_nothing
             a_commit_may_advance_one_family_alone
             a_put_replaces_and_a_delete_removes
+            rows_that_are_called_new_replace_what_stands
             clearing_a_vault_removes_its_entries_and_versions_in_this_generation_alone
             thousands_of_rows_fit_into_one_commit_and_one_load
             lists_are_in_order_and_pages_join_without_gap_or_repetition

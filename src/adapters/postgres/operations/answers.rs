@@ -3,18 +3,15 @@
 use async_trait::async_trait;
 use lockstep_events::Micros;
 
-use super::{Nature, PostgresOperations, nature};
+use super::PostgresOperations;
 use crate::{
+    adapters::postgres::nature,
     auth::credentials::CredentialError,
     kept_answers::{AnswerKey, KeptAnswer, KeptAnswers},
 };
 
 pub(super) fn failed(error: sqlx::Error) -> CredentialError {
-    match nature(&error) {
-        Nature::Passing => CredentialError::Unavailable(Box::new(error)),
-        Nature::Full => CredentialError::Full(Box::new(error)),
-        Nature::Other => CredentialError::Other(Box::new(error)),
-    }
+    nature::failed(error)
 }
 
 #[async_trait]

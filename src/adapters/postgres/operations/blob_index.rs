@@ -4,15 +4,14 @@ use async_trait::async_trait;
 use lockstep_events::{BlobHash, Micros, VaultId};
 use uuid::Uuid;
 
-use super::{Nature, PostgresOperations, nature};
-use crate::blobs::{BlobError, BlobIndex, BlobPlace, Held, Lying, Promise};
+use super::PostgresOperations;
+use crate::{
+    adapters::postgres::nature,
+    blobs::{BlobError, BlobIndex, BlobPlace, Held, Lying, Promise},
+};
 
 fn failed(error: sqlx::Error) -> BlobError {
-    match nature(&error) {
-        Nature::Passing => BlobError::Unavailable(Box::new(error)),
-        Nature::Full => BlobError::Full(Box::new(error)),
-        Nature::Other => BlobError::Other(Box::new(error)),
-    }
+    nature::failed(error)
 }
 
 fn bytes(hashes: &[BlobHash]) -> Vec<Vec<u8>> {

@@ -4,15 +4,14 @@ use async_trait::async_trait;
 use lockstep_events::{BlobHash, Micros, VaultId};
 use uuid::Uuid;
 
-use super::{Nature, SqliteOperations, nature};
-use crate::blobs::{BlobError, BlobIndex, BlobPlace, Held, Lying, Promise};
+use super::SqliteOperations;
+use crate::{
+    adapters::sqlite::nature,
+    blobs::{BlobError, BlobIndex, BlobPlace, Held, Lying, Promise},
+};
 
 pub(super) fn failed(error: sqlx::Error) -> BlobError {
-    match nature(&error) {
-        Nature::Passing => BlobError::Unavailable(Box::new(error)),
-        Nature::Full => BlobError::Full(Box::new(error)),
-        Nature::Other => BlobError::Other(Box::new(error)),
-    }
+    nature::failed(error)
 }
 
 fn signed(n: u64) -> i64 {

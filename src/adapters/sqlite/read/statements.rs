@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use super::failed;
 use crate::adapters::documents::Document;
 
-pub(super) fn inserted(rows: &[(Generation, Document)]) -> QueryBuilder<Sqlite> {
+pub(super) fn inserted(rows: impl Iterator<Item = (Generation, Document)>) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO read_rows (projection, generation, scope, id, parent, place, document) ",
     );
@@ -20,9 +20,9 @@ pub(super) fn inserted(rows: &[(Generation, Document)]) -> QueryBuilder<Sqlite> 
             .push_bind(i64::from(generation.0))
             .push_bind(row.key.scope().to_vec())
             .push_bind(row.key.id().to_vec())
-            .push_bind(row.parent.clone())
+            .push_bind(row.parent)
             .push_bind(row.place)
-            .push_bind(row.text.clone());
+            .push_bind(row.text);
     });
     query.push(" ON CONFLICT (projection, generation, scope, id) DO UPDATE SET document = excluded.document");
     query

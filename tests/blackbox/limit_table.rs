@@ -1,0 +1,259 @@
+//! Every limit of the table from outside, at the limit and one beyond it, while no time passes: that each route is counted
+//! as what it is, and whoever asks by what it is.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use lockstep_api::{
+    Code,
+    account::{LoggedIn, LoginFinish, Refresh, proof_message},
+};
+use lockstep_events::event::Role;
+use lockstepd::{
+    config::Layer,
+    limits::{Action, Quota, TABLE},
+};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::json;
+
+use crate::{
+    people::until,
+    support::{self, Node, Person, assert_problem, body},
+};
+
+in_both_modes! {
+    every_route_lets_an_address_ask_as_often_as_the_table_says,
+    a_session_a_device_an_account_and_a_name_ask_as_often_as_the_table_says_from_wherever,
+    an_administrator_logs_in_three_times_and_then_once_in_five_minutes,
+    a_limit_of_all_together_refuses_a_stranger_and_is_counted_apart,
+}
+
+/// A server with the real limits, behind a proxy that says who asks, whose clock stands still.
+async fn limited(mode: support::Mode) -> Node {
+    let changed = Layer {
+        trusted_proxies: Some("127.0.0.1".to_owned()),
+        rate_limit_factor: Some(1),
+        ..Layer::default()
+    };
+    let node = Node::start_with(mode, changed).await;
+    node.clock.stop();
+    node
+}
+
+fn from(request: RequestBuilder, address: &str) -> RequestBuilder {
+    request.header("x-forwarded-for", address)
+}
+
+/// An address that nobody else has.
+fn address(n: u32) -> String {
+    std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string()
+}
+
+fn limit(answer: &Response) -> i64 {
+    answer.headers()["ratelimit-limit"].to_str().unwrap().parse().unwrap()
+}
+
+/// As often as it may, and once more.
+async fn holds(what: &str, quota: Quota, ask: impl AsyncFn(u32) -> Response) {
+    for n in 0..u32::try_from(quota.burst).unwrap() {
+        let answer = ask(n).await;
+        assert_ne!(answer.status(), StatusCode::TOO_MANY_REQUESTS, "{what}: request {n}");
+    }
+    let refused = ask(u32::try_from(quota.burst).unwrap()).await;
+    assert_eq!(limit(&refused), quota.burst, "{what}");
+    assert!(refused.headers().contains_key("retry-after"), "{what}");
+    assert_problem(refused, Code::TooManyRequests).await;
+}
+
+/// A route of each action, at which an address is counted whatever it brings.
+fn route(action: Action) -> Option<(&'static str, &'static str)> {
+    Some(match action {
+        Action::Register => ("POST", "/v1/accounts/start"),
+        Action::Login => ("POST", "/v1/sessions/start"),
+        Action::Finish => ("POST", "/v1/sessions/finish"),
+        Action::Refresh => ("POST", "/v1/sessions/refresh"),
+        Action::Mail => ("POST", "/v1/sign-in/start"),
+        Action::Verify => ("POST", "/v1/recovery/start"),
+        Action::Pair => ("POST", "/v1/approvals"),
+        Action::Read => ("GET", "/v1/account"),
+        Action::Write => ("POST", "/v1/live/ticket"),
+        Action::Leave => ("GET", "/v1/me/export"),
+        Action::Connect => ("GET", "/v1/live"),
+        // Counted by what they are about, where it is known.
+        Action::KnownLogin | Action::AdminLogin | Action::Renew => return None,
+    })
+}
+
+async fn every_route_lets_an_address_ask_as_often_as_the_table_says(mode: support::Mode) {
+    let node = limited(mode).await;
+    for rules in &TABLE {
+        let Some((method, path)) = route(rules.action) else { continue };
+        let ask = async |_| {
+            let request = node.request(method, path).json(&json!({}));
+            from(request, "203.0.113.7").send().await.unwrap()
+        };
+        holds(rules.name, rules.address.unwrap(), ask).await;
+        // Another address is not concerned.
+        let other = from(node.request(method, path).json(&json!({})), "203.0.113.8").send().await.unwrap();
+        assert_ne!(other.status(), StatusCode::TOO_MANY_REQUESTS, "{}", rules.name);
+    }
+}
+
+async fn a_session_a_device_an_account_and_a_name_ask_as_often_as_the_table_says_from_wherever(
+    mode: support::Mode,
+) {
+    let node = limited(mode).await;
+    let person = Person::register(&node).await;
+    let token = &person.tokens.access_token;
+    let of = |action: Action| action.rules().subject.unwrap();
+    let ask = async |method: &str, path: &str, n: u32| {
+        // A few from each address, so that it is never the address that is refused.
+        let request = node.request(method, path).bearer_auth(token).json(&json!({"unknown": 1}));
+        from(request, &address(n / 2)).send().await.unwrap()
+    };
+    let read = async |n| ask("GET", "/v1/devices", n).await;
+    holds("what a session reads", of(Action::Read), read).await;
+    let write = async |n| ask("POST", "/v1/live/ticket", n).await;
+    holds("what a device writes", of(Action::Write), write).await;
+    // Exports and deletions together.
+    let leave = async |n| match n {
+        1 => ask("POST", "/v1/me/erasure", n).await,
+        _ => ask("GET", "/v1/me/export", n).await,
+    };
+    holds("how often an account leaves", of(Action::Leave), leave).await;
+    let refresh_token = person.tokens.refresh_token.clone();
+    let sent = Refresh { signature: person.sign(&proof_message(refresh_token.as_bytes())), refresh_token };
+    let refresh = async |n| {
+        let answer = from(node.post("/v1/sessions/refresh", &sent), &address(n)).send().await.unwrap();
+        assert!(matches!(answer.status().as_u16(), 200 | 429), "{}", answer.status());
+        answer
+    };
+    holds("how often a session is refreshed", of(Action::Refresh), refresh).await;
+}
+
+/// The end of a login with the right password, from an address.
+async fn login(node: &Node, person: &Person, address: &str) -> Response {
+    let (attempt, finalization) = person.begin_login(node, &person.password).await;
+    let (finalization, device) = (finalization.unwrap().into(), Some(person.attempt_proof(attempt)));
+    let finish = LoginFinish { attempt, finalization, device };
+    from(node.post("/v1/sessions/finish", &finish), address).send().await.unwrap()
+}
+
+/// The first administrator, with tokens of a login; and another one.
+async fn administrators(node: &Node) -> (Person, Person) {
+    let (admin, other) = (Person::register(node).await, Person::register(node).await);
+    let token = node.running().bootstrap.as_ref().unwrap().token.clone();
+    let named = admin.post(node, "/v1/admin/bootstrap", &json!({ "token": token })).await;
+    assert_eq!(named.status(), StatusCode::OK);
+    let path = format!("/v1/admin/accounts/{}/role", other.account);
+    let tokens = body::<LoggedIn>(login(node, &admin, "203.0.113.1").await, StatusCode::OK).await.tokens;
+    let acting = Person { tokens: tokens.unwrap(), ..admin.clone() };
+    let granted = acting.post(node, &path, &json!({"role": "admin", "reason": "ticket 12"})).await;
+    assert_eq!(granted.status(), StatusCode::OK, "{}", granted.text().await.unwrap());
+    (admin, other)
+}
+
+async fn an_administrator_logs_in_three_times_and_then_once_in_five_minutes(mode: support::Mode) {
+    let node = limited(mode).await;
+    let second = if mode == support::Mode::Distributed { Some(node.second().await) } else { None };
+    let elsewhere = second.as_ref().unwrap_or(&node);
+    let (admin, other) = administrators(&node).await;
+    let person = Person::register(&node).await;
+    until("the other node knows the roll", || async {
+        let roll = &elsewhere.running().server.feed.administrators;
+        [&admin, &other].map(|one| roll.role(one.account)) == [Role::Admin; 2]
+    })
+    .await;
+    // One is used up by granting the role; two more, by whichever node and from wherever.
+    assert_eq!(login(elsewhere, &admin, "203.0.113.2").await.status(), StatusCode::OK);
+    assert_eq!(login(&node, &admin, "203.0.113.3").await.status(), StatusCode::OK);
+    let refused = login(elsewhere, &admin, "203.0.113.4").await;
+    assert_eq!(limit(&refused), 3);
+    assert_problem(refused, Code::TooManyRequests).await;
+    let metrics = elsewhere.running().server.metrics.text(&[]);
+    assert!(metrics.contains("lockstep_rate_limited_total{action=\"admin_login\"} 1"), "{metrics}");
+    // A wrong password is told as everybody's is: nobody learns from it who is on the roll.
+    assert_problem(admin.login(&node, "wrong horse", true).await, Code::LoginFailed).await;
+    for n in 0..4 {
+        let answer = login(&node, &person, "203.0.113.5").await;
+        assert_eq!(answer.status(), StatusCode::OK, "login {n} of somebody else");
+    }
+    node.clock.pass(300);
+    assert_eq!(login(elsewhere, &admin, "203.0.113.5").await.status(), StatusCode::OK);
+    assert_problem(login(&node, &admin, "203.0.113.6").await, Code::TooManyRequests).await;
+    // An address has as many for all administrators together.
+    node.clock.pass(3_600);
+    for who in [&admin, &other, &admin] {
+        assert_eq!(login(&node, who, "203.0.113.9").await.status(), StatusCode::OK);
+    }
+    assert_problem(login(elsewhere, &other, "203.0.113.9").await, Code::TooManyRequests).await;
+    assert_eq!(login(&node, &other, "203.0.113.10").await.status(), StatusCode::OK);
+}
+
+async fn a_limit_of_all_together_refuses_a_stranger_and_is_counted_apart(mode: support::Mode) {
+    let node = limited(mode).await;
+    let all = Action::Register.rules().all.unwrap();
+    let ask = async |n| from(node.post("/v1/accounts/start", &json!({})), &address(n)).send().await.unwrap();
+    holds("registrations of all", all, ask).await;
+    let metrics = node.running().server.metrics.text(&[]);
+    assert!(metrics.contains("lockstep_rate_limited_all_total{action=\"register\"} 1"), "{metrics}");
+    assert!(metrics.contains("lockstep_rate_limited_all_total{action=\"verify\"} 0"), "{metrics}");
+}
+
+/// A server in a process of its own, over plain HTTP.
+struct Apart {
+    child: std::process::Child,
+    url: String,
+    folder: tempfile::TempDir,
+}
+
+impl Apart {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = crate::process::command(&folder.path().join("data"));
+        command.env("LOCKSTEP_PLAIN_HTTP", "true").env("LOCKSTEP_TRUSTED_PROXIES", "127.0.0.1");
+        command.stdout(Stdio::piped()).stderr(File::create(folder.path().join("log")).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let url = said.next().unwrap().trim().rsplit(' ').next().unwrap().to_owned();
+        assert!(said.any(|line| line.starts_with("Next: ")), "it says nothing after that");
+        Self { child, url, folder }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_all_that_is_used_up_is_one_warning_however_many_are_refused() {
+    let server = Apart::start();
+    // Refused only where another test of this process has done it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut refused = 0;
+    for n in 0..2_000 {
+        let asked = http.post(format!("{}/v1/accounts/start", server.url)).json(&json!({}));
+        let answer = from(asked, &address(n)).send().await.unwrap();
+        refused += u32::from(answer.status() == StatusCode::TOO_MANY_REQUESTS);
+        assert!(refused == 0 || n >= 300);
+        if refused == 10 {
+            break;
+        }
+    }
+    let log = server.log();
+    assert_eq!(refused, 10, "{log}");
+    let told = log.lines().filter(|line| line.contains("the limit of all together is used up"));
+    let told: Vec<&str> = told.collect();
+    assert!(told.len() == 1 && told[0].contains("WARN") && told[0].contains("action=\"register\""), "{log}");
+}

@@ -1,0 +1,179 @@
+//! A person at a terminal: what is asked, and what of the answers is shown.
+
+use std::{
+    io::{Read, Write},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    device::{Device, NAME, PASSWORD},
+    server::Server,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A command in a terminal of its own, which shows what is typed unless the command says otherwise.
+struct Terminal {
+    /// `script`, which has the terminal's other end.
+    child: Child,
+    shown: Arc<Mutex<String>>,
+    /// So much of it was looked at.
+    seen: usize,
+    /// Holds the file with the terminal's name.
+    folder: tempfile::TempDir,
+}
+
+impl Terminal {
+    fn run(device: &Device, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = device.command(args);
+        let mut line = format!(
+            "tty > '{}'; exec '{}'",
+            Self::name_file(&folder).display(),
+            inner.get_program().display()
+        );
+        for arg in args {
+            assert!(!arg.contains('\''));
+            line.push_str(&format!(" '{arg}'"));
+        }
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--flush", "--echo", "always", "--command", &line, "/dev/null"]);
+        script.env("SHELL", "/bin/sh").env("TERM", "dumb");
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => script.env(name, value),
+                None => script.env_remove(name),
+            };
+        }
+        let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let shown = Arc::new(Mutex::new(String::new()));
+        let (mut screen, heard) = (child.stdout.take().unwrap(), Arc::clone(&shown));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = screen.read(&mut bytes) {
+                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
+            }
+        });
+        Self { child, shown, seen: 0, folder }
+    }
+
+    fn name_file(folder: &tempfile::TempDir) -> PathBuf {
+        folder.path().join("tty")
+    }
+
+    /// Waits until it shows this, after whatever was waited for before.
+    fn shows(&mut self, text: &str) {
+        let at = self.until(text, |terminal| terminal.shown.lock().unwrap()[terminal.seen..].find(text));
+        self.seen += at + text.len();
+    }
+
+    /// Waits until it asks this, and shows nothing of what is typed.
+    fn asks_secretly(&mut self, text: &str) {
+        self.shows(text);
+        let name = std::fs::read_to_string(Self::name_file(&self.folder)).unwrap();
+        self.until("no echo", |_| {
+            let settings = Command::new("stty").args(["-a", "-F", name.trim()]).output().unwrap();
+            assert!(settings.status.success(), "{settings:?}");
+            String::from_utf8(settings.stdout).unwrap().contains(" -echo ").then_some(())
+        });
+    }
+
+    fn until<T>(&self, what: &str, found: impl Fn(&Self) -> Option<T>) -> T {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = found(self) {
+                return found;
+            }
+            assert!(began.elapsed() < PATIENCE, "not \"{what}\": {}", self.shown.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn types(&mut self, line: &str) {
+        let keys = self.child.stdin.as_mut().unwrap();
+        keys.write_all(format!("{line}\n").as_bytes()).unwrap();
+        keys.flush().unwrap();
+    }
+
+    /// Its exit code and all that was shown.
+    fn ends(mut self) -> (i32, String) {
+        // Its end closes the terminal; ours stays open until then, as a person's.
+        let keys = self.child.stdin.take();
+        let code = self.child.wait().unwrap().code().unwrap();
+        drop(keys);
+        let shown = self.shown.lock().unwrap().clone();
+        (code, shown)
+    }
+}
+
+/// A device without a profile, whose owner is asked for the password.
+fn with_an_owner() -> Device {
+    let mut device = Device::empty();
+    device.forget_password();
+    device
+}
+
+fn registering(device: &Device, server: &Server) -> Terminal {
+    Terminal::run(device, &["register", "--server", &server.url, "--email", NAME])
+}
+
+/// As it is shown, in groups that a person compares.
+fn grouped(fingerprint: &str) -> Vec<&str> {
+    (0..fingerprint.len()).step_by(4).map(|at| &fingerprint[at..at + 4]).collect()
+}
+
+#[test]
+fn a_person_compares_the_fingerprint_and_types_passwords_that_nobody_sees() {
+    let server = Server::start();
+    let device = with_an_owner();
+    let mut terminal = registering(&device, &server);
+    let groups = grouped(&server.fingerprint);
+    terminal.shows(&groups[..8].join(" "));
+    terminal.shows(&groups[8..].join(" "));
+    terminal.shows("Is it the same? [y/N] ");
+    terminal.types("y");
+    // What is typed is shown, unless it is secret.
+    terminal.shows("y");
+    terminal.asks_secretly("New password: ");
+    terminal.types("violet anchor mumbles sixteen");
+    terminal.asks_secretly("Once more: ");
+    terminal.types(PASSWORD);
+    terminal.shows("the two are not the same");
+    for question in ["New password: ", "Once more: "] {
+        terminal.asks_secretly(question);
+        terminal.types(PASSWORD);
+    }
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, 0, "{shown}");
+    assert!(!shown.contains("violet"), "{shown}");
+
+    // Pinned: nobody is asked again.
+    let mut terminal = Terminal::run(&device, &["sync"]);
+    terminal.asks_secretly("Password: ");
+    terminal.types(PASSWORD);
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, 0, "{shown}");
+    assert!(!shown.contains("violet") && !shown.contains("Is it the same?"), "{shown}");
+}
+
+#[test]
+fn a_certificate_that_a_person_does_not_recognise_is_not_trusted() {
+    let server = Server::start();
+    let device = with_an_owner();
+    let mut terminal = registering(&device, &server);
+    terminal.shows("Is it the same? [y/N] ");
+    // Enter alone is no.
+    terminal.types("");
+    terminal.shows("Not pinned");
+    for question in ["New password: ", "Once more: "] {
+        terminal.asks_secretly(question);
+        terminal.types(PASSWORD);
+    }
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, 7, "{shown}");
+    assert!(shown.contains("no authority that this system knows vouches"), "{shown}");
+    assert!(!device.home().join("profile.json").exists());
+}

@@ -1,0 +1,177 @@
+//! A Postgres that is there and does not let anybody do what they came for: it takes no writes, no connections, or not
+//! so many. All of it passes, so all of it is answered with when to come back, and never as a defect.
+
+use std::time::{Duration, Instant};
+
+use lockstep_api::account::LoginStart;
+use lockstep_client::crypto::{opaque::Login, os_random, password::Password};
+use lockstep_events::StreamId;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use uuid::Uuid;
+
+use crate::support::{
+    device::{Device, entry},
+    told::Told,
+    wire::Reply,
+};
+
+/// A connection that has rested longer than this is asked whether it still works.
+const RESTED: Duration = Duration::from_millis(1_200);
+
+/// A database of a user who is no superuser, whom limits bind.
+struct Base {
+    admin: PgConnection,
+    name: String,
+    url: String,
+}
+
+impl Base {
+    async fn make() -> Self {
+        let root = std::env::var("LOCKSTEP_TEST_POSTGRES").expect("run cargo xtask test");
+        let mut admin = PgConnection::connect(&root).await.unwrap();
+        let name = format!("refusing_{}", Uuid::new_v4().simple());
+        let role = "DO $$ BEGIN CREATE ROLE lockstep_server NOLOGIN; \
+                    EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
+        admin.execute(role).await.unwrap();
+        let mut base = Self { admin, url: String::new(), name };
+        base.does("CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'of-a-test'").await;
+        base.does("GRANT lockstep_server TO {name}").await;
+        base.does("CREATE DATABASE {name} OWNER {name}").await;
+        let (_, host) = root.rsplit_once('@').unwrap();
+        let (host, _) = host.split_once('/').unwrap();
+        base.url = format!("postgres://{}:of-a-test@{host}/{}", base.name, base.name);
+        base
+    }
+
+    async fn does(&mut self, sql: &str) {
+        let sql = sql.replace("{name}", &self.name);
+        self.admin.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+    }
+
+    /// Ends all connections of the server.
+    async fn cut(&mut self) {
+        self.does("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}'").await;
+    }
+
+    fn told(&self) -> Told {
+        let url = self.url.as_str();
+        Told::start(&[("LOG", url), ("READS", url), ("CREDENTIALS", url)])
+    }
+}
+
+impl Base {
+    /// Takes it all down again.
+    async fn end(mut self, mut told: Told) {
+        told.server.kill();
+        self.does("DROP DATABASE {name} WITH (FORCE)").await;
+        self.does("DROP ROLE {name}").await;
+    }
+}
+
+async fn push(device: &Device) -> Reply {
+    let item = device.edit(entry(), &[], b"short");
+    device.post(&device.push_path(), &device.batch(vec![item])).await
+}
+
+async fn read(device: &Device) -> Reply {
+    device.get(&format!("/v1/streams/{}/changes", StreamId::from(device.vault))).await
+}
+
+async fn begin_login(device: &Device) -> Reply {
+    let password = Password::new("violet anchor mumbles seventeen".to_owned());
+    let (_, message) = Login::start(&password, &mut os_random()).unwrap();
+    let start = LoginStart { name: device.name.clone(), request: message.into(), device: None };
+    device.post("/v1/sessions/start", &start).await
+}
+
+fn come_back(reply: &Reply, code: &str) {
+    assert_eq!((reply.status, reply.code().as_str()), (503, code));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+}
+
+/// Everything works again.
+async fn heals(device: &Device) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while push(device).await.status != 200 {
+        assert!(Instant::now() < until, "it is never taken again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(read(device).await.status, 200);
+    assert_eq!(begin_login(device).await.status, 200);
+}
+
+fn nothing_was_a_defect(told: &Told) {
+    for words in [" ERROR ", "a request failed"] {
+        let lines = told.lines(words);
+        assert!(lines.is_empty(), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_read_and_writers_are_told_to_come_back() {
+    let mut base = Base::make().await;
+    let told = base.told();
+    let device = Device::register(told.server.addr).await;
+    assert_eq!(push(&device).await.status, 200);
+    base.does("ALTER DATABASE {name} SET default_transaction_read_only = on").await;
+    base.cut().await;
+    tokio::time::sleep(RESTED).await;
+
+    for _ in 0..3 {
+        come_back(&push(&device).await, "log_unavailable");
+        come_back(&begin_login(&device).await, "credentials_unavailable");
+        assert_eq!(read(&device).await.status, 200, "what is stored is served");
+    }
+    nothing_was_a_defect(&told);
+    base.does("ALTER DATABASE {name} RESET default_transaction_read_only").await;
+    base.cut().await;
+    tokio::time::sleep(RESTED).await;
+    heals(&device).await;
+    base.end(told).await;
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_connections_or_no_more_of_them_is_told_as_away() {
+    let mut base = Base::make().await;
+    let told = base.told();
+    let device = Device::register(told.server.addr).await;
+    let shut = [
+        ("ALTER DATABASE {name} ALLOW_CONNECTIONS false", "ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
+        ("ALTER ROLE {name} CONNECTION LIMIT 0", "ALTER ROLE {name} CONNECTION LIMIT -1"),
+        ("ALTER ROLE {name} NOLOGIN", "ALTER ROLE {name} LOGIN"),
+    ];
+    for (close, open) in shut {
+        assert_eq!(push(&device).await.status, 200);
+        base.does(close).await;
+        base.cut().await;
+        tokio::time::sleep(RESTED).await;
+        come_back(&push(&device).await, "log_unavailable");
+        come_back(&begin_login(&device).await, "credentials_unavailable");
+        let (status, ports) = told.health().await;
+        assert_eq!(
+            (status, &ports["log"], &ports["credentials"]),
+            (503, &Value::from("down"), &Value::from("down")),
+            "{close}"
+        );
+        base.does(open).await;
+        heals(&device).await;
+    }
+    nothing_was_a_defect(&told);
+    base.end(told).await;
+}
+
+#[tokio::test]
+async fn after_all_connections_were_cut_while_they_rested_nobody_is_refused() {
+    let mut base = Base::make().await;
+    let told = base.told();
+    let device = Device::register(told.server.addr).await;
+    for _ in 0..3 {
+        base.cut().await;
+        tokio::time::sleep(RESTED).await;
+        assert_eq!(push(&device).await.status, 200, "the connection that appends");
+        assert_eq!(begin_login(&device).await.status, 200);
+        assert_eq!(read(&device).await.status, 200);
+    }
+    base.end(told).await;
+}
