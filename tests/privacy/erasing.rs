@@ -228,7 +228,8 @@ both! {
         gone.ask_to_be_erased(&node).await;
         finish(&node, gone.account()).await;
         assert_eq!(files_with(&folder, &names), [] as [String; 0]);
-        assert_eq!(files_with(&folder, std::slice::from_ref(&other.name)).len(), others);
+        // One that was still on its way may have come.
+        assert!(files_with(&folder, std::slice::from_ref(&other.name)).len() >= others);
     }
 
     async fn only_the_own_account_is_erased(mode: Mode) {

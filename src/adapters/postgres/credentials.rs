@@ -8,7 +8,7 @@ use lockstep_events::{AccountId, Micros, SessionId};
 use sqlx::{PgPool, Postgres, Transaction, postgres::PgArguments, query::QueryAs};
 use uuid::Uuid;
 
-use super::{Database, nature};
+use super::{Database, begin, nature};
 use crate::{
     adapters::credential_row::{
         HELD, HELD_FOR, HeldRow, KeyRow, NameRow, PASSWORD_BY_NAME, PASSWORD_OF, PasswordRow, SessionRow,
@@ -42,7 +42,7 @@ impl PostgresCredentials {
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
-        self.pool.begin().await.map_err(failed)
+        begin::plain(&self.pool).await.map_err(failed)
     }
 
     async fn known(

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use super::{Database, subject_keys::failed};
+use super::{Database, begin, subject_keys::failed};
 use crate::subjects::{
     holding::{FoundBy, HeldRow, HeldTable, Holding, Person},
     keys::KeyStoreError,
@@ -127,7 +127,7 @@ impl Holding for PostgresHoldings {
     }
 
     async fn erase(&self, person: &Person) -> Result<u64> {
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = begin::plain(&self.pool).await.map_err(failed)?;
         let mut gone = 0;
         for held in TABLES {
             let HeldTable { table, column, found_by, .. } = *held;

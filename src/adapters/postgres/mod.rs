@@ -1,5 +1,6 @@
 //! Postgres: shared by all nodes of the distributed mode.
 
+mod begin;
 pub mod credentials;
 pub mod erasures;
 pub mod factors;

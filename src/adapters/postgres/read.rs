@@ -13,7 +13,7 @@ use lockstep_projections::{
 };
 use sqlx::{PgConnection, PgPool};
 
-use super::nature;
+use super::{begin, nature};
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
 
 /// Rows deleted in one transaction.
@@ -164,7 +164,7 @@ impl Documents for PostgresDocuments {
     ) -> Result<(), ReadError> {
         // A crash of the database may take the last commits, whole; the runner folds them again.
         let begin = "BEGIN; SET LOCAL synchronous_commit = off";
-        let mut transaction = self.pool.begin_with(begin).await.map_err(failed)?;
+        let mut transaction = begin::with(&self.pool, begin).await.map_err(failed)?;
         advance(&mut transaction, steps, to).await?;
         rows::put(&mut transaction, puts).await?;
         if !deletes.is_empty() {
@@ -199,7 +199,7 @@ impl Documents for PostgresDocuments {
     }
 
     async fn switch(&self, family: Family, from: Generation, to: Generation) -> Result<(), ReadError> {
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = begin::plain(&self.pool).await.map_err(failed)?;
         let left: Vec<i64> = sqlx::query_scalar(
             "UPDATE read_checkpoints SET live = false \
              WHERE live AND generation = $1 AND projection = ANY($2) RETURNING position",
@@ -231,7 +231,7 @@ impl Documents for PostgresDocuments {
     async fn drop_rows(&self, family: Family, generation: Generation) -> Result<u64, ReadError> {
         let mut dropped = 0;
         loop {
-            let mut transaction = self.pool.begin().await.map_err(failed)?;
+            let mut transaction = begin::plain(&self.pool).await.map_err(failed)?;
             let live: Vec<bool> = sqlx::query_scalar(
                 "SELECT live FROM read_checkpoints WHERE generation = $1 AND projection = ANY($2) \
                  ORDER BY projection FOR UPDATE",
@@ -273,7 +273,7 @@ impl Documents for PostgresDocuments {
 
     async fn checksum(&self, of: Projection, generation: Generation) -> Result<Checksum, ReadError> {
         let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let mut snapshot = self.pool.begin_with(snapshot).await.map_err(failed)?;
+        let mut snapshot = begin::with(&self.pool, snapshot).await.map_err(failed)?;
         // All rows of a large model take longer than a statement of the server may.
         sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *snapshot).await.map_err(failed)?;
         let position: Option<i64> = sqlx::query_scalar(

@@ -7,7 +7,7 @@ use lockstep_events::{AccountId, Micros};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Database, nature};
+use super::{Database, begin, nature};
 use crate::{
     adapters::subject_key_row::{EVERY_PERIOD, SubjectKeyRow},
     subjects::{
@@ -36,7 +36,7 @@ impl PostgresSubjectKeys {
 
     /// A transaction that is alone with a person's keys: who adds one sees whether they were just destroyed.
     async fn begin(&self, subject: AccountId) -> Result<Transaction<'static, Postgres>> {
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = begin::plain(&self.pool).await.map_err(failed)?;
         sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1::text, 6003))")
             .bind(subject.0)
             .execute(&mut *transaction)

@@ -9,7 +9,7 @@ use sqlx::{
     query::Query,
 };
 
-use super::Database;
+use super::{Database, begin};
 use crate::tables::{Column, Filling, Kind, Row, Shape, Table, TableError, TableStore, Value};
 
 type Result<T> = std::result::Result<T, TableError>;
@@ -191,7 +191,7 @@ impl TableStore for PostgresTables {
     }
 
     async fn begin(&self) -> Result<Box<dyn Filling>> {
-        Ok(Box::new(PostgresFilling(self.pool.begin().await.map_err(failed(""))?)))
+        Ok(Box::new(PostgresFilling(begin::plain(&self.pool).await.map_err(failed(""))?)))
     }
 
     async fn fact(&self, name: &str) -> Result<Option<Vec<u8>>> {

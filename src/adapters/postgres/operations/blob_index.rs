@@ -5,6 +5,7 @@ use lockstep_events::{BlobHash, Micros, VaultId};
 use uuid::Uuid;
 
 use super::PostgresOperations;
+use crate::adapters::postgres::begin;
 use crate::{
     adapters::postgres::nature,
     blobs::{BlobError, BlobIndex, BlobPlace, Held, Lying, Promise},
@@ -65,7 +66,7 @@ impl BlobIndex for PostgresOperations {
         let packs: Vec<_> = blobs.iter().map(|(_, place)| place.pack.clone()).collect();
         let offsets: Vec<_> = blobs.iter().map(|(_, place)| signed(place.offset)).collect();
         let lengths: Vec<_> = blobs.iter().map(|(_, place)| signed(place.length)).collect();
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = begin::plain(&self.pool).await.map_err(failed)?;
         // Waits for whoever is about to doom one of these objects; the next statement sees what became of it.
         sqlx::query("DELETE FROM orphans WHERE pack = ANY($1) AND NOT doomed")
             .bind(&packs)
@@ -113,7 +114,7 @@ impl BlobIndex for PostgresOperations {
     async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>, BlobError> {
         let (hashes, marks): (Vec<_>, Vec<_>) =
             blobs.iter().map(|(hash, mark)| (*hash, signed(*mark))).unzip();
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = begin::plain(&self.pool).await.map_err(failed)?;
         let mut packs: Vec<String> = sqlx::query_scalar(
             "DELETE FROM blobs b USING unnest($2::bytea[], $3::bigint[]) AS r (hash, mark)
              WHERE b.vault = $1 AND b.hash = r.hash AND b.names = r.mark RETURNING b.pack",
@@ -336,7 +337,7 @@ impl BlobIndex for PostgresOperations {
         let (hashes, lengths): (Vec<_>, Vec<_>) =
             asked.blobs.iter().map(|(hash, length)| (*hash, signed(*length))).unzip();
         let vaults: Vec<Vec<u8>> = asked.vaults.iter().map(|vault| vault.as_bytes().to_vec()).collect();
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = begin::plain(&self.pool).await.map_err(failed)?;
         // One after the other: each sees what the one before was promised.
         sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 6020))")
             .bind(asked.vaults.first().unwrap_or(&asked.vault).as_bytes().as_slice())

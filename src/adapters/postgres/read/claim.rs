@@ -4,6 +4,7 @@ use lockstep_projections::store::{Claim, ReadError};
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::failed;
+use crate::adapters::postgres::begin;
 
 /// An advisory lock of one transaction, so that a transaction pooler between does not matter.
 const REBUILDING: i64 = 6_003_371_234_567_891;
@@ -15,7 +16,7 @@ const REBUILDING: i64 = 6_003_371_234_567_891;
 pub async fn take(pool: &PgPool) -> Result<Claim, ReadError> {
     // It rests for as long as the rebuild takes. Only the name of a session is shown to all others.
     let begin = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0";
-    let mut transaction = pool.begin_with(begin).await.map_err(failed)?;
+    let mut transaction = begin::with(pool, begin).await.map_err(failed)?;
     let held: bool = sqlx::query_scalar(
         "SELECT pg_try_advisory_xact_lock($1) AND set_config('application_name', $2, true) IS NOT NULL",
     )
