@@ -131,11 +131,13 @@ impl Subscription {
             return Ok(Step::Later(at));
         }
         match self.listening.hub.next(self.epoch, self.sent, device) {
-            Next::Nothing => Ok(self.done()),
+            Next::Nothing => {
+                (self.live, self.behind_since) = (true, None);
+                Ok(Step::Done)
+            }
             Next::Frame(frame, to) => {
                 self.send(server, wire, device, frame, to).await?;
-                // Nearly always: then there is no need to come back to see it. What comes now wakes the socket.
-                Ok(if self.head() == (self.epoch, to) { self.done() } else { Step::More })
+                Ok(Step::More)
             }
             Next::Behind => Box::pin(self.read_log(server, wire, device)).await,
             Next::OtherEpoch => {
@@ -175,12 +177,6 @@ impl Subscription {
             rest = tail;
         }
         Ok(Step::More)
-    }
-
-    /// The device has everything.
-    fn done(&mut self) -> Step {
-        (self.live, self.behind_since) = (true, None);
-        Step::Done
     }
 
     fn later(&mut self) -> Step {
