@@ -5,6 +5,7 @@ mod check;
 mod index;
 mod large;
 mod lost;
+mod pages;
 mod repack;
 mod shelf;
 mod sweep;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 
 pub use index::{BlobIndex, BlobPlace, Held, Lying, Promise};
 pub use large::{LargeError, Ticket};
+pub use pages::Pages;
 pub use repack::{LIVE_SHARE, repack};
 pub use shelf::{Shelf, direct_key};
 pub use sweep::{SweepReport, sweep};

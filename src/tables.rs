@@ -45,6 +45,14 @@ pub struct Table {
     pub but: &'static [&'static str],
 }
 
+impl Table {
+    /// The condition that holds for rows which are carried along; the same in every database.
+    pub fn carried(&self) -> String {
+        let names = self.but.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        if names.is_empty() { "true".to_owned() } else { format!("name NOT IN ({names})") }
+    }
+}
+
 const fn table(family: Family, name: &'static str) -> Table {
     Table { family, name, but: &[] }
 }
@@ -204,6 +212,13 @@ pub enum TableError {
         /// Its type.
         native: String,
     },
+}
+
+impl TableError {
+    /// What a database says about a table.
+    pub fn of<E: std::error::Error + Send + Sync + 'static>(table: &str) -> impl Fn(E) -> Self + '_ {
+        move |error| Self::Failed { table: table.to_owned(), source: Box::new(error) }
+    }
 }
 
 /// The tables of one or more families, in one database.

@@ -4,7 +4,11 @@ use std::{collections::HashMap, fs::File, sync::Arc};
 
 use lockstep_events::{Clock, EventLog, Position};
 
-use super::{StartError, fit, lock_data, ports, read_position};
+use super::{
+    StartError, fit, lock_data,
+    ports::{self, Rights},
+    read_position,
+};
 use crate::{
     auth::server_keys::ServerKeys,
     blobs::Shelf,
@@ -91,7 +95,7 @@ pub async fn take_back(config: &Config) -> Result<Option<Moved>, StartError> {
     fit::nothing_lost(config).await?;
     let mut databases = ports::Databases::new(config);
     ports::credentials(config, &mut databases).await?;
-    let facts = ports::tables(config, &mut databases, Family::Credentials).await?;
+    let facts = ports::tables(config, &mut databases, Family::Credentials, Rights::Server).await?;
     let kept = moved(&*facts).await?;
     keep_moved(&*facts, None).await?;
     Ok(kept)
@@ -131,7 +135,7 @@ async fn place(config: &Config) -> Result<Place, StartError> {
     let index = ports::operations(config, &mut databases).await?.blob_index;
     let mut tables: HashMap<Family, Arc<dyn TableStore>> = HashMap::new();
     for family in Family::ALL {
-        tables.insert(family, ports::all_tables(config, &mut databases, family).await?);
+        tables.insert(family, ports::tables(config, &mut databases, family, Rights::Owner).await?);
     }
     let shelf = Shelf { store: ports::blobs(config)?, index, clock: Arc::new(SystemClock) };
     Ok(Place { config: config.clone(), log, tables, shelf })

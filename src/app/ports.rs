@@ -85,7 +85,7 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
         kept_answers,
         served,
         rates: rates(config, &mut databases).await?,
-        facts: tables(config, &mut databases, Family::Credentials).await?,
+        facts: tables(config, &mut databases, Family::Credentials, Rights::Server).await?,
         reads: reads(config, &mut databases).await?,
         credentials,
         subject_keys,
@@ -338,32 +338,23 @@ pub async fn rates(config: &Config, databases: &mut Databases<'_>) -> Result<Arc
     }
 }
 
-/// The tables of a family, with the rights that a server has.
+/// With whose rights tables are seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Those that a server has: enough for what is kept about the place.
+    Server,
+    /// Those of whoever owns the tables: to read and fill all.
+    Owner,
+}
+
+/// The tables of a family. They exist already.
+#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
+#[cfg_attr(not(feature = "distributed"), expect(clippy::unused_async, reason = "there is no Postgres"))]
 pub async fn tables(
     config: &Config,
     databases: &mut Databases<'_>,
     family: Family,
-) -> Result<Arc<dyn TableStore>, StartError> {
-    tables_with(config, databases, family, false).await
-}
-
-/// The same, with the rights of whoever owns them: to read and fill all.
-pub async fn all_tables(
-    config: &Config,
-    databases: &mut Databases<'_>,
-    family: Family,
-) -> Result<Arc<dyn TableStore>, StartError> {
-    tables_with(config, databases, family, true).await
-}
-
-/// The tables exist already.
-#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
-#[cfg_attr(not(feature = "distributed"), expect(clippy::unused_async, reason = "there is no Postgres"))]
-async fn tables_with(
-    config: &Config,
-    databases: &mut Databases<'_>,
-    family: Family,
-    owner: bool,
+    rights: Rights,
 ) -> Result<Arc<dyn TableStore>, StartError> {
     let (option, port, file) = match family {
         Family::Log => ("log", &config.log, files::LOG),
@@ -376,10 +367,9 @@ async fn tables_with(
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => {
             let database = databases.of(port).await?;
-            Ok(Arc::new(if owner {
-                PostgresTables::of_owner(&database)
-            } else {
-                PostgresTables::of_server(&database)
+            Ok(Arc::new(match rights {
+                Rights::Server => PostgresTables::of_server(&database),
+                Rights::Owner => PostgresTables::of_owner(&database),
             }))
         }
         _ => Err(unsupported(option, port)),

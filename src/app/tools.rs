@@ -45,7 +45,8 @@ pub async fn tools(config: &Config) -> Result<Tools, StartError> {
         credentials: ports::credentials(config, &mut databases).await?,
         keys,
     };
-    fit::not_moved(&*ports::tables(config, &mut databases, Family::Credentials).await?).await?;
+    let facts = ports::tables(config, &mut databases, Family::Credentials, ports::Rights::Server).await?;
+    fit::not_moved(&*facts).await?;
     fit::not_emptied(config, &*tools.log).await?;
     fit::credentials_kept(config, &*tools.log, &*tools.credentials).await?;
     if tools.credentials.key_commitment(tools.keys.commitment()).await? != tools.keys.commitment() {

@@ -5,7 +5,7 @@
 
 use lockstep_events::Micros;
 
-use super::{BlobError, Listed, Shelf, repack::repack};
+use super::{BlobError, Listed, Pages, Shelf, repack::repack};
 
 pub(super) const AGE_S: i64 = 24 * 3600;
 const BETWEEN_S: i64 = 4 * 3600;
@@ -34,19 +34,14 @@ pub async fn sweep(shelf: &Shelf) -> Result<SweepReport, BlobError> {
     let mut report = SweepReport { objects: left_over(shelf).await?, ..SweepReport::default() };
     report.blobs = shelf.index.sweep_unnamed(added_before, seen_before, now).await?;
     report.uploads = given_up(shelf, added_before).await?;
-    let mut after: Option<String> = None;
-    loop {
-        let page = shelf.store.list("", after.as_deref(), PAGE).await?;
+    let mut pages = Pages::of(&*shelf.store);
+    while let Some(page) = pages.next().await? {
         let keys: Vec<String> = page.iter().map(|object| object.key.clone()).collect();
         // An object without a blob was seen first at least a day before it goes: it has to wait as long as a blob.
         let old = shelf.index.orphans(&keys, added_before, now).await?;
         shelf.delete(&old).await?;
         report.objects += old.len() as u64;
         report.repacked += repack_of(shelf, &page, &keys).await?;
-        if page.len() < PAGE {
-            break;
-        }
-        after = keys.last().cloned();
     }
     // Now it is known which of them came to lie in an orphan: those take room until it is deleted.
     shelf.index.sweep_promises(added_before).await?;

@@ -8,7 +8,7 @@ use lockstepd::config::Layer;
 
 use crate::{
     nats_process::NatsProcess,
-    services::PostgresProcess,
+    services::{PostgresProcess, stores_in},
     socket::{Socket, all},
     support::{Mode, Node, Person, assert_problem},
 };
@@ -89,15 +89,7 @@ async fn without_nats_news_and_revocations_come_by_polling_and_at_once_when_it_i
 async fn without_postgres_requests_are_told_to_come_back_and_nothing_acknowledged_is_lost() {
     let mut postgres = PostgresProcess::start().await;
     let url = postgres.url();
-    let database = || Some(url.as_str().into());
-    let stores = Layer {
-        log: database(),
-        reads: database(),
-        credentials: database(),
-        blobs: Some("filesystem".into()),
-        ..Layer::default()
-    };
-    let node = Node::start_with(Mode::Distributed, stores).await;
+    let node = Node::start_with(Mode::Distributed, stores_in(&url)).await;
     let person = Person::register(&node).await;
     let reader = person.enrol(&node).await;
     let (epoch, stream) = (person.epoch(&node).await, StreamId::from(person.vault));

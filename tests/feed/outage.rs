@@ -26,7 +26,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    services::PostgresProcess,
+    services::{PostgresProcess, stores_in},
     socket::{Heard, Socket, all},
     support::{Mode, Node, Person, letters::letters},
 };
@@ -123,15 +123,7 @@ async fn more(acks: &AtomicU64, by: u64) {
 async fn postgres_killed_under_writes_loses_no_acknowledged_version_doubles_none_and_the_feed_heals() {
     let mut postgres = PostgresProcess::start().await;
     let url = postgres.url();
-    let database = || Some(url.as_str().into());
-    let stores = Layer {
-        log: database(),
-        reads: database(),
-        credentials: database(),
-        blobs: Some("filesystem".into()),
-        access_token_s: Some(1200),
-        ..Layer::default()
-    };
+    let stores = Layer { access_token_s: Some(1200), ..stores_in(&url) };
     let node = Arc::new(Node::start_with(Mode::Distributed, stores).await);
     let first = Person::register(&node).await;
     let reader = first.enrol(&node).await;
@@ -210,15 +202,7 @@ async fn a_database_that_is_gone_without_a_word_is_found_again_by_everything_tha
     let upstream = postgres.url().parse::<url::Url>().unwrap().port().unwrap();
     let (port, cut) = line(upstream).await;
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    let database = || Some(url.as_str().into());
-    let stores = Layer {
-        log: database(),
-        reads: database(),
-        credentials: database(),
-        blobs: Some("filesystem".into()),
-        access_token_s: Some(1200),
-        ..Layer::default()
-    };
+    let stores = Layer { access_token_s: Some(1200), ..stores_in(&url) };
     let node = Arc::new(Node::start_with(Mode::Distributed, stores).await);
     let person = Person::register(&node).await;
     let epoch = person.epoch(&node).await;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use lockstepd::config::Layer;
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
@@ -22,6 +23,18 @@ async fn listens(port: u16) {
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         assert!(Instant::now() < until, "nothing listens");
         sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Everything but long ciphertexts in this database.
+pub fn stores_in(url: &str) -> Layer {
+    let database = || Some(url.into());
+    Layer {
+        log: database(),
+        reads: database(),
+        credentials: database(),
+        blobs: Some("filesystem".into()),
+        ..Layer::default()
     }
 }
 

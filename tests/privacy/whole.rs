@@ -3,8 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
-    sync::{Arc, Mutex, OnceLock},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -37,7 +36,7 @@ use crate::{
     leaving::overhear,
     raw::{self, Row},
     restoring::purge,
-    support::{Mode, Node, person::random_key, ways::Initiator},
+    support::{Mode, Node, page::Page, person::random_key, ways::Initiator},
     ways::set_recovery,
 };
 
@@ -203,21 +202,6 @@ fn held(mode: Mode) -> Vec<&'static str> {
     match mode {
         Mode::Embedded => of_sqlite.map(|table| table.table).collect(),
         Mode::Distributed => postgres::holdings::TABLES.iter().map(|table| table.table).collect(),
-    }
-}
-
-/// What servers in this process have written, as much as they ever write.
-#[derive(Debug, Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

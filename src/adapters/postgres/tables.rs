@@ -48,10 +48,6 @@ impl PostgresTables {
     }
 }
 
-fn failed(table: &str) -> impl Fn(sqlx::Error) -> TableError + '_ {
-    move |error| TableError::Failed { table: table.to_owned(), source: Box::new(error) }
-}
-
 fn kind(native: &str) -> Option<Kind> {
     match native {
         "bytea" | "uuid" => Some(Kind::Bytes),
@@ -100,12 +96,6 @@ fn native(kind: Kind) -> &'static str {
     }
 }
 
-/// Rows that are carried along.
-fn carried(table: &Table) -> String {
-    let names = table.but.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-    if names.is_empty() { "true".to_owned() } else { format!("name NOT IN ({names})") }
-}
-
 fn listed(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
@@ -146,7 +136,7 @@ impl TableStore for PostgresTables {
         .bind(table.name)
         .fetch_all(&self.pool)
         .await
-        .map_err(failed(table.name))?;
+        .map_err(TableError::of(table.name))?;
         let kept = columns.into_iter().map(|(name, native, key)| (name, native, key, false));
         let derived = DERIVED.iter().filter(|(of, ..)| *of == table.name);
         let derived = derived.map(|(_, name, native)| ((*name).to_owned(), (*native).to_owned(), None, true));
@@ -158,11 +148,11 @@ impl TableStore for PostgresTables {
     }
 
     async fn count(&self, table: &'static Table) -> Result<u64> {
-        let count = format!("SELECT count(*) FROM {} WHERE {}", table.name, carried(table));
+        let count = format!("SELECT count(*) FROM {} WHERE {}", table.name, table.carried());
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(count))
             .fetch_one(&self.pool)
             .await
-            .map_err(failed(table.name))?;
+            .map_err(TableError::of(table.name))?;
         Ok(count.cast_unsigned())
     }
 
@@ -177,26 +167,26 @@ impl TableStore for PostgresTables {
         let Table { name, .. } = shape.table;
         let page = format!(
             "SELECT {all} FROM {name} WHERE {}{after_it} ORDER BY {order} LIMIT {limit}",
-            carried(shape.table)
+            shape.table.carried()
         );
         let mut query = sqlx::query(AssertSqlSafe(page));
         for value in after.iter().flat_map(|row| key.iter().map(|at| &row[*at])) {
             query = bind(query, value);
         }
-        let rows = query.fetch_all(&self.pool).await.map_err(failed(name))?;
+        let rows = query.fetch_all(&self.pool).await.map_err(TableError::of(name))?;
         let row = |row: &PgRow| {
             shape.columns.iter().enumerate().map(|(at, column)| value(row, at, column.kind)).collect()
         };
-        rows.iter().map(row).collect::<std::result::Result<_, _>>().map_err(failed(name))
+        rows.iter().map(row).collect::<std::result::Result<_, _>>().map_err(TableError::of(name))
     }
 
     async fn begin(&self) -> Result<Box<dyn Filling>> {
-        Ok(Box::new(PostgresFilling(begin::plain(&self.pool).await.map_err(failed(""))?)))
+        Ok(Box::new(PostgresFilling(begin::plain(&self.pool).await.map_err(TableError::of(""))?)))
     }
 
     async fn fact(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let fact = sqlx::query_scalar("SELECT value FROM server_facts WHERE name = $1").bind(name.to_owned());
-        fact.fetch_optional(&self.pool).await.map_err(failed("server_facts"))
+        fact.fetch_optional(&self.pool).await.map_err(TableError::of("server_facts"))
     }
 
     async fn keep_fact(&self, name: &str, value: Option<&[u8]>) -> Result<()> {
@@ -208,7 +198,7 @@ impl TableStore for PostgresTables {
             }
             None => sqlx::query("DELETE FROM server_facts WHERE name = $1").bind(name.to_owned()),
         };
-        query.execute(&self.pool).await.map_err(failed("server_facts"))?;
+        query.execute(&self.pool).await.map_err(TableError::of("server_facts"))?;
         Ok(())
     }
 }
@@ -238,9 +228,9 @@ fn array(column: &Column, at: usize, rows: &[Row]) -> Array {
 #[async_trait]
 impl Filling for PostgresFilling {
     async fn clear(&mut self, table: &'static Table) -> Result<()> {
-        let delete = format!("DELETE FROM {} WHERE {}", table.name, carried(table));
+        let delete = format!("DELETE FROM {} WHERE {}", table.name, table.carried());
         let delete = sqlx::query(AssertSqlSafe(delete)).execute(&mut *self.0).await;
-        delete.map_err(failed(table.name))?;
+        delete.map_err(TableError::of(table.name))?;
         Ok(())
     }
 
@@ -262,11 +252,11 @@ impl Filling for PostgresFilling {
                 Array::Text(values) => query.bind(values),
             };
         }
-        query.execute(&mut *self.0).await.map_err(failed(name))?;
+        query.execute(&mut *self.0).await.map_err(TableError::of(name))?;
         Ok(())
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        self.0.commit().await.map_err(failed(""))
+        self.0.commit().await.map_err(TableError::of(""))
     }
 }

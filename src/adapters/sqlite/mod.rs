@@ -34,6 +34,9 @@ const READERS: u32 = 4;
 /// A reader's page cache, in the words of SQLite: 1 MiB. The upper pages of its indexes stay in it while a vault is read
 /// whole, and eight readers together stay small.
 const READER_CACHE: &str = "-1024";
+/// Pages after which the journal is copied into the file: a batch writes some again that the batch before wrote, so that
+/// copying them only every 32 MiB copies most of them once instead of many times.
+const CHECKPOINT: &str = "8192";
 
 /// An open database file, migrated. Clones share it.
 ///
@@ -60,9 +63,7 @@ impl Database {
             // What is erased is overwritten, not just forgotten.
             .pragma("secure_delete", "ON")
             .pragma("journal_size_limit", "67108864")
-            // A batch writes some pages again that the batch before wrote. Copying them into the file only every 32 MiB
-            // copies most of them once instead of many times.
-            .pragma("wal_autocheckpoint", "8192")
+            .pragma("wal_autocheckpoint", CHECKPOINT)
             // A large batch must not spill half-done pages for want of room.
             .pragma("cache_size", "-8192");
         let writer = Lanes::new(writing, 1);

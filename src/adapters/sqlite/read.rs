@@ -23,7 +23,7 @@ use sqlx::{
 };
 
 use super::{
-    READER_CACHE, emptied,
+    CHECKPOINT, READER_CACHE, emptied,
     lanes::{Lane, Lanes, Writing},
     migrations, nature,
 };
@@ -68,8 +68,7 @@ impl SqliteReads {
             // What is deleted is overwritten, not just forgotten.
             .pragma("secure_delete", "ON")
             .pragma("journal_size_limit", "67108864")
-            // As for the log: most pages are written again soon, and are copied into the file once instead of many times.
-            .pragma("wal_autocheckpoint", "8192")
+            .pragma("wal_autocheckpoint", CHECKPOINT)
             .pragma("cache_size", "-8192");
         let writer = Lanes::new(writing, 1);
         let mut first = writer.take().await.map_err(failed)?;

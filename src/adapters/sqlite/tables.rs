@@ -26,10 +26,6 @@ impl SqliteTables {
     }
 }
 
-fn failed(table: &str) -> impl Fn(sqlx::Error) -> TableError + '_ {
-    move |error| TableError::Failed { table: table.to_owned(), source: Box::new(error) }
-}
-
 fn kind(native: &str) -> Option<Kind> {
     match native {
         "BLOB" => Some(Kind::Bytes),
@@ -37,12 +33,6 @@ fn kind(native: &str) -> Option<Kind> {
         "TEXT" => Some(Kind::Text),
         _ => None,
     }
-}
-
-/// Rows that are carried along.
-fn carried(table: &Table) -> String {
-    let names = table.but.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-    if names.is_empty() { "true".to_owned() } else { format!("name NOT IN ({names})") }
 }
 
 fn names(columns: impl Iterator<Item = usize>, shape: &Shape) -> String {
@@ -74,7 +64,7 @@ impl TableStore for SqliteTables {
             .bind(table.name)
             .fetch_all(&self.lanes)
             .await
-            .map_err(failed(table.name))?;
+            .map_err(TableError::of(table.name))?;
         let columns = columns.into_iter().map(|(name, native, key)| match kind(&native) {
             Some(kind) => {
                 let key = Some(key).filter(|key| *key > 0);
@@ -86,11 +76,11 @@ impl TableStore for SqliteTables {
     }
 
     async fn count(&self, table: &'static Table) -> Result<u64> {
-        let count = format!("SELECT count(*) FROM \"{}\" WHERE {}", table.name, carried(table));
+        let count = format!("SELECT count(*) FROM \"{}\" WHERE {}", table.name, table.carried());
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(count))
             .fetch_one(&self.lanes)
             .await
-            .map_err(failed(table.name))?;
+            .map_err(TableError::of(table.name))?;
         Ok(count.cast_unsigned())
     }
 
@@ -102,26 +92,26 @@ impl TableStore for SqliteTables {
         let Table { name, .. } = shape.table;
         let page = format!(
             "SELECT {all} FROM \"{name}\" WHERE {}{after_it} ORDER BY {order} LIMIT {limit}",
-            carried(shape.table)
+            shape.table.carried()
         );
         let mut query = sqlx::query(AssertSqlSafe(page));
         for value in after.iter().flat_map(|row| key.iter().map(|at| &row[*at])) {
             query = bind(query, value);
         }
-        let rows = query.fetch_all(&self.lanes).await.map_err(failed(name))?;
+        let rows = query.fetch_all(&self.lanes).await.map_err(TableError::of(name))?;
         let row = |row: &SqliteRow| {
             shape.columns.iter().enumerate().map(|(at, column)| value(row, at, column.kind)).collect()
         };
-        rows.iter().map(row).collect::<std::result::Result<_, _>>().map_err(failed(name))
+        rows.iter().map(row).collect::<std::result::Result<_, _>>().map_err(TableError::of(name))
     }
 
     async fn begin(&self) -> Result<Box<dyn Filling>> {
-        Ok(Box::new(SqliteFilling(self.lanes.begin().await.map_err(failed(""))?)))
+        Ok(Box::new(SqliteFilling(self.lanes.begin().await.map_err(TableError::of(""))?)))
     }
 
     async fn fact(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let fact = sqlx::query_scalar("SELECT value FROM server_facts WHERE name = ?").bind(name.to_owned());
-        fact.fetch_optional(&self.lanes).await.map_err(failed("server_facts"))
+        fact.fetch_optional(&self.lanes).await.map_err(TableError::of("server_facts"))
     }
 
     async fn keep_fact(&self, name: &str, value: Option<&[u8]>) -> Result<()> {
@@ -133,7 +123,7 @@ impl TableStore for SqliteTables {
             }
             None => sqlx::query("DELETE FROM server_facts WHERE name = ?").bind(name.to_owned()),
         };
-        query.execute(&self.lanes).await.map_err(failed("server_facts"))?;
+        query.execute(&self.lanes).await.map_err(TableError::of("server_facts"))?;
         Ok(())
     }
 }
@@ -143,9 +133,9 @@ struct SqliteFilling(Writing);
 #[async_trait]
 impl Filling for SqliteFilling {
     async fn clear(&mut self, table: &'static Table) -> Result<()> {
-        let delete = format!("DELETE FROM \"{}\" WHERE {}", table.name, carried(table));
+        let delete = format!("DELETE FROM \"{}\" WHERE {}", table.name, table.carried());
         let delete = sqlx::query(AssertSqlSafe(delete)).execute(&mut *self.0).await;
-        delete.map_err(failed(table.name))?;
+        delete.map_err(TableError::of(table.name))?;
         Ok(())
     }
 
@@ -164,12 +154,12 @@ impl Filling for SqliteFilling {
                     };
                 }
             });
-            query.build().execute(&mut *self.0).await.map_err(failed(name))?;
+            query.build().execute(&mut *self.0).await.map_err(TableError::of(name))?;
         }
         Ok(())
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        self.0.commit().await.map_err(failed(""))
+        self.0.commit().await.map_err(TableError::of(""))
     }
 }

@@ -11,12 +11,10 @@ use uuid::Uuid;
 
 use super::{MoveError, Watch};
 use crate::{
-    blobs::{BlobError, BlobStore, Listed},
+    blobs::{BlobError, BlobStore, Listed, Pages},
     private_file,
 };
 
-/// Objects whose names are read at once.
-const PAGE: usize = 500;
 /// Objects that are on their way at the same time.
 const AT_ONCE: usize = 4;
 /// Objects that are asked for at the same time.
@@ -129,28 +127,5 @@ impl Objects<'_> {
 
     fn disk(&self, source: io::Error) -> MoveError {
         MoveError::File { path: self.folder(), source }
-    }
-}
-
-/// The objects of a store, page by page.
-struct Pages<'a> {
-    store: &'a dyn BlobStore,
-    after: Option<String>,
-    ended: bool,
-}
-
-impl<'a> Pages<'a> {
-    fn of(store: &'a dyn BlobStore) -> Self {
-        Self { store, after: None, ended: false }
-    }
-
-    async fn next(&mut self) -> Result<Option<Vec<Listed>>, BlobError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let page = self.store.list("", self.after.as_deref(), PAGE).await?;
-        self.ended = page.len() < PAGE;
-        self.after = page.last().map(|object| object.key.clone());
-        Ok(Some(page))
     }
 }

@@ -1,11 +1,8 @@
 //! A defect of the server: the panic's message may hold anything, and is never written.
 
-use std::{
-    io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use lockstep_api::Code;
@@ -13,22 +10,7 @@ use lockstep_events::{Clock, Micros};
 use tracing_subscriber::{Layer, filter::filter_fn, fmt, layer::SubscriberExt};
 
 use super::planted::Planted;
-use crate::support::{Mode, Node, assert_problem};
-
-/// What the server writes, in memory.
-#[derive(Debug, Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::support::{Mode, Node, assert_problem, page::Page};
 
 /// A clock that breaks, and whose last words are a secret.
 struct Breaking {

@@ -5,6 +5,7 @@ pub mod certified;
 pub mod idp;
 pub mod letters;
 pub mod node;
+pub mod page;
 pub mod person;
 pub mod ways;
 

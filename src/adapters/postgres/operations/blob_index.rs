@@ -5,9 +5,8 @@ use lockstep_events::{BlobHash, Micros, VaultId};
 use uuid::Uuid;
 
 use super::PostgresOperations;
-use crate::adapters::postgres::begin;
 use crate::{
-    adapters::postgres::nature,
+    adapters::postgres::{begin, nature},
     blobs::{BlobError, BlobIndex, BlobPlace, Held, Lying, Promise},
 };
 
