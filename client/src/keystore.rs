@@ -222,12 +222,14 @@ pub(crate) mod tests {
     async fn a_damaged_file_is_named_opens_nothing_and_is_forgotten_like_a_whole_one() {
         let home = tempfile::tempdir().unwrap();
         let (home, own) = (home.path(), profile(2));
-        keep(home, &own, &key(), Place::File).await.unwrap();
-        std::fs::write(home.join(FILE), b"{\"format\":1,\"pla").unwrap();
-        let error = open(home, &own).await.unwrap_err();
-        assert!(error.to_string().contains("kept.json"), "{error}");
-        assert!(forget(home, own.device).await.unwrap());
-        assert_eq!(std::fs::read_dir(home).unwrap().count(), 0, "nothing is left behind");
+        for damaged in ["{\"format\":1,\"place\":\"cellar\"}", "{\"format\":1,\"pla"] {
+            keep(home, &own, &key(), Place::File).await.unwrap();
+            std::fs::write(home.join(FILE), damaged).unwrap();
+            let error = open(home, &own).await.unwrap_err();
+            assert_eq!(error.to_string(), "kept.json is damaged");
+            assert!(forget(home, own.device).await.unwrap());
+            assert_eq!(std::fs::read_dir(home).unwrap().count(), 0, "nothing is left behind");
+        }
         keep(home, &own, &key(), Place::File).await.unwrap();
         assert!(token(home, &own).await.is_some());
     }

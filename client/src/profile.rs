@@ -108,13 +108,12 @@ impl Profile {
     ///
     /// # Errors
     /// If the file cannot be read or written; it is as it was then.
-    pub(crate) fn change(home: &Path, change: impl FnOnce(&mut Self)) -> Result<Self, Error> {
+    pub(crate) fn change(home: &Path, change: impl FnOnce(&mut Self)) -> Result<(), Error> {
         let lock = private().write(true).create(true).truncate(false).open(home.join(LOCK))?;
         lock.lock()?;
         let mut now = Self::read(home)?;
         change(&mut now);
-        now.write(home)?;
-        Ok(now)
+        now.write(home)
     }
 
     /// Deletes the files of a profile.

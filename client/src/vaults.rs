@@ -269,6 +269,6 @@ impl Engine {
 
     /// This profile opens at this vault from now on.
     pub(crate) fn keep_vault(&self) -> Result<(), Error> {
-        Profile::change(&self.home, |profile| profile.vault = self.vault()).map(drop)
+        Profile::change(&self.home, |profile| profile.vault = self.vault())
     }
 }

@@ -122,7 +122,7 @@ impl Engine {
     /// From now on this password opens this profile.
     pub(crate) async fn relock(&self, password: &Password) -> Result<(), Error> {
         let lock = self.locked_under(password).await?;
-        Profile::change(&self.home, |profile| profile.lock = Some(lock)).map(drop)
+        Profile::change(&self.home, |profile| profile.lock = Some(lock))
     }
 
     /// The key of this profile under a password.
