@@ -30,7 +30,8 @@ use crate::{
     commands::{
         admin::{
             AdminError,
-            bootstrap::{self, Wanted},
+            bootstrap::{self, Start},
+            pending::Office,
         },
         purge::{Purger, Scrubs},
         push::{Batches, Pusher},
@@ -109,6 +110,7 @@ impl Running {
             _ = mail => "mail",
             () = self.server.batcher.ended() => "what appends to the log",
             () = self.server.feed.ended() => "the live feed",
+            () = self.server.bus.ended() => "the bus",
         }
     }
 
@@ -190,17 +192,13 @@ async fn first_administrator(
     server: &Server,
 ) -> Result<(Option<bootstrap::Opened>, Option<Micros>), StartError> {
     let (log, now) = (server.log.as_ref(), server.clock.now());
-    match bootstrap::wanted(log, now).await? {
-        Wanted::Nothing => return Ok((None, None)),
-        Wanted::Waits(until) => return Ok((None, Some(until))),
-        Wanted::Token => {}
-    }
     let file = server.config.bootstrap_path();
-    match bootstrap::open(log, &server.keys, &file, now, &mut OsRng).await {
-        Ok(opened) => Ok((Some(opened), None)),
+    match bootstrap::at_start(log, &server.keys, &file, now, &mut OsRng).await {
+        Ok(Start::Made(opened)) => Ok((Some(opened), None)),
+        Ok(Start::Waits(until)) => Ok((None, Some(until))),
         Err(AdminError::Log(error)) => Err(error.into()),
-        // Another node was first.
-        Err(_) => Ok((None, None)),
+        // There was one, or the roll keeps changing.
+        Ok(Start::Nothing) | Err(_) => Ok((None, None)),
     }
 }
 
@@ -354,6 +352,7 @@ async fn assemble(
         served,
         purger,
         pusher,
+        office: Office::default(),
         quotas,
         config,
         clock,

@@ -8,6 +8,7 @@
 //! 3. Every other node hears it at most a few times, perhaps never, perhaps out of order; never altered.
 //! 4. A subscriber that falls behind is told `Lagged` and costs nobody else anything.
 //! 5. After the connection was lost and found again, subscribers hear [`News::Reconnected`].
+//! 6. A bus that carries nothing any more by a defect says so, by [`Bus::ended`].
 
 use std::sync::Arc;
 
@@ -59,6 +60,11 @@ pub trait Bus: Send + Sync {
 
     /// Whether the bus is connected, for `/health/ready` and metrics. Nothing depends on it.
     fn connected(&self) -> bool;
+
+    /// Returns when a task of it has ended: before [`Self::close`] only by a defect. A bus without tasks never does.
+    async fn ended(&self) {
+        std::future::pending().await
+    }
 
     /// Stops carrying; called once when the server stops.
     async fn close(&self);

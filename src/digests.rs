@@ -96,6 +96,17 @@ impl Digests {
         (known.seq == seq && known.chain == chain).then_some(known.digest)
     }
 
+    /// Goes on by a page that was read for somebody and does not end at the head, if it joins on: nobody reads it for the
+    /// digest once more.
+    pub fn pass(&self, stream: StreamId, events: &[Recorded]) {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+        let kept = self.kept(stream);
+        let joins = first.seq <= kept.seq.next() && last.seq > kept.seq;
+        if joins && let Some(further) = kept.after(events) {
+            self.keep(stream, further);
+        }
+    }
+
     /// The digest at the end of a vault's stream if it is known. If not, it is the next time.
     pub fn known(self: &Arc<Self>, stream: StreamId, seq: Seq) -> Option<SetDigest> {
         let known = self.kept(stream);
@@ -131,5 +142,50 @@ impl Digests {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_events::testing::MemoryLog;
+    use lockstep_projections::testing::script::{Script, play};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// The events of a vault with a history, and the digest at its end.
+    async fn history() -> (StreamId, Vec<Recorded>, SetDigest) {
+        let (log, mut script): (Arc<dyn EventLog>, _) =
+            (Arc::new(MemoryLog::new(Uuid::nil())), Script::new(3));
+        play(&log, &mut script, 300).await;
+        let stream = StreamId::from(script.vaults[0].vault);
+        let events = log.read_stream(stream, Seq::ZERO, PAGE, Contents::No).await.unwrap();
+        let whole = Known::START.after(&events).unwrap();
+        (stream, events, whole.digest)
+    }
+
+    #[tokio::test]
+    async fn pages_that_are_read_for_somebody_are_not_read_once_more_for_the_digest() {
+        let (stream, events, digest) = history().await;
+        assert!(events.len() > 20 && digest != SetDigest::ZERO);
+        // Its log has nothing to read.
+        let digests = Arc::new(Digests::new(Arc::new(MemoryLog::new(Uuid::nil()))));
+        for page in events.chunks(7) {
+            digests.pass(stream, page);
+            digests.pass(stream, &page[..3.min(page.len())]);
+        }
+        assert_eq!(digests.known(stream, events[events.len() - 1].seq), Some(digest));
+    }
+
+    #[tokio::test]
+    async fn a_page_that_does_not_join_on_and_one_of_another_past_are_passed_over() {
+        let (stream, mut events, _) = history().await;
+        let digests = Arc::new(Digests::new(Arc::new(MemoryLog::new(Uuid::nil()))));
+        digests.pass(stream, &events[10..]);
+        assert_eq!(digests.kept(stream), Known::START);
+        digests.pass(stream, &events[..10]);
+        events[12].chain = Chain::ZERO;
+        digests.pass(stream, &events[8..]);
+        assert_eq!(digests.kept(stream).seq, events[9].seq);
     }
 }

@@ -39,8 +39,8 @@ pub enum Subject {
     Name(NameIndex),
     /// An account.
     Account(AccountId),
-    /// A device.
-    Device(DeviceId),
+    /// A device of an account.
+    Device(AccountId, DeviceId),
     /// A session, which is a family of refresh tokens.
     Session(SessionId),
     /// A request for a code or a link.
@@ -293,10 +293,13 @@ impl Subject {
         match self {
             // A keyed hash: half of it is as good as all of it.
             Self::Name(NameIndex(hash)) => hash.first_chunk().copied().map_or(0, u128::from_be_bytes),
-            Self::Account(AccountId(id))
-            | Self::Device(DeviceId(id))
-            | Self::Session(SessionId(id))
-            | Self::Request(id) => id.as_u128(),
+            // Its client chose the id: no choice may lead to somebody else's bucket.
+            Self::Device(account, device) => {
+                let both = Writer::new("lockstep/v1/rate-device").fixed(account.as_bytes());
+                let hash = both.fixed(device.as_bytes()).sha256();
+                hash.first_chunk().copied().map_or(0, u128::from_be_bytes)
+            }
+            Self::Account(AccountId(id)) | Self::Session(SessionId(id)) | Self::Request(id) => id.as_u128(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Who may write where, for those who write: owners of vaults, keys of devices, lives of streams.
 //!
 //! Read from the log, which is the authority, and kept where it cannot change: a vault never changes its owner, a
-//! device never its key. A revocation is not looked for here when a device signs its own versions: its token would
-//! no longer be accepted. The life of a stream is kept for a moment only; a stream's life changes by a restore.
+//! device never its key. Whether a device was revoked meanwhile is not looked for here: whoever appends what it signed
+//! claims that nothing was said of it since [`Device::stated`]. The life of a stream is kept for a moment only; a
+//! stream's life changes by a restore.
 
 use std::{
     num::NonZeroUsize,
@@ -33,6 +34,8 @@ pub struct Device {
     pub public_key: PublicKey,
     /// Whether it may no longer sign.
     pub revoked: bool,
+    /// Where the account's stream last speaks of it.
+    pub stated: Seq,
 }
 
 /// Owners, devices, lives.
@@ -125,7 +128,7 @@ impl Members {
             match recorded.event() {
                 Ok(Event::Account(AccountEvent::DeviceAdded(added))) => {
                     if let Claim::DeviceAdded { public_key, .. } = added.statement.claim {
-                        known = Some(Device { public_key, revoked: false });
+                        known = Some(Device { public_key, revoked: false, stated: Seq::ZERO });
                     }
                 }
                 Ok(Event::Account(AccountEvent::DeviceRevoked(_))) => {
@@ -133,6 +136,7 @@ impl Members {
                 }
                 _ => {}
             }
+            known = known.map(|device| Device { stated: recorded.seq, ..device });
         }
         if let Some(known) = known {
             self.devices.put((account, device), known);

@@ -29,7 +29,7 @@ const AT_ONCE: usize = 500;
 /// How far a device was served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// The device.
+    /// The device. Its id is enough: a stream is its account's alone, and nobody else is served it.
     pub device: DeviceId,
     /// The stream.
     pub stream: StreamId,

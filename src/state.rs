@@ -15,8 +15,7 @@ use crate::{
     batcher::Batcher,
     blobs::{Shelf, Uploads, Watch},
     bus::Bus,
-    commands::erase::Desk,
-    commands::{purge::Purger, push::Pusher},
+    commands::{admin::pending::Office, erase::Desk, purge::Purger, push::Pusher},
     config::Config,
     digests::Digests,
     entries::EntryStates,
@@ -90,6 +89,8 @@ pub struct Server {
     pub purger: Purger,
     /// Takes pushes.
     pub pusher: Pusher,
+    /// Invitations, and what waits for a second administrator.
+    pub office: Office,
     /// What plans have room for.
     pub quotas: Arc<Quotas>,
     /// News of other nodes.

@@ -72,6 +72,25 @@ pub struct StreamEvent {
     pub content: Option<Bytes64>,
 }
 
+impl From<&Recorded> for StreamEvent {
+    /// The event as it crosses the wire, with its content if the reader of the log brought it along.
+    fn from(event: &Recorded) -> Self {
+        Self {
+            seq: event.seq,
+            event_id: event.event_id,
+            subject: event.subject,
+            kind: event.kind.clone(),
+            schema: event.schema,
+            recorded_at: event.recorded_at,
+            actor: event.actor,
+            device: event.device,
+            public: event.public.clone(),
+            sealed_hash: event.sealed_hash,
+            content: event.content.clone().map(Bytes64),
+        }
+    }
+}
+
 impl StreamEvent {
     /// The event with the envelope that its leaf hash is made of, and the chain after it. Position and body hash are no
     /// part of a leaf, and do not cross the wire.

@@ -65,11 +65,32 @@ impl Engine {
     ) -> Result<Plaintext, Error> {
         let place = (self.account(), self.vault(), entry);
         let path = self.sealed_file(&attachment.hash);
-        if !self.is_whole(&attachment.hash).await? {
+        let sealed = match whole(&path, &attachment.hash).await? {
+            Some(sealed) => sealed,
             // What lies here damaged is of no use: the server's takes its place.
-            self.download(attachment, &path).await?;
+            None => self.download(attachment, &path).await?,
+        };
+        Ok(attachment.open(place, &sealed)?)
+    }
+
+    /// Takes the sealed files away that nothing opens any more: those of entries that were erased, and of changes that
+    /// were given up. Whoever is cut off after such a change is applied does it with the next pull.
+    pub(crate) async fn forget_unopened(&self) -> Result<(), Error> {
+        if fs::metadata(self.home.join(ATTACHMENTS)).await.is_err() {
+            return Ok(());
         }
-        Ok(attachment.open(place, &fs::read(&path).await?)?)
+        let mut db = self.store.pool().acquire().await?;
+        for hash in attachments::unopened(&mut db).await? {
+            let path = self.sealed_file(&hash);
+            let unfinished = path.with_extension("part");
+            // Not under whoever fetches it just now, to whom the server says that it is gone.
+            let idle = std::fs::File::open(&unfinished).is_ok_and(|file| file.try_lock().is_ok());
+            for old in [&path, &path.with_extension("parts")].into_iter().chain(idle.then_some(&unfinished)) {
+                // What cannot be taken away now is with the next pull.
+                let _ = remove(old).await;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the sealed file is here, unchanged.
@@ -102,13 +123,14 @@ impl Engine {
     }
 
     /// Fetches a sealed file; one that broke off goes on where it stopped.
-    async fn download(&self, attachment: &Attachment, path: &Path) -> Result<(), Error> {
+    async fn download(&self, attachment: &Attachment, path: &Path) -> Result<Vec<u8>, Error> {
         let unfinished = path.with_extension("part");
         let url = format!("/v1/vaults/{}/blobs/{}", self.vault(), attachment.hash);
         let mut file = alone(&unfinished).await?;
-        if self.is_whole(&attachment.hash).await? {
+        if let Some(sealed) = whole(path, &attachment.hash).await? {
             // Another command of this profile had it, and this one waited.
-            return remove(&unfinished).await;
+            remove(&unfinished).await?;
+            return Ok(sealed);
         }
         let resumed = file.metadata().await?.len() > 0;
         let token = self.access_token().await?;
@@ -125,7 +147,7 @@ impl Engine {
             Err(other) => return Err(other),
         }
         let sealed = fs::read(&unfinished).await?;
-        if BlobHash(lockstep_events::canonical::sha256(&sealed)) != attachment.hash {
+        if !is(&sealed, &attachment.hash) {
             fs::remove_file(&unfinished).await?;
             if resumed {
                 // What lay here from before may be to blame.
@@ -134,8 +156,23 @@ impl Engine {
             }
             return Err(self.alarm(AlarmKind::ContentHash, &format!("attachment {}", attachment.hash)).await);
         }
-        Ok(fs::rename(unfinished, path).await?)
+        fs::rename(unfinished, path).await?;
+        Ok(sealed)
     }
+}
+
+/// The sealed file at a path, if it is there unchanged: read once and checked as it was read, because another command of
+/// this profile may take it away meanwhile.
+async fn whole(path: &Path, hash: &BlobHash) -> Result<Option<Vec<u8>>, Error> {
+    match fs::read(path).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        sealed => Ok(Some(sealed?).filter(|sealed| is(sealed, hash))),
+    }
+}
+
+/// Whether these bytes are a blob.
+fn is(sealed: &[u8], hash: &BlobHash) -> bool {
+    BlobHash(lockstep_events::canonical::sha256(sealed)) == *hash
 }
 
 /// Makes the names in a file's folder durable.

@@ -76,7 +76,12 @@ impl Profile {
     pub fn read(home: &Path) -> Result<Self, Error> {
         let text = match std::fs::read(home.join(FILE)) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
                 return Err(Error::NoProfile(home.to_owned()));
             }
             Err(error) => return Err(error.into()),

@@ -149,7 +149,9 @@ fn generated_passwords_go_to_standard_output_alone() {
 fn completions_and_manual_pages_know_every_verb() {
     let home = home();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        assert!(lockstep(home.path(), &["completions", shell]).out.contains("conflicts"), "{shell}");
+        let script = lockstep(home.path(), &["completions", shell]).out;
+        assert!(script.contains("conflicts"), "{shell}");
+        assert!(!script.contains("fixtures") && !script.contains("agent"), "{shell}: what is hidden");
     }
     let dir = home.path().join("man");
     assert_eq!(lockstep(home.path(), &["man", "--dir", dir.to_str().unwrap()]).code, 0);
@@ -159,7 +161,12 @@ fn completions_and_manual_pages_know_every_verb() {
     }
     assert!(!pages.iter().any(|name| name == "lockstep-agent.1" || name == "lockstep-fixtures.1"));
     let main = std::fs::read_to_string(dir.join("lockstep.1")).unwrap();
-    assert!(main.contains("Exit codes") && main.contains("A first session"));
+    assert!(main.contains(".SH \"EXIT STATUS\"") && main.contains("A first session"));
+    assert!(main.contains(".SH JSON") && main.contains("LOCKSTEP_ARCHIVE_PASSWORD"));
+    let file = std::fs::read_to_string(dir.join("lockstep-file.1")).unwrap();
+    // Its title says which program it is of, and an example stands as it is typed.
+    assert!(file.starts_with(".TH \"LOCKSTEP-FILE\" 1 \"\" \"lockstep "), "{file}");
+    assert!(file.contains(".SH EXAMPLES\n.nf\n"), "{file}");
 }
 
 #[test]
@@ -177,6 +184,41 @@ fn the_manual_pages_in_the_repository_are_fresh() {
         made += 1;
     }
     assert_eq!(std::fs::read_dir(&kept).unwrap().count(), made, "a page of a verb that is gone");
+}
+
+#[test]
+fn a_verb_that_is_missing_brings_help_also_where_a_profile_is_named_in_the_environment() {
+    let home = home();
+    for (args, shows) in [(&[][..], "A first session"), (&["file"], "lockstep file put")] {
+        let answer = lockstep(home.path(), args);
+        assert_eq!((answer.code, answer.out.as_str()), (2, ""), "{args:?}");
+        assert!(answer.err.contains(shows) && !answer.err.contains("fixtures"), "{}", answer.err);
+    }
+}
+
+#[test]
+fn what_scripts_want_to_know_has_its_topics() {
+    let home = home();
+    for (topic, says) in [("json", "\"advice\""), ("environment", "LOCKSTEP_CODE")] {
+        let answer = lockstep(home.path(), &["help", topic]);
+        assert_eq!(answer.code, 0, "{}", answer.err);
+        assert!(answer.out.contains(says), "{}", answer.out);
+        assert!(answer.out.lines().all(|line| line.chars().count() <= 118), "it is wrapped: {}", answer.out);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_gets_no_room_is_a_failure_that_says_whose() {
+    let home = home();
+    for args in [&["generate"][..], &["help"], &["--help"], &["fixtures", "--items", "1"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        let output = command.args(args).env("LOCKSTEP_HOME", home.path()).stdout(full).output().unwrap();
+        let answer = answer(&output);
+        assert_eq!(answer.code, 1, "{args:?}");
+        assert!(answer.err.contains("standard output: No space left"), "{args:?}: {}", answer.err);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Chain, Hash32, Position, Recorded, Seq, StreamId, canonical::Writer};
+use crate::{Chain, Hash32, Position, Recorded, Seq, StreamId, StreamKind, canonical::Writer};
 
 /// Where a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,18 +29,30 @@ pub fn digest(log_id: Uuid, position: Position, ends: &[End]) -> Hash32 {
 
 /// The ends of the streams that were read so far, from their first events on.
 #[derive(Debug, Clone, Default)]
-pub struct Chains(HashMap<StreamId, (Seq, Chain)>);
+pub struct Chains(HashMap<StreamId, Read>);
+
+/// A stream as far as it was read.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    /// What its first event said that it is about. No chain has it in it.
+    kind: StreamKind,
+    seq: Seq,
+    chain: Chain,
+}
 
 impl Chains {
     /// Takes the next event of its stream; what is wrong with it, if anything is. The one after it is compared with this
     /// one in any case, so that each fault is told once.
     pub fn take(&mut self, recorded: &Recorded) -> Option<&'static str> {
-        let (seq, chain) = self.end(recorded.stream).unwrap_or((Seq::ZERO, Chain::ZERO));
-        self.0.insert(recorded.stream, (recorded.seq, recorded.chain));
-        if recorded.seq != seq.next() {
+        let first = Read { kind: recorded.stream_kind, seq: Seq::ZERO, chain: Chain::ZERO };
+        let read = self.0.entry(recorded.stream).or_insert(first);
+        let before = std::mem::replace(read, Read { seq: recorded.seq, chain: recorded.chain, ..*read });
+        if recorded.seq != before.seq.next() {
             Some("what stands before it in its stream is missing, or stands elsewhere")
-        } else if !recorded.follows(&chain) {
+        } else if !recorded.follows(&before.chain) {
             Some("it is not what its chain was made of")
+        } else if recorded.stream_kind != before.kind {
+            Some("it says that its stream is of another kind")
         } else {
             None
         }
@@ -48,16 +60,18 @@ impl Chains {
 
     /// Where a stream ends, as far as it was read.
     pub fn end(&self, stream: StreamId) -> Option<(Seq, Chain)> {
-        self.0.get(&stream).copied()
+        self.0.get(&stream).map(|read| (read.seq, read.chain))
+    }
+
+    /// What a stream is about, by its first event.
+    pub fn kind(&self, stream: StreamId) -> Option<StreamKind> {
+        self.0.get(&stream).map(|read| read.kind)
     }
 
     /// Where all streams end, in ascending order.
     pub fn ends(&self) -> Vec<End> {
-        let end = |(stream, (seq, chain)): (&StreamId, &(Seq, Chain))| End {
-            stream: *stream,
-            seq: *seq,
-            chain: *chain,
-        };
+        let end =
+            |(stream, read): (&StreamId, &Read)| End { stream: *stream, seq: read.seq, chain: read.chain };
         let mut ends: Vec<End> = self.0.iter().map(end).collect();
         ends.sort_unstable_by_key(|end| end.stream);
         ends

@@ -97,7 +97,7 @@ fn two_devices_that_delete_alike_make_one_tombstone_and_no_question() {
 fn a_retry_after_a_lost_answer_is_recognised_even_when_others_have_built_on_it() {
     let (mut world, first) = shared(2);
     let edit = world.edit(0, 0, Some(first)).unwrap();
-    let push = Push { device: 0, epoch: 1, items: vec![edit] };
+    let push = Push { device: 0, token: 1, epoch: 1, items: vec![edit] };
     world.arrive(&push, &mut Random::new(1)).unwrap();
     sync(&mut world, 1).unwrap();
     let newer = world.edit(1, 0, Some(edit)).unwrap();

@@ -6,7 +6,7 @@ use crate::{
     key::{Family, Group, Key, Projection},
     project::{self, ProjectError},
     store::{Advance, Generation, ReadError, ReadStore, Write},
-    working::Working,
+    working::{Versions, Working},
 };
 
 /// An event with what it says.
@@ -28,13 +28,6 @@ pub(crate) struct Missing {
     groups: Vec<Group>,
 }
 
-impl Missing {
-    /// Whether the store has to be asked.
-    pub fn any(&self) -> bool {
-        !self.keys.is_empty() || !self.groups.is_empty()
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Fold {
     pub family: Family,
@@ -45,16 +38,21 @@ pub(crate) struct Fold {
     capacity: usize,
     /// The generation began empty and nothing was forgotten since: what is not here does not exist.
     complete: bool,
+    /// Whether what is handed out is in the store before the next page is folded.
+    versions: Versions,
 }
 
 impl Fold {
     pub fn resume(family: Family, generation: Generation, position: Position, capacity: usize) -> Self {
-        Self { family, generation, position, working: Working::default(), capacity, complete: false }
+        let (working, complete, versions) = (Working::default(), false, Versions::Leave);
+        Self { family, generation, position, working, capacity, complete, versions }
     }
 
-    /// The fold of a generation that has no rows yet.
+    /// The fold of a generation that has no rows yet. What it hands out may be written while it goes on: it wants to be
+    /// told of it by [`Self::stored`].
     pub fn begin(family: Family, generation: Generation, capacity: usize) -> Self {
-        Self { complete: true, ..Self::resume(family, generation, Position::ZERO, capacity) }
+        let resumed = Self::resume(family, generation, Position::ZERO, capacity);
+        Self { complete: true, versions: Versions::Stay, ..resumed }
     }
 
     /// The step that a commit makes from here.
@@ -105,12 +103,12 @@ impl Fold {
 
     /// Takes out what has to be written since the last commit.
     pub fn changes(&mut self) -> Vec<Write> {
-        self.working.take_changes()
+        self.working.take_changes(self.versions)
     }
 
     /// Takes out of it what nothing comes back to: versions. The rest waits on.
     pub fn versions(&mut self) -> Vec<Write> {
-        self.working.take_versions()
+        self.working.take_versions(self.versions)
     }
 
     async fn load_and_project<'p>(
@@ -157,17 +155,109 @@ impl Fold {
         self.working.knows(key) || (self.complete && key.projection() != Projection::Versions)
     }
 
-    /// Notes that the changes of the last page were committed, or are about to be.
+    /// Notes that the changes of the last page were committed.
     pub fn committed(&mut self, to: Position) {
         self.position = to;
-        if self.working.len() > self.capacity && self.waiting() == 0 {
+        if self.is_full() {
             self.forget();
         }
+    }
+
+    /// Whether it is time to forget: there is much in memory, and all of it was handed out.
+    pub fn is_full(&self) -> bool {
+        self.working.len() > self.capacity && self.waiting() == 0
+    }
+
+    /// So many batches of what was handed out are in the store.
+    pub fn stored(&mut self, batches: u64) {
+        self.working.stored(batches);
     }
 
     /// Forgets all rows: they are loaded again when they are needed.
     pub fn forget(&mut self) {
         self.working.clear();
         self.complete = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Arc};
+
+    use lockstep_events::{
+        EventLog, StreamKind,
+        event::VaultEvent,
+        log::{Contents, Filter},
+        testing::MemoryLog,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        rows::Row,
+        testing::{
+            MemoryReads,
+            script::{Script, play},
+        },
+    };
+
+    /// What a script did in its vaults.
+    async fn events(units: usize) -> Vec<Decoded> {
+        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(Uuid::nil()));
+        play(&log, &mut Script::new(5), units).await;
+        let vaults = Filter { stream_kind: Some(StreamKind::Vault), kinds: Vec::new() };
+        let all = log.read_all(Position::ZERO, 100_000, &vaults, Contents::No).await.unwrap();
+        let decoded = |event: Recorded| Some((event.clone(), project::decode(Family::Vault, &event).ok()?));
+        all.into_iter().filter_map(decoded).collect()
+    }
+
+    fn fold() -> Fold {
+        Fold::begin(Family::Vault, Generation(2), 100_000)
+    }
+
+    fn note(rows: &mut HashMap<Key, Row>, writes: Vec<Write>) {
+        for write in writes {
+            if let Write::Put(row) | Write::New(row) = write {
+                rows.insert(row.key(), row);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_purge_finds_versions_that_are_still_on_their_way_into_the_store() {
+        let (events, empty) = (events(900).await, MemoryReads::new());
+        let mut wanted = HashMap::new();
+        note(&mut wanted, fold().page(&empty, events.iter()).await.unwrap());
+        let (mut fold, mut written) = (fold(), HashMap::new());
+        for page in events.chunks(7) {
+            let missing = fold.missing(page.iter());
+            fold.more(missing, &empty, page.iter()).await.unwrap();
+            note(&mut written, fold.versions());
+        }
+        note(&mut written, fold.changes());
+        assert!(wanted.values().any(|row| matches!(row, Row::Version(version) if version.content_gone)));
+        assert!(written == wanted);
+    }
+
+    #[tokio::test]
+    async fn versions_leave_when_their_batch_is_stored_and_stay_if_they_have_changed_since() {
+        let (events, empty) = (events(900).await, MemoryReads::new());
+        let changes = |(_, event): &Decoded| matches!(event, Event::Vault(VaultEvent::ContentPruned(_)));
+        let at = events.iter().position(changes).unwrap();
+        let mut fold = fold();
+        fold.page(&empty, events[..at].iter()).await.unwrap();
+        let all = fold.working.len();
+        let missing = fold.missing(events[at..=at].iter());
+        assert!(missing.keys.is_empty(), "all of it is in memory");
+        fold.more(missing, &empty, events[at..=at].iter()).await.unwrap();
+        let changed = fold.waiting_versions();
+        fold.stored(1);
+        let left = fold.working.keys_where(Projection::Versions, |_| true);
+        assert!(changed > 0 && left.len() == changed && fold.working.len() < all, "{changed} {}", left.len());
+        fold.changes();
+        fold.stored(1);
+        assert_eq!(fold.working.keys_where(Projection::Versions, |_| true), left, "the second is on its way");
+        fold.stored(2);
+        assert!(fold.working.keys_where(Projection::Versions, |_| true).is_empty());
     }
 }

@@ -110,8 +110,8 @@ impl Family {
 pub enum Key {
     /// An account.
     Account(AccountId),
-    /// A device.
-    Device(DeviceId),
+    /// A device of an account. Its id is chosen by the client: another account may have the same.
+    Device(AccountId, DeviceId),
     /// A session.
     Session(SessionId),
     /// A vault.
@@ -127,7 +127,7 @@ impl Key {
     pub const fn projection(&self) -> Projection {
         match self {
             Self::Account(_) => Projection::Accounts,
-            Self::Device(_) => Projection::Devices,
+            Self::Device(..) => Projection::Devices,
             Self::Session(_) => Projection::Sessions,
             Self::Vault(_) => Projection::Vaults,
             Self::Entry(..) => Projection::Entries,
@@ -135,11 +135,12 @@ impl Key {
         }
     }
 
-    /// The vault inside which `id` is a name; empty for rows whose id stands alone.
+    /// The vault or account inside which `id` is a name; empty for rows whose id stands alone.
     pub fn scope(&self) -> &[u8] {
         match self {
+            Self::Device(account, _) => account.as_bytes(),
             Self::Entry(vault, _) | Self::Version(vault, _) => vault.as_bytes(),
-            Self::Account(_) | Self::Device(_) | Self::Session(_) | Self::Vault(_) => &[],
+            Self::Account(_) | Self::Session(_) | Self::Vault(_) => &[],
         }
     }
 
@@ -147,7 +148,7 @@ impl Key {
     pub fn id(&self) -> &[u8] {
         match self {
             Self::Account(id) => id.as_bytes(),
-            Self::Device(id) => id.as_bytes(),
+            Self::Device(_, id) => id.as_bytes(),
             Self::Session(id) => id.as_bytes(),
             Self::Vault(id) => id.as_bytes(),
             Self::Entry(_, id) => id.as_bytes(),
@@ -180,7 +181,8 @@ impl Group {
     /// [`Key::scope`] of all of them.
     pub fn scope(&self) -> &[u8] {
         match self {
-            Self::SessionsOf(_) | Self::DevicesOf(_) => &[],
+            Self::SessionsOf(_) => &[],
+            Self::DevicesOf(account) => account.as_bytes(),
             Self::VersionsOf(vault, _) => vault.as_bytes(),
         }
     }

@@ -11,7 +11,10 @@
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lockstep_events::{
@@ -144,6 +147,8 @@ struct Run<'a> {
     chains: Arc<Mutex<Chains>>,
     /// Writes while the next pages are folded.
     writer: Option<Writer>,
+    /// Batches that it has written.
+    stored: Arc<AtomicU64>,
     events: u64,
     started: Micros,
     on_step: &'a mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
@@ -168,11 +173,12 @@ impl Drop for Writing {
 }
 
 impl Writer {
-    fn start(reads: Arc<dyn ReadStore>) -> Self {
+    fn start(reads: Arc<dyn ReadStore>, stored: Arc<AtomicU64>) -> Self {
         let (queue, mut batches) = mpsc::channel::<Batch>(1);
         let task = tokio::spawn(async move {
             while let Some((step, to, writes)) = batches.recv().await {
                 reads.commit(&[step], to, &writes).await?;
+                stored.fetch_add(1, Ordering::Release);
             }
             Ok(())
         });
@@ -218,21 +224,31 @@ impl Run<'_> {
         rows: Vec<Write>,
     ) -> Result<(), RebuildError> {
         let step = self.fold.advance(false);
-        self.fold.committed(to);
-        let writer = self.writer.get_or_insert_with(|| Writer::start(Arc::clone(reads)));
-        match writer.queue.send((step, to, rows)).await {
-            Ok(()) => Ok(()),
-            // It has ended, and says why.
-            Err(_) => self.written().await,
+        self.fold.position = to;
+        let start = || Writer::start(Arc::clone(reads), Arc::clone(&self.stored));
+        let sent = self.writer.get_or_insert_with(start).queue.send((step, to, rows)).await;
+        // If it has ended, it says why. What is forgotten is loaded again when it is needed: it must be there.
+        if sent.is_err() || self.fold.is_full() {
+            self.written().await?;
         }
+        if self.fold.is_full() {
+            self.fold.forget();
+        }
+        Ok(())
+    }
+
+    /// Lets go of what the store has by now.
+    fn let_go(&mut self) {
+        self.fold.stored(self.stored.load(Ordering::Acquire));
     }
 
     /// Waits until everything stands that was handed on.
     async fn written(&mut self) -> Result<(), RebuildError> {
-        match self.writer.take() {
-            Some(writer) => writer.end().await,
-            None => Ok(()),
+        if let Some(writer) = self.writer.take() {
+            writer.end().await?;
         }
+        self.let_go();
+        Ok(())
     }
 }
 
@@ -260,8 +276,8 @@ impl Rebuild {
         let old = self.reads.checkpoint_of(family).await?;
         let generation = self.reads.start_generation(family).await?;
         let fold = Fold::begin(family, generation, CAPACITY);
-        let (chains, started) = (Arc::default(), self.clock.now());
-        let mut run = Run { fold, chains, writer: None, events: 0, started, on_step };
+        let (chains, stored, started) = (Arc::default(), Arc::default(), self.clock.now());
+        let mut run = Run { fold, chains, writer: None, stored, events: 0, started, on_step };
         self.fill(&mut run, old.position).await?;
         let mut compared = Vec::new();
         for member in family.members() {
@@ -312,10 +328,9 @@ impl Rebuild {
         to: Position,
         target: Position,
     ) -> Result<(), RebuildError> {
+        // What is on its way into the store is still in memory: what is loaded may be without it.
+        run.let_go();
         let missing = run.fold.missing(page.iter());
-        if missing.any() {
-            run.written().await?;
-        }
         run.fold.more(missing, &*self.reads, page.iter()).await?;
         run.write_on(&self.reads, to, to >= target).await?;
         run.events += page.len() as u64;

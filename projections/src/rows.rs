@@ -36,7 +36,7 @@ impl Row {
     pub fn key(&self) -> Key {
         match self {
             Self::Account(row) => Key::Account(row.account),
-            Self::Device(row) => Key::Device(row.device),
+            Self::Device(row) => Key::Device(row.account, row.device),
             Self::Session(row) => Key::Session(row.session),
             Self::Vault(row) => Key::Vault(row.vault),
             Self::Entry(row) => Key::Entry(row.vault, row.entry),

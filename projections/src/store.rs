@@ -170,8 +170,8 @@ pub trait ReadStore: Send + Sync {
     /// Accounts in order of id, after an id, at most `limit`.
     async fn accounts(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<AccountRow>, ReadError>;
 
-    /// A device.
-    async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, ReadError>;
+    /// A device of an account.
+    async fn device(&self, account: AccountId, device: DeviceId) -> Result<Option<DeviceRow>, ReadError>;
 
     /// The devices of an account, oldest first.
     async fn devices(&self, account: AccountId) -> Result<Vec<DeviceRow>, ReadError>;

@@ -1,6 +1,6 @@
 //! The rows that a fold has in its hands: loaded, made or changed, and which of them have to be written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use lockstep_events::VaultId;
 
@@ -16,9 +16,15 @@ struct Slot {
     changed: bool,
     /// The store has a row of this key. Whatever an event changes was loaded before: what was not is made by it.
     stored: bool,
+    /// The last batch that it went with, if it stays until that is in the store.
+    batch: u64,
 }
 
 impl Slot {
+    const fn new(row: Option<Row>, stored: bool) -> Self {
+        Self { row, changed: false, stored, batch: 0 }
+    }
+
     /// What has to be written so that the store has it too.
     fn into_write(self, key: Key) -> Write {
         match self.row {
@@ -47,6 +53,19 @@ pub struct Working {
     changed: Vec<Key>,
     /// Vaults whose entries and versions are all gone.
     cleared: Vec<VaultId>,
+    /// Batches that were handed out.
+    batches: u64,
+    /// Versions that stay until their batch is in the store, by batch.
+    on_their_way: VecDeque<(u64, Vec<Key>)>,
+}
+
+/// What becomes of versions that are handed out. Nothing but a prune or a purge ever looks at one again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// They leave: they are in the store before anybody looks for them there.
+    Leave,
+    /// They stay until they are in the store: [`Working::stored`].
+    Stay,
 }
 
 impl Working {
@@ -57,12 +76,12 @@ impl Working {
 
     /// Takes in a row as the store has it; a row that is here already is newer and stays.
     pub fn loaded(&mut self, row: Row) {
-        self.slots.entry(row.key()).or_insert(Slot { row: Some(row), changed: false, stored: true });
+        self.slots.entry(row.key()).or_insert(Slot::new(Some(row), true));
     }
 
     /// Notes that the store has no row of this key.
     pub fn absent(&mut self, key: Key) {
-        self.slots.entry(key).or_insert(Slot { row: None, changed: false, stored: false });
+        self.slots.entry(key).or_insert(Slot::new(None, false));
     }
 
     /// A row, if it exists.
@@ -90,7 +109,7 @@ impl Working {
     }
 
     fn set(&mut self, key: Key, row: Option<Row>) {
-        let slot = self.slots.entry(key).or_insert(Slot { row: None, changed: false, stored: false });
+        let slot = self.slots.entry(key).or_insert(Slot::new(None, false));
         slot.row = row;
         if !std::mem::replace(&mut slot.changed, true) {
             of_kind(&key, &mut self.versions, &mut self.changed).push(key);
@@ -138,26 +157,46 @@ impl Working {
         self.slots.is_empty()
     }
 
-    /// What has to be written, in key order. Versions leave with it, because nothing but a prune or a purge
-    /// ever looks at one again; all other rows stay for the next batch.
-    pub fn take_changes(&mut self) -> Vec<Write> {
+    /// What has to be written, in key order. Versions go with it; all other rows stay for the next batch.
+    pub fn take_changes(&mut self, versions: Versions) -> Vec<Write> {
         let mut keys = std::mem::take(&mut self.changed);
         keys.sort_unstable();
         let mut writes = Vec::with_capacity(keys.len() + self.versions.len());
         writes.extend(keys.into_iter().filter_map(|key| Some(self.slots.get_mut(&key)?.write(key))));
-        writes.extend(self.take_versions());
+        writes.extend(self.take_versions(versions));
         writes
     }
 
     /// Of what has to be written only versions, in key order, and what has to go. All other rows may change again
     /// before they are written.
-    pub fn take_versions(&mut self) -> Vec<Write> {
+    pub fn take_versions(&mut self, versions: Versions) -> Vec<Write> {
         let mut keys = std::mem::take(&mut self.versions);
         keys.sort_unstable();
         let mut writes = Vec::with_capacity(keys.len());
-        writes.extend(keys.into_iter().filter_map(|key| Some(self.slots.remove(&key)?.into_write(key))));
+        self.batches += 1;
+        if versions == Versions::Leave {
+            writes.extend(keys.into_iter().filter_map(|key| Some(self.slots.remove(&key)?.into_write(key))));
+        } else {
+            for key in &keys {
+                let Some(slot) = self.slots.get_mut(key) else { continue };
+                slot.batch = self.batches;
+                writes.push(slot.write(*key));
+            }
+            self.on_their_way.push_back((self.batches, keys));
+        }
         writes.extend(self.cleared.drain(..).map(Write::Clear));
         writes
+    }
+
+    /// So many batches are in the store now: their versions leave, but for those that have changed since.
+    pub fn stored(&mut self, batches: u64) {
+        while let Some((batch, keys)) = self.on_their_way.pop_front_if(|(batch, _)| *batch <= batches) {
+            for key in keys {
+                if self.slots.get(&key).is_some_and(|slot| slot.batch == batch && !slot.changed) {
+                    self.slots.remove(&key);
+                }
+            }
+        }
     }
 
     /// Forgets everything, changes included.
@@ -166,6 +205,7 @@ impl Working {
         self.versions.clear();
         self.changed.clear();
         self.cleared.clear();
+        self.on_their_way.clear();
     }
 }
 

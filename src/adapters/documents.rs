@@ -109,13 +109,9 @@ impl<D: Documents> Reads<D> {
         typed(of, &self.0.live_by_key(of, keys).await?)
     }
 
-    async fn of_account<T: DeserializeOwned>(
-        &self,
-        projection: Projection,
-        account: AccountId,
-    ) -> Result<Vec<T>, ReadError> {
-        let parent = account.as_bytes();
-        let all = Listing { projection, scope: &[], parent, after: i64::MIN, limit: i64::MAX };
+    async fn all_of<T: DeserializeOwned>(&self, group: Group) -> Result<Vec<T>, ReadError> {
+        let (projection, scope, parent) = (group.projection(), group.scope(), group.parent());
+        let all = Listing { projection, scope, parent, after: i64::MIN, limit: i64::MAX };
         typed(projection, &self.0.live_listing(all).await?)
     }
 }
@@ -207,12 +203,12 @@ impl<D: Documents> ReadStore for Reads<D> {
         typed(of, &self.0.live_page(of, &[], after, count(limit)).await?)
     }
 
-    async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, ReadError> {
-        self.one(Key::Device(device)).await
+    async fn device(&self, account: AccountId, device: DeviceId) -> Result<Option<DeviceRow>, ReadError> {
+        self.one(Key::Device(account, device)).await
     }
 
     async fn devices(&self, account: AccountId) -> Result<Vec<DeviceRow>, ReadError> {
-        self.of_account(Projection::Devices, account).await
+        self.all_of(Group::DevicesOf(account)).await
     }
 
     async fn session(&self, session: SessionId) -> Result<Option<SessionRow>, ReadError> {
@@ -220,7 +216,7 @@ impl<D: Documents> ReadStore for Reads<D> {
     }
 
     async fn sessions(&self, account: AccountId) -> Result<Vec<SessionRow>, ReadError> {
-        self.of_account(Projection::Sessions, account).await
+        self.all_of(Group::SessionsOf(account)).await
     }
 
     async fn vault(&self, vault: VaultId) -> Result<Option<VaultRow>, ReadError> {

@@ -45,14 +45,16 @@ migrations! {
         "0016_mail_of_whom.sql"
         "0019_attempts_in_memory.sql"
         "0020_promised_room.sql"
-        "0021_held_addresses.sql";
+        "0021_held_addresses.sql"
+        "0022_devices_in_accounts.sql";
     /// The log.
     LOG = "sqlite":
         "0001_log.sql"
         "0007_subject_keys.sql";
     /// Read models, in a file of their own.
     READS = "sqlite/reads":
-        "0002_read.sql";
+        "0002_read.sql"
+        "0022_devices_in_accounts.sql";
     /// Credentials and subject keys, in a file that can be destroyed without touching the log.
     CREDENTIALS = "sqlite/credentials":
         "0003_credentials.sql"
@@ -92,6 +94,7 @@ fn migration((name, sql): &File) -> Migration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sqlx::{Connection, SqliteConnection};
 
     #[test]
     fn every_file_of_a_folder_is_listed_in_the_order_of_numbers() {
@@ -110,5 +113,24 @@ mod tests {
         let migration = migration(&("0016_mail_of_whom.sql", "SELECT 1"));
         assert_eq!((migration.version, &*migration.description), (16, "mail of whom"));
         assert!(LOG.iter().chain(CREDENTIALS.iter()).all(|migration| migration.version > 0));
+    }
+
+    #[tokio::test]
+    async fn rows_about_accounts_by_their_former_keys_are_filled_again_and_those_of_vaults_stay() {
+        let mut file = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let before = READS.iter().filter(|migration| migration.version < 22).cloned().collect();
+        Migrator::with_migrations(before).run(&mut file).await.unwrap();
+        let rows = "INSERT INTO read_rows VALUES (2, 1, x'', x'0d', x'0a', 0, '{}'), (5, 1, x'0b', x'0e', NULL, 0, '{}'); \
+                    UPDATE read_checkpoints SET position = 9";
+        sqlx::raw_sql(rows).execute(&mut file).await.unwrap();
+        READS.run(&mut file).await.unwrap();
+        let left: Vec<i64> =
+            sqlx::query_scalar("SELECT projection FROM read_rows").fetch_all(&mut file).await.unwrap();
+        let positions: Vec<i64> =
+            sqlx::query_scalar("SELECT position FROM read_checkpoints ORDER BY projection")
+                .fetch_all(&mut file)
+                .await
+                .unwrap();
+        assert_eq!((left, positions), (vec![5], vec![0, 0, 0, 9, 9, 9]));
     }
 }

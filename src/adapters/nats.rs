@@ -18,6 +18,7 @@ use tokio::{
     sync::{broadcast, mpsc},
     task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::frame::Message;
@@ -44,7 +45,26 @@ pub struct NatsBus {
     client: Client,
     news: broadcast::Sender<News>,
     relay: mpsc::Sender<Outgoing>,
-    tasks: Mutex<JoinSet<()>>,
+    tasks: Mutex<Tasks>,
+    ended: CancellationToken,
+}
+
+/// What works for the bus.
+#[derive(Default)]
+struct Tasks {
+    all: JoinSet<()>,
+    /// Cancelled when the first of them has ended, also by a panic.
+    ended: CancellationToken,
+}
+
+impl Tasks {
+    fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let ended = self.ended.clone().drop_guard();
+        self.all.spawn(async move {
+            let _ended = ended;
+            work.await;
+        });
+    }
 }
 
 enum Outgoing {
@@ -63,10 +83,10 @@ impl NatsBus {
         let client = options(news.clone()).connect(url).await?;
         let subscriber = client.subscribe(subject.clone()).await?;
         let (relay, outgoing) = mpsc::channel(PLACES);
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::default();
         tasks.spawn(listen(subscriber, news.clone()));
         tasks.spawn(send(client.clone(), subject, outgoing));
-        Ok(Self { client, news, relay, tasks: Mutex::new(tasks) })
+        Ok(Self { client, news, relay, ended: tasks.ended.clone(), tasks: Mutex::new(tasks) })
     }
 }
 
@@ -186,9 +206,43 @@ impl Bus for NatsBus {
         self.client.connection_state() == State::Connected
     }
 
+    /// The library's own task too: without it, nothing comes to the one that listens, which ends then.
+    async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
     async fn close(&self) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).all.abort_all();
         // Waits for what is on its way, but not for a server that is not there.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_or_ends_is_noticed_and_one_that_works_is_not() {
+        let works: [fn() -> bool; 2] = [|| panic!("a defect"), || false];
+        for work in works {
+            let mut tasks = Tasks::default();
+            tasks.spawn(std::future::pending());
+            tokio::task::yield_now().await;
+            assert!(!tasks.ended.is_cancelled());
+            tasks.spawn(async move {
+                let _ = work();
+            });
+            tasks.ended.cancelled().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bus_whose_server_is_not_there_goes_on_and_one_whose_tasks_are_gone_says_so() {
+        let bus = NatsBus::connect("nats://127.0.0.1:1", Uuid::nil()).await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(300), bus.ended()).await;
+        assert!(waited.is_err(), "nobody is there, which is no defect");
+        bus.tasks.lock().unwrap().all.abort_all();
+        bus.ended().await;
     }
 }

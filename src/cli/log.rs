@@ -105,13 +105,13 @@ fn print(found: &Verified, out: &mut impl Write) -> Result<(), AnyError> {
     for what in &found.differs {
         writeln!(out, "{what}")?;
     }
-    let Verified { events, streams, followed, contents, .. } = found;
+    let Verified { events, streams, followed, contents, sealed, .. } = found;
     let Audit { log_id, position, hash, .. } = &found.audit;
     let others = streams - followed;
     writeln!(
         out,
         "{events} events of {followed} streams of accounts and vaults and {others} of the server's own up to {position}, \
-         {contents} ciphertexts with them"
+         {contents} ciphertexts and {sealed} sealed parts with them"
     )?;
     Ok(writeln!(out, "Log {log_id}, SHA-256 of where it and its streams end: {hash}")?)
 }

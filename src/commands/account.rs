@@ -50,6 +50,19 @@ pub async fn in_effect(server: &Server, position: Position) {
     }
 }
 
+/// Waits until this node knows of all ends of access that stand before a position.
+///
+/// # Errors
+/// If it does not come that far in time.
+pub async fn heard(server: &Server, position: Position) -> Result<(), LookError> {
+    let mut followed = server.feed.position();
+    let heard = followed.wait_for(|at| *at >= position);
+    match tokio::time::timeout(PATIENCE, heard).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(WaitError::Timeout { wanted: position, reached: *server.feed.position().borrow() }.into()),
+    }
+}
+
 /// An account with everything that was appended before this call; none if it does not exist.
 ///
 /// # Errors

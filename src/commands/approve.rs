@@ -20,14 +20,14 @@ use super::{
     enrol_device::EnrolDevice,
     facts::Actor,
     refresh::{RefreshError, may_go_on},
-    roster::StateError,
-    session::Opened,
+    roster::{StateError, unusable},
 };
 use crate::{
     auth::{
         credentials::{CredentialError, StoredSession},
         factors::{FactorKind, StoredFactor},
     },
+    feed::Access,
     state::Server,
 };
 
@@ -93,8 +93,12 @@ fn fresh(factors: Vec<StoredFactor>, now: Micros) -> Vec<(StoredFactor, Asked)> 
 /// # Errors
 /// [`ApproveError`]
 pub async fn ask(server: &Server, account: AccountId, request: &Asked) -> Result<Uuid, ApproveError> {
-    if request.kem_key.len() != 32 || request.device == DeviceId::NIL {
-        return Err(ApproveError::Invalid("kem_key: 32 bytes; device: a random id"));
+    let claim = Claim::DeviceAdded { device: request.device, public_key: request.public_key };
+    if let Some(what) = unusable(&claim) {
+        return Err(ApproveError::Invalid(what));
+    }
+    if request.kem_key.len() != 32 {
+        return Err(ApproveError::Invalid("kem_key: 32 bytes"));
     }
     let now = server.clock.now();
     for old in server.credentials.factors(account).await? {
@@ -137,8 +141,8 @@ async fn is_enrolled(
 
 /// An approval, by an enrolled device.
 pub struct Approve {
-    /// The account.
-    pub account: AccountId,
+    /// Who approves.
+    pub by: Access,
     /// The request.
     pub approval: Uuid,
     /// `device_added`.
@@ -153,7 +157,7 @@ impl Approve {
     /// # Errors
     /// [`ApproveError`]
     pub async fn run(self, server: &Server) -> Result<Position, ApproveError> {
-        let all = fresh(server.credentials.factors(self.account).await?, server.clock.now());
+        let all = fresh(server.credentials.factors(self.by.account).await?, server.clock.now());
         let (factor, asked) =
             all.into_iter().find(|(factor, _)| factor.id == self.approval).ok_or(ApproveError::NoRequest)?;
         let claim = Claim::DeviceAdded { device: asked.device, public_key: asked.public_key };
@@ -169,18 +173,11 @@ impl Approve {
             .map_err(|error| CredentialError::Other(error.into()))?;
         // Where another device was faster, the new one opens what that one sealed.
         server.credentials.replace_factor(&factor, &body).await?;
-        Ok(enrol(server, self.account, self.approval, self.statement).await?.position)
+        let session = SessionId(self.approval);
+        let enrolled =
+            EnrolDevice { voucher: self.by, session, method: Method::Approval, statement: self.statement };
+        Ok(enrolled.run(server).await?.position)
     }
-}
-
-async fn enrol(
-    server: &Server,
-    account: AccountId,
-    approval: Uuid,
-    statement: Statement,
-) -> Result<Opened, StateError> {
-    let session = SessionId(approval);
-    EnrolDevice { account, session, method: Method::Approval, statement }.run(server).await
 }
 
 /// What an approved device collects.

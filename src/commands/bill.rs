@@ -51,7 +51,8 @@ pub enum BillError {
 }
 
 fn decide(standing: &Standing, billed: &Billed, plan: &Word) -> Option<PlanSet> {
-    if standing.billed_as_of.is_some_and(|last| last >= billed.at) {
+    // Of one moment are perhaps two: some billers count in whole seconds. The one that comes last counts.
+    if standing.billed_as_of.is_some_and(|last| last > billed.at) {
         return None;
     }
     let (plan, until, as_of) = (plan.clone(), billed.until, Some(billed.at));
@@ -120,12 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_newer_is_applied_and_what_is_older_or_the_same_is_not() {
+    fn what_is_newer_or_of_the_same_moment_is_applied_and_what_is_older_is_not() {
         let mut standing = Standing::default();
         let set = decide(&standing, &billed(5), &PAID).unwrap();
         assert_eq!((set.source, set.as_of), (PlanSource::Billing, Some(Micros(5))));
         standing.apply(&AccountEvent::PlanSet(set));
-        assert!(decide(&standing, &billed(5), &PAID).is_none());
+        assert!(decide(&standing, &billed(5), &PAID).is_some());
         assert!(decide(&standing, &billed(4), &PAID).is_none());
         assert!(decide(&standing, &billed(6), &PAID).is_some());
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use lockstep_events::{
-    AccountId, DeviceId, SessionId,
+    DeviceId, LogError, SessionId,
     event::Method,
-    roster::{Claim, Roster, RosterDevice, RosterError, Statement},
+    log::StreamExpect,
+    roster::{Claim, Roster, RosterDevice, Statement},
 };
 use lockstep_projections::{ReadError, rows::AccountRow};
 
@@ -13,19 +14,21 @@ use super::{
     account,
     facts::Actor,
     refresh::lives,
-    roster::{StateError, state, unusable},
+    roster::{StateError, Stated, state_at, unusable},
     session::{self, Opened},
 };
-use crate::{quotas::Exceeded, state::Server};
+use crate::{feed::Access, quotas::Exceeded, state::Server};
 
+/// Rounds against other changes of the account.
+const ROUNDS: usize = 32;
 /// An account has at most so many devices, whatever its plan says.
 const MAX_DEVICES: u64 = 32;
 
 /// An enrolment.
 pub struct EnrolDevice {
-    /// The account of the enrolment token.
-    pub account: AccountId,
-    /// The session of the enrolment token: a retry opens the same.
+    /// Whose token vouches for it: nothing may have ended that.
+    pub voucher: Access,
+    /// The session that is opened: a retry opens the same.
     pub session: SessionId,
     /// How it was proven who asks.
     pub method: Method,
@@ -78,9 +81,6 @@ pub fn decide(
     if stated.contains(next) {
         return Ok(device);
     }
-    if device == DeviceId::NIL {
-        return Err(RosterError::Claim.into());
-    }
     if let Some(what) = unusable(&next.claim) {
         return Err(StateError::Invalid(what));
     }
@@ -99,15 +99,35 @@ impl EnrolDevice {
     /// # Errors
     /// [`StateError`]
     pub async fn run(self, server: &Server) -> Result<Opened, StateError> {
-        let row = account::present(server, self.account).await?.ok_or(StateError::NoDevice)?;
+        for _ in 0..ROUNDS {
+            if let Some(opened) = self.attempt(server).await? {
+                return Ok(opened);
+            }
+        }
+        Err(LogError::Unavailable("the account keeps changing".into()).into())
+    }
+
+    /// Enrols on the account as it stands; nothing if it changes meanwhile. The session would be open after whatever ended
+    /// access between the look and the append, so there must be nothing in between.
+    async fn attempt(&self, server: &Server) -> Result<Option<Opened>, StateError> {
+        let account = self.voucher.account;
+        let looked_at = server.log.stream_heads(&[account.into()]).await?.first().map(|head| head.seq);
+        let row = account::present(server, account).await?.ok_or(StateError::NoDevice)?;
+        account::heard(server, server.log.tail().await?.position).await?;
+        if server.feed.revocations.refuses(&self.voucher) {
+            return Err(StateError::Ended);
+        }
         let places = Places::of(server, &row).await.map_err(account::LookError::from)?;
         let device = decide(account::roster(&row)?, &row.roster, &self.statement, &places)?;
-        let actor = Actor { account: self.account, device };
+        let actor = Actor { account, device };
         let stored = session::with_id(server, actor, self.session, self.method, server.clock.now());
         server.credentials.open_session(&stored).await?;
         let opened = actor.session_opened(self.session, self.method)?;
-        let position = state(server, actor, &self.statement, vec![opened]).await?;
-        Ok(Opened { stored, position, auth_epoch: row.auth_epoch })
+        let expect = StreamExpect::Exact(looked_at.unwrap_or_default());
+        match state_at(server, actor, &self.statement, vec![opened], expect).await? {
+            Stated::At(position) => Ok(Some(Opened { stored, position, auth_epoch: row.auth_epoch })),
+            Stated::Moved => Ok(None),
+        }
     }
 }
 
@@ -115,6 +135,7 @@ impl EnrolDevice {
 mod tests {
     use super::*;
     use crate::commands::roster_testing::{added, next, with_devices};
+    use lockstep_events::roster::RosterError;
     use uuid::Uuid;
 
     fn add(roster: &Roster, n: u128) -> Statement {

@@ -217,15 +217,15 @@ pub async fn last_codes(server: &Server, all: &[OpenFactor]) -> Result<Option<Uu
     Ok(last.map(|(codes, _)| codes.stored.id))
 }
 
-/// Where in the log the setting of these factors stands: the one order that all nodes agree on.
+/// Where in the log the setting of these factors stands, if it does: the one order that all nodes agree on.
 ///
 /// # Errors
 /// If the log does not answer.
-pub async fn places(server: &Server, factors: &[&OpenFactor]) -> Result<Vec<Position>, BodyError> {
+pub async fn places(server: &Server, factors: &[&OpenFactor]) -> Result<Vec<Option<Position>>, BodyError> {
     let ids: Vec<_> = factors.iter().map(|factor| set_id(&factor.stored)).collect();
     let found = server.log.find(&ids).await.map_err(|e| CredentialError::Unavailable(e.into()))?;
     let place = |id: &EventId| found.iter().find(|event| event.event_id == *id).map(|event| event.position);
-    Ok(ids.iter().map(|id| place(id).unwrap_or_default()).collect())
+    Ok(ids.iter().map(place).collect())
 }
 
 /// The second factors that are demanded.

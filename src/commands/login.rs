@@ -129,8 +129,8 @@ impl Before {
     /// `session.opened`. A device opens one session after another: of two logins that both saw the same last one, the
     /// log takes the first.
     fn opened(&self, actor: Actor, session: SessionId, method: Method) -> Result<NewEvent, LogError> {
-        let id =
-            derived("lockstep/v1/session-opened-after", &[actor.device.as_bytes(), self.last.as_bytes()]);
+        let (account, device) = (actor.account.as_bytes(), actor.device.as_bytes());
+        let id = derived("lockstep/v1/session-opened-after", &[account, device, self.last.as_bytes()]);
         let body = SessionOpened { session, device: actor.device, method };
         actor.event(id, Some(session.into()), AccountEvent::SessionOpened(body))
     }

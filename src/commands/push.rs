@@ -17,6 +17,7 @@ mod infer;
 mod pruned;
 mod room;
 mod settle;
+mod signers;
 
 use std::sync::Arc;
 
@@ -284,6 +285,9 @@ impl Pusher {
                 let device = self.members.device(push.account, item.signer, !own).await?;
                 checked.verify(item, device);
             }
+            if let (None, Some(author)) = (&checked.refusal, item.stands_in_for()) {
+                checked.stands_in(self.members.device(push.account, author, true).await?);
+            }
             if checked.refusal.is_none() && item.infer_parents {
                 checked.parents = self.infer(push, &item.header, checked.version, served).await?;
             }
@@ -306,6 +310,8 @@ impl Answer {
 
 #[cfg(test)]
 mod pruned_tests;
+#[cfg(test)]
+mod signer_tests;
 #[cfg(test)]
 mod stale_tests;
 #[cfg(test)]

@@ -303,6 +303,6 @@ fn from_enrolment(error: super::roster::StateError) -> RecoveryError {
         StateError::Log(error) => ReplaceError::from(error).into(),
         StateError::Credentials(error) => error.into(),
         StateError::Invalid(what) => invalid(what),
-        StateError::Overtaken | StateError::NoDevice => RosterError::Order.into(),
+        StateError::Overtaken | StateError::NoDevice | StateError::Ended => RosterError::Order.into(),
     }
 }

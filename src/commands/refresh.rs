@@ -109,11 +109,12 @@ impl RefreshSession {
 }
 
 async fn device(server: &Server, stored: &StoredSession) -> Result<DeviceRow, RefreshError> {
-    if let Some(row) = server.reads.device(stored.device).await.map_err(LookError::from)? {
+    let find = || server.reads.device(stored.account, stored.device);
+    if let Some(row) = find().await.map_err(LookError::from)? {
         return Ok(row);
     }
     account::caught_up(server).await?;
-    server.reads.device(stored.device).await.map_err(LookError::from)?.ok_or(RefreshError::Invalid)
+    find().await.map_err(LookError::from)?.ok_or(RefreshError::Invalid)
 }
 
 /// Whether a session may have another access token: nothing has ended it, nor its device, nor the account. The auth

@@ -1,10 +1,10 @@
 //! Appending one more statement to a roster, with what follows from it, exactly once.
 
 use lockstep_events::{
-    LogError, NewEvent, Outcome, Position, Unit,
+    DeviceId, LogError, NewEvent, Outcome, Position, Unit,
     event::{AccountEvent, RosterStated},
     header::can_verify,
-    log::Required,
+    log::{Required, StreamClaim, StreamExpect},
     roster::{Claim, RosterError, Statement},
 };
 
@@ -29,6 +29,9 @@ pub enum StateError {
     /// There is no such device.
     #[error("there is no such device")]
     NoDevice,
+    /// What vouches for it has ended meanwhile.
+    #[error("the session has ended")]
+    Ended,
     /// The plan allows no more devices.
     #[error("the account has as many devices as it may have")]
     TooManyDevices(Exceeded),
@@ -43,10 +46,12 @@ pub enum StateError {
     Credentials(#[from] CredentialError),
 }
 
-/// Why a statement is not taken whoever signed it and wherever it would stand; the roster itself does not mind. With such a
-/// key a device could sign nothing that holds, and no client knows such a suite: both would stand for ever.
+/// Why a statement is not taken whoever signed it and wherever it would stand; the roster itself does not mind. Nil is said
+/// where there is no device, with such a key a device could sign nothing that holds, and no client knows such a suite: all
+/// of them would stand for ever.
 pub fn unusable(claim: &Claim) -> Option<&'static str> {
     match claim {
+        Claim::DeviceAdded { device: DeviceId::NIL, .. } => Some("device: a random UUID"),
         Claim::DeviceAdded { public_key, .. } if !can_verify(public_key) => {
             Some("public_key: no signature can hold under it")
         }
@@ -55,19 +60,45 @@ pub fn unusable(claim: &Claim) -> Option<&'static str> {
     }
 }
 
+/// What became of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stated {
+    /// It stands, and what follows from it ends here.
+    At(Position),
+    /// The account's stream is not as it was expected to be. Nothing was appended.
+    Moved,
+}
+
 /// Appends a statement about a device that was checked against the roster, followed by `more`.
 ///
-/// Its event has an id made of account and number, and needs the statement before: of two that were both checked
-/// against the same roster, the log takes the first.
-///
 /// # Errors
-/// [`StateError::Overtaken`], or what the log says.
+/// As [`state_at`].
 pub async fn state(
     server: &Server,
     actor: Actor,
     statement: &Statement,
     more: Vec<NewEvent>,
 ) -> Result<Position, StateError> {
+    match state_at(server, actor, statement, more, StreamExpect::Exists).await? {
+        Stated::At(position) => Ok(position),
+        Stated::Moved => Err(StateError::Overtaken),
+    }
+}
+
+/// Appends a statement, followed by `more`, to an account's stream as it is expected to be.
+///
+/// Its event has an id made of account and number, and needs the statement before: of two that were both checked
+/// against the same roster, the log takes the first.
+///
+/// # Errors
+/// [`StateError::Overtaken`], or what the log says.
+pub async fn state_at(
+    server: &Server,
+    actor: Actor,
+    statement: &Statement,
+    more: Vec<NewEvent>,
+    expect: StreamExpect,
+) -> Result<Stated, StateError> {
     let stated = RosterStated { statement: statement.clone() };
     let (subject, event) = match statement.claim {
         Claim::DeviceAdded { device, .. } => (Some(device.into()), AccountEvent::DeviceAdded(stated)),
@@ -77,13 +108,16 @@ pub async fn state(
     let first = actor.event(statement_id(actor.account, statement.epoch), subject, event)?;
     let before = statement_id(actor.account, statement.epoch.saturating_sub(1));
     let unit = Unit {
-        streams: vec![existing_account(actor.account)],
+        streams: vec![StreamClaim { expect, ..existing_account(actor.account) }],
         requires: vec![Required { stream: actor.account.into(), event_id: before }],
         events: std::iter::once(first).chain(more).collect(),
         ..Unit::default()
     };
     match server.batcher.append(unit).await? {
-        Outcome::Appended(placed) => Ok(placed.iter().map(|p| p.position).max().unwrap_or_default()),
-        Outcome::IdReused(_) | Outcome::Conflict(_) | Outcome::Missing(_) => Err(StateError::Overtaken),
+        Outcome::Appended(placed) => {
+            Ok(Stated::At(placed.iter().map(|p| p.position).max().unwrap_or_default()))
+        }
+        Outcome::Conflict(_) => Ok(Stated::Moved),
+        Outcome::IdReused(_) | Outcome::Missing(_) => Err(StateError::Overtaken),
     }
 }

@@ -1,8 +1,8 @@
 //! Setting and removing second factors.
 //!
-//! Several requests may change the factors of one account at once, on several nodes. Each writes its event, then its
-//! row, and then looks at all rows once more: whoever comes last sees them all, and by the order of the log everyone
-//! finds the same ones to be too many.
+//! Several requests may change the factors of one account at once, on several nodes. Of what counts each writes its row,
+//! then its event, and then looks at all rows once more: it sees those of every event before its own, and by the order
+//! of the log everyone finds the same ones to be too many.
 
 use lockstep_events::{
     AccountId, LogError, NewEvent,
@@ -125,31 +125,38 @@ pub async fn set_passkey(
     let mut id = [0; 16];
     id.copy_from_slice(&hash[..16]);
     let id = uuid::Builder::from_random_bytes(id).into_uuid();
-    if server.credentials.factor(id).await?.is_some() {
+    let factor = made(server, actor.account, id, &Body::Passkey(credential.clone())).await?;
+    // The row first: whoever comes after the event counts it.
+    server.credentials.put_factor(&factor).await?;
+    if !server.credentials.factor(id).await?.is_some_and(|kept| is_same(&kept, &factor)) {
+        // The credential was set before: here, or for somebody else.
         return Err(FactorError::Wrong);
     }
-    let factor = made(server, actor.account, id, &Body::Passkey(credential.clone())).await?;
-    append(server, actor.account, vec![set_event(actor, &factor)?]).await?;
-    server.credentials.put_factor(&factor).await?;
+    if let Err(error) = append(server, actor.account, vec![set_event(actor, &factor)?]).await {
+        server.credentials.remove_factor(actor.account, id).await?;
+        return Err(error);
+    }
     Ok((id, is_set(server, actor, &factor).await?))
+}
+
+fn is_same(one: &StoredFactor, other: &StoredFactor) -> bool {
+    (one.id, one.account, one.created_at) == (other.id, other.account, other.created_at)
 }
 
 /// After a factor was set: looks whether it may stay beside those that others set at the same moment. The codes that
 /// come with the first one, shown once.
 async fn is_set(server: &Server, actor: Actor, own: &StoredFactor) -> Result<Vec<String>, FactorError> {
     let all = tidied(server, actor).await?;
-    let counted: Vec<_> = all.iter().filter(|factor| factor.counts()).collect();
-    let is_own = |factor: &StoredFactor| factor.id == own.id && factor.created_at == own.created_at;
-    let Some(mine) = counted.iter().position(|factor| is_own(&factor.stored)) else {
-        // It was removed meanwhile, or its credential was set before: here, or for somebody else.
-        if all.iter().all(|factor| factor.stored.id != own.id) {
-            append(server, actor.account, vec![removed_event(actor, own)?]).await?;
-        }
+    // Also those whose event stands and that are about to be confirmed.
+    let others: Vec<_> = all.iter().filter(|factor| !factor.is_codes()).collect();
+    let Some(mine) = others.iter().position(|factor| is_same(&factor.stored, own)) else {
+        // It was removed meanwhile.
+        append(server, actor.account, vec![removed_event(actor, own)?]).await?;
         return Err(FactorError::Wrong);
     };
-    if counted.len() as u64 > MAX_FACTORS {
-        let places = places(server, &counted).await?;
-        let before = places.iter().filter(|place| **place < places[mine]).count() as u64;
+    if others.len() as u64 > MAX_FACTORS {
+        let places = places(server, &others).await?;
+        let before = places.iter().flatten().filter(|place| Some(**place) < places[mine]).count() as u64;
         if before >= MAX_FACTORS {
             forget(server, actor, &[own]).await?;
             return Err(too_many(before));

@@ -32,7 +32,7 @@ pub struct Administrators {
 #[derive(Debug, Default)]
 struct Known {
     roll: Roll,
-    acted: HashMap<DeviceId, Micros>,
+    acted: HashMap<(AccountId, DeviceId), Micros>,
 }
 
 impl Administrators {
@@ -74,7 +74,7 @@ impl Administrators {
         let (Some(actor), Some(device)) = (recorded.actor, recorded.device) else { return };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.roll.members.contains_key(&actor) {
-            known.acted.insert(device, recorded.recorded_at);
+            known.acted.insert((actor, device), recorded.recorded_at);
         }
     }
 
@@ -83,9 +83,9 @@ impl Administrators {
         self.known.read().unwrap_or_else(PoisonError::into_inner).roll.role(account)
     }
 
-    /// When a device last did something that only somebody on the roll does.
-    pub fn acted(&self, device: DeviceId) -> Option<Micros> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).acted.get(&device).copied()
+    /// When somebody last did something at a device that only somebody on the roll does.
+    pub fn acted(&self, account: AccountId, device: DeviceId) -> Option<Micros> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).acted.get(&(account, device)).copied()
     }
 }
 
@@ -157,7 +157,8 @@ mod tests {
     fn only_acts_of_people_on_the_roll_are_remembered() {
         let view = with_admin();
         view.apply(&[act(1, "account.viewed", 7), act(2, "account.viewed", 8), act(1, "device.added", 9)]);
-        assert_eq!(view.acted(id(101)), Some(Micros(7)));
-        assert_eq!(view.acted(id(102)), None);
+        assert_eq!(view.acted(id(1), id(101)), Some(Micros(7)));
+        assert_eq!(view.acted(id(2), id(102)), None);
+        assert_eq!(view.acted(id(3), id(101)), None, "a device of the same id in another account");
     }
 }

@@ -53,11 +53,24 @@ async fn until_stopped(feed: Arc<Feed>, work: impl Future<Output = ()>) {
     }
 }
 
-/// Looks at the tail of the log, so that a lost message costs at most this long.
+/// Looks at the tail of the log, so that a lost message costs at most this long. Ends if the log has gone back behind what
+/// was applied already: a standby that was behind took over. What is written in those places now, ends of access among
+/// it, would never be applied here; a node that begins anew knows nothing of what is no more.
 async fn poll(feed: Arc<Feed>, tails: mpsc::Sender<Position>, every: Duration) {
     loop {
         sleep(spread(every, 1.0..2.0)).await;
+        let applied = *feed.position.borrow();
         match timeout(PATIENCE, feed.log.tail()).await {
+            Ok(Ok(tail)) if tail.position < applied => {
+                let (claimed, position) = (applied.0, tail.position.0);
+                tracing::error!(
+                    claimed,
+                    position,
+                    incident = "log_went_back",
+                    "the log lacks events that it had: stop all nodes and say `lockstepd log restored`"
+                );
+                return;
+            }
             Ok(Ok(tail)) => {
                 if !feed.ready() {
                     tracing::info!("the log answers again");

@@ -46,7 +46,7 @@ pub use self::{
     sockets::{Connected, Sockets},
     standings::{Standings, load as standing},
     usage::{Amount, Usage, Used},
-    wire::{Piece, fitting, frame, stream_event},
+    wire::{Piece, fitting, frame},
 };
 use crate::{
     bounded::bounded,

@@ -25,8 +25,8 @@ const PAGE: usize = 1_000;
 /// What was revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Revoked {
-    /// A device, with all its sessions.
-    Device(DeviceId),
+    /// A device of an account, with all its sessions.
+    Device(AccountId, DeviceId),
     /// One session.
     Session(SessionId),
     /// All sessions of an account that were opened before a place in its stream, but one.
@@ -61,14 +61,15 @@ impl Revoked {
             let keep = event.subject.map(SessionId::from);
             return Some(Self::Account { account: event.stream.into(), before: event.seq, keep });
         }
-        let subject = event.subject?;
-        Some(if kind == KINDS[0] { Self::Device(subject.into()) } else { Self::Session(subject.into()) })
+        let (account, subject) = (event.stream.into(), event.subject?);
+        let device = kind == KINDS[0];
+        Some(if device { Self::Device(account, subject.into()) } else { Self::Session(subject.into()) })
     }
 
     /// Whether this access has ended by it.
     pub fn hits(&self, access: &Access) -> bool {
         match *self {
-            Self::Device(device) => device == access.device,
+            Self::Device(account, device) => (account, device) == (access.account, access.device),
             Self::Session(session) => session == access.session,
             Self::Account { account, before, keep } => {
                 account == access.account && access.auth_epoch < before.0 && keep != Some(access.session)
@@ -147,7 +148,7 @@ impl Revocations {
     pub fn refuses(&self, access: &Access) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let single = !known.single.is_empty()
-            && (known.single.contains_key(&Revoked::Device(access.device))
+            && (known.single.contains_key(&Revoked::Device(access.account, access.device))
                 || known.single.contains_key(&Revoked::Session(access.session)));
         let ends = known.accounts.get(&access.account);
         single || ends.is_some_and(|ends| ends.iter().any(|(end, _)| end.hits(access)))
@@ -183,14 +184,21 @@ mod tests {
     use uuid::Uuid;
 
     const MINUTE: i64 = 60_000_000;
+    const ACCOUNT: u128 = 7;
 
     fn id(n: u128) -> Uuid {
         Uuid::from_u128(n)
     }
 
     fn revoking(kind: &str, subject: u128, minute: i64) -> Recorded {
-        let subject = Some(id(subject).into());
-        Recorded { kind: kind.to_owned(), subject, recorded_at: Micros(minute * MINUTE), ..some_event(1) }
+        let (stream, subject) = (StreamId(id(ACCOUNT)), Some(id(subject).into()));
+        Recorded {
+            kind: kind.to_owned(),
+            stream,
+            subject,
+            recorded_at: Micros(minute * MINUTE),
+            ..some_event(1)
+        }
     }
 
     fn access(account: u128, device: u128, session: u128, auth_epoch: u64) -> Access {
@@ -228,10 +236,22 @@ mod tests {
         let view = Revocations::default();
         let told =
             view.apply(&[revoking("device.revoked", 1, 0), revoking("session.revoked", 2, 0), some_event(9)]);
-        assert_eq!(told, [Revoked::Device(id(1).into()), Revoked::Session(id(2).into())]);
-        assert!(view.refuses(&access(0, 1, 9, 0)));
-        assert!(view.refuses(&access(0, 9, 2, 0)));
-        assert!(!view.refuses(&access(0, 2, 1, 0)));
+        let device = Revoked::Device(id(ACCOUNT).into(), id(1).into());
+        assert_eq!(told, [device, Revoked::Session(id(2).into())]);
+        assert!(view.refuses(&access(ACCOUNT, 1, 9, 0)));
+        assert!(view.refuses(&access(ACCOUNT, 9, 2, 0)));
+        assert!(!view.refuses(&access(ACCOUNT, 2, 1, 0)));
+    }
+
+    /// A token that enrols has no device: its place is nil, and somebody's log may have a device of that id.
+    #[test]
+    fn a_device_is_revoked_in_its_own_account_alone() {
+        let view = Revocations::default();
+        view.apply(&[revoking("device.revoked", 0, 0), revoking("device.revoked", 1, 0)]);
+        for device in [0, 1] {
+            assert!(view.refuses(&access(ACCOUNT, device, 9, 0)));
+            assert!(!view.refuses(&access(8, device, 9, 0)));
+        }
     }
 
     #[test]

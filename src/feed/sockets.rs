@@ -40,7 +40,8 @@ impl Default for Sockets {
 #[derive(Debug, Default)]
 struct Inner {
     all: HashMap<u64, Entry>,
-    live: HashMap<DeviceId, u64>,
+    /// The live socket of each device, whose id is a name in its account.
+    live: HashMap<(AccountId, DeviceId), u64>,
     accounts: HashMap<AccountId, usize>,
     /// The keys whose tokens are accepted; none: nobody has said yet.
     keys: Option<Vec<Kid>>,
@@ -94,8 +95,9 @@ impl Drop for Connected {
         let Some(mut entry) = inner.all.remove(&self.signal.id) else { return };
         let account = entry.account.take();
         inner.leave(account);
-        if inner.live.get(&entry.access.device) == Some(&self.signal.id) {
-            inner.live.remove(&entry.access.device);
+        let device = (entry.access.account, entry.access.device);
+        if inner.live.get(&device) == Some(&self.signal.id) {
+            inner.live.remove(&device);
         }
     }
 }
@@ -123,7 +125,8 @@ impl Sockets {
         let Access { account, device, .. } = access;
         let connected = self.enter(access, key, None);
         let mut inner = self.inner();
-        if let Some(older) = inner.live.get(&device).copied().and_then(|id| inner.all.get_mut(&id)) {
+        let older = inner.live.get(&(account, device)).copied();
+        if let Some(older) = older.and_then(|id| inner.all.get_mut(&id)) {
             older.signal.close(Close::now(close::SUPERSEDED));
             let freed = older.account.take();
             inner.leave(freed);
@@ -135,7 +138,7 @@ impl Sockets {
             return None;
         }
         *inner.accounts.entry(account).or_default() += 1;
-        inner.live.insert(device, connected.signal.id);
+        inner.live.insert((account, device), connected.signal.id);
         if let Some(entry) = inner.all.get_mut(&connected.signal.id) {
             entry.account = Some(account);
         }
@@ -265,10 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn a_device_of_the_same_id_in_another_account_takes_nothing_over_and_ends_nothing() {
+        let sockets = Arc::new(Sockets::default());
+        let own = live(&sockets, 1);
+        let other = sockets.live(of_account(2, 1), Kid::default(), 10).unwrap();
+        assert_eq!([&own, &other].map(code), [None, None]);
+        sockets.revoke(&[Revoked::Device(of_account(2, 1).account, device(1))]);
+        assert_eq!([&own, &other].map(code), [None, Some(close::REVOKED)]);
+        drop(other);
+        let newer = live(&sockets, 1);
+        assert_eq!([&own, &newer].map(code), [Some(close::SUPERSEDED), None]);
+    }
+
+    #[test]
     fn what_is_revoked_is_closed_and_nothing_else() {
         let sockets = Arc::new(Sockets::default());
         let connected: Vec<_> = (1..=3).map(|n| live(&sockets, n)).collect();
-        sockets.revoke(&[Revoked::Device(device(1)), Revoked::Session(session(3))]);
+        let account = access(1).account;
+        sockets.revoke(&[Revoked::Device(account, device(1)), Revoked::Session(session(3))]);
         let codes: Vec<_> = connected.iter().map(code).collect();
         assert_eq!(codes, [Some(close::REVOKED), None, Some(close::REVOKED)]);
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Access, Close, Feed, Next, Pace, Signal,
-    testing::{Faults, FaultyBus, Flaky, new_event, positions, unit},
+    testing::{self, Faults, FaultyBus, Flaky, new_event, positions, unit},
 };
 use crate::bus::{Bus, CommittedBatch};
 
@@ -204,4 +204,17 @@ async fn more_events_than_fit_a_page_are_all_read_from_the_log() {
         seen.extend(positions(&batch.events));
     }
     assert_eq!(seen, (1..=1_001).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_feed_ends_when_the_log_lacks_what_it_had() {
+    let node = Node::start(1, Faults::default()).await;
+    let position = node.append(StreamKind::Vault, new_event(StreamId(Uuid::from_u128(5)), 1)).await;
+    reaches(&node.feed, position).await;
+    // What a primary committed and a standby that takes over never had.
+    let (after, to) = (position, Position(position.0 + 1));
+    let events = testing::some_batch(after.0, to.0).events.clone();
+    node.bus.publish(Arc::new(CommittedBatch { after, to, events }));
+    reaches(&node.feed, to).await;
+    timeout(SOON, node.feed.ended()).await.expect("it goes on as if nothing had happened");
 }

@@ -6,23 +6,6 @@ use bytes::Bytes;
 use lockstep_api::{Bytes64, MAX_LIVE_INLINE, sync::StreamEvent};
 use lockstep_events::{Chain, DeviceId, Epoch, Recorded, Seq, StreamId};
 
-/// An event as it crosses the wire, with its content if the reader of the log brought it along.
-pub fn stream_event(event: &Recorded) -> StreamEvent {
-    StreamEvent {
-        seq: event.seq,
-        event_id: event.event_id,
-        subject: event.subject,
-        kind: event.kind.clone(),
-        schema: event.schema,
-        recorded_at: event.recorded_at,
-        actor: event.actor,
-        device: event.device,
-        public: event.public.clone(),
-        sealed_hash: event.sealed_hash,
-        content: event.content.clone().map(Bytes64),
-    }
-}
-
 /// One event as JSON, its content at the end so that it can be left out without encoding twice.
 #[derive(Debug)]
 pub struct Piece {
@@ -47,7 +30,7 @@ impl Piece {
     }
 
     fn with(event: &Recorded, content: Option<&Vec<u8>>) -> Option<Self> {
-        let bare = StreamEvent { content: None, ..stream_event(event) };
+        let bare = StreamEvent { content: None, ..StreamEvent::from(event) };
         let mut json = serde_json::to_string(&bare).ok()?;
         let bare_len = json.len();
         if let Some(content) = content {
@@ -141,7 +124,7 @@ mod tests {
         let pieces: Vec<_> = events.iter().filter_map(Piece::new).collect();
         let (stream, epoch) = (events[0].stream, Epoch([6; 16]));
         let frame = frame(stream, epoch, &pieces.iter().collect::<Vec<_>>(), DeviceId::NIL);
-        let mut shown: Vec<_> = events.iter().map(stream_event).collect();
+        let mut shown: Vec<_> = events.iter().map(StreamEvent::from).collect();
         shown[1].content = None;
         let chain = Chain([4; 32]);
         let expected = ServerMessage::Ev { stream, epoch, from: Seq(2), to: Seq(4), chain, events: shown };

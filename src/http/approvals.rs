@@ -84,8 +84,8 @@ async fn approve(
     Path(approval): Path<Uuid>,
     Json(body): Json<Body>,
 ) -> Answer<StatusCode> {
-    let (account, sealed) = (caller.account, body.sealed.0);
-    let position = Approve { account, approval, statement: body.statement, sealed }.run(&server).await?;
+    let (by, sealed) = (caller.access(), body.sealed.0);
+    let position = Approve { by, approval, statement: body.statement, sealed }.run(&server).await?;
     in_effect(&server, position).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,5 @@
-//! What surrounds every request: its id, its time limit, the catch of a panic, the security headers, the access log.
+//! What surrounds every request: its id, its time limit, the catch of a panic, the security headers, the line of the
+//! access log.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -14,22 +15,17 @@ use axum::{
 };
 use futures_util::FutureExt;
 use lockstep_api::{Code, Problem};
-use lockstep_events::Clock;
 use uuid::Uuid;
 
 use super::{
+    access_log::Line,
     cors::{self, Grant},
     leftover,
     limiting::Gate,
     pace::Paced,
     problem::{Failure, Full, Pending},
 };
-use crate::{
-    clock::SystemClock,
-    limits::truncated,
-    no_room::NoRoom,
-    state::{Server, Shared},
-};
+use crate::{no_room::NoRoom, state::Shared};
 
 /// The id of a request: in the answer's `x-request-id`, in problems, in the access log.
 #[derive(Debug, Clone, Copy)]
@@ -58,16 +54,17 @@ const HEADERS: [(HeaderName, &str); 8] = [
 /// The middleware.
 pub async fn around(State(server): State<Shared>, mut request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
-    let started = Instant::now();
     let method = request.method().clone();
     let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let limit = time_limit(&method, template.as_deref(), server.config.request_timeout_s);
     let grant = Grant::new(&server.config, request.headers());
     let from = (request.headers(), request.extensions().get().copied());
     let gate = Gate::new(&server, &method, template.as_deref(), from);
+    let route = template.as_deref().unwrap_or("-");
+    let mut line = Line::begin(&server, (&gate, id), &method, route);
     request.extensions_mut().insert(id);
     request.extensions_mut().insert(gate.clone());
-    let paced = request.map(|body| Body::new(Paced::new(body)));
+    let paced = line.receiving(request).map(|body| Body::new(Paced::new(body)));
     let (request, rest) = leftover::watch(paced);
     let passed = async {
         let entered = gate.enter(&server).await;
@@ -87,47 +84,14 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
         rest.drain().await;
     }
     let code = response.extensions().get::<Pending>().map(|pending| pending.0.code);
-    let route = template.as_deref().unwrap_or("-");
     note_room(&server.no_room, (&method, route), &response);
     let mut response = with_headers(written(response, id), id);
     gate.write(response.headers_mut());
     grant.write(response.headers_mut());
-    let line = Line { method: &method, route, status: response.status(), code, took: started.elapsed(), id };
-    server.metrics.answered(method.as_str(), route, line.status.as_u16(), line.took);
-    line.log(&server, &gate);
-    response
-}
-
-/// A line of the access log.
-struct Line<'a> {
-    method: &'a Method,
-    route: &'a str,
-    status: StatusCode,
-    code: Option<Code>,
-    took: Duration,
-    id: RequestId,
-}
-
-impl Line<'_> {
-    /// Writes it: who asked stands there under a name of this month, and from a network, not an address.
-    fn log(&self, server: &Server, gate: &Gate) {
-        if !tracing::enabled!(tracing::Level::INFO) {
-            return;
-        }
-        // The time of the line itself, which is the machine's.
-        let now = SystemClock.now();
-        let (account, session) = match gate.known() {
-            Some((account, session)) => {
-                (server.pseudonyms.account(account, now), server.pseudonyms.session(session, now))
-            }
-            None => ("-".to_owned(), "-".to_owned()),
-        };
-        let (method, route, status) = (self.method, self.route, self.status.as_u16());
-        let code = self.code.map_or("-", Code::as_str);
-        let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
-        let from = truncated(gate.client());
-        tracing::info!(%method, route, status, code, ms = millis, account, session, %from, request = %self.id.0, "request");
-    }
+    let status = response.status();
+    let took = line.answered(status, code);
+    server.metrics.answered(method.as_str(), route, status.as_u16(), took);
+    line.sending(response)
 }
 
 /// Keeps in mind which store had no room for this, or that there is room for it again.

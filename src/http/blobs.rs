@@ -197,6 +197,7 @@ async fn put_pack(
     check_content_type(&headers, OCTETS)?;
     let _seat = server.packs.take(caller.account.0.as_u128()).ok_or(Code::TooManyRequests)?;
     let bytes = read_body(&headers, body, MAX_PACK).await?;
+    caller.still(&server)?;
     let mut blobs =
         frames(bytes).ok_or_else(|| Failure::from(Code::InvalidField).detail("not whole frames"))?;
     if blobs.is_empty() || blobs.len() > 256 {
@@ -330,6 +331,7 @@ async fn put_one(
         server.shelf.index.break_promise(vault, hash).await?;
     }
     let whole = taken.map_err(not_taken)?;
+    caller.still(&server)?;
     let mut have = have(&server, vault, &[hash]).await?;
     let lost = lost(&server, vault, &mut have).await?;
     if have.is_empty() {

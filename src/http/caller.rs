@@ -1,10 +1,10 @@
 //! Who asks: the verified access token of a request.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::FromRequestParts,
-    http::{self, header, request::Parts},
+    http::{self, Extensions, header, request::Parts},
 };
 use lockstep_api::Code;
 use lockstep_events::{AccountId, DeviceId, SessionId, event::Method};
@@ -65,11 +65,17 @@ impl Caller {
             TokenError::Expired => Failure::from(Code::TokenExpired),
         })?;
         let caller = Self::from(&claims);
-        if server.feed.revocations.refuses(&caller.access()) {
-            return Err(Code::Revoked.into());
-        }
+        caller.still(server)?;
         in_touch(server, READ_TOUCH)?;
         Ok(caller)
+    }
+
+    /// Whether nothing has ended the access meanwhile: to be asked once more after whatever took time.
+    ///
+    /// # Errors
+    /// `revoked`
+    pub fn still(&self, server: &Server) -> Result<(), Failure> {
+        if server.feed.revocations.refuses(&self.access()) { Err(Code::Revoked.into()) } else { Ok(()) }
     }
 
     /// What may end before the token does.
@@ -110,8 +116,23 @@ pub fn in_touch(server: &Server, at_most: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whoever a request was let in for, with whom it is that knows better: a body may take half a minute to come, and is
+/// not worked on if the access has ended meanwhile.
+#[derive(Clone)]
+pub struct LetIn(Caller, Shared);
+
+impl LetIn {
+    /// Whether a request may still go on.
+    ///
+    /// # Errors
+    /// `revoked`
+    pub fn still(extensions: &Extensions) -> Result<(), Failure> {
+        extensions.get().map_or(Ok(()), |Self(caller, server)| caller.still(server))
+    }
+}
+
 /// The caller of a request, whatever its scope, counted.
-async fn any_scope(parts: &Parts, server: &Server) -> Result<Caller, Failure> {
+async fn any_scope(parts: &mut Parts, server: &Shared) -> Result<Caller, Failure> {
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Code::Unauthenticated.into());
@@ -125,6 +146,7 @@ async fn any_scope(parts: &Parts, server: &Server) -> Result<Caller, Failure> {
         in_touch(server, WRITE_TOUCH)?;
     }
     Gate::of(parts, server).caller(server, &caller).await?;
+    parts.extensions.insert(LetIn(caller, Arc::clone(server)));
     Ok(caller)
 }
 

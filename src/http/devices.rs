@@ -80,8 +80,8 @@ async fn enrol(
     Enrolling(caller): Enrolling,
     Json(body): Json<Body>,
 ) -> Answer<(StatusCode, Json<Tokens>)> {
-    let Caller { account, session, method, .. } = caller;
-    let command = EnrolDevice { account, session, method, statement: body.statement };
+    let Caller { session, method, .. } = caller;
+    let command = EnrolDevice { voucher: caller.access(), session, method, statement: body.statement };
     let opened = command.run(&server).await?;
     in_effect(&server, opened.position).await;
     let tokens = sessions::tokens(&server, &opened.stored, opened.auth_epoch)?;
@@ -134,6 +134,7 @@ impl From<StateError> for Failure {
             StateError::Overtaken => Code::RosterConflict.into(),
             StateError::Invalid(what) => Self::from(Code::InvalidField).detail(what),
             StateError::NoDevice => Code::NotFound.into(),
+            StateError::Ended => Code::Revoked.into(),
             StateError::TooManyDevices(exceeded) => exceeded.into(),
             StateError::Look(error) => error.into(),
             StateError::Log(error) => error.into(),

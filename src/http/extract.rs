@@ -9,12 +9,12 @@ use axum::{
 use lockstep_api::{Code, MAX_JSON_BYTES};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{pace::was_too_slow, problem::Failure, refusal};
+use super::{caller::LetIn, pace::was_too_slow, problem::Failure, refusal};
 
 /// How deep arrays and objects of a body may be nested.
 const MAX_DEPTH: usize = 32;
 
-/// A JSON body of at most `LIMIT` bytes; as an answer: a JSON body.
+/// A JSON body of at most `LIMIT` bytes, if whoever sends it has access still when it is there; as an answer: a JSON body.
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T, const LIMIT: usize = MAX_JSON_BYTES>(pub T);
 
@@ -25,6 +25,7 @@ impl<S: Send + Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for
         let (parts, body) = request.into_parts();
         check_content_type(&parts.headers, "application/json")?;
         let bytes = read_body(&parts.headers, body, LIMIT).await?;
+        LetIn::still(&parts.extensions)?;
         parse(&bytes).map(Self)
     }
 }
@@ -104,21 +105,32 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
 
 /// How deep the text is nested, strings left out.
 fn depth(text: &str) -> usize {
-    let (mut now, mut most, mut quoted, mut escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
+    let (mut now, mut most, mut rest) = (0_usize, 0, text.as_bytes());
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' if !quoted => {
+            b'"' => rest = after_string(rest),
+            b'{' | b'[' => {
                 now += 1;
                 most = most.max(now);
             }
-            b'}' | b']' if !quoted => now = now.saturating_sub(1),
+            b'}' | b']' => now = now.saturating_sub(1),
             _ => {}
         }
     }
     most
+}
+
+/// What comes after a string that has begun. By itself, because nearly all of a large body is strings.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+        let escaped = rest[at] == b'\\';
+        rest = rest.get(at + 1 + usize::from(escaped)..).unwrap_or_default();
+        if !escaped {
+            return rest;
+        }
+    }
+    &[]
 }
 
 /// Path parameters.
@@ -257,6 +269,8 @@ mod tests {
     #[test]
     fn depth_counts_brackets_outside_strings_only() {
         assert_eq!(depth(r#"{"a":["[[[\"[["]}"#), 2);
+        assert_eq!(depth(r#"{"a\\":[{"b\\\"[":[]}]}"#), 4);
+        assert_eq!([r#""[["#, r#"["[\"#, r#"["\"[""#].map(depth), [0, 1, 1], "a string without an end");
         let deep = format!("{}{}", "[".repeat(33), "]".repeat(33));
         assert_eq!(parse::<serde_json::Value>(deep.as_bytes()).unwrap_err().code(), Code::InvalidJson);
         assert!(parse::<serde_json::Value>(&deep.as_bytes()[1..65]).is_ok());

@@ -2,7 +2,8 @@
 //!
 //! It is an ordinary entry of the account's default vault, of an id that every device computes. So a stale save is
 //! a branch and never an overwrite, and older files stay readable in the entry's history. The body of a save is a
-//! push of one version: the header is made and signed by the device, as for any other entry.
+//! push of one version: the header is made and signed by the device, as for any other entry. Who reads and who saves it
+//! stands in the access log; what was saved is an event besides.
 
 use axum::{
     extract::State,
@@ -67,7 +68,6 @@ async fn get_file(State(server): State<Shared>, caller: Caller) -> Answer<Respon
     let vault = default_vault(&server, caller.account).await?;
     caught_up(&server, vault).await?;
     let (heads, file) = one_entry(&server, vault, file_entry(caller.account)).await?.ok_or(Code::NotFound)?;
-    tracing::info!(size = heads.heads.len(), "the file was read");
     Ok(([(header::ETAG, etag(&heads.ids())?)], json(file)).into_response())
 }
 
@@ -103,7 +103,6 @@ async fn put_file(
     if conditional && pushed.results[0].outcome == sync::PushOutcome::PreconditionFailed {
         return Err(Failure::from(Code::PreconditionFailed).facts(json!({ "heads": heads })));
     }
-    tracing::info!("the file was saved");
     let mut ids: Vec<_> = heads.iter().map(|head| head.version).collect();
     ids.sort_unstable();
     Ok(([(header::ETAG, etag(&ids)?)], Json::<_>(pushed)).into_response())

@@ -139,7 +139,7 @@ impl Gate {
             Action::Read => Subject::Session(caller.session),
             // Somebody who is about to enrol has no device yet.
             Action::Write if caller.device == DeviceId::NIL => Subject::Session(caller.session),
-            Action::Write => Subject::Device(caller.device),
+            Action::Write => Subject::Device(caller.account, caller.device),
             Action::Pair | Action::Leave => Subject::Account(caller.account),
             // These are counted by what they are about, which only their handlers know.
             _ => return Ok(()),

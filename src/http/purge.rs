@@ -26,7 +26,8 @@ pub fn routes() -> Routes {
 /// its heads are tombstones: devices erase only what a device of the account deleted.
 #[utoipa::path(post, path = "/v1/vaults/{vault}/entries/{entry}/purge", operation_id = "purge_entry", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path), ("entry" = EntryId, Path),
-        ("idempotency-key" = String, Header, description = "The same for every retry")),
+        ("idempotency-key" = String, Header, min_length = 1, max_length = 128, pattern = "^[!-~]+$",
+        description = "The same for every retry")),
     request_body = sync::Purge,
     responses((status = 200, description = "It is erased", body = Purged),
         (status = 412, description = "`precondition_failed`: the entry has other heads, or is not deleted; facts name its heads"),

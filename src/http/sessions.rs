@@ -136,8 +136,8 @@ async fn start(
     let name = checked_name(&body.name)?;
     let Named { index, account: id, password: known } = named(&server, name).await?;
     let account = known.as_ref().map(|known| known.account);
-    let (action, subject) = match own_device(&server, account, &body).await? {
-        Some(device) => (Action::KnownLogin, Subject::Device(device)),
+    let (action, subject) = match own_device(&server, id, &body).await? {
+        Some(device) => (Action::KnownLogin, Subject::Device(id, device)),
         None => (Action::Login, Subject::Name(index)),
     };
     gate.subject(&server, action, subject).await?;
@@ -158,15 +158,10 @@ async fn start(
 
 /// The enrolled device of this account that sends a login, if it proves its key: then whoever guesses at the name from
 /// elsewhere cannot keep it out.
-async fn own_device(
-    server: &Server,
-    account: Option<AccountId>,
-    body: &LoginStart,
-) -> Answer<Option<DeviceId>> {
+async fn own_device(server: &Server, account: AccountId, body: &LoginStart) -> Answer<Option<DeviceId>> {
     let Some(proof) = &body.device else { return Ok(None) };
     let message = proof_message(&body.request.0);
-    let row = server.reads.device(proof.device).await?;
-    let own = row.filter(|row| Some(row.account) == account && row.revoked.is_none());
+    let own = server.reads.device(account, proof.device).await?.filter(|row| row.revoked.is_none());
     let proven = own.filter(|row| verify(&row.public_key, &message, &proof.signature));
     Ok(proven.map(|row| row.device))
 }
@@ -216,10 +211,19 @@ pub async fn logged_in(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>
 }
 
 async fn entered(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>> {
-    let Proven { name, account, proof, .. } = proven;
+    let Proven { name, account, ref proof, .. } = proven;
     let (session, method) = (SessionId(Uuid::new_v4()), Method::Password);
-    let proof = proof.map(|(device, message, signature)| Proof { device, message, signature });
+    let proof = proof.clone().map(|(device, message, signature)| Proof { device, message, signature });
     let done = Login { account, session, method, proof }.run(server).await?;
+    // A change of the password that came between has ended what was open then, and this was not: it is looked at once
+    // more, after the account was and after the session stands.
+    if let Err(changed) = still(server, &proven).await {
+        if let Some(opened) = &done.opened {
+            let actor = Actor { account, device: opened.stored.device };
+            EndSession { actor, own: SessionId::NIL, session }.run(server).await?;
+        }
+        return Err(changed);
+    }
     if let Some(name) = name {
         server.limits.succeeded(Action::Login, Subject::Name(NameIndex(name))).await?;
     }

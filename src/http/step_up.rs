@@ -44,7 +44,7 @@ async fn start(
     Json(body): Json<StepUpStart>,
 ) -> Answer<Json<LoginStarted>> {
     // It is a guess at the password, by somebody who has a token of this device.
-    gate.subject(&server, Action::KnownLogin, Subject::Device(caller.device)).await?;
+    gate.subject(&server, Action::KnownLogin, Subject::Device(caller.account, caller.device)).await?;
     let _place = proof_place(&server).await?;
     let mut known = server.credentials.password_of(caller.account).await?;
     if replace::outdated(&server, known.as_ref()).await? {

@@ -3,8 +3,10 @@
 
 mod before;
 
+use std::collections::HashMap;
+
 use lockstep_events::{
-    Event, EventLog, LogError, Micros, Position, Recorded, Seq, StreamId, StreamKind,
+    Event, EventId, EventLog, Hash32, LogError, Micros, Position, Recorded, Seq, StreamId, StreamKind,
     canonical::sha256,
     chains::Chains,
     event::VaultEvent,
@@ -45,6 +47,8 @@ pub struct Verified {
     pub followed: u64,
     /// Small ciphertexts that were compared with their hashes.
     pub contents: u64,
+    /// Sealed parts that were compared with their hashes. Others are erased, as they may be.
+    pub sealed: u64,
     /// How many faults there are, with what differs.
     pub faulty: u64,
     /// The first of them.
@@ -61,6 +65,7 @@ struct Walk<'a> {
     events: u64,
     followed: u64,
     contents: u64,
+    sealed: u64,
     faulty: u64,
     faults: Vec<Fault>,
     differs: Vec<String>,
@@ -72,7 +77,8 @@ struct Walk<'a> {
 }
 
 /// Reads the log from its beginning to where it ends now: positions and seqs without a gap, times that rise, chains that
-/// follow, ciphertexts that have their hashes, and whatever is known from before. `on_page` is told how far it is, and how far it has to go.
+/// follow, streams that stay of a kind, ciphertexts and sealed parts that have their hashes, and whatever is known from
+/// before. `on_page` is told how far it is, and how far it has to go.
 ///
 /// # Errors
 /// If the log does not answer, or has an event that cannot be read at all.
@@ -89,6 +95,7 @@ pub async fn verify(
         if page.is_empty() {
             break;
         }
+        walk.sealed(log, &page).await?;
         for recorded in page.iter().take_while(|recorded| recorded.position <= target) {
             walk.event(recorded);
             if known.is_exchanged(recorded) {
@@ -110,6 +117,7 @@ pub async fn verify(
         streams: walk.chains.streams().len() as u64,
         followed: walk.followed,
         contents: walk.contents,
+        sealed: walk.sealed,
         faulty: walk.faulty + walk.differs.len() as u64,
         faults: walk.faults,
         differs: walk.differs,
@@ -157,13 +165,38 @@ impl Walk<'_> {
         (self.position, self.recorded_at) = (recorded.position, recorded.recorded_at);
     }
 
-    /// Streams end where the log says that they end.
+    /// What is sealed is what the events of a page name.
+    async fn sealed(&mut self, log: &dyn EventLog, page: &[Recorded]) -> Result<(), LogError> {
+        let with_one = || page.iter().filter(|recorded| recorded.sealed_hash.is_some());
+        let ids: Vec<EventId> = with_one().map(|recorded| recorded.event_id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let parts: HashMap<EventId, _> = log.sealed_parts(&ids).await?.into_iter().collect();
+        for recorded in with_one() {
+            let Some(part) = parts.get(&recorded.event_id) else { continue };
+            self.sealed += 1;
+            if recorded.sealed_hash != Some(Hash32(sha256(&part.bytes))) {
+                let at = (recorded.position, recorded.stream, recorded.seq);
+                self.fault(at, "its sealed part does not have its hash");
+            }
+        }
+        Ok(())
+    }
+
+    /// Streams end where the log says that they end, and are what it says.
     async fn heads(&mut self, log: &dyn EventLog) -> Result<(), LogError> {
         let ids: Vec<StreamId> = self.chains.streams().collect();
         for some in ids.chunks(HEADS) {
             for head in log.stream_heads(some).await? {
                 if self.chains.end(head.stream) != Some((head.seq, head.chain)) {
                     self.fault((self.position, head.stream, head.seq), "its stream is said to end elsewhere");
+                }
+                if self.chains.kind(head.stream) != Some(head.kind) {
+                    self.fault(
+                        (self.position, head.stream, head.seq),
+                        "its stream is said to be of another kind",
+                    );
                 }
             }
         }

@@ -31,7 +31,7 @@ impl Held {
                 connection.execute("BEGIN IMMEDIATE").await.unwrap();
                 Self::Sqlite(connection)
             }
-            Mode::Distributed => {
+            Mode::Distributed | Mode::ThreeNodes => {
                 let url = node.running().server.config.log.expose().to_owned();
                 let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
                 connection.execute("BEGIN; LOCK TABLE events IN SHARE MODE").await.unwrap();

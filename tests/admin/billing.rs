@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     in_both_modes,
     office::head,
+    over_three_nodes,
     support::{Mode, Node, Person, assert_problem},
 };
 
@@ -21,6 +22,10 @@ in_both_modes! {
     what_the_biller_signs_is_applied_once_and_in_its_order;
     what_the_biller_did_not_sign_changes_nothing;
     a_bill_of_a_time_to_come_is_refused_and_hides_no_later_one;
+    the_same_bill_sent_many_times_at_once_is_one_event;
+}
+
+over_three_nodes! {
     the_same_bill_sent_many_times_at_once_is_one_event;
 }
 

@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 use crate::{
     in_both_modes,
     office::first_admin,
+    over_three_nodes,
     support::{Mode, Node, Person, assert_problem},
 };
 
@@ -16,6 +17,11 @@ in_both_modes! {
     a_token_names_one_administrator_once_and_a_wiped_read_model_opens_nothing;
     of_many_who_use_the_token_at_once_one_is_named;
     after_half_an_hour_the_token_is_worth_nothing_and_a_new_start_makes_another;
+    of_many_that_start_at_once_one_makes_the_token_and_the_others_wait_for_its_use;
+}
+
+over_three_nodes! {
+    of_many_who_use_the_token_at_once_one_is_named;
 }
 
 fn token(node: &Node) -> Bootstrap {
@@ -65,6 +71,30 @@ async fn of_many_who_use_the_token_at_once_one_is_named(mode: Mode) {
     let named = answers.iter().filter(|answer| answer.status() == StatusCode::OK).count();
     let refused = answers.iter().filter(|answer| answer.status() == StatusCode::PRECONDITION_FAILED).count();
     assert_eq!((named, refused), (1, 5));
+}
+
+/// As several nodes do on a new log.
+async fn of_many_that_start_at_once_one_makes_the_token_and_the_others_wait_for_its_use(mode: Mode) {
+    let node = Node::start(mode).await;
+    node.clock.pass(bootstrap::LIFE_S + 1);
+    let server = &node.running().server;
+    let (now, file) = (lockstep_events::Clock::now(&*node.clock), server.config.bootstrap_path());
+    let start = async || {
+        bootstrap::at_start(&*server.log, &server.keys, &file, now, &mut rand::rngs::OsRng).await.unwrap()
+    };
+    let mut made = Vec::new();
+    for start in futures_util::future::join_all((0..3).map(|_| start())).await {
+        match start {
+            bootstrap::Start::Made(opened) => made.push(opened),
+            bootstrap::Start::Waits(until) => assert_eq!(until, now.plus_seconds(bootstrap::LIFE_S)),
+            bootstrap::Start::Nothing => panic!("nobody is administrator"),
+        }
+    }
+    assert_eq!(made.len(), 1);
+    assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), made[0].token);
+    let ada = Person::register(&node).await;
+    let named = Bootstrap { token: made[0].token.clone() };
+    assert_eq!(ada.post(&node, "/v1/admin/bootstrap", &named).await.status(), StatusCode::OK);
 }
 
 async fn after_half_an_hour_the_token_is_worth_nothing_and_a_new_start_makes_another(mode: Mode) {

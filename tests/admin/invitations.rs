@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     in_both_modes,
     office::{WHY, first_admin},
+    over_three_nodes,
     support::{Mode, Node, Person, assert_problem, body},
 };
 
@@ -23,6 +24,10 @@ in_both_modes! {
     who_has_an_invitation_registers_once_and_begins_with_its_plan;
     of_many_who_register_with_one_invitation_one_succeeds;
     invitations_are_listed_with_what_became_of_them_and_each_look_is_an_event;
+}
+
+over_three_nodes! {
+    of_many_who_register_with_one_invitation_one_succeeds;
 }
 
 async fn invited(node: &Node, admin: &Person) -> Invited {

@@ -46,3 +46,16 @@ macro_rules! in_both_modes {
     };
 }
 use in_both_modes;
+
+/// Each sentence is proven over three servers on one set of stores: each request goes to the next of them.
+macro_rules! over_three_nodes {
+    ($($name:ident;)+) => {
+        mod three_nodes {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::Mode::ThreeNodes).await;
+            })+
+        }
+    };
+}
+use over_three_nodes;

@@ -10,6 +10,22 @@ use reqwest::StatusCode;
 
 use crate::support::{Mode, Node, Person, assert_problem, body};
 
+in_both_modes! {
+    many threads:
+    a_wrong_password_and_an_unknown_name_are_answered_alike,
+    a_registration_sent_twice_gives_the_same_account_session_and_token,
+    a_name_belongs_to_one_account_however_it_is_written,
+    an_attempt_expires_after_a_minute_and_a_login_attempt_is_used_once,
+    two_devices_that_join_at_the_same_time_do_not_both_take_the_same_place,
+    another_account_cannot_end_a_session_or_revoke_a_device,
+}
+
+over_three_nodes! {
+    a_registration_sent_twice_gives_the_same_account_session_and_token,
+    an_attempt_expires_after_a_minute_and_a_login_attempt_is_used_once,
+    two_devices_that_join_at_the_same_time_do_not_both_take_the_same_place,
+}
+
 async fn the_story_of_an_account(mode: Mode) {
     let node = Node::start(mode).await;
     let first = Person::register(&node).await;
@@ -68,9 +84,8 @@ async fn what_one_node_revokes_the_other_refuses_within_two_seconds() {
     assert_problem(second.get(&other, "/v1/streams").await, Code::Revoked).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_and_an_unknown_name_are_answered_alike() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_wrong_password_and_an_unknown_name_are_answered_alike(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let nobody = Person { name: "nobody@example.org".to_owned(), ..person.clone() };
     for proven in [true, false] {
@@ -88,9 +103,8 @@ async fn a_wrong_password_and_an_unknown_name_are_answered_alike() {
     assert_eq!(person.login(&node, &person.password, true).await.status(), StatusCode::OK);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registration_sent_twice_gives_the_same_account_session_and_token() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_registration_sent_twice_gives_the_same_account_session_and_token(mode: Mode) {
+    let node = Node::start(mode).await;
     let registration = Person::start(&node, "twice@example.org").await;
     let mut tokens = Vec::new();
     for _ in 0..2 {
@@ -104,18 +118,16 @@ async fn a_registration_sent_twice_gives_the_same_account_session_and_token() {
     assert_problem(node.post("/v1/accounts/finish", &other).send().await.unwrap(), Code::InvalidField).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_belongs_to_one_account_however_it_is_written() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_name_belongs_to_one_account_however_it_is_written(mode: Mode) {
+    let node = Node::start(mode).await;
     Person::start(&node, "Zoë@example.org").await.send(&node).await;
     let second = Person::start(&node, " ZOË@EXAMPLE.ORG").await;
     let answer = node.post("/v1/accounts/finish", &second.finish).send().await.unwrap();
     assert_problem(answer, Code::NameTaken).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_attempt_expires_after_a_minute_and_a_login_attempt_is_used_once() {
-    let node = Node::start(Mode::Embedded).await;
+async fn an_attempt_expires_after_a_minute_and_a_login_attempt_is_used_once(mode: Mode) {
+    let node = Node::start(mode).await;
     let late = Person::start(&node, "late@example.org").await;
     node.clock.pass(61);
     let answer = node.post("/v1/accounts/finish", &late.finish).send().await.unwrap();
@@ -129,9 +141,8 @@ async fn an_attempt_expires_after_a_minute_and_a_login_attempt_is_used_once() {
     assert_problem(answer, Code::AttemptExpired).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_devices_that_join_at_the_same_time_do_not_both_take_the_same_place() {
-    let node = Node::start(Mode::Embedded).await;
+async fn two_devices_that_join_at_the_same_time_do_not_both_take_the_same_place(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let mut waiting = Vec::new();
     for _ in 0..2 {
@@ -141,19 +152,19 @@ async fn two_devices_that_join_at_the_same_time_do_not_both_take_the_same_place(
             public_key: lockstep_events::header::public_key(&crate::support::person::random_key()),
         };
         let statement = person.state(&login.account, claim);
-        let body = lockstep_api::account::EnrolDevice { statement };
-        waiting.push(node.post("/v1/devices", &body).bearer_auth(login.enrol_token.unwrap()).send());
+        waiting.push((lockstep_api::account::EnrolDevice { statement }, login.enrol_token.unwrap()));
     }
-    let second = waiting.pop().unwrap();
-    let (one, two) = tokio::join!(waiting.pop().unwrap(), second);
-    let mut statuses = [one.unwrap().status().as_u16(), two.unwrap().status().as_u16()];
+    let join = async |(enrol, token): &(_, String)| {
+        node.post("/v1/devices", enrol).bearer_auth(token).send().await.unwrap().status().as_u16()
+    };
+    let (one, two) = tokio::join!(join(&waiting[0]), join(&waiting[1]));
+    let mut statuses = [one, two];
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 409]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_account_cannot_end_a_session_or_revoke_a_device() {
-    let node = Node::start(Mode::Embedded).await;
+async fn another_account_cannot_end_a_session_or_revoke_a_device(mode: Mode) {
+    let node = Node::start(mode).await;
     let (mine, theirs) = (Person::register(&node).await, Person::register(&node).await);
     let end = format!("/v1/sessions/{}", theirs.tokens.session);
     let answer = node.request("DELETE", &end).bearer_auth(&mine.tokens.access_token).send().await.unwrap();

@@ -18,6 +18,15 @@ use crate::support::{
     ways::{Initiator, press},
 };
 
+in_both_modes! {
+    the_present_address_named_again_calls_off_the_one_that_waits,
+    a_confirmed_address_is_taken_from_nobody,
+    a_look_alike_of_an_address_is_refused_and_takes_nobodys_name,
+    a_letter_comes_to_the_right_address_after_many_mistyped_ones_and_none_gets_more_than_three,
+    an_address_is_named_only_by_who_proved_the_password_within_five_minutes,
+    what_is_not_an_address_is_refused_and_changes_nothing,
+}
+
 fn address() -> String {
     format!("{}@example.org", Uuid::new_v4())
 }
@@ -149,9 +158,8 @@ async fn a_link_in_a_mailbox_that_was_given_up_opens_nothing_distributed() {
     given_up(Mode::Distributed).await;
 }
 
-#[tokio::test]
-async fn the_present_address_named_again_calls_off_the_one_that_waits() {
-    let node = Node::start(Mode::Embedded).await;
+async fn the_present_address_named_again_calls_off_the_one_that_waits(mode: Mode) {
+    let node = Node::start(mode).await;
     let (person, present, mistyped) = (Person::register(&node).await, address(), address());
     person.with_email(&node, &present).await;
     assert_eq!(person.name_email(&node, &mistyped).await.status(), StatusCode::ACCEPTED);
@@ -162,9 +170,8 @@ async fn the_present_address_named_again_calls_off_the_one_that_waits() {
     assert_eq!(person.email(&node).await.confirmed, Some(present));
 }
 
-#[tokio::test]
-async fn a_confirmed_address_is_taken_from_nobody() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_confirmed_address_is_taken_from_nobody(mode: Mode) {
+    let node = Node::start(mode).await;
     let (first, second, email) = (Person::register(&node).await, Person::register(&node).await, address());
     assert_eq!(second.name_email(&node, &email).await.status(), StatusCode::ACCEPTED);
     let late = node.letter(&email, "Confirm", 1).await.link();
@@ -181,9 +188,8 @@ async fn a_confirmed_address_is_taken_from_nobody() {
 }
 
 /// Somebody else's mailbox, written so that it would pass for an address that another account waits for.
-#[tokio::test]
-async fn a_look_alike_of_an_address_is_refused_and_takes_nobodys_name() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_look_alike_of_an_address_is_refused_and_takes_nobodys_name(mode: Mode) {
+    let node = Node::start(mode).await;
     let (id, person) = (Uuid::new_v4(), Person::register(&node).await);
     let victim = Person::start(&node, &format!("v{id}@example.org")).await.send(&node).await;
     for unclear in ["\u{ff56}", "v\u{200b}", "\u{202e}v", "v\u{ad}", "\u{1d42f}"] {
@@ -197,9 +203,10 @@ async fn a_look_alike_of_an_address_is_refused_and_takes_nobodys_name() {
 }
 
 /// Each address gets its letter, whatever was mistyped before; and none gets letters without end.
-#[tokio::test]
-async fn a_letter_comes_to_the_right_address_after_many_mistyped_ones_and_none_gets_more_than_three() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_letter_comes_to_the_right_address_after_many_mistyped_ones_and_none_gets_more_than_three(
+    mode: Mode,
+) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     for _ in 0..5 {
         let email = address();
@@ -221,9 +228,8 @@ async fn a_letter_comes_to_the_right_address_after_many_mistyped_ones_and_none_g
     assert_eq!((of(&right), of(&other)), (3, 3));
 }
 
-#[tokio::test]
-async fn an_address_is_named_only_by_who_proved_the_password_within_five_minutes() {
-    let node = Node::start(Mode::Embedded).await;
+async fn an_address_is_named_only_by_who_proved_the_password_within_five_minutes(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     node.clock.pass(290);
     assert_eq!(person.name_email(&node, &address()).await.status(), StatusCode::ACCEPTED);
@@ -234,9 +240,8 @@ async fn an_address_is_named_only_by_who_proved_the_password_within_five_minutes
     assert_problem(later.name_email(&node, &address()).await, Code::StepUpRequired).await;
 }
 
-#[tokio::test]
-async fn what_is_not_an_address_is_refused_and_changes_nothing() {
-    let node = Node::start(Mode::Embedded).await;
+async fn what_is_not_an_address_is_refused_and_changes_nothing(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     for text in ["", "ada", "a@b@example.org", "a@example.org\r\nBcc: x@example.org", "a b@example.org"] {
         assert_problem(person.name_email(&node, text).await, Code::InvalidField).await;

@@ -18,10 +18,21 @@ use crate::{
     ways::fresh,
 };
 
-const MODES: [Mode; 2] = [Mode::Embedded, Mode::Distributed];
+in_both_modes! {
+    many threads:
+    only_the_keys_that_were_asked_for_are_approved_and_only_they_collect,
+    an_unknown_name_is_answered_like_a_known_one_and_nobody_is_flooded,
+    an_approval_that_was_cut_off_half_way_is_open_still_and_is_completed,
+}
+
+over_three_nodes! {
+    only_the_keys_that_were_asked_for_are_approved_and_only_they_collect,
+}
+
+const MODES: [Mode; 3] = [Mode::Embedded, Mode::Distributed, Mode::ThreeNodes];
 
 /// The same person at a device that is not enrolled.
-fn new_device(person: &Person) -> Person {
+pub fn new_device(person: &Person) -> Person {
     Person { device: DeviceId(Uuid::new_v4()), device_key: random_key(), ..person.clone() }
 }
 
@@ -35,19 +46,32 @@ fn asking(node: &Node, name: &str, new: &Person) -> reqwest::RequestBuilder {
     node.post("/v1/approvals", &ask)
 }
 
-async fn asked(node: &Node, new: &Person) -> Uuid {
+/// Asks for an approval; its id.
+pub async fn asked(node: &Node, new: &Person) -> Uuid {
     let answer = asking(node, &new.name, new).send().await.unwrap();
     body::<ApprovalAsked>(answer, StatusCode::CREATED).await.approval
 }
 
 async fn approve(node: &Node, person: &Person, approval: Uuid, new: &Person) -> Response {
+    approve_with(node, person, approval, new, vec![7; 80]).await
+}
+
+/// Approves with this sealed for the new device.
+pub async fn approve_with(
+    node: &Node,
+    person: &Person,
+    approval: Uuid,
+    new: &Person,
+    sealed: Vec<u8>,
+) -> Response {
     let claim = Claim::DeviceAdded { device: new.device, public_key: public_key(&new.device_key) };
     let statement = person.state(&person.look(node).await, claim);
-    let body = Approve { statement, sealed: vec![7; 80].into() };
+    let body = Approve { statement, sealed: sealed.into() };
     person.post(node, &format!("/v1/approvals/{approval}/approve"), &body).await
 }
 
-async fn collect(node: &Node, approval: Uuid, new: &Person) -> Response {
+/// Collects what was approved.
+pub async fn collect(node: &Node, approval: Uuid, new: &Person) -> Response {
     let signature = new.sign(&proof_message(approval.as_bytes()));
     node.post(&format!("/v1/approvals/{approval}/collect"), &CollectApproval { signature })
         .send()
@@ -81,9 +105,8 @@ async fn a_new_device_gets_what_was_sealed_for_it_and_a_session_once_an_enrolled
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_the_keys_that_were_asked_for_are_approved_and_only_they_collect() {
-    let node = Node::start(Mode::Embedded).await;
+async fn only_the_keys_that_were_asked_for_are_approved_and_only_they_collect(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = fresh(&node, &Person::register(&node).await).await;
     let (new, thief) = (new_device(&person), new_device(&person));
     let approval = asked(&node, &new).await;
@@ -104,14 +127,13 @@ async fn only_the_keys_that_were_asked_for_are_approved_and_only_they_collect() 
     assert_problem(collect(&node, approval, &new).await, Code::NotFound).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_name_is_answered_like_a_known_one_and_nobody_is_flooded() {
+async fn an_unknown_name_is_answered_like_a_known_one_and_nobody_is_flooded(mode: Mode) {
     let limits = Layer {
         rate_limit_factor: Some(1),
         trusted_proxies: Some("127.0.0.1".to_owned()),
         ..Layer::default()
     };
-    let node = Node::start_with(Mode::Embedded, limits).await;
+    let node = Node::start_with(mode, limits).await;
     let person = Person::register(&node).await;
     for name in [person.name.as_str(), "nobody@example.org"] {
         for n in 0..6 {
@@ -144,9 +166,8 @@ async fn a_device_has_a_name_that_only_clients_can_read() {
 }
 
 /// The server is stopped after what was sealed is stored, or after the session has a row: nothing was enrolled.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_approval_that_was_cut_off_half_way_is_open_still_and_is_completed() {
-    let node = Node::start(Mode::Embedded).await;
+async fn an_approval_that_was_cut_off_half_way_is_open_still_and_is_completed(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = fresh(&node, &Person::register(&node).await).await;
     let new = new_device(&person);
     let approval = asked(&node, &new).await;

@@ -14,6 +14,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Mode, Node, Person, assert_problem, body, problem};
 
+in_both_modes! {
+    many threads:
+    every_route_refuses_a_body_that_is_not_its_own,
+    messages_that_are_not_of_the_password_protocol_are_refused,
+    a_registration_whose_parts_do_not_belong_together_is_refused,
+    no_device_joins_with_a_key_that_verifies_nothing_and_no_suite_that_nobody_knows_is_raised,
+}
+
 /// Every route of this part that takes a body, with a body of the right shape.
 fn routes(person: &Person) -> Vec<(String, Value)> {
     let uuid = uuid::Uuid::nil();
@@ -45,9 +53,8 @@ async fn send(
     request.send().await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_route_refuses_a_body_that_is_not_its_own() {
-    let node = Node::start(Mode::Embedded).await;
+async fn every_route_refuses_a_body_that_is_not_its_own(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let log = &node.running().server.log;
     // The system's own events come whenever they are due.
@@ -101,9 +108,8 @@ async fn every_route_refuses_a_body_that_is_not_its_own() {
     assert_eq!(log.stream_heads(&streams).await.unwrap(), before, "nothing was appended");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_not_of_the_password_protocol_are_refused() {
-    let node = Node::start(Mode::Embedded).await;
+async fn messages_that_are_not_of_the_password_protocol_are_refused(mode: Mode) {
+    let node = Node::start(mode).await;
     for path in ["/v1/accounts/start", "/v1/sessions/start"] {
         for request in ["", "AAAA", &"A".repeat(128), "not base64"] {
             let answer =
@@ -117,9 +123,8 @@ async fn messages_that_are_not_of_the_password_protocol_are_refused() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registration_whose_parts_do_not_belong_together_is_refused() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_registration_whose_parts_do_not_belong_together_is_refused(mode: Mode) {
+    let node = Node::start(mode).await;
     let right = Person::start(&node, "parts@example.org").await.finish;
     let stranger = Person::start(&node, "stranger@example.org").await.finish;
     let mut wrong = Vec::new();
@@ -181,9 +186,10 @@ async fn every_answer_carries_the_security_headers() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_device_joins_with_a_key_that_verifies_nothing_and_no_suite_that_nobody_knows_is_raised() {
-    let node = Node::start(Mode::Embedded).await;
+async fn no_device_joins_with_a_key_that_verifies_nothing_and_no_suite_that_nobody_knows_is_raised(
+    mode: Mode,
+) {
+    let node = Node::start(mode).await;
     let ada = Person::register(&node).await;
     let before = ada.look(&node).await;
     // No point of the curve; all zero, which has order 4; the identity.

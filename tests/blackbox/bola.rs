@@ -36,7 +36,10 @@ use columns::{Asker, COLUMNS, STRANGERS, Who};
 use office::Office;
 use row::{For, Row};
 
-in_both_modes! { bola_matrix }
+in_both_modes! {
+    bola_matrix,
+    an_id_of_another_kind_names_nothing,
+}
 
 /// One person's things, and other people.
 pub struct World {
@@ -307,9 +310,8 @@ async fn bola_matrix(mode: Mode) {
 }
 
 /// Ids of the wrong kind name nothing either.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_id_of_another_kind_names_nothing() {
-    let node = Node::start(Mode::Embedded).await;
+async fn an_id_of_another_kind_names_nothing(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let ids = [person.account.0, person.device.0, person.tokens.session.0, Uuid::nil(), Uuid::max()];
     for id in ids {

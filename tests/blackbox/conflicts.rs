@@ -13,6 +13,7 @@ in_both_modes! {
     the_same_edit_on_two_devices_becomes_one_by_itself_though_both_adopt_it_at_once,
     edits_apart_are_two_visible_branches_with_their_ancestor_on_both_devices,
     the_same_choice_on_both_devices_is_one_head,
+    who_was_first_to_make_a_choice_is_told_alike_by_all_who_made_it,
     a_merge_by_hand_replaces_both_and_a_branch_that_arrives_meanwhile_stays_open,
     keep_both_makes_an_entry_of_the_other_side,
     a_delete_and_an_edit_apart_leave_the_entry_visible_until_somebody_decides,
@@ -66,6 +67,27 @@ async fn the_same_choice_on_both_devices_is_one_head(mode: Mode) {
     assert_eq!(heads(&first, entry).await, heads(&second, entry).await);
     assert_eq!(second.contents().await, ["second"]);
     assert_eq!(first.status().await.unwrap().conflicts, 0);
+}
+
+async fn who_was_first_to_make_a_choice_is_told_alike_by_all_who_made_it(mode: Mode) {
+    let server = Server::start_in(mode).await;
+    let (first, second, entry) = apart(&server, "who@example.org").await;
+    let shown = heads(&first, entry).await;
+    for device in [&first, &second] {
+        device.resolve(entry, &shown, &Resolution::Keep(shown[1])).await.unwrap();
+    }
+    for device in [&second, &first] {
+        device.sync().await.unwrap();
+    }
+    let chose = second.status().await.unwrap().device;
+    for device in [&first, &second] {
+        let history = device.history(entry).await.unwrap();
+        assert_eq!(
+            history.last().unwrap().device,
+            chose,
+            "the log has the choice of the one that came first"
+        );
+    }
 }
 
 async fn a_merge_by_hand_replaces_both_and_a_branch_that_arrives_meanwhile_stays_open(mode: Mode) {

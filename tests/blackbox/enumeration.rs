@@ -258,8 +258,10 @@ async fn inside(mode: Mode) -> (Node, Inside, String) {
 }
 
 in_both_modes! {
-    a_known_name_is_answered_like_an_unknown_one, enumeration_by_time,
+    a_known_name_is_answered_like_an_unknown_one,
+    enumeration_by_time,
     a_difference_of_half_a_millisecond_is_never_taken_for_none,
+    only_the_end_of_a_registration_tells_that_a_name_is_taken,
 }
 
 async fn a_known_name_is_answered_like_an_unknown_one(mode: Mode) {
@@ -298,9 +300,8 @@ async fn a_difference_of_half_a_millisecond_is_never_taken_for_none(mode: Mode) 
 }
 
 /// A name that is taken is told to whoever proves to want it: at the end of a registration, and there only.
-#[tokio::test]
-async fn only_the_end_of_a_registration_tells_that_a_name_is_taken() {
-    let (node, _inside, known) = inside(Mode::Embedded).await;
+async fn only_the_end_of_a_registration_tells_that_a_name_is_taken(mode: Mode) {
+    let (node, _inside, known) = inside(mode).await;
     let registration = Person::start(&node, &known).await;
     let refused = node.post("/v1/accounts/finish", &registration.finish).send().await.unwrap();
     crate::support::assert_problem(refused, Code::NameTaken).await;

@@ -14,7 +14,26 @@ use crate::{
     ways::{fresh, step_up},
 };
 
-const MODES: [Mode; 2] = [Mode::Embedded, Mode::Distributed];
+in_both_modes! {
+    many threads:
+    twenty_wrong_guesses_in_a_day_are_the_last_whatever_attempts_they_are_made_in,
+    a_copy_of_the_credential_store_holds_no_secret_of_a_factor,
+    a_factor_is_shown_for_its_own_attempt_session_and_account_only,
+    a_passkey_belongs_to_one_account_and_to_it_once,
+    a_code_on_paper_works_once,
+    a_passkey_registration_that_is_not_for_this_challenge_origin_and_party_is_refused,
+    a_step_up_needs_the_second_factor_and_removing_the_last_one_ends_the_demand,
+    a_proof_from_before_a_factor_was_set_does_not_remove_it,
+    a_factor_that_was_begun_and_not_confirmed_is_not_demanded,
+}
+
+over_three_nodes! {
+    twenty_wrong_guesses_in_a_day_are_the_last_whatever_attempts_they_are_made_in,
+    a_factor_is_shown_for_its_own_attempt_session_and_account_only,
+    a_code_on_paper_works_once,
+}
+
+const MODES: [Mode; 3] = [Mode::Embedded, Mode::Distributed, Mode::ThreeNodes];
 
 async fn begin_app(node: &Node, person: &Person) -> App {
     let answer = person.post(node, "/v1/account/factors/totp", &()).await;
@@ -176,9 +195,8 @@ async fn otp_counter_persists_though_the_attempt_went_with_its_only_process() {
     assert_problem(right, Code::TooManyRequests).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn twenty_wrong_guesses_in_a_day_are_the_last_whatever_attempts_they_are_made_in() {
-    let node = Node::start(Mode::Embedded).await;
+async fn twenty_wrong_guesses_in_a_day_are_the_last_whatever_attempts_they_are_made_in(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let app = with_totp(&node, &person).await;
     for _ in 0..4 {
@@ -231,9 +249,8 @@ async fn new_codes_take_the_place_of_the_old_ones_and_need_a_factor_that_they_st
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_the_credential_store_holds_no_secret_of_a_factor() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_copy_of_the_credential_store_holds_no_secret_of_a_factor(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let (app, passkey) = (with_totp(&node, &person).await, with_passkey(&node, &person).await);
     let server = &node.running().server;
@@ -250,9 +267,8 @@ async fn a_copy_of_the_credential_store_holds_no_secret_of_a_factor() {
     assert!(!refused.status().is_success(), "{}", refused.status());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_factor_is_shown_for_its_own_attempt_session_and_account_only() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_factor_is_shown_for_its_own_attempt_session_and_account_only(mode: Mode) {
+    let node = Node::start(mode).await;
     let (person, stranger) = (Person::register(&node).await, Person::register(&node).await);
     let other = person.enrol(&node).await;
     let app = with_totp(&node, &person).await;
@@ -274,9 +290,8 @@ async fn a_factor_is_shown_for_its_own_attempt_session_and_account_only() {
     assert_problem(gone, Code::NotFound).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_passkey_belongs_to_one_account_and_to_it_once() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_passkey_belongs_to_one_account_and_to_it_once(mode: Mode) {
+    let node = Node::start(mode).await;
     let (person, stranger) = (Person::register(&node).await, Person::register(&node).await);
     let key = with_passkey(&node, &person).await;
     let again = make_passkey(&node, &fresh(&node, &stranger).await, &key).await;
@@ -284,9 +299,8 @@ async fn a_passkey_belongs_to_one_account_and_to_it_once() {
     assert_eq!(stranger.login(&node, &stranger.password, true).await.status(), StatusCode::OK);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_code_on_paper_works_once() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_code_on_paper_works_once(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let app = with_totp(&node, &person).await;
     let code = || Shown::Codes { code: app.codes[4].to_lowercase() };
@@ -322,9 +336,8 @@ async fn a_passkey_opens_a_login_and_a_copied_forged_or_foreign_one_does_not() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_passkey_registration_that_is_not_for_this_challenge_origin_and_party_is_refused() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_passkey_registration_that_is_not_for_this_challenge_origin_and_party_is_refused(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = fresh(&node, &Person::register(&node).await).await;
     let good = Authenticator::new;
     let wrong = [
@@ -349,9 +362,8 @@ async fn a_passkey_registration_that_is_not_for_this_challenge_origin_and_party_
     assert!(listed.factors.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_step_up_needs_the_second_factor_and_removing_the_last_one_ends_the_demand() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_step_up_needs_the_second_factor_and_removing_the_last_one_ends_the_demand(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let app = with_totp(&node, &person).await;
     let proven = fresh_by(&node, &person, &app).await;
@@ -361,9 +373,8 @@ async fn a_step_up_needs_the_second_factor_and_removing_the_last_one_ends_the_de
     assert_eq!(person.login(&node, &person.password, true).await.status(), StatusCode::OK);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_proof_from_before_a_factor_was_set_does_not_remove_it() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_proof_from_before_a_factor_was_set_does_not_remove_it(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let app = with_totp(&node, &person).await;
     let path = format!("/v1/account/factors/{}", app.factor);
@@ -388,9 +399,8 @@ async fn recovery_ends_the_demand_for_factors_that_may_be_lost_like_the_password
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_factor_that_was_begun_and_not_confirmed_is_not_demanded() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_factor_that_was_begun_and_not_confirmed_is_not_demanded(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = fresh(&node, &Person::register(&node).await).await;
     let app = begin_app(&node, &person).await;
     let wrong = ConfirmTotp { factor: app.factor, code: "000000".to_owned() };

@@ -1,5 +1,7 @@
 //! A proof that fails changes nothing: no event, no credential, no session. Checked first, written afterwards.
 
+use std::sync::Arc;
+
 use lockstep_api::{
     Code,
     account::{EnrolDevice, LoggedIn, Refresh, RevokeDevice},
@@ -7,11 +9,23 @@ use lockstep_api::{
 use lockstep_events::{
     DeviceId, Seq, StreamId, canonical::sha256, header::public_key, ids::Signature, roster::Claim,
 };
+use lockstepd::{
+    adapters::{
+        postgres::{Database, tables::PostgresTables},
+        sqlite::{files, tables::SqliteTables},
+    },
+    tables::{Family, TableStore},
+};
 use reqwest::StatusCode;
-use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use crate::support::{Mode, Node, Person, assert_problem, body, person::random_key};
+
+in_both_modes! {
+    many threads:
+    failed_proof_no_side_effect,
+    a_registration_with_a_false_statement_reserves_no_name,
+}
 
 /// Tables in which a failed proof may leave nothing. What it uses up is an attempt and a place in a limit.
 const TABLES: [&str; 4] = ["names", "passwords", "wraps", "sessions"];
@@ -23,25 +37,26 @@ struct State {
     rows: Vec<[u8; 32]>,
 }
 
+/// The tables that the server keeps credentials in, wherever they are.
+async fn tables(node: &Node) -> Arc<dyn TableStore> {
+    let config = &node.running().server.config;
+    match config.credentials.expose() {
+        "sqlite" => Arc::new(SqliteTables::new(&config.data.join(files::CREDENTIALS))),
+        url => Arc::new(PostgresTables::of_owner(&Database::connect(url, 1).await.unwrap())),
+    }
+}
+
 async fn state(node: &Node, person: Option<&Person>) -> State {
-    let server = &node.running().server;
-    let file = server.config.data.join("credentials.sqlite");
-    let options = SqliteConnectOptions::new().filename(file).read_only(true);
-    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
+    let tables = tables(node).await;
     let mut rows = Vec::new();
-    for table in TABLES {
-        let query = sqlx::AssertSqlSafe(format!("SELECT * FROM {table} ORDER BY 1, 2"));
-        for row in sqlx::query(query).fetch_all(&mut database).await.unwrap() {
-            let column = |at| match row.try_get::<Option<Vec<u8>>, _>(at) {
-                Ok(bytes) => bytes.unwrap_or_default(),
-                Err(_) => row.get_unchecked::<Option<String>, _>(at).unwrap_or_default().into_bytes(),
-            };
-            rows.push(sha256(&(0..row.len()).flat_map(column).collect::<Vec<u8>>()));
-        }
+    for table in Family::Credentials.tables().filter(|table| TABLES.contains(&table.name)) {
+        let shape = tables.shape(table).await.unwrap();
+        let all = tables.page(&shape, None, 1000).await.unwrap();
+        rows.extend(all.iter().map(|row| sha256(format!("{row:?}").as_bytes())));
     }
     let streams: Vec<StreamId> =
         person.into_iter().flat_map(|p| [p.account.into(), p.vault.into()]).collect();
-    let heads = server.log.stream_heads(&streams).await.unwrap();
+    let heads = node.running().server.log.stream_heads(&streams).await.unwrap();
     State { heads: heads.iter().map(|head| head.seq).collect(), rows }
 }
 
@@ -80,9 +95,8 @@ async fn fail_everywhere(node: &Node, person: &Person) {
     assert_problem(answer, Code::RosterConflict).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn failed_proof_no_side_effect() {
-    let node = Node::start(Mode::Embedded).await;
+async fn failed_proof_no_side_effect(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let before = state(&node, Some(&person)).await;
     assert!(before.rows.len() >= 6, "{before:?}");
@@ -92,9 +106,8 @@ async fn failed_proof_no_side_effect() {
     assert_ne!(state(&node, Some(&person)).await, before, "what succeeds is seen by the same comparison");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registration_with_a_false_statement_reserves_no_name() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_registration_with_a_false_statement_reserves_no_name(mode: Mode) {
+    let node = Node::start(mode).await;
     let before = state(&node, None).await;
     let mut registration = Person::start(&node, "ada@example.org").await;
     registration.finish.statements[1].signature = Signature([7; 64]);

@@ -8,6 +8,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Mode, Node, Person, assert_problem};
 
+in_both_modes! {
+    many threads:
+    every_token_that_is_not_exactly_ours_is_refused,
+    a_token_expires_after_five_minutes_and_says_so,
+    a_token_of_another_server_is_refused,
+    an_enrolment_token_opens_nothing_but_the_enrolment,
+}
+
 /// What a right token is made of.
 struct Forge {
     header: Value,
@@ -187,9 +195,8 @@ fn malleated(signature: &str) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_token_that_is_not_exactly_ours_is_refused() {
-    let node = Node::start(Mode::Embedded).await;
+async fn every_token_that_is_not_exactly_ours_is_refused(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let forge = Forge::of(&node, &person.tokens.access_token);
     let ask = async |token: &str| node.get("/v1/account").bearer_auth(token).send().await;
@@ -247,9 +254,8 @@ async fn the_authorization_header_is_one_bearer_token() {
     assert_problem(twice.send().await.unwrap(), Code::Unauthenticated).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_expires_after_five_minutes_and_says_so() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_token_expires_after_five_minutes_and_says_so(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     node.clock.pass(300);
     assert_eq!(person.get(&node, "/v1/account").await.status(), StatusCode::OK);
@@ -257,16 +263,14 @@ async fn a_token_expires_after_five_minutes_and_says_so() {
     assert_problem(person.get(&node, "/v1/account").await, Code::TokenExpired).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_of_another_server_is_refused() {
-    let (node, other) = (Node::start(Mode::Embedded).await, Node::start(Mode::Embedded).await);
+async fn a_token_of_another_server_is_refused(mode: Mode) {
+    let (node, other) = (Node::start(mode).await, Node::start(mode).await);
     let person = Person::register(&other).await;
     assert_problem(person.get(&node, "/v1/account").await, Code::Unauthenticated).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_enrolment_token_opens_nothing_but_the_enrolment() {
-    let node = Node::start(Mode::Embedded).await;
+async fn an_enrolment_token_opens_nothing_but_the_enrolment(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let answer = person.login(&node, &person.password, false).await;
     let login: lockstep_api::account::LoggedIn = crate::support::body(answer, StatusCode::OK).await;

@@ -20,15 +20,19 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::json;
 
 use crate::{
+    mode::Mode,
     people::until,
     support::{self, Node, Person, assert_problem, body},
+    ways::begin_step_up,
 };
 
 in_both_modes! {
     every_route_lets_an_address_ask_as_often_as_the_table_says,
     a_session_a_device_an_account_and_a_name_ask_as_often_as_the_table_says_from_wherever,
     an_administrator_logs_in_three_times_and_then_once_in_five_minutes,
+    an_administrator_who_proves_the_password_again_is_counted_as_one_who_logs_in,
     a_limit_of_all_together_refuses_a_stranger_and_is_counted_apart,
+    a_limit_of_all_that_is_used_up_is_one_warning_however_many_are_refused,
 }
 
 /// A server with the real limits, behind a proxy that says who asks, whose clock stands still.
@@ -193,6 +197,47 @@ async fn an_administrator_logs_in_three_times_and_then_once_in_five_minutes(mode
     assert_eq!(login(&node, &other, "203.0.113.10").await.status(), StatusCode::OK);
 }
 
+/// The end of a step-up with this password, from an address.
+async fn proves(node: &Node, person: &Person, password: &str, address: &str) -> Response {
+    let finish = begin_step_up(node, person, password).await;
+    let finish = node.post("/v1/sessions/step-up/finish", &finish).bearer_auth(&person.tokens.access_token);
+    from(finish, address).send().await.unwrap()
+}
+
+async fn an_administrator_who_proves_the_password_again_is_counted_as_one_who_logs_in(mode: support::Mode) {
+    let node = limited(mode).await;
+    let (admin, other) = administrators(&node).await;
+    let logged_in = async |person: &Person, address: &str| {
+        let tokens = body::<LoggedIn>(login(&node, person, address).await, StatusCode::OK).await.tokens;
+        Person { tokens: tokens.unwrap(), ..person.clone() }
+    };
+    let (admin, other) = (logged_in(&admin, "203.0.113.2").await, logged_in(&other, "203.0.113.3").await);
+    // Two logins of three are used up. A wrong password is no proof, and tells nobody who is on the roll.
+    let wrong = proves(&node, &admin, "wrong horse", "203.0.113.9").await;
+    assert_problem(wrong, Code::LoginFailed).await;
+    let proven = proves(&node, &admin, &admin.password, "203.0.113.9").await;
+    assert_eq!(proven.status(), StatusCode::OK);
+    let refused = proves(&node, &admin, &admin.password, "203.0.113.9").await;
+    assert_eq!(limit(&refused), 3);
+    assert_problem(refused, Code::TooManyRequests).await;
+    assert_problem(login(&node, &admin, "203.0.113.6").await, Code::TooManyRequests).await;
+    // An address has as many for all administrators together.
+    let proven = proves(&node, &other, &other.password, "203.0.113.9").await;
+    assert_eq!(proven.status(), StatusCode::OK);
+    assert_problem(proves(&node, &other, &other.password, "203.0.113.9").await, Code::TooManyRequests).await;
+    let proven = proves(&node, &other, &other.password, "203.0.113.8").await;
+    assert_eq!(proven.status(), StatusCode::OK);
+    let metrics = node.running().server.metrics.text(&[]);
+    assert!(metrics.contains("lockstep_rate_limited_total{action=\"admin_login\"} 3"), "{metrics}");
+    let person = Person::register(&node).await;
+    // All of this began at one address, which may begin again.
+    node.clock.pass(120);
+    for n in 0..4 {
+        let proven = proves(&node, &person, &person.password, "203.0.113.7").await;
+        assert_eq!(proven.status(), StatusCode::OK, "proof {n} of somebody else");
+    }
+}
+
 async fn a_limit_of_all_together_refuses_a_stranger_and_is_counted_apart(mode: support::Mode) {
     let node = limited(mode).await;
     let all = Action::Register.rules().all.unwrap();
@@ -211,9 +256,10 @@ struct Apart {
 }
 
 impl Apart {
-    fn start() -> Self {
+    async fn start(mode: Mode) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = crate::process::command(&folder.path().join("data"));
+        command.envs(mode.options().await);
         command.env("LOCKSTEP_PLAIN_HTTP", "true").env("LOCKSTEP_TRUSTED_PROXIES", "127.0.0.1");
         command.stdout(Stdio::piped()).stderr(File::create(folder.path().join("log")).unwrap());
         let mut child = command.spawn().unwrap();
@@ -235,9 +281,8 @@ impl Drop for Apart {
     }
 }
 
-#[tokio::test]
-async fn a_limit_of_all_that_is_used_up_is_one_warning_however_many_are_refused() {
-    let server = Apart::start();
+async fn a_limit_of_all_that_is_used_up_is_one_warning_however_many_are_refused(mode: Mode) {
+    let server = Apart::start(mode).await;
     // Refused only where another test of this process has done it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -23,6 +23,24 @@ use crate::{
     support::{Mode, Node, Person, assert_problem, problem},
 };
 
+in_both_modes! {
+    many threads:
+    rl_xff_spoof,
+    every_answer_tells_what_is_left_and_a_refusal_when_to_come_back,
+    a_name_is_registered_once_in_ten_minutes_whoever_asks,
+    failures_are_counted_before_the_check_for_a_day_and_outlive_a_restart,
+    wrong_recovery_codes_are_counted_for_the_address_that_sends_them_and_not_for_the_name,
+    a_login_that_succeeds_is_no_failure,
+    a_device_writes_two_hundred_at_once_and_then_two_a_second,
+    who_guesses_at_a_name_cannot_keep_out_the_devices_that_are_enrolled,
+}
+
+over_three_nodes! {
+    a_name_is_registered_once_in_ten_minutes_whoever_asks,
+    failures_are_counted_before_the_check_for_a_day_and_outlive_a_restart,
+    who_guesses_at_a_name_cannot_keep_out_the_devices_that_are_enrolled,
+}
+
 fn limited(factor: u32) -> Layer {
     Layer { rate_limit_factor: Some(factor), ..Layer::default() }
 }
@@ -137,9 +155,8 @@ async fn without_the_store_of_limits_nothing_that_needs_it_is_let_through() {
     assert_eq!(person.get(&node, "/v1/account").await.status(), 200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rl_xff_spoof() {
-    let node = Node::start_with(Mode::Embedded, limited(1)).await;
+async fn rl_xff_spoof(mode: Mode) {
+    let node = Node::start_with(mode, limited(1)).await;
     let message = registration();
     let from = |node: &Node, forwarded: String| newcomer(node, &message).header("x-forwarded-for", forwarded);
     for n in 0..3 {
@@ -149,7 +166,7 @@ async fn rl_xff_spoof() {
     assert_problem(spoofed, Code::TooManyRequests).await;
 
     let proxied = Layer { trusted_proxies: Some("127.0.0.0/8".to_owned()), ..limited(1) };
-    let node = Node::start_with(Mode::Embedded, proxied).await;
+    let node = Node::start_with(mode, proxied).await;
     for n in 0..3 {
         let written = format!("192.0.2.{n}, 203.0.113.1");
         assert_eq!(from(&node, written).send().await.unwrap().status(), 200);
@@ -170,9 +187,8 @@ fn told(answer: &Response) -> (i64, i64, i64) {
     (number("ratelimit-limit"), number("ratelimit-remaining"), number("ratelimit-reset"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_answer_tells_what_is_left_and_a_refusal_when_to_come_back() {
-    let node = Node::start_with(Mode::Embedded, limited(1)).await;
+async fn every_answer_tells_what_is_left_and_a_refusal_when_to_come_back(mode: Mode) {
+    let node = Node::start_with(mode, limited(1)).await;
     let message = registration();
     for left in [2, 1, 0] {
         let answer = newcomer(&node, &message).send().await.unwrap();
@@ -193,10 +209,9 @@ async fn every_answer_tells_what_is_left_and_a_refusal_when_to_come_back() {
     assert!(remaining < 600);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_registered_once_in_ten_minutes_whoever_asks() {
+async fn a_name_is_registered_once_in_ten_minutes_whoever_asks(mode: Mode) {
     let proxied = Layer { trusted_proxies: Some("127.0.0.1".to_owned()), ..limited(1) };
-    let node = Node::start_with(Mode::Embedded, proxied).await;
+    let node = Node::start_with(mode, proxied).await;
     let body = RegisterStart { name: "ada@example.org".to_owned(), request: registration().into() };
     let from =
         |n: u8| node.post("/v1/accounts/start", &body).header("x-forwarded-for", format!("203.0.113.{n}"));
@@ -229,10 +244,9 @@ async fn guesses_of_a_day(node: &Node, name: &str) -> u32 {
     panic!("a guesser is never refused");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn failures_are_counted_before_the_check_for_a_day_and_outlive_a_restart() {
+async fn failures_are_counted_before_the_check_for_a_day_and_outlive_a_restart(mode: Mode) {
     let proxied = Layer { trusted_proxies: Some("127.0.0.1".to_owned()), ..limited(1) };
-    let mut node = Node::start_with(Mode::Embedded, proxied).await;
+    let mut node = Node::start_with(mode, proxied).await;
     let person = Person::register(&node).await;
     let (known, unknown) = (person.name.clone(), "nobody@example.org".to_owned());
     let guesses = guesses_of_a_day(&node, &known).await;
@@ -245,11 +259,27 @@ async fn failures_are_counted_before_the_check_for_a_day_and_outlive_a_restart()
     assert!(guesses_of_a_day(&node, &known).await >= 100);
 }
 
-/// A recovery code is too long to be guessed: what is counted is who asks, not whom it concerns.
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_recovery_codes_are_counted_for_the_address_that_sends_them_and_not_for_the_name() {
+async fn of_thirty_guesses_at_a_name_that_come_to_three_nodes_at_once_ten_are_looked_at() {
     let proxied = Layer { trusted_proxies: Some("127.0.0.1".to_owned()), ..limited(1) };
-    let node = Node::start_with(Mode::Embedded, proxied).await;
+    let node = Node::start_with(Mode::ThreeNodes, proxied).await;
+    let person = Person::register(&node).await;
+    node.clock.stop();
+    let body = guess(&person.name);
+    let guesses = (0..30).map(|n| {
+        node.post("/v1/sessions/start", &body).header("x-forwarded-for", format!("203.0.113.{n}")).send()
+    });
+    let mut count = Count::default();
+    for answer in futures_util::future::join_all(guesses).await {
+        count.add(answer.unwrap().status().as_u16());
+    }
+    assert_eq!((count.let_through, count.refused), (10, 20), "{count:?}");
+}
+
+/// A recovery code is too long to be guessed: what is counted is who asks, not whom it concerns.
+async fn wrong_recovery_codes_are_counted_for_the_address_that_sends_them_and_not_for_the_name(mode: Mode) {
+    let proxied = Layer { trusted_proxies: Some("127.0.0.1".to_owned()), ..limited(1) };
+    let node = Node::start_with(mode, proxied).await;
     let body = lockstep_api::recovery::RecoveryStart {
         name: "ada@example.org".to_owned(),
         secret: vec![9; 32].into(),
@@ -265,9 +295,8 @@ async fn wrong_recovery_codes_are_counted_for_the_address_that_sends_them_and_no
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_login_that_succeeds_is_no_failure() {
-    let node = Node::start_with(Mode::Embedded, limited(1)).await;
+async fn a_login_that_succeeds_is_no_failure(mode: Mode) {
+    let node = Node::start_with(mode, limited(1)).await;
     let person = Person::register(&node).await;
     for _ in 0..110 {
         assert_eq!(person.login(&node, &person.password, true).await.status(), 200);
@@ -275,9 +304,8 @@ async fn a_login_that_succeeds_is_no_failure() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_device_writes_two_hundred_at_once_and_then_two_a_second() {
-    let node = Node::start_with(Mode::Embedded, limited(1)).await;
+async fn a_device_writes_two_hundred_at_once_and_then_two_a_second(mode: Mode) {
+    let node = Node::start_with(mode, limited(1)).await;
     let person = Person::register(&node).await;
     let path = format!("/v1/vaults/{}/versions", person.vault);
     let empty = serde_json::json!({"epoch": "0".repeat(32), "batch_id": Uuid::nil(), "items": []});
@@ -301,10 +329,9 @@ async fn a_device_writes_two_hundred_at_once_and_then_two_a_second() {
     assert!(began.elapsed() < Duration::from_secs(100), "a slow machine proves nothing here");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_guesses_at_a_name_cannot_keep_out_the_devices_that_are_enrolled() {
+async fn who_guesses_at_a_name_cannot_keep_out_the_devices_that_are_enrolled(mode: Mode) {
     let proxied = Layer { trusted_proxies: Some("127.0.0.1".to_owned()), ..limited(1) };
-    let node = Node::start_with(Mode::Embedded, proxied).await;
+    let node = Node::start_with(mode, proxied).await;
     let (person, stranger) = (Person::register(&node).await, Person::register(&node).await);
     let start = |body: LoginStart, n: u8| {
         node.post("/v1/sessions/start", &body).header("x-forwarded-for", format!("203.0.113.{n}")).send()

@@ -17,6 +17,23 @@ use crate::{
     },
 };
 
+in_both_modes! {
+    magic_wrong_initiator,
+    at_most_three_links_are_outstanding_and_each_of_them_works,
+    a_link_runs_out_after_ten_minutes_and_a_proof_after_fifteen,
+    the_answers_are_the_same_for_names_that_nobody_has,
+    a_disabled_account_is_not_entered_by_a_link,
+}
+
+over_three_nodes! {
+    magic_scanner_get_harmless,
+    magic_wrong_initiator,
+    magic_double_use_race,
+    a_link_runs_out_after_ten_minutes_and_a_proof_after_fifteen,
+    proof_and_device_key,
+    mail_is_limited,
+}
+
 fn address() -> String {
     format!("{}@example.org", Uuid::new_v4())
 }
@@ -67,9 +84,8 @@ async fn magic_scanner_get_harmless_distributed() {
 }
 
 /// The result goes to the client that asked, not to the browser that pressed and not to anybody else.
-#[tokio::test]
-async fn magic_wrong_initiator() {
-    let node = Node::start(Mode::Embedded).await;
+async fn magic_wrong_initiator(mode: Mode) {
+    let node = Node::start(mode).await;
     let (person, email) = somebody(&node).await;
     let (client, thief) = (Initiator::new(), Initiator::new());
     client.ask(&node, &email).await;
@@ -112,9 +128,8 @@ async fn magic_double_use_race_distributed() {
 }
 
 /// A newer link does not end an older one silently, and a fourth is not sent while three are outstanding.
-#[tokio::test]
-async fn at_most_three_links_are_outstanding_and_each_of_them_works() {
-    let node = Node::start(Mode::Embedded).await;
+async fn at_most_three_links_are_outstanding_and_each_of_them_works(mode: Mode) {
+    let node = Node::start(mode).await;
     let (_, email) = somebody(&node).await;
     let clients: Vec<Initiator> = (0..4).map(|_| Initiator::new()).collect();
     for (sent, client) in clients.iter().enumerate() {
@@ -141,9 +156,8 @@ async fn at_most_three_links_are_outstanding_and_each_of_them_works() {
     waits(clients[3].poll(&node).await).await;
 }
 
-#[tokio::test]
-async fn a_link_runs_out_after_ten_minutes_and_a_proof_after_fifteen() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_link_runs_out_after_ten_minutes_and_a_proof_after_fifteen(mode: Mode) {
+    let node = Node::start(mode).await;
     let (person, email) = somebody(&node).await;
     let client = Initiator::new();
     client.ask(&node, &email).await;
@@ -164,9 +178,8 @@ async fn a_link_runs_out_after_ten_minutes_and_a_proof_after_fifteen() {
 }
 
 /// Nobody learns from the answers who has an account: not from status, headers or length, and not by waiting.
-#[tokio::test]
-async fn the_answers_are_the_same_for_names_that_nobody_has() {
-    let node = Node::start(Mode::Embedded).await;
+async fn the_answers_are_the_same_for_names_that_nobody_has(mode: Mode) {
+    let node = Node::start(mode).await;
     let (_, email) = somebody(&node).await;
     let unconfirmed = Person::register(&node).await;
     let mut seen = BTreeSet::new();
@@ -253,9 +266,8 @@ async fn nobodys_mailbox_is_filled_distributed() {
     mail_is_limited(Mode::Distributed).await;
 }
 
-#[tokio::test]
-async fn a_disabled_account_is_not_entered_by_a_link() {
-    let mut node = Node::start(Mode::Embedded).await;
+async fn a_disabled_account_is_not_entered_by_a_link(mode: Mode) {
+    let mut node = Node::start(mode).await;
     let office = Office::open(&mut node).await;
     let (person, email) = somebody(&node).await;
     let proof = person.proof_by_link(&node, &email).await;

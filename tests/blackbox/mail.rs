@@ -11,6 +11,11 @@ use crate::support::{
     ways::press,
 };
 
+in_both_modes! {
+    a_server_that_is_busy_is_asked_again_and_gets_the_letter_once,
+    a_refused_letter_holds_nothing_up,
+}
+
 fn by(sink: &Sink, scheme: &str, login: &str) -> Layer {
     Layer {
         mail: Some(sink.url(scheme, login).as_str().into()),
@@ -90,10 +95,9 @@ async fn tried(node: &Node) {
     }
 }
 
-#[tokio::test]
-async fn a_server_that_is_busy_is_asked_again_and_gets_the_letter_once() {
+async fn a_server_that_is_busy_is_asked_again_and_gets_the_letter_once(mode: Mode) {
     let sink = Sink::start(Manner::Plain);
-    let node = Node::start_with(Mode::Embedded, by(&sink, "smtp+plain", "")).await;
+    let node = Node::start_with(mode, by(&sink, "smtp+plain", "")).await;
     let person = Person::register(&node).await;
     person.name_email(&node, "busy-2@example.org").await;
     let hurry = async {
@@ -109,10 +113,9 @@ async fn a_server_that_is_busy_is_asked_again_and_gets_the_letter_once() {
 }
 
 /// What is refused for good is not tried for ever, and does not hold up what comes after it.
-#[tokio::test]
-async fn a_refused_letter_holds_nothing_up() {
+async fn a_refused_letter_holds_nothing_up(mode: Mode) {
     let sink = Sink::start(Manner::Plain);
-    let node = Node::start_with(Mode::Embedded, by(&sink, "smtp+plain", "")).await;
+    let node = Node::start_with(mode, by(&sink, "smtp+plain", "")).await;
     let (first, second) = (Person::register(&node).await, Person::register(&node).await);
     first.name_email(&node, "gone@example.org").await;
     second.name_email(&node, "ada@example.org").await;

@@ -4,16 +4,29 @@
 
 /// Runs tests, written for a mode, embedded and over Postgres, NATS and S3.
 macro_rules! in_both_modes {
-    ($($test:ident),+ $(,)?) => {
+    (many threads: $($test:ident),+ $(,)?) => { in_both_modes! { @(flavor = "multi_thread") $($test),+ } };
+    (@$threads:tt $($test:ident),+) => {
         mod embedded {
-            $(#[tokio::test] async fn $test() { super::$test(crate::mode::Mode::Embedded.into()).await; })+
+            $(#[tokio::test $threads] async fn $test() { super::$test(crate::mode::Mode::Embedded.into()).await; })+
         }
         mod distributed {
-            $(#[tokio::test] async fn $test() { super::$test(crate::mode::Mode::Distributed.into()).await; })+
+            $(#[tokio::test $threads] async fn $test() { super::$test(crate::mode::Mode::Distributed.into()).await; })+
+        }
+    };
+    ($($test:ident),+ $(,)?) => { in_both_modes! { @() $($test),+ } };
+}
+
+/// Runs tests, written for a mode, over three servers on one set of stores: each request goes to the next of them.
+macro_rules! over_three_nodes {
+    ($($test:ident),+ $(,)?) => {
+        mod three_nodes {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::support::Mode::ThreeNodes).await; })+
         }
     };
 }
 
+mod access_log;
 mod accounts;
 mod addresses;
 mod adopted;
@@ -25,6 +38,9 @@ mod canary;
 mod confirming;
 mod conflicts;
 mod crowd;
+mod device_ids;
+#[path = "../feed/documented.rs"]
+mod documented;
 mod enumeration;
 mod evil_keys;
 mod factors;
@@ -39,6 +55,7 @@ mod matrix;
 #[path = "../bus/nats_process.rs"]
 #[expect(dead_code, reason = "the suite of the bus uses more of it")]
 mod nats_process;
+mod numbers;
 mod oidc;
 mod oidc_attacks;
 mod operating;
@@ -56,10 +73,15 @@ mod refresh;
 mod scope;
 mod server;
 mod sessions;
+#[path = "../feed/socket.rs"]
+#[expect(dead_code, reason = "the suite of the feed uses more of it")]
+mod socket;
 mod step_ups;
+mod still;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 mod support;
 mod surface;
+mod three_nodes;
 mod trouble;
 mod turning;
 mod vaults;

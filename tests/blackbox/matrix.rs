@@ -16,6 +16,15 @@ use tokio::{
 use crate::bola::office::Office;
 use crate::support::{Mode, Node, Person, assert_problem, body, problem};
 
+in_both_modes! {
+    many threads:
+    every_route_that_takes_json_refuses_what_is_not_its_own_and_changes_nothing,
+    every_route_that_takes_bytes_refuses_other_types_and_lengths_and_changes_nothing,
+    every_route_with_a_lock_on_it_refuses_missing_foreign_altered_revoked_and_expired_tokens,
+    every_parameter_that_is_not_what_it_should_be_is_refused_by_its_place,
+    every_route_of_a_vault_or_stream_answers_for_a_foreign_one_as_for_one_that_does_not_exist,
+}
+
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 /// Its body is looked at only if the biller's signature over it holds: `tests/admin/billing.rs` tries that.
 const BILLER: &str = "/v1/billing/events";
@@ -77,8 +86,8 @@ struct Ground {
 }
 
 impl Ground {
-    async fn new() -> Self {
-        let mut node = Node::start(Mode::Embedded).await;
+    async fn new(mode: Mode) -> Self {
+        let mut node = Node::start(mode).await;
         let office = Office::open(&mut node).await;
         let person = Person::register(&node).await;
         let login: LoggedIn = body(person.login(&node, &person.password, false).await, StatusCode::OK).await;
@@ -182,9 +191,8 @@ fn surprise(schema: &Value) -> Value {
     Value::Object(object)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_route_that_takes_json_refuses_what_is_not_its_own_and_changes_nothing() {
-    let ground = Ground::new().await;
+async fn every_route_that_takes_json_refuses_what_is_not_its_own_and_changes_nothing(mode: Mode) {
+    let ground = Ground::new(mode).await;
     let before = ground.events().await;
     let mut asked = 0;
     for route in routes().iter().filter(|route| route.takes == Some(JSON) && route.path != BILLER) {
@@ -221,9 +229,8 @@ async fn every_route_that_takes_json_refuses_what_is_not_its_own_and_changes_not
     assert_eq!(ground.events().await, before, "something was appended");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_route_that_takes_bytes_refuses_other_types_and_lengths_and_changes_nothing() {
-    let ground = Ground::new().await;
+async fn every_route_that_takes_bytes_refuses_other_types_and_lengths_and_changes_nothing(mode: Mode) {
+    let ground = Ground::new(mode).await;
     let before = ground.events().await;
     let mut asked = 0;
     for route in routes().iter().filter(|route| route.takes == Some(OCTETS)) {
@@ -242,10 +249,11 @@ async fn every_route_that_takes_bytes_refuses_other_types_and_lengths_and_change
     assert_eq!(ground.events().await, before, "something was appended");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_route_with_a_lock_on_it_refuses_missing_foreign_altered_revoked_and_expired_tokens() {
-    let ground = Ground::new().await;
-    let (node, elsewhere) = (&ground.node, Node::start(Mode::Embedded).await);
+async fn every_route_with_a_lock_on_it_refuses_missing_foreign_altered_revoked_and_expired_tokens(
+    mode: Mode,
+) {
+    let ground = Ground::new(mode).await;
+    let (node, elsewhere) = (&ground.node, Node::start(mode).await);
     let foreign = Person::register(&elsewhere).await.tokens.access_token;
     let own = ground.person.tokens.access_token.clone();
     let revoked = ground.person.enrol(node).await;
@@ -278,9 +286,8 @@ async fn every_route_with_a_lock_on_it_refuses_missing_foreign_altered_revoked_a
     assert_eq!(ground.events().await, before, "something was appended");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_parameter_that_is_not_what_it_should_be_is_refused_by_its_place() {
-    let ground = Ground::new().await;
+async fn every_parameter_that_is_not_what_it_should_be_is_refused_by_its_place(mode: Mode) {
+    let ground = Ground::new(mode).await;
     let before = ground.events().await;
     let (mut in_path, mut in_query, mut in_header) = (0, 0, 0);
     for route in &routes() {
@@ -374,9 +381,10 @@ fn a_version(ground: &Ground) -> Value {
     })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_route_of_a_vault_or_stream_answers_for_a_foreign_one_as_for_one_that_does_not_exist() {
-    let ground = Ground::new().await;
+async fn every_route_of_a_vault_or_stream_answers_for_a_foreign_one_as_for_one_that_does_not_exist(
+    mode: Mode,
+) {
+    let ground = Ground::new(mode).await;
     let owner = Person::register(&ground.node).await;
     let before = ground.events().await;
     let mut asked = 0;

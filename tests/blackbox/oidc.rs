@@ -26,6 +26,16 @@ use crate::{
     },
 };
 
+in_both_modes! {
+    an_unlinking_that_was_cut_off_is_finished_from_another_device,
+    identities_are_linked_and_unlinked_only_by_who_proved_the_password,
+}
+
+over_three_nodes! {
+    whole_way,
+    identities_are_linked_and_unlinked_only_by_who_proved_the_password,
+}
+
 fn providers(issuer: &str) -> Layer {
     let native = Provider {
         preset: None,
@@ -111,10 +121,9 @@ async fn a_linked_identity_of_a_certified_provider_and_a_device_key_open_a_vault
 
 /// The event stands, and the server was stopped before the row went: the identity still opens the account. Another device
 /// says it again.
-#[tokio::test]
-async fn an_unlinking_that_was_cut_off_is_finished_from_another_device() {
+async fn an_unlinking_that_was_cut_off_is_finished_from_another_device(mode: Mode) {
     let idp = Certified::start();
-    let node = Node::start_with(Mode::Embedded, providers(&idp.issuer)).await;
+    let node = Node::start_with(mode, providers(&idp.issuer)).await;
     let person = Person::register(&node).await;
     let link = linked(&node, &person).await;
     let server = &node.running().server;
@@ -134,12 +143,11 @@ async fn an_unlinking_that_was_cut_off_is_finished_from_another_device() {
 }
 
 /// A provider that knows no native applications and answers with a form, as Apple does: by the server to the asking
-/// program, on the machine where the browser runs. Begun at one node, sent on by the other, ended at the first.
+/// program, on the machine where the browser runs. Begun at one node, sent on by the next, ended at the third.
 #[tokio::test]
 async fn an_answer_that_comes_as_a_form_is_sent_on_to_the_asking_program() {
     let idp = Certified::start();
-    let node = Node::start_with(Mode::Distributed, providers(&idp.issuer)).await;
-    let other = node.second().await;
+    let node = Node::start_with(Mode::ThreeNodes, providers(&idp.issuer)).await;
     let person = Person::register(&node).await;
     let flow = Flow::link(&node, &person, "web").await;
     let end = browse(&flow.url, "https://vault.example.org").await;
@@ -147,7 +155,7 @@ async fn an_answer_that_comes_as_a_form_is_sent_on_to_the_asking_program() {
     let browser = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
     let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(end.fields()).finish();
     let sent_on = browser
-        .post(format!("{}/v1/oidc/callback", other.running().url))
+        .post(format!("{}/v1/oidc/callback", node.url()))
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form)
         .send()
@@ -161,10 +169,9 @@ async fn an_answer_that_comes_as_a_form_is_sent_on_to_the_asking_program() {
     assert_eq!(answer.status(), StatusCode::CREATED, "{}", answer.text().await.unwrap());
 }
 
-#[tokio::test]
-async fn identities_are_linked_and_unlinked_only_by_who_proved_the_password() {
+async fn identities_are_linked_and_unlinked_only_by_who_proved_the_password(mode: Mode) {
     let idp = Certified::start();
-    let node = Node::start_with(Mode::Embedded, providers(&idp.issuer)).await;
+    let node = Node::start_with(mode, providers(&idp.issuer)).await;
     let person = Person::register(&node).await;
     let link = linked(&node, &person).await;
     let flow = Flow::link(&node, &person, "native").await;

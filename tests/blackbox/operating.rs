@@ -3,9 +3,16 @@
 use std::{path::Path, process::Output, time::Duration};
 
 use crate::{
-    process::{Process, command},
-    support::{Mode, Node},
+    mode::Mode,
+    process::{Process, command, complaint, registered},
+    support::{self, Node},
 };
+
+in_both_modes! {
+    a_start_while_an_earlier_token_is_valid_says_so,
+    a_change_of_the_keys_says_what_it_did,
+    a_letter_is_answered_by_the_name_of_the_person_and_never_over_a_file_that_is_there,
+}
 
 fn said(answer: &Output) -> String {
     String::from_utf8_lossy(&answer.stdout).into_owned() + &String::from_utf8_lossy(&answer.stderr)
@@ -38,23 +45,24 @@ fn a_database_that_cannot_be_opened_is_named_by_its_option_and_its_error_said_on
     }
 }
 
-#[test]
-fn a_start_while_an_earlier_token_is_valid_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let of = |process: &Process| process.lines.iter().find(|line| line.starts_with("First admin")).cloned();
-    let first = of(&Process::start(folder.path())).unwrap();
+async fn a_start_while_an_earlier_token_is_valid_says_so(mode: Mode) {
+    let (folder, options) = (tempfile::tempdir().unwrap(), mode.options().await);
+    let first_admin = || {
+        let process = Process::of(command(folder.path()).envs(options.clone()));
+        process.lines.iter().find(|line| line.starts_with("First admin")).cloned().unwrap()
+    };
+    let first = first_admin();
     assert!(first.contains("bootstrap lsb_"), "{first}");
-    let second = of(&Process::start(folder.path())).unwrap();
+    let second = first_admin();
     assert!(second.contains("the token of an earlier start is valid until 2"), "{second}");
     assert!(second.contains("`lockstepd admin bootstrap`") && !second.contains("lsb_"), "{second}");
 }
 
-#[test]
-fn a_change_of_the_keys_says_what_it_did() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(Process::start(folder.path()));
+async fn a_change_of_the_keys_says_what_it_did(mode: Mode) {
+    let (folder, options) = (tempfile::tempdir().unwrap(), mode.options().await);
+    drop(Process::of(command(folder.path()).envs(options.clone())));
     let keys = |args: &[&str]| {
-        let answer = command(folder.path()).arg("keys").args(args).output().unwrap();
+        let answer = command(folder.path()).envs(options.clone()).arg("keys").args(args).output().unwrap();
         assert!(answer.status.success(), "{}", said(&answer));
         said(&answer)
     };
@@ -64,9 +72,56 @@ fn a_change_of_the_keys_says_what_it_did() {
     assert!(keys(&["revoke", kid]).starts_with(&format!("What {kid} has signed is refused from now on")));
 }
 
+async fn a_letter_is_answered_by_the_name_of_the_person_and_never_over_a_file_that_is_there(mode: Mode) {
+    let (folder, stores) = (tempfile::tempdir().unwrap(), mode.options().await);
+    let data = folder.path().join("data");
+    let command = || {
+        let mut command = command(&data);
+        command.envs(stores.clone());
+        command
+    };
+    let process = Process::of(&mut command());
+    let account = registered(&process, "ada@example.org").await;
+    let out = folder.path().join("ada.jsonl");
+    let export =
+        |person: &str| command().args(["subject", "export", person, "--out"]).arg(&out).output().unwrap();
+    let answer = export("Ada@example.org");
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    let written = std::fs::read_to_string(&out).unwrap();
+    assert!(written.contains(&account) && written.contains(r#"{"part":"manifest""#));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&out).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "nobody but the operator reads it");
+    let said = String::from_utf8(export(&account).stderr).unwrap();
+    assert!(said.contains("ada.jsonl"), "{said}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), written);
+    let erase = |hours: &str, more: &[&str]| {
+        let args = ["subject", "erase", &account, "--reason", "asked", "--wait-hours", hours, "--json"];
+        let answer = command().args(args).args(more).output().unwrap();
+        assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+        serde_json::from_slice::<serde_json::Value>(&answer.stdout).unwrap()
+    };
+    assert_eq!(erase("9", &["--dry-run"])["before"], "none");
+    let first = erase("5", &[]);
+    assert_eq!((&first["before"], &first["before_due_at"]), (&"none".into(), &serde_json::Value::Null));
+    let later = erase("9", &[]);
+    assert_eq!((&later["before"], &later["before_due_at"]), (&"due".into(), &first["due_at"]));
+    assert_eq!(
+        (&later["due_at"], erase("9", &["--dry-run"])["due_at"] == first["due_at"]),
+        (&first["due_at"], true)
+    );
+    let nobody = uuid::Uuid::from_u128(7).to_string();
+    for (person, part) in
+        [("eve@example.org", "nobody is registered"), (nobody.as_str(), "there is no account")]
+    {
+        let erase = ["subject", "erase", person, "--reason", "asked", "--dry-run"];
+        let said = complaint(&command().args(erase).output().unwrap());
+        assert!(said.contains(part), "{said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_servers_are_connected_to_is_not_said_to_be_restored() {
-    let mut node = Node::start(Mode::Distributed).await;
+    let mut node = Node::start(support::Mode::Distributed).await;
     let folder = tempfile::tempdir().unwrap();
     let database = node.database();
     let restored = || with(folder.path(), ("LOCKSTEP_LOG", &database), &["log", "restored"]);

@@ -20,6 +20,11 @@ in_both_modes! {
     the_page_runs_its_own_script_and_loads_nothing,
 }
 
+over_three_nodes! {
+    a_new_passkey_is_taken_once_within_five_minutes_in_the_session_that_asked,
+    a_passkey_that_is_shown_is_taken_once_within_five_minutes,
+}
+
 const START: &str = "/v1/account/factors/passkey/start";
 const FINISH: &str = "/v1/account/factors/passkey/finish";
 

@@ -21,8 +21,25 @@ use crate::{
     },
 };
 
+in_both_modes! {
+    many threads:
+    the_session_that_changes_the_password_goes_on,
+    a_change_needs_a_fresh_proof_the_next_generation_and_its_own_session,
+    a_login_begun_with_the_old_password_does_not_end_in_a_session_after_the_change,
+    an_account_that_is_disabled_is_not_recovered,
+    a_wrong_code_an_account_without_one_and_an_unknown_name_are_answered_alike,
+    nobody_keeps_the_right_recovery_code_out_by_wrong_ones,
+    a_recovery_slot_that_the_account_did_not_sign_is_refused,
+}
+
+over_three_nodes! {
+    a_change_needs_a_fresh_proof_the_next_generation_and_its_own_session,
+    nobody_keeps_the_right_recovery_code_out_by_wrong_ones,
+}
+
 const NEW: &str = "another horse entirely";
 const MODES: [Mode; 2] = [Mode::Embedded, Mode::Distributed];
+const WITH_NODES: [Mode; 3] = [Mode::Embedded, Mode::Distributed, Mode::ThreeNodes];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_change_only_the_new_password_opens_and_every_other_session_has_ended() {
@@ -49,17 +66,15 @@ async fn after_a_change_only_the_new_password_opens_and_every_other_session_has_
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_session_that_changes_the_password_goes_on() {
-    let node = Node::start(Mode::Embedded).await;
+async fn the_session_that_changes_the_password_goes_on(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = change_password(&node, &Person::register(&node).await, NEW, 2).await;
     assert_eq!(person.get(&node, "/v1/account").await.status(), StatusCode::OK);
     assert_eq!(person.refresh(&node, &person.tokens.refresh_token).await.status(), StatusCode::OK);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_needs_a_fresh_proof_the_next_generation_and_its_own_session() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_change_needs_a_fresh_proof_the_next_generation_and_its_own_session(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let other = person.enrol(&node).await;
     let finish = new_password(&node, &person, NEW, 2).await;
@@ -80,7 +95,7 @@ async fn a_change_needs_a_fresh_proof_the_next_generation_and_its_own_session() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_is_sent_twice_is_one_change_and_of_two_at_once_one_is_refused() {
-    for mode in MODES {
+    for mode in WITH_NODES {
         let node = Node::start(mode).await;
         let person = fresh(&node, &Person::register(&node).await).await;
         let (one, two) = (
@@ -99,9 +114,8 @@ async fn a_change_that_is_sent_twice_is_one_change_and_of_two_at_once_one_is_ref
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_login_begun_with_the_old_password_does_not_end_in_a_session_after_the_change() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_login_begun_with_the_old_password_does_not_end_in_a_session_after_the_change(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let begun = crate::ways::begin_login(&node, &person, &person.password).await;
     change_password(&node, &person, NEW, 2).await;
@@ -154,7 +168,7 @@ async fn a_recovery_code_sets_a_new_password_ends_every_session_and_works_once()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_that_is_sent_twice_is_one_and_of_two_that_were_begun_with_one_code_one_ends_well() {
-    for mode in MODES {
+    for mode in WITH_NODES {
         let node = Node::start(mode).await;
         let person = Person::register(&node).await;
         assert_eq!(set_recovery(&node, &person, [7; 32], 1).await.status(), StatusCode::NO_CONTENT);
@@ -177,7 +191,7 @@ async fn a_recovery_that_is_sent_twice_is_one_and_of_two_that_were_begun_with_on
 /// The answer was lost, or the client is impatient.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_that_is_sent_many_times_at_once_is_one_and_is_answered_alike() {
-    for mode in MODES {
+    for mode in WITH_NODES {
         let node = Node::start(mode).await;
         for _ in 0..3 {
             let person = Person::register(&node).await;
@@ -196,9 +210,8 @@ async fn a_recovery_that_is_sent_many_times_at_once_is_one_and_is_answered_alike
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_is_disabled_is_not_recovered() {
-    let node = Node::start(Mode::Embedded).await;
+async fn an_account_that_is_disabled_is_not_recovered(mode: Mode) {
+    let node = Node::start(mode).await;
     let (admin, person) = (Person::register(&node).await, Person::register(&node).await);
     assert_eq!(set_recovery(&node, &person, [7; 32], 1).await.status(), StatusCode::NO_CONTENT);
     let (_, finish) = begin_recovery(&node, &person, [7; 32], NEW, 2).await;
@@ -216,9 +229,8 @@ async fn an_account_that_is_disabled_is_not_recovered() {
     assert_problem(guessed, Code::LoginFailed).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_code_an_account_without_one_and_an_unknown_name_are_answered_alike() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_wrong_code_an_account_without_one_and_an_unknown_name_are_answered_alike(mode: Mode) {
+    let node = Node::start(mode).await;
     let (person, without) = (Person::register(&node).await, Person::register(&node).await);
     assert_eq!(set_recovery(&node, &person, [7; 32], 1).await.status(), StatusCode::NO_CONTENT);
     for name in [&person.name, &without.name, "nobody@example.org"] {
@@ -227,9 +239,8 @@ async fn a_wrong_code_an_account_without_one_and_an_unknown_name_are_answered_al
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_keeps_the_right_recovery_code_out_by_wrong_ones() {
-    let node = Node::start(Mode::Embedded).await;
+async fn nobody_keeps_the_right_recovery_code_out_by_wrong_ones(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     assert_eq!(set_recovery(&node, &person, [7; 32], 1).await.status(), StatusCode::NO_CONTENT);
     for _ in 0..60 {
@@ -239,9 +250,8 @@ async fn nobody_keeps_the_right_recovery_code_out_by_wrong_ones() {
     recover(&node, &person, [7; 32], NEW, 2).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_recovery_slot_that_the_account_did_not_sign_is_refused() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_recovery_slot_that_the_account_did_not_sign_is_refused(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = fresh(&node, &Person::register(&node).await).await;
     let verifier = lockstep_events::Hash32(sha256(&[7; 32]));
     let claim = lockstep_events::roster::Claim::RecoverySlotSet { slot: 0, commitment: verifier };

@@ -11,6 +11,7 @@ use lockstep_api::{
     privacy::{Erase, ErasureDue},
 };
 use reqwest::{Response, StatusCode};
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
     authenticators::Authenticator,
@@ -26,6 +27,12 @@ in_both_modes! {
     logins_of_a_device_that_end_at_once_leave_one_session,
     an_erasure_that_is_asked_for_at_once_with_one_key_is_answered_alike,
     erasures_that_are_asked_for_and_called_off_at_once_are_all_answered,
+}
+
+over_three_nodes! {
+    new_codes_that_are_asked_for_at_once_leave_one_set_that_works,
+    as_many_factors_as_an_account_may_have_are_set_at_once_and_no_more,
+    factors_that_are_removed_at_once_leave_no_codes_behind,
 }
 
 async fn codes(node: &Node, person: &Person) -> FactorIsSet {
@@ -57,20 +64,36 @@ async fn new_codes_that_are_asked_for_at_once_leave_one_set_that_works(mode: Mod
 }
 
 async fn as_many_factors_as_an_account_may_have_are_set_at_once_and_no_more(mode: Mode) {
-    let node = Node::start(mode).await;
-    let person = Person::register(&node).await;
+    twenty_at_once(&Node::start(mode).await).await;
+}
+
+/// The row of one of them is held up: while it is, the others do not see it, and it counts all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_factor_that_is_stored_late_makes_no_room_for_one_more() {
+    let node = Node::start(Mode::ThreeNodes).await;
+    let late = "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+        IF NEW.kind = 'passkey' AND pg_try_advisory_xact_lock(1) THEN PERFORM pg_sleep(1.5); END IF; RETURN NEW; END $$; \
+        CREATE TRIGGER late BEFORE INSERT ON factors FOR EACH ROW EXECUTE FUNCTION late()";
+    let mut database = PgConnection::connect(&node.database()).await.unwrap();
+    database.execute(sqlx::raw_sql(late)).await.unwrap();
+    twenty_at_once(&node).await;
+}
+
+/// Twenty passkeys of one account: fifteen are set.
+async fn twenty_at_once(node: &Node) {
+    let person = Person::register(node).await;
     let mut made = Vec::new();
     for _ in 0..20 {
-        made.push(begin_passkey(&node, &person, &Authenticator::new()).await);
+        made.push(begin_passkey(node, &person, &Authenticator::new()).await);
     }
-    let answers = join_all(made.iter().map(|made| finish_passkey(&node, &person, made))).await;
+    let answers = join_all(made.iter().map(|made| finish_passkey(node, &person, made))).await;
     let (set, refused): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status() == StatusCode::CREATED);
     assert_eq!((set.len(), refused.len()), (15, 5));
     for answer in refused {
         assert_problem(answer, Code::QuotaExceeded).await;
     }
-    let left = listed(&node, &person).await.factors;
+    let left = listed(node, &person).await.factors;
     let of = |kind| left.iter().filter(|factor| factor.kind == kind).count();
     assert_eq!((of(Kind::Passkey), of(Kind::Codes)), (15, 1));
     let shown: Vec<FactorIsSet> = join_all(set.into_iter().map(|set| body(set, StatusCode::CREATED))).await;

@@ -20,6 +20,7 @@ in_both_modes! {
     a_device_that_joined_after_a_restore_takes_what_another_gives_back_and_asks_a_person,
     a_device_that_joined_after_the_backup_goes_on_working_since_another_gives_its_statement_back,
     a_device_that_joined_after_the_backup_gives_its_own_statement_back_when_it_logs_in,
+    what_a_device_pushed_that_was_revoked_since_is_given_back_by_another,
 }
 
 const ENTRIES: usize = 3000;
@@ -156,6 +157,40 @@ async fn a_device_that_joined_after_a_restore_takes_what_another_gives_back_and_
     }
     third.sync().await.unwrap();
     assert!(third.alarms().await.unwrap().iter().all(|alarm| alarm.seen), "once is enough");
+}
+
+async fn what_a_device_pushed_that_was_revoked_since_is_given_back_by_another(mode: Mode) {
+    let mut server = Server::start_in(mode).await;
+    let first = register(&server, "revoked-since@example.org").await;
+    let second = another(&server, "revoked-since@example.org").await;
+    let kept = first.add(b"before the backup").await.unwrap();
+    let deleted = first.add(b"deleted").await.unwrap();
+    first.sync().await.unwrap();
+    second.sync().await.unwrap();
+    let backup = server.backed_up().await;
+    let entry = second.add(b"by the second").await.unwrap();
+    second.add(b"by the second alone").await.unwrap();
+    second.remove(deleted, &second.get(deleted).await.unwrap().head_ids()).await.unwrap();
+    second.sync().await.unwrap();
+    first.sync().await.unwrap();
+    first.edit(entry, &first.get(entry).await.unwrap().head_ids(), b"by the first upon it").await.unwrap();
+    first.sync().await.unwrap();
+    first.revoke_device(second.status().await.unwrap().device).await.unwrap();
+    server.goes_back_to(&backup).await;
+    until("the first gives back what it has", || async { first.sync().await.is_ok() }).await;
+    let third = another(&server, "revoked-since@example.org").await;
+    for device in [&first, &third] {
+        device.sync().await.unwrap();
+        let expected = ["before the backup", "by the first upon it", "by the second alone"];
+        assert_eq!(device.contents().await, expected);
+        let status = device.status().await.unwrap();
+        assert_eq!((status.waiting, status.quarantined, status.conflicts), (0, 0, 0));
+        assert_eq!(device.history(entry).await.unwrap().len(), 2);
+        assert!(device.get(deleted).await.unwrap().deleted && !device.get(kept).await.unwrap().deleted);
+    }
+    assert_eq!(third.alarms().await.unwrap(), []);
+    assert!(only_resets(&first.alarms().await.unwrap()), "{:?}", first.alarms().await);
+    assert!(second.sync().await.is_err(), "and the one that was revoked stays out");
 }
 
 /// A server that was restored to a time before the second device joined.

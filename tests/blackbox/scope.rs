@@ -18,6 +18,12 @@ use crate::{
     ways::step_up,
 };
 
+in_both_modes! {
+    many threads:
+    identity_scope_denied,
+    an_identity_token_lives_a_quarter_of_an_hour_and_cannot_be_refreshed,
+}
+
 /// Routes that may be asked with scope `identity`. Whatever is not here must refuse it.
 const FOR_AN_IDENTITY: &[&str] = &["post /v1/sessions/vault", "post /v1/sessions/vault/second-factor"];
 /// Routes whose token is an enrolment's.
@@ -63,9 +69,8 @@ fn guarded_routes(person: &Person) -> Vec<(String, String, String)> {
     routes
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn identity_scope_denied() {
-    let node = Node::start(Mode::Embedded).await;
+async fn identity_scope_denied(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let token = identity_token(&node, &person);
     let routes = guarded_routes(&person);
@@ -84,9 +89,8 @@ async fn identity_scope_denied() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_identity_token_lives_a_quarter_of_an_hour_and_cannot_be_refreshed() {
-    let node = Node::start(Mode::Embedded).await;
+async fn an_identity_token_lives_a_quarter_of_an_hour_and_cannot_be_refreshed(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let token = identity_token(&node, &person);
     let ask = async || node.get("/v1/account").bearer_auth(&token).send().await.unwrap();

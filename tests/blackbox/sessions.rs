@@ -10,15 +10,25 @@ use lockstep_client::{
 use lockstep_events::EntryId;
 
 use crate::{
+    mode::Mode,
     people::{another, password, register, until},
     server::Server,
 };
 
+in_both_modes! {
+    a_wrong_password_and_an_unknown_name_fail_alike,
+    a_name_is_taken_once_and_a_weak_password_never,
+    a_revoked_device_stops_following_and_is_told_that_its_session_has_ended,
+    two_that_follow_with_one_device_both_hear_what_changes_and_the_newer_has_the_socket,
+    who_follows_goes_on_after_another_command_logged_in_anew,
+    sessions_are_listed_and_a_log_out_ends_one_and_leaves_no_profile,
+    the_same_device_logs_in_again_and_stays_the_same_device,
+}
+
 const PATIENCE: Duration = Duration::from_secs(40);
 
-#[tokio::test]
-async fn a_wrong_password_and_an_unknown_name_fail_alike() {
-    let server = Server::start();
+async fn a_wrong_password_and_an_unknown_name_fail_alike(mode: Mode) {
+    let server = Server::start_in(mode).await;
     register(&server, "known@example.org").await;
     let home = tempfile::tempdir().unwrap();
     let wrong = Password::new("violet anchor mumbles eighteen".to_owned());
@@ -29,9 +39,8 @@ async fn a_wrong_password_and_an_unknown_name_fail_alike() {
     assert!(matches!(Client::profile(home.path()), Err(Error::NoProfile(_))));
 }
 
-#[tokio::test]
-async fn a_name_is_taken_once_and_a_weak_password_never() {
-    let server = Server::start();
+async fn a_name_is_taken_once_and_a_weak_password_never(mode: Mode) {
+    let server = Server::start_in(mode).await;
     register(&server, "once@example.org").await;
     let home = tempfile::tempdir().unwrap();
     let taken = Client::register(home.path(), &server.address, "once@example.org", &password()).await;
@@ -41,9 +50,8 @@ async fn a_name_is_taken_once_and_a_weak_password_never() {
     assert!(matches!(refused, Err(Error::Password(_))));
 }
 
-#[tokio::test]
-async fn a_revoked_device_stops_following_and_is_told_that_its_session_has_ended() {
-    let server = Server::start();
+async fn a_revoked_device_stops_following_and_is_told_that_its_session_has_ended(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "revoke@example.org").await;
     let second = another(&server, "revoke@example.org").await;
     let mut watching = second.follow();
@@ -63,9 +71,8 @@ async fn a_revoked_device_stops_following_and_is_told_that_its_session_has_ended
     assert_eq!(second.contents().await, ["too late"], "what was written is still on the device");
 }
 
-#[tokio::test]
-async fn two_that_follow_with_one_device_both_hear_what_changes_and_the_newer_has_the_socket() {
-    let server = Server::start();
+async fn two_that_follow_with_one_device_both_hear_what_changes_and_the_newer_has_the_socket(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "twice@example.org").await;
     let second = another(&server, "twice@example.org").await;
     let beside = Client::open(second.home.path(), &Unlock::Password(password())).await.unwrap();
@@ -99,9 +106,8 @@ async fn next_entry(following: &mut Follow) -> EntryId {
     tokio::time::timeout(PATIENCE, next).await.unwrap()
 }
 
-#[tokio::test]
-async fn who_follows_goes_on_after_another_command_logged_in_anew() {
-    let server = Server::start();
+async fn who_follows_goes_on_after_another_command_logged_in_anew(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "anew@example.org").await;
     let second = another(&server, "anew@example.org").await;
     let mut watching = second.follow();
@@ -122,9 +128,8 @@ async fn who_follows_goes_on_after_another_command_logged_in_anew() {
     beside.close().await;
 }
 
-#[tokio::test]
-async fn sessions_are_listed_and_a_log_out_ends_one_and_leaves_no_profile() {
-    let server = Server::start();
+async fn sessions_are_listed_and_a_log_out_ends_one_and_leaves_no_profile(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let first = register(&server, "out@example.org").await;
     let second = another(&server, "out@example.org").await;
     second.add(b"unsent").await.unwrap();
@@ -138,9 +143,8 @@ async fn sessions_are_listed_and_a_log_out_ends_one_and_leaves_no_profile() {
     .await;
 }
 
-#[tokio::test]
-async fn the_same_device_logs_in_again_and_stays_the_same_device() {
-    let server = Server::start();
+async fn the_same_device_logs_in_again_and_stays_the_same_device(mode: Mode) {
+    let server = Server::start_in(mode).await;
     let device = register(&server, "again@example.org").await;
     let own = device.status().await.unwrap().device;
     let session = device.sessions().await.unwrap().into_iter().find(|session| session.current).unwrap();

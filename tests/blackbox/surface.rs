@@ -21,6 +21,13 @@ use uuid::Uuid;
 
 use crate::support::{Mode, Node, Person, assert_problem, problem};
 
+in_both_modes! {
+    many threads:
+    http_abuse,
+    metrics_say_how_far_behind_read_models_are_and_that_they_stand_still,
+    a_range_behind_the_last_byte_is_told_how_many_there_are,
+}
+
 const HEADERS: [(&str, &str); 8] = [
     ("strict-transport-security", "max-age=31536000"),
     ("cache-control", "no-store"),
@@ -152,9 +159,8 @@ async fn announced(node: &Node, person: &Person, path: &str, length: usize, kind
     status(&raw(node, head.as_bytes()).await)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn http_abuse() {
-    let node = Node::start(Mode::Embedded).await;
+async fn http_abuse(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let streams = [person.account.into(), person.vault.into()];
     let before = node.running().server.log.stream_heads(&streams).await.unwrap();
@@ -285,10 +291,9 @@ async fn metrics_are_told_to_operators_only_and_name_nobody() {
     assert_eq!(problem(clients).await.code, Code::NotFound, "clients are served elsewhere");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn metrics_say_how_far_behind_read_models_are_and_that_they_stand_still() {
+async fn metrics_say_how_far_behind_read_models_are_and_that_they_stand_still(mode: Mode) {
     let options = Layer { admin_listen: Some("127.0.0.1:0".to_owned()), ..Layer::default() };
-    let node = Node::start_with(Mode::Embedded, options).await;
+    let node = Node::start_with(mode, options).await;
     let person = Person::register(&node).await;
     let server = &node.running().server;
     let url = format!("{}/metrics", node.running().admin_url.clone().unwrap());
@@ -317,9 +322,8 @@ async fn metrics_say_how_far_behind_read_models_are_and_that_they_stand_still() 
     told([lag, stopped, "lag_positions{family=\"vault\"} 2", "stopped{family=\"vault\"} 1"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_range_behind_the_last_byte_is_told_how_many_there_are() {
-    let node = Node::start(Mode::Embedded).await;
+async fn a_range_behind_the_last_byte_is_told_how_many_there_are(mode: Mode) {
+    let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let bytes = vec![7; 20_000];
     let path = format!("/v1/vaults/{}/blobs/{}", person.vault, BlobHash(sha256(&bytes)));

@@ -13,6 +13,7 @@ in_both_modes! {
     a_device_that_was_away_for_more_than_a_page_catches_up,
     contents_of_every_size_arrive_live_and_at_first_sync,
     the_history_of_an_entry_is_there_on_a_device_that_came_later,
+    an_import_of_427_entries_and_their_removal_arrive_together_and_leave_nothing,
 }
 
 async fn an_import_of_a_thousand_entries_is_the_same_on_a_device_that_comes_later(mode: Mode) {
@@ -63,10 +64,9 @@ async fn a_device_that_was_away_for_more_than_a_page_catches_up(mode: Mode) {
     assert_eq!(second.contents().await, first.contents().await);
 }
 
-#[tokio::test]
-async fn an_import_of_427_entries_and_their_removal_arrive_together_and_leave_nothing() {
+async fn an_import_of_427_entries_and_their_removal_arrive_together_and_leave_nothing(mode: Mode) {
     // vaultwarden #4693
-    let server = Server::start();
+    let server = Server::start_in(mode).await;
     let first = register(&server, "undone@example.org").await;
     let away = another(&server, "undone@example.org").await;
     let contents: Vec<_> = (0..427).map(|n| Plaintext::new(format!("imported {n}").into_bytes())).collect();

@@ -18,6 +18,8 @@ use crate::{
 in_both_modes! {
     watch_ends_with_code_4_when_its_device_is_revoked_and_says_so,
     watch_shows_what_another_command_of_the_profile_fetched_first_and_calls_the_file_the_file,
+    watch_ends_with_code_4_when_the_password_was_changed_elsewhere_and_login_names_the_way_back,
+    a_device_that_is_revoked_already_can_be_revoked_again_and_nothing_happens,
 }
 
 const NEW: &str = "seventeen mumbles anchor violet";
@@ -105,9 +107,8 @@ fn watch_shows_what_another_command_of_the_profile_fetched_first_and_calls_the_f
     newer.kill();
 }
 
-#[test]
-fn watch_ends_with_code_4_when_the_password_was_changed_elsewhere_and_login_names_the_way_back() {
-    let server = Server::start();
+fn watch_ends_with_code_4_when_the_password_was_changed_elsewhere_and_login_names_the_way_back(mode: Mode) {
+    let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     let phone = Device::logged_in(&server);
     let watch = Watch::live(&phone);
@@ -158,9 +159,8 @@ fn a_login_whose_first_sync_fails_has_logged_in_and_says_that_the_vault_is_still
     assert_eq!(laptop.json(&["devices"]).as_array().unwrap().len(), 2);
 }
 
-#[test]
-fn a_device_that_is_revoked_already_can_be_revoked_again_and_nothing_happens() {
-    let server = Server::start();
+fn a_device_that_is_revoked_already_can_be_revoked_again_and_nothing_happens(mode: Mode) {
+    let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     let phone = id_of(&Device::logged_in(&server));
     laptop.ok(&["devices", "revoke", &phone, "--yes"]);

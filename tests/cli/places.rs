@@ -1,6 +1,8 @@
 //! An entry goes for good, or to another vault.
 
-use crate::{device::Device, server::Server};
+use crate::{device::Device, mode::Mode, server::Server};
+
+in_both_modes! { what_another_device_changed_meanwhile_is_not_purged }
 
 #[test]
 fn what_is_purged_is_gone_with_its_history_on_every_device_and_nothing_brings_it_back() {
@@ -36,9 +38,8 @@ fn what_is_purged_is_gone_with_its_history_on_every_device_and_nothing_brings_it
     assert_eq!(laptop.run(&["purge", "bank", "--yes"]).code, 3);
 }
 
-#[test]
-fn what_another_device_changed_meanwhile_is_not_purged() {
-    let server = Server::start();
+fn what_another_device_changed_meanwhile_is_not_purged(mode: Mode) {
+    let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     laptop.ok(&["add", "mail", "--set", "password=one"]);
     let phone = Device::logged_in(&server);

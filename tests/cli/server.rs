@@ -60,6 +60,11 @@ impl Server {
         self.data.path()
     }
 
+    /// Its options in the environment, without those that every server has here.
+    pub fn options(&self) -> &[(String, String)] {
+        &self.options
+    }
+
     /// What the first administrator needs.
     pub fn bootstrap_token(&self) -> String {
         std::fs::read_to_string(self.data.path().join("bootstrap-token")).unwrap()

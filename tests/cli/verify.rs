@@ -7,13 +7,21 @@ use std::{
 };
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 
 use crate::{device::Device, mode::Mode, server::Server};
 
+in_both_modes! {
+    read_models_are_never_made_anew_of_a_log_that_is_damaged_and_the_old_ones_stay,
+    a_log_is_whole_until_somebody_changes_moves_or_takes_away_an_event,
+}
+
 /// The exit code, and what it found.
 fn verified(data: &Path) -> (Option<i32>, Value) {
-    let answer = log(data, &["verify", "--json"]);
+    found(&log(data, &["verify", "--json"]))
+}
+
+fn found(answer: &Output) -> (Option<i32>, Value) {
     (answer.status.code(), serde_json::from_slice(&answer.stdout).unwrap())
 }
 
@@ -31,12 +39,16 @@ const CUT: &str = "DELETE FROM events WHERE position = (SELECT max(position) FRO
 fn tampered(data: &Path, how: &str) {
     let open = "DROP TRIGGER IF EXISTS events_never_change; DROP TRIGGER IF EXISTS events_never_go;";
     let statements = AssertSqlSafe(format!("{open} {how}"));
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
+    wait(async {
         let url = format!("sqlite://{}", data.join("log.sqlite").display());
         let mut file = SqliteConnection::connect(&url).await.unwrap();
         file.execute(sqlx::raw_sql(statements)).await.unwrap();
         file.close().await.unwrap();
     });
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
 }
 
 fn copy_of(server: &Server) -> tempfile::TempDir {
@@ -50,6 +62,48 @@ fn copy_of(server: &Server) -> tempfile::TempDir {
         }
     }
     copy
+}
+
+/// A copy of the stores of a server that does not run, in whose log somebody has written.
+struct Damaged {
+    folder: tempfile::TempDir,
+    options: Vec<(String, String)>,
+}
+
+impl Damaged {
+    fn copy(server: &Server, how: &str) -> Self {
+        let (folder, mut options) = (copy_of(server), server.options().to_vec());
+        let Some((_, database)) = options.iter().find(|(option, _)| option == "LOCKSTEP_LOG").cloned() else {
+            tampered(folder.path(), how);
+            return Self { folder, options };
+        };
+        let copy = wait(copied(&database, how));
+        for (_, url) in options.iter_mut().filter(|(_, url)| *url == database) {
+            url.clone_from(&copy);
+        }
+        Self { folder, options }
+    }
+
+    /// `lockstepd …`
+    fn lockstepd(&self, args: &[&str]) -> Output {
+        let mut command = Server::stopped(&self.folder, &self.options)();
+        command.args(args).output().unwrap()
+    }
+}
+
+/// The URL of a copy of a database that nobody is connected to any more.
+async fn copied(database: &str, how: &str) -> String {
+    let (server, name) = database.rsplit_once('/').unwrap();
+    let copy = format!("damaged-{}", uuid::Uuid::new_v4());
+    let mut admin = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+    let statement = AssertSqlSafe(format!("CREATE DATABASE \"{copy}\" TEMPLATE \"{name}\""));
+    admin.execute(sqlx::raw_sql(statement)).await.unwrap();
+    let url = format!("{server}/{copy}");
+    let mut log = PgConnection::connect(&url).await.unwrap();
+    // No trigger stops whoever may do this.
+    let statements = AssertSqlSafe(format!("SET session_replication_role = replica; {how}"));
+    log.execute(sqlx::raw_sql(statements)).await.unwrap();
+    url
 }
 
 #[test]
@@ -121,27 +175,26 @@ fn an_audit_says_of_a_later_one_whether_the_log_was_written_anew_between() {
     assert!(refused.contains("was changed: its hash is another one"), "{refused}");
 }
 
-#[test]
-fn read_models_are_never_made_anew_of_a_log_that_is_damaged_and_the_old_ones_stay() {
-    let mut server = Server::start_in(Mode::Embedded);
+/// In the words of every database: the hash of the event before it in the place of its own.
+const ANOTHER_CHAIN: &str =
+    "UPDATE events SET chain = (SELECT chain FROM events WHERE position = 2) WHERE position = 3";
+const ANOTHER_TEXT: &str = "UPDATE events SET public = replace(public, 'device', 'thing') WHERE position > 2";
+
+fn read_models_are_never_made_anew_of_a_log_that_is_damaged_and_the_old_ones_stay(mode: Mode) {
+    let mut server = Server::start_in(mode);
     Device::registered(&server).ok(&["add", "one", "--set", "username=x"]);
     server.kill();
     for (how, model) in [
-        ("UPDATE events SET public = replace(public, 'device', 'thing') WHERE position > 2", "accounts"),
-        ("UPDATE events SET chain = zeroblob(32) WHERE position = 3", "devices"),
+        (ANOTHER_TEXT, "accounts"),
+        (ANOTHER_CHAIN, "devices"),
         ("DELETE FROM events WHERE stream_kind = 2 AND seq = 1", "entries"),
     ] {
-        let copy = copy_of(&server);
-        tampered(copy.path(), how);
-        let run = |args: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
-            command.arg("--data").arg(copy.path()).args(args).env_clear().output().unwrap()
-        };
-        let listed = run(&["projections", "list", "--json"]).stdout;
-        let answer = run(&["projections", "rebuild", model]);
+        let copy = Damaged::copy(&server, how);
+        let listed = copy.lockstepd(&["projections", "list", "--json"]).stdout;
+        let answer = copy.lockstepd(&["projections", "rebuild", model]);
         let said = String::from_utf8(answer.stderr).unwrap();
         assert_eq!(answer.status.code(), Some(1), "{how}: {said}");
-        let (_, found) = verified(copy.path());
+        let (_, found) = found(&copy.lockstepd(&["log", "verify", "--json"]));
         let named = found["faults"].as_array().unwrap().iter().any(|fault| {
             let (position, stream) = (&fault["position"], fault["stream"].as_str().unwrap());
             said.contains(&format!("at position {position} ({stream} at {})", fault["seq"]))
@@ -152,33 +205,42 @@ fn read_models_are_never_made_anew_of_a_log_that_is_damaged_and_the_old_ones_sta
             let row = |row: &Value| (row["generation"].clone(), row["position"].clone(), row["rows"].clone());
             list.as_array().unwrap().iter().map(row).collect::<Vec<_>>()
         };
-        assert_eq!(live(&run(&["projections", "list", "--json"]).stdout), live(&listed), "{how}");
+        assert_eq!(live(&copy.lockstepd(&["projections", "list", "--json"]).stdout), live(&listed), "{how}");
     }
 }
 
-#[test]
-fn a_log_is_whole_until_somebody_changes_moves_or_takes_away_an_event() {
+fn a_log_is_whole_until_somebody_changes_moves_or_takes_away_an_event(mode: Mode) {
     let ways = [
         "SELECT 1",
         "DELETE FROM events WHERE position = 3",
         "DELETE FROM events WHERE position = (SELECT max(position) FROM events)",
-        "UPDATE events SET chain = zeroblob(32) WHERE position = 3",
-        "UPDATE events SET public = replace(public, 'device', 'thing') WHERE position > 2",
+        ANOTHER_CHAIN,
+        ANOTHER_TEXT,
         "UPDATE events SET recorded_at = 1 WHERE position = 4",
-        "UPDATE contents SET bytes = randomblob(length(bytes))",
+        "UPDATE contents SET bytes = substr(bytes, 2)",
+        "UPDATE event_sealed SET bytes = substr(bytes, 2)",
+        "UPDATE events SET stream_kind = CASE stream_kind WHEN 1 THEN 2 ELSE 1 END \
+            WHERE position = (SELECT max(position) FROM events)",
+        "UPDATE streams SET kind = CASE kind WHEN 1 THEN 2 ELSE 1 END \
+            WHERE stream = (SELECT stream FROM events WHERE position = 3)",
     ];
-    let mut server = Server::start_in(Mode::Embedded);
+    let mut server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     for name in ["one", "two", "three"] {
         laptop.ok(&["add", name, "--set", "username=x"]);
     }
+    laptop.ok(&["admin", "bootstrap", server.bootstrap_token().trim()]);
+    laptop.ok(&["admin", "user", "show", crate::device::NAME, "--reason=asked by telephone"]);
+    server.kill();
+    // A server that starts notes how far it has read.
+    server.start_again();
     server.kill();
     for (n, how) in ways.into_iter().enumerate() {
-        let copy = copy_of(&server);
-        tampered(copy.path(), how);
-        let (code, found) = verified(copy.path());
+        let (code, found) = found(&Damaged::copy(&server, how).lockstepd(&["log", "verify", "--json"]));
         assert_eq!(code, Some(i32::from(n > 0)), "{how}: {found}");
-        assert_eq!(found["faulty"].as_u64() == Some(0), n == 0, "{how}: {found}");
+        let is_clean = found["faulty"].as_u64() == Some(0) && found["differs"] == serde_json::json!([]);
+        assert_eq!(is_clean, n == 0, "{how}: {found}");
         assert!(n > 0 || found["contents"].as_u64().unwrap() >= 3, "{found}");
+        assert!(n > 0 || found["sealed"].as_u64().unwrap() >= 1, "{found}");
     }
 }

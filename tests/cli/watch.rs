@@ -75,3 +75,12 @@ fn watch_says_polling_while_a_proxy_lets_no_websocket_through_and_live_when_it_d
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
+
+#[test]
+fn the_word_for_how_fresh_a_device_is_is_coloured_and_nothing_of_it_is_garbled() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    let watched = laptop.run(&["--color", "always", "watch", "--seconds", "2"]);
+    assert_eq!(watched.code, 0, "{}", watched.err);
+    assert!(watched.err.contains("\u{1b}[3") && !watched.err.contains('\u{fffd}'), "{:?}", watched.err);
+}

@@ -8,6 +8,7 @@
 
 mod account;
 mod aside;
+mod catalogue;
 mod compositions;
 mod ground;
 mod history;
@@ -15,6 +16,7 @@ mod holding;
 mod known;
 mod lies;
 mod made;
+mod moments;
 mod new_device;
 #[path = "../blackbox/people.rs"]
 #[expect(dead_code, reason = "the black-box suite uses more of it")]

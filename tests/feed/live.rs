@@ -131,6 +131,12 @@ async fn a_revoked_device_is_closed_within_a_second(mode: Mode) {
     own.events(person.vault.into(), Seq::ZERO, head).await;
 }
 
+/// Made by one server, it is good at the next one, once, and worth nothing at the third.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_opens_one_socket_over_three_nodes() {
+    a_ticket_opens_one_socket(Mode::ThreeNodes).await;
+}
+
 async fn a_ticket_opens_one_socket(mode: Mode) {
     let node = Node::start(mode).await;
     let person = Person::register(&node).await;

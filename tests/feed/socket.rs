@@ -52,7 +52,7 @@ pub fn hello(token: Option<&str>, ticket: Option<&str>, subs: &[Sub]) -> ClientM
 impl Socket {
     /// Opens a socket and says nothing yet.
     pub async fn open(node: &Node) -> Self {
-        let url = format!("{}/v1/live", node.running().url.replacen("http", "ws", 1));
+        let url = format!("{}/v1/live", node.url().replacen("http", "ws", 1));
         let request = ClientRequestBuilder::new(url.parse().unwrap()).with_sub_protocol(PROTOCOL);
         Self { ws: connect_async(request).await.unwrap().0 }
     }

@@ -38,6 +38,9 @@ const NEVER: Micros = Micros(i64::MAX / 2);
 /// After so long, in seconds, an erasure that was asked for can begin.
 const WAIT: i64 = 80 * 3600;
 
+/// How often each step is killed.
+const RUNS: usize = 100;
+
 /// Does some work until it was polled so often; none: it died before its end. A task that dies `in_flight` has begun
 /// something that ends without it; else it died of what it heard.
 async fn dies<T>(after: u32, in_flight: bool, work: impl Future<Output = T>) -> (Option<T>, u32) {
@@ -84,9 +87,9 @@ impl Reaper {
         }
     }
 
-    fn assert_busy(&self, step: u8, runs: usize) {
-        assert_eq!((self.within + self.behind) as usize, runs, "step {step}");
-        assert!(self.behind > 0 && self.within as usize > runs / 3, "step {step}: {} within", self.within);
+    fn assert_busy(&self, step: u8) {
+        assert_eq!((self.within + self.behind) as usize, RUNS, "step {step}");
+        assert!(self.behind > 0 && self.within as usize > RUNS / 3, "step {step}: {} within", self.within);
     }
 }
 
@@ -139,11 +142,11 @@ async fn all_end(node: &Node, mode: Mode, family: &str, lives: &[Life]) {
     assert_all_forgotten(node, &lives.iter().collect::<Vec<_>>()).await;
 }
 
-async fn tasks_that_die(mode: Mode, runs: usize) {
+async fn tasks_that_die(mode: Mode) {
     let family = canary();
     let mut node = Node::start(mode).await;
     // The first two steps: whoever is on the shred list when a server starts is erased before it serves anybody.
-    let mut all = some_lives(&node, &family, runs).await;
+    let mut all = some_lives(&node, &family, RUNS).await;
     let mut reapers = [Reaper::new(1), Reaper::new(2)];
     let server = Arc::clone(&node.running().server);
     for life in &all {
@@ -157,8 +160,8 @@ async fn tasks_that_die(mode: Mode, runs: usize) {
         let job = job(&server, life.account()).await;
         reapers[1].kill(erasure::step(&server, job)).await;
     }
-    reapers.iter().zip(1..).for_each(|(reaper, step)| reaper.assert_busy(step, runs));
-    let lives = some_lives(&node, &family, runs).await;
+    reapers.iter().zip(1..).for_each(|(reaper, step)| reaper.assert_busy(step));
+    let lives = some_lives(&node, &family, RUNS).await;
     for life in &lives {
         life.ask_to_be_erased(&node).await;
         job(&server, life.account()).await;
@@ -178,7 +181,7 @@ async fn tasks_that_die(mode: Mode, runs: usize) {
             assert_eq!(job.step, step);
             reaper.kill(erasure::step(&server, job)).await;
         }
-        reaper.assert_busy(step, runs);
+        reaper.assert_busy(step);
         drop(server);
         node.restart().await;
         if step < LAST_STEP {
@@ -193,12 +196,12 @@ async fn tasks_that_die(mode: Mode, runs: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn erase_crash_each_step() {
-    tasks_that_die(Mode::Embedded, 100).await;
+    tasks_that_die(Mode::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn erase_crash_each_step_distributed() {
-    tasks_that_die(Mode::Distributed, 50).await;
+    tasks_that_die(Mode::Distributed).await;
 }
 
 const DATA: &str = "LOCKSTEP_ERASE_DATA";

@@ -52,7 +52,9 @@ both! {
         (wrong.key_file, wrong.data) = (wrong.key_path(), elsewhere.path().to_owned());
         let empty = match mode {
             Mode::Embedded => "sqlite".into(),
-            Mode::Distributed => Secret::from(Database::empty_beside(&node.database()).await.as_str()),
+            Mode::Distributed | Mode::ThreeNodes => {
+                Secret::from(Database::empty_beside(&node.database()).await.as_str())
+            }
         };
         (wrong.log, wrong.reads, wrong.credentials) = (empty.clone(), empty.clone(), empty);
         let mark = || std::fs::read(wrong.key_path().with_file_name("shred-scan.json")).unwrap();

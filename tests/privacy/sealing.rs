@@ -70,20 +70,24 @@ impl Front {
 
 #[tokio::test]
 async fn personal_data_opens_where_it_belongs_until_its_key_is_destroyed() {
-    let opened = key_stores::sqlite().await;
-    let front = Front::over(&opened.keys);
-    let sealed = front.subjects.seal(ZOE, Purpose::Identity, b"row 1", b"zoe@example.org").await.unwrap();
-    assert_eq!((sealed.purpose.as_str(), sealed.period.as_str()), ("identity", ""));
-    assert!(!sealed.bytes.windows(3).any(|three| three == b"zoe"));
-    assert_eq!(front.subjects.open(&sealed, b"row 1").await.unwrap().unwrap().as_slice(), b"zoe@example.org");
-    assert!(matches!(front.subjects.open(&sealed, b"row 2").await, Err(SubjectError::Rejected(_))));
-    let of_another = lockstep_events::Sealed { subject: AccountId(Uuid::from_u128(2)), ..sealed.clone() };
-    assert!(front.subjects.open(&of_another, b"row 1").await.unwrap().is_none());
+    for opened in [key_stores::sqlite().await, key_stores::postgres().await] {
+        let front = Front::over(&opened.keys);
+        let sealed = front.subjects.seal(ZOE, Purpose::Identity, b"row 1", b"zoe@example.org").await.unwrap();
+        assert_eq!((sealed.purpose.as_str(), sealed.period.as_str()), ("identity", ""));
+        assert!(!sealed.bytes.windows(3).any(|three| three == b"zoe"));
+        assert_eq!(
+            front.subjects.open(&sealed, b"row 1").await.unwrap().unwrap().as_slice(),
+            b"zoe@example.org"
+        );
+        assert!(matches!(front.subjects.open(&sealed, b"row 2").await, Err(SubjectError::Rejected(_))));
+        let of_another = lockstep_events::Sealed { subject: AccountId(Uuid::from_u128(2)), ..sealed.clone() };
+        assert!(front.subjects.open(&of_another, b"row 1").await.unwrap().is_none());
 
-    assert_eq!(front.subjects.destroy(ZOE, &Purpose::ALL).await.unwrap().len(), 1);
-    assert!(front.subjects.open(&sealed, b"row 1").await.unwrap().is_none());
-    let again = front.subjects.seal(ZOE, Purpose::Telemetry, b"row 1", b"::1").await;
-    assert!(matches!(again, Err(SubjectError::Erased)));
+        assert_eq!(front.subjects.destroy(ZOE, &Purpose::ALL).await.unwrap().len(), 1);
+        assert!(front.subjects.open(&sealed, b"row 1").await.unwrap().is_none());
+        let again = front.subjects.seal(ZOE, Purpose::Telemetry, b"row 1", b"::1").await;
+        assert!(matches!(again, Err(SubjectError::Erased)));
+    }
 }
 
 #[tokio::test]
@@ -131,27 +135,29 @@ async fn a_turn_of_epochs_keeps_living_keys_and_kills_old_backups() {
 
 #[tokio::test]
 async fn a_server_that_slept_for_a_year_still_opens_what_it_had() {
-    let opened = key_stores::sqlite().await;
-    let front = Front::over(&opened.keys);
-    front.subjects.turn_epochs().await.unwrap();
-    let sealed = front.subjects.seal(ZOE, Purpose::Identity, b"x", b"zoe@example.org").await.unwrap();
-    front.clock.pass(400);
-    let awake = front.again();
-    assert_eq!(awake.turn_epochs().await.unwrap(), 1);
-    assert!(awake.open(&sealed, b"x").await.unwrap().is_some());
+    for opened in [key_stores::sqlite().await, key_stores::postgres().await] {
+        let front = Front::over(&opened.keys);
+        front.subjects.turn_epochs().await.unwrap();
+        let sealed = front.subjects.seal(ZOE, Purpose::Identity, b"x", b"zoe@example.org").await.unwrap();
+        front.clock.pass(400);
+        let awake = front.again();
+        assert_eq!(awake.turn_epochs().await.unwrap(), 1);
+        assert!(awake.open(&sealed, b"x").await.unwrap().is_some());
+    }
 }
 
 #[tokio::test]
 async fn telemetry_goes_with_its_monthly_key_and_identity_stays() {
-    let opened = key_stores::sqlite().await;
-    let front = Front::over(&opened.keys);
-    let seen = front.subjects.seal(ZOE, Purpose::Telemetry, b"x", b"192.0.2.0/24").await.unwrap();
-    let name = front.subjects.seal(ZOE, Purpose::Identity, b"x", b"zoe@example.org").await.unwrap();
-    front.clock.pass(60);
-    assert_eq!(front.subjects.expire().await.unwrap(), 0);
-    assert!(front.subjects.open(&seen, b"x").await.unwrap().is_some());
-    front.clock.pass(31);
-    assert_eq!(front.subjects.expire().await.unwrap(), 1);
-    assert!(front.subjects.open(&seen, b"x").await.unwrap().is_none());
-    assert!(front.subjects.open(&name, b"x").await.unwrap().is_some());
+    for opened in [key_stores::sqlite().await, key_stores::postgres().await] {
+        let front = Front::over(&opened.keys);
+        let seen = front.subjects.seal(ZOE, Purpose::Telemetry, b"x", b"192.0.2.0/24").await.unwrap();
+        let name = front.subjects.seal(ZOE, Purpose::Identity, b"x", b"zoe@example.org").await.unwrap();
+        front.clock.pass(60);
+        assert_eq!(front.subjects.expire().await.unwrap(), 0);
+        assert!(front.subjects.open(&seen, b"x").await.unwrap().is_some());
+        front.clock.pass(31);
+        assert_eq!(front.subjects.expire().await.unwrap(), 1);
+        assert!(front.subjects.open(&seen, b"x").await.unwrap().is_none());
+        assert!(front.subjects.open(&name, b"x").await.unwrap().is_some());
+    }
 }

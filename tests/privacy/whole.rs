@@ -201,7 +201,9 @@ fn held(mode: Mode) -> Vec<&'static str> {
     let of_sqlite = sqlite::holdings::FILES.iter().flat_map(|(_, tables)| tables.iter());
     match mode {
         Mode::Embedded => of_sqlite.map(|table| table.table).collect(),
-        Mode::Distributed => postgres::holdings::TABLES.iter().map(|table| table.table).collect(),
+        Mode::Distributed | Mode::ThreeNodes => {
+            postgres::holdings::TABLES.iter().map(|table| table.table).collect()
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 use crate::sources::{Source, expect_none, rust};
 
 /// Every field of a log line, and why it tells nothing about anybody.
-const FIELDS: [(&str, &str); 37] = [
+const FIELDS: [(&str, &str); 38] = [
     ("account", "a pseudonym of this month"),
     ("action", "the name of a limit"),
     ("blobs", "a number"),
     ("bytes", "a number"),
     ("cause", "an error of ours or of a port; a test looks for what callers sent in them"),
-    ("claimed", "a place in a stream"),
+    ("claimed", "a place in a stream, or in the log"),
     ("streams", "a number"),
     ("code", "a problem code"),
     ("entries", "a number"),
@@ -26,11 +26,12 @@ const FIELDS: [(&str, &str); 37] = [
     ("position", "a place in the log"),
     ("port", "the name of a port"),
     ("provider", "the name of an identity provider in the options"),
+    ("received", "a number"),
     ("repacked", "a number"),
     ("request", "an id that the server made up for it"),
     ("route", "a template"),
+    ("sent", "a number"),
     ("session", "a pseudonym of this month"),
-    ("size", "a number"),
     ("status", "of HTTP"),
     ("step", "a number"),
     ("stream", "an id, without whom it belongs to: an operator must find a stream that lost data"),
@@ -43,11 +44,14 @@ const FIELDS: [(&str, &str); 37] = [
     ("wanted", "a number"),
 ];
 
+/// The macros that log.
+const MACROS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "event", "span"];
+
 /// The arguments of every call of a macro of `tracing`, with the line it stands on.
 fn calls(source: &Source) -> Vec<(usize, Vec<String>)> {
     let text = source.shipped();
     let mut found = Vec::new();
-    for level in ["trace", "debug", "info", "warn", "error", "event", "span"] {
+    for level in MACROS {
         let name = format!("tracing::{level}!(");
         for (at, _) in text.match_indices(&name) {
             let line = text[..at].lines().count();
@@ -110,6 +114,33 @@ fn only_fields_of_the_list_are_logged() {
     }
     assert!(seen > 10, "{seen}");
     expect_none("a log line has fields of tests/repository/logging.rs only", &found);
+}
+
+/// How often something is logged in a way that [`calls`] does not see.
+fn hidden(text: &str) -> usize {
+    let others = ["_span!", "instrument]", "instrument("].map(|way| text.matches(way).count());
+    let bare = MACROS.map(|name| {
+        let called = format!("{name}!");
+        let places = text.match_indices(&called).filter(|(at, _)| {
+            let (before, after) = (&text[..*at], &text[at + called.len()..]);
+            let longer = before.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_');
+            !longer && !(before.ends_with("tracing::") && after.starts_with('('))
+        });
+        places.count()
+    });
+    others.iter().chain(&bare).sum()
+}
+
+#[test]
+fn everything_that_is_logged_is_seen_by_the_list() {
+    let sources = rust();
+    let ours = sources.iter().filter(|source| source.path.starts_with("src/") && !source.is_test());
+    let found: Vec<String> =
+        ours.filter(|source| hidden(&source.shipped()) > 0).map(|s| s.path.clone()).collect();
+    expect_none("macros of tracing are called with `tracing::` before them and a parenthesis after", &found);
+    assert_eq!(hidden("use tracing::info; info!(name)"), 1);
+    assert_eq!(hidden("tracing::info!{name}; tracing::info_span!(\"x\"); #[tracing::instrument]"), 3);
+    assert_eq!(hidden("tracing::info!(ms, \"x\"); my_error!(name)"), 0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use lockstep_api::{
         Account, EnrolDevice, LoggedIn, LoginFinish, LoginStart, LoginStarted, RegisterFinish, RegisterStart,
         RegisterStarted, Tokens, Wrap, wrap_len,
     },
-    opaque::ServerSuite,
+    opaque::{CONTEXT, ServerSuite},
     sync::{Push, PushItem, PushResult, Pushed, StreamInfo, Streams},
 };
 use lockstep_client::crypto::{
@@ -26,7 +26,10 @@ use lockstep_events::{
     header::{FORMAT, Header, VersionKind, public_key, sign_version},
     roster::{Claim, Roster, Statement},
 };
-use opaque_ke::{ClientRegistration, ClientRegistrationFinishParameters, RegistrationResponse};
+use opaque_ke::{
+    ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters,
+    CredentialResponse, Identifiers, RegistrationResponse,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -137,7 +140,24 @@ impl Device {
 
     /// Enrols another device of the same account.
     pub async fn another(&self) -> Self {
-        let logged_in: LoggedIn = self.log_in().await.json();
+        self.enrolled(self.log_in().await.json()).await
+    }
+
+    /// The same for an account whose password is not stretched.
+    pub async fn another_unstretched(&self, password: &[u8]) -> Self {
+        let begun = ClientLogin::<ServerSuite>::start(&mut os_random(), password).unwrap();
+        let request = begun.message.serialize().to_vec().into();
+        let start = LoginStart { name: self.name.clone(), request, device: None };
+        let started: LoginStarted = post(self.addr, "/v1/sessions/start", None, &start).await;
+        let response = CredentialResponse::deserialize(&started.response.0).unwrap();
+        let parameters = ClientLoginFinishParameters::new(Some(CONTEXT), Identifiers::default(), None);
+        let ended = begun.state.finish(&mut os_random(), password, response, parameters).unwrap();
+        let finalization = ended.message.serialize().to_vec().into();
+        let finish = LoginFinish { attempt: started.attempt, finalization, device: None };
+        self.enrolled(post(self.addr, "/v1/sessions/finish", None, &finish).await).await
+    }
+
+    async fn enrolled(&self, logged_in: LoggedIn) -> Self {
         let (key, device) = (new_key(), DeviceId(Uuid::new_v4()));
         let claim = Claim::DeviceAdded { device, public_key: public_key(&key) };
         let statement = self.state(&logged_in.account, claim);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lockstep_api::account::LoginStart;
 use lockstep_client::crypto::{opaque::Login, os_random, password::Password};
 use lockstep_events::StreamId;
+use lockstepd::adapters::postgres::Database;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
@@ -49,9 +50,10 @@ impl Base {
         self.admin.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
     }
 
-    /// Ends all connections of the server.
+    /// Ends all connections of the server; returns when they are gone.
     async fn cut(&mut self) {
-        self.does("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}'").await;
+        self.does("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{name}'")
+            .await;
     }
 
     fn told(&self) -> Told {
@@ -174,4 +176,44 @@ async fn after_all_connections_were_cut_while_they_rested_nobody_is_refused() {
         assert_eq!(read(&device).await.status, 200);
     }
     base.end(told).await;
+}
+
+/// Nothing comes between the cut and the request: whichever it is, it is the first to notice.
+#[tokio::test]
+async fn after_all_connections_were_cut_a_moment_after_their_use_nobody_is_refused() {
+    let mut base = Base::make().await;
+    let told = base.told();
+    let device = Device::register(told.server.addr).await;
+    for first in 0..9 {
+        for _ in 0..3 {
+            assert_eq!(push(&device).await.status, 200);
+            assert_eq!(begin_login(&device).await.status, 200);
+            assert_eq!(read(&device).await.status, 200);
+        }
+        base.cut().await;
+        for nth in first..first + 3 {
+            let (what, reply) = match nth % 3 {
+                0 => ("a push", push(&device).await),
+                1 => ("a login", begin_login(&device).await),
+                _ => ("a read", read(&device).await),
+            };
+            assert_eq!(reply.status, 200, "{what}: {}", String::from_utf8_lossy(&reply.body));
+        }
+    }
+    nothing_was_a_defect(&told);
+    base.end(told).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_gone_without_a_word_keeps_no_connections_of_the_database_for_hours() {
+    let mut base = Base::make().await;
+    let database = Database::connect(&base.url, 2).await.unwrap();
+    for (setting, seconds) in [("idle", "30"), ("interval", "10"), ("count", "3")] {
+        let show = AssertSqlSafe(format!("SHOW tcp_keepalives_{setting}"));
+        let shown: String = sqlx::query_scalar(show).fetch_one(database.pool()).await.unwrap();
+        assert_eq!(shown, seconds, "{setting}");
+    }
+    database.close().await;
+    base.does("DROP DATABASE {name} WITH (FORCE)").await;
+    base.does("DROP ROLE {name}").await;
 }

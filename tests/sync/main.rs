@@ -13,6 +13,7 @@ mod file;
 mod full_disk;
 mod large;
 mod lost_blobs;
+mod many;
 mod memory;
 mod nats_away;
 #[path = "../bus/nats_process.rs"]

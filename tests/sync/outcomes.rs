@@ -1,7 +1,10 @@
 //! What becomes of a pushed version.
 
-use lockstep_api::sync::{Purged, PushOutcome};
-use lockstep_events::{VersionId, graph::MAX_BRANCHES};
+use lockstep_api::{
+    account::{Account, RevokeDevice},
+    sync::{Purged, Push, PushOutcome, Pushed},
+};
+use lockstep_events::{VersionId, graph::MAX_BRANCHES, header::sign_version, roster::Claim};
 
 use crate::{
     Ground, in_both_modes,
@@ -18,6 +21,7 @@ in_both_modes! {
     of_two_resolutions_that_expect_the_same_heads_one_is_accepted;
     past_the_limit_of_branches_only_resolutions_are_accepted;
     a_purged_entry_takes_nothing_more_and_a_retried_purge_answers_the_same;
+    a_device_signs_for_another_only_to_give_back_what_one_wrote_that_was_revoked;
 }
 
 async fn an_edit_is_accepted_its_rival_becomes_a_branch_and_a_retry_is_recognised(mode: Mode) {
@@ -150,4 +154,28 @@ async fn a_purged_entry_takes_nothing_more_and_a_retried_purge_answers_the_same(
     let hash = root.header.content_hash.unwrap();
     let blob = device.get(&format!("/v1/vaults/{}/blobs/{hash}", device.vault)).await;
     assert_eq!(blob.code(), "not_found");
+}
+
+async fn a_device_signs_for_another_only_to_give_back_what_one_wrote_that_was_revoked(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let (author, bringer) = (&ground.device, ground.device.another().await);
+    let mut item = author.edit(entry(), &[], b"by its author");
+    (item.signer, item.signature) = (bringer.device, sign_version(&bringer.key, &id(&item)));
+    let brought = async |reoffer| {
+        let push = Push { reoffer, ..bringer.batch(vec![item.clone()]) };
+        bringer.post(&bringer.push_path(), &push).await.json::<Pushed>().results[0].outcome
+    };
+    assert_eq!(brought(false).await, PushOutcome::Forbidden);
+    assert_eq!(brought(true).await, PushOutcome::Forbidden, "its author can bring it");
+    let account: Account = bringer.get("/v1/account").await.json();
+    let statement = bringer.state(&account, Claim::DeviceRevoked { device: author.device });
+    let path = format!("/v1/devices/{}/revoke", author.device);
+    assert!(bringer.post(&path, &RevokeDevice { statement }).await.status < 300);
+    assert_eq!(brought(false).await, PushOutcome::Forbidden);
+    assert_eq!(brought(true).await, PushOutcome::Accepted);
+    // Under the author's own signature nobody brings it: it may have been made yesterday.
+    let late = author.edit(entry(), &[], b"signed by its author");
+    let push = Push { reoffer: true, ..bringer.batch(vec![late]) };
+    let answer: Pushed = bringer.post(&bringer.push_path(), &push).await.json();
+    assert_eq!(answer.results[0].outcome, PushOutcome::Forbidden);
 }

@@ -1,107 +1,126 @@
-//! `cargo xtask test --api-fuzz`: schemathesis reads docs/openapi.json and tries to make a live server break its word.
+//! schemathesis reads docs/openapi.json and tries to make a live server break its word. `cargo xtask test --api-fuzz` does it
+//! in both modes as nobody and as people of each role, for some ten minutes; every `cargo xtask test` does it once,
+//! for less than a minute.
 
-use crate::process::{self, Doing, Failure, Result};
-use crate::services::fresh_folder;
-use crate::steps::Achieved;
+mod document;
+mod outcome;
+mod people;
+mod tool;
+
+use crate::process::{Failure, Result, fail};
+use crate::services::service::Service;
+use crate::services::{self, S3Kind, Services, fresh_folder};
+use crate::steps::{Achieved, human};
 use crate::{build, install, server};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use outcome::Outcome;
+use people::{People, Role};
+use std::path::Path;
+use std::time::Instant;
+use tool::{Phases, Tool};
 
-/// Written here, so that a new release cannot change what a run proves.
-const SCHEMATHESIS: &str = "4.32.5";
-/// The same cases in every run.
-const SEED: &str = "20240611";
-/// How many cases for each operation and phase, besides those that cover its boundaries.
-const EXAMPLES: &str = "40";
-
-/// Not asked for: a version that satisfies the schema is refused unless its id, signature and parents are right, and no
-/// generator can make those.
-const LEFT_OUT: &str = "positive_data_acceptance";
-
-/// Starts an embedded server whose tokens live as long as it allows, registers a device, and lets schemathesis loose with its token.
+/// Every role in both modes, and all that schemathesis can do.
 pub fn run() -> Achieved {
+    let tool = ready()?;
+    let embedded = in_mode("embedded", &[], &tool, &Role::ALL, Phases::All);
+    let services = services::stores(S3Kind::S3s, false)?;
+    let distributed = in_mode("distributed", &options_for(&services)?, &tool, &Role::ALL, Phases::All);
+    Ok(said(&[embedded?, distributed?].concat()))
+}
+
+/// The boundaries of every operation, as somebody with an account.
+pub fn briefly() -> Achieved {
+    Ok(said(&in_mode("embedded", &[], &ready()?, &[Role::User], Phases::Boundaries)?))
+}
+
+fn ready() -> Result<Tool> {
     install::ensure(&[&install::PYTHON])?;
-    let tool = installed()?;
+    Tool::installed()
+}
+
+fn said(outcomes: &[Outcome]) -> String {
+    let requests: usize = outcomes.iter().map(|outcome| outcome.requests).sum();
+    format!("{} runs, {requests} requests, no 5xx, no violation", outcomes.len())
+}
+
+/// A server that stands on these services alone.
+fn options_for(services: &Services) -> Result<Vec<(&'static str, String)>> {
+    const BUCKET: &str = "fuzz";
+    services.make_bucket(BUCKET)?;
+    let database = services.variable("LOCKSTEP_TEST_POSTGRES")?;
+    Ok(vec![
+        ("LOCKSTEP_LOG", database.clone()),
+        ("LOCKSTEP_READS", database.clone()),
+        ("LOCKSTEP_CREDENTIALS", database),
+        ("LOCKSTEP_BUS", services.variable("LOCKSTEP_TEST_NATS")?),
+        ("LOCKSTEP_BLOBS", format!("s3://{BUCKET}")),
+        ("LOCKSTEP_S3_ENDPOINT", services.variable("LOCKSTEP_TEST_S3")?),
+        ("LOCKSTEP_S3_ACCESS_KEY", services.variable("LOCKSTEP_TEST_S3_KEY")?),
+        ("LOCKSTEP_S3_SECRET_KEY", services.variable("LOCKSTEP_TEST_S3_SECRET")?),
+    ])
+}
+
+/// One server, and one run after the other against it.
+fn in_mode(
+    mode: &'static str,
+    options: &[(&'static str, String)],
+    tool: &Tool,
+    roles: &[Role],
+    phases: Phases,
+) -> Result<Vec<Outcome>> {
     let folder = fresh_folder()?;
-    let outcome = fuzz(&tool, &folder);
+    let outcomes = Ground::open(mode, &folder, options).and_then(|mut ground| {
+        let ran: Vec<_> = roles.iter().map(|role| ground.told(tool, *role, phases)).collect();
+        ran.into_iter().collect()
+    });
     let _ = std::fs::remove_dir_all(&folder);
-    outcome
+    outcomes
 }
 
-fn fuzz(tool: &Path, folder: &Path) -> Achieved {
-    let options = [
-        ("LOCKSTEP_ACCESS_TOKEN_S", "1200"),
-        ("LOCKSTEP_LOG_FILTER", "warn"),
-        ("LOCKSTEP_RATE_LIMIT_FACTOR", "1000000"),
-    ];
-    let (mut server, url) = server::start(&build::program("lockstepd")?, folder, &options)?;
-    let device = Device { program: build::program("lockstep")?, home: folder.join("device") };
-    let fingerprint = fingerprint(folder)?;
-    let place = ["--server", &url, "--email", "fuzz@example.org", "--fingerprint", &fingerprint];
-    device.ask(&[&["register"], &place[..]].concat())?;
-    device.ask(&["add", "an entry", "--set", "username=ada"])?;
-    let token = device.ask(&["api", "--print-token"])?;
-    let mut command = Command::new(tool);
-    let document = process::root().join("docs/openapi.json");
-    command.arg("run").arg(&document).args(["--url", &url, "--tls-verify", "false", "--checks", "all"]);
-    command.args([
-        "--exclude-checks",
-        LEFT_OUT,
-        "--seed",
-        SEED,
-        "--max-examples",
-        EXAMPLES,
-        "--continue-on-failure",
-    ]);
-    // It keeps notes where it runs. The token comes after the command was shown.
-    command.current_dir(folder).stdin(Stdio::null());
-    println!("$ {} --header 'Authorization: Bearer …'", process::shown(&command));
-    command.args(["--header", &format!("Authorization: Bearer {}", token.trim())]);
-    let status = command.status().doing("start schemathesis")?;
-    match server.obituary() {
-        Some(obituary) => Err(Failure(obituary)),
-        None if status.success() => Ok("no 5xx, no violation".to_owned()),
-        None => Err(Failure(format!("schemathesis ended with {status}\n{}", server.last_lines()))),
+/// A server with people.
+struct Ground<'a> {
+    mode: &'static str,
+    folder: &'a Path,
+    server: Service,
+    url: String,
+    people: People,
+}
+
+impl<'a> Ground<'a> {
+    fn open(mode: &'static str, folder: &'a Path, options: &[(&'static str, String)]) -> Result<Self> {
+        let mut all = vec![
+            ("LOCKSTEP_ACCESS_TOKEN_S", "1200"),
+            ("LOCKSTEP_LOG_FILTER", "warn,lockstepd::http::problem=error"),
+            ("LOCKSTEP_RATE_LIMIT_FACTOR", "1000000"),
+        ];
+        all.extend(options.iter().map(|(name, value)| (*name, value.as_str())));
+        let (server, url) = server::start(&build::program("lockstepd")?, folder, &all)?;
+        let people = People::register(&url, folder)?;
+        Ok(Self { mode, folder, server, url, people })
     }
-}
 
-/// What the server printed about its certificate.
-fn fingerprint(parent: &Path) -> Result<String> {
-    let log = std::fs::read_to_string(parent.join("server/log")).doing("read the server's output")?;
-    let words = log.split_whitespace().skip_while(|word| *word != "--fingerprint");
-    words
-        .skip(1)
-        .map(str::to_owned)
-        .next()
-        .ok_or_else(|| Failure(format!("the server named no fingerprint:\n{log}")))
-}
-
-/// A person's device: the real client.
-struct Device {
-    program: PathBuf,
-    home: PathBuf,
-}
-
-impl Device {
-    fn ask(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(&self.program);
-        command
-            .env("LOCKSTEP_PASSWORD", "a passphrase that nobody uses twice")
-            .env("LOCKSTEP_HOME", &self.home);
-        process::answer(command.args(arguments).stdin(Stdio::null()))
+    /// One run; what came of it is said at once.
+    fn told(&mut self, tool: &Tool, role: Role, phases: Phases) -> Result<Outcome> {
+        let Self { mode, .. } = *self;
+        let started = Instant::now();
+        let ran = self.ran(tool, role, phases);
+        let time = human(started.elapsed());
+        match ran {
+            Ok(outcome) => {
+                println!("{mode}, as {role}: {outcome}, in {time}");
+                Ok(outcome)
+            }
+            Err(failure) => {
+                println!("{mode}, as {role}: FAILED in {time}: {failure}\n{}", self.server.last_lines());
+                fail(format!("schemathesis found something: {mode}, as {role}"))
+            }
+        }
     }
-}
 
-/// schemathesis in a Python environment of its own.
-fn installed() -> Result<PathBuf> {
-    let place = process::cache().join(format!("schemathesis-{SCHEMATHESIS}"));
-    let tool = place.join("bin/st");
-    if process::answer(Command::new(&tool).arg("--version")).is_ok() {
-        return Ok(tool);
+    fn ran(&mut self, tool: &Tool, role: Role, phases: Phases) -> Result<Outcome> {
+        let ran = tool.run(self.folder, &self.url, &self.people, role, phases);
+        match self.server.obituary() {
+            Some(obituary) => Err(Failure(obituary)),
+            None => ran?.checked(role),
+        }
     }
-    std::fs::create_dir_all(&place).doing("create a folder for schemathesis")?;
-    process::run(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
-    let package = format!("schemathesis=={SCHEMATHESIS}");
-    process::run(Command::new(place.join("bin/pip")).args(["install", "--quiet", &package]))?;
-    Ok(tool)
 }

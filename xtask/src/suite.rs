@@ -15,7 +15,7 @@ pub struct Options {
     /// Which S3 server the tests speak to.
     #[arg(long, value_enum, default_value_t)]
     s3: S3Kind,
-    /// Also runs schemathesis (from `PyPI`) against a live server.
+    /// Also runs schemathesis (from `PyPI`) against live servers in both modes, as each role: some ten minutes.
     #[arg(long)]
     api_fuzz: bool,
     /// Runs only these steps; see --list.
@@ -27,6 +27,9 @@ pub struct Options {
     /// Keeps the services' folder (data and logs) until the next run.
     #[arg(long)]
     keep: bool,
+    /// Suites that draw from a seed draw as often as a night is long.
+    #[arg(long)]
+    night: bool,
     /// Only the tests whose name contains this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -59,10 +62,15 @@ const STEPS: &[Step] = &[
         work: tests::run,
     },
     Step { name: "doctests", what: "the examples in the documentation", work: |_| tests::doctests() },
+    Step {
+        name: "api",
+        what: "a live server keeps to its API document, as schemathesis tries it briefly",
+        work: |_| fuzz::briefly(),
+    },
 ];
 
 const FUZZ: Step =
-    Step { name: "api-fuzz", what: "schemathesis against a live server", work: |_| fuzz::run() };
+    Step { name: "api-fuzz", what: "the same in both modes, as each role, at length", work: |_| fuzz::run() };
 
 /// Runs the chosen steps and prints the summary.
 pub fn run(options: &Options) -> Result<()> {

@@ -205,7 +205,7 @@ impl Stream {
     /// Everything after a seq.
     pub(crate) fn page(&self, from: u64) -> Page {
         let events: Vec<StreamEvent> =
-            self.events[usize::try_from(from).unwrap()..].iter().map(wire).collect();
+            self.events[usize::try_from(from).unwrap()..].iter().map(StreamEvent::from).collect();
         Page {
             stream: self.id,
             epoch: self.epoch,
@@ -215,21 +215,5 @@ impl Stream {
             set_digest: Some(self.digest()),
             events,
         }
-    }
-}
-
-fn wire(event: &Recorded) -> StreamEvent {
-    StreamEvent {
-        seq: event.seq,
-        event_id: event.event_id,
-        subject: event.subject,
-        kind: event.kind.clone(),
-        schema: event.schema,
-        recorded_at: event.recorded_at,
-        actor: event.actor,
-        device: event.device,
-        public: event.public.clone(),
-        sealed_hash: event.sealed_hash,
-        content: event.content.clone().map(lockstep_api::Bytes64),
     }
 }

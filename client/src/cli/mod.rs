@@ -53,6 +53,7 @@ fn command(cli: args::Cli) -> u8 {
 fn end(code: u8) -> ! {
     let _ = std::io::stdout().flush();
     let _ = std::io::stderr().flush();
+    output::give_up();
     signal_hook::low_level::exit(code.into())
 }
 
@@ -70,7 +71,16 @@ fn parse_error(error: &clap::Error) -> u8 {
         Ui::new(true, false, ui::When::Auto).error(&failure);
         return failure.exit as u8;
     }
-    let _ = error.print();
+    if let Some(help) = usage::help_instead(error) {
+        let _ = write!(std::io::stderr(), "{help}");
+    } else if let Err(lost) = error.print()
+        && !error.use_stderr()
+        && lost.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let failure = Failure::new(Exit::Failure, format!("standard output: {lost}"), "");
+        Ui::new(false, false, ui::When::Auto).error(&failure);
+        return failure.exit as u8;
+    }
     u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8)
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    path::Path,
     time::Duration,
 };
 
@@ -57,17 +58,12 @@ impl Ui {
 
     /// One line of data.
     pub fn data(self, line: &str) -> Done {
-        let mut out = io::stdout().lock();
-        out.write_all(line.as_bytes())?;
-        out.write_all(b"\n")?;
-        Ok(out.flush()?)
+        self.raw(&[line.as_bytes(), b"\n"].concat())
     }
 
     /// Data as it is, without a line end.
     pub fn raw(self, bytes: &[u8]) -> Done {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        Ok(out.flush()?)
+        super::output::write(Path::new("-"), bytes, false)
     }
 
     /// One JSON document: indented on a terminal, one line in a pipe.
@@ -89,6 +85,14 @@ impl Ui {
     pub fn say(self, text: impl AsRef<str>) {
         if !self.quiet {
             let _ = writeln!(io::stderr(), "{}", harmless(text.as_ref()));
+        }
+    }
+
+    /// Talk that ends with a word of ours, coloured.
+    pub fn say_styled(self, text: &str, style: &Style, word: &str) {
+        if !self.quiet {
+            let word = style.clone().for_stderr().apply_to(word);
+            let _ = writeln!(io::stderr(), "{}  {word}", harmless(text));
         }
     }
 

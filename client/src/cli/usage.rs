@@ -2,9 +2,12 @@
 
 use std::ffi::OsStr;
 
-use clap::error::ErrorKind;
+use clap::{
+    CommandFactory,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
-use super::failure::Failure;
+use super::{args::Cli, failure::Failure};
 
 /// Whether somebody wants JSON, by the words of a command line that could not be parsed.
 pub fn wants_json(words: impl Iterator<Item = impl AsRef<OsStr>>) -> bool {
@@ -26,12 +29,30 @@ pub fn failure_of(error: &clap::Error) -> Failure {
     Failure::usage(message, paragraphs.collect::<Vec<_>>().join("; "))
 }
 
+/// For who has not said which verb, the help of what was said: also where an option is set in the environment, which
+/// clap takes for something said.
+pub fn help_instead(error: &clap::Error) -> Option<String> {
+    let (ErrorKind::MissingSubcommand, Some(ContextValue::String(said))) =
+        (error.kind(), error.get(ContextKind::InvalidSubcommand))
+    else {
+        return None;
+    };
+    let mut command = Cli::command();
+    command.build();
+    let mut at = &mut command;
+    for verb in said.split(' ').skip(1) {
+        at = at.find_subcommand_mut(verb)?;
+    }
+    let help = at.render_help();
+    Some(if console::colors_enabled_stderr() { help.ansi().to_string() } else { help.to_string() })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{args::Cli, failure::Exit};
+    use crate::cli::failure::Exit;
 
     fn failed(words: &[&str]) -> Failure {
         failure_of(&Cli::try_parse_from(words).unwrap_err())

@@ -44,3 +44,15 @@ pub(crate) async fn of(
     }
     Ok(all)
 }
+
+/// The blobs that no content on this device or on the server opens: of versions that were erased, or given up. A choice
+/// has no content of its own; what it keeps does.
+pub(crate) async fn unopened(db: &mut SqliteConnection) -> Result<Vec<BlobHash>, Error> {
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT hash FROM attachments EXCEPT SELECT hash FROM attachments JOIN versions ON id = version \
+         WHERE content IN (1, 2) OR wrapped_key IS NOT NULL",
+    )
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|(hash,)| fixed(hash).map(BlobHash)).collect()
+}

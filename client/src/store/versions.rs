@@ -273,6 +273,22 @@ pub(crate) async fn place(
     Ok(())
 }
 
+/// Whose signature of a version that is here stands in the log: several devices may have made the same choice, and each
+/// of them signed it.
+pub(crate) async fn signed(
+    db: &mut SqliteConnection,
+    id: VersionId,
+    (signer, signature): (DeviceId, &Signature),
+) -> Result<(), Error> {
+    sqlx::query("UPDATE versions SET signer = ?, signature = ? WHERE id = ?")
+        .bind(signer.as_bytes().as_slice())
+        .bind(signature.0.as_slice())
+        .bind(id.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// After a reset: no version of the vault has a place after this seq any more. Nothing else is touched (C5).
 pub(crate) async fn unplace_after(db: &mut SqliteConnection, vault: VaultId, seq: Seq) -> Result<(), Error> {
     sqlx::query("UPDATE versions SET seq = NULL WHERE vault = ? AND seq > ?")

@@ -134,6 +134,10 @@ impl Engine {
                     // There may be room now for what waits.
                     self.outbox.notify_one();
                 }
+                if changes.iter().any(|change| matches!(change, Change::Purged { .. })) {
+                    // Whatever hinders it, the next pull tries again.
+                    let _ = self.forget_unopened().await;
+                }
                 self.tell_all(changes);
                 self.was_told(&place, page.to).await;
                 Ok(Applied::Done(page.to.0 - page.from.0))
@@ -362,6 +366,7 @@ async fn keep(
     attachments::put(db, id, &added.attachments).await?;
     if versions::get(db, id).await?.is_some() {
         versions::place(db, id, at, added.parents()).await?;
+        versions::signed(db, id, (added.signer, &added.signature)).await?;
         outbox::remove(db, id).await?;
         outbox::release(db, id).await?;
         if let Some(content) = content {

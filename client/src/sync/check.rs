@@ -101,7 +101,10 @@ impl Against<'_> {
             return refuse(AlarmKind::Header, format!("{id} at {at}: of another account or vault"));
         }
         let authored = header.kind.has_content();
-        if authored && header.author_device != received.signer {
+        // What a device wrote that was revoked since, another one gives back after a restore, and signs it.
+        let author = self.trusted.roster.devices.get(&header.author_device);
+        let given_back = author.is_some_and(|author| author.revoked);
+        if authored && header.author_device != received.signer && !given_back {
             return refuse(
                 AlarmKind::Signature,
                 format!("{id} at {at}: signed by another device than its author"),

@@ -50,6 +50,7 @@ impl Engine {
                 Err(other) => return Err(other),
             }
         }
+        self.forget_unopened().await?;
         Ok((applied, lie))
     }
 

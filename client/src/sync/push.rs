@@ -14,7 +14,7 @@ use crate::{
     engine::Engine,
     error::Error,
     store::{
-        alarms, attachments, outbox,
+        alarms, attachments, keys, outbox,
         outbox::Waiting,
         versions::{self, Kept},
     },
@@ -194,6 +194,18 @@ impl Engine {
         Ok(cut(pairs.collect(), &attached))
     }
 
+    /// What a device wrote or chose that was revoked since, this one signs: nothing is taken any more that the other signed.
+    async fn sign_for_the_revoked(&self, items: &mut [PushItem]) -> Result<(), Error> {
+        let roster = keys::trusted(&mut *self.store.pool().acquire().await?).await?.roster;
+        let revoked =
+            |item: &&mut PushItem| roster.devices.get(&item.signer).is_some_and(|signer| signer.revoked);
+        for item in items.iter_mut().filter(revoked) {
+            item.signer = self.device();
+            item.signature = self.keys.device_key.sign_version(&item.header.version_id());
+        }
+        Ok(())
+    }
+
     async fn push_batch(&self, batch: Batch) -> Result<PushReport, Error> {
         let ids: Vec<VersionId> = batch.iter().map(|(_, version)| version.id).collect();
         let mut db = self.store.pool().acquire().await?;
@@ -212,13 +224,11 @@ impl Engine {
             let wrapped = self.wrapped_by_newest(version, &newest)?;
             items.push(item(version, wrapped.as_deref(), attached.get(&version.id)));
         }
-        let push = Push {
-            epoch: place.epoch,
-            batch_id,
-            items,
-            groups: groups(&batch),
-            reoffer: batch.iter().any(|(waiting, _)| waiting.reoffer),
-        };
+        let reoffer = batch.iter().any(|(waiting, _)| waiting.reoffer);
+        if reoffer {
+            self.sign_for_the_revoked(&mut items).await?;
+        }
+        let push = Push { epoch: place.epoch, batch_id, items, groups: groups(&batch), reoffer };
         let answer: Pushed = self.post(&format!("/v1/vaults/{vault}/versions"), &push).await?;
         report.add(self.settle(&batch, &answer).await?);
         Ok(report)

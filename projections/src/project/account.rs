@@ -51,7 +51,7 @@ pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
         | AccountEvent::ErasureCancelled(_) => {}
         AccountEvent::DeviceRevoked(body) => {
             if let Claim::DeviceRevoked { device } = body.statement.claim {
-                needs.keys.push(Key::Device(device));
+                needs.keys.push(Key::Device(account, device));
             }
             needs.groups.push(Group::SessionsOf(account));
         }
@@ -214,10 +214,13 @@ fn device_revoked(working: &mut Working, recorded: &Recorded, body: &RosterState
     let Claim::DeviceRevoked { device } = body.statement.claim else {
         return Err("its statement does not revoke a device");
     };
-    stated(working, recorded, body)?.auth_epoch = recorded.seq.0;
-    let row = working.device(Key::Device(device)).ok_or(NO_DEVICE)?;
+    let row = stated(working, recorded, body)?;
+    row.auth_epoch = recorded.seq.0;
+    let of = row.account;
+    let row = working.device(Key::Device(of, device)).ok_or(NO_DEVICE)?;
     row.revoked.get_or_insert((recorded.recorded_at, recorded.position));
-    end_where(working, recorded, RevokeReason::DeviceRevoked, |session| session.device == device)
+    let hit = |session: &SessionRow| session.account == of && session.device == device;
+    end_where(working, recorded, RevokeReason::DeviceRevoked, hit)
 }
 
 fn sessions_ended(working: &mut Working, recorded: &Recorded, body: &SessionsEnded) -> Result<(), Unfit> {

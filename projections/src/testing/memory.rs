@@ -223,9 +223,9 @@ impl ReadStore for MemoryReads {
         Ok(found)
     }
 
-    async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, ReadError> {
+    async fn device(&self, account: AccountId, device: DeviceId) -> Result<Option<DeviceRow>, ReadError> {
         let found = self.live_rows(Projection::Devices, |row| match row {
-            Row::Device(row) if row.device == device => Some(row.clone()),
+            Row::Device(row) if (row.account, row.device) == (account, device) => Some(row.clone()),
             _ => None,
         });
         Ok(found.into_iter().next())

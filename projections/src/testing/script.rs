@@ -63,7 +63,12 @@ pub struct Script {
     pub vaults: Vec<MadeVault>,
 }
 
-fn new_event(id: EventId, stream: StreamId, subject: Option<SubjectId>, event: &Event) -> NewEvent {
+pub(super) fn new_event(
+    id: EventId,
+    stream: StreamId,
+    subject: Option<SubjectId>,
+    event: &Event,
+) -> NewEvent {
     let encoded = event.encode().unwrap_or_else(|error| unreachable!("our own types are JSON: {error}"));
     let body_hash = NewEvent::hash_body(stream, subject, encoded.kind, encoded.schema, &encoded.public, None);
     NewEvent {
@@ -383,7 +388,7 @@ impl Script {
     }
 }
 
-fn statement(account: AccountId, epoch: u32, claim: Claim) -> Statement {
+pub(super) fn statement(account: AccountId, epoch: u32, claim: Claim) -> Statement {
     Statement { account, epoch, previous: Hash32::ZERO, claim, signature: Signature([0; 64]) }
 }
 

@@ -5,10 +5,10 @@ mod oidc;
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros, SessionId};
-use sqlx::{PgPool, Postgres, Transaction, postgres::PgArguments, query::QueryAs};
+use sqlx::{Postgres, Transaction, postgres::PgArguments, query::QueryAs};
 use uuid::Uuid;
 
-use super::{Database, begin, nature};
+use super::{Database, begin, nature, pool::Pool};
 use crate::{
     adapters::credential_row::{
         HELD, HELD_FOR, HeldRow, KeyRow, NameRow, PASSWORD_BY_NAME, PASSWORD_OF, PasswordRow, SessionRow,
@@ -28,7 +28,7 @@ type Result<T> = std::result::Result<T, CredentialError>;
 /// Credentials in Postgres.
 #[derive(Debug, Clone)]
 pub struct PostgresCredentials {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl PostgresCredentials {
@@ -37,7 +37,7 @@ impl PostgresCredentials {
         Self { pool: database.pool().clone() }
     }
 
-    pub(super) fn pool(&self) -> &PgPool {
+    pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -49,7 +49,7 @@ impl PostgresCredentials {
         &self,
         query: QueryAs<'_, Postgres, PasswordRow, PgArguments>,
     ) -> Result<Option<KnownPassword>> {
-        let row = query.fetch_optional(&self.pool).await.map_err(failed)?;
+        let row = query.fetch_optional(self.pool.again()).await.map_err(failed)?;
         row.map(PasswordRow::known).transpose()
     }
 }
@@ -61,13 +61,13 @@ pub(super) fn id(uuid: Uuid) -> Vec<u8> {
 #[async_trait]
 impl CredentialStore for PostgresCredentials {
     async fn ready(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.pool).await.map_err(failed)?;
+        sqlx::query("SELECT 1").execute(self.pool.again()).await.map_err(failed)?;
         Ok(())
     }
 
     async fn is_blank(&self) -> Result<bool> {
         let facts: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM server_facts)")
-            .fetch_one(&self.pool)
+            .fetch_one(self.pool.again())
             .await
             .map_err(failed)?;
         Ok(!facts)
@@ -89,7 +89,7 @@ impl CredentialStore for PostgresCredentials {
     }
 
     async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>> {
-        let rows: Vec<KeyRow> = sqlx::query_as(KEYS).fetch_all(&self.pool).await.map_err(failed)?;
+        let rows: Vec<KeyRow> = sqlx::query_as(KEYS).fetch_all(self.pool.again()).await.map_err(failed)?;
         rows.into_iter().map(KeyRow::key).collect()
     }
 
@@ -138,7 +138,7 @@ impl CredentialStore for PostgresCredentials {
         sqlx::query_scalar("SELECT state FROM attempts WHERE id = $1 AND expires_at > $2")
             .bind(id(attempt))
             .bind(now.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.pool.again())
             .await
             .map_err(failed)
     }
@@ -239,7 +239,7 @@ impl CredentialStore for PostgresCredentials {
 
     async fn held(&self, account: AccountId) -> Result<Held> {
         let rows: Vec<HeldRow> =
-            sqlx::query_as(HELD).bind(id(account.0)).fetch_all(&self.pool).await.map_err(failed)?;
+            sqlx::query_as(HELD).bind(id(account.0)).fetch_all(self.pool.again()).await.map_err(failed)?;
         Ok(HeldRow::all(rows))
     }
 
@@ -269,7 +269,7 @@ impl CredentialStore for PostgresCredentials {
              FROM sessions WHERE session = $1",
         )
         .bind(id(session.0))
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.pool.again())
         .await
         .map_err(failed)?;
         row.map(SessionRow::session).transpose()

@@ -1,9 +1,9 @@
 //! What Postgres holds about people besides the log: which tables, and how a row is shown.
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::AssertSqlSafe;
 
-use super::{Database, begin, subject_keys::failed};
+use super::{Database, begin, pool::Pool, subject_keys::failed};
 use crate::subjects::{
     holding::{FoundBy, HeldRow, HeldTable, Holding, Person},
     keys::KeyStoreError,
@@ -97,7 +97,7 @@ pub const TABLES: &[HeldTable] = &[
 /// The rows about people in a Postgres database.
 #[derive(Debug, Clone)]
 pub struct PostgresHoldings {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl PostgresHoldings {
@@ -118,7 +118,7 @@ impl Holding for PostgresHoldings {
             );
             let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(query))
                 .bind(person.ids(found_by))
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool.again())
                 .await
                 .map_err(failed)?;
             rows.extend(found.into_iter().map(|json| HeldRow { table, json }));

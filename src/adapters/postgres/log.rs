@@ -50,7 +50,7 @@ impl PostgresLog {
         &self,
         query: sqlx::query::QueryAs<'_, sqlx::Postgres, EventRow, sqlx::postgres::PgArguments>,
     ) -> Result<Vec<Recorded>, LogError> {
-        EventRow::all(query.fetch_all(self.database.pool()).await.map_err(failed)?)
+        EventRow::all(query.fetch_all(self.database.pool().again()).await.map_err(failed)?)
     }
 }
 
@@ -76,13 +76,19 @@ impl EventLog for PostgresLog {
         }
         // Taken out while it works: a caller that goes away in the middle leaves no half-read connection behind.
         let mut slot = self.appending.lock().await;
-        let mut connection = match slot.take() {
-            Some((connection, used)) if used.elapsed() <= FRESH => connection,
+        let (mut connection, fresh) = match slot.take() {
+            Some((connection, used)) if used.elapsed() <= FRESH => (connection, true),
             rested => {
-                self.database.single_again(rested.map(|(connection, _)| connection)).await.map_err(failed)?
+                let rested = rested.map(|(connection, _)| connection);
+                (self.database.single_again(rested).await.map_err(failed)?, false)
             }
         };
-        let result = append::append(&mut connection, units, now).await;
+        let mut result = append::append(&mut connection, units, now).await;
+        if fresh && result.as_ref().is_err_and(append::was_cut) {
+            // It was not asked whether it still works. Units that stand already are known by their ids.
+            connection = self.database.single().await.map_err(failed)?;
+            result = append::append(&mut connection, units, now).await;
+        }
         if !matches!(result, Err(LogError::Unavailable(_))) {
             *slot = Some((connection, Instant::now()));
         }
@@ -146,7 +152,7 @@ impl EventLog for PostgresLog {
     async fn tail(&self) -> Result<Tail, LogError> {
         let last: Option<(i64, i64)> =
             sqlx::query_as("SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1")
-                .fetch_optional(self.database.pool())
+                .fetch_optional(self.database.pool().again())
                 .await
                 .map_err(failed)?;
         Ok(last.map_or_else(Tail::default, |(position, at)| Tail {
@@ -163,7 +169,7 @@ impl EventLog for PostgresLog {
                  WHERE s.stream = ANY ($1)",
         )
         .bind(wanted)
-        .fetch_all(self.database.pool())
+        .fetch_all(self.database.pool().again())
         .await
         .map_err(failed)?;
         let mut heads = HashMap::with_capacity(rows.len());
@@ -188,7 +194,7 @@ impl EventLog for PostgresLog {
             sqlx::query_scalar("SELECT chain FROM events WHERE stream = $1 AND seq = $2")
                 .bind(stream.0)
                 .bind(seq.as_i64())
-                .fetch_optional(self.database.pool())
+                .fetch_optional(self.database.pool().again())
                 .await
                 .map_err(failed)?;
         found.map(|bytes| fixed(Chain::from_slice(&bytes), "a chain is not 32 bytes")).transpose()
@@ -203,7 +209,7 @@ impl EventLog for PostgresLog {
             sqlx::query_as("SELECT hash, bytes FROM contents WHERE stream = $1 AND hash = ANY ($2)")
                 .bind(stream.0)
                 .bind(bytes_of(hashes))
-                .fetch_all(self.database.pool())
+                .fetch_all(self.database.pool().again())
                 .await
                 .map_err(failed)?;
         let mut kept: HashMap<_, _> = rows.into_iter().collect();
@@ -249,7 +255,7 @@ impl EventLog for PostgresLog {
 
     async fn log_id(&self) -> Result<Uuid, LogError> {
         let query = sqlx::query_scalar("SELECT log_id FROM log_meta");
-        query.fetch_one(self.database.pool()).await.map_err(failed)
+        query.fetch_one(self.database.pool().again()).await.map_err(failed)
     }
 }
 

@@ -8,26 +8,30 @@ pub mod holdings;
 pub mod log;
 mod nature;
 pub mod operations;
+pub mod pool;
 pub mod rates;
 pub mod read;
 pub mod subject_keys;
 pub mod tables;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, Executor, PgConnection, PgPool,
+    ConnectOptions, Connection, Executor, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::timeout;
 
+use self::pool::{Cut, Pool};
 use super::migrations;
 
 /// How every connection of the server begins: with fewer rights than its user may have, with bounded waiting, and
 /// with commits that are on disk when they are answered. The same for all connections, so a transaction pooler
-/// between may mix them.
+/// between may mix them. A node that is gone without a word is noticed by the database within a minute, and not within
+/// the two hours of most systems: its connections become free for others.
 const SESSION: &str = "SET ROLE lockstep_server; SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
-     SET idle_in_transaction_session_timeout = '30s'; SET synchronous_commit = on";
+     SET idle_in_transaction_session_timeout = '30s'; SET synchronous_commit = on; \
+     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 
 /// A connection that worked so lately is not asked whether it still does: that would double the messages of a busy
 /// server. One that has rested longer may have been cut meanwhile.
@@ -43,7 +47,7 @@ const NAME: &str = "lockstepd";
 #[derive(Debug, Clone)]
 pub struct Database {
     options: PgConnectOptions,
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl Database {
@@ -57,13 +61,16 @@ impl Database {
         let mut migrating = options.connect().await?;
         migrations::POSTGRES.run(&mut migrating).await?;
         migrating.close().await?;
+        let cut = Arc::<Cut>::default();
+        let known_of = Arc::clone(&cut);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ANSWER)
             .test_before_acquire(false)
-            .before_acquire(|connection, known| {
+            .before_acquire(move |connection, known| {
+                let doubtful = known.idle_for > FRESH || known_of.is_within(known.idle_for);
                 Box::pin(async move {
-                    if known.idle_for > FRESH {
+                    if doubtful {
                         connection.ping().await?;
                     }
                     Ok(true)
@@ -81,7 +88,7 @@ impl Database {
                 Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { options, pool })
+        Ok(Self { options, pool: Pool::new(pool, cut) })
     }
 
     /// Whether a server, or a command of one, is connected to a database.
@@ -108,7 +115,7 @@ impl Database {
     }
 
     /// The server's connections.
-    pub fn pool(&self) -> &PgPool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 

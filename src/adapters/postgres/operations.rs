@@ -4,14 +4,12 @@ mod answers;
 mod blob_index;
 mod served;
 
-use sqlx::PgPool;
-
-use super::Database;
+use super::{Database, pool::Pool};
 
 /// Operational tables in a Postgres database.
 #[derive(Debug, Clone)]
 pub struct PostgresOperations {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl PostgresOperations {

@@ -2,9 +2,8 @@
 
 use async_trait::async_trait;
 use lockstep_events::Micros;
-use sqlx::PgPool;
 
-use super::{Database, credentials::failed};
+use super::{Database, credentials::failed, pool::Pool};
 use crate::{
     auth::credentials::CredentialError,
     limits::{RateStore, Take, Taken},
@@ -13,7 +12,7 @@ use crate::{
 /// Buckets in a Postgres database.
 #[derive(Debug, Clone)]
 pub struct PostgresRates {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl PostgresRates {
@@ -26,6 +25,7 @@ impl PostgresRates {
 #[async_trait]
 impl RateStore for PostgresRates {
     async fn take(&self, takes: &[Take], now: Micros) -> Result<Taken, CredentialError> {
+        // What is asked twice because nobody knows whether the first counted, counts twice at most: nothing more is let in.
         let rows: Vec<(bool, i64)> =
             sqlx::query_as("SELECT was_taken, is_full_at FROM rl_take($1, $2, $3, $4, $5)")
                 .bind(takes.iter().map(|take| take.key.to_vec()).collect::<Vec<_>>())
@@ -33,7 +33,7 @@ impl RateStore for PostgresRates {
                 .bind(takes.iter().map(|take| take.quota.step).collect::<Vec<_>>())
                 .bind(takes.iter().map(|take| take.quota.window()).collect::<Vec<_>>())
                 .bind(now.0)
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool.again())
                 .await
                 .map_err(failed)?;
         match rows.iter().position(|(taken, _)| !taken) {

@@ -11,9 +11,9 @@ use lockstep_projections::{
     key::{Family, Group, Key, Projection},
     store::{Advance, Checksum, Claim, Generation, ReadError},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
-use super::{begin, nature};
+use super::{begin, nature, pool::Pool};
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
 
 /// Rows deleted in one transaction.
@@ -25,12 +25,12 @@ pub type PostgresReads = Reads<PostgresDocuments>;
 /// The documents in a migrated database.
 #[derive(Debug, Clone)]
 pub struct PostgresDocuments {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl PostgresReads {
     /// The read store in a database that has all migrations.
-    pub fn new(pool: PgPool) -> Self {
+    pub fn new(pool: Pool) -> Self {
         Self(PostgresDocuments { pool })
     }
 }
@@ -115,7 +115,7 @@ impl Documents for PostgresDocuments {
             "SELECT generation, position, live FROM read_checkpoints WHERE projection = $1 ORDER BY generation",
         )
         .bind(of.code())
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool.again())
         .await
         .map_err(failed)?;
         Ok(rows.into_iter().map(|(g, p, live)| (generation(g), Position::from_i64(p), live)).collect())
@@ -134,7 +134,7 @@ impl Documents for PostgresDocuments {
         .bind(keys.iter().map(|key| key.projection().code()).collect::<Vec<_>>())
         .bind(keys.iter().map(|key| key.scope().to_vec()).collect::<Vec<_>>())
         .bind(keys.iter().map(|key| key.id().to_vec()).collect::<Vec<_>>())
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool.again())
         .await
         .map_err(failed)?;
         Ok(rows.into_iter().filter_map(|(of, text)| Some((Projection::from_code(of)?, text))).collect())
@@ -149,7 +149,7 @@ impl Documents for PostgresDocuments {
         .bind(number(in_))
         .bind(group.scope().to_vec())
         .bind(group.parent().to_vec())
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool.again())
         .await
         .map_err(failed)
     }
@@ -305,7 +305,7 @@ impl Documents for PostgresDocuments {
             sqlx::query_scalar("SELECT count(*) FROM read_rows WHERE projection = $1 AND generation = $2")
                 .bind(of.code())
                 .bind(number(generation))
-                .fetch_one(&self.pool)
+                .fetch_one(self.pool.again())
                 .await
                 .map_err(failed)?;
         Ok(rows.cast_unsigned())
@@ -322,7 +322,7 @@ impl Documents for PostgresDocuments {
         .bind(of.code())
         .bind(keys.iter().map(|key| key.scope().to_vec()).collect::<Vec<_>>())
         .bind(keys.iter().map(|key| key.id().to_vec()).collect::<Vec<_>>())
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool.again())
         .await
         .map_err(failed)
     }
@@ -339,7 +339,7 @@ impl Documents for PostgresDocuments {
         .bind(listing.parent.to_vec())
         .bind(listing.after)
         .bind(listing.limit)
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool.again())
         .await
         .map_err(failed)
     }
@@ -360,7 +360,7 @@ impl Documents for PostgresDocuments {
         .bind(scope.to_vec())
         .bind(after.to_vec())
         .bind(limit)
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool.again())
         .await
         .map_err(failed)
     }
@@ -381,7 +381,7 @@ impl Documents for PostgresDocuments {
         .bind(scope.to_vec())
         .bind(after.to_vec())
         .bind(limit)
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool.again())
         .await
         .map_err(failed)
     }

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Database, begin, nature};
+use super::{Database, begin, nature, pool::Pool};
 use crate::{
     adapters::subject_key_row::{EVERY_PERIOD, SubjectKeyRow},
     subjects::{
@@ -21,7 +21,7 @@ type Result<T> = std::result::Result<T, KeyStoreError>;
 /// Subject keys in a Postgres database.
 #[derive(Debug, Clone)]
 pub struct PostgresSubjectKeys {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl PostgresSubjectKeys {
@@ -30,7 +30,7 @@ impl PostgresSubjectKeys {
         Self { pool: database.pool().clone() }
     }
 
-    pub(super) fn pool(&self) -> &PgPool {
+    pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -58,7 +58,7 @@ impl SubjectKeys for PostgresSubjectKeys {
              WHERE subject = $1 AND purpose = $2 AND period IN ($3, '*')",
         );
         let query = query.bind(name.subject.0).bind(name.purpose.name()).bind(&name.period);
-        SubjectKeyRow::all_standing(query.fetch_all(&self.pool).await.map_err(failed)?)
+        SubjectKeyRow::all_standing(query.fetch_all(self.pool.again()).await.map_err(failed)?)
     }
 
     async fn add(&self, key: &StoredKey) -> Result<Standing> {
@@ -87,7 +87,7 @@ impl SubjectKeys for PostgresSubjectKeys {
             "SELECT subject, purpose, period, id, epoch, bytes FROM subject_keys \
              WHERE subject = $1 AND bytes IS NOT NULL ORDER BY purpose, period",
         );
-        let rows = query.bind(subject.0).fetch_all(&self.pool).await.map_err(failed)?;
+        let rows = query.bind(subject.0).fetch_all(self.pool.again()).await.map_err(failed)?;
         SubjectKeyRow::keys(rows)
     }
 
@@ -97,7 +97,7 @@ impl SubjectKeys for PostgresSubjectKeys {
              WHERE bytes IS NOT NULL AND epoch >= $1 AND epoch < $2 ORDER BY epoch LIMIT $3",
         );
         let query = query.bind(i64::from(epochs.start)).bind(i64::from(epochs.end)).bind(i64::from(limit));
-        SubjectKeyRow::keys(query.fetch_all(&self.pool).await.map_err(failed)?)
+        SubjectKeyRow::keys(query.fetch_all(self.pool.again()).await.map_err(failed)?)
     }
 
     async fn reseal(&self, from: &StoredKey, to: &StoredKey) -> Result<bool> {

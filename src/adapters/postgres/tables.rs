@@ -1,15 +1,15 @@
 //! Tables of a database as rows of plain values.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    AssertSqlSafe, Executor, PgPool, Postgres, Row as _, Transaction,
+    AssertSqlSafe, Executor, Postgres, Row as _, Transaction,
     postgres::{PgArguments, PgPoolOptions, PgRow},
     query::Query,
 };
 
-use super::{Database, begin};
+use super::{Database, begin, pool::Pool};
 use crate::tables::{Column, Filling, Kind, Row, Shape, Table, TableError, TableStore, Value};
 
 type Result<T> = std::result::Result<T, TableError>;
@@ -26,7 +26,7 @@ const DERIVED: [(&str, &str, &str); 2] = [("streams", "seq", "int8"), ("streams"
 /// The tables of a migrated database.
 #[derive(Debug, Clone)]
 pub struct PostgresTables {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl PostgresTables {
@@ -44,7 +44,7 @@ impl PostgresTables {
                 Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) })
             })
             .connect_lazy_with(database.options.clone().application_name(NAME));
-        Self { pool }
+        Self { pool: Pool::new(pool, Arc::default()) }
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
 };
 
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
-use statements::{advance, all_members, clear, delete_some, inserted, members};
+use statements::{all_members, begin_and_advance, clear, delete_some, inserted, members};
 
 /// Rows in one INSERT. Six values each, far below the 32,766 variables that SQLite takes.
 const ROWS: usize = 256;
@@ -189,10 +189,7 @@ impl Documents for SqliteDocuments {
             return Ok(());
         }
         let mut transaction = self.writer.about_to_begin().await.map_err(failed)?;
-        for (n, step) in steps.iter().enumerate() {
-            let begin = if n == 0 { "BEGIN IMMEDIATE; " } else { "" };
-            advance(&mut transaction, begin, step, to).await?;
-        }
+        begin_and_advance(&mut transaction, steps, to).await?;
         let puts_only = deletes.is_empty() && clears.is_empty();
         let mut last = QueryBuilder::<Sqlite>::new("COMMIT");
         let mut puts = puts.into_iter();

@@ -35,6 +35,8 @@ pub const LIFE_S: i64 = 30 * 60;
 const PREFIX: &str = "lsb_";
 /// 160 bits.
 const SECRET: usize = 20;
+/// Rounds against others who change the roll at the same moment.
+const ROUNDS: usize = 8;
 
 /// A token that was made.
 pub struct Opened {
@@ -72,25 +74,39 @@ pub async fn open(
     now: Micros,
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<Opened, AdminError> {
+    for _ in 0..ROUNDS {
+        let roll = Roll::load(log).await?;
+        decide_open(&roll)?;
+        if let Some(opened) = make(log, keys, (&roll, file), now, rng).await? {
+            return Ok(opened);
+        }
+    }
+    Err(AdminError::Contended)
+}
+
+/// Makes a token after what was looked at; none if the roll has changed since.
+async fn make(
+    log: &dyn EventLog,
+    keys: &ServerKeys,
+    (roll, file): (&Roll, &Path),
+    now: Micros,
+    rng: &mut (impl RngCore + CryptoRng),
+) -> Result<Option<Opened>, LogError> {
     let mut secret = [0; SECRET];
     rng.fill_bytes(&mut secret);
     let token = format!("{PREFIX}{}", hex::encode(secret));
     let until = now.plus_seconds(LIFE_S);
     let opened = BootstrapOpened { token: Hash32(sha256(token.as_bytes())), until };
-    for _ in 0..8 {
-        let roll = Roll::load(log).await?;
-        decide_open(&roll)?;
-        let id = EventId(Uuid::new_v4());
-        let event = Event::System(SystemEvent::BootstrapOpened(opened.clone()));
-        let event = new_event(None, StreamId::SYSTEM, id, Some(roll::SUBJECT), &event)?;
-        let outcome = log.append(&[on_roll(keys, &roll, event)], now).await?.pop();
-        if matches!(outcome, Some(Outcome::Appended(_))) {
-            let text = format!("{token}\n");
-            private_file::write(file, text.as_bytes()).map_err(|error| LogError::Other(Box::new(error)))?;
-            return Ok(Opened { token, until });
-        }
+    let event = Event::System(SystemEvent::BootstrapOpened(opened));
+    let id = EventId(Uuid::new_v4());
+    let event = new_event(None, StreamId::SYSTEM, id, Some(roll::SUBJECT), &event)?;
+    let outcome = log.append(&[on_roll(keys, roll, event)], now).await?.pop();
+    if !matches!(outcome, Some(Outcome::Appended(_))) {
+        return Ok(None);
     }
-    Err(AdminError::Contended)
+    let text = format!("{token}\n");
+    private_file::write(file, text.as_bytes()).map_err(|error| LogError::Other(Box::new(error)))?;
+    Ok(Some(Opened { token, until }))
 }
 
 fn on_roll(keys: &ServerKeys, roll: &Roll, event: NewEvent) -> Unit {
@@ -103,28 +119,40 @@ fn on_roll(keys: &ServerKeys, roll: &Roll, event: NewEvent) -> Unit {
     }
 }
 
-/// What a start does about the first administrator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+/// What a start did about the first administrator.
+pub enum Start {
     /// Nothing: there was one.
     Nothing,
-    /// A token.
-    Token,
+    /// It made a token.
+    Made(Opened),
     /// Nothing yet: an earlier token is valid until then.
     Waits(Micros),
 }
 
-/// Whether a token is wanted: there never was an administrator, and no token is valid still.
+/// Makes a token if one is wanted: there never was an administrator, and no token is valid still. Of several nodes that
+/// start at once one makes it: what it says to its operator stays true.
 ///
 /// # Errors
 /// If the log does not answer.
-pub async fn wanted(log: &dyn EventLog, now: Micros) -> Result<Wanted, LogError> {
-    let roll = Roll::load(log).await?;
-    Ok(match roll.token {
-        _ if decide_open(&roll).is_err() => Wanted::Nothing,
-        Some((_, until)) if now < until => Wanted::Waits(until),
-        _ => Wanted::Token,
-    })
+pub async fn at_start(
+    log: &dyn EventLog,
+    keys: &ServerKeys,
+    file: &Path,
+    now: Micros,
+    rng: &mut (impl RngCore + CryptoRng),
+) -> Result<Start, AdminError> {
+    for _ in 0..ROUNDS {
+        let roll = Roll::load(log).await?;
+        match roll.token {
+            _ if decide_open(&roll).is_err() => return Ok(Start::Nothing),
+            Some((_, until)) if now < until => return Ok(Start::Waits(until)),
+            _ => {}
+        }
+        if let Some(opened) = make(log, keys, (&roll, file), now, rng).await? {
+            return Ok(Start::Made(opened));
+        }
+    }
+    Err(AdminError::Contended)
 }
 
 /// Uses the token: the account becomes administrator.
@@ -133,7 +161,7 @@ pub async fn wanted(log: &dyn EventLog, now: Micros) -> Result<Wanted, LogError>
 /// [`AdminError`]
 pub async fn bootstrap(server: &Server, by: Actor, token: &str) -> Result<Done, AdminError> {
     let token = Hash32(sha256(token.trim().as_bytes()));
-    for _ in 0..8 {
+    for _ in 0..ROUNDS {
         let roll = Roll::load(server.log.as_ref()).await?;
         let (standing, seq) = feed::standing(server.log.as_ref(), by.account).await?;
         decide_use(&roll, &standing, token, server.clock.now())?;

@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use lockstep_events::{BatchId, DeviceId, canonical::Writer};
+use lockstep_events::{AccountId, BatchId, DeviceId, canonical::Writer};
 use lru::LruCache;
 
 use crate::bounded::bounded;
@@ -18,9 +18,9 @@ use super::{Push, Ready};
 
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
-/// Digests of the last batches, by device and id.
+/// Digests of the last batches, by account, device and id.
 #[derive(Debug)]
-pub struct Batches(Mutex<LruCache<(DeviceId, BatchId), [u8; 32]>>);
+pub struct Batches(Mutex<LruCache<(AccountId, DeviceId, BatchId), [u8; 32]>>);
 
 impl Default for Batches {
     fn default() -> Self {
@@ -33,7 +33,7 @@ impl Batches {
     pub(super) fn admit(&self, push: &Push, ready: &[Ready]) -> bool {
         let digest = digest(push, ready);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *known.get_or_insert((push.device, push.batch), || digest) == digest
+        *known.get_or_insert((push.account, push.device, push.batch), || digest) == digest
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Ready {
     pub reoffer: bool,
     /// The index of an earlier item with the same id.
     pub first: Option<usize>,
+    /// Where the account's stream spoke last of its signer, when the signature was checked.
+    pub vouched: Seq,
     /// Why it cannot be accepted whatever stands in the log.
     pub refusal: Option<Refusal>,
 }
@@ -72,7 +74,16 @@ impl Ready {
             inferred: item.infer_parents,
             reoffer: push.reoffer,
             first: None,
+            vouched: Seq::ZERO,
             refusal: refusal(item, push),
+        }
+    }
+
+    /// Another device stands in for an author that was revoked, and for nobody else.
+    pub(super) fn stands_in(&mut self, author: Option<Device>) {
+        if !author.is_some_and(|author| author.revoked) {
+            let why = "the author did not sign, and is no device that was revoked";
+            self.refusal = Some(Refusal::forbidden(Rule::Signer, why));
         }
     }
 
@@ -87,7 +98,10 @@ impl Ready {
                 let why = "the signature is not the signer's over this header's id";
                 Some(Refusal::forbidden(Rule::Signature, why))
             }
-            Some(_) => None,
+            Some(device) => {
+                self.vouched = device.stated;
+                None
+            }
         };
     }
 }
@@ -131,9 +145,17 @@ fn inferred(item: &Item) -> Option<(Rule, &'static str)> {
     Some((Rule::InferredParents, why))
 }
 
+impl Item {
+    /// The author, where another device signed what it wrote: after a restore the devices give back what the server lost,
+    /// and one that was revoked since can sign nothing any more.
+    pub(super) fn stands_in_for(&self) -> Option<DeviceId> {
+        let author = self.header.author_device;
+        (author != DeviceId::NIL && author != self.signer).then_some(author)
+    }
+}
+
 fn signer(item: &Item, push: &Push) -> Option<&'static str> {
-    let header = &item.header;
-    if header.author_device != DeviceId::NIL && header.author_device != item.signer {
+    if item.stands_in_for().is_some() && !(push.reoffer && item.signer == push.device) {
         return Some("the author did not sign");
     }
     (item.signer != push.device && !push.reoffer)

@@ -1,9 +1,9 @@
 //! The decision about the items of one cluster, pure: which are appended, which stand, which are refused.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lockstep_events::{
-    BlobHash, EntryId, Seq, VersionId, attached::Attached, graph::Heads, header::VersionKind,
+    BlobHash, DeviceId, EntryId, Seq, VersionId, attached::Attached, graph::Heads, header::VersionKind,
 };
 
 use super::{Ready, Refusal, Rule};
@@ -21,6 +21,8 @@ pub struct Facts {
     pub long: BTreeSet<BlobHash>,
     /// What the attachments of entries take up that get more of them.
     pub attached: HashMap<EntryId, Attached>,
+    /// Who signed, and where the account's stream last speaks of that device.
+    pub signers: BTreeMap<DeviceId, Seq>,
 }
 
 /// A version in the log.

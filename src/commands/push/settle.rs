@@ -16,8 +16,9 @@ use super::{
     cluster::Cluster,
     decide::{Decision, Facts, Stood, Unknown, Verdict, decide},
     pruned::pruned,
-    room,
+    room, signers,
 };
+use crate::commands::facts::existing_account;
 
 /// How often a cluster is decided again before the sender is asked to come back.
 const MAX_ROUNDS: usize = 64;
@@ -72,6 +73,11 @@ impl Pusher {
                     room::used(room, &placed);
                     return self.appended(push, &items, &decision, facts, &placed).await;
                 }
+                Outcome::Conflict(met) if signers::concerns(push, &met) => {
+                    if !self.may_sign_still(push, &mut facts).await? {
+                        return Ok(signers::refused(push, &items, &decision, &facts));
+                    }
+                }
                 Outcome::Conflict(_) | Outcome::Missing(_) => {
                     self.refresh(push, &mut facts).await?;
                     fresh = true;
@@ -90,7 +96,8 @@ impl Pusher {
             .collect();
         entries.sort_unstable();
         entries.dedup_by_key(|(entry, _)| *entry);
-        Facts { heads: self.entries.expect(push.vault, &entries).await, ..Facts::default() }
+        let heads = self.entries.expect(push.vault, &entries).await;
+        Facts { heads, signers: signers::of(push, items), ..Facts::default() }
     }
 
     /// The heads as the log has them now. What was not there may be there now.
@@ -189,7 +196,8 @@ impl Pusher {
     }
 }
 
-/// The events of a cluster, their entries claimed at what the decision looked at.
+/// The events of a cluster, their entries claimed at what the decision looked at, and their signers at what was said of
+/// them when the signatures were checked: a device that is revoked meanwhile writes no more.
 fn unit(push: &Push, items: &[&Ready], decision: &Decision, facts: &Facts) -> Result<Unit, LogError> {
     let stream = StreamId::from(push.vault);
     let mut entries: Vec<_> = decision.append.iter().map(|at| items[*at].entry).collect();
@@ -206,10 +214,11 @@ fn unit(push: &Push, items: &[&Ready], decision: &Decision, facts: &Facts) -> Re
         expect: StreamExpect::Exists,
         epoch_if_new: Epoch::ZERO,
     };
+    let signers = decision.append.iter().map(|at| push.items[items[*at].index].signer);
     let events = decision.append.iter().map(|at| event(push, items[*at], &decision.verdicts[*at], facts));
     Ok(Unit {
-        streams: vec![claim],
-        subjects: subjects.collect(),
+        streams: vec![claim, existing_account(push.account)],
+        subjects: subjects.chain(signers::claims(push.account, signers, facts)).collect(),
         requires: Vec::new(),
         events: events.collect::<Result<_, _>>()?,
     })

@@ -1,4 +1,4 @@
-//! A log that can be switched off and counts how often its streams' heads are read.
+//! A log that can be switched off and counts how often its streams' heads are read, and how many events of streams.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -16,13 +16,14 @@ pub struct Flaky {
     log: MemoryLog,
     down: AtomicBool,
     heads: AtomicUsize,
+    events: AtomicUsize,
 }
 
 impl Flaky {
     /// An empty log that answers.
     pub fn new() -> Self {
         let log = MemoryLog::new(Uuid::from_u128(1));
-        Self { log, down: AtomicBool::new(false), heads: AtomicUsize::new(0) }
+        Self { log, down: AtomicBool::new(false), heads: AtomicUsize::new(0), events: AtomicUsize::new(0) }
     }
 
     /// Switches reading off or on. Appends always work, as if another node made them.
@@ -33,6 +34,11 @@ impl Flaky {
     /// How often heads were read.
     pub fn head_reads(&self) -> usize {
         self.heads.load(Ordering::SeqCst)
+    }
+
+    /// How many events of streams were read.
+    pub fn event_reads(&self) -> usize {
+        self.events.load(Ordering::SeqCst)
     }
 
     fn up(&self) -> Result<&MemoryLog, LogError> {
@@ -66,7 +72,9 @@ impl EventLog for Flaky {
         limit: usize,
         contents: Contents,
     ) -> Result<Vec<Recorded>, LogError> {
-        self.up()?.read_stream(stream, after, limit, contents).await
+        let page = self.up()?.read_stream(stream, after, limit, contents).await?;
+        self.events.fetch_add(page.len(), Ordering::SeqCst);
+        Ok(page)
     }
 
     async fn read_subject(

@@ -13,7 +13,7 @@ use lockstep_events::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::roll::Looking;
+use super::{page::in_reach, roll::Looking};
 use crate::{
     commands::admin::look,
     http::{Answer, Failure, Json, Query, Routes, openapi::problems, routes::routes},
@@ -61,6 +61,7 @@ async fn events(
     if !(1..=1000).contains(&page.limit) {
         return Err(Failure::from(Code::InvalidParameter).detail("limit: 1 to 1000"));
     }
+    in_reach(page.after)?;
     let after = Position(page.after);
     look::read_log(&server, looking.by, after, page.limit).await?;
     let events = server.log.read_all(after, page.limit as usize, &Filter::default(), Contents::No).await?;

@@ -17,10 +17,7 @@ use super::{
     why::{Why, WhyHeader},
 };
 use crate::{
-    commands::admin::{
-        invite, look,
-        pending::{Invitation, Office},
-    },
+    commands::admin::{invite, look, pending::Invitation},
     http::{Answer, Failure, Json, Path, Query, Routes, openapi::problems, routes::routes},
     state::Shared,
 };
@@ -74,7 +71,7 @@ async fn list(
     Query(page): Query<Page>,
 ) -> Answer<Json<Invitations>> {
     let now = server.clock.now();
-    let mut all = Office::load(server.log.as_ref()).await?.invitations;
+    let mut all = server.office.invitations(server.log.as_ref()).await?;
     all.retain(|invitation| page.all || invitation.is_open(now));
     let Part { shown, after } = part(all, (page.after, page.limit), |invitation| invitation.seq)?;
     look::office(&server, looking.by, (OfficeList::Invitations, &[]), &reason).await?;

@@ -22,6 +22,17 @@ pub struct Part<T> {
     pub after: Option<Seq>,
 }
 
+/// Whether a place in the log or in a list may be meant: places are numbers of 63 bits, in stores and in the API's document.
+///
+/// # Errors
+/// `invalid_parameter`
+pub fn in_reach(after: u64) -> Answer<()> {
+    match i64::try_from(after) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::from(Code::InvalidParameter).detail("after: there is no place so high")),
+    }
+}
+
 /// The page of a list that begins after a place.
 ///
 /// # Errors
@@ -30,6 +41,7 @@ pub fn part<T>(list: Vec<T>, (after, limit): (u64, usize), place: impl Fn(&T) ->
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Failure::from(Code::InvalidParameter).detail("limit: 1 to 100"));
     }
+    in_reach(after)?;
     let mut rest = list.into_iter().filter(|item| place(item).0 > after);
     let shown: Vec<T> = rest.by_ref().take(limit).collect();
     let more = rest.next().is_some();

@@ -20,11 +20,7 @@ use super::{
     why::{Why, WhyHeader},
 };
 use crate::{
-    commands::admin::{
-        look,
-        pending::{Office, Waiting},
-        propose,
-    },
+    commands::admin::{look, pending::Waiting, propose},
     http::{Answer, Json, Path, Query, Routes, activity::reasons_of, routes::routes},
     state::{Server, Shared},
 };
@@ -58,7 +54,7 @@ async fn list(
     Query(page): Query<Page>,
 ) -> Answer<Json<Proposals>> {
     let now = server.clock.now();
-    let mut all = Office::load(server.log.as_ref()).await?.proposals;
+    let mut all = server.office.proposals(server.log.as_ref()).await?;
     all.retain(|waiting| now < waiting.made.until);
     let Part { shown, after } = part(all, (page.after, page.limit), |waiting| waiting.seq)?;
     let present = present(&server, &shown).await?;

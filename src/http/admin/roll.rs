@@ -52,7 +52,7 @@ fn on_roll(server: &Server, caller: &Caller) -> Result<Looking, Failure> {
     if role == Role::User {
         return Err(Code::Forbidden.into());
     }
-    let acted = server.feed.administrators.acted(caller.device);
+    let acted = server.feed.administrators.acted(caller.account, caller.device);
     if !in_time(caller.proven_at, acted, server.clock.now().seconds()) {
         return Err(Code::StepUpRequired.into());
     }

@@ -8,7 +8,6 @@ use lockstep_events::{Chain, Recorded, Seq, StreamKind, log::StreamHead};
 
 use super::Wish;
 use crate::{
-    feed::stream_event,
     http::{limiting::refused, problem::Failure},
     limits::{Action, Subject},
     state::Shared,
@@ -36,12 +35,15 @@ pub async fn read(server: &Shared, wish: &Wish) -> Result<Changes, Failure> {
         None => (from, server.log.chain_at(wish.stream, from).await?.unwrap_or(Chain::ZERO)),
     };
     let head_seq = head.seq.max(to);
-    let set_digest = if head.kind == StreamKind::Vault && to == head_seq {
-        server.digests.at(wish.stream, (to, chain), &events).await
-    } else {
-        None
+    let set_digest = match head.kind {
+        StreamKind::Vault if to == head_seq => server.digests.at(wish.stream, (to, chain), &events).await,
+        StreamKind::Vault => {
+            server.digests.pass(wish.stream, &events);
+            None
+        }
+        _ => None,
     };
-    let events: Vec<StreamEvent> = events.iter().map(stream_event).collect();
+    let events: Vec<StreamEvent> = events.iter().map(StreamEvent::from).collect();
     Ok(Changes {
         stream: wish.stream,
         epoch: head.epoch,

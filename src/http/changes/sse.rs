@@ -96,11 +96,11 @@ impl Events {
             if Instant::now() >= self.expires_at {
                 return Some(self.bye(Close::now(close::TOKEN_EXPIRED)));
             }
-            if let Some(bytes) = self.ready.pop_front() {
-                return Some(bytes);
-            }
             if let Some(why) = self.connected.signal.closed() {
                 return Some(self.bye(why));
+            }
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(bytes);
             }
             match self.listening.hub.next(self.epoch, self.sent, self.caller.device) {
                 Next::Frame(frame, to) if self.wants_what_frames_have() => return Some(self.ev(&frame, to)),

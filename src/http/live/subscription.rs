@@ -136,6 +136,8 @@ impl Subscription {
                 Ok(Step::Done)
             }
             Next::Frame(frame, to) => {
+                // It has come as far as what is kept in memory: whatever comes next is counted from here.
+                self.behind_since = self.behind_since.map(|_| Instant::now());
                 self.send(server, wire, device, frame, to).await?;
                 Ok(Step::More)
             }

@@ -28,6 +28,8 @@ use crate::{
 use fields::{Operation, operations};
 use planted::Planted;
 
+in_both_modes! { many threads: ssrf_none }
+
 /// A secret of ours at the identity provider.
 const CLIENT_SECRET: &str = "what the provider knows us by";
 
@@ -297,18 +299,19 @@ async fn log_canary_distributed() {
     log_canary(Mode::Distributed).await;
 }
 
-/// Wherever an address is sent, the server does not go there.
-#[tokio::test(flavor = "multi_thread")]
-async fn ssrf_none() {
-    let talkative = Talkative::start(Mode::Embedded).await;
+/// Wherever an address is sent, and by whomever, the server does not go there.
+async fn ssrf_none(mode: Mode) {
+    let talkative = Talkative::start(mode).await;
     let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = trap.local_addr().unwrap();
     let caught = tokio::spawn(async move { trap.accept().await.map(|(_, from)| from) });
     let mut planted = Planted::of_form(format!("http://{address}/"));
     let device = live(&talkative, &mut planted).await;
-    let askers = Askers { tokens: vec![device.token], vault: device.vault.to_string() };
-    let (asks, _) = ask_everything(&talkative, &askers, &mut planted).await;
+    let tokens = people::tokens(&talkative, &device, &mut Planted::default()).await.to_vec();
+    let askers = Askers { tokens, vault: device.vault.to_string() };
+    let (asks, closed) = ask_everything(&talkative, &askers, &mut planted).await;
     assert!(asks > 100);
+    assert_eq!(closed, BTreeSet::new(), "somebody has a token for everything");
     assert!(!caught.is_finished(), "the server went to an address that it was sent");
     // The trap does catch.
     tokio::net::TcpStream::connect(address).await.unwrap();

@@ -92,7 +92,7 @@ pub async fn back_up(node: &mut Node, mode: Mode) -> Backup {
     copy_but_keys(&node.data(), folder.path());
     let database = match mode {
         Mode::Embedded => None,
-        Mode::Distributed => Some(Database::back_up(&node.database()).await),
+        Mode::Distributed | Mode::ThreeNodes => Some(Database::back_up(&node.database()).await),
     };
     node.begin().await;
     Backup { folder, database }

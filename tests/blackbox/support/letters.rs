@@ -50,7 +50,13 @@ impl Letter {
 
 /// The letters in a folder, oldest first.
 pub fn letters(folder: &Path) -> Vec<Letter> {
-    let files = std::fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path());
+    letters_in(&[folder.to_owned()])
+}
+
+/// The letters in all of these folders, oldest first.
+fn letters_in(folders: &[PathBuf]) -> Vec<Letter> {
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
+    let files = files.map(|file| file.unwrap().path());
     let mut files: Vec<(std::time::SystemTime, PathBuf)> = files
         .filter(|path| path.extension().is_some_and(|end| end == "eml"))
         .filter_map(|path| Some((path.metadata().ok()?.modified().unwrap(), path)))
@@ -61,13 +67,17 @@ pub fn letters(folder: &Path) -> Vec<Letter> {
 
 /// Waits until a folder has so many letters that fit, and gives them.
 pub async fn awaited(folder: &Path, count: usize, fits: impl Fn(&Letter) -> bool) -> Vec<Letter> {
+    awaited_in(&[folder.to_owned()], count, fits).await
+}
+
+async fn awaited_in(folders: &[PathBuf], count: usize, fits: impl Fn(&Letter) -> bool) -> Vec<Letter> {
     let since = Instant::now();
     loop {
-        let found: Vec<Letter> = letters(folder).into_iter().filter(&fits).collect();
+        let found: Vec<Letter> = letters_in(folders).into_iter().filter(&fits).collect();
         if found.len() >= count {
             return found;
         }
-        assert!(since.elapsed() < PATIENCE, "{} of {count} letters in {}", found.len(), folder.display());
+        assert!(since.elapsed() < PATIENCE, "{} of {count} letters in {folders:?}", found.len());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -78,10 +88,12 @@ impl Node {
         self.data().join("mail")
     }
 
-    /// Waits for the letter with this subject to this address; the newest, when there are so many.
+    /// Waits for the letter with this subject to this address; the newest, when there are so many. Of several servers
+    /// any may have sent it.
     pub async fn letter(&self, to: &str, subject: &str, count: usize) -> Letter {
         let fits = |letter: &Letter| letter.to() == to && letter.subject().contains(subject);
-        awaited(&self.mail_folder(), count, fits).await.pop().unwrap()
+        let folders: Vec<PathBuf> = self.all().map(Self::mail_folder).collect();
+        awaited_in(&folders, count, fits).await.pop().unwrap()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -23,6 +23,8 @@ pub enum Mode {
     Embedded,
     /// Postgres, NATS and S3.
     Distributed,
+    /// The same under three servers: each request goes to the next one.
+    ThreeNodes,
 }
 
 /// The machine's clock, and what a test adds to it.
@@ -77,6 +79,9 @@ pub struct Node {
     folder: TempDir,
     options: Layer,
     http: Client,
+    /// The other servers on its stores, if requests go to all of them in turn, and whose turn it is.
+    others: Vec<Self>,
+    turn: AtomicUsize,
     /// Its clock.
     pub clock: Arc<TestClock>,
 }
@@ -99,13 +104,16 @@ impl Node {
     pub async fn start_with(mode: Mode, changed: Layer) -> Self {
         let mut node = Self::made(mode, changed).await;
         node.begin().await;
+        if mode == Mode::ThreeNodes {
+            node.others = vec![node.second().await, node.second().await];
+        }
         node
     }
 
     async fn made(mode: Mode, changed: Layer) -> Self {
         let options = match mode {
             Mode::Embedded => Layer::default(),
-            Mode::Distributed => distributed().await,
+            Mode::Distributed | Mode::ThreeNodes => distributed().await,
         };
         Self::over(options, changed)
     }
@@ -123,7 +131,15 @@ impl Node {
             ..changed.over(options)
         };
         let clock = Arc::new(TestClock::default());
-        Self { running: None, folder, options, http: http(), clock }
+        Self {
+            running: None,
+            folder,
+            options,
+            http: http(),
+            others: Vec::new(),
+            turn: AtomicUsize::new(0),
+            clock,
+        }
     }
 
     #[allow(dead_code, reason = "most suites that share this stay in one process")]
@@ -171,7 +187,9 @@ impl Node {
             key_file: Some(self.folder.path().join("data/keys/server.json")),
             ..changed.over(self.options.clone())
         };
-        let mut node = Self { running: None, folder, options, http: http(), clock: Arc::clone(&self.clock) };
+        let clock = Arc::clone(&self.clock);
+        let (others, turn) = (Vec::new(), AtomicUsize::new(0));
+        let mut node = Self { running: None, folder, options, http: http(), others, turn, clock };
         node.begin().await;
         node
     }
@@ -188,15 +206,18 @@ impl Node {
 
     /// Stops the server and starts it again on the same stores.
     pub async fn restart(&mut self) {
-        self.running.take().unwrap().shutdown().await;
-        self.begin().await;
+        self.restart_with(Layer::default()).await;
     }
 
-    #[allow(dead_code, reason = "some suites that share this need no other options")]
-    /// Stops the server and starts it again on the same stores, with some options in place of its own.
+    /// Stops the server and starts it again on the same stores, with some options in place of its own; and so the others
+    /// that are asked in turn.
     pub async fn restart_with(&mut self, changed: Layer) {
-        self.options = changed.over(self.options.clone());
-        self.restart().await;
+        self.options = changed.clone().over(self.options.clone());
+        self.running.take().unwrap().shutdown().await;
+        self.begin().await;
+        for other in &mut self.others {
+            Box::pin(other.restart_with(changed.clone())).await;
+        }
     }
 
     #[allow(dead_code, reason = "some suites that share this wipe nothing")]
@@ -229,9 +250,21 @@ impl Node {
         self.options.data.clone().unwrap()
     }
 
+    /// Itself, and the others that are asked in turn.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
+    }
+
+    /// The URL of the server whose turn it is.
+    pub fn url(&self) -> &str {
+        let turn = self.turn.fetch_add(1, Ordering::SeqCst) % (1 + self.others.len());
+        let next = self.all().nth(turn).unwrap();
+        &next.running().url
+    }
+
     /// A request.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
-        let url = format!("{}{path}", self.running().url);
+        let url = format!("{}{path}", self.url());
         self.http.request(method.parse().unwrap(), url)
     }
 

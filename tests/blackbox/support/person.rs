@@ -162,17 +162,18 @@ impl Person {
     }
 
     async fn enrolment(&self, node: &Node) -> (Self, Response) {
+        let (other, token, request) = self.enrolling(node).await;
+        let answer = node.post("/v1/devices", &request).bearer_auth(token).send().await.unwrap();
+        (other, answer)
+    }
+
+    /// Another device that is about to be enrolled: with which token, and what it sends.
+    pub async fn enrolling(&self, node: &Node) -> (Self, String, EnrolDevice) {
         let answer: LoggedIn = body(self.login(node, &self.password, false).await, StatusCode::OK).await;
         let other = Self { device: DeviceId(Uuid::new_v4()), device_key: random_key(), ..self.clone() };
         let claim = Claim::DeviceAdded { device: other.device, public_key: public_key(&other.device_key) };
         let statement = self.state(&answer.account, claim);
-        let answer = node
-            .post("/v1/devices", &EnrolDevice { statement })
-            .bearer_auth(answer.enrol_token.unwrap())
-            .send()
-            .await
-            .unwrap();
-        (other, answer)
+        (other, answer.enrol_token.unwrap(), EnrolDevice { statement })
     }
 
     /// The next statement of the roster.

@@ -45,6 +45,13 @@ pub struct Services {
 
 /// Starts all of them and waits until each answers.
 pub fn start(s3_kind: S3Kind, keep: bool) -> Result<Services> {
+    let mut services = stores(s3_kind, keep)?;
+    services.variables.extend(tools::variables()?);
+    Ok(services)
+}
+
+/// Starts what a server stands on, without what only tests speak to.
+pub fn stores(s3_kind: S3Kind, keep: bool) -> Result<Services> {
     install::ensure(&[&install::POSTGRES, &install::NATS])?;
     let folder = fresh_folder()?;
     let mut services = Services { running: Vec::new(), folder: folder.clone(), keep, variables: Vec::new() };
@@ -54,7 +61,6 @@ pub fn start(s3_kind: S3Kind, keep: bool) -> Result<Services> {
         S3Kind::S3s => s3::start(&folder)?,
         S3Kind::Garage => garage::start(&folder)?,
     });
-    services.variables.extend(tools::variables()?);
     Ok(services)
 }
 
@@ -66,6 +72,17 @@ impl Services {
         println!("{:<10} {}", service.name, variables[0].1);
         self.running.push(service);
         self.variables.extend(variables);
+    }
+
+    /// The value of one of the variables.
+    pub fn variable(&self, name: &str) -> Result<String> {
+        let found = self.variables.iter().find(|(of, _)| *of == name);
+        found.map(|(_, value)| value.clone()).ok_or_else(|| Failure(format!("no service gave {name}")))
+    }
+
+    /// Makes a bucket: to s3s, that is a folder.
+    pub fn make_bucket(&self, name: &str) -> Result<()> {
+        folder_for(&self.folder, &format!("s3/data/{name}"), None).map(drop)
     }
 
     /// The names and last lines of those that died although nobody stopped them.

@@ -5,6 +5,13 @@ use crate::process::{self, Result, fail};
 use crate::services;
 use crate::steps::Achieved;
 
+/// How often the suites draw that draw from a seed, in a night.
+const NIGHT: [(&str, &str); 3] = [
+    ("LOCKSTEP_TEST_HISTORIES", "500000"),
+    ("LOCKSTEP_TEST_SEEDS", "1000"),
+    ("LOCKSTEP_EVIL_SEQUENCES", "2000"),
+];
+
 /// Builds first, so that the services wait for nobody, then runs every test of the workspace.
 pub fn run(options: &Options) -> Achieved {
     process::run(&mut process::cargo(&[
@@ -26,6 +33,9 @@ pub fn run(options: &Options) -> Achieved {
         command.arg("--").arg(filter);
     }
     command.envs(services.variables.iter().map(|(name, value)| (name, value)));
+    if options.night {
+        command.envs(NIGHT);
+    }
     let mut passed = 0;
     let outcome = process::run_watching(&mut command, |line| passed += passed_in(line));
     let dead = services.dead();

@@ -1,6 +1,6 @@
 //! `account`: what the server holds about you, and the end of it.
 
-use std::{os::unix::fs::OpenOptionsExt, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -8,7 +8,8 @@ use serde_json::json;
 use super::second_factor::proven;
 use crate::cli::{
     app::{App, count},
-    failure::{Done, Exit, Failure},
+    failure::{Done, Failure},
+    output::{Out, is_stdout},
     prompt,
 };
 
@@ -32,8 +33,11 @@ pub struct Account {
 enum Action {
     /// Write all that the server holds about you: events, ciphertexts, sessions, devices
     Export {
-        /// A file that does not exist yet
+        /// File to write; - for standard output
         file: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
     },
     /// Erase the account on the server, for good
     Delete {
@@ -54,7 +58,7 @@ pub async fn run(args: Account, app: &App) -> Done {
         return Err(Failure::usage("account needs the server", "leave --offline away"));
     }
     match args.action {
-        Action::Export { file } => export(&file, app).await,
+        Action::Export { file, force } => export(&file, force, app).await,
         Action::Delete { yes } => delete(yes, app).await,
         Action::Keep => {
             app.open().await?.keep_account().await?;
@@ -67,23 +71,16 @@ pub async fn run(args: Account, app: &App) -> Done {
     }
 }
 
-async fn export(file: &std::path::Path, app: &App) -> Done {
+async fn export(file: &std::path::Path, force: bool, app: &App) -> Done {
     let client = app.open().await?;
-    // Who may read the account's devices, sessions and letters is its owner.
-    let mut options = std::fs::File::options();
-    options.write(true).create_new(true).mode(0o600);
-    let mut out = options.open(file).map_err(|error| {
-        Failure::new(Exit::Refused, format!("{}: {error}", file.display()), "name a file that does not exist")
-    })?;
-    let exported = match proven(app, &client, async || client.export_account(&mut out).await).await {
-        Ok(exported) => exported,
-        Err(error) => {
-            // Half an export must not be taken for a whole one.
-            let _ = std::fs::remove_file(file);
-            return Err(error);
-        }
-    };
-    out.sync_all()?;
+    // Half an export must not be taken for a whole one, nor stay where somebody else reads it.
+    let mut out = Out::open(file, force)?;
+    let exported = proven(app, &client, async || client.export_account(&mut out).await).await;
+    let exported = exported.map_err(|failure| out.broke().unwrap_or(failure))?;
+    out.finish()?;
+    if is_stdout(file) {
+        return Ok(());
+    }
     if app.ui.json {
         return app.ui.document(&json!({ "file": file, "lines": exported.lines, "bytes": exported.bytes }));
     }

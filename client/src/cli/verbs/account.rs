@@ -28,9 +28,10 @@ use crate::cli::{
 pub const REGISTER: &str = "\
 Examples:
   lockstep register --server https://127.0.0.1:8443 --email ada@example.org
-  printf '%s\\n' \"$PASSWORD\" | lockstep register --server … --email … --fingerprint 3f1c… --password-stdin
+  printf '%s\\n' \"$PASSWORD\" | lockstep register --server … --email … \\
+      --fingerprint 3f1c… --password-stdin
 
-A server with a certificate of its own is trusted by its SHA-256 fingerprint (lockstepd prints it at start) or by
+A server with a certificate of its own is trusted by its SHA-256 fingerprint (lockstepd prints it at start) or by \
 the authority that signed it. It is asked for once and kept in the profile.";
 
 /// Where the account is.
@@ -57,17 +58,18 @@ pub struct Enter {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep login --server https://vault.example.org --email ada@example.org --ca company-ca.pem
+  lockstep login --server https://vault.example.org --email ada@example.org \\
+      --ca company-ca.pem
   lockstep login --server … --email … --approve     # another device of yours approves this one
   lockstep login --link                   # a new session for this device, by a link in a letter
   lockstep login --oidc google            # or by an identity elsewhere
   LOCKSTEP_CODE=123456 lockstep login --password-stdin
   LOCKSTEP_PASSWORD=… LOCKSTEP_EARLIER_PASSWORD=… lockstep login      # the password was changed elsewhere
 
-With --approve the account's password is not typed here: seven words are shown, and must be the same on the device
-where `lockstep devices approve` runs. The password that is asked for then only opens this device.
-After the password was changed on another device, this one is still locked with the one before: it is asked for, or
-without a terminal taken from LOCKSTEP_EARLIER_PASSWORD. From then on the new one opens this device.
+With --approve the account's password is not typed here: seven words are shown, and must be the same on the device \
+where `lockstep devices approve` runs. The password that is asked for then only opens this device. \
+After the password was changed on another device, this one is still locked with the one before: it is asked for, or \
+without a terminal taken from LOCKSTEP_EARLIER_PASSWORD. From then on the new one opens this device. \
 --link and --oidc are for a device that is enrolled: a link or another identity proves who you are and opens no vault.")]
 pub struct Login {
     #[command(flatten)]
@@ -195,6 +197,11 @@ async fn by_approval(asking: Asking, password: &Password, app: &App) -> Done {
 fn not_let_in(error: Error, args: &Enter, server: &Server) -> Failure {
     match error {
         Error::Revoked(_) => Failure::new(Exit::Locked, "this device was revoked", DEVICE_REVOKED),
+        // One that no account can have.
+        Error::Password(why) => {
+            let message = format!("{why}: it is not the account's");
+            Failure::new(Exit::Locked, message, "try again; nothing was changed")
+        }
         Error::LoginFailed if args.email.is_none() => Failure::new(
             Exit::Locked,
             Error::LoginFailed.to_string(),

@@ -20,7 +20,7 @@ Examples:
   lockstep activity --limit 1000
   lockstep activity --json | jq '.[] | select(.by == \"administrator\")'
 
-Everything that was done by and to your account: devices, sessions, keys, plans, and every act and look of an
+Everything that was done by and to your account: devices, sessions, keys, plans, and every act and look of an \
 administrator with the reason that was given.")]
 pub struct Activity {
     /// At most so many, the newest first

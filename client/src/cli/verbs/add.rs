@@ -12,7 +12,7 @@ use crate::cli::{
     prompt,
 };
 
-use super::changes::{Changes, apply, report};
+use super::changes::{Changes, apply, report, warn_of_codes};
 
 /// The kinds of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -53,7 +53,7 @@ Examples:
   lockstep add github --username ada --uri https://github.com --generate
   lockstep add bank --username 1234 --ask password
   lockstep add server --type ssh-key --stdin private-key < ~/.ssh/id_ed25519
-  lockstep add visa --type card --ask number --set month=4 --set year=2031 --ask code
+  lockstep add visa --type card --ask number --set month=4 --set year=31
   lockstep add router --ask pin                  # a field of your own, masked
   echo 'the text' | lockstep add recipe --type note --stdin notes
 
@@ -89,6 +89,7 @@ pub async fn run(args: Add, app: &App) -> Done {
         item.set("password", prompt::secret(app.ui, "Password of the entry (Enter: none)")?)
             .map_err(|error| Failure::usage(error.to_string(), ""))?;
     }
+    warn_of_codes(app, None, &item);
     let entry = client.add(&content_of(&item)?).await?;
     let sent = app.send_of(&client, &[entry]).await?;
     let saved = client.get(entry).await?;

@@ -42,6 +42,9 @@ pub struct Api {
 pub async fn run(args: Api, app: &App) -> Done {
     let (Some(method), Some(path)) = (&args.method, &args.path) else {
         let token = app.open().await?.access_token().await?;
+        if app.ui.json {
+            return app.ui.document(&serde_json::json!({ "access_token": token.as_str() }));
+        }
         return app.ui.data(token.as_str());
     };
     if !path.starts_with('/') {

@@ -39,9 +39,9 @@ Examples:
   lockstep attachment get passport old.pdf --version 3   # as `history` numbers it
   lockstep attachment rm passport photo.jpg
 
-Each file is sealed on this device under a key of its own, up to 90 MiB, 32 for an entry. Adding and removing make a
-version, like an edit, and work offline: the file goes out with the next sync, and one that breaks off goes on where
-it stopped. A file that another device added is fetched when you get it, and stays here then. After an entry was
+Each file is sealed on this device under a key of its own, up to 90 MiB, 32 for an entry. Adding and removing make a \
+version, like an edit, and work offline: the file goes out with the next sync, and one that breaks off goes on where \
+it stopped. A file that another device added is fetched when you get it, and stays here then. After an entry was \
 changed apart, `list` and `get` show the files of every side, and a merge keeps them all.")]
 pub struct Attachment {
     /// What to do
@@ -81,7 +81,7 @@ enum Action {
         entry: String,
         /// Name of the file, or beginning of its id
         file: String,
-        /// File or folder to write to
+        /// File or folder to write to; - for standard output
         #[arg(long, short, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Replace what is there
@@ -302,6 +302,7 @@ async fn get(
     out: Option<&Path>,
     force: bool,
 ) -> Done {
+    let out = out.filter(|out| !output::is_stdout(out));
     if out.is_none() && app.ui.out_is_terminal {
         return Err(Failure::usage("a file is not shown on a terminal", "--out FILE, or a pipe"));
     }
@@ -313,7 +314,7 @@ async fn get(
     }
     let path = out.map(|out| if out.is_dir() { out.join(safe_name(file.name.as_str())) } else { out.into() });
     // Before anything is fetched in vain.
-    if let Some(path) = path.as_ref().filter(|path| !force && path.symlink_metadata().is_ok()) {
+    if let Some(path) = path.as_ref().filter(|path| !force && path.is_file()) {
         let message = format!("{} is there already", path.display());
         return Err(Failure::new(Exit::Failure, message, "--force replaces it"));
     }

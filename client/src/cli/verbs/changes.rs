@@ -3,6 +3,7 @@
 use clap::Args;
 use lockstep_client::{
     crypto::os_random,
+    one_time,
     porting::{
         Item,
         changes::Change,
@@ -135,4 +136,13 @@ pub fn report(app: &App, what: &str, name: &str, ids: (EntryId, VersionId), sent
         crate::cli::ui::printable(name)
     ));
     Ok(())
+}
+
+/// Warns of a new `totp` that gives no one-time codes: a slip that shows only when a code is needed.
+pub fn warn_of_codes(app: &App, before: Option<&Item>, now: &Item) {
+    let secret = |item: &Item| item.get("totp").map(|field| field.value.clone());
+    let Some(new) = secret(now).filter(|new| before.and_then(secret).as_ref() != Some(new)) else { return };
+    if let Err(why) = one_time::present(new.as_str()) {
+        app.ui.warn(format!("totp gives no one-time codes: {why}"));
+    }
 }

@@ -15,7 +15,7 @@ use crate::cli::{
 };
 
 use super::{
-    changes::{Changes, apply, report},
+    changes::{Changes, apply, report, warn_of_codes},
     get::no_field,
 };
 
@@ -134,6 +134,7 @@ pub async fn run(args: Edit, app: &App) -> Done {
             found.entry.heads.len()
         ));
     }
+    warn_of_codes(app, found.item.as_ref(), &changed);
     let sent = app.send_of(&client, &[entry]).await?;
     report(app, "Changed", changed.name.as_str(), (entry, version), sent)
 }

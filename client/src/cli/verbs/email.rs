@@ -20,11 +20,11 @@ Examples:
   lockstep email cancel                   # the address that waits is called off
 
 A confirmed address is the name to log in with, if the one before was. It ends every session, this one too:
-`lockstep login --email ADDR` opens a new one. For seven days the address before still is a name to log in with, and
+`lockstep login --email ADDR` opens a new one. For seven days the address before still is a name to log in with, and \
 nobody else gets it.
 
-If somebody else changed it: log in with the old one (lockstep login; if the password was changed too, lockstep recovery
-use with another --home). Then change the password (lockstep passwd), look which device named the address (lockstep
+If somebody else changed it: log in with the old one (lockstep login; if the password was changed too, lockstep recovery \
+use with another --home). Then change the password (lockstep passwd), look which device named the address (lockstep \
 activity), end its access (lockstep devices revoke DEVICE), and name yours again (lockstep email set ADDR).")]
 pub struct Email {
     /// What to do; nothing: show it

@@ -1,6 +1,6 @@
 //! `export`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::HumanBytes;
@@ -40,13 +40,13 @@ Examples:
   lockstep --vault Work export work.lockstep  # only this vault
   lockstep import all.lockstep                # brings an archive back
 
-An archive is a whole backup: every vault with its entries and their attachments (those that are not on this device
-are fetched first), and the one encrypted file. With --vault only that vault is in it, without the one file. The
-entries are as they are now: their earlier versions and deleted entries stay where they are, and of what was changed
-apart the version shown meanwhile is taken. The password of an archive comes from a prompt, or from
+An archive is a whole backup: every vault with its entries and their attachments (those that are not on this device \
+are fetched first), and the one encrypted file. With --vault only that vault is in it, without the one file. The \
+entries are as they are now: their earlier versions and deleted entries stay where they are, and of what was changed \
+apart the version shown meanwhile is taken. The password of an archive comes from a prompt, or from \
 LOCKSTEP_ARCHIVE_PASSWORD.
 
---plain writes what Bitwarden reads: a further vault is a folder there, and `lockstep import` knows the vaults again.
+--plain writes what Bitwarden reads: a further vault is a folder there, and `lockstep import` knows the vaults again. \
 It has no place for attachments and the one encrypted file; the command says so, if there are any.")]
 pub struct Export {
     /// File to write; - for standard output
@@ -100,10 +100,10 @@ pub async fn run(args: Export, app: &App) -> Done {
         wheel.finish_and_clear();
         sealed.map_err(|error| Failure::new(Exit::Failure, error.to_string(), ""))?
     };
-    if args.file == Path::new("-") {
-        return app.ui.raw(&bytes);
-    }
     output::write(&args.file, &bytes, args.force)?;
+    if output::is_stdout(&args.file) {
+        return Ok(());
+    }
     if app.ui.json {
         return app.ui.document(&json!({
             "file": args.file, "items": items, "vaults": shown, "attachments": collected.attachments,

@@ -24,7 +24,7 @@ Examples:
   lockstep factors codes                   # ten new codes for who loses the app, printed this once
   lockstep factors remove 5d0c77e1
 
-From the first factor on, a login and a proof of the password need one, too: asked for, or from LOCKSTEP_CODE, which
+From the first factor on, a login and a proof of the password need one, too: asked for, or from LOCKSTEP_CODE, which \
 is a code, or the word passkey for the one in the browser.")]
 pub struct Factors {
     /// What to do; nothing: list them
@@ -76,8 +76,14 @@ pub async fn run(args: Factors, app: &App) -> Done {
         Action::Confirm { factor, code } => confirm(app, &client, factor, &code).await,
         Action::Passkey { no_browser } => passkey(app, &client, no_browser).await,
         Action::Codes => {
-            let set: FactorIsSet =
-                proven(app, &client, async || client.act(&format!("{PATH}/codes"), &()).await).await?;
+            let set = proven(app, &client, async || client.act(&format!("{PATH}/codes"), &()).await).await;
+            let set: FactorIsSet = set.map_err(|failure| match failure.exit {
+                Exit::NotFound => {
+                    let message = "codes stand in for another factor, and there is none";
+                    Failure::new(Exit::NotFound, message, "add one: lockstep factors totp, or passkey")
+                }
+                _ => failure,
+            })?;
             told(app, &set, "The codes from before are worthless now.")
         }
         Action::Remove { factor } => remove(app, &client, &factor).await,

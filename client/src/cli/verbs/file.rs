@@ -33,7 +33,7 @@ Examples:
   lockstep file resolve --keep 2              # side 2 stays, the others are in the list
   lockstep file resolve --keep-both copies/   # side 1 stays, the others are written into a folder
 
-One opaque file per account, up to 56 KiB, encrypted on this device. `put` builds on what this
+One opaque file per account, up to 56 KiB, encrypted on this device. `put` builds on what this \
 device has seen: if another device was faster, both versions stay until `put` or `resolve`.")]
 pub struct File {
     /// What to do
@@ -46,7 +46,7 @@ pub struct File {
 enum Action {
     /// Print the file
     Get {
-        /// Write to this file instead
+        /// Write to this file instead; - for standard output
         #[arg(long, short, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Replace a file that is there
@@ -91,10 +91,17 @@ pub async fn run(args: File, app: &App) -> Done {
                      lockstep file resolve",
                 );
             }
-            match out {
-                None => app.ui.raw(&content),
-                Some(path) => output::write(&path, &content, force),
+            let Some(path) = out.filter(|out| !output::is_stdout(out)) else { return app.ui.raw(&content) };
+            output::write(&path, &content, force)?;
+            if app.ui.json {
+                return app.ui.document(&json!({ "file": path, "bytes": content.len() }));
             }
+            app.ui.done(format!(
+                "{} written to {}.",
+                count(content.len() as u64, "byte", "bytes"),
+                path.display()
+            ));
+            Ok(())
         }
         Action::Put { file } => {
             let most = format!("{} KiB", MAX_FILE / 1024);

@@ -216,7 +216,10 @@ async fn undecided(app: &App, client: &Client, file: &Entry) -> Done {
 
 /// Writes all sides but one into a folder. Nothing is overwritten.
 fn copies(folder: &std::path::Path, file: &Entry, kept: usize) -> Done<Vec<PathBuf>> {
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder).map_err(|error| {
+        let message = format!("{}: {error}", folder.display());
+        Failure::new(Exit::Failure, message, "name a folder that can be written; nothing was chosen")
+    })?;
     let mut written = Vec::new();
     for (at, head) in file.heads.iter().enumerate().filter(|(at, _)| *at != kept) {
         let content = match &head.content {

@@ -1,9 +1,10 @@
-//! `completions`, `man`, `help`: what the program says about itself.
+//! `completions`, `help`: what the program says about itself.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::fmt::Write as _;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 
+use super::topics;
 use crate::cli::{
     app::App,
     args::Cli,
@@ -14,24 +15,13 @@ use crate::cli::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep completions bash > ~/.local/share/bash-completion/completions/lockstep
+  lockstep completions bash \\
+      > ~/.local/share/bash-completion/completions/lockstep
   lockstep completions zsh > ~/.zfunc/_lockstep
   lockstep completions fish > ~/.config/fish/completions/lockstep.fish")]
 pub struct Completions {
     /// The shell
     shell: clap_complete::Shell,
-}
-
-/// Where to.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  lockstep man | man -l -
-  lockstep man --dir ~/.local/share/man/man1      # one page per verb")]
-pub struct Man {
-    /// Write one page per verb into this directory
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
 }
 
 /// About what.
@@ -40,9 +30,11 @@ pub struct Man {
 Examples:
   lockstep help
   lockstep help resolve
-  lockstep help exit-codes")]
+  lockstep help exit-codes
+  lockstep help json                              # for scripts: what is printed where
+  lockstep help environment")]
 pub struct Help {
-    /// A verb, or: exit-codes
+    /// A verb, or: exit-codes, json, environment
     topic: Vec<String>,
 }
 
@@ -52,33 +44,17 @@ pub struct Help {
 /// If standard output is gone.
 pub fn completions(args: &Completions, app: &App) -> Done {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "lockstep", &mut script);
+    clap_complete::generate(args.shell, &mut shown(&Cli::command()), "lockstep", &mut script);
     app.ui.raw(&script)
 }
 
-/// Prints the manual page, or writes all of them.
-///
-/// # Errors
-/// If the directory cannot be written.
-pub fn man(args: &Man, app: &App) -> Done {
-    let command = Cli::command();
-    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let command = command.after_long_help(format!("{after}\n\nExit codes:\n{}", codes()));
-    let Some(dir) = &args.dir else {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command).render(&mut page)?;
-        return app.ui.raw(&page);
-    };
-    let written = fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir));
-    written.map_err(|error| {
-        Failure::new(
-            Exit::Failure,
-            format!("{}: {error}", dir.display()),
-            "name a directory that can be written",
-        )
-    })?;
-    app.ui.done(format!("Manual pages written to {}.", dir.display()));
-    Ok(())
+/// A command without what it hides: generators of completions list that as well.
+fn shown(command: &Command) -> Command {
+    Command::new("lockstep")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .args(command.get_arguments())
+        .subcommands(command.get_subcommands().filter(|verb| !verb.is_hide_set()))
 }
 
 /// Prints help about a verb or topic.
@@ -96,6 +72,10 @@ pub fn help(args: &Help, app: &App) -> Done {
         }
         return app.ui.raw(codes().as_bytes());
     }
+    let topic = |(name, _): &&(&str, &str)| args.topic == [*name];
+    if let Some((_, text)) = topics::ALL.iter().find(topic) {
+        return app.ui.raw(wrapped(text).as_bytes());
+    }
     let mut command = Cli::command();
     command.build();
     let mut wanted = &mut command;
@@ -108,6 +88,12 @@ pub fn help(args: &Help, app: &App) -> Done {
     let help = wanted.render_long_help();
     let text = if console::colors_enabled() { help.ansi().to_string() } else { help.to_string() };
     app.ui.raw(text.as_bytes())
+}
+
+/// As clap wraps what stands below the options.
+fn wrapped(text: &str) -> String {
+    let template = Command::new("topic").help_template("{after-help}").max_term_width(118);
+    template.after_help(text.to_owned()).render_help().to_string().trim_start().to_owned()
 }
 
 fn codes() -> String {

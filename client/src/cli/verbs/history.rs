@@ -40,8 +40,8 @@ Examples:
   lockstep restore github 2               # version 2 of the list that `history` prints
   lockstep restore github                 # if it is deleted: what it held last
 
-Nothing is lost: the present version stays in the history. An entry that was changed apart on several devices has
-several; all of them give way, so that the command asks first. Without a terminal the exit code is 5 then, unless
+Nothing is lost: the present version stays in the history. An entry that was changed apart on several devices has \
+several; all of them give way, so that the command asks first. Without a terminal the exit code is 5 then, unless \
 --yes is given.")]
 pub struct Restore {
     /// Name, beginning of the id, or address of the entry; deleted ones too

@@ -57,7 +57,14 @@ pub async fn run(args: Identities, app: &App) -> Done {
     match args.action {
         None | Some(Action::List) => list(app, &client.identities().await?),
         Some(Action::Link { provider, no_browser }) => {
-            let flow = proven(app, &client, async || client.link_identity(&provider).await).await?;
+            let flow = proven(app, &client, async || client.link_identity(&provider).await).await;
+            let flow = flow.map_err(|failure| match failure.exit {
+                Exit::NotFound => {
+                    let message = format!("this server knows no provider \"{}\"", printable(&provider));
+                    Failure::new(Exit::NotFound, message, "see: lockstep identities")
+                }
+                _ => failure,
+            })?;
             open_browser(app, "Sign in", flow.url(), no_browser);
             let linked = flow.wait_and_link().await?;
             if app.ui.json {

@@ -40,15 +40,15 @@ Examples:
   lockstep import all.lockstep                   # an encrypted archive of `lockstep export`
   lockstep --vault Old import all.lockstep       # all of it into one vault
 
-Reads Bitwarden JSON and ZIP (unencrypted), CSV of Chrome, Firefox, Safari, KeePass 1 and others with a header line,
-KeePass 2 XML, and our own archives. It is all or nothing: a file that cannot be read to its end, with the attachments
-in it, imports nothing. Entries whose content the vault has are left out and counted, so that an import may be
-repeated. The attachments of Bitwarden's ZIP, of KeePass and of our archives come along, sealed one by one, up to
-90 MiB each, 32 for an entry and 1 GiB in all; what does not fit is left out and named. Other formats hold none.
+Reads Bitwarden JSON and ZIP (unencrypted), CSV of Chrome, Firefox, Safari, KeePass 1 and others with a header line, \
+KeePass 2 XML, and our own archives. It is all or nothing: a file that cannot be read to its end, with the attachments \
+in it, imports nothing. Entries whose content the vault has are left out and counted, so that an import may be \
+repeated. The attachments of Bitwarden's ZIP, of KeePass and of our archives come along, sealed one by one, up to \
+90 MiB each, 32 for an entry and 1 GiB in all; what does not fit is left out and named. Other formats hold none. \
 Delete the file afterwards: it holds every password in clear text.
 
-What `lockstep export` wrote of several vaults goes back into each: into the same vault, else the one of its name,
-else one that is made; with --vault all of it into that one. The one encrypted file of an archive is put if there is
+What `lockstep export` wrote of several vaults goes back into each: into the same vault, else the one of its name, \
+else one that is made; with --vault all of it into that one. The one encrypted file of an archive is put if there is \
 none; what is there stays, unless --replace-file says otherwise (and in `lockstep file list` even then).")]
 pub struct Import {
     /// File, or - for standard input

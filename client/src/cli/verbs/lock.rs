@@ -22,7 +22,7 @@ Examples:
   lockstep unlock --keep file    # without one: weaker, whoever can read the profile can open it
   lockstep lock
 
-A small process of your own keeps the key in memory; its socket in the profile directory answers only you. With --keep
+A small process of your own keeps the key in memory; its socket in the profile directory answers only you. With --keep \
 a secret in the key store (GNOME Keyring, KWallet, KeePassXC) opens the profile whenever you are logged in there.")]
 pub struct Unlock {
     /// Lock after so many minutes without a command

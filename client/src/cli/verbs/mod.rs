@@ -28,6 +28,7 @@ pub mod identities;
 pub mod import;
 pub mod list;
 pub mod lock;
+pub mod man;
 pub mod mv;
 pub mod passwd;
 pub mod plan;
@@ -39,6 +40,7 @@ pub mod second_factor;
 pub mod sessions;
 pub mod status;
 pub mod sync;
+mod topics;
 pub mod vault;
 pub mod watch;
 
@@ -89,7 +91,7 @@ pub async fn run(verb: Verb, app: &App) -> Done {
         Verb::Account(args) => about_me::run(args, app).await,
         Verb::Api(args) => api::run(args, app).await,
         Verb::Completions(args) => help::completions(&args, app),
-        Verb::Man(args) => help::man(&args, app),
+        Verb::Man(args) => man::run(&args, app),
         Verb::Help(args) => help::help(&args, app),
         Verb::Fixtures(args) => fixtures::run(&args, app),
         Verb::Agent => Ok(super::agent::server::run(&app.home).await?),

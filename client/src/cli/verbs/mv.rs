@@ -21,7 +21,7 @@ Examples:
   lockstep mv github --to Work
   lockstep --vault Work mv github --to Home
 
-What the entry holds, its files with it, becomes a new entry of the other vault, and the entry here is deleted. Its
+What the entry holds, its files with it, becomes a new entry of the other vault, and the entry here is deleted. Its \
 earlier versions stay where they are: lockstep restore brings it back, lockstep purge erases it.")]
 pub struct Mv {
     /// Name, beginning of the id, or address of the entry

@@ -16,7 +16,8 @@ use crate::cli::{
 #[command(after_help = "\
 Examples:
   lockstep passwd                                   # asks for the present password and twice for the new one
-  printf '%s\\n' \"$OLD\" | LOCKSTEP_NEW_PASSWORD=\"$NEW\" lockstep passwd --password-stdin
+  printf '%s\\n' \"$OLD\" |
+      LOCKSTEP_NEW_PASSWORD=\"$NEW\" lockstep passwd --password-stdin
 
 Every other session of the account ends. Other devices log in again with the new password.")]
 pub struct Passwd {}

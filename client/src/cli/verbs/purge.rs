@@ -19,7 +19,7 @@ Examples:
   lockstep purge github                  # deleted or not
   lockstep purge 3f1c0a7e --yes
 
-Erases an entry with all its versions and files, on the server at once and on every device with its next sync. Nothing
+Erases an entry with all its versions and files, on the server at once and on every device with its next sync. Nothing \
 brings it back. Copies that were made outside (exports, backups of a device) stay. `rm` deletes and keeps the history.")]
 pub struct Purge {
     /// Name, beginning of the id, or address of the entry

@@ -27,7 +27,8 @@ use crate::cli::{
 Examples:
   lockstep recovery new                    # prints a code, this once: write it down
   lockstep recovery use --server https://… --email ada@example.org
-  LOCKSTEP_NEW_PASSWORD=… lockstep recovery use --server … --email … --code FILE      # without a terminal
+  LOCKSTEP_NEW_PASSWORD=… lockstep recovery use --server … --email … \\
+      --code FILE
 
 A new code takes the place of the one before. A code that was used is worthless afterwards: make a new one.")]
 pub struct Recovery {

@@ -42,9 +42,9 @@ Examples:
   lockstep resolve github --merge-from password=2 --merge-set notes='see both'
   lockstep resolve github --keep-both           # side 1 stays, the others become entries of their own
 
-A merge keeps the attachments and addresses of all sides, but for those that one took away; --merge-from
-attachments=SIDE and uri=SIDE take one side's. Every password that a merge does not take goes into the entry's
-earlier passwords. --keep leaves the other sides as they are in the entry's history, and nowhere else. A version that
+A merge keeps the attachments and addresses of all sides, but for those that one took away; --merge-from \
+attachments=SIDE and uri=SIDE take one side's. Every password that a merge does not take goes into the entry's \
+earlier passwords. --keep leaves the other sides as they are in the entry's history, and nowhere else. A version that \
 arrives while you choose stays open. Without a choice and without a terminal the exit code is 5.")]
 pub struct Resolve {
     /// Name, beginning of the id, or address of the entry

@@ -22,7 +22,7 @@ Examples:
   lockstep rm github
   lockstep rm 3f1c0a7e 81d2aa0b --yes
 
-A deleted entry keeps its history: lockstep restore NAME brings it back. If it was changed apart on several devices,
+A deleted entry keeps its history: lockstep restore NAME brings it back. If it was changed apart on several devices, \
 all its open versions are shown, and exactly those are deleted.")]
 pub struct Rm {
     /// Names, beginnings of ids, or addresses

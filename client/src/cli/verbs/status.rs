@@ -34,8 +34,8 @@ Examples:
 After an alarm that says that the server shows what did not happen, this device reads on and works, but sends nothing:
 what is written waits, and nothing of it is lost. Speak with the server's operator, then let it go on with --seen.
 
-An alarm about a version that a device of the account did sign stays for as long as the version stands, and its vault
-is not read past it. Whoever knows that the app of that device was wrong sets the version aside with --accept: what
+An alarm about a version that a device of the account did sign stays for as long as the version stands, and its vault \
+is not read past it. Whoever knows that the app of that device was wrong sets the version aside with --accept: what \
 the alarm says of it is held against the server no more on this device, and everything else is checked as before.")]
 pub struct Status {
     /// Mark the alarms as seen: what they held is sent again

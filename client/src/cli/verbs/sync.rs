@@ -20,10 +20,10 @@ Examples:
   lockstep sync --retry                # offers again what the server refused for good, after its limits were raised
   lockstep sync --discard 3f2a9c41     # the entry as `lockstep status` shows it, or its name
 
-Exit code 7 says that the server was caught: what it showed is not taken, and nothing is sent until a person has
+Exit code 7 says that the server was caught: what it showed is not taken, and nothing is sent until a person has \
 looked (lockstep status) and said so (lockstep status --seen).
 
-What the server refused for good is kept on this device, out of sight and in the way of nothing; `lockstep status`
+What the server refused for good is kept on this device, out of sight and in the way of nothing; `lockstep status` \
 lists it.")]
 pub struct Sync {
     /// Offer again what the server refused for good

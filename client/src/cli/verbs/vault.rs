@@ -26,11 +26,11 @@ Examples:
   lockstep vault delete \"Old work\"          # with all its entries
   lockstep vault rotate                    # a new key for what is written from now on
 
-A deleted vault keeps its history: `lockstep vault rename ID NAME` names it again, `lockstep --vault ID restore ENTRY`
-brings back what was in it. What another device wrote in it meanwhile is not deleted: the list says how much there is.
+A deleted vault keeps its history: `lockstep vault rename ID NAME` names it again, `lockstep --vault ID restore ENTRY` \
+brings back what was in it. What another device wrote in it meanwhile is not deleted: the list says how much there is. \
 Of two names that were given apart both are listed, until it is renamed.
 
-sync and watch cover every vault. Removing a device (lockstep devices revoke) rotates the key of
+sync and watch cover every vault. Removing a device (lockstep devices revoke) rotates the key of \
 each by itself. Names are encrypted on this device.")]
 pub struct Vault {
     /// What to do; nothing: list the vaults

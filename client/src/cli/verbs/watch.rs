@@ -35,7 +35,7 @@ Examples:
 The words at the left say how fresh this device is:
   live     changes come within milliseconds
   polling  the socket cannot be had, or another `lockstep watch` of this profile has it; changes come by long-poll
-  stale    the server cannot be reached, or was caught: what you see may be old
+  stale    the server cannot be reached, or was caught: what you see may be old; `lockstep sync` says why
 
 After an ALARM it reads on and sends nothing, until `lockstep status --seen`.
 
@@ -143,17 +143,17 @@ impl Shown<'_> {
                 .ui
                 .document_line(&json!({ "at": now_text(), "change": "link", "link": self.link }));
         }
-        self.app.ui.say(format!("{}  {}", clock(now()), self.word()));
+        let (word, style) = self.word();
+        self.app.ui.say_styled(&clock(now()), &style, word);
         Ok(())
     }
 
-    fn word(&self) -> String {
-        let (word, style) = match self.link {
+    fn word(&self) -> (&'static str, Style) {
+        match self.link {
             Link::Live => ("live", Style::new().green()),
             Link::Polling => ("polling", Style::new().yellow()),
             Link::Stale => ("stale", Style::new().red()),
-        };
-        style.apply_to(format!("{word:<7}")).to_string()
+        }
     }
 
     async fn change(&mut self, change: &Change) -> Done {
@@ -178,7 +178,9 @@ impl Shown<'_> {
             return self.app.ui.document_line(&value);
         }
         let text = self.sentence(change).await;
-        self.app.ui.data(&format!("{}  {}  {text}", clock(now()), self.word()))?;
+        let (word, style) = self.word();
+        let word = style.apply_to(format!("{word:<7}"));
+        self.app.ui.data(&format!("{}  {word}  {text}", clock(now())))?;
         if let Some(text) = alerts::about(change, self.own) {
             self.app.ui.warn(text);
         }

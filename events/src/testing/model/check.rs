@@ -7,6 +7,7 @@ use super::{
     fault::{Held, hold},
     server::{Entry, Fact, Server},
     universe::{Made, Universe, V},
+    world::Push,
 };
 use crate::{graph::Heads, header::VersionKind, ids::VersionId};
 
@@ -110,7 +111,7 @@ pub(super) fn deletes(
     Ok(())
 }
 
-/// C1, C2, C5 and L7 for the device that has just done something; `before` is what it was.
+/// C1, C2, C5, L6 and L7 for the device that has just done something; `before` is what it was.
 pub(super) fn device(server: &Server, universe: &Universe, before: &Mark, device: &Device) -> Held {
     let name = device.number;
     if device.cursor.0 == server.epoch {
@@ -123,6 +124,12 @@ pub(super) fn device(server: &Server, universe: &Universe, before: &Mark, device
         hold("C1", missing.is_none() && device.cursor.1 <= server.head(), || {
             let seq = missing.map(|(_, seq)| seq);
             format!("device {name} at {} of {} has not applied {seq:?}", device.cursor.1, server.head())
+        })?;
+    }
+    if let Some((epoch, head)) = server.sessions[name].revoked {
+        let heard = device.cursor.0 > epoch || (device.cursor.0 == epoch && device.cursor.1 > head);
+        hold("L6", !heard, || {
+            format!("device {name} was revoked at {head} of {epoch} and stands at {:?}", device.cursor)
         })?;
     }
     let mut accounted = device.quarantine.clone();
@@ -141,6 +148,30 @@ pub(super) fn device(server: &Server, universe: &Universe, before: &Mark, device
     hold("L7", device.shown == right, || {
         format!("device {name} shows {:?}, {right:?} are right", device.shown)
     })
+}
+
+/// A1 and A2 for a push that has just arrived where the stream stood at `from`.
+pub(super) fn let_in(server: &Server, push: &Push, from: u64) -> Held {
+    let (session, name) = (&server.sessions[push.device], push.device);
+    let changed = server.head() > from;
+    hold("A1", !changed || session.revoked.is_none(), || {
+        format!("a push of device {name} was taken after its revocation")
+    })?;
+    hold("A2", !changed || push.token > session.ran_out, || {
+        format!("a push of device {name} was taken under token {} that had run out", push.token)
+    })
+}
+
+/// A4 for a device that has just read everything.
+pub(super) fn joined(server: &Server, universe: &Universe, device: &Device) -> Held {
+    for (entry, kept) in server.entries.iter().enumerate() {
+        let shown: BTreeSet<_> = device.shown[entry].iter().map(|v| universe.made[*v].id).collect();
+        let heads: BTreeSet<_> = kept.heads.ids().into_iter().collect();
+        hold("A4", shown == heads && device.folded[entry] == kept.heads, || {
+            format!("device {} joins and shows {shown:?} of entry {entry}, not {heads:?}", device.number)
+        })?;
+    }
+    Ok(())
 }
 
 /// S5, S8, S10 over the whole log.

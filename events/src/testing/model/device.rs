@@ -12,7 +12,7 @@ use crate::{
     canonical::sha256,
     graph::Heads,
     header::VersionKind,
-    ids::{Chain, Seq},
+    ids::{Chain, DeviceId, Seq},
 };
 
 /// What became of a page or frame.
@@ -63,6 +63,12 @@ pub struct Device {
     pub inbox: Vec<Page>,
     /// Answers that are still on their way.
     pub answers: Vec<Answer>,
+    /// The number of the token that it holds.
+    pub token: u64,
+    /// It was told that it is no device of the account any more.
+    pub revoked: bool,
+    /// Whose versions it leaves out, with the fault of a joiner that distrusts.
+    pub distrusts: Vec<DeviceId>,
     reoffer: bool,
     arrived: Vec<u32>,
     arrivals: u32,
@@ -99,11 +105,23 @@ impl Device {
             online: true,
             inbox: Vec::new(),
             answers: Vec::new(),
+            token: 1,
+            revoked: false,
+            distrusts: Vec::new(),
             reoffer: false,
             arrived: Vec::new(),
             arrivals: 0,
             used: Bits::default(),
             fault,
+        }
+    }
+
+    /// It is a device of the account no more. What it has and what it did not send stays, and is shown to its user.
+    pub fn is_told_that_it_is_revoked(&mut self) {
+        self.revoked = true;
+        self.inbox.clear();
+        if self.fault == Some(Fault::RevocationEmptiesOutbox) {
+            self.outbox.clear();
         }
     }
 
@@ -228,6 +246,7 @@ impl Device {
 
     fn fold(&mut self, universe: &Universe, seq: u64, fact: &Fact) {
         match fact {
+            Fact::Version(v) if self.distrusts.contains(&universe.made[*v].header.author_device) => {}
             Fact::Version(v) => {
                 let made = &universe.made[*v];
                 self.learn(universe, *v);

@@ -1,5 +1,5 @@
-//! The twelve ways in which sync engines really lost data. Each is built into the model on demand, and the checks
-//! have to catch it: a check that catches nothing proves nothing.
+//! The twelve ways in which sync engines really lost data, and six in which who may speak is got wrong. Each is built
+//! into the model on demand, and the checks have to catch it: a check that catches nothing proves nothing.
 
 /// A deliberately broken variant of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +28,23 @@ pub enum Fault {
     WipeOnReset,
     /// The device moves its unsent edits onto heads that the user has not seen.
     ReparentUnsent,
+    /// The server goes on taking what a revoked device pushes.
+    TakesFromRevoked,
+    /// The server goes on feeding a revoked device that is connected.
+    FeedsRevoked,
+    /// A device that is told of its revocation throws away what it has not sent.
+    RevocationEmptiesOutbox,
+    /// A device that joins does not believe what a device wrote that was revoked since.
+    JoinerDistrustsRevoked,
+    /// The server takes a push under a token that has run out.
+    TakesEndedToken,
+    /// A renewal that is sent again, because its answer was lost, ends the session.
+    RetriedRenewalEndsSession,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::PushWithoutEpoch,
         Self::SeqBeforeCommit,
         Self::IdempotencyAgainstHead,
@@ -45,13 +57,19 @@ impl Fault {
         Self::RestoreWithoutNewEpoch,
         Self::WipeOnReset,
         Self::ReparentUnsent,
+        Self::TakesFromRevoked,
+        Self::FeedsRevoked,
+        Self::RevocationEmptiesOutbox,
+        Self::JoinerDistrustsRevoked,
+        Self::TakesEndedToken,
+        Self::RetriedRenewalEndsSession,
     ];
 }
 
 /// An invariant of the protocol that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Its name in sync.md §10: `S1` … `S12`, `C1` … `C6`, `L1` …, `D1`.
+    /// Its name in sync.md §10: `S1` … `S12`, `C1` … `C6`, `L1` …, `D1`; or here: `A1` … `A4` (see `access`).
     pub invariant: &'static str,
     /// What was seen.
     pub seen: String,

@@ -1,6 +1,7 @@
 //! The store: accepts versions, orders them, serves them. The rules of heads are the real ones.
 
 use super::{
+    access::Session,
     bits::Bits,
     fault::{Fault, Held, hold},
     universe::{Universe, V},
@@ -114,10 +115,12 @@ pub struct Server {
     pub backups: Vec<usize>,
     /// Events whose commit is not visible yet, with the fault of a seq before the commit.
     pub hidden: Vec<usize>,
+    /// The sessions of the devices, by number.
+    pub sessions: Vec<Session>,
     seqs: Vec<u64>,
     /// What is folded again was checked when it was folded first.
     replaying: bool,
-    fault: Option<Fault>,
+    pub(super) fault: Option<Fault>,
 }
 
 impl Server {
@@ -133,6 +136,7 @@ impl Server {
             entries: vec![Entry::default(); entries],
             backups: Vec::new(),
             hidden: Vec::new(),
+            sessions: Vec::new(),
             seqs: Vec::new(),
             replaying: false,
             fault,
@@ -347,9 +351,10 @@ impl Server {
         let (epoch, fault) = (self.epoch, self.fault);
         let keeps = fault == Some(Fault::RestoreWithoutNewEpoch);
         let acknowledged = std::mem::take(&mut self.acknowledged);
+        let sessions = std::mem::take(&mut self.sessions);
         let mut backups = std::mem::take(&mut self.backups);
         backups.retain(|backup| *backup <= log.len());
-        *self = Self { backups, ..Self::new(self.entries.len(), fault) };
+        *self = Self { backups, sessions, ..Self::new(self.entries.len(), fault) };
         self.epoch = if keeps { epoch } else { epoch + 1 };
         if keeps {
             self.acknowledged = acknowledged;

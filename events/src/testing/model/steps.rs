@@ -1,6 +1,7 @@
 //! What may happen next, drawn from a seed.
 
 use super::{
+    access::Door,
     check,
     device::Applied,
     fault::{Fault, Held, hold},
@@ -54,10 +55,18 @@ pub enum Action {
     Restore,
     /// The bus fails or is back.
     Bus,
+    /// A device's token runs out.
+    RunOut,
+    /// A device renews its token.
+    Renew,
+    /// A device revokes another one.
+    Revoke,
+    /// A new device joins.
+    Join,
 }
 
 /// How often each happens.
-const WEIGHTS: [(Action, usize); 20] = [
+const WEIGHTS: [(Action, usize); 24] = [
     (Action::Create, 5),
     (Action::Edit, 24),
     (Action::Delete, 4),
@@ -78,6 +87,10 @@ const WEIGHTS: [(Action, usize); 20] = [
     (Action::Backup, 2),
     (Action::Restore, 1),
     (Action::Bus, 1),
+    (Action::RunOut, 3),
+    (Action::Renew, 3),
+    (Action::Revoke, 1),
+    (Action::Join, 1),
 ];
 
 /// One step of a run: who, what, and the dice for its details. Any step can be left out of a run.
@@ -139,9 +152,7 @@ impl World {
                 self.late_answer(device, dice);
                 Ok(())
             }
-            Action::Pull if self.devices[device].online && !dice.percent(self.loss) => {
-                self.pull(device, 1 + dice.below(12) as u64)
-            }
+            Action::Pull => self.pull_some(device, dice),
             Action::PullAndCrash => self.pull_and_crash(device, dice),
             Action::Frame => self.frame(device, dice),
             Action::Tamper => self.tamper(device, dice),
@@ -151,7 +162,10 @@ impl World {
                 Ok(())
             }
             Action::Prune => self.server.prune(&self.universe, entry),
-            Action::Purge => self.purge(device, entry),
+            Action::Purge if self.devices[device].online && self.enters(device, dice)? => {
+                self.purge(device, entry)
+            }
+            Action::Purge => Ok(()),
             Action::Restart => check::log(&self.server, &self.universe),
             Action::Backup => {
                 self.server.backups.push(self.server.log.len());
@@ -162,8 +176,25 @@ impl World {
                 self.bus_down ^= true;
                 Ok(())
             }
-            Action::Pull => Ok(()),
+            Action::RunOut => {
+                let session = &mut self.server.sessions[device];
+                session.ran_out = session.newest;
+                Ok(())
+            }
+            Action::Renew if self.devices[device].online && !self.devices[device].revoked => {
+                self.renew(device, dice)
+            }
+            Action::Renew => Ok(()),
+            Action::Revoke => self.revoke_some(device, dice),
+            Action::Join => self.join(),
         }
+    }
+
+    fn pull_some(&mut self, device: usize, dice: &mut Random) -> Held {
+        if self.devices[device].online && !dice.percent(self.loss) && self.enters(device, dice)? {
+            return self.pull(device, 1 + dice.below(12) as u64);
+        }
+        Ok(())
     }
 
     fn live(&self, device: usize, entry: usize) -> Vec<V> {
@@ -218,13 +249,14 @@ impl World {
 
     fn push(&mut self, device: usize, dice: &mut Random) -> Held {
         let sender = &self.devices[device];
-        if !sender.online || sender.outbox.is_empty() || sender.cursor.0 == 0 {
+        if !sender.online || sender.outbox.is_empty() || sender.cursor.0 == 0 || !self.enters(device, dice)? {
             return Ok(());
         }
+        let sender = &self.devices[device];
         let mut items = sender.outbox.clone();
         dice.shuffle(&mut items);
         items.truncate(1 + dice.below(items.len()));
-        let push = Push { device, epoch: sender.cursor.0, items };
+        let push = Push { device, token: sender.token, epoch: sender.cursor.0, items };
         if dice.percent(self.loss) {
             return Ok(());
         }
@@ -240,7 +272,8 @@ impl World {
 
     fn send(&mut self, push: &Push, dice: &mut Random) -> Held {
         let Some(answer) = self.arrive(push, dice)? else {
-            if !dice.percent(self.loss) && self.devices[push.device].cursor.0 != self.server.epoch {
+            let open = self.server.door(push.device, push.token) == Door::Open;
+            if open && !dice.percent(self.loss) && self.devices[push.device].cursor.0 != self.server.epoch {
                 self.devices[push.device].reset(self.server.epoch);
             }
             return Ok(());
@@ -278,7 +311,7 @@ impl World {
     }
 
     fn pull_and_crash(&mut self, device: usize, dice: &mut Random) -> Held {
-        if !self.devices[device].online {
+        if !self.devices[device].online || !self.enters(device, dice)? {
             return Ok(());
         }
         let before_commit = dice.percent(50);
@@ -308,6 +341,9 @@ impl World {
 
     /// C6: what does not verify is not applied.
     fn tamper(&mut self, device: usize, dice: &mut Random) -> Held {
+        if !self.enters(device, dice)? {
+            return Ok(());
+        }
         let mut page = self.serve(device, 12)?;
         if page.facts.is_empty() || page.epoch != self.devices[device].cursor.0 {
             return Ok(());
@@ -322,7 +358,7 @@ impl World {
 
     fn purge(&mut self, device: usize, entry: usize) -> Held {
         let asks = &self.devices[device];
-        if !asks.online || asks.cursor.0 != self.server.epoch {
+        if asks.cursor.0 != self.server.epoch {
             return Ok(());
         }
         let shown = asks.folded[entry].clone();

@@ -1,6 +1,7 @@
 //! Server, devices and the network between them.
 
 use super::{
+    access::{Door, Session},
     bits::Bits,
     check,
     device::{Applied, Device},
@@ -16,6 +17,8 @@ use crate::header::VersionKind;
 pub struct Push {
     /// Who sends it.
     pub device: usize,
+    /// The token that it carries.
+    pub token: u64,
     /// The epoch that it names.
     pub epoch: u64,
     /// The versions in the order of the batch.
@@ -52,9 +55,11 @@ pub struct World {
 impl World {
     /// A server and some devices that know nothing yet.
     pub fn new(devices: usize, entries: usize, fault: Option<Fault>) -> Self {
+        let mut server = Server::new(entries, fault);
+        server.sessions = vec![Session::default(); devices];
         Self {
             universe: Universe::default(),
-            server: Server::new(entries, fault),
+            server,
             devices: (0..devices).map(|number| Device::new(number, entries, fault)).collect(),
             in_flight: Vec::new(),
             bus_down: false,
@@ -130,7 +135,7 @@ impl World {
         Ok(())
     }
 
-    /// A push arrives; none if it named another epoch.
+    /// A push arrives; none if it was not let in, or named another epoch.
     ///
     /// # Errors
     /// If an invariant does not hold.
@@ -140,7 +145,11 @@ impl World {
         dice: &mut Random,
     ) -> Result<Option<super::server::Answer>, Violation> {
         let from = self.server.head();
+        if self.server.door(push.device, push.token) != Door::Open {
+            return Ok(None);
+        }
         let answer = self.server.push(&self.universe, push.epoch, &push.items)?;
+        check::let_in(&self.server, push, from)?;
         if self.fault == Some(Fault::SeqBeforeCommit) && dice.percent(50) {
             self.server.hidden = (super::server::index(from + 1)..self.server.log.len()).collect();
         }
@@ -169,7 +178,11 @@ impl World {
             return;
         }
         let frame = self.server.page(from, u64::MAX / 2);
-        for device in self.devices.iter_mut().filter(|device| device.online) {
+        let fed = |device: &&mut Device| {
+            let gone = self.server.sessions[device.number].revoked.is_some();
+            device.online && (!gone || self.fault == Some(Fault::FeedsRevoked))
+        };
+        for device in self.devices.iter_mut().filter(fed) {
             let copies = usize::from(!dice.percent(self.loss)) + usize::from(dice.percent(self.loss / 2));
             for _ in 0..copies {
                 device.inbox.push(frame.clone());
@@ -200,8 +213,12 @@ impl World {
     /// # Errors
     /// If an invariant does not hold.
     pub fn push_all(&mut self, device: usize) -> Held {
+        if !self.enters(device, &mut Random::new(1))? {
+            return Ok(());
+        }
         let sender = &self.devices[device];
-        let push = Push { device, epoch: sender.cursor.0, items: sender.outbox.clone() };
+        let (token, epoch) = (sender.token, sender.cursor.0);
+        let push = Push { device, token, epoch, items: sender.outbox.clone() };
         if push.items.is_empty() {
             return Ok(());
         }
@@ -232,7 +249,8 @@ impl World {
         let length = length.max(self.purge_floor);
         self.server.restore(&self.universe, length)?;
         self.must_hold.extend(&self.server.accepted);
-        for device in &self.devices {
+        let insiders = self.devices.iter().filter(|d| self.server.sessions[d.number].revoked.is_none());
+        for device in insiders {
             self.must_hold.extend(&device.known);
         }
         check::promises(&self.server)
@@ -263,18 +281,25 @@ impl World {
         for _ in 0..12 {
             for device in 0..self.devices.len() {
                 let before = self.devices[device].mark();
-                // Page by page: a catch-up that stands still would never end.
-                for _ in 0..self.server.head() + 3 {
-                    self.pull(device, 7)?;
-                    if self.devices[device].cursor == (self.server.epoch, self.server.head()) {
-                        break;
-                    }
+                if self.enters(device, &mut Random::new(1))? {
+                    self.catch_up(device)?;
+                    self.push_all(device)?;
                 }
-                self.push_all(device)?;
                 check::device(&self.server, &self.universe, &before, &self.devices[device])?;
             }
             let head = (self.server.epoch, self.server.head());
-            if self.devices.iter().all(|d| d.outbox.is_empty() && d.cursor == head) {
+            if self.devices.iter().all(|d| d.revoked || (d.outbox.is_empty() && d.cursor == head)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Page by page: a catch-up that stands still would never end.
+    pub(super) fn catch_up(&mut self, device: usize) -> Held {
+        for _ in 0..self.server.head() + 3 {
+            self.pull(device, 7)?;
+            if self.devices[device].cursor == (self.server.epoch, self.server.head()) {
                 break;
             }
         }
@@ -283,15 +308,18 @@ impl World {
 
     fn all_converged(&self) -> Held {
         check::promises(&self.server)?;
-        for device in &self.devices {
+        let insiders: Vec<&Device> = self.devices.iter().filter(|device| !device.revoked).collect();
+        for device in &insiders {
             check::converged(&self.server, &self.universe, device)?;
             check::deletes(&self.deletes, &self.server, &self.universe, device)?;
-            hold("L1", device.digest == self.devices[0].digest, || {
+            hold("L1", device.digest == insiders[0].digest, || {
                 format!("device {} has another set digest", device.number)
             })?;
         }
         let mut aside = Bits::default();
         self.devices.iter().for_each(|device| aside.extend(&device.quarantine));
+        // What only a revoked device held is still there, and nobody else's.
+        self.devices.iter().filter(|device| device.revoked).for_each(|device| aside.extend(&device.known));
         let lost = self.must_hold.first_outside(&[&self.server.accepted, &aside]);
         hold("D1", lost.is_none(), || format!("version {lost:?} did not survive a restore"))
     }
@@ -302,7 +330,8 @@ impl World {
             .filter(|entry| self.server.entries[*entry].heads.is_divergent())
             .collect();
         let mut chosen = Vec::new();
-        for device in 0..self.devices.len() {
+        let insiders = (0..self.devices.len()).filter(|device| !self.devices[*device].revoked);
+        for device in insiders.collect::<Vec<_>>() {
             for entry in &divergent {
                 let heads = &self.devices[device].folded[*entry];
                 let winner = heads.winner().and_then(|head| self.universe.number(&head.version));

@@ -179,7 +179,7 @@ pub async fn rows_of_every_kind_come_back_as_they_were_written(reads: Arc<dyn Re
         assert_eq!(reads.load(FIRST, &[row.key()]).await.unwrap(), [row]);
     }
     assert_eq!(reads.account(account).await.unwrap(), Some(account_row));
-    assert_eq!(reads.device(device.device).await.unwrap(), Some(device.clone()));
+    assert_eq!(reads.device(account, device.device).await.unwrap(), Some(device.clone()));
     assert_eq!(reads.devices(account).await.unwrap(), [device]);
     assert_eq!(reads.session(session.session).await.unwrap(), Some(session.clone()));
     assert_eq!(reads.sessions(account).await.unwrap(), std::slice::from_ref(&session));

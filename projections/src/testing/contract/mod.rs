@@ -2,10 +2,12 @@
 //!
 //! Each check gets stores that nobody else uses. [`crate::read_store_contract`] makes a test of every check.
 
+mod devices;
 mod folding;
 mod keeping;
 mod rebuilding;
 
+pub use devices::*;
 pub use folding::*;
 pub use keeping::*;
 pub use rebuilding::*;
@@ -68,6 +70,7 @@ macro_rules! read_store_contract {
             starting_a_generation_deletes_what_a_killed_rebuild_left
             a_script_folds_to_the_same_rows_in_batches_of_any_size
             two_runners_on_one_store_apply_every_event_once
+            a_device_id_that_two_accounts_have_names_two_devices
             a_batch_that_does_not_join_on_makes_the_runner_read_the_log
             an_unknown_kind_stops_its_family_and_no_other
             waiting_ends_when_the_position_is_visible

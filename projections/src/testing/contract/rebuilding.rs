@@ -20,7 +20,7 @@ impl Clock for Stopped {
     }
 }
 
-fn rebuild(log: &Arc<dyn EventLog>, reads: &Arc<dyn ReadStore>) -> Rebuild {
+pub(super) fn rebuild(log: &Arc<dyn EventLog>, reads: &Arc<dyn ReadStore>) -> Rebuild {
     Rebuild::new(Arc::clone(log), Arc::clone(reads), Arc::new(Stopped)).with_page(64)
 }
 

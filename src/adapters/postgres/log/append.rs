@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use super::{columns::Columns, failed};
-use crate::adapters::{event_row::fixed, named_row::named_row};
+use crate::adapters::{event_row::fixed, named_row::named_row, postgres::pool::is_cut};
 
 /// Longer than the database's own timeout: only a connection that is gone without a word gets here.
 const SILENCE: Duration = Duration::from_secs(35);
@@ -53,6 +53,14 @@ pub(super) async fn append(
         first += unit.events.len();
     }
     Ok(outcomes)
+}
+
+/// Whether an append failed because its connection was gone; not whether it happened.
+pub(super) fn was_cut(error: &LogError) -> bool {
+    match error {
+        LogError::Unavailable(cause) => cause.downcast_ref().is_some_and(is_cut),
+        _ => false,
+    }
 }
 
 async fn call(on: &mut PgConnection, columns: &Columns<'_>, now: Micros) -> Result<Answer, sqlx::Error> {

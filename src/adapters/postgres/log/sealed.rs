@@ -3,19 +3,18 @@
 use std::collections::HashMap;
 
 use lockstep_events::{AccountId, EventId, LogError, Sealed, log::SealedParts};
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::failed;
-use crate::adapters::event_row::SealedRow;
+use crate::adapters::{event_row::SealedRow, postgres::pool::Pool};
 
-pub async fn of_events(on: &PgPool, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
+pub async fn of_events(on: &Pool, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
     let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows: Vec<SealedRow> = sqlx::query_as(
         "SELECT event_id, subject, purpose, period, bytes FROM event_sealed WHERE event_id = ANY ($1)",
     )
     .bind(wanted)
-    .fetch_all(on)
+    .fetch_all(on.again())
     .await
     .map_err(failed)?;
     let mut kept: HashMap<_, _> = rows.into_iter().map(SealedRow::sealed).collect();
@@ -23,7 +22,7 @@ pub async fn of_events(on: &PgPool, ids: &[EventId]) -> Result<Vec<(EventId, Sea
 }
 
 pub async fn about(
-    on: &PgPool,
+    on: &Pool,
     subject: AccountId,
     after: Option<EventId>,
     limit: i64,
@@ -35,13 +34,13 @@ pub async fn about(
     .bind(subject.0)
     .bind(after.map(|id| id.0))
     .bind(limit)
-    .fetch_all(on)
+    .fetch_all(on.again())
     .await
     .map_err(failed)?;
     Ok(rows.into_iter().map(SealedRow::sealed).collect())
 }
 
-pub async fn erase(on: &PgPool, which: &SealedParts) -> Result<u64, LogError> {
+pub async fn erase(on: &Pool, which: &SealedParts) -> Result<u64, LogError> {
     let query = match which {
         SealedParts::Of(subject, purposes) => {
             sqlx::query_scalar("SELECT erase_sealed($1, $2)").bind(subject.0).bind(purposes)

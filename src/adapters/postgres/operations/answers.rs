@@ -25,7 +25,7 @@ impl KeptAnswers for PostgresOperations {
         .bind(key.device.as_bytes().as_slice())
         .bind(&key.key)
         .bind(now.0)
-        .fetch_optional(&self.pool)
+        .fetch_optional(self.pool.again())
         .await
         .map_err(failed)?;
         Ok(row.and_then(|(hash, status, body)| {

@@ -40,7 +40,7 @@ impl BlobIndex for PostgresOperations {
         )
         .bind(vault.as_bytes().as_slice())
         .bind(bytes(hashes))
-        .fetch_all(&self.pool);
+        .fetch_all(self.pool.again());
         Ok(places(rows.await.map_err(failed)?))
     }
 
@@ -103,7 +103,7 @@ impl BlobIndex for PostgresOperations {
             sqlx::query_as("SELECT hash, names FROM blobs WHERE vault = $1 AND hash = ANY($2)")
                 .bind(vault.as_bytes().as_slice())
                 .bind(bytes(hashes))
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool.again())
                 .await
                 .map_err(failed)?;
         let mark = |(hash, mark): (Vec<u8>, i64)| Some((BlobHash::from_slice(&hash)?, mark.cast_unsigned()));
@@ -307,7 +307,7 @@ impl BlobIndex for PostgresOperations {
 
     async fn upload_to(&self, object: &str) -> Result<Option<String>, BlobError> {
         let upload = sqlx::query_scalar("SELECT upload FROM uploads WHERE object = $1").bind(object);
-        upload.fetch_optional(&self.pool).await.map_err(failed)
+        upload.fetch_optional(self.pool.again()).await.map_err(failed)
     }
 
     async fn uploads_before(&self, time: Micros, limit: usize) -> Result<Vec<(String, String)>, BlobError> {
@@ -323,7 +323,7 @@ impl BlobIndex for PostgresOperations {
 
     async fn uploads_under(&self, prefix: &str) -> Result<u64, BlobError> {
         let count = "SELECT count(*) FROM uploads WHERE starts_with(object, $1)";
-        let count = sqlx::query_scalar::<_, i64>(count).bind(prefix).fetch_one(&self.pool).await;
+        let count = sqlx::query_scalar::<_, i64>(count).bind(prefix).fetch_one(self.pool.again()).await;
         count.map(i64::cast_unsigned).map_err(failed)
     }
 

@@ -40,7 +40,7 @@ impl ServedPlaces for PostgresOperations {
             sqlx::query_as("SELECT epoch, seq FROM served WHERE device = $1 AND stream = $2")
                 .bind(device.as_bytes().as_slice())
                 .bind(stream.as_bytes().as_slice())
-                .fetch_optional(&self.pool)
+                .fetch_optional(self.pool.again())
                 .await
                 .map_err(failed)?;
         Ok(row.and_then(|(epoch, seq)| {

@@ -1,10 +1,10 @@
 //! The right to rebuild, which one process of all that use a database has at a time.
 
 use lockstep_projections::store::{Claim, ReadError};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 
 use super::failed;
-use crate::adapters::postgres::begin;
+use crate::adapters::postgres::{begin, pool::Pool};
 
 /// An advisory lock of one transaction, so that a transaction pooler between does not matter.
 const REBUILDING: i64 = 6_003_371_234_567_891;
@@ -13,7 +13,7 @@ const REBUILDING: i64 = 6_003_371_234_567_891;
 ///
 /// # Errors
 /// `Rebuilding`, or what the database says.
-pub async fn take(pool: &PgPool) -> Result<Claim, ReadError> {
+pub async fn take(pool: &Pool) -> Result<Claim, ReadError> {
     // It rests for as long as the rebuild takes. Only the name of a session is shown to all others.
     let begin = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0";
     let mut transaction = begin::with(pool, begin).await.map_err(failed)?;

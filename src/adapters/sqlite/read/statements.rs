@@ -28,22 +28,29 @@ pub(super) fn inserted(rows: impl Iterator<Item = (Generation, Document)>) -> Qu
     query
 }
 
-/// Moves a checkpoint. `first` stands before it in the same message.
-pub(super) async fn advance(
+/// Begins, and moves the checkpoints of all steps: one message, as nearly every commit moves both families.
+pub(super) async fn begin_and_advance(
     on: &mut SqliteConnection,
-    first: &str,
-    step: &Advance,
+    steps: &[Advance],
     to: Position,
 ) -> Result<(), ReadError> {
-    let mut query = QueryBuilder::<Sqlite>::new(first);
-    query.push("UPDATE read_checkpoints SET position = ").push_bind(to.as_i64());
-    query.push(" WHERE generation = ").push_bind(i64::from(step.generation.0));
-    query.push(" AND position = ").push_bind(step.from.as_i64());
-    query.push(" AND live >= ").push_bind(i64::from(step.must_be_live));
-    members(&mut query, step.family);
+    let mut query = QueryBuilder::<Sqlite>::new("BEGIN IMMEDIATE; UPDATE read_checkpoints SET position = ");
+    query.push_bind(to.as_i64()).push(" WHERE 1 = 0");
+    for step in steps {
+        query.push(" OR (generation = ").push_bind(i64::from(step.generation.0));
+        query.push(" AND position = ").push_bind(step.from.as_i64());
+        query.push(" AND live >= ").push_bind(i64::from(step.must_be_live));
+        members(&mut query, step.family);
+        query.push(")");
+    }
     query.push("; SELECT changes()");
     let moved: i64 = query.build_query_scalar().fetch_one(on).await.map_err(failed)?;
-    all_members(step.family, u64::try_from(moved).unwrap_or(0))
+    let wanted: usize = steps.iter().map(|step| step.family.members().len()).sum();
+    if usize::try_from(moved) == Ok(wanted) {
+        Ok(())
+    } else {
+        Err(ReadError::Moved(steps.first().map_or("nothing", |step| step.family.name())))
+    }
 }
 
 pub(super) fn members(query: &mut QueryBuilder<Sqlite>, family: Family) {

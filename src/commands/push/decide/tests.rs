@@ -26,6 +26,7 @@ fn edit(n: u8, parents: &[u8]) -> Ready {
         inferred: false,
         reoffer: false,
         first: None,
+        vouched: Seq::ZERO,
         refusal: None,
     }
 }

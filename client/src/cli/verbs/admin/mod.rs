@@ -30,7 +30,7 @@ Examples:
   lockstep admin invitation list
   lockstep admin proposal approve 3f1c0a52-… --reason 'as agreed'
 
-Every act and every look is written into the log of the account, where its owner reads it with your reason.
+Every act and every look is written into the log of the account, where its owner reads it with your reason. \
 Administrators see no entries, no keys and no names; they cannot set passwords and cannot add devices.")]
 pub struct Admin {
     /// Where the server serves administrators, if not where it serves everybody

@@ -1,0 +1,108 @@
+//! Whoever was let in may have lost the right to it when the last byte of the request is there, or when what they asked
+//! for is written: then nothing of it is done.
+
+use lockstep_api::{
+    Code, Problem,
+    account::{LabelDevice, LoggedIn, Tokens},
+};
+use serde::Serialize;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    support::{Mode, Node, Person, assert_problem, body},
+    ways::{begin_login, change_password, fresh, new_password},
+};
+
+in_both_modes! {
+    many threads:
+    an_enrolment_whose_body_ends_after_a_change_of_the_password_enrols_nothing,
+    a_request_whose_body_ends_after_its_device_was_revoked_is_not_done,
+    a_login_that_races_a_change_of_the_password_keeps_no_session,
+}
+
+/// A request whose body is held back. The server asks for the body (RFC 9110, 10.1.1), and does so after it has let the
+/// caller in: whatever happens from here on happens while it reads.
+struct Held {
+    stream: TcpStream,
+    body: Vec<u8>,
+}
+
+impl Held {
+    async fn send(node: &Node, (method, path): (&str, &str), token: &str, body: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(body).unwrap();
+        let mut stream = TcpStream::connect(node.running().addr).await.unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut asked = [0; 25];
+        stream.read_exact(&mut asked).await.unwrap();
+        assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n", "{}", String::from_utf8_lossy(&asked));
+        Self { stream, body }
+    }
+
+    /// Sends the body; what is answered.
+    async fn finish(mut self) -> Problem {
+        self.stream.write_all(&self.body).await.unwrap();
+        let mut answer = Vec::new();
+        self.stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|_| panic!("no problem: {answer}"))
+    }
+}
+
+async fn an_enrolment_whose_body_ends_after_a_change_of_the_password_enrols_nothing(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = Person::register(&node).await;
+    let (_, token, request) = person.enrolling(&node).await;
+    let held = Held::send(&node, ("POST", "/v1/devices"), &token, &request).await;
+    let person = change_password(&node, &person, "another password", 2).await;
+    assert_eq!(held.finish().await.code, Code::Revoked);
+    assert_eq!(person.look(&node).await.roster.len(), 3, "account, device, vault");
+}
+
+async fn a_request_whose_body_ends_after_its_device_was_revoked_is_not_done(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = Person::register(&node).await;
+    let other = person.enrol(&node).await;
+    let path = format!("/v1/devices/{}/label", person.device);
+    let label = LabelDevice { label: vec![7; 64].into() };
+    let held = Held::send(&node, ("PUT", &path), &other.tokens.access_token, &label).await;
+    assert!(person.revoke(&node, other.device).await.status().is_success());
+    assert_eq!(held.finish().await.code, Code::Revoked);
+}
+
+/// Whichever is first: a session that was opened by the old password is over after the change.
+async fn a_login_that_races_a_change_of_the_password_keeps_no_session(mode: Mode) {
+    let node = Node::start(mode).await;
+    let mut person = Person::register(&node).await;
+    let other = person.enrol(&node).await;
+    for round in 2..7 {
+        let asking = Person { password: person.password.clone(), ..other.clone() };
+        let login = begin_login(&node, &asking, &person.password).await;
+        let stepped = fresh(&node, &person).await;
+        let password = format!("password {round}");
+        let change = new_password(&node, &stepped, &password, round).await;
+        let (logged_in, changed) = tokio::join!(
+            node.post("/v1/sessions/finish", &login).send(),
+            stepped.post(&node, "/v1/account/password/finish", &change)
+        );
+        assert!(changed.status().is_success(), "{}", changed.text().await.unwrap());
+        person = Person { password, ..stepped };
+        let logged_in = logged_in.unwrap();
+        if !logged_in.status().is_success() {
+            assert_problem(logged_in, Code::LoginFailed).await;
+            continue;
+        }
+        let opened: Option<Tokens> = body::<LoggedIn>(logged_in, reqwest::StatusCode::OK).await.tokens;
+        let late = Person { tokens: opened.unwrap(), ..other.clone() };
+        assert_problem(late.get(&node, "/v1/account").await, Code::Revoked).await;
+        assert_problem(late.refresh(&node, &late.tokens.refresh_token).await, Code::Revoked).await;
+    }
+}
