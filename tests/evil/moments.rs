@@ -178,7 +178,7 @@ async fn play(seed: u64) -> usize {
     let mut rng = StdRng::seed_from_u64(seed);
     let count = rng.gen_range(2..=3);
     let kinds: Vec<Kind> = LIES.choose_multiple(&mut rng, count).copied().collect();
-    println!("seed {seed}: {:?}", kinds.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    eprintln!("seed {seed}: {:?}", kinds.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     let mut scene = Scene::set(&mut rng, &kinds).await;
     for _ in 0..ROUNDS {
         for _ in 0..rng.gen_range(1..4) {
@@ -190,7 +190,7 @@ async fn play(seed: u64) -> usize {
             scene.write(&mut rng, true).await;
         }
         let synced = scene.lied_to().await;
-        println!("    {:?}", synced.as_ref().map(|report| (report.pulled, report.pushed)));
+        eprintln!("    {:?}", synced.as_ref().map(|report| (report.pulled, report.pushed)));
         if rng.gen_bool(0.5) {
             scene.fooled.acknowledge_alarms().await.unwrap();
         }

@@ -46,7 +46,7 @@ over_both! {
 enum Stores {
     Sqlite(tempfile::TempDir),
     #[cfg(feature = "distributed")]
-    Postgres(Database),
+    Postgres(Box<Database>),
 }
 
 impl Stores {
@@ -56,7 +56,7 @@ impl Stores {
 
     #[cfg(feature = "distributed")]
     async fn postgres() -> Self {
-        Self::Postgres(crate::database::new().await)
+        Self::Postgres(Box::new(crate::database::new().await))
     }
 
     async fn place(&self) -> Place {
@@ -69,8 +69,10 @@ impl Stores {
             }
             #[cfg(feature = "distributed")]
             Self::Postgres(database) => {
-                let (log, reads) =
-                    (PostgresLog::new(database.clone()), PostgresReads::new(database.pool().clone()));
+                let (log, reads) = (
+                    PostgresLog::new(Database::clone(database)),
+                    PostgresReads::new(database.pool().clone()),
+                );
                 Place { log: Arc::new(log), reads: Arc::new(reads), clock }
             }
         }

@@ -52,8 +52,8 @@ struct Played {
 impl Drop for Played {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("seed {}, alone with LOCKSTEP_TEST_SEED={}:", self.seed, self.seed);
-            self.done.iter().for_each(|step| println!("    {step:?}"));
+            eprintln!("seed {}, alone with LOCKSTEP_TEST_SEED={}:", self.seed, self.seed);
+            self.done.iter().for_each(|step| eprintln!("    {step:?}"));
         }
     }
 }
@@ -80,7 +80,7 @@ async fn whatever_devices_do_they_end_with_the_same_and_nothing_is_gone(mode: Mo
     for seed in seeds {
         play(&ground, seed).await;
     }
-    println!("{count} scripts in {:.1} s", started.elapsed().as_secs_f64());
+    eprintln!("{count} scripts in {:.1} s", started.elapsed().as_secs_f64());
 }
 
 mod embedded {
