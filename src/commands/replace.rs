@@ -117,15 +117,15 @@ pub async fn settle(server: &Server, account: AccountId) -> Result<bool, Replace
     Ok(false)
 }
 
-/// Brings a change of what is known to its end, if it was cut off. Whether to ask again.
+/// Brings a change of what is known to its end, if it was cut off. Whether to ask again: also where somebody else has
+/// brought it to its end since that was asked.
 ///
 /// # Errors
 /// If a store does not answer.
 pub async fn outdated(server: &Server, known: Option<&KnownPassword>) -> Result<bool, ReplaceError> {
-    match known {
-        Some(known) if known.staged => settle(server, known.record.account).await,
-        _ => Ok(false),
-    }
+    let Some(known) = known.filter(|known| known.staged) else { return Ok(false) };
+    settle(server, known.record.account).await?;
+    Ok(true)
 }
 
 /// Whether exactly this event stands in the log.

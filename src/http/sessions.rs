@@ -194,9 +194,13 @@ async fn finish(
     entered(&server, proven).await
 }
 
-/// The password of a login, if it is still the one that was proven.
+/// The password of a login, if it is still the one that was proven. A change counts from its event on, which comes before
+/// it is carried out.
 async fn still(server: &Server, proven: &Proven) -> Answer<KnownPassword> {
-    let present = server.credentials.password_of(proven.account).await?;
+    let mut present = server.credentials.password_of(proven.account).await?;
+    if replace::outdated(server, present.as_ref()).await? {
+        present = server.credentials.password_of(proven.account).await?;
+    }
     let same = present.filter(|present| sha256(&present.record.record) == proven.record);
     Ok(same.ok_or(Code::LoginFailed)?)
 }
