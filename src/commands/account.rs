@@ -40,12 +40,8 @@ pub async fn caught_up(server: &Server) -> Result<(), LookError> {
 ///
 /// It does not fail: what was appended stands, and has effect a moment later.
 pub async fn in_effect(server: &Server, position: Position) {
-    let mut followed = server.feed.position();
-    let both = async {
-        let _ = followed.wait_for(|at| *at >= position).await;
-        server.progress.wait_for(position, PATIENCE).await
-    };
-    if !matches!(tokio::time::timeout(PATIENCE, both).await, Ok(Ok(()))) {
+    let seen = async { Ok(server.progress.wait_for(position, PATIENCE).await?) };
+    if tokio::try_join!(heard(server, position), seen).is_err() {
         tracing::warn!(position = position.0, "this node is slow to see what it appended");
     }
 }

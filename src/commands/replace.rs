@@ -128,6 +128,18 @@ pub async fn outdated(server: &Server, known: Option<&KnownPassword>) -> Result<
     Ok(true)
 }
 
+/// The password of an account as it counts: a change counts from its event on, which comes before it is carried out.
+///
+/// # Errors
+/// If a store does not answer.
+pub async fn password(server: &Server, account: AccountId) -> Result<Option<KnownPassword>, ReplaceError> {
+    let known = server.credentials.password_of(account).await?;
+    if outdated(server, known.as_ref()).await? {
+        return Ok(server.credentials.password_of(account).await?);
+    }
+    Ok(known)
+}
+
 /// Whether exactly this event stands in the log.
 async fn is_written(server: &Server, event: Option<&NewEvent>) -> Result<bool, LogError> {
     let Some(event) = event else { return Ok(false) };

@@ -8,12 +8,23 @@ use axum::{
 use lockstep_api::Code;
 use lockstep_events::canonical::Writer;
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use super::{Answer, Failure, caller::Caller};
 use crate::{
     kept_answers::{AnswerKey, KEPT_S, KeptAnswer},
     state::Server,
 };
+
+/// The header, as the `OpenAPI` document shows it; [`Keyed::new`] holds callers to it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the document reads its fields")]
+pub struct KeyHeader {
+    /// The same for every retry
+    #[param(rename = "idempotency-key", min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
+    key: String,
+}
 
 /// A command that was sent with a key, and what it asks for.
 pub struct Keyed {

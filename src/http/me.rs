@@ -16,7 +16,7 @@ use lockstep_events::{EventId, event::AskedBy};
 use super::{
     Answer, Failure, Json, Routes,
     caller::{Caller, StepUp},
-    idempotency::Keyed,
+    idempotency::{KeyHeader, Keyed},
     openapi::problems,
     routes::routes,
 };
@@ -74,8 +74,7 @@ async fn erasure(State(server): State<Shared>, caller: Caller) -> Answer<Json<Er
 /// Erases the account: after a time in which it can be called off, everything about it is destroyed for good. Needs a
 /// fresh step-up.
 #[utoipa::path(post, path = "/v1/me/erasure", operation_id = "request_erasure", tag = "me", security(("token" = [])),
-    params(("idempotency-key" = String, Header, min_length = 1, max_length = 128, pattern = "^[!-~]+$",
-        description = "The same for every retry")),
+    params(KeyHeader),
     request_body = Erase,
     responses((status = 202, description = "It will be erased", body = ErasureDue), EraseProblems))]
 async fn erase(
@@ -105,8 +104,7 @@ async fn erase(
 
 /// Calls the erasure off: the account stays as it is.
 #[utoipa::path(delete, path = "/v1/me/erasure", operation_id = "call_off_erasure", tag = "me", security(("token" = [])),
-    params(("idempotency-key" = String, Header, min_length = 1, max_length = 128, pattern = "^[!-~]+$",
-        description = "The same for every retry")),
+    params(KeyHeader),
     responses((status = 204, description = "It is called off"), KeepProblems))]
 async fn keep(State(server): State<Shared>, caller: Caller, headers: HeaderMap) -> Answer<StatusCode> {
     let keyed = Keyed::new(&headers, &caller, "keep", &())?;

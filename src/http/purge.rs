@@ -9,7 +9,11 @@ use lockstep_events::{EntryId, EventId, VaultId};
 use serde_json::json;
 
 use super::{
-    Answer, Failure, Path, Routes, caller::Caller, extract::Json, idempotency::Keyed, routes::routes,
+    Answer, Failure, Path, Routes,
+    caller::Caller,
+    extract::Json,
+    idempotency::{KeyHeader, Keyed},
+    routes::routes,
     version_view::own,
 };
 use crate::{
@@ -26,8 +30,7 @@ pub fn routes() -> Routes {
 /// its heads are tombstones: devices erase only what a device of the account deleted.
 #[utoipa::path(post, path = "/v1/vaults/{vault}/entries/{entry}/purge", operation_id = "purge_entry", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path), ("entry" = EntryId, Path),
-        ("idempotency-key" = String, Header, min_length = 1, max_length = 128, pattern = "^[!-~]+$",
-        description = "The same for every retry")),
+        KeyHeader),
     request_body = sync::Purge,
     responses((status = 200, description = "It is erased", body = Purged),
         (status = 412, description = "`precondition_failed`: the entry has other heads, or is not deleted; facts name its heads"),

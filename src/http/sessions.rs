@@ -186,7 +186,7 @@ async fn finish(
     let message = proof_message(body.attempt.as_bytes());
     let proof = body.device.map(|p| (p.device, message, p.signature));
     let proven = Proven { name, account, record, proof };
-    let known = still(&server, &proven).await?;
+    let known = still(&server, account, &proven.record).await?;
     gate.administrator(&server, account).await?;
     if known.factors {
         second_factor::demand(&server, Purpose::Login(proven.clone())).await?;
@@ -194,14 +194,10 @@ async fn finish(
     entered(&server, proven).await
 }
 
-/// The password of a login, if it is still the one that was proven. A change counts from its event on, which comes before
-/// it is carried out.
-async fn still(server: &Server, proven: &Proven) -> Answer<KnownPassword> {
-    let mut present = server.credentials.password_of(proven.account).await?;
-    if replace::outdated(server, present.as_ref()).await? {
-        present = server.credentials.password_of(proven.account).await?;
-    }
-    let same = present.filter(|present| sha256(&present.record.record) == proven.record);
+/// The password of an account, if it is still the one that was proven, by the SHA-256 of its record.
+async fn still(server: &Server, account: AccountId, proven: &[u8; 32]) -> Answer<KnownPassword> {
+    let present = replace::password(server, account).await?;
+    let same = present.filter(|present| sha256(&present.record.record) == *proven);
     Ok(same.ok_or(Code::LoginFailed)?)
 }
 
@@ -210,18 +206,18 @@ async fn still(server: &Server, proven: &Proven) -> Answer<KnownPassword> {
 /// # Errors
 /// `login_failed`, or what a store does not answer.
 pub async fn logged_in(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>> {
-    still(server, &proven).await?;
+    still(server, proven.account, &proven.record).await?;
     entered(server, proven).await
 }
 
 async fn entered(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>> {
-    let Proven { name, account, ref proof, .. } = proven;
+    let Proven { name, account, record, proof } = proven;
     let (session, method) = (SessionId(Uuid::new_v4()), Method::Password);
-    let proof = proof.clone().map(|(device, message, signature)| Proof { device, message, signature });
+    let proof = proof.map(|(device, message, signature)| Proof { device, message, signature });
     let done = Login { account, session, method, proof }.run(server).await?;
     // A change of the password that came between has ended what was open then, and this was not: it is looked at once
     // more, after the account was and after the session stands.
-    if let Err(changed) = still(server, &proven).await {
+    if let Err(changed) = still(server, account, &record).await {
         if let Some(opened) = &done.opened {
             let actor = Actor { account, device: opened.stored.device };
             EndSession { actor, own: SessionId::NIL, session }.run(server).await?;

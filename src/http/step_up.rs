@@ -46,11 +46,7 @@ async fn start(
     // It is a guess at the password, by somebody who has a token of this device.
     gate.subject(&server, Action::KnownLogin, Subject::Device(caller.account, caller.device)).await?;
     let _place = proof_place(&server).await?;
-    let mut known = server.credentials.password_of(caller.account).await?;
-    if replace::outdated(&server, known.as_ref()).await? {
-        known = server.credentials.password_of(caller.account).await?;
-    }
-    let known = known.ok_or(Code::LoginFailed)?.record;
+    let known = replace::password(&server, caller.account).await?.ok_or(Code::LoginFailed)?.record;
     let newest = server.keys.newest_setup().1;
     let setup = server.keys.setup(known.setup).unwrap_or(newest);
     let record = Some(known.record.as_slice());
