@@ -157,7 +157,12 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        give_up();
+        // Its own: another one may be under way.
+        let _ = fs::remove_file(&self.beside);
+        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        if unfinished.as_ref() == Some(&self.beside) {
+            *unfinished = None;
+        }
     }
 }
 
