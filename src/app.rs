@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{minting::Tokens, oidc::Idps, server_keys::ServerKeys, signing_keys::load_or_turn},
     batcher::Batcher,
-    blobs::{BlobStore, Shelf, Uploads, Watch},
+    blobs::{BlobStore, Keepers, Shelf, Uploads, Watch},
     clock::SystemClock,
     commands::{
         admin::{
@@ -321,7 +321,7 @@ async fn assemble(
     subjects.turn_epochs().await?;
     let runner = Runner::start(Arc::clone(&ports.log), Arc::clone(&ports.reads)).await?;
     let pace = Pace { poll: Duration::from_millis(config.tail_poll_ms), ..Pace::default() };
-    let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace).await?;
+    let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace, clock.now()).await?;
     let bus = Arc::clone(&ports.bus);
     let batcher = Batcher::start(Arc::clone(&ports.log), Arc::clone(&clock), move |batch| bus.publish(batch));
     let entries = Arc::new(EntryStates::new(Arc::clone(&ports.log), Arc::clone(&ports.reads)));
@@ -407,6 +407,7 @@ fn purger(
         batcher: batcher.clone(),
         entries: Arc::clone(entries),
         shelf: Arc::clone(shelf),
+        keepers: Keepers::new(Arc::clone(log)),
         shred_list: Arc::clone(shred_list),
         scrubs: Scrubs::default(),
     }

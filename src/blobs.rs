@@ -3,6 +3,7 @@
 
 mod check;
 mod index;
+mod keepers;
 mod large;
 mod lost;
 mod pages;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use index::{BlobIndex, BlobPlace, Held, Lying, Promise};
+pub use keepers::{Elsewhere, Keepers};
 pub use large::{LargeError, Ticket};
 pub use pages::Pages;
 pub use repack::{LIVE_SHARE, repack};

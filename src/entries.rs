@@ -2,7 +2,8 @@
 //!
 //! What is kept may be old: another node may have written. It is never trusted blindly: a write claims the entry at
 //! exactly the seq that these heads belong to, and the log refuses it if there is more. Then, or before anything is
-//! refused, [`EntryStates::refresh`] reads what the log has after that seq.
+//! refused, [`EntryStates::refresh`] reads what the log has after that seq. At the same seq another life of the stream may
+//! have another event, which no claim would notice: heads are kept with the life in which they were seen.
 
 use std::{
     collections::HashMap,
@@ -10,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use lockstep_events::{EntryId, Event, EventLog, LogError, VaultId, graph::Heads};
+use lockstep_events::{EntryId, Epoch, Event, EventLog, LogError, VaultId, graph::Heads};
 use lockstep_projections::ReadStore;
 use lru::LruCache;
 
@@ -24,7 +25,13 @@ const PAGE: usize = 500;
 pub struct EntryStates {
     log: Arc<dyn EventLog>,
     reads: Arc<dyn ReadStore>,
-    kept: Mutex<LruCache<(VaultId, EntryId), Heads>>,
+    kept: Mutex<LruCache<(VaultId, EntryId), Seen>>,
+}
+
+/// Heads, and the life of the stream in which they were seen.
+struct Seen {
+    epoch: Epoch,
+    heads: Heads,
 }
 
 impl EntryStates {
@@ -33,20 +40,25 @@ impl EntryStates {
         Self { log, reads, kept: Mutex::new(bounded(KEPT)) }
     }
 
-    fn kept(&self) -> MutexGuard<'_, LruCache<(VaultId, EntryId), Heads>> {
+    fn kept(&self) -> MutexGuard<'_, LruCache<(VaultId, EntryId), Seen>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The heads of some entries as they probably are. An entry that is not kept is taken for empty if it is
-    /// `expected_new`, or else read from the read model, if that answers.
-    pub async fn expect(&self, vault: VaultId, entries: &[(EntryId, bool)]) -> HashMap<EntryId, Heads> {
+    /// The heads of some entries as they probably are in a life of their stream. An entry that is not kept is taken for
+    /// empty if it is `expected_new`, or else read from the read model, if that answers.
+    pub async fn expect(
+        &self,
+        vault: VaultId,
+        epoch: Epoch,
+        entries: &[(EntryId, bool)],
+    ) -> HashMap<EntryId, Heads> {
         let mut all = HashMap::with_capacity(entries.len());
         let mut unknown = Vec::new();
         {
             let mut kept = self.kept();
             for (entry, expected_new) in entries {
-                match kept.get(&(vault, *entry)) {
-                    Some(heads) => drop(all.insert(*entry, heads.clone())),
+                match kept.get(&(vault, *entry)).filter(|seen| seen.epoch == epoch) {
+                    Some(seen) => drop(all.insert(*entry, seen.heads.clone())),
                     None if *expected_new => drop(all.insert(*entry, Heads::default())),
                     None => unknown.push(*entry),
                 }
@@ -61,7 +73,7 @@ impl EntryStates {
         all
     }
 
-    /// The heads as the log has them, from older ones.
+    /// The heads as the log has them, from older ones. They are not kept, but heads that are kept go on to them.
     ///
     /// # Errors
     /// If the log does not answer.
@@ -76,27 +88,38 @@ impl EntryStates {
                 }
             }
             if page.len() < PAGE {
-                self.put(vault, entry, &heads);
+                if let Some(seen) = self.kept().peek_mut(&(vault, entry)) {
+                    seen.go_on_to(&heads);
+                }
                 return Ok(heads);
             }
         }
     }
 
-    /// Keeps heads, unless newer ones are kept.
-    pub fn put(&self, vault: VaultId, entry: EntryId, heads: &Heads) {
+    /// Keeps heads, unless newer ones of the same life are kept.
+    pub fn put(&self, vault: VaultId, epoch: Epoch, entry: EntryId, heads: &Heads) {
         let mut kept = self.kept();
-        let newest = kept.get_or_insert_mut((vault, entry), Heads::default);
-        if heads.last_seq > newest.last_seq {
-            newest.clone_from(heads);
+        let seen = kept.get_or_insert_mut((vault, entry), || Seen { epoch, heads: Heads::default() });
+        if seen.epoch != epoch {
+            *seen = Seen { epoch, heads: Heads::default() };
         }
+        seen.go_on_to(heads);
     }
 
-    /// Forgets a vault: its stream has begun another life.
+    /// Forgets a vault, which is no more.
     pub fn forget(&self, vault: VaultId) {
         let mut kept = self.kept();
         let of_vault: Vec<_> = kept.iter().map(|(key, _)| *key).filter(|(of, _)| *of == vault).collect();
         for key in of_vault {
             kept.pop(&key);
+        }
+    }
+}
+
+impl Seen {
+    fn go_on_to(&mut self, heads: &Heads) {
+        if heads.last_seq > self.heads.last_seq {
+            self.heads.clone_from(heads);
         }
     }
 }

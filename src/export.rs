@@ -2,6 +2,8 @@
 //!
 //! Nothing is collected in memory: a line is written as soon as it is read, and a slow reader slows the reading.
 
+mod long;
+
 use std::{error::Error as _, sync::Arc};
 
 use bytes::Bytes;
@@ -36,8 +38,8 @@ use crate::{
 const PAGE: usize = 200;
 /// The table whose rows are shown with what is sealed in them.
 const ADDRESSES: &str = "addresses";
-/// Lines that wait for a slow reader.
-const WAITING: usize = 16;
+/// Pieces that wait for a slow reader: a line, or a megabyte of a long one.
+const WAITING: usize = 4;
 
 /// Why an export breaks off.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +95,21 @@ struct Lines {
 }
 
 impl Lines {
+    fn into(out: mpsc::Sender<Bytes>) -> Self {
+        Self { out, hash: Sha256::new(), count: 0, lost: 0 }
+    }
+
     async fn write(&mut self, line: &ExportLine) -> Result<(), ExportError> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        self.hash.update(&text);
         self.count += 1;
-        self.out.send(text.into()).await.map_err(|_| ExportError::Gone)
+        self.piece(text.into()).await
+    }
+
+    /// A part of a line, or the whole of one.
+    async fn piece(&mut self, text: Bytes) -> Result<(), ExportError> {
+        self.hash.update(&text);
+        self.out.send(text).await.map_err(|_| ExportError::Gone)
     }
 }
 
@@ -140,7 +151,7 @@ impl Exporter {
         (kid, key): (String, SigningKey),
         out: mpsc::Sender<Bytes>,
     ) -> Result<u64, ExportError> {
-        let mut lines = Lines { out, hash: Sha256::new(), count: 0, lost: 0 };
+        let mut lines = Lines::into(out);
         lines.write(&ExportLine::Begin { format: 1, account, at: self.clock.now() }).await?;
         let vaults = self.members.vaults(account).await?;
         let person = Person { account, vaults: vaults.clone() };
@@ -284,20 +295,12 @@ impl Exporter {
         }
     }
 
-    /// One at a time: each may be ten megabytes.
     async fn blob(&self, vault: VaultId, hash: BlobHash, lines: &mut Lines) -> Result<(), ExportError> {
-        match self.shelf.get(vault, &[hash], u64::MAX).await?.remove(&hash) {
-            Some(Some(bytes)) => {
-                lines.write(&ExportLine::Blob { vault, hash, bytes: Bytes64(bytes.to_vec()) }).await?;
-            }
-            // Unless it was taken off the shelf a moment ago, it has a place.
-            Some(None) => {
-                for (hash, place) in self.shelf.index.find(vault, &[hash]).await? {
-                    lines.lost += 1;
-                    lines.write(&ExportLine::Lost { vault, hash, length: place.length }).await?;
-                }
-            }
-            None => {}
+        // Unless it was taken off the shelf a moment ago, it has a place.
+        let Some((length, pieces)) = self.shelf.stream(vault, hash, 0).await? else { return Ok(()) };
+        if !long::write(pieces, (vault, hash), lines).await? {
+            lines.lost += 1;
+            lines.write(&ExportLine::Lost { vault, hash, length }).await?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ pub mod testing;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use lockstep_events::{AccountId, DeviceId, Micros, SessionId, canonical::Writer};
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, canonical::Writer, event::OidcRefusal};
 use uuid::Uuid;
 
 pub use address::{Proxies, place, truncated};
@@ -45,6 +45,8 @@ pub enum Subject {
     Session(SessionId),
     /// A request for a code or a link.
     Request(Uuid),
+    /// Everybody whose answer of an identity provider is refused for this reason.
+    Refused(OidcRefusal),
 }
 
 /// Why a request is not let through.
@@ -118,7 +120,7 @@ impl Limits {
     }
 
     /// The client of a connection; `forwarded` are the values of `x-forwarded-for`, the last first.
-    pub fn client<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a str>) -> IpAddr {
+    pub fn client<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a [u8]>) -> IpAddr {
         self.proxies.client(peer, forwarded)
     }
 
@@ -300,6 +302,7 @@ impl Subject {
                 hash.first_chunk().copied().map_or(0, u128::from_be_bytes)
             }
             Self::Account(AccountId(id)) | Self::Session(SessionId(id)) | Self::Request(id) => id.as_u128(),
+            Self::Refused(reason) => reason as u128,
         }
     }
 }

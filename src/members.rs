@@ -162,12 +162,7 @@ impl Members {
         {
             return Ok(Some(head));
         }
-        let head = self.log.stream_heads(&[vault.into()]).await?.first().copied();
-        let head = head.filter(|head| head.kind == StreamKind::Vault);
-        if let Some(head) = head {
-            self.heads.put(vault, (head, Instant::now()));
-        }
-        Ok(head)
+        self.head_now(vault).await
     }
 
     /// The head of a vault's stream as the log has it now.
@@ -175,8 +170,15 @@ impl Members {
     /// # Errors
     /// If the log does not answer.
     pub async fn head_now(&self, vault: VaultId) -> Result<Option<StreamHead>, LogError> {
-        self.heads.forget(&vault);
-        self.head(vault).await
+        // An answer is as old as its question: one that was held back is not kept for longer.
+        let asked = Instant::now();
+        let head = self.log.stream_heads(&[vault.into()]).await?.first().copied();
+        let head = head.filter(|head| head.kind == StreamKind::Vault);
+        match head {
+            Some(head) => self.heads.put(vault, (head, asked)),
+            None => self.heads.forget(&vault),
+        }
+        Ok(head)
     }
 
     /// A stream has begun another life: nothing is taken for the old one any more.

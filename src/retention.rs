@@ -11,6 +11,7 @@ use lockstep_projections::store::ReadError;
 use tokio::time::{error::Elapsed, timeout};
 
 use crate::{
+    blobs::Keepers,
     causes::with_causes,
     commands::{
         prune::{Pruner, Retention},
@@ -82,6 +83,7 @@ pub async fn prune(server: &Server) -> Result<PruneReport, RetentionError> {
         batcher: server.batcher.clone(),
         entries: server.entries.clone(),
         shelf: server.shelf.clone(),
+        keepers: Keepers::new(server.log.clone()),
         clock: server.clock.clone(),
     };
     let vaults = Filter { kinds: vec!["vault.created".to_owned()], ..Filter::default() };

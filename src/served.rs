@@ -1,10 +1,12 @@
-//! What each device was last served: up to which seq of which life of a stream.
+//! What each device was served and has shown to have: up to which seq of which life of a stream.
 //!
-//! It is noted in memory by whatever answers or pushes pages, and written behind: what has changed since is kept in
-//! the database every few seconds, many places at once, a bounded number in each round. It is read from there when a
-//! save names no parents, so another node knows it too, and a node that was started again. What is not known (too
-//! young, or forgotten) counts as never served, and a save over it becomes a branch. Forgetting can cost a branch,
-//! never an edit: a place is never further than what was sent, and a place of another life counts for nothing.
+//! What was sent is no proof: a connection may have broken with it. So a place is noted by what comes after: the cursor
+//! that the device asks from, or its answer to a ping that went out behind the frames. It is noted in memory and written
+//! behind: what has changed since is kept in the database every few seconds, many places at once, a bounded number in
+//! each round. It is read from there when a save names no parents, so another node knows it too, and a node that was
+//! started again. What is not known (too young, or forgotten) counts as never served, and a save over it becomes a
+//! branch. Forgetting can cost a branch, never an edit: a place is never further than what the device has, and a place of
+//! another life counts for nothing.
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -86,7 +88,7 @@ impl Served {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a device was sent everything of a life of a stream up to a seq. Never waits.
+    /// Notes that a device has everything of a life of a stream up to a seq, as it shows itself. Never waits.
     pub fn note(&self, device: DeviceId, stream: StreamId, epoch: Epoch, to: Seq) {
         let key = (device, stream);
         let mut inner = self.inner();

@@ -57,7 +57,7 @@ pub enum ClientMessage {
         /// The stream.
         stream: StreamId,
     },
-    /// Answer to `ping`.
+    /// Answer to `ping`: everything that was sent before it has arrived.
     Pong {
         /// The time from the ping.
         t: Micros,

@@ -192,7 +192,9 @@ pub struct PushItem {
     /// Accept only if the entry's heads are exactly these, ascending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect_heads: Option<Vec<VersionId>>,
-    /// The sender does not know parents: take them from what this device was last served, and mark the version.
+    /// The sender does not know parents: take them from what this device has shown to have, and mark the version. That is
+    /// everything up to the last cursor that it asked from (`after` of `changes`, `Last-Event-ID`, `after` of a
+    /// subscription), or that a socket had sent before a ping which it answered: after the last page, ask once more.
     /// Only for `edit` without parents whose `observed_seq` is 0: whoever has seen the vault knows its versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub infer_parents: bool,

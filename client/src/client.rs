@@ -208,6 +208,19 @@ impl Client {
         self.engine.restore(entry, version).await
     }
 
+    /// The same over the heads that a person was shown: one that came meanwhile stays beside it, as a branch.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if one of them is not a version of the entry.
+    pub async fn restore_over(
+        &self,
+        entry: EntryId,
+        shown: &[VersionId],
+        version: VersionId,
+    ) -> Result<VersionId, Error> {
+        self.engine.restore_over(entry, shown, version).await
+    }
+
     /// All divergent entries, with their common ancestors.
     ///
     /// # Errors

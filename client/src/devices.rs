@@ -13,9 +13,17 @@ use crate::{
 };
 
 impl Engine {
-    /// The devices of the account.
+    /// The devices of the account. Which of them is this one, and which were revoked, the roster says that they signed,
+    /// and not the server: nobody must believe a lost device out who is not.
     pub(crate) async fn devices(&self) -> Result<Vec<Device>, Error> {
-        Ok(self.fetch::<Devices>("/v1/devices").await?.devices)
+        let mut devices = self.fetch::<Devices>("/v1/devices").await?.devices;
+        self.pull_account().await?;
+        let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;
+        for known in &mut devices {
+            known.current = known.device == self.device();
+            known.revoked = trusted.roster.devices.get(&known.device).is_some_and(|signed| signed.revoked);
+        }
+        Ok(devices)
     }
 
     /// What a device is called, if it has a name that this account gave it.

@@ -224,6 +224,22 @@ impl Engine {
         Ok(id)
     }
 
+    /// The same over the heads that a person was shown.
+    pub(crate) async fn restore_over(
+        &self,
+        entry: EntryId,
+        shown: &[VersionId],
+        version: VersionId,
+    ) -> Result<VersionId, Error> {
+        let mut tx = self.store.begin().await?;
+        self.check_versions(&mut tx, entry, &[version]).await?;
+        self.check_versions(&mut tx, entry, shown).await?;
+        let id = self.adopt(&mut tx, entry, shown, version, None).await?;
+        tx.commit().await?;
+        self.outbox.notify_one();
+        Ok(id)
+    }
+
     /// Resolves the heads that the person was shown.
     pub(crate) async fn resolve(
         &self,

@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) told: tokio::sync::Mutex<crate::sync::telling::Told>,
     /// Somebody noticed that there is something to pull.
     pub(crate) behind: Notify,
+    /// A vault that was left out of the feed is believed again.
+    pub(crate) believed: Notify,
     /// Where administrators are served, if it is not where everybody is.
     pub(crate) office: std::sync::OnceLock<String>,
 }
@@ -104,6 +106,7 @@ impl Engine {
             told_apart: tokio::sync::Mutex::default(),
             told: tokio::sync::Mutex::default(),
             behind: Notify::new(),
+            believed: Notify::new(),
             office: std::sync::OnceLock::new(),
         });
         Ok(Arc::new(Self { shared, vault }))

@@ -9,22 +9,36 @@ use crate::{
     model::{Alarm, Quarantined, Status, StreamPlace, SyncReport},
     profile::Profile,
     store::{alarms, entries, keys, outbox, streams, versions},
+    sync::push::PushReport,
     transport::Body,
 };
+
+/// What was pushed may leave something more to send, where a branch turns out to say what another one says: it goes out
+/// in the same run, at most so often.
+const ROUNDS: usize = 3;
 
 impl Engine {
     /// Pulls, pushes, and pulls once more so that what was pushed has its place.
     pub(crate) async fn sync_once(&self) -> Result<SyncReport, Error> {
-        let (mut pulled, lie) = self.pull_all().await?;
+        let (mut pulled, mut lie) = self.pull_all().await?;
         self.finish_vaults().await?;
-        let pushed = self.push().await;
-        // Once a person has seen it, a lie about one vault keeps nothing of the others here; it is said all the same.
-        if let Some(lie) = lie {
-            return Err(lie);
-        }
-        let done = pushed?;
-        if done.pushed > 0 {
+        let mut done = PushReport::default();
+        for _ in 0..ROUNDS {
+            let pushed = self.push().await;
+            // Once a person has seen it, a lie about one vault keeps nothing of the others here; it is said all the same.
+            if let Some(lie) = lie.take() {
+                return Err(lie);
+            }
+            let pushed = pushed?;
+            let any = pushed.pushed > 0;
+            done.add(pushed);
+            if !any {
+                break;
+            }
             pulled += self.pull().await?;
+            if self.waiting().await? == 0 {
+                break;
+            }
         }
         let mut db = self.store.pool().acquire().await?;
         let mut conflicts = 0;
@@ -38,6 +52,7 @@ impl Engine {
             forked: done.forked,
             quarantined: done.quarantined,
             waiting: outbox::count(&mut db).await?,
+            fileless: outbox::count_of(&mut db, &done.fileless).await?,
             conflicts,
             no_room: outbox::no_room(&mut db).await?,
         })
@@ -123,7 +138,9 @@ impl Engine {
             versions::forget(&mut tx, version).await?;
         } else {
             let kept = versions::get(&mut tx, version).await?.ok_or(Error::NotFound)?;
-            outbox::add(&mut tx, (kept.header.vault, version), None, false).await?;
+            // What had its place once, and what another device signed, is taken as something offered again only.
+            let reoffer = kept.accepted_at.is_some() || kept.signer != self.device();
+            outbox::add(&mut tx, (kept.header.vault, version), None, reoffer).await?;
         }
         tx.commit().await?;
         self.outbox.notify_one();
@@ -146,8 +163,17 @@ impl Engine {
 
     /// Ends the session and deletes the profile.
     pub(crate) async fn logout(&self, discard: bool) -> Result<(), Error> {
-        if !discard && self.waiting().await? > 0 {
-            return Err(Error::Invalid("versions wait to be sent: sync first, or discard them"));
+        if !discard {
+            let status = self.status().await?;
+            if status.waiting > 0 {
+                return Err(Error::Invalid("versions wait to be sent: sync first, or discard them"));
+            }
+            // What the server refused for good exists nowhere else.
+            if status.quarantined > 0 {
+                return Err(Error::Invalid(
+                    "versions were refused and are here alone: offer or discard them first",
+                ));
+            }
         }
         // A server that cannot be reached ends the session by itself when its tokens run out.
         match self.end_own_session().await {

@@ -108,9 +108,12 @@ impl Engine {
     }
 }
 
+/// The header that names a command.
+pub(crate) const KEY: &str = "idempotency-key";
+
 /// Names a command, so that it is done once.
 pub(crate) fn key() -> (String, String) {
-    ("idempotency-key".to_owned(), Uuid::new_v4().to_string())
+    (KEY.to_owned(), Uuid::new_v4().to_string())
 }
 
 fn from_base64url(text: &str) -> Option<[u8; 32]> {

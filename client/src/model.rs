@@ -286,6 +286,8 @@ pub struct SyncReport {
     pub quarantined: u64,
     /// Versions that wait still.
     pub waiting: u64,
+    /// Those of them that are offered again after a restore of the server, and wait for a file that another device has.
+    pub fileless: u64,
     /// Divergent entries now.
     pub conflicts: u64,
     /// For what the plan has no room, of what waits.

@@ -10,14 +10,19 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sqlx::SqliteConnection;
 
 use crate::{
+    crypto::os_random,
     engine::Engine,
     error::Error,
+    me,
     store::{damaged, keys},
-    transport::{Answer, Body},
+    sync::backoff::Backoff,
+    transport::{Answer, Body, was_cut},
 };
 
 /// An access token is renewed so many seconds before it ends; a short one when half of its life is over.
 const MARGIN_S: i64 = 30;
+/// A request that has a name is sent so often before the line is given up.
+const TRIES: u32 = 3;
 
 /// Tokens as they are kept.
 #[derive(Clone, Serialize, Deserialize)]
@@ -158,13 +163,37 @@ impl Engine {
         body: Body,
     ) -> Result<Answer, Error> {
         let token = self.access_token().await?;
-        let answer = self.transport.send(method.clone(), path, Some(&token), headers, body.clone()).await?;
+        let answer = self.send_named(method.clone(), path, &token, headers, body.clone()).await?;
         let token = match code(&answer) {
             Some(Code::Revoked) => self.ask_why(&token).await?,
             Some(Code::TokenExpired | Code::Unauthenticated) => self.renew(&token).await?,
             _ => return Ok(answer),
         };
         self.transport.send(method, path, Some(&token), headers, body).await
+    }
+
+    /// Sends a request. One that has a name is done once however often it comes: if the line breaks before its answer is
+    /// here, it is sent again.
+    async fn send_named(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        headers: &[(String, String)],
+        body: Body,
+    ) -> Result<Answer, Error> {
+        let send = || self.transport.send(method.clone(), path, Some(token), headers, body.clone());
+        let named = headers.iter().any(|(name, _)| name == me::KEY);
+        let mut backoff = Backoff::default();
+        for _ in 1..TRIES {
+            match send().await {
+                Err(error) if named && was_cut(&error) => {
+                    tokio::time::sleep(backoff.next(None, &mut os_random())).await;
+                }
+                other => return other,
+            }
+        }
+        send().await
     }
 
     /// A token that is refused says nothing about its session. A refresh does, by the key of this device; or it gives

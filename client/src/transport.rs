@@ -301,6 +301,12 @@ fn offline(error: reqwest::Error) -> Error {
     if is_certificate(&error) { Error::Certificate } else { boxed(error) }
 }
 
+/// Whether a line broke that stood: what was sent may have arrived.
+pub(crate) fn was_cut(error: &Error) -> bool {
+    let Error::Offline(cause) = error else { return false };
+    cause.downcast_ref::<reqwest::Error>().is_some_and(|cause| !cause.is_connect() && !cause.is_timeout())
+}
+
 fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -80,17 +80,8 @@ impl NewEvent {
         public: &str,
         sealed: Option<&Sealed>,
     ) -> Hash32 {
-        let sealed_hash = sealed.map(|s| sha256(&s.bytes));
-        Hash32(
-            Writer::new(BODY_DOMAIN)
-                .fixed(stream.as_bytes())
-                .optional(subject.as_ref().map(|s| s.as_bytes().as_slice()))
-                .lp(kind.as_bytes())
-                .u16(schema)
-                .fixed(&sha256(public.as_bytes()))
-                .optional(sealed_hash.as_ref().map(<[u8; 32]>::as_slice))
-                .sha256(),
-        )
+        let sealed_hash = sealed.map(|s| Hash32(sha256(&s.bytes)));
+        body((stream, subject), (kind, schema), public, sealed_hash)
     }
 
     /// The same event with a sealed part, which its identity covers.
@@ -202,6 +193,24 @@ pub struct Place {
     pub recorded_at: Micros,
 }
 
+fn body(
+    (stream, subject): (StreamId, Option<SubjectId>),
+    (kind, schema): (&str, u16),
+    public: &str,
+    sealed_hash: Option<Hash32>,
+) -> Hash32 {
+    Hash32(
+        Writer::new(BODY_DOMAIN)
+            .fixed(stream.as_bytes())
+            .optional(subject.as_ref().map(|s| s.as_bytes().as_slice()))
+            .lp(kind.as_bytes())
+            .u16(schema)
+            .fixed(&sha256(public.as_bytes()))
+            .optional(sealed_hash.as_ref().map(|hash| hash.0.as_slice()))
+            .sha256(),
+    )
+}
+
 /// An event of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
@@ -265,6 +274,11 @@ impl Recorded {
     /// SHA-256(0x00 ‖ core).
     pub fn leaf_hash(&self) -> Hash32 {
         leaf_hash(&self.leaf_core())
+    }
+
+    /// [`NewEvent::hash_body`], of what stands here.
+    pub fn hash_body(&self) -> Hash32 {
+        body((self.stream, self.subject), (&self.kind, self.schema), &self.public, self.sealed_hash)
     }
 
     /// Whether this event follows a chain: the check that every client and auditor makes.

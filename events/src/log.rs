@@ -13,6 +13,8 @@
 //! 6. What `append` answered as appended is durable: it survives the kill of the process and of the machine.
 //! 7. Nothing is ever updated, reordered or deleted, except that sealed parts and contents can be erased.
 
+use std::any::Any;
+
 use async_trait::async_trait;
 
 use crate::{
@@ -22,6 +24,19 @@ use crate::{
     },
     time::Micros,
 };
+
+/// The right to give every stream a new life, until it is dropped.
+#[derive(Default)]
+pub struct Turn {
+    _held: Option<Box<dyn Any + Send>>,
+}
+
+impl Turn {
+    /// Given back by whatever this does when it is dropped.
+    pub fn new(held: impl Any + Send) -> Self {
+        Self { _held: Some(Box::new(held)) }
+    }
+}
 
 /// What a unit expects of a stream it touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,8 +311,10 @@ pub trait EventLog: Send + Sync {
         hashes: &[BlobHash],
     ) -> Result<Vec<(BlobHash, Vec<u8>)>, LogError>;
 
-    /// Erases small ciphertexts of one stream (pruning and purge, after their event is appended).
-    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError>;
+    /// Erases small ciphertexts of one stream (pruning and purge, after their event is appended), but for those that came
+    /// again with an event after `seen`: up to there was asked who else keeps them. How many went.
+    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash], seen: Seq)
+    -> Result<u64, LogError>;
 
     /// The sealed parts of those of these events that (still) have one, in the order asked.
     async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError>;
@@ -316,6 +333,12 @@ pub trait EventLog: Send + Sync {
     /// Makes sure that what was erased is in no file that this log writes: a journal, a free page.
     async fn scrub(&self) -> Result<(), LogError> {
         Ok(())
+    }
+
+    /// Waits until no other process of all that use this log gives every stream a new life. Theirs begin after what is
+    /// given here is dropped. A log that one process uses alone has nothing to wait for.
+    async fn turn_to_renew(&self) -> Result<Turn, LogError> {
+        Ok(Turn::default())
     }
 
     /// Gives a stream a new life: after a restore, or when a cursor ahead of it shows that data was lost.

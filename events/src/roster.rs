@@ -208,20 +208,47 @@ impl Roster {
         })
     }
 
+    /// A roster from all its statements, each of which was applied once, by the signatures of the first and the last. What
+    /// is signed holds the hash of the statement before: whoever signed the last one has said all of them. The other
+    /// signatures are not looked at, so this is for who keeps statements and not for who is given some.
+    ///
+    /// # Errors
+    /// If one does not follow or contradicts what stands, or the account did not sign the last.
+    pub fn fold(statements: &[Statement]) -> Result<Self, RosterError> {
+        let (first, rest) = statements.split_first().ok_or(RosterError::Start)?;
+        let mut roster = Self::start(first)?;
+        let Some((last, between)) = rest.split_last() else { return Ok(roster) };
+        for next in between {
+            roster.follows(next)?;
+            roster.take(next)?;
+        }
+        roster.apply(last)?;
+        Ok(roster)
+    }
+
     /// Applies the next statement.
     ///
     /// # Errors
     /// If it does not follow, is not signed by the account, or contradicts what stands. The roster is unchanged.
     pub fn apply(&mut self, next: &Statement) -> Result<(), RosterError> {
+        self.follows(next)?;
+        if !verify(&self.signing_key, &next.canonical(), &next.signature) {
+            return Err(RosterError::Signature);
+        }
+        self.take(next)
+    }
+
+    fn follows(&self, next: &Statement) -> Result<(), RosterError> {
         if next.account != self.account {
             return Err(RosterError::Account);
         }
         if next.epoch != self.epoch + 1 || next.previous != self.last {
             return Err(RosterError::Order);
         }
-        if !verify(&self.signing_key, &next.canonical(), &next.signature) {
-            return Err(RosterError::Signature);
-        }
+        Ok(())
+    }
+
+    fn take(&mut self, next: &Statement) -> Result<(), RosterError> {
         self.apply_claim(&next.claim)?;
         self.epoch = next.epoch;
         self.last = next.hash();

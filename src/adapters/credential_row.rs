@@ -93,9 +93,10 @@ pub const PASSWORD_BY_NAME: &str = password!(
      SELECT account FROM addresses WHERE address_index = $1 AND standing = 'former' \
      AND NOT EXISTS (SELECT 1 FROM names WHERE name_index = $1)) n ON n.account = p.account"
 );
-/// For whom a former address is still held, and since when.
-pub const HELD_FOR: &str =
-    "SELECT account, since FROM addresses WHERE address_index = $1 AND standing = 'former'";
+/// For whom an address is held, as the confirmed one or for a while as the former one, and since when: nobody else gets
+/// it for a name.
+pub const HELD_FOR: &str = "SELECT account, since FROM addresses WHERE address_index = $1 AND standing = 'former' \
+     UNION ALL SELECT account, since FROM addresses WHERE address_index = $1 AND standing = 'confirmed'";
 /// The password of an account.
 pub const PASSWORD_OF: &str = password!("WHERE p.account = $1");
 

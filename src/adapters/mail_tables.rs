@@ -131,8 +131,10 @@ pub const ADDRESS: &str =
 pub const CLAIM: &str = "INSERT INTO addresses (account, standing, address_index, sealed, since) \
      VALUES ($1, 'pending', $2, $3, $4) ON CONFLICT (account, standing) DO UPDATE \
      SET address_index = excluded.address_index, sealed = excluded.sealed, since = excluded.since";
-pub const ACCOUNT_OF: &str = "SELECT account FROM names WHERE name_index = $1 UNION ALL \
-     SELECT account FROM addresses WHERE address_index = $1 AND standing = 'confirmed'";
+/// Whoever reads the mail of an address is asked before whoever has it for a name.
+pub const ACCOUNT_OF: &str = "SELECT account FROM addresses WHERE address_index = $1 AND standing = 'confirmed' \
+     UNION ALL SELECT account FROM names WHERE name_index = $1 AND NOT EXISTS \
+     (SELECT 1 FROM addresses WHERE address_index = $1 AND standing = 'confirmed')";
 pub const FORGET: &str = "DELETE FROM addresses WHERE account = $1 AND standing = $2";
 /// Whoever changes something about an account's addresses or links holds their rows.
 pub const HOLD: &str = "UPDATE addresses SET since = since WHERE account = $1";
@@ -200,7 +202,7 @@ pub(super) use claims;
 /// Implements the ports of mail for a store with `begin`, a `pool`, and this module's `failed`; `$claim` takes tasks, and
 /// `$alone` makes a transaction wait for others about the same address.
 macro_rules! mail_tables {
-    ($store:ty, $failed:path, $claim:literal, $alone:literal) => {
+    ($store:ty, $failed:path, $claim:literal, $alone:expr) => {
         #[async_trait::async_trait]
         impl $crate::mail::outbox::Outbox for $store {
             async fn put_task(

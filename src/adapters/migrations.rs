@@ -46,7 +46,8 @@ migrations! {
         "0019_attempts_in_memory.sql"
         "0020_promised_room.sql"
         "0021_held_addresses.sql"
-        "0022_devices_in_accounts.sql";
+        "0022_devices_in_accounts.sql"
+        "0023_names_that_wait.sql";
     /// The log.
     LOG = "sqlite":
         "0001_log.sql"
@@ -72,7 +73,8 @@ migrations! {
         "0004_blobs.sql"
         "0005_store_upkeep.sql"
         "0006_served.sql"
-        "0020_promised_room.sql";
+        "0020_promised_room.sql"
+        "0023_names_that_wait.sql";
     /// Counts of rate limits.
     RATES = "sqlite/rates":
         "0015_rates.sql"

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::people;
 use crate::{
-    auth::{credentials::CredentialError, signing_keys::load_or_turn},
+    auth::{credentials::CredentialError, refresh::Lives, signing_keys::load_or_turn},
     blobs::{BlobError, sweep},
-    commands::rotate_key,
+    commands::{refresh::lives, rotate_key},
     http::caller::READ_TOUCH,
     retention::{RetentionError, prune},
     state::Shared,
@@ -45,8 +45,11 @@ const LAST_ROUND: Duration = Duration::from_secs(3);
 const PLACES_SWEPT: Duration = Duration::from_hours(24);
 /// A place is kept so long, in seconds: 180 days.
 const PLACES_KEPT_S: i64 = 180 * 24 * 3600;
-/// Sessions that ended are kept so long, in seconds: 30 days.
+/// Sessions that ended or ran out are kept so long, in seconds: 30 days, in which whoever refreshes one is told so. That a
+/// token is used twice is noticed as long as its session can be refreshed at all, and not after that.
 const ENDED_KEPT: i64 = 30 * 24 * 3600;
+/// Between two sweeps of sessions that ran out: it looks at all of them.
+const RUN_OUT_SWEPT: Duration = Duration::from_hours(1);
 
 /// Why something was not done; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +145,7 @@ async fn stores(server: &Shared) -> Result<(), StoresError> {
         tracing::info!(entries = report.entries, versions = report.versions, "pruned old versions");
     }
     if timeout(SILENCE, index.take_turn("sweep", now.plus_seconds(-SWEEP_S), now)).await?? {
-        let report = timeout(SWEEPING, sweep(&server.shelf)).await??;
+        let report = timeout(SWEEPING, sweep(&server.shelf, &*server.log)).await??;
         tracing::info!(
             blobs = report.blobs,
             objects = report.objects,
@@ -204,10 +207,11 @@ async fn take_over(server: &Shared, first: bool) -> Result<(), KeysError> {
 
 async fn expired(server: &Shared, stop: &CancellationToken) {
     let mut failing = false;
+    let mut swept = None;
     loop {
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
-            outcome = timeout(SILENCE, sweep_credentials(server)) => {
+            outcome = timeout(SILENCE, sweep_credentials(server, &mut swept)) => {
                 outcome.unwrap_or_else(|late| Err(CredentialError::Unavailable(late.into())))
             }
         };
@@ -224,9 +228,16 @@ async fn expired(server: &Shared, stop: &CancellationToken) {
     }
 }
 
-async fn sweep_credentials(server: &Shared) -> Result<(), CredentialError> {
+async fn sweep_credentials(server: &Shared, swept: &mut Option<Instant>) -> Result<(), CredentialError> {
     let now = server.clock.now();
-    server.credentials.sweep(now, Micros(now.0 - ENDED_KEPT * 1_000_000)).await?;
+    let kept_since = now.plus_seconds(-ENDED_KEPT);
+    server.credentials.sweep(now, kept_since).await?;
+    if swept.is_none_or(|at| at.elapsed() > RUN_OUT_SWEPT) {
+        let Lives { idle, absolute, .. } = lives(server);
+        let (opened, used) = (kept_since.plus_seconds(-absolute), kept_since.plus_seconds(-idle));
+        server.credentials.sweep_run_out(opened, used).await?;
+        *swept = Some(Instant::now());
+    }
     server.kept_answers.sweep(now).await?;
     server.limits.sweep(now).await?;
     Ok(())

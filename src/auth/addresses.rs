@@ -124,7 +124,7 @@ pub trait Addresses: Send + Sync {
     /// Sets the pending address of an account, in place of the one before.
     async fn claim_address(&self, pending: &Address) -> Result<(), CredentialError>;
 
-    /// The account that a name or a confirmed address belongs to.
+    /// The account that has confirmed an address, or else the one that has it for its name.
     async fn account_of(&self, index: NameIndex) -> Result<Option<AccountId>, CredentialError>;
 
     /// Who has what to do with an address.

@@ -1,6 +1,6 @@
 //! What is kept between the first and the second message of a registration or login.
 
-use lockstep_events::{AccountId, DeviceId, SessionId, event::Method, ids::Signature};
+use lockstep_events::{AccountId, DeviceId, Micros, SessionId, event::Method, ids::Signature};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -18,6 +18,8 @@ pub struct Proven {
     pub account: AccountId,
     /// SHA-256 of the password record that was proven.
     pub record: [u8; 32],
+    /// When.
+    pub at: Micros,
     /// If the device is enrolled: device, what it signed, its signature.
     pub proof: Option<(DeviceId, Vec<u8>, Signature)>,
 }

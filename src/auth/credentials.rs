@@ -133,7 +133,7 @@ pub struct StoredSession {
     pub token_hash: [u8; 32],
     /// When the last tokens were replaced, newest first, at most eight.
     pub rotations: Vec<Micros>,
-    /// When it began.
+    /// When it began: when it was proven who opens it.
     pub opened_at: Micros,
     /// When it ended.
     pub ended_at: Option<Micros>,
@@ -260,4 +260,9 @@ pub trait CredentialStore: FactorStore + Send + Sync {
 
     /// Deletes attempts that have expired and sessions that ended before a time; how many rows went.
     async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64, CredentialError>;
+
+    /// Deletes sessions that ran out by themselves, ended or not: that were opened before a time, or whose token moved
+    /// last before another one (that were opened before it, if it never did); how many rows went.
+    async fn sweep_run_out(&self, opened_before: Micros, used_before: Micros)
+    -> Result<u64, CredentialError>;
 }

@@ -92,6 +92,13 @@ pub enum Verdict {
     Reused(u32),
 }
 
+/// Whether a session has ended or run out.
+pub fn is_over(stored: &StoredSession, lives: Lives, now: Micros) -> bool {
+    let used = stored.rotations.first().copied().unwrap_or(stored.opened_at);
+    let idle = used.plus_seconds(lives.idle) <= now;
+    stored.ended_at.is_some() || idle || stored.opened_at.plus_seconds(lives.absolute) <= now
+}
+
 /// Decides about a presented token.
 pub fn decide(
     keys: &ServerKeys,
@@ -105,9 +112,7 @@ pub fn decide(
     if presented.session != stored.session || !genuine || presented.generation > stored.generation {
         return Verdict::Invalid;
     }
-    let used = stored.rotations.first().copied().unwrap_or(stored.opened_at);
-    let idle = used.plus_seconds(lives.idle) <= now;
-    if stored.ended_at.is_some() || idle || stored.opened_at.plus_seconds(lives.absolute) <= now {
+    if is_over(stored, lives, now) {
         return Verdict::Over;
     }
     let age = usize::try_from(stored.generation - presented.generation).unwrap_or(usize::MAX);

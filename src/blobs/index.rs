@@ -69,9 +69,11 @@ pub struct Promise<'a> {
 
 /// Which vault has which blob, and where. A hash that another vault has gives nothing.
 ///
-/// A blob is *named* once an event that needs it was about to be appended. That is noted before the append, so that
-/// a crash can leave a blob too many and never one too few. Unnamed blobs, and objects in which no blob lies, are
-/// swept in two phases: seen once, and deleted when they are seen again long enough after.
+/// A blob is *named* by the events that need it. A naming begins before the append, so that a crash can leave a blob too
+/// many and never one too few, and ends when it is known whether the event stands. Only then a blob that nobody named
+/// before is named; until then it counts as what waits, and is not swept. Of a naming that does not end, the sweep asks
+/// the log. Unnamed blobs, and objects in which no blob lies, are swept in two phases: seen once, and deleted when they
+/// are seen again long enough after.
 ///
 /// An object is *doomed* before it is deleted, and only while no blob lies in it; into a doomed object no blob is
 /// entered any more. So whatever happens at the same time, a blob that was entered and named is not deleted under
@@ -87,12 +89,34 @@ pub trait BlobIndex: Send + Sync {
         hashes: &[BlobHash],
     ) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError>;
 
-    /// The same, and from now on they are named. Their mark rises.
+    /// The same, and a naming of each of them begins. Their mark rises.
     async fn name(
         &self,
         vault: VaultId,
         hashes: &[BlobHash],
+        now: Micros,
     ) -> Result<Vec<(BlobHash, BlobPlace)>, BlobError>;
+
+    /// A naming of each of these blobs has ended. If the event `stands`, they are named, and their mark rises.
+    async fn naming_ended(&self, vault: VaultId, hashes: &[BlobHash], stands: bool) -> Result<(), BlobError>;
+
+    /// Blobs with their marks of which a naming has not ended and none began since a time; in order of their vaults and
+    /// hashes, after one, at most `limit`.
+    async fn endless(
+        &self,
+        before: Micros,
+        after: Option<(VaultId, BlobHash)>,
+        limit: usize,
+    ) -> Result<Vec<(VaultId, BlobHash, u64)>, BlobError>;
+
+    /// All namings of these blobs have ended, by the log: whether they are named now. One whose mark is another one by
+    /// now stays as it is.
+    async fn naming_settled(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, u64)],
+        named: bool,
+    ) -> Result<(), BlobError>;
 
     /// Enters blobs of a vault. One that is there keeps its place; one that would lie in a doomed object is left out.
     async fn insert(
@@ -102,12 +126,19 @@ pub trait BlobIndex: Send + Sync {
         now: Micros,
     ) -> Result<(), BlobError>;
 
-    /// The marks of those of these blobs that a vault has: how often each was named.
+    /// The marks of those of these blobs that a vault has: how often each began to be named, and was.
     async fn marks(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<(BlobHash, u64)>, BlobError>;
 
-    /// Takes blobs of a vault out; one whose mark is another one by now was named since and stays. The objects in
-    /// which no blob lies any more: they are doomed.
-    async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>, BlobError>;
+    /// Takes blobs of a vault out. One stays whose mark is another one by now, or of which a naming began since
+    /// `named_since` and has not ended: of such a one the sweep asks the log, a day after `now`. The objects in which no
+    /// blob lies any more: they are doomed.
+    async fn remove(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, u64)],
+        named_since: Micros,
+        now: Micros,
+    ) -> Result<Vec<String>, BlobError>;
 
     /// Blobs of a vault in order of their hashes, after one, at most `limit`; named or not.
     async fn of_vault(
@@ -118,7 +149,7 @@ pub trait BlobIndex: Send + Sync {
     ) -> Result<Vec<BlobHash>, BlobError>;
 
     /// Takes out unnamed blobs that were added before one time and first seen so before another, and notes all other
-    /// unnamed ones that were added before the first time as seen `now`. How many went.
+    /// unnamed ones that were added before the first time as seen `now`. Nobody is naming them. How many went.
     async fn sweep_unnamed(
         &self,
         added_before: Micros,

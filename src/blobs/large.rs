@@ -2,9 +2,10 @@
 //!
 //! The store only knows hashes of parts, so the whole is read once and compared with its hash before it counts. Until
 //! then it is an object in which no blob lies. Every upload has a key of its own: whoever still holds a request of an
-//! older one cannot change what was taken.
+//! older one cannot change what was taken. The key is made of a number and the hash for which the upload was begun: who
+//! ends it with another hash finds no upload, and can do nothing to the one who ends it rightly at the same time.
 
-use lockstep_events::{BlobHash, VaultId};
+use lockstep_events::{BlobHash, VaultId, canonical::sha256};
 use uuid::Uuid;
 
 use super::{BlobError, BlobPlace, PART, Presigned, Shelf, check::hash_object, shelf::direct_key};
@@ -37,8 +38,11 @@ impl Ticket {
         format!("{}.{}", self.nonce, self.upload)
     }
 
-    fn key(&self, vault: VaultId) -> String {
-        format!("{}{}", prefix(vault), self.nonce)
+    fn key(&self, vault: VaultId, hash: &BlobHash) -> String {
+        let made_of = [self.nonce.as_bytes().as_slice(), hash.as_bytes().as_slice()].concat();
+        let mut name = [0; 16];
+        name.copy_from_slice(&sha256(&made_of)[..16]);
+        format!("{}{}", prefix(vault), Uuid::from_bytes(name))
     }
 }
 
@@ -79,7 +83,7 @@ impl Shelf {
         let lengths: Vec<u64> =
             (0..size.div_ceil(PART)).map(|number| (size - number * PART).min(PART)).collect();
         let mut ticket = Ticket { nonce: Uuid::new_v4(), upload: String::new() };
-        let key = ticket.key(vault);
+        let key = ticket.key(vault, &hash);
         let Some(parts) = self.store.start_parts(&key, &lengths, expires_s).await? else { return Ok(None) };
         self.index.upload_started(&key, &parts.upload, self.clock.now()).await?;
         ticket.upload = parts.upload;
@@ -126,7 +130,7 @@ impl Shelf {
         ticket: &Ticket,
         tags: &[String],
     ) -> Result<(), LargeError> {
-        let pack = ticket.key(vault);
+        let pack = ticket.key(vault, &hash);
         // Asked in this order: an upload ends after its blob was entered.
         let begun = self.index.upload_to(&pack).await?;
         if !self.index.find(vault, &[hash]).await?.is_empty() {
@@ -145,21 +149,34 @@ impl Shelf {
             Err(BlobError::Missing) => return Err(LargeError::NoUpload),
             other => other?,
         };
-        if length != size || hash_object(&*self.store, &pack, length).await? != hash.0 {
+        if hash_object(&*self.store, &pack, length).await? != hash.0 {
             self.index.upload_ended(&pack).await?;
             self.delete_orphan(&pack).await?;
             return Err(LargeError::Hash);
         }
+        // The bytes are right and the caller is not: another one may know better.
+        if length != size {
+            return Err(LargeError::Hash);
+        }
         let place = BlobPlace { pack: pack.clone(), offset: 0, length };
         self.index.insert(vault, &[(hash, place)], self.clock.now()).await?;
+        // An object that was given up meanwhile takes no blob.
+        let is_there = !self.index.find(vault, &[hash]).await?.is_empty();
         self.index.upload_ended(&pack).await?;
-        Ok(())
+        if is_there { Ok(()) } else { Err(LargeError::NoUpload) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upload_for_another_hash_has_another_key() {
+        let ticket = |n| Ticket { nonce: Uuid::from_u128(n), upload: String::new() };
+        let key = |n, hash| ticket(n).key(VaultId(Uuid::nil()), &BlobHash([hash; 32]));
+        assert!(key(1, 1) == key(1, 1) && key(1, 1) != key(1, 2) && key(1, 1) != key(2, 1));
+    }
 
     #[test]
     fn a_ticket_comes_back_from_its_text_and_nothing_else_is_one() {

@@ -22,6 +22,8 @@ use super::{
 pub(super) const READERS: usize = 8;
 /// So many blobs are taken off at once.
 const PAGE: usize = 500;
+/// No push lives so long, in seconds: a naming from before has not ended and never will, and the log knows its event.
+const NAMING_S: i64 = 600;
 /// So many uploads that did not end are looked at.
 const UPLOADS: usize = 100_000;
 
@@ -101,10 +103,11 @@ impl Shelf {
     ) -> Result<HashMap<BlobHash, u64>, BlobError> {
         let mut lengths = lengths(self.index.find(vault, hashes).await?);
         let missing: Vec<_> = hashes.iter().filter(|hash| !lengths.contains_key(*hash)).copied().collect();
-        let mut arrived = Vec::new();
-        for hash in missing {
-            arrived.extend(self.arrived(vault, hash).await?.map(|place| (hash, place)));
-        }
+        let asked = missing.into_iter().map(|hash| async move {
+            Ok::<_, BlobError>(self.arrived(vault, hash).await?.map(|place| (hash, place)))
+        });
+        let asked = stream::iter(asked).buffer_unordered(READERS);
+        let arrived: Vec<_> = asked.try_filter_map(|found| async move { Ok(found) }).try_collect().await?;
         if !arrived.is_empty() {
             self.index.insert(vault, &arrived, self.clock.now()).await?;
             let hashes: Vec<_> = arrived.iter().map(|(hash, _)| *hash).collect();
@@ -113,8 +116,8 @@ impl Shelf {
         Ok(lengths)
     }
 
-    /// The same, of those that the index has. They stay there from now on: an event that names them follows at once.
-    /// Nothing takes a name away again, so who may still be refused asks for [`Self::lengths`].
+    /// The same, of those that the index has. They stay there for now: an event that names them follows at once, and then
+    /// [`Self::naming_ended`].
     ///
     /// # Errors
     /// If the index does not answer.
@@ -123,7 +126,15 @@ impl Shelf {
         vault: VaultId,
         hashes: &[BlobHash],
     ) -> Result<HashMap<BlobHash, u64>, BlobError> {
-        Ok(lengths(self.index.name(vault, hashes).await?))
+        Ok(lengths(self.index.name(vault, hashes, self.clock.now()).await?))
+    }
+
+    /// Whether the event stands for which these were named. If that cannot be noted nothing is lost: the sweep asks the
+    /// log a day later.
+    pub async fn naming_ended(&self, vault: VaultId, hashes: &[BlobHash], stands: bool) {
+        if !hashes.is_empty() && self.index.naming_ended(vault, hashes, stands).await.is_err() {
+            tracing::debug!("it is not noted whether blobs are named; the sweep asks the log");
+        }
     }
 
     /// A direct upload, if it is there and has its hash. One that has not is as if it were not there: the sweep
@@ -201,17 +212,18 @@ impl Shelf {
         Ok(Some((length, pieces.boxed())))
     }
 
-    /// Takes blobs off the shelf that nothing may name any more, and deletes the objects in which no other blob lies; how
-    /// many blobs were there.
+    /// Takes blobs off the shelf, whoever names them, and deletes the objects in which no other blob lies.
     ///
     /// # Errors
     /// If the store or the index does not answer; what is left over is swept.
-    pub async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<u64, BlobError> {
+    pub async fn remove(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<(), BlobError> {
         let marks = self.index.marks(vault, hashes).await?;
-        self.remove_unless_named(vault, &marks).await.map(|()| marks.len() as u64)
+        let doomed = self.index.remove(vault, &marks, Micros(i64::MAX), self.clock.now()).await?;
+        self.delete(&doomed).await
     }
 
-    /// The same, but a blob that was named since its mark was read stays.
+    /// The same, but a blob that was named since its mark was read stays, and so does one that somebody is naming. Of such
+    /// a one the sweep asks the log.
     ///
     /// # Errors
     /// If the store or the index does not answer; what is left over is swept.
@@ -223,7 +235,8 @@ impl Shelf {
         if marks.is_empty() {
             return Ok(());
         }
-        let doomed = self.index.remove(vault, marks).await?;
+        let now = self.clock.now();
+        let doomed = self.index.remove(vault, marks, now.plus_seconds(-NAMING_S), now).await?;
         self.delete(&doomed).await
     }
 

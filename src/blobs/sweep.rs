@@ -1,11 +1,15 @@
 //! The sweep of what nobody names, in two phases: seen unnamed after a day, and deleted if it is seen so again in a
 //! later cycle, at least four hours after. Nothing that an upload or a push has in its hands is ever that old.
 //!
-//! After that, objects of which little is still named are rewritten.
+//! Before that the log is asked about blobs of which a naming began a day ago and did not end: whether a version keeps
+//! them. After it, objects of which little is still named are rewritten.
 
-use lockstep_events::Micros;
+use std::collections::BTreeSet;
 
-use super::{BlobError, Listed, Pages, Shelf, repack::repack};
+use lockstep_events::{BlobHash, EventLog, LogError, Micros, VaultId};
+
+use super::{BlobError, Listed, Pages, Shelf, keepers::kept, repack::repack};
+use crate::causes::with_causes;
 
 pub(super) const AGE_S: i64 = 24 * 3600;
 const BETWEEN_S: i64 = 4 * 3600;
@@ -27,11 +31,12 @@ pub struct SweepReport {
 /// One cycle. It may stop anywhere and be run again, and on several nodes at the same time.
 ///
 /// # Errors
-/// If the store or the index does not answer.
-pub async fn sweep(shelf: &Shelf) -> Result<SweepReport, BlobError> {
+/// If the store, the index or the log does not answer.
+pub async fn sweep(shelf: &Shelf, log: &dyn EventLog) -> Result<SweepReport, BlobError> {
     let now = shelf.clock.now();
     let (added_before, seen_before) = (now.plus_seconds(-AGE_S), now.plus_seconds(-BETWEEN_S));
     let mut report = SweepReport { objects: left_over(shelf).await?, ..SweepReport::default() };
+    settle_namings(shelf, log, added_before).await?;
     report.blobs = shelf.index.sweep_unnamed(added_before, seen_before, now).await?;
     report.uploads = given_up(shelf, added_before).await?;
     let mut pages = Pages::of(&*shelf.store);
@@ -46,6 +51,45 @@ pub async fn sweep(shelf: &Shelf) -> Result<SweepReport, BlobError> {
     // Now it is known which of them came to lie in an orphan: those take room until it is deleted.
     shelf.index.sweep_promises(added_before).await?;
     Ok(report)
+}
+
+/// Asks the log about blobs whose naming did not end: who named them died, or their version was refused after another one
+/// had let them go. What no version keeps is unnamed, and waits like any such blob.
+async fn settle_namings(shelf: &Shelf, log: &dyn EventLog, before: Micros) -> Result<(), BlobError> {
+    let mut after = None;
+    loop {
+        let page = shelf.index.endless(before, after, PAGE).await?;
+        for of_vault in page.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let blobs: Vec<_> = of_vault.iter().map(|(_, hash, mark)| (*hash, *mark)).collect();
+            settle_namings_of(shelf, log, of_vault[0].0, &blobs).await?;
+        }
+        match page.last() {
+            Some((vault, hash, _)) if page.len() == PAGE => after = Some((*vault, *hash)),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The marks were read before the log: a version that is appended later was named later, or is still being named.
+async fn settle_namings_of(
+    shelf: &Shelf,
+    log: &dyn EventLog,
+    vault: VaultId,
+    blobs: &[(BlobHash, u64)],
+) -> Result<(), BlobError> {
+    let hashes: BTreeSet<_> = blobs.iter().map(|(hash, _)| *hash).collect();
+    let kept = match kept(log, vault, &hashes, None).await {
+        Ok(kept) => kept,
+        Err(LogError::Unavailable(cause)) => return Err(BlobError::Unavailable(cause)),
+        // A vault that cannot be read keeps all it has, and holds up no other.
+        Err(error) => {
+            tracing::warn!(cause = with_causes(&error), "it cannot be read which blobs a vault keeps");
+            return Ok(());
+        }
+    };
+    let (named, unnamed): (Vec<_>, Vec<_>) = blobs.iter().partition(|(hash, _)| kept.contains(hash));
+    shelf.index.naming_settled(vault, &named, true).await?;
+    shelf.index.naming_settled(vault, &unnamed, false).await
 }
 
 /// Deletes what an earlier process had doomed.

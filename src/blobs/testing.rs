@@ -6,11 +6,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_events::{BlobHash, Clock, Micros, VaultId};
 
+use crate::adapters::sqlite::operations::SqliteOperations;
+
 use super::{
     BlobError, BlobIndex, BlobPlace, BlobStore, Held, Listed, Lying, Parts, Presigned, Promise, Shelf,
 };
 
 struct Nothing;
+
+/// An index in a file of a folder.
+pub async fn index_in(folder: &Path) -> Arc<dyn BlobIndex> {
+    Arc::new(SqliteOperations::open(&folder.join("operations.sqlite")).await.unwrap())
+}
 
 pub fn no_blobs() -> Shelf {
     Shelf { store: Arc::new(Nothing), index: Arc::new(Nothing), clock: Arc::new(Nothing) }
@@ -29,8 +36,22 @@ impl BlobIndex for Nothing {
     async fn find(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>> {
         Ok(Vec::new())
     }
-    async fn name(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>> {
+    async fn name(&self, _: VaultId, _: &[BlobHash], _: Micros) -> Result<Vec<(BlobHash, BlobPlace)>> {
         Ok(Vec::new())
+    }
+    async fn naming_ended(&self, _: VaultId, _: &[BlobHash], _: bool) -> Result<()> {
+        Ok(())
+    }
+    async fn endless(
+        &self,
+        _: Micros,
+        _: Option<(VaultId, BlobHash)>,
+        _: usize,
+    ) -> Result<Vec<(VaultId, BlobHash, u64)>> {
+        Ok(Vec::new())
+    }
+    async fn naming_settled(&self, _: VaultId, _: &[(BlobHash, u64)], _: bool) -> Result<()> {
+        Ok(())
     }
     async fn insert(&self, _: VaultId, _: &[(BlobHash, BlobPlace)], _: Micros) -> Result<()> {
         Ok(())
@@ -38,7 +59,7 @@ impl BlobIndex for Nothing {
     async fn marks(&self, _: VaultId, _: &[BlobHash]) -> Result<Vec<(BlobHash, u64)>> {
         Ok(Vec::new())
     }
-    async fn remove(&self, _: VaultId, _: &[(BlobHash, u64)]) -> Result<Vec<String>> {
+    async fn remove(&self, _: VaultId, _: &[(BlobHash, u64)], _: Micros, _: Micros) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
     async fn of_vault(&self, _: VaultId, _: Option<BlobHash>, _: usize) -> Result<Vec<BlobHash>> {

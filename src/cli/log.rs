@@ -11,6 +11,7 @@ use clap::Subcommand;
 use super::{AnyError, shown::bar};
 use crate::{
     app,
+    clock::SystemClock,
     config::Config,
     erasure::scan,
     operate::{
@@ -90,7 +91,7 @@ fn audit(file: &Path) -> Result<Audit, AnyError> {
 async fn restored(config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
     let log = app::log_alone(config).await?;
     let _alone = app::alone(config).await?;
-    let streams = lives::renew(&*log).await?;
+    let streams = lives::renew(&*log, &SystemClock).await?;
     scan::say_restored(&config.key_path())?;
     Ok(writeln!(
         out,

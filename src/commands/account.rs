@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lockstep_events::{AccountId, LogError, Position, roster::Roster};
+use lockstep_events::{AccountId, LogError, Position, Seq, roster::Roster};
 use lockstep_projections::{ReadError, WaitError, rows::AccountRow};
 
-use crate::state::Server;
+use crate::{feed::Access, state::Server};
 
 /// Reading what was written takes at most so long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -59,6 +59,24 @@ pub async fn heard(server: &Server, position: Position) -> Result<(), LookError>
     }
 }
 
+/// Whether an access has not ended, by all that was appended before this call.
+///
+/// # Errors
+/// [`LookError`]
+pub async fn stands(server: &Server, access: &Access) -> Result<bool, LookError> {
+    heard(server, server.log.tail().await?.position).await?;
+    Ok(!server.feed.revocations.refuses(access))
+}
+
+/// The place of an account's last event. Whoever looks at the account after that, and appends right behind this place,
+/// knows that nothing came in between.
+///
+/// # Errors
+/// If the log does not answer.
+pub async fn last_seq(server: &Server, account: AccountId) -> Result<Seq, LogError> {
+    Ok(server.log.stream_heads(&[account.into()]).await?.first().map(|head| head.seq).unwrap_or_default())
+}
+
 /// An account with everything that was appended before this call; none if it does not exist.
 ///
 /// # Errors
@@ -68,15 +86,10 @@ pub async fn present(server: &Server, account: AccountId) -> Result<Option<Accou
     Ok(server.reads.account(account).await?.filter(|row| row.erased_at.is_none()))
 }
 
-/// The fold of an account's statements.
+/// The fold of an account's statements. Every one was checked when it was taken.
 ///
 /// # Errors
 /// If they do not follow each other, which only a damaged log brings about.
 pub fn roster(row: &AccountRow) -> Result<Roster, LookError> {
-    let (first, rest) = row.roster.split_first().ok_or(LookError::Damaged)?;
-    let mut roster = Roster::start(first).map_err(|_| LookError::Damaged)?;
-    for statement in rest {
-        roster.apply(statement).map_err(|_| LookError::Damaged)?;
-    }
-    Ok(roster)
+    Roster::fold(&row.roster).map_err(|_| LookError::Damaged)
 }

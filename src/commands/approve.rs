@@ -21,6 +21,7 @@ use super::{
     facts::Actor,
     refresh::{RefreshError, may_go_on},
     roster::{StateError, unusable},
+    session,
 };
 use crate::{
     auth::{
@@ -135,8 +136,7 @@ async fn is_enrolled(
     asked: &Asked,
 ) -> Result<bool, LogError> {
     let actor = Actor { account, device: asked.device };
-    let opened = actor.session_opened(SessionId(approval), Method::Approval)?;
-    Ok(!server.log.find(&[opened.event_id]).await?.is_empty())
+    session::stands(server, &actor.session_opened(SessionId(approval), Method::Approval)?).await
 }
 
 /// An approval, by an enrolled device.
@@ -173,10 +173,14 @@ impl Approve {
             .map_err(|error| CredentialError::Other(error.into()))?;
         // Where another device was faster, the new one opens what that one sealed.
         server.credentials.replace_factor(&factor, &body).await?;
-        let session = SessionId(self.approval);
-        let enrolled =
-            EnrolDevice { voucher: self.by, session, method: Method::Approval, statement: self.statement };
-        Ok(enrolled.run(server).await?.position)
+        let enrol = EnrolDevice {
+            voucher: self.by,
+            session: SessionId(self.approval),
+            method: Method::Approval,
+            proven_at: server.clock.now(),
+            statement: self.statement,
+        };
+        Ok(enrol.run(server).await?.position)
     }
 }
 

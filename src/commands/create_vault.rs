@@ -15,7 +15,7 @@ use super::{
     account::{self, LookError},
     facts::{Actor, claim, derived},
     replace::{Replace, ReplaceError, Together},
-    roster::StateError,
+    roster::{StateError, follow},
     turn_vault_key::{check_wrap, stated},
 };
 use crate::{
@@ -38,7 +38,8 @@ pub struct CreateVault {
     pub statement: Statement,
     /// `vault/<vault>` of generation 1.
     pub wrap: Wrapped,
-    /// It was created before, and a restore has lost it: whatever the plan says, it comes back.
+    /// Its account says that it was created before, and that a restore has lost it: whatever the plan says, it comes back.
+    /// See [`super::offer_roster`].
     pub offered: bool,
 }
 
@@ -72,7 +73,7 @@ fn decide(
     if [Uuid::nil(), StreamId::SYSTEM.0, roster.account.0].contains(&vault.0) {
         return Err(StateError::Invalid("statement: the vault's id is a random UUID").into());
     }
-    roster.apply(next).map_err(StateError::from)?;
+    follow(&mut roster, next)?;
     if used >= limit {
         return Err(VaultError::TooMany(Exceeded { what: "vaults", limit, used }));
     }

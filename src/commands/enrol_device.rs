@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockstep_events::{
-    DeviceId, LogError, SessionId,
+    DeviceId, LogError, Micros, SessionId,
     event::Method,
     log::StreamExpect,
     roster::{Claim, Roster, RosterDevice, Statement},
@@ -14,7 +14,7 @@ use super::{
     account,
     facts::Actor,
     refresh::lives,
-    roster::{StateError, Stated, state_at, unusable},
+    roster::{StateError, Stated, follow, state_at, unusable},
     session::{self, Opened},
 };
 use crate::{feed::Access, quotas::Exceeded, state::Server};
@@ -32,6 +32,8 @@ pub struct EnrolDevice {
     pub session: SessionId,
     /// How it was proven who asks.
     pub method: Method,
+    /// When: the session is no fresher than the proof, however late it opens.
+    pub proven_at: Micros,
     /// `device_added`.
     pub statement: Statement,
 }
@@ -65,7 +67,17 @@ impl Places {
     }
 }
 
-/// The device that the statement adds to the roster; whether it stands there already, word for word.
+/// What a statement does for its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Joins {
+    /// The device.
+    pub device: DeviceId,
+    /// The statement stands already, word for word. It is public: whether it was sent again by who sent it first, the
+    /// session says.
+    pub again: bool,
+}
+
+/// The device that the statement adds to the roster, or has added.
 ///
 /// # Errors
 /// [`StateError`]
@@ -74,12 +86,13 @@ pub fn decide(
     stated: &[Statement],
     next: &Statement,
     places: &Places,
-) -> Result<DeviceId, StateError> {
+) -> Result<Joins, StateError> {
     let Claim::DeviceAdded { device, .. } = next.claim else {
         return Err(StateError::Invalid("statement: device_added is needed"));
     };
     if stated.contains(next) {
-        return Ok(device);
+        let stays = roster.devices.get(&device).is_some_and(|device| !device.revoked);
+        return if stays { Ok(Joins { device, again: true }) } else { Err(StateError::Overtaken) };
     }
     if let Some(what) = unusable(&next.claim) {
         return Err(StateError::Invalid(what));
@@ -89,8 +102,8 @@ pub fn decide(
     if used >= limit {
         return Err(StateError::TooManyDevices(Exceeded { what: "devices", limit, used }));
     }
-    roster.apply(next)?;
-    Ok(device)
+    follow(&mut roster, next)?;
+    Ok(Joins { device, again: false })
 }
 
 impl EnrolDevice {
@@ -111,19 +124,21 @@ impl EnrolDevice {
     /// access between the look and the append, so there must be nothing in between.
     async fn attempt(&self, server: &Server) -> Result<Option<Opened>, StateError> {
         let account = self.voucher.account;
-        let looked_at = server.log.stream_heads(&[account.into()]).await?.first().map(|head| head.seq);
+        let looked_at = account::last_seq(server, account).await?;
         let row = account::present(server, account).await?.ok_or(StateError::NoDevice)?;
-        account::heard(server, server.log.tail().await?.position).await?;
-        if server.feed.revocations.refuses(&self.voucher) {
+        if !account::stands(server, &self.voucher).await? {
             return Err(StateError::Ended);
         }
         let places = Places::of(server, &row).await.map_err(account::LookError::from)?;
-        let device = decide(account::roster(&row)?, &row.roster, &self.statement, &places)?;
+        let Joins { device, again } = decide(account::roster(&row)?, &row.roster, &self.statement, &places)?;
         let actor = Actor { account, device };
-        let stored = session::with_id(server, actor, self.session, self.method, server.clock.now());
-        server.credentials.open_session(&stored).await?;
         let opened = actor.session_opened(self.session, self.method)?;
-        let expect = StreamExpect::Exact(looked_at.unwrap_or_default());
+        if again && !session::stands(server, &opened).await? {
+            return Err(StateError::Overtaken);
+        }
+        let stored = session::with_id(server, actor, self.session, self.method, self.proven_at);
+        server.credentials.open_session(&stored).await?;
+        let expect = StreamExpect::Exact(looked_at);
         match state_at(server, actor, &self.statement, vec![opened], expect).await? {
             Stated::At(position) => Ok(Some(Opened { stored, position, auth_epoch: row.auth_epoch })),
             Stated::Moved => Ok(None),
@@ -151,13 +166,25 @@ mod tests {
     fn a_device_joins_by_the_next_statement_of_the_roster() {
         let (roster, stated) = with_devices(2);
         let next = add(&roster, 9);
-        assert_eq!(decide(roster, &stated, &next, &places(32, 1..=2)).unwrap(), DeviceId(Uuid::from_u128(9)));
+        let joins = decide(roster, &stated, &next, &places(32, 1..=2)).unwrap();
+        assert_eq!(joins, Joins { device: DeviceId(Uuid::from_u128(9)), again: false });
     }
 
     #[test]
     fn a_retry_is_recognised_although_the_roster_has_moved_on() {
         let (roster, stated) = with_devices(3);
-        assert!(decide(roster, &stated, &stated[2], &places(3, 1..=3)).is_ok());
+        let joins = decide(roster, &stated, &stated[2], &places(3, 1..=3)).unwrap();
+        assert_eq!(joins, Joins { device: DeviceId(Uuid::from_u128(2)), again: true });
+    }
+
+    #[test]
+    fn the_statement_of_a_device_that_was_revoked_since_is_no_retry() {
+        let (mut roster, mut stated) = with_devices(3);
+        let gone = next(&roster, Claim::DeviceRevoked { device: DeviceId(Uuid::from_u128(2)) });
+        roster.apply(&gone).unwrap();
+        stated.push(gone);
+        let answer = decide(roster, &stated, &stated[2], &places(32, 1..=3));
+        assert!(matches!(answer, Err(StateError::Overtaken)));
     }
 
     #[test]

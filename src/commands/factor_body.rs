@@ -47,6 +47,9 @@ pub enum Body {
         confirmed: bool,
         /// The last step whose code was taken.
         used: i64,
+        /// When it was confirmed.
+        #[serde(default)]
+        set_at: Micros,
     },
     /// A passkey.
     Passkey(Credential),
@@ -76,6 +79,20 @@ impl OpenFactor {
     /// Whether it is demanded, and more than codes on paper.
     pub const fn counts(&self) -> bool {
         self.body.is_set() && !self.is_codes()
+    }
+
+    /// Since when it is demanded, if it is. It may have been begun long before.
+    pub fn set_at(&self) -> Micros {
+        match self.body {
+            Body::Totp { set_at, .. } => set_at.max(self.stored.created_at),
+            _ => self.stored.created_at,
+        }
+    }
+
+    /// Whether a proof of this second came after it was set, or it is none that a proof has to have for a part. A token
+    /// says whole seconds: of one second nobody knows which was first.
+    pub fn was_set_before(&self, proven_at: i64) -> bool {
+        !self.counts() || self.set_at().seconds() < proven_at
     }
 }
 
@@ -138,9 +155,18 @@ impl Body {
 
     /// After these digits were shown, if they are right now and were not used.
     pub fn after_digits(&self, given: &str, now: Micros) -> Option<Self> {
-        let Self::Totp { secret, used, .. } = self else { return None };
+        let Self::Totp { secret, used, set_at, .. } = self else { return None };
         let used = totp::check(secret, given, now, *used)?;
-        Some(Self::Totp { secret: *secret, confirmed: true, used })
+        Some(Self::Totp { secret: *secret, confirmed: true, used, set_at: *set_at })
+    }
+
+    /// The same, demanded from then on.
+    #[must_use]
+    pub fn set_from(mut self, now: Micros) -> Self {
+        if let Self::Totp { set_at, .. } = &mut self {
+            *set_at = now;
+        }
+        self
     }
 
     /// After this code was shown, if it is one and was not used.
@@ -238,6 +264,15 @@ pub async fn demanded(server: &Server, account: AccountId) -> Result<Vec<OpenFac
     Ok(all)
 }
 
+/// Whether all factors that count were set before a proof of this second: they were part of it then.
+///
+/// # Errors
+/// As [`stored`].
+pub async fn all_set_before(server: &Server, account: AccountId, proven_at: i64) -> Result<bool, BodyError> {
+    let all = stored(server, account).await?;
+    Ok(all.iter().all(|factor| factor.was_set_before(proven_at)))
+}
+
 async fn opened(server: &Server, stored: &StoredFactor) -> Result<Body, BodyError> {
     let sealed = Sealed {
         subject: stored.account,
@@ -258,13 +293,32 @@ mod tests {
     }
 
     fn by_time(confirmed: bool, used: i64) -> Body {
-        Body::Totp { secret: [7; 20], confirmed, used }
+        Body::Totp { secret: [7; 20], confirmed, used, set_at: Micros(0) }
+    }
+
+    fn open(body: Body) -> OpenFactor {
+        let (id, account, kind) = (Uuid::nil(), AccountId(Uuid::nil()), body.kind());
+        let stored =
+            StoredFactor { id, account, kind, body: Vec::new(), version: 1, created_at: Micros(5_000_000) };
+        OpenFactor { stored, body }
     }
 
     #[test]
     fn what_was_only_begun_is_not_demanded() {
         assert!(!by_time(false, 0).is_set());
         assert!(by_time(true, 0).is_set() && codes(0).is_set());
+    }
+
+    #[test]
+    fn only_a_proof_of_a_later_second_came_after_a_factor_was_set_and_codes_on_paper_wait_for_none() {
+        let confirmed = open(by_time(true, 0).set_from(Micros(60_999_999)));
+        assert!(confirmed.was_set_before(61) && !confirmed.was_set_before(60));
+        assert!(open(by_time(false, 0)).was_set_before(0) && open(codes(0)).was_set_before(0));
+        // One that was stored before its time was kept counts from its beginning.
+        let mut old = serde_json::to_value(by_time(true, 9)).unwrap();
+        old["Totp"].as_object_mut().unwrap().remove("set_at").unwrap();
+        let old = open(serde_json::from_value(old).unwrap());
+        assert!(old.was_set_before(6) && !old.was_set_before(5));
     }
 
     #[test]

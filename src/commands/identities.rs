@@ -18,6 +18,7 @@ use crate::{
         oidc::{Answered, FlowSecrets, OidcError, Somebody},
         server_keys::ServerKeys,
     },
+    limits::{Action, Subject},
     state::Server,
     subjects::{Purpose, SubjectError},
 };
@@ -107,7 +108,8 @@ pub struct EndFlow<'a> {
 }
 
 impl EndFlow<'_> {
-    /// Who the provider says it is. The flow is over after this, whatever came of it; a refusal is written down.
+    /// Who the provider says it is. The flow is over after this, whatever came of it; a refusal is written down, if it is
+    /// not one of very many.
     ///
     /// # Errors
     /// [`IdentityError`]
@@ -150,7 +152,7 @@ impl EndFlow<'_> {
 /// The account that an identity is linked to.
 ///
 /// # Errors
-/// [`OidcRefusal::Identity`], which is written down, if there is none.
+/// [`OidcRefusal::Identity`], if there is none.
 pub async fn account_of(
     server: &Server,
     owner: &[u8; 32],
@@ -171,8 +173,15 @@ fn key_of(keys: &ServerKeys, somebody: &Somebody) -> IdentityKey {
     IdentityKey(keys.stable("identity", &name))
 }
 
+/// Writes a refusal down, unless there were many for the same reason: whoever has no account can bring them about, and
+/// the log keeps them for ever. The others are counted.
 async fn reject(server: &Server, owner: &[u8; 32], reason: OidcRefusal) -> Result<(), LogError> {
-    let id = derived("lockstep/v1/oidc-rejected", &[owner, &server.clock.now().0.to_be_bytes()]);
+    let now = server.clock.now();
+    if server.limits.subject(Action::Refusal, Subject::Refused(reason), now).await.is_err() {
+        server.metrics.refused(Action::Refusal);
+        return Ok(());
+    }
+    let id = derived("lockstep/v1/oidc-rejected", &[owner, &now.0.to_be_bytes()]);
     let event = Event::System(SystemEvent::OidcRejected(OidcRejected { reason }));
     let epoch = Epoch::from_slice(&server.keys.stable("epoch", b"system")[..16]).unwrap_or(Epoch::ZERO);
     let unit = Unit {

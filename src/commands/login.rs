@@ -2,10 +2,11 @@
 //! may enrol itself.
 
 use lockstep_events::{
-    AccountId, DeviceId, LogError, NewEvent, Outcome, Position, SessionId, Unit,
+    AccountId, DeviceId, LogError, Micros, NewEvent, Outcome, Position, SessionId, Unit,
     event::{AccountEvent, Method, RevokeReason, SessionOpened},
     header::verify,
     ids::{PublicKey, Signature},
+    log::{StreamClaim, StreamExpect},
     roster::{Claim, Statement},
 };
 use lockstep_projections::rows::{AccountRow, SessionRow};
@@ -15,9 +16,9 @@ use super::{
     facts::{Actor, derived, existing_account},
     session::{self, Opened},
 };
-use crate::{auth::credentials::CredentialError, state::Server};
+use crate::{auth::credentials::CredentialError, feed::Access, state::Server};
 
-/// A login whose password is proven.
+/// A login of somebody who has proven who they are.
 pub struct Login {
     /// The account.
     pub account: AccountId,
@@ -25,6 +26,11 @@ pub struct Login {
     pub session: SessionId,
     /// How it was proven who asks.
     pub method: Method,
+    /// When: the session is no fresher than that, however late it opens.
+    pub proven_at: Micros,
+    /// Whose token says so, if it was proven before: nothing may have ended that. A password is looked at once more by
+    /// who has asked for it.
+    pub voucher: Option<Access>,
     /// The device's proof, if it is enrolled.
     pub proof: Option<Proof>,
 }
@@ -59,6 +65,9 @@ pub enum LoginError {
     /// Nobody may use the account.
     #[error("the account is disabled")]
     Disabled,
+    /// What vouches for it has ended meanwhile.
+    #[error("the session has ended")]
+    Ended,
     /// The account cannot be looked at.
     #[error(transparent)]
     Look(#[from] LookError),
@@ -94,7 +103,8 @@ fn enrolled(roster: &[Statement], wanted: DeviceId) -> Option<PublicKey> {
     })
 }
 
-/// Rounds against logins of the same device that end at the same moment. Of each round, one is through.
+/// Rounds against logins of the same device that end at the same moment, and for who has a voucher against other changes
+/// of the account. Of each round, one is through.
 const ROUNDS: usize = 32;
 
 /// What a device's sessions mean for one that it opens.
@@ -147,51 +157,78 @@ impl Login {
     /// # Errors
     /// [`LoginError`]
     pub async fn run(self, server: &Server) -> Result<LoggedIn, LoginError> {
+        for _ in 0..ROUNDS {
+            let expect = self.expect(server).await?;
+            let row = self.allowed(server).await?;
+            let Some(proof) = &self.proof else { return Ok(LoggedIn { row, opened: None }) };
+            decide(&row.roster, proof)?;
+            if let Some(opened) = self.open(server, &row, proof.device, expect).await? {
+                return Ok(LoggedIn { row, opened: Some(opened) });
+            }
+        }
+        Err(LogError::Unavailable("the sessions of the device keep changing".into()).into())
+    }
+
+    /// How the account's stream must be when the session opens. It would be open after whatever ended the voucher between
+    /// the look and the append, so then there must be nothing in between.
+    async fn expect(&self, server: &Server) -> Result<StreamExpect, LoginError> {
+        Ok(match self.voucher {
+            Some(_) => StreamExpect::Exact(account::last_seq(server, self.account).await?),
+            None => StreamExpect::Exists,
+        })
+    }
+
+    /// The account, if who asks may use it.
+    async fn allowed(&self, server: &Server) -> Result<AccountRow, LoginError> {
         let row = account::present(server, self.account).await?.ok_or(LoginError::Failed)?;
         if row.standing.disabled {
             return Err(LoginError::Disabled);
         }
-        let Some(proof) = &self.proof else { return Ok(LoggedIn { row, opened: None }) };
-        decide(&row.roster, proof)?;
-        let opened = self.open(server, &row, proof.device).await?;
-        Ok(LoggedIn { row, opened: Some(opened) })
+        match &self.voucher {
+            Some(voucher) if !account::stands(server, voucher).await? => Err(LoginError::Ended),
+            _ => Ok(row),
+        }
     }
 
-    async fn open(&self, server: &Server, row: &AccountRow, device: DeviceId) -> Result<Opened, LoginError> {
+    /// Opens a session on the account as it stands; nothing if it changes meanwhile: another login of the device was
+    /// first, or an old session has ended for another reason.
+    async fn open(
+        &self,
+        server: &Server,
+        row: &AccountRow,
+        device: DeviceId,
+        expect: StreamExpect,
+    ) -> Result<Option<Opened>, LoginError> {
         let actor = Actor { account: self.account, device };
-        let now = server.clock.now();
-        let stored = session::with_id(server, actor, self.session, self.method, now);
-        for _ in 0..ROUNDS {
-            let sessions = server.reads.sessions(self.account).await.map_err(LookError::from)?;
-            let Some(before) = Before::of(&sessions, device, self.session)? else {
-                // The same once more gives the same session, and ends none.
-                return Ok(Opened { stored, position: Position::default(), auth_epoch: row.auth_epoch });
-            };
-            server.credentials.open_session(&stored).await?;
-            let events = before.events(actor, self.session, self.method)?;
-            if let Some(position) = append(server, self.account, events).await? {
-                session::end(server, &before.open, now).await?;
-                return Ok(Opened { stored, position, auth_epoch: row.auth_epoch });
-            }
-            // Another login of the device was first, or an old session has ended for another reason.
-            account::caught_up(server).await?;
-        }
-        Err(LogError::Unavailable("the sessions of the device keep changing".into()).into())
+        let stored = session::with_id(server, actor, self.session, self.method, self.proven_at);
+        let sessions = server.reads.sessions(self.account).await.map_err(LookError::from)?;
+        let auth_epoch = row.auth_epoch;
+        let Some(before) = Before::of(&sessions, device, self.session)? else {
+            // The same once more gives the same session, and ends none.
+            return Ok(Some(Opened { stored, position: Position::default(), auth_epoch }));
+        };
+        server.credentials.open_session(&stored).await?;
+        let claim = StreamClaim { expect, ..existing_account(self.account) };
+        let events = before.events(actor, self.session, self.method)?;
+        let Some(position) = append(server, claim, events).await? else { return Ok(None) };
+        session::end(server, &before.open, server.clock.now()).await?;
+        Ok(Some(Opened { stored, position, auth_epoch }))
     }
 }
 
-/// Appends; where. Nothing if one of the events stands with another body.
+/// Appends; where. Nothing if one of the events stands with another body, or the stream has moved on.
 async fn append(
     server: &Server,
-    account: AccountId,
+    claim: StreamClaim,
     events: Vec<NewEvent>,
 ) -> Result<Option<Position>, LoginError> {
-    let unit = Unit { streams: vec![existing_account(account)], events, ..Unit::default() };
+    let unit = Unit { streams: vec![claim], events, ..Unit::default() };
     match server.batcher.append(unit).await? {
         Outcome::Appended(placed) => {
             Ok(Some(placed.iter().map(|placed| placed.position).max().unwrap_or_default()))
         }
         Outcome::IdReused(_) => Ok(None),
+        Outcome::Conflict(_) if claim.expect != StreamExpect::Exists => Ok(None),
         Outcome::Conflict(_) | Outcome::Missing(_) => Err(LoginError::Failed),
     }
 }
@@ -200,7 +237,7 @@ async fn append(
 mod tests {
     use super::*;
     use ed25519_dalek::{Signer, SigningKey};
-    use lockstep_events::{Hash32, Micros, header::public_key};
+    use lockstep_events::{Hash32, header::public_key};
     use uuid::Uuid;
 
     fn id<T: From<Uuid>>(n: u128) -> T {

@@ -1,5 +1,12 @@
 //! Offering statements of a roster back: after a restore to a time before them. They are signed by the account, so it
 //! does not matter which of its devices brings them.
+//!
+//! What the plan says of devices and vaults is not asked here. What was once allowed must be able to come back, and whether
+//! it ever was nobody knows any more: a statement is signed by the account's own key, bears no word of the server and no
+//! time, and each one stands on the one before, so that none can be left out. That the stream began another life is no
+//! proof either, as any device can bring that about. So an account that signs for itself gets more devices and vaults
+//! this way than its plan has, and nothing else by it: entries and bytes are counted over all vaults and refused as
+//! ever, no plan has more than the 256 vaults that every account may have, and the roster has an end.
 
 use lockstep_events::{
     AccountId, DeviceId, Position, StreamId,
@@ -11,7 +18,7 @@ use super::{
     create_vault::{CreateVault, VaultError},
     facts::Actor,
     revoke_device::RevokeDevice,
-    roster::{StateError, state, unusable},
+    roster::{StateError, follow, state, unusable},
     turn_vault_key::TurnVaultKey,
 };
 use crate::{auth::credentials::Wrapped, state::Server};
@@ -43,7 +50,7 @@ fn decide(
                 if let Some(what) = unusable(&statement.claim) {
                     return Err(StateError::Invalid(what));
                 }
-                roster.apply(statement)?;
+                follow(&mut roster, statement)?;
                 missing.push(statement.clone());
             }
         }

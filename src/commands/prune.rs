@@ -16,7 +16,11 @@ use lockstep_events::{
 use uuid::Uuid;
 
 use super::{facts::new_event, purge::PurgeError};
-use crate::{batcher::Batcher, blobs::Shelf, entries::EntryStates};
+use crate::{
+    batcher::Batcher,
+    blobs::{Keepers, Shelf},
+    entries::EntryStates,
+};
 
 const PAGE: usize = 500;
 
@@ -36,6 +40,8 @@ struct Entry {
     heads: Heads,
     versions: BTreeMap<VersionId, Version>,
     gone: BTreeSet<VersionId>,
+    /// Hashes that another entry keeps.
+    elsewhere: BTreeSet<BlobHash>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,12 +106,13 @@ impl Entry {
     }
 
     /// Versions that are not kept, either those whose content is still there or those that were pruned before, and the
-    /// hashes that no kept version has.
+    /// hashes that no kept version has, of this entry or of another one.
     fn others(&self, kept: &BTreeSet<VersionId>, pruned: bool) -> (Vec<VersionId>, Vec<BlobHash>) {
         let kept_hashes: BTreeSet<_> = kept
             .iter()
             .filter_map(|id| self.versions.get(id))
             .flat_map(|version| &version.contents)
+            .chain(&self.elsewhere)
             .collect();
         let goes = |(id, version): &(&VersionId, &Version)| {
             let content = version.contents.first();
@@ -129,6 +136,8 @@ pub struct Pruner {
     pub entries: Arc<EntryStates>,
     /// Long ciphertexts.
     pub shelf: Arc<Shelf>,
+    /// Who else keeps them.
+    pub keepers: Keepers,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -150,8 +159,20 @@ impl Pruner {
             }
         }
         let kept = state.kept(rule, self.clock.now());
+        let (versions, contents) = state.others(&kept, false);
+        let mut left = self.left(vault, state.others(&kept, true).1).await?;
+        if versions.is_empty() && left.is_empty() {
+            return Ok(0);
+        }
+        // A version that is pushed meanwhile and names one of these again finds the event below, looks again, and
+        // raises the blob's mark: then the blob stays. So does one of another entry, whether or not it is asked before.
+        let all: Vec<_> = contents.iter().chain(&left).copied().collect();
+        let mut marks = self.shelf.index.marks(vault, &all).await?;
+        let elsewhere = self.keepers.elsewhere(vault, entry, &all).await?;
+        left.retain(|hash| !elsewhere.kept.contains(hash));
+        marks.retain(|(hash, _)| !elsewhere.kept.contains(hash));
+        state.elsewhere = elsewhere.kept;
         let (mut versions, mut contents) = state.others(&kept, false);
-        let left = self.left(vault, state.others(&kept, true).1).await?;
         let of_left = |version: &Version| version.contents.iter().any(|hash| left.contains(hash));
         versions.extend(state.versions.iter().filter(|(_, version)| of_left(version)).map(|(id, _)| *id));
         versions.sort_unstable();
@@ -160,16 +181,13 @@ impl Pruner {
         if versions.is_empty() {
             return Ok(0);
         }
-        // A version that is pushed meanwhile and names one of these again finds the event below, looks again, and
-        // raises the blob's mark: then the blob stays.
-        let marks = self.shelf.index.marks(vault, &contents).await?;
         let pruned = ContentPruned { entry, versions, contents };
         let (count, hashes) = (pruned.versions.len(), pruned.contents.clone());
         let unit = unit(vault, pruned, state.heads.last_seq)?;
         if !matches!(self.batcher.append(unit).await?, Outcome::Appended(_)) {
             return Ok(0);
         }
-        self.log.erase_contents(vault.into(), &hashes).await?;
+        self.log.erase_contents(vault.into(), &hashes, elsewhere.seen).await?;
         self.shelf.remove_unless_named(vault, &marks).await?;
         self.entries.refresh(vault, entry, state.heads).await?;
         Ok(count)

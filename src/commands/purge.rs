@@ -1,11 +1,15 @@
-//! Purging an entry: erasure for good. Its ciphertexts and wrapped keys go, and nothing more is ever accepted for it.
+//! Purging an entry: erasure for good. Its ciphertexts and wrapped keys go, and nothing more is ever accepted for it. Bytes
+//! that another entry keeps as well stay: they are that one's.
 //!
 //! The event stands before anything is deleted. Who is cut off in between leaves bytes that every node deletes when it
 //! reads the event (`erasure::scan`), and so does the same command again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lockstep_events::{
@@ -21,7 +25,7 @@ use tokio::sync::Mutex;
 use super::facts::{Actor, derived, new_event};
 use crate::{
     batcher::Batcher,
-    blobs::{BlobError, Shelf},
+    blobs::{BlobError, Keepers, Shelf},
     entries::EntryStates,
     erasure::shred_list::{Shred, ShredList, ShredListError},
 };
@@ -106,6 +110,8 @@ pub struct Purger {
     pub entries: Arc<EntryStates>,
     /// Long ciphertexts.
     pub shelf: Arc<Shelf>,
+    /// Who else keeps them.
+    pub keepers: Keepers,
     /// What outlives a restore.
     pub shred_list: Arc<ShredList>,
     /// What was erased is in no journal.
@@ -192,28 +198,43 @@ impl Purger {
         Err(PurgeError::Contended)
     }
 
-    /// Deletes every ciphertext of an entry; how many were there. May be repeated.
+    /// Deletes every ciphertext of an entry that no other entry keeps; how many were there. May be repeated.
     ///
     /// # Errors
     /// If the log or the blob store does not answer.
     pub async fn erase(&self, vault: VaultId, entry: EntryId) -> Result<u64, PurgeError> {
         let stream = StreamId::from(vault);
-        let (mut after, mut erased) = (Seq::ZERO, 0);
+        let hashes = self.named(vault, entry).await?;
+        // Before it is asked who else keeps them: who begins to name one after that raises its mark.
+        let mut long = self.shelf.index.marks(vault, &hashes).await?;
+        let mut short = Vec::new();
+        for some in hashes.chunks(PAGE) {
+            short.extend(self.log.contents(stream, some).await?.into_iter().map(|(hash, _)| hash));
+        }
+        if long.is_empty() && short.is_empty() {
+            return Ok(0);
+        }
+        let elsewhere = self.keepers.elsewhere(vault, entry, &hashes).await?;
+        long.retain(|(hash, _)| !elsewhere.kept.contains(hash));
+        short.retain(|hash| !elsewhere.kept.contains(hash));
+        let erased = self.log.erase_contents(stream, &short, elsewhere.seen).await?;
+        self.shelf.remove_unless_named(vault, &long).await?;
+        Ok(erased + long.len() as u64)
+    }
+
+    /// Every ciphertext that versions of an entry name.
+    async fn named(&self, vault: VaultId, entry: EntryId) -> Result<Vec<BlobHash>, LogError> {
+        let (mut after, mut named) = (Seq::ZERO, BTreeSet::new());
         loop {
-            let page = self.log.read_subject(stream, entry.into(), after, PAGE).await?;
-            after = page.last().map_or(after, |last| last.seq);
-            let hashes: Vec<BlobHash> = page
-                .iter()
-                .filter_map(|recorded| match recorded.event() {
-                    Ok(Event::Vault(VaultEvent::VersionAdded(added))) => Some(added),
-                    _ => None,
-                })
-                .flat_map(|added| added.contents().collect::<Vec<_>>())
-                .collect();
-            erased += self.log.erase_contents(stream, &hashes).await?;
-            erased += self.shelf.remove(vault, &hashes).await?;
+            let page = self.log.read_subject(vault.into(), entry.into(), after, PAGE).await?;
+            for recorded in &page {
+                after = recorded.seq;
+                if let Ok(Event::Vault(VaultEvent::VersionAdded(added))) = recorded.event() {
+                    named.extend(added.contents());
+                }
+            }
             if page.len() < PAGE {
-                return Ok(erased);
+                return Ok(named.into_iter().collect());
             }
         }
     }

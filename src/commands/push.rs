@@ -309,6 +309,10 @@ impl Answer {
 }
 
 #[cfg(test)]
+mod lives_tests;
+#[cfg(test)]
+mod naming_tests;
+#[cfg(test)]
 mod pruned_tests;
 #[cfg(test)]
 mod signer_tests;

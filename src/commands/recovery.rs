@@ -22,6 +22,7 @@ use super::{
     factor_body::{BodyError, factors},
     facts::{Actor, statement_id},
     replace::{Replace, ReplaceError, Together},
+    roster::follow,
     session::{self, Opened},
     set_factor::removed_event,
 };
@@ -58,9 +59,9 @@ pub enum RecoveryError {
     /// The new password is not as it must be, or another change was first.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// The plan allows no more devices.
-    #[error("the account has as many devices as it may have")]
-    TooManyDevices(Exceeded),
+    /// There are as many devices, or statements, as there may be.
+    #[error("the account has as much of something as it may have")]
+    TooMany(Exceeded),
     /// What is known of a second factor cannot be opened.
     #[error(transparent)]
     Subjects(SubjectError),
@@ -135,7 +136,7 @@ impl SetRecovery {
         }
         let retry = row.roster.contains(&self.statement);
         if !retry {
-            account::roster(&row)?.apply(&self.statement)?;
+            follow(&mut account::roster(&row)?, &self.statement).map_err(from_enrolment)?;
         }
         let present = row.credentials.get(ARK_BY_RECOVERY).copied().unwrap_or_default();
         let next = if retry { present } else { present + 1 };
@@ -236,9 +237,14 @@ impl Recover {
         check_next(&row, self.password.suite, &self.wrap)?;
         let unused = self.check_unused(server, &row).await?;
         let places = enrol_device::Places::all_free(server, &row);
-        let device = enrol_device::decide(account::roster(&row)?, &row.roster, &self.statement, &places)
+        let joins = enrol_device::decide(account::roster(&row)?, &row.roster, &self.statement, &places)
             .map_err(from_enrolment)?;
-        let (actor, at, session) = (Actor { account, device }, server.clock.now(), SessionId(self.attempt));
+        let (device, session) = (joins.device, SessionId(self.attempt));
+        let (actor, at) = (Actor { account, device }, server.clock.now());
+        let opened = actor.session_opened(session, Method::Recovery).map_err(ReplaceError::from)?;
+        if joins.again && !session::stands(server, &opened).await.map_err(ReplaceError::from)? {
+            return Err(RosterError::Order.into());
+        }
         let stored = session::with_id(server, actor, session, Method::Recovery, at);
         server.credentials.open_session(&stored).await?;
         let end = EndAccess {
@@ -263,11 +269,7 @@ impl Recover {
         let requires = before(&self.statement);
         let id = statement_id(account, self.statement.epoch);
         let added = AccountEvent::DeviceAdded(RosterStated { statement: self.statement });
-        let events = [
-            end.event(),
-            actor.event(id, Some(device.into()), added),
-            actor.session_opened(session, Method::Recovery),
-        ];
+        let events = [end.event(), actor.event(id, Some(device.into()), added), Ok(opened)];
         let events =
             events.into_iter().chain(gone).collect::<Result<Vec<_>, _>>().map_err(ReplaceError::from)?;
         let staged = Staged { account, attempt: self.attempt, replacement, staged_at: at };
@@ -298,7 +300,9 @@ fn from_enrolment(error: super::roster::StateError) -> RecoveryError {
     use super::roster::StateError;
     match error {
         StateError::Roster(error) => error.into(),
-        StateError::TooManyDevices(exceeded) => RecoveryError::TooManyDevices(exceeded),
+        StateError::TooManyDevices(exceeded) | StateError::TooManyStatements(exceeded) => {
+            RecoveryError::TooMany(exceeded)
+        }
         StateError::Look(error) => error.into(),
         StateError::Log(error) => ReplaceError::from(error).into(),
         StateError::Credentials(error) => error.into(),

@@ -1,7 +1,7 @@
 //! Refreshing a session: the token rotates; a token that somebody used long ago ends the session.
 
 use lockstep_events::{
-    LogError, Micros, NewEvent, Outcome, Position, Unit,
+    LogError, Micros, NewEvent, Outcome, Position, SessionId, Unit,
     event::{AccountEvent, RefreshReused, RevokeReason, SessionRefreshed},
     header::verify,
     ids::Signature,
@@ -134,6 +134,22 @@ pub async fn may_go_on(server: &Server, stored: &StoredSession) -> Result<u64, R
         return Err(RefreshError::Ended(None));
     }
     Ok(auth_epoch)
+}
+
+/// Whether a session may have another access token without a refresh: a refresh would give it one.
+///
+/// # Errors
+/// [`RefreshError::Ended`], [`RefreshError::RanOut`], or what a store does not answer.
+pub async fn is_open(server: &Server, session: SessionId) -> Result<(), RefreshError> {
+    let stored = server.credentials.session(session).await?.ok_or(RefreshError::Ended(None))?;
+    match may_go_on(server, &stored).await {
+        Ok(_) if stored.ended_at.is_some() => Err(RefreshError::Ended(None)),
+        Ok(_) if refresh::is_over(&stored, lives(server), server.clock.now()) => Err(RefreshError::RanOut),
+        Ok(_) => Ok(()),
+        // Its device was never enrolled.
+        Err(RefreshError::Invalid) => Err(RefreshError::Ended(None)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The account's auth epoch, at which the session was open still. It is read first: whatever ends the session after

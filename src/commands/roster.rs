@@ -5,7 +5,7 @@ use lockstep_events::{
     event::{AccountEvent, RosterStated},
     header::can_verify,
     log::{Required, StreamClaim, StreamExpect},
-    roster::{Claim, RosterError, Statement},
+    roster::{Claim, Roster, RosterError, Statement},
 };
 
 use super::{
@@ -13,6 +13,10 @@ use super::{
     facts::{Actor, existing_account, statement_id},
 };
 use crate::{auth::credentials::CredentialError, quotas::Exceeded, state::Server};
+
+/// A roster has at most so many statements. Every command about an account reads all of them, and all its devices keep
+/// them for ever. Who removes a device every week, and turns the keys of ten vaults for it, gets there in 26 years.
+pub const MAX_STATEMENTS: u32 = 16_384;
 
 /// Why a statement was not appended.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,9 @@ pub enum StateError {
     /// The plan allows no more devices.
     #[error("the account has as many devices as it may have")]
     TooManyDevices(Exceeded),
+    /// The roster is as long as one may be.
+    #[error("the roster has as many statements as it may have")]
+    TooManyStatements(Exceeded),
     /// The account cannot be looked at.
     #[error(transparent)]
     Look(#[from] LookError),
@@ -58,6 +65,19 @@ pub fn unusable(claim: &Claim) -> Option<&'static str> {
         Claim::SuiteRaised { .. } => Some("suite: only 1 is known"),
         _ => None,
     }
+}
+
+/// Applies the next statement to a roster, if there is room for it. A device can be removed from a full one too: there are
+/// as many removals at most as devices that were added.
+///
+/// # Errors
+/// [`StateError::TooManyStatements`], or it does not follow.
+pub fn follow(roster: &mut Roster, next: &Statement) -> Result<(), StateError> {
+    let (limit, used) = (MAX_STATEMENTS.into(), u64::from(roster.epoch) + 1);
+    if used >= limit && !matches!(next.claim, Claim::DeviceRevoked { .. }) {
+        return Err(StateError::TooManyStatements(Exceeded { what: "statements", limit, used }));
+    }
+    Ok(roster.apply(next)?)
 }
 
 /// What became of a statement.
@@ -119,5 +139,31 @@ pub async fn state_at(
         }
         Outcome::Conflict(_) => Ok(Stated::Moved),
         Outcome::IdReused(_) | Outcome::Missing(_) => Err(StateError::Overtaken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::roster_testing::{added, next, with_devices};
+    use uuid::Uuid;
+
+    #[test]
+    fn a_roster_has_an_end_and_devices_can_be_removed_from_a_full_one() {
+        let (mut roster, _) = with_devices(2);
+        roster.epoch = MAX_STATEMENTS - 2;
+        let last = next(&roster, added(8));
+        follow(&mut roster, &last).unwrap();
+        let (limit, before) = (MAX_STATEMENTS.into(), roster.clone());
+        let vault = Claim::VaultKeyGen { vault: Uuid::from_u128(7).into(), generation: 1 };
+        for claim in [added(9), vault, Claim::SuiteRaised { suite: 2 }] {
+            let refused = follow(&mut roster, &next(&before, claim));
+            let full = Exceeded { what: "statements", limit, used: limit };
+            assert!(matches!(refused, Err(StateError::TooManyStatements(e)) if e == full));
+        }
+        assert_eq!(roster, before);
+        let removed = next(&roster, Claim::DeviceRevoked { device: Uuid::from_u128(8).into() });
+        follow(&mut roster, &removed).unwrap();
+        assert!(roster.devices[&Uuid::from_u128(8).into()].revoked);
     }
 }

@@ -4,7 +4,7 @@
 //! compare-and-set before it counts as right: of two that show the same code at once, one is refused.
 
 use lockstep_events::{
-    AccountId, Event, EventId, LogError, NewEvent, Outcome, Unit,
+    AccountId, Event, EventId, LogError, Micros, NewEvent, Outcome, Unit,
     event::{AccountEvent, FactorRefused},
 };
 use uuid::Uuid;
@@ -73,14 +73,15 @@ pub struct CheckFactor<'a> {
 }
 
 impl CheckFactor<'_> {
-    /// Whether it is right; it is used then.
+    /// Whether it is right; it is used then. Since when all factors have been set that were looked at.
     ///
     /// # Errors
     /// [`FactorError`]
-    pub async fn run(self, server: &Server) -> Result<(), FactorError> {
+    pub async fn run(self, server: &Server) -> Result<Micros, FactorError> {
         let factors = demanded(server, self.account).await?;
         if self.accepts(server, &factors).await? {
-            return Ok(());
+            let set = factors.iter().filter(|factor| factor.counts());
+            return Ok(set.map(OpenFactor::set_at).max().unwrap_or_default());
         }
         let event = Event::Account(AccountEvent::FactorRefused(FactorRefused { attempt: self.attempt }));
         let event = new_event(None, self.account.into(), EventId(Uuid::new_v4()), None, &event)?;

@@ -1,6 +1,9 @@
 //! What opening a session is, whoever asks for it.
 
-use lockstep_events::{Micros, Position, SessionId, event::Method};
+use lockstep_events::{
+    AccountId, Event, LogError, Micros, NewEvent, Position, Seq, SessionId,
+    event::{AccountEvent, Method},
+};
 use uuid::Builder;
 
 use super::facts::Actor;
@@ -40,6 +43,28 @@ pub fn with_id(
 ) -> StoredSession {
     let seed = server.keys.stable("session-seed", session.as_bytes());
     refresh::begin(&server.keys, (actor.account, actor.device, session), method, seed, now)
+}
+
+/// An opening is among the first events about its session: a proof of identity comes before it, or the end of all others.
+const FIRST: usize = 8;
+
+/// Whether the log says that an account's session was opened. A row of the credential store does not.
+///
+/// # Errors
+/// If the log does not answer.
+pub async fn was_opened(server: &Server, account: AccountId, session: SessionId) -> Result<bool, LogError> {
+    let first = server.log.read_subject(account.into(), session.into(), Seq::ZERO, FIRST).await?;
+    let opens = |event| matches!(event, Ok(Event::Account(AccountEvent::SessionOpened(_))));
+    Ok(first.iter().any(|recorded| opens(recorded.event())))
+}
+
+/// Whether an event that opens a session stands, as it is: whoever would append it again has done so before.
+///
+/// # Errors
+/// If the log does not answer.
+pub async fn stands(server: &Server, opened: &NewEvent) -> Result<bool, LogError> {
+    let found = server.log.find(&[opened.event_id]).await?;
+    Ok(found.iter().any(|recorded| recorded.body_hash == opened.body_hash))
 }
 
 /// Sessions ended: their tokens need not be kept any more. Their events stand already.

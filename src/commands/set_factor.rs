@@ -5,7 +5,7 @@
 //! of the log everyone finds the same ones to be too many.
 
 use lockstep_events::{
-    AccountId, LogError, NewEvent,
+    AccountId, LogError, Micros, NewEvent,
     canonical::sha256,
     event::{AccountEvent, FactorRemoved, FactorSet},
 };
@@ -29,6 +29,25 @@ use crate::{
 
 /// An account has at most so many, beside the codes that come with them.
 const MAX_FACTORS: u64 = 15;
+
+/// Who changes factors.
+#[derive(Debug, Clone, Copy)]
+pub struct Proven {
+    /// Who.
+    pub actor: Actor,
+    /// When the password was last proven, and a factor if one was demanded, in seconds since 1970.
+    pub at: i64,
+}
+
+impl Proven {
+    /// The factors that are there, if each that counts was set before the proof, and so was part of it. Whoever knows the
+    /// password alone takes no factor away, however lately it was set, and adds none by which they could.
+    async fn factors(&self, server: &Server) -> Result<Vec<OpenFactor>, FactorError> {
+        let all = stored(server, self.actor.account).await?;
+        let part = all.iter().all(|factor| factor.was_set_before(self.at));
+        if part { Ok(all) } else { Err(FactorError::Unproven) }
+    }
+}
 
 fn set_event(actor: Actor, factor: &StoredFactor) -> Result<NewEvent, LogError> {
     let event = FactorSet { factor: factor.id, factor_kind: word(factor.kind.name())? };
@@ -70,15 +89,16 @@ fn too_many(used: u64) -> FactorError {
 ///
 /// # Errors
 /// [`FactorError`]
-pub async fn begin_totp(server: &Server, account: AccountId) -> Result<(Uuid, totp::Secret), FactorError> {
+pub async fn begin_totp(server: &Server, proven: Proven) -> Result<(Uuid, totp::Secret), FactorError> {
+    let account = proven.actor.account;
     let (begun, set): (Vec<_>, Vec<_>) =
-        stored(server, account).await?.into_iter().partition(|factor| !factor.body.is_set());
+        proven.factors(server).await?.into_iter().partition(|factor| !factor.body.is_set());
     room(&set)?;
     for old in begun {
         server.credentials.remove_factor(account, old.stored.id).await?;
     }
     let secret = totp::new_secret(&mut OsRng);
-    let body = Body::Totp { secret, confirmed: false, used: 0 };
+    let body = Body::Totp { secret, confirmed: false, used: 0, set_at: Micros(0) };
     let factor = made(server, account, Uuid::new_v4(), &body).await?;
     server.credentials.put_factor(&factor).await?;
     Ok((factor.id, secret))
@@ -90,23 +110,24 @@ pub async fn begin_totp(server: &Server, account: AccountId) -> Result<(Uuid, to
 /// [`FactorError`]
 pub async fn confirm_totp(
     server: &Server,
-    actor: Actor,
+    proven: Proven,
     id: Uuid,
     given: &str,
 ) -> Result<Vec<String>, FactorError> {
-    let all = stored(server, actor.account).await?;
+    let (actor, all) = (proven.actor, proven.factors(server).await?);
     let begun = |factor: &&OpenFactor| factor.stored.id == id && factor.body.kind() == FactorKind::Totp;
     let factor = all.iter().find(begun).ok_or(FactorError::NoFactor)?;
     let after = factor.body.after_digits(given, server.clock.now()).ok_or(FactorError::Wrong)?;
     if !factor.body.is_set() {
         room(&all)?;
     }
-    let sealed = after.seal(server, actor.account, id).await?;
     append(server, actor.account, vec![set_event(actor, &factor.stored)?]).await?;
+    // From now on: a proof that comes while the event is appended is not asked for it.
+    let sealed = after.set_from(server.clock.now()).seal(server, actor.account, id).await?;
     if !server.credentials.replace_factor(&factor.stored, &sealed).await? {
         return Err(FactorError::Wrong);
     }
-    is_set(server, actor, &factor.stored).await
+    is_set(server, proven, &factor.stored).await
 }
 
 /// Sets a passkey. Its id, and the codes that come with the first factor.
@@ -117,10 +138,11 @@ pub async fn confirm_totp(
 /// [`FactorError`]
 pub async fn set_passkey(
     server: &Server,
-    actor: Actor,
+    proven: Proven,
     credential: &Credential,
 ) -> Result<(Uuid, Vec<String>), FactorError> {
-    room(&stored(server, actor.account).await?)?;
+    let actor = proven.actor;
+    room(&proven.factors(server).await?)?;
     let hash = server.keys.stable("passkey", &sha256(&credential.id));
     let mut id = [0; 16];
     id.copy_from_slice(&hash[..16]);
@@ -136,7 +158,7 @@ pub async fn set_passkey(
         server.credentials.remove_factor(actor.account, id).await?;
         return Err(error);
     }
-    Ok((id, is_set(server, actor, &factor).await?))
+    Ok((id, is_set(server, proven, &factor).await?))
 }
 
 fn is_same(one: &StoredFactor, other: &StoredFactor) -> bool {
@@ -145,7 +167,8 @@ fn is_same(one: &StoredFactor, other: &StoredFactor) -> bool {
 
 /// After a factor was set: looks whether it may stay beside those that others set at the same moment. The codes that
 /// come with the first one, shown once.
-async fn is_set(server: &Server, actor: Actor, own: &StoredFactor) -> Result<Vec<String>, FactorError> {
+async fn is_set(server: &Server, proven: Proven, own: &StoredFactor) -> Result<Vec<String>, FactorError> {
+    let actor = proven.actor;
     let all = tidied(server, actor).await?;
     // Also those whose event stands and that are about to be confirmed.
     let others: Vec<_> = all.iter().filter(|factor| !factor.is_codes()).collect();
@@ -154,12 +177,15 @@ async fn is_set(server: &Server, actor: Actor, own: &StoredFactor) -> Result<Vec
         append(server, actor.account, vec![removed_event(actor, own)?]).await?;
         return Err(FactorError::Wrong);
     };
-    if others.len() as u64 > MAX_FACTORS {
+    let late = |at: usize| at != mine && !others[at].was_set_before(proven.at);
+    if others.len() as u64 > MAX_FACTORS || (0..others.len()).any(late) {
         let places = places(server, &others).await?;
-        let before = places.iter().flatten().filter(|place| Some(**place) < places[mine]).count() as u64;
-        if before >= MAX_FACTORS {
+        let before = |at: &usize| places[*at].is_some() && places[*at] < places[mine];
+        let before: Vec<usize> = (0..others.len()).filter(before).collect();
+        let used = before.len() as u64;
+        if used >= MAX_FACTORS || before.into_iter().any(late) {
             forget(server, actor, &[own]).await?;
-            return Err(too_many(before));
+            return Err(if used >= MAX_FACTORS { too_many(used) } else { FactorError::Unproven });
         }
     }
     if all.iter().any(OpenFactor::is_codes) {
@@ -197,9 +223,10 @@ async fn make_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<String>)
 ///
 /// # Errors
 /// [`FactorError::NoFactor`] if there is no factor that they could stand in for.
-pub async fn new_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<String>), FactorError> {
+pub async fn new_codes(server: &Server, proven: Proven) -> Result<(Uuid, Vec<String>), FactorError> {
+    let actor = proven.actor;
     let stands = |all: Vec<OpenFactor>| all.iter().any(OpenFactor::counts);
-    if !stands(stored(server, actor.account).await?) {
+    if !stands(proven.factors(server).await?) {
         return Err(FactorError::NoFactor);
     }
     let made = make_codes(server, actor).await?;
@@ -210,14 +237,8 @@ pub async fn new_codes(server: &Server, actor: Actor) -> Result<(Uuid, Vec<Strin
 ///
 /// # Errors
 /// [`FactorError`]
-pub async fn remove(server: &Server, actor: Actor, id: Uuid, proven_at: i64) -> Result<(), FactorError> {
-    let all = stored(server, actor.account).await?;
-    // Whoever knows the password alone takes no factor away, however lately it was set. A token says whole seconds: of
-    // one second nobody knows which was first.
-    let after = |factor: &OpenFactor| !factor.counts() || factor.stored.created_at.seconds() < proven_at;
-    if !all.iter().all(after) {
-        return Err(FactorError::Unproven);
-    }
+pub async fn remove(server: &Server, proven: Proven, id: Uuid) -> Result<(), FactorError> {
+    let (actor, all) = (proven.actor, proven.factors(server).await?);
     let named = all.iter().find(|factor| factor.stored.id == id).ok_or(FactorError::NoFactor)?;
     // With codes go those in whose place they have come: these would count again.
     let codes_stay = !named.is_codes() && all.iter().any(|factor| factor.stored.id != id && factor.counts());

@@ -18,7 +18,7 @@ use super::{
     create_vault::VaultError,
     facts::{Actor, derived, statement_id},
     replace::{Replace, ReplaceError, Together},
-    roster::StateError,
+    roster::{StateError, follow},
 };
 use crate::{
     auth::{
@@ -58,7 +58,7 @@ fn decide(
     if stated.contains(next) {
         return Ok(generation);
     }
-    roster.apply(next).map_err(StateError::from)?;
+    follow(&mut roster, next)?;
     if generation > MAX_GENERATIONS {
         let (limit, used) = (MAX_GENERATIONS.into(), (generation - 1).into());
         return Err(VaultError::TooMany(Exceeded { what: "key_generations", limit, used }));

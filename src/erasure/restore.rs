@@ -44,8 +44,13 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
         return Err(ErasureError::Forgotten { list: list.display().to_string() });
     }
     if restored {
-        let streams = lives::renew(&*server.log).await?;
-        tracing::warn!(streams, "the log was restored: every stream begins another life");
+        let known = mark.map(|mark| mark.renewed).unwrap_or_default();
+        match lives::renew_once(&*server.log, known, &*server.clock).await? {
+            Some(streams) => {
+                tracing::warn!(streams, "the log was restored: every stream begins another life");
+            }
+            None => tracing::warn!("the log was restored: every stream has begun another life already"),
+        }
     }
     if cut {
         tracing::warn!("lines of the shred list are gone: they are made again from the log");

@@ -19,7 +19,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{ErasureError, shred_list::Shred};
-use crate::{commands::purge::PurgeError, private_file, state::Server};
+use crate::{
+    commands::purge::PurgeError,
+    operate::lives::{self, Renewed},
+    private_file,
+    state::Server,
+};
 
 const PAGE: usize = 500;
 const KINDS: [&str; 4] =
@@ -44,6 +49,9 @@ pub struct Mark {
     /// The operator's word that the log was restored since.
     #[serde(default)]
     pub restored: bool,
+    /// When the streams had begun another life for the last time by then.
+    #[serde(default)]
+    pub renewed: Renewed,
 }
 
 /// Where the mark lies: beside the key file.
@@ -112,7 +120,8 @@ pub async fn scan(server: &Server, since: Option<Mark>) -> Result<(), ErasureErr
     let Some(event) = last.first().map(|recorded| recorded.event_id) else { return Ok(()) };
     let shreds = server.shred_list.count()?;
     let (log_id, unfinished) = (server.log.log_id().await?, purges.unfinished);
-    let mark = Mark { log_id, position: tail, event, shreds, unfinished, restored: false };
+    let renewed = lives::last(&*server.log).await?;
+    let mark = Mark { log_id, position: tail, event, shreds, unfinished, restored: false, renewed };
     let key_file = server.config.key_path();
     write(&key_file, mark)
         .map_err(|source| ErasureError::File { path: path(&key_file).display().to_string(), source })?;

@@ -7,6 +7,7 @@ use lockstep_events::{
     event::{AccountEvent, ErasedCounts, RevokeReason, SubjectErased, VaultErased, VaultEvent},
     log::{Contents, SealedParts, StreamExpect},
 };
+use lockstep_projections::{Family, WaitError};
 
 use super::{ErasureError, shred_list::Shred};
 use crate::{
@@ -25,7 +26,7 @@ const FORGET: u8 = 8;
 const PAGE: usize = 500;
 /// Streams that are closed in one unit.
 const AT_ONCE: usize = 100;
-/// The read models are waited for so long; then the step is repeated later.
+/// The read models are waited for so long while they do not move; then the step is repeated later.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub async fn run(
@@ -107,7 +108,7 @@ async fn delete_ciphertexts(server: &Server, account: AccountId) -> Result<(u64,
                 })
                 .flat_map(|added| added.contents().collect::<Vec<_>>())
                 .collect();
-            contents += server.log.erase_contents(vault.into(), &hashes).await?;
+            contents += server.log.erase_contents(vault.into(), &hashes, Seq(u64::MAX)).await?;
             if page.len() < PAGE {
                 break;
             }
@@ -172,8 +173,19 @@ async fn append(
 }
 
 /// The read models fold `vault.erased` and `account.subject_erased` into nothing but two stones.
+///
+/// Behind a restore they may have the whole log before them.
 async fn forget(server: &Server) -> Result<(), ErasureError> {
-    Ok(server.progress.wait_for(server.log.tail().await?.position, PATIENCE).await?)
+    let tail = server.log.tail().await?.position;
+    loop {
+        let before = Family::ALL.map(|family| server.progress.of(family).position);
+        let waited = server.progress.wait_for(tail, PATIENCE).await;
+        let moved = before != Family::ALL.map(|family| server.progress.of(family).position);
+        match waited {
+            Err(WaitError::Timeout { .. }) if moved => {}
+            waited => return Ok(waited?),
+        }
+    }
 }
 
 /// Whatever came after its step, by somebody who was still at work: a place that was written behind, an object that a

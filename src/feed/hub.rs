@@ -42,10 +42,20 @@ pub struct Opened {
     pub owner: Option<AccountId>,
 }
 
+/// That the log is being asked where a stream is: the how manieth time. What was asked for later was read later than the
+/// last answer that counts was asked for, so an answer that was held back never takes a stream into its former life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked(u64);
+
 #[derive(Debug)]
 struct Inner {
     ring: Ring,
     gone: bool,
+    asked: u64,
+    /// What the last answer that counts had been asked as.
+    told: Asked,
+    /// Answers that had been asked for by then do not say whether the stream is still in that life.
+    doubted: Asked,
     listeners: HashMap<u64, Arc<Signal>>,
     empty_since: Instant,
     checked: Option<Instant>,
@@ -55,8 +65,16 @@ impl Hub {
     /// A hub that collects events already but has not asked the log yet.
     pub fn new(stream: StreamId, now: Instant) -> Self {
         let listeners = HashMap::new();
-        let inner =
-            Inner { ring: Ring::new(stream), gone: false, listeners, empty_since: now, checked: Some(now) };
+        let inner = Inner {
+            ring: Ring::new(stream),
+            gone: false,
+            asked: 0,
+            told: Asked(0),
+            doubted: Asked(0),
+            listeners,
+            empty_since: now,
+            checked: Some(now),
+        };
         Self { stream, opened: OnceCell::new(), inner: Mutex::new(inner) }
     }
 
@@ -69,11 +87,11 @@ impl Hub {
     /// is asked again the next time.
     pub async fn open(&self, log: &dyn EventLog) -> Result<Option<Opened>, LogError> {
         let opened = self.opened.get_or_try_init(|| async {
-            let ids = [self.stream];
+            let (ids, asked) = ([self.stream], self.ask());
             let (heads, owner) =
                 tokio::try_join!(log.stream_heads(&ids), owner::of_stream(log, self.stream)).map_err(Some)?;
             let head = heads.first().ok_or(None)?;
-            self.inner().ring.set_head(head);
+            self.set_head(asked, head, Instant::now());
             Ok(Opened { kind: head.kind, owner })
         });
         match opened.await {
@@ -108,10 +126,19 @@ impl Hub {
         self.inner().ring.push(event, now);
     }
 
-    /// The log says where the stream is.
-    pub fn set_head(&self, head: &StreamHead, now: Instant) {
+    /// Before the log is asked where the stream is.
+    pub fn ask(&self) -> Asked {
         let mut inner = self.inner();
-        inner.checked = Some(now);
+        inner.asked += 1;
+        Asked(inner.asked)
+    }
+
+    /// The log says where the stream is.
+    pub fn set_head(&self, asked: Asked, head: &StreamHead, now: Instant) {
+        let mut inner = self.inner();
+        if !inner.hears(asked, now) {
+            return;
+        }
         inner.gone = false;
         if inner.ring.set_head(head) {
             inner.listeners.values().for_each(|listener| listener.wake());
@@ -120,10 +147,9 @@ impl Hub {
 
     /// The log was asked and does not have this stream. If it had it before, a backup from before its beginning was
     /// put in its place: whatever life of it a listener knows is over.
-    pub fn missing(&self, now: Instant) {
+    pub fn missing(&self, asked: Asked, now: Instant) {
         let mut inner = self.inner();
-        inner.checked = Some(now);
-        if self.opened.initialized() && !inner.gone {
+        if inner.hears(asked, now) && self.opened.initialized() && !inner.gone {
             inner.gone = true;
             inner.ring = Ring::new(self.stream);
             inner.listeners.values().for_each(|listener| listener.wake());
@@ -172,6 +198,21 @@ impl Hub {
 
     /// The log may have been exchanged, or the bus may have lost news: it is time to ask.
     pub fn doubt(&self) {
-        self.inner().checked = None;
+        let mut inner = self.inner();
+        (inner.checked, inner.doubted) = (None, Asked(inner.asked));
+    }
+}
+
+impl Inner {
+    /// Whether an answer of the log counts: none that was asked for later has come already.
+    fn hears(&mut self, asked: Asked, now: Instant) -> bool {
+        let newer = asked > self.told;
+        if newer {
+            self.told = asked;
+        }
+        if newer && asked > self.doubted {
+            self.checked = Some(now);
+        }
+        newer
     }
 }

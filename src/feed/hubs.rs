@@ -8,7 +8,10 @@ use std::{
 
 use lockstep_events::{EventLog, LogError, Recorded, StreamId};
 
-use super::{hub::Hub, signal::Signal};
+use super::{
+    hub::{Asked, Hub},
+    signal::Signal,
+};
 
 /// Heads that are asked for in one call when hubs are checked.
 const CHECK_AT_ONCE: usize = 500;
@@ -79,9 +82,10 @@ impl Hubs {
     /// If the log does not answer; the hub is asked about again later.
     pub async fn renewed(&self, log: &dyn EventLog, stream: StreamId) -> Result<(), LogError> {
         let Some(hub) = self.hubs().get(&stream).map(Arc::clone) else { return Ok(()) };
+        let asked = hub.ask();
         match log.stream_heads(&[stream]).await?.first() {
-            Some(head) => hub.set_head(head, Instant::now()),
-            None => hub.missing(Instant::now()),
+            Some(head) => hub.set_head(asked, head, Instant::now()),
+            None => hub.missing(asked, Instant::now()),
         }
         Ok(())
     }
@@ -97,22 +101,22 @@ impl Hubs {
     /// If the log does not answer.
     pub async fn tidy(&self, log: &dyn EventLog) -> Result<(), LogError> {
         let now = Instant::now();
-        let due: Vec<(StreamId, Arc<Hub>)> = {
+        let due: Vec<(StreamId, Arc<Hub>, Asked)> = {
             let mut hubs = self.hubs();
             hubs.retain(|_, hub| hub.tidy(now));
             let due = hubs.iter().filter(|(_, hub)| hub.wants_check(now));
-            due.take(CHECK_AT_ONCE).map(|(stream, hub)| (*stream, Arc::clone(hub))).collect()
+            due.take(CHECK_AT_ONCE).map(|(stream, hub)| (*stream, Arc::clone(hub), hub.ask())).collect()
         };
         if due.is_empty() {
             return Ok(());
         }
-        let streams: Vec<StreamId> = due.iter().map(|(stream, _)| *stream).collect();
+        let streams: Vec<StreamId> = due.iter().map(|(stream, ..)| *stream).collect();
         let heads: HashMap<StreamId, _> =
             log.stream_heads(&streams).await?.into_iter().map(|head| (head.stream, head)).collect();
-        for (stream, hub) in due {
+        for (stream, hub, asked) in due {
             match heads.get(&stream) {
-                Some(head) => hub.set_head(head, now),
-                None => hub.missing(now),
+                Some(head) => hub.set_head(asked, head, now),
+                None => hub.missing(asked, now),
             }
         }
         Ok(())

@@ -30,7 +30,7 @@ use std::{
 };
 
 use lockstep_api::sync::ResetReason;
-use lockstep_events::{AccountId, Epoch, EventLog, LogError, Position, StreamId, StreamKind};
+use lockstep_events::{AccountId, Epoch, EventLog, LogError, Micros, Position, StreamId, StreamKind};
 use tokio::sync::{broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -111,15 +111,20 @@ struct Contact {
 }
 
 impl Feed {
-    /// Starts to follow the log from its present end.
+    /// Starts to follow the log from its present end. `now` is this node's time.
     ///
     /// # Errors
     /// If the log does not answer.
-    pub async fn start(log: Arc<dyn EventLog>, bus: Arc<dyn Bus>, pace: Pace) -> Result<Arc<Self>, LogError> {
+    pub async fn start(
+        log: Arc<dyn EventLog>,
+        bus: Arc<dyn Bus>,
+        pace: Pace,
+        now: Micros,
+    ) -> Result<Arc<Self>, LogError> {
         // Listen first, then look: what is committed in between is heard.
         let news = bus.subscribe();
         let tail = log.tail().await?.position;
-        let revocations = Revocations::load(log.as_ref(), tail).await?;
+        let revocations = Revocations::load(log.as_ref(), tail, now).await?;
         let administrators = Administrators::load(log.as_ref()).await?;
         let standings = Arc::new(Standings::new(Arc::clone(&log)));
         let attached = Arc::new(Attached::new(Arc::clone(&log)));

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     hash::Hash,
     sync::{PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lockstep_events::{
@@ -14,7 +14,8 @@ use lockstep_events::{
     log::{Contents, Filter},
 };
 
-/// Revocations are remembered so long after they were recorded: longer than any access token lives.
+/// Revocations are remembered so long after this node has learnt of them: longer than any access token lives. What the
+/// log says of the time does not count here: one node whose clock runs ahead moves it for all.
 pub const REMEMBERED: Duration = Duration::from_mins(30);
 /// Stored names of the events that revoke.
 const KINDS: [&str; 4] =
@@ -86,20 +87,21 @@ pub struct Revocations {
 
 #[derive(Debug, Default)]
 struct Known {
-    single: HashMap<Revoked, Micros>,
-    accounts: HashMap<AccountId, Vec<(Revoked, Micros)>>,
+    single: HashMap<Revoked, Instant>,
+    accounts: HashMap<AccountId, Vec<(Revoked, Instant)>>,
 }
 
 impl Known {
-    fn forget(&mut self, until: Micros) {
-        self.single.retain(|_, at| *at > until);
+    fn forget(&mut self, now: Instant) {
+        let remembered = |at: &Instant| now.saturating_duration_since(*at) < REMEMBERED;
+        self.single.retain(|_, at| remembered(at));
         self.accounts.retain(|_, ends| {
-            ends.retain(|(_, at)| *at > until);
+            ends.retain(|(_, at)| remembered(at));
             !ends.is_empty()
         });
     }
 
-    fn learn(&mut self, what: Revoked, at: Micros) {
+    fn learn(&mut self, what: Revoked, at: Instant) {
         if let Revoked::Account { account, .. } = what {
             let ends = self.accounts.entry(account).or_default();
             if !ends.iter().any(|(known, _)| *known == what) {
@@ -112,14 +114,14 @@ impl Known {
 }
 
 impl Revocations {
-    /// What was revoked while this node did not run, by the log.
+    /// What was revoked while this node did not run, by the log. `now` is this node's time.
     ///
     /// # Errors
     /// If the log does not answer.
-    pub async fn load(log: &dyn EventLog, until: Position) -> Result<Self, LogError> {
+    pub async fn load(log: &dyn EventLog, until: Position, now: Micros) -> Result<Self, LogError> {
         let loaded = Self::default();
         let filter = Filter { stream_kind: None, kinds: KINDS.map(str::to_owned).to_vec() };
-        let mut after = first_remembered(log, until).await?;
+        let mut after = first_remembered(log, until, now).await?;
         loop {
             let page = log.read_all(after, PAGE, &filter, Contents::No).await?;
             loaded.apply(&page);
@@ -132,16 +134,19 @@ impl Revocations {
 
     /// Takes in events; what they revoke.
     pub fn apply(&self, events: &[Recorded]) -> Vec<Revoked> {
-        let revoking = events.iter().filter_map(|event| Some((Revoked::by(event)?, event.recorded_at)));
-        let news: Vec<(Revoked, Micros)> = revoking.collect();
-        if let Some((_, latest)) = news.last() {
+        self.apply_at(events, Instant::now())
+    }
+
+    fn apply_at(&self, events: &[Recorded], now: Instant) -> Vec<Revoked> {
+        let news: Vec<Revoked> = events.iter().filter_map(Revoked::by).collect();
+        if !news.is_empty() {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            known.forget(remembered_until(*latest));
-            for (what, at) in &news {
-                known.learn(*what, *at);
+            known.forget(now);
+            for what in &news {
+                known.learn(*what, now);
             }
         }
-        news.into_iter().map(|(what, _)| what).collect()
+        news
     }
 
     /// Whether a token with this access must be refused.
@@ -155,14 +160,11 @@ impl Revocations {
     }
 }
 
-fn remembered_until(latest: Micros) -> Micros {
-    Micros(latest.0.saturating_sub(i64::try_from(REMEMBERED.as_micros()).unwrap_or(i64::MAX)))
-}
-
 /// The last position whose time is too old to matter: `recorded_at` rises with `position`, so this is a binary
-/// search.
-async fn first_remembered(log: &dyn EventLog, until: Position) -> Result<Position, LogError> {
-    let oldest = remembered_until(log.tail().await?.recorded_at);
+/// search. A log whose time has run ahead does not shorten it.
+async fn first_remembered(log: &dyn EventLog, until: Position, now: Micros) -> Result<Position, LogError> {
+    let latest = log.tail().await?.recorded_at.min(now);
+    let oldest = Micros(latest.0.saturating_sub(i64::try_from(REMEMBERED.as_micros()).unwrap_or(i64::MAX)));
     let (mut old, mut recent) = (0, until.0 + 1);
     while recent - old > 1 {
         let middle = old + (recent - old) / 2;
@@ -256,11 +258,19 @@ mod tests {
 
     #[test]
     fn what_no_token_can_outlive_is_forgotten() {
-        let view = Revocations::default();
-        view.apply(&[revoking("session.revoked", 1, 0)]);
-        view.apply(&[revoking("session.revoked", 2, 31)]);
-        assert!(!view.refuses(&access(0, 9, 1, 0)));
+        let (view, began) = (Revocations::default(), Instant::now());
+        view.apply_at(&[revoking("session.revoked", 1, 0), ended(3, 10, None)], began);
+        view.apply_at(&[revoking("session.revoked", 2, 0)], began + Duration::from_mins(31));
+        assert!(!view.refuses(&access(0, 9, 1, 0)) && !view.refuses(&access(3, 9, 9, 9)));
         assert!(view.refuses(&access(0, 9, 2, 0)));
+    }
+
+    #[test]
+    fn a_log_whose_time_leaps_ahead_makes_no_node_forget() {
+        let view = Revocations::default();
+        view.apply(&[revoking("session.revoked", 1, 0), ended(3, 10, None)]);
+        view.apply(&[revoking("session.revoked", 2, 90)]);
+        assert!(view.refuses(&access(0, 9, 1, 0)) && view.refuses(&access(3, 9, 9, 9)));
     }
 
     async fn log_with(minutes: &[i64]) -> MemoryLog {
@@ -276,14 +286,18 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_starts_knows_who_was_revoked_while_it_was_away() {
         let log = log_with(&[0, 1, 2, 40, 41, 60]).await;
-        let view = Revocations::load(&log, Position(6)).await.unwrap();
-        let refused: Vec<bool> = (1..=6).map(|n| view.refuses(&access(0, 99, n, 0))).collect();
-        assert_eq!(refused, [false, false, false, true, true, true]);
+        let refused = async |minute| {
+            let now = Micros(minute * MINUTE);
+            let view = Revocations::load(&log, Position(6), now).await.unwrap();
+            (1..=6).map(|n| view.refuses(&access(0, 99, n, 0))).collect::<Vec<bool>>()
+        };
+        assert_eq!(refused(60).await, [false, false, false, true, true, true]);
+        assert_eq!(refused(31).await, [false, false, true, true, true, true], "the log's time has run ahead");
     }
 
     #[tokio::test]
     async fn an_empty_log_revokes_nobody() {
-        let view = Revocations::load(&log_with(&[]).await, Position(0)).await.unwrap();
+        let view = Revocations::load(&log_with(&[]).await, Position(0), Micros(0)).await.unwrap();
         assert!(!view.refuses(&access(0, 1, 1, 0)));
     }
 }

@@ -2,7 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use lockstep_api::live::close;
 use lockstep_events::{
-    AccountId, DeviceId, Event, EventLog, Micros, NewEvent, Position, Seq, StreamId, StreamKind, VaultId,
+    AccountId, DeviceId, Epoch, Event, EventLog, Micros, NewEvent, Position, Seq, StreamId, StreamKind,
+    VaultId,
     event::{VaultCreated, VaultEvent},
     log::{Contents, Filter, Outcome},
 };
@@ -27,7 +28,7 @@ impl Node {
     async fn start(seed: u64, faults: Faults) -> Self {
         let (log, bus) = (Arc::new(Flaky::new()), Arc::new(FaultyBus::new(seed, faults)));
         let pace = Pace { poll: Duration::from_millis(20), ..Pace::default() };
-        let feed = Feed::start(log.clone(), bus.clone(), pace).await.unwrap();
+        let feed = Feed::start(log.clone(), bus.clone(), pace, Micros(1)).await.unwrap();
         Self { log, bus, feed }
     }
 
@@ -161,6 +162,76 @@ async fn lost_data_begins_another_life_that_every_listener_is_told_of() {
     node.feed.data_was_lost(vault, 99, head.0).await.unwrap();
     assert_ne!(listening.hub.head().0, epoch);
     assert_eq!(listening.hub.next(epoch, head, DeviceId::NIL), Next::OtherEpoch);
+}
+
+/// Lets a read of heads that is on its way answer only after the stream has begun another life and its hub knows it.
+async fn held_over_a_renewal(
+    node: &Node,
+    vault: StreamId,
+    asking: impl Future<Output = ()> + Send + 'static,
+) {
+    let renewed = Epoch([7; 16]);
+    let (is_read, go) = node.log.hold_heads();
+    let held = tokio::spawn(asking);
+    timeout(SOON, is_read).await.expect("nobody asks").unwrap();
+    node.log.renew_epoch(vault, renewed).await.unwrap();
+    node.feed.renewed(vault).await.unwrap();
+    go.send(()).unwrap();
+    timeout(SOON, held).await.expect("the held read does not end").unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_from_before_a_renewal_does_not_bring_the_former_life_back() {
+    for by_tidy in [false, true] {
+        let node = Node::start(1, Faults::default()).await;
+        let (vault, account) = (node.vault(7, 1).await, AccountId(Uuid::from_u128(1)));
+        let signal = Arc::new(Signal::default());
+        let listening = node.feed.listen(vault, account, &signal).await.unwrap().unwrap();
+        let feed = Arc::clone(&node.feed);
+        feed.hubs.doubt();
+        let asking = async move {
+            if by_tidy {
+                feed.hubs.tidy(feed.log()).await.unwrap();
+            } else {
+                feed.renewed(vault).await.unwrap();
+            }
+        };
+        held_over_a_renewal(&node, vault, asking).await;
+        assert_eq!(listening.hub.head().0, Epoch([7; 16]), "by tidy: {by_tidy}");
+    }
+}
+
+#[tokio::test]
+async fn a_hub_that_is_opened_over_a_renewal_begins_in_the_new_life() {
+    let node = Node::start(1, Faults::default()).await;
+    let (vault, account) = (node.vault(7, 1).await, AccountId(Uuid::from_u128(1)));
+    let (feed, signal) = (Arc::clone(&node.feed), Arc::new(Signal::default()));
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let asking = async move {
+        let listening = feed.listen(vault, account, &signal).await.unwrap().unwrap();
+        tell.send(listening).unwrap();
+    };
+    held_over_a_renewal(&node, vault, asking).await;
+    assert_eq!(told.await.unwrap().hub.head().0, Epoch([7; 16]));
+}
+
+#[tokio::test]
+async fn a_hub_that_is_doubted_while_the_log_is_asked_is_asked_about_again() {
+    let node = Node::start(1, Faults::default()).await;
+    let (vault, account) = (node.vault(7, 1).await, AccountId(Uuid::from_u128(1)));
+    let signal = Arc::new(Signal::default());
+    let listening = node.feed.listen(vault, account, &signal).await.unwrap().unwrap();
+    let (is_read, go) = node.log.hold_heads();
+    let feed = Arc::clone(&node.feed);
+    let held = tokio::spawn(async move { feed.renewed(vault).await });
+    timeout(SOON, is_read).await.expect("nobody asks").unwrap();
+    // The bus loses the news of another life, and says so.
+    node.log.renew_epoch(vault, Epoch([7; 16])).await.unwrap();
+    node.feed.hubs.doubt();
+    go.send(()).unwrap();
+    held.await.unwrap().unwrap();
+    node.feed.hubs.tidy(node.feed.log()).await.unwrap();
+    assert_eq!(listening.hub.head().0, Epoch([7; 16]));
 }
 
 #[tokio::test]

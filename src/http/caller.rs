@@ -15,6 +15,7 @@ use crate::{
         signing_keys::Kid,
         token::{Claims, TokenError},
     },
+    commands::factor_body::all_set_before,
     feed::Access,
     state::{Server, Shared},
 };
@@ -119,16 +120,42 @@ pub fn in_touch(server: &Server, at_most: Duration) -> Result<(), Failure> {
 /// Whoever a request was let in for, with whom it is that knows better: a body may take half a minute to come, and is
 /// not worked on if the access has ended meanwhile.
 #[derive(Clone)]
-pub struct LetIn(Caller, Shared);
+pub struct LetIn {
+    caller: Caller,
+    server: Shared,
+    /// Whether what was proven is asked for as well.
+    by_proof: bool,
+}
 
 impl LetIn {
     /// Whether a request may still go on.
     ///
     /// # Errors
-    /// `revoked`
-    pub fn still(extensions: &Extensions) -> Result<(), Failure> {
-        extensions.get().map_or(Ok(()), |Self(caller, server)| caller.still(server))
+    /// `revoked`, or that the proof does not count any more.
+    pub async fn still(extensions: &Extensions) -> Result<(), Failure> {
+        let Some(Self { caller, server, by_proof }) = extensions.get() else { return Ok(()) };
+        caller.still(server)?;
+        if *by_proof { counts(server, caller).await } else { Ok(()) }
     }
+}
+
+/// Whether what a caller has proven counts: not if a second factor was set since, which was no part of it. Or the password
+/// alone would do, within five minutes, what the factor is there to prevent.
+async fn counts(server: &Server, caller: &Caller) -> Result<(), Failure> {
+    if all_set_before(server, caller.account, caller.proven_at).await? {
+        return Ok(());
+    }
+    Err(match caller.scope {
+        Scope::Enrol => Failure::from(Code::Forbidden).detail("a second factor was set since: log in again"),
+        _ => Code::StepUpRequired.into(),
+    })
+}
+
+/// Lets somebody in by what they have proven, now and when the body is there.
+async fn by_proof(parts: &mut Parts, server: &Shared, caller: Caller) -> Result<Caller, Failure> {
+    counts(server, &caller).await?;
+    parts.extensions.insert(LetIn { caller, server: Arc::clone(server), by_proof: true });
+    Ok(caller)
 }
 
 /// The caller of a request, whatever its scope, counted.
@@ -146,7 +173,7 @@ async fn any_scope(parts: &mut Parts, server: &Shared) -> Result<Caller, Failure
         in_touch(server, WRITE_TOUCH)?;
     }
     Gate::of(parts, server).caller(server, &caller).await?;
-    parts.extensions.insert(LetIn(caller, Arc::clone(server)));
+    parts.extensions.insert(LetIn { caller, server: Arc::clone(server), by_proof: false });
     Ok(caller)
 }
 
@@ -159,7 +186,7 @@ impl FromRequestParts<Shared> for Caller {
     }
 }
 
-/// Someone who proved the password on a device that is not enrolled yet.
+/// Someone who proved the password on a device that is not enrolled yet, and a second factor if one is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enrolling(pub Caller);
 
@@ -168,7 +195,10 @@ impl FromRequestParts<Shared> for Enrolling {
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
         let caller = any_scope(parts, server).await?;
-        if caller.scope == Scope::Enrol { Ok(Self(caller)) } else { Err(Code::Forbidden.into()) }
+        if caller.scope != Scope::Enrol {
+            return Err(Code::Forbidden.into());
+        }
+        by_proof(parts, server, caller).await.map(Self)
     }
 }
 
@@ -204,7 +234,8 @@ impl FromRequestParts<Shared> for Identified {
     }
 }
 
-/// A caller of scope [`Scope::Vault`] who proved the password within the last five minutes.
+/// A caller of scope [`Scope::Vault`] who proved the password within the last five minutes, and every second factor that
+/// is set was demanded for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepUp(pub Caller);
 
@@ -214,6 +245,9 @@ impl FromRequestParts<Shared> for StepUp {
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Result<Self, Failure> {
         let caller = Caller::from_request_parts(parts, server).await?;
         let fresh = caller.proven_at.saturating_add(FRESH_S) > server.clock.now().seconds();
-        if fresh { Ok(Self(caller)) } else { Err(Code::StepUpRequired.into()) }
+        if !fresh {
+            return Err(Code::StepUpRequired.into());
+        }
+        by_proof(parts, server, caller).await.map(Self)
     }
 }

@@ -7,7 +7,7 @@ use lockstep_api::{
         Device, Devices, EnrolDevice as Body, LabelDevice as LabelBody, RevokeDevice as RevokeBody, Tokens,
     },
 };
-use lockstep_events::DeviceId;
+use lockstep_events::{DeviceId, Micros};
 
 use super::{
     Answer, Failure, Path, Routes,
@@ -81,7 +81,8 @@ async fn enrol(
     Json(body): Json<Body>,
 ) -> Answer<(StatusCode, Json<Tokens>)> {
     let Caller { session, method, .. } = caller;
-    let command = EnrolDevice { voucher: caller.access(), session, method, statement: body.statement };
+    let (voucher, proven_at) = (caller.access(), Micros::default().plus_seconds(caller.proven_at));
+    let command = EnrolDevice { voucher, session, method, proven_at, statement: body.statement };
     let opened = command.run(&server).await?;
     in_effect(&server, opened.position).await;
     let tokens = sessions::tokens(&server, &opened.stored, opened.auth_epoch)?;
@@ -135,7 +136,7 @@ impl From<StateError> for Failure {
             StateError::Invalid(what) => Self::from(Code::InvalidField).detail(what),
             StateError::NoDevice => Code::NotFound.into(),
             StateError::Ended => Code::Revoked.into(),
-            StateError::TooManyDevices(exceeded) => exceeded.into(),
+            StateError::TooManyDevices(exceeded) | StateError::TooManyStatements(exceeded) => exceeded.into(),
             StateError::Look(error) => error.into(),
             StateError::Log(error) => error.into(),
             StateError::Credentials(error) => error.into(),

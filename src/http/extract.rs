@@ -25,7 +25,7 @@ impl<S: Send + Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for
         let (parts, body) = request.into_parts();
         check_content_type(&parts.headers, "application/json")?;
         let bytes = read_body(&parts.headers, body, LIMIT).await?;
-        LetIn::still(&parts.extensions)?;
+        LetIn::still(&parts.extensions).await?;
         parse(&bytes).map(Self)
     }
 }

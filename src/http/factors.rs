@@ -25,7 +25,7 @@ use crate::{
     commands::{
         factor_body::{OpenFactor, demanded, factors},
         facts::Actor,
-        set_factor::{begin_totp, confirm_totp, new_codes, remove, set_passkey},
+        set_factor::{Proven, begin_totp, confirm_totp, new_codes, remove, set_passkey},
     },
     state::{Server, Shared},
 };
@@ -56,8 +56,9 @@ pub fn relying_party(server: &Server) -> RelyingParty {
     RelyingParty { id: server.config.passkey_domain.clone(), origins: origins.collect() }
 }
 
-fn actor(caller: &Caller) -> Actor {
-    Actor { account: caller.account, device: caller.device }
+fn proven(caller: &Caller) -> Proven {
+    let actor = Actor { account: caller.account, device: caller.device };
+    Proven { actor, at: caller.proven_at }
 }
 
 /// The second factors of the account.
@@ -76,7 +77,7 @@ async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Facto
 #[utoipa::path(post, path = "/v1/account/factors/totp", operation_id = "start_totp", tag = "factors", security(("token" = [])),
     responses((status = 201, description = "Confirm it with its first code", body = NewTotp), SetProblems))]
 async fn totp(State(server): State<Shared>, StepUp(caller): StepUp) -> Answer<(StatusCode, Json<NewTotp>)> {
-    let (factor, secret) = begin_totp(&server, caller.account).await?;
+    let (factor, secret) = begin_totp(&server, proven(&caller)).await?;
     let (uri, secret) = (totp::uri(&secret, "Lockstep"), totp::base32(&secret));
     Ok((StatusCode::CREATED, Json(NewTotp { factor, secret, uri })))
 }
@@ -90,7 +91,7 @@ async fn confirm(
     StepUp(caller): StepUp,
     Json(body): Json<ConfirmTotp>,
 ) -> Answer<Json<FactorIsSet>> {
-    let codes = confirm_totp(&server, actor(&caller), body.factor, &body.code).await?;
+    let codes = confirm_totp(&server, proven(&caller), body.factor, &body.code).await?;
     Ok(Json(FactorIsSet { factor: body.factor, codes }))
 }
 
@@ -133,7 +134,7 @@ async fn passkey_finish(
     };
     let made = relying_party(&server).register(&challenge, &body.client_data.0, &body.attestation.0);
     let credential = made.map_err(|error| Failure::caused(Code::SecondFactorFailed, error))?;
-    let (factor, codes) = set_passkey(&server, actor(&caller), &credential).await?;
+    let (factor, codes) = set_passkey(&server, proven(&caller), &credential).await?;
     Ok((StatusCode::CREATED, Json(FactorIsSet { factor, codes })))
 }
 
@@ -144,7 +145,7 @@ async fn codes(
     State(server): State<Shared>,
     StepUp(caller): StepUp,
 ) -> Answer<(StatusCode, Json<FactorIsSet>)> {
-    let (factor, codes) = new_codes(&server, actor(&caller)).await?;
+    let (factor, codes) = new_codes(&server, proven(&caller)).await?;
     Ok((StatusCode::CREATED, Json(FactorIsSet { factor, codes })))
 }
 
@@ -157,6 +158,6 @@ async fn forget(
     StepUp(caller): StepUp,
     Path(factor): Path<Uuid>,
 ) -> Answer<StatusCode> {
-    remove(&server, actor(&caller), factor, caller.proven_at).await?;
+    remove(&server, proven(&caller), factor).await?;
     Ok(StatusCode::NO_CONTENT)
 }

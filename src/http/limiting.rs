@@ -99,7 +99,7 @@ impl Gate {
     ) -> Self {
         let (headers, peer) = parts;
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-        let said = headers.get_all("x-forwarded-for").iter().rev().filter_map(|value| value.to_str().ok());
+        let said = headers.get_all("x-forwarded-for").iter().rev().map(HeaderValue::as_bytes);
         let client = server.limits.client(peer, said);
         Self(Arc::new(Passage {
             action: action(method, template),

@@ -37,7 +37,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What setting a recovery code meets.
-    SetProblems: StepUpRequired, RosterConflict, PreconditionFailed;
+    SetProblems: StepUpRequired, RosterConflict, PreconditionFailed, QuotaExceeded;
     /// What using one meets.
     UseProblems: LoginFailed, AttemptExpired, AccountDisabled, RosterConflict, PreconditionFailed, QuotaExceeded;
 }
@@ -123,7 +123,7 @@ impl From<RecoveryError> for Failure {
             RecoveryError::Disabled => Code::AccountDisabled.into(),
             RecoveryError::Roster(error) => Self::from(Code::RosterConflict).detail(error.to_string()),
             RecoveryError::Password(error) => error.into(),
-            RecoveryError::TooManyDevices(exceeded) => exceeded.into(),
+            RecoveryError::TooMany(exceeded) => exceeded.into(),
             RecoveryError::Subjects(error) => error.into(),
         }
     }

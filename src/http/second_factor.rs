@@ -6,7 +6,7 @@ use lockstep_api::{
     account::{LoggedIn, SteppedUp, Tokens},
     factor::{Demanded, Kind, ShowFactor, Shown},
 };
-use lockstep_events::AccountId;
+use lockstep_events::{AccountId, Micros};
 use rand::{RngCore, rngs::OsRng};
 use uuid::Uuid;
 
@@ -94,8 +94,10 @@ async fn login(
     Json(body): Json<ShowFactor>,
 ) -> Answer<Json<LoggedIn>> {
     let (challenge, purpose) = attempted(&server, &body).await?;
-    let Purpose::Login(proven) = purpose else { return Err(Code::AttemptExpired.into()) };
-    checked(&server, &gate, &body, proven.account, &challenge).await?;
+    let Purpose::Login(mut proven) = purpose else { return Err(Code::AttemptExpired.into()) };
+    let set_at = checked(&server, &gate, &body, proven.account, &challenge).await?;
+    // As fresh as the password; what was demanded beside it was part of the proof all the same.
+    proven.at = proven.at.max(set_at.plus_seconds(1));
     sessions::logged_in(&server, proven).await
 }
 
@@ -109,10 +111,12 @@ async fn stepped(
     gate: Gate,
     Json(body): Json<ShowFactor>,
 ) -> Answer<Json<SteppedUp>> {
+    let now = server.clock.now();
     match attempted(&server, &body).await? {
         (challenge, Purpose::StepUp { account, session }) if session == caller.session => {
-            checked(&server, &gate, &body, account, &challenge).await?;
-            step_up::fresh(&server, &caller)
+            let set_at = checked(&server, &gate, &body, account, &challenge).await?;
+            // What was demanded was part of the proof, even if it was set in this very second.
+            step_up::fresh(&server, &caller, now.max(set_at.plus_seconds(1))).await
         }
         _ => Err(Code::AttemptExpired.into()),
     }
@@ -134,7 +138,7 @@ async fn vault(
     match attempted(&server, &body).await? {
         (challenge, Purpose::Vault(opening)) if opening.session == caller.session => {
             checked(&server, &gate, &body, opening.account, &challenge).await?;
-            sign_in::opened(&server, opening).await
+            sign_in::opened(&server, caller.access(), opening).await
         }
         _ => Err(Code::AttemptExpired.into()),
     }
@@ -149,14 +153,15 @@ async fn attempted(server: &Server, body: &ShowFactor) -> Answer<([u8; 32], Purp
     }
 }
 
-/// Counts the guess, and then looks whether the factor is right. The attempt is used then.
+/// Counts the guess, and then looks whether the factor is right: since when all have been set that were demanded. The
+/// attempt is used then.
 async fn checked(
     server: &Server,
     gate: &Gate,
     body: &ShowFactor,
     account: AccountId,
     challenge: &[u8],
-) -> Answer<()> {
+) -> Answer<Micros> {
     // Counted first: who stops after the look, or asks twice at once, has guessed all the same.
     gate.guess(server, Some(body.attempt), Subject::Account(account)).await?;
     let shown = match &body.factor {
@@ -170,11 +175,12 @@ async fn checked(
     };
     let relying_party = &relying_party(server);
     let attempt = body.attempt;
-    CheckFactor { account, attempt, challenge, relying_party, shown }.run(server).await?;
+    let check = CheckFactor { account, attempt, challenge, relying_party, shown };
+    let set_at = check.run(server).await?;
     server.limits.guessed(Subject::Account(account)).await?;
     // Of two that are right at once, one goes on.
     match server.credentials.take_attempt(attempt, server.clock.now()).await? {
-        Some(_) => Ok(()),
+        Some(_) => Ok(set_at),
         None => Err(Code::AttemptExpired.into()),
     }
 }

@@ -174,7 +174,9 @@ async fn finish(
     gate: Gate,
     Json(body): Json<LoginFinish>,
 ) -> Answer<Json<LoggedIn>> {
-    let stored = server.credentials.take_attempt(body.attempt, server.clock.now()).await?;
+    // Before anything is looked at: what the account gets meanwhile, this proof knows nothing of.
+    let at = server.clock.now();
+    let stored = server.credentials.take_attempt(body.attempt, at).await?;
     let Some(Attempt::Login { name, account, record, state }) = stored.and_then(|b| Attempt::from_bytes(&b))
     else {
         return Err(Code::AttemptExpired.into());
@@ -185,7 +187,7 @@ async fn finish(
     let (Ok(()), Some(account)) = (proven, account) else { return Err(Code::LoginFailed.into()) };
     let message = proof_message(body.attempt.as_bytes());
     let proof = body.device.map(|p| (p.device, message, p.signature));
-    let proven = Proven { name, account, record, proof };
+    let proven = Proven { name, account, record, at, proof };
     let known = still(&server, account, &proven.record).await?;
     gate.administrator(&server, account).await?;
     if known.factors {
@@ -211,10 +213,10 @@ pub async fn logged_in(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>
 }
 
 async fn entered(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>> {
-    let Proven { name, account, record, proof } = proven;
+    let Proven { name, account, record, at: proven_at, proof } = proven;
     let (session, method) = (SessionId(Uuid::new_v4()), Method::Password);
     let proof = proof.map(|(device, message, signature)| Proof { device, message, signature });
-    let done = Login { account, session, method, proof }.run(server).await?;
+    let done = Login { account, session, method, proven_at, voucher: None, proof }.run(server).await?;
     // A change of the password that came between has ended what was open then, and this was not: it is looked at once
     // more, after the account was and after the session stands.
     if let Err(changed) = still(server, account, &record).await {
@@ -234,7 +236,7 @@ async fn entered(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>> {
     } else {
         let now = server.clock.now();
         let (device, scope) = (DeviceId::NIL, Scope::Enrol);
-        let bearer = Bearer { account, device, session, scope, method, proven_at: now, auth_epoch: epoch };
+        let bearer = Bearer { account, device, session, scope, method, proven_at, auth_epoch: epoch };
         (None, Some(server.tokens.mint(bearer, now).map_err(|e| Failure::caused(Code::Internal, e))?))
     };
     let account = accounts::shown(server, done.row).await?;
@@ -360,7 +362,7 @@ impl From<LoginError> for Failure {
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Failed => Code::LoginFailed.into(),
-            LoginError::Revoked => Code::Revoked.into(),
+            LoginError::Revoked | LoginError::Ended => Code::Revoked.into(),
             LoginError::Disabled => Code::AccountDisabled.into(),
             LoginError::Look(error) => error.into(),
             LoginError::Log(error) => error.into(),

@@ -35,6 +35,7 @@ use crate::{
         login::{Login, Proof},
         prove_identity::{ProveError, ProveIdentity},
     },
+    feed::Access,
     limits::{Action, Subject},
     mail::{
         outbox::Task,
@@ -145,17 +146,18 @@ async fn open_vault(
     let (account, session, method) = (caller.account, caller.session, caller.method);
     let opening = Opening { account, session, method, proof };
     second_factor::demand(&server, Purpose::Vault(opening.clone())).await?;
-    opened(&server, opening).await
+    opened(&server, caller.access(), opening).await
 }
 
-/// Opens what everything is proven for.
+/// Opens what everything is proven for, if nothing has ended the token that it is asked for with.
 ///
 /// # Errors
-/// `login_failed`, `account_disabled`, or what a store does not answer.
-pub async fn opened(server: &Server, opening: Opening) -> Answer<Json<Tokens>> {
+/// `login_failed`, `account_disabled`, `revoked`, or what a store does not answer.
+pub async fn opened(server: &Server, voucher: Access, opening: Opening) -> Answer<Json<Tokens>> {
     let Opening { account, session, method, proof: (device, message, signature) } = opening;
     let proof = Some(Proof { device, message, signature });
-    let done = Login { account, session, method, proof }.run(server).await?;
+    let (proven_at, voucher) = (server.clock.now(), Some(voucher));
+    let done = Login { account, session, method, proven_at, voucher, proof }.run(server).await?;
     let opened = done.opened.ok_or(Code::LoginFailed)?;
     in_effect(server, opened.position).await;
     Ok(Json(sessions::tokens(server, &opened.stored, opened.auth_epoch)?))

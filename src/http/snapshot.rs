@@ -69,9 +69,6 @@ async fn snapshot(
     let set_digest = server.digests.at(vault.into(), (start.place.seq, start.chain), &[]).await;
     let mut page = PageText::default();
     let last = fill(&server, vault, start.after, &mut page).await?;
-    if last.is_none() {
-        server.served.note(caller.device, vault.into(), start.place.epoch, start.place.seq);
-    }
     let body = page.finish(&Snapshot {
         vault,
         epoch: start.place.epoch,
@@ -120,7 +117,8 @@ async fn first(server: &Server, vault: VaultId) -> Answer<Start> {
 async fn later(server: &Server, vault: VaultId, page: &str) -> Answer<Start> {
     let start = Start::from_str(page)
         .map_err(|()| Failure::from(Code::InvalidParameter).detail("page is not one that was given out"))?;
-    let head = server.members.head(vault).await?.ok_or(Code::NotFound)?;
+    // Another node may answer this page than the one before: one that knows less would leave entries out unseen.
+    let head = caught_up(server, vault).await?;
     if head.epoch == start.place.epoch {
         return Ok(start);
     }

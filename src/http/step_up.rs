@@ -5,6 +5,7 @@ use lockstep_api::{
     Code,
     account::{LoginStarted, StepUpFinish, StepUpStart, SteppedUp},
 };
+use lockstep_events::Micros;
 use rand::rngs::OsRng;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use crate::{
         minting::Bearer,
         opaque,
     },
-    commands::replace,
+    commands::{refresh, replace},
     limits::{Action, Subject},
     state::{Server, Shared},
 };
@@ -84,17 +85,19 @@ async fn finish(
     gate.administrator(&server, caller.account).await?;
     let purpose = Purpose::StepUp { account: caller.account, session: caller.session };
     second_factor::demand(&server, purpose).await?;
-    fresh(&server, &caller)
+    // As of before it was looked for a factor: one that is set meanwhile was no part of this.
+    fresh(&server, &caller, now).await
 }
 
-/// An access token of the caller's session that counts as freshly proven.
+/// An access token of the caller's session that counts as proven at a moment, if the session may have another one.
 ///
 /// # Errors
-/// If no key signs at the moment.
-pub fn fresh(server: &Server, caller: &Caller) -> Answer<Json<SteppedUp>> {
-    let now = server.clock.now();
+/// `revoked`, or if no key signs at the moment.
+pub async fn fresh(server: &Server, caller: &Caller, proven_at: Micros) -> Answer<Json<SteppedUp>> {
     let Caller { account, device, session, scope, method, auth_epoch, .. } = *caller;
-    let bearer = Bearer { account, device, session, scope, method, proven_at: now, auth_epoch };
-    let access_token = server.tokens.mint(bearer, now).map_err(|e| Failure::caused(Code::Internal, e))?;
+    refresh::is_open(server, session).await?;
+    let bearer = Bearer { account, device, session, scope, method, proven_at, auth_epoch };
+    let access_token = server.tokens.mint(bearer, server.clock.now());
+    let access_token = access_token.map_err(|e| Failure::caused(Code::Internal, e))?;
     Ok(Json(SteppedUp { access_token, expires_in: server.tokens.life_s() }))
 }

@@ -40,12 +40,14 @@ impl Proxies {
     }
 
     /// The client of a connection from `peer`, whose request says that it was forwarded for `forwarded` (the values of
-    /// several headers, the last first): the last address in it that no trusted proxy has. What stands further left is whatever the client wrote.
-    pub fn client<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a str>) -> IpAddr {
+    /// several headers, the last first): the last address in it that no trusted proxy has. What stands further left is whatever
+    /// the client wrote: bytes of any kind, which say nothing about what a proxy put behind them.
+    pub fn client<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a [u8]>) -> IpAddr {
         let mut client = peer;
-        let mut hops = forwarded.flat_map(|value| value.rsplit(',')).map(str::trim);
+        let mut hops = forwarded.flat_map(|value| value.rsplit(|byte| *byte == b','));
         while self.has(client) {
-            let Some(Ok(next)) = hops.next().map(str::parse) else { break };
+            let hop = hops.next().and_then(|hop| str::from_utf8(hop.trim_ascii()).ok());
+            let Some(next) = hop.and_then(|hop| hop.parse().ok()) else { break };
             client = next;
         }
         client
@@ -98,9 +100,9 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn client(proxies: &str, peer: &str, headers: &[&str]) -> IpAddr {
+    fn client(proxies: &str, peer: &str, headers: &[impl AsRef<[u8]>]) -> IpAddr {
         // As the server calls it: the headers last first.
-        Proxies::parse(proxies).unwrap().client(ip(peer), headers.iter().rev().copied())
+        Proxies::parse(proxies).unwrap().client(ip(peer), headers.iter().rev().map(AsRef::as_ref))
     }
 
     #[test]
@@ -117,6 +119,16 @@ mod tests {
         assert_eq!(client("10.0.0.0/8", "10.0.0.3", &["1.1.1.1", "198.51.100.1"]), ip("198.51.100.1"));
         assert_eq!(client("fd00::/8", "fd00::1", &["2001:db8::7"]), ip("2001:db8::7"));
         assert_eq!(client("10.0.0.0/8", "::ffff:10.0.0.3", &["198.51.100.1"]), ip("198.51.100.1"));
+    }
+
+    #[test]
+    fn bytes_of_any_kind_hide_nobody_behind_the_proxy_that_writes_after_them() {
+        for junk in [&b"\xff"[..], b"\x80, \xc3(", b"1.1.1.1,\xe4", b"\xff\xfe,,"] {
+            let line = [junk, b", 203.0.113.7"].concat();
+            assert_eq!(client("10.0.0.0/8", "10.0.0.3", &[&line]), ip("203.0.113.7"), "{line:?}");
+            assert_eq!(client("10.0.0.0/8", "10.0.0.3", &[junk, b"203.0.113.7"]), ip("203.0.113.7"));
+        }
+        assert_eq!(client("10.0.0.0/8", "10.0.0.3", &[&b"203.0.113.7, \xff"[..]]), ip("10.0.0.3"));
     }
 
     #[test]

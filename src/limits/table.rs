@@ -33,6 +33,8 @@ pub enum Action {
     AdminLogin,
     /// Making all streams of an account begin another life: somebody comes with what the log does not have.
     Renew,
+    /// Writing down that the answer of an identity provider was refused.
+    Refusal,
 }
 
 /// The limits of one action.
@@ -68,7 +70,7 @@ const fn local(action: Action, name: &'static str, address: Quota) -> Rules {
 
 /// How many actions have limits of their own. A number, not `TABLE.len()`: a type that asks for the length of a value
 /// that const functions make sends the optimising compiler in a circle.
-pub const ACTIONS: usize = 14;
+pub const ACTIONS: usize = 15;
 
 /// The limits, in the order of the actions.
 pub const TABLE: [Rules; ACTIONS] = [
@@ -127,6 +129,12 @@ pub const TABLE: [Rules; ACTIONS] = [
         address: None,
         subject: Some(Quota::per(10, HOUR)),
         ..exact(Action::Renew, "renew", Quota::per(1, 1))
+    },
+    // The answer is refused all the same. Anybody can bring one without a name, and what is written stays for ever.
+    Rules {
+        address: None,
+        subject: Some(Quota::new(30, 1, 5 * MINUTE)),
+        ..local(Action::Refusal, "refusal", Quota::per(1, 1))
     },
 ];
 

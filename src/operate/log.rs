@@ -9,7 +9,7 @@ use lockstep_events::{
     Event, EventId, EventLog, Hash32, LogError, Micros, Position, Recorded, Seq, StreamId, StreamKind,
     canonical::sha256,
     chains::Chains,
-    event::VaultEvent,
+    event::{VaultEvent, VersionAdded},
     log::{Contents, Filter},
 };
 use serde::Serialize;
@@ -22,6 +22,9 @@ const PAGE: usize = 500;
 const LISTED: usize = 100;
 /// Streams whose heads are asked for at once.
 const HEADS: usize = 500;
+
+/// Stored name of the one event that has another identity than its body.
+const VERSION_ADDED: &str = "entry.version_added";
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,9 +111,7 @@ pub async fn verify(
         walk.position = page.last().map_or(target, |last| last.position);
         on_page(walk.position.min(target), target);
     }
-    if log.tail().await?.position == target {
-        walk.heads(log).await?;
-    }
+    walk.heads(log, target).await?;
     walk.pass(target.next());
     Ok(Verified {
         events: walk.events,
@@ -156,8 +157,13 @@ impl Walk<'_> {
         if let Some(what) = self.chains.take(recorded) {
             self.fault(at, what);
         }
-        if !has_its_hash(recorded, &mut self.contents) {
+        let version = version_of(recorded);
+        if !has_its_hash(recorded, version.as_deref(), &mut self.contents) {
             self.fault(at, "its ciphertext does not have its hash");
+        }
+        let body = version.map_or_else(|| recorded.hash_body(), |added| Hash32(added.header.version_id().0));
+        if recorded.body_hash != body {
+            self.fault(at, "what a retry of it is compared by is not its hash");
         }
         self.events += 1;
         let begins = recorded.seq == Seq::ZERO.next();
@@ -184,19 +190,26 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Streams end where the log says that they end, and are what it says.
-    async fn heads(&mut self, log: &dyn EventLog) -> Result<(), LogError> {
+    /// Streams end where the log says that they end, or further if it has grown since `target`, and are what it says.
+    async fn heads(&mut self, log: &dyn EventLog, target: Position) -> Result<(), LogError> {
         let ids: Vec<StreamId> = self.chains.streams().collect();
         for some in ids.chunks(HEADS) {
-            for head in log.stream_heads(some).await? {
-                if self.chains.end(head.stream) != Some((head.seq, head.chain)) {
-                    self.fault((self.position, head.stream, head.seq), "its stream is said to end elsewhere");
+            let heads = log.stream_heads(some).await?;
+            let grown = log.tail().await?.position > target;
+            let mut said: HashMap<StreamId, _> = heads.into_iter().map(|head| (head.stream, head)).collect();
+            for stream in some {
+                let Some((seq, chain)) = self.chains.end(*stream) else { continue };
+                let at = (self.position, *stream, seq);
+                let Some(head) = said.remove(stream) else {
+                    self.fault(at, "nothing says that there is its stream");
+                    continue;
+                };
+                let goes_on = grown && head.seq > seq;
+                if !goes_on && (head.seq, head.chain) != (seq, chain) {
+                    self.fault(at, "its stream is said to end elsewhere");
                 }
-                if self.chains.kind(head.stream) != Some(head.kind) {
-                    self.fault(
-                        (self.position, head.stream, head.seq),
-                        "its stream is said to be of another kind",
-                    );
+                if self.chains.kind(*stream) != Some(head.kind) {
+                    self.fault(at, "its stream is said to be of another kind");
                 }
             }
         }
@@ -204,14 +217,21 @@ impl Walk<'_> {
     }
 }
 
+/// What an event says of a version, if it is about one.
+fn version_of(recorded: &Recorded) -> Option<Box<VersionAdded>> {
+    match recorded.kind.as_str() {
+        VERSION_ADDED => match recorded.event() {
+            Ok(Event::Vault(VaultEvent::VersionAdded(added))) => Some(added),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Whether the ciphertext that came along, if any, is the one that the event names.
-fn has_its_hash(recorded: &Recorded, compared: &mut u64) -> bool {
+fn has_its_hash(recorded: &Recorded, version: Option<&VersionAdded>, compared: &mut u64) -> bool {
     let Some(content) = &recorded.content else { return true };
     *compared += 1;
-    match recorded.event() {
-        Ok(Event::Vault(VaultEvent::VersionAdded(added))) => {
-            added.header.content_hash.is_some_and(|hash| hash.0 == sha256(content))
-        }
-        _ => false,
-    }
+    let named = version.and_then(|added| added.header.content_hash);
+    named.is_some_and(|hash| hash.0 == sha256(content))
 }

@@ -186,9 +186,10 @@ async fn uploads_that_each_fit_and_together_do_not_are_refused_until_some_are_na
     // What nobody named within a day is swept, and there is room again.
     node.clock.pass(25 * 3600);
     let shelf = &node.running().server.shelf;
-    lockstepd::blobs::sweep(shelf).await.unwrap();
+    let log = &*node.running().server.log;
+    lockstepd::blobs::sweep(shelf, log).await.unwrap();
     node.clock.pass(5 * 3600);
-    assert_eq!(lockstepd::blobs::sweep(shelf).await.unwrap().blobs, 9);
+    assert_eq!(lockstepd::blobs::sweep(shelf, log).await.unwrap().blobs, 9);
     let ada = ada.again(&node).await;
     ada.upload(&node, 9000).await;
     assert_eq!(used_at_upload(ada.try_upload(&node, &file(1)).await).await, LIMIT);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use lockstep_api::{Code, admin::Bootstrap};
+use lockstep_api::{Code, admin::Bootstrap, privacy::Erase};
 use lockstepd::commands::admin::bootstrap;
 use reqwest::StatusCode;
 
@@ -38,6 +38,11 @@ async fn a_token_names_one_administrator_once_and_a_wiped_read_model_opens_nothi
     let wrong = Bootstrap { token: "lsb_00".into() };
     assert_problem(ada.post(&node, "/v1/admin/bootstrap", &wrong).await, Code::PreconditionFailed).await;
     let used = token(&node);
+    let leaves = Person::register(&node).await;
+    let asked = node.post("/v1/me/erasure", &Erase { account: leaves.account });
+    let asked = asked.bearer_auth(&leaves.tokens.access_token).header("idempotency-key", "leaves");
+    assert_eq!(asked.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    assert_problem(leaves.post(&node, "/v1/admin/bootstrap", &used).await, Code::PreconditionFailed).await;
     let admin = first_admin(&node).await;
     assert!(!file.exists(), "a used token does not lie about");
     assert_problem(ada.post(&node, "/v1/admin/bootstrap", &used).await, Code::PreconditionFailed).await;

@@ -8,6 +8,8 @@ mod attachments;
 mod audit;
 mod billing;
 mod bootstrap;
+#[path = "../support/database.rs"]
+mod database;
 #[path = "../feed/documented.rs"]
 mod documented;
 mod ending;

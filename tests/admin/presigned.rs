@@ -42,6 +42,26 @@ impl Person {
         body::<PreparedBlobs>(self.prepare(node, blobs).await, StatusCode::OK).await.blobs
     }
 
+    /// Sends these bytes straight to the store, for a blob of this hash: the upload and the tags of its parts.
+    async fn sent_in_parts(&self, node: &Node, hash: BlobHash, bytes: &[u8]) -> (String, Vec<String>) {
+        let Some(PreparedBlob::Parts { upload, part_size, parts, .. }) =
+            self.prepared(node, &[(hash, bytes.len() as u64)]).await.pop()
+        else {
+            panic!("not in parts")
+        };
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut tags = Vec::new();
+        for (part, bytes) in parts.iter().zip(bytes.chunks(usize::try_from(part_size).unwrap())) {
+            let mut put = http.put(&part.url).body(bytes.to_vec());
+            for (name, value) in &part.headers {
+                put = put.header(name, value);
+            }
+            let stored = put.send().await.unwrap();
+            tags.push(stored.headers()["etag"].to_str().unwrap().to_owned());
+        }
+        (upload, tags)
+    }
+
     /// How much is used by the refusal of one more blob.
     async fn used_when_asked_for(&self, node: &Node, bytes: u64) -> u64 {
         let refused = problem(self.prepare(node, &[(any_hash(), bytes)]).await).await;
@@ -70,7 +90,7 @@ async fn presigned_uploads_that_each_fit_and_together_do_not_are_refused() {
     assert_eq!(ada.used_when_asked_for(&other, 1).await, LIMIT, "every node counts the same");
     // Nothing came of any of it within a day.
     node.clock.pass(25 * 3600);
-    blobs::sweep(&server.shelf).await.unwrap();
+    blobs::sweep(&server.shelf, &*server.log).await.unwrap();
     let ada = ada.again(&node).await;
     assert_eq!(ada.prepared(&node, &[large, (any_hash(), 11 * MIB)]).await.len(), 2);
 }
@@ -87,7 +107,7 @@ async fn what_lies_in_the_store_is_counted_until_it_is_deleted() {
         node.clock.pass(25 * 3600);
         let ada = ada.again(&node).await;
         assert_eq!(ada.used_when_asked_for(&node, 13 * MIB).await, 8 * MIB);
-        blobs::sweep(shelf).await.unwrap();
+        blobs::sweep(shelf, &*node.running().server.log).await.unwrap();
     }
     let ada = ada.again(&node).await;
     assert_eq!(ada.prepared(&node, &[(any_hash(), LIMIT)]).await.len(), 1);
@@ -99,27 +119,35 @@ async fn a_whole_of_another_hash_is_deleted_and_takes_no_room() {
     let shelf = &node.running().server.shelf;
     let bytes = vec![7_u8; usize::try_from(9 * MIB).unwrap()];
     let hash = any_hash();
-    let Some(PreparedBlob::Parts { upload, part_size, parts, .. }) =
-        ada.prepared(&node, &[(hash, 9 * MIB)]).await.pop()
-    else {
-        panic!("not in parts")
-    };
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut tags = Vec::new();
-    for (part, bytes) in parts.iter().zip(bytes.chunks(usize::try_from(part_size).unwrap())) {
-        let mut put = http.put(&part.url).body(bytes.to_vec());
-        for (name, value) in &part.headers {
-            put = put.header(name, value);
-        }
-        let stored = put.send().await.unwrap();
-        tags.push(stored.headers()["etag"].to_str().unwrap().to_owned());
-    }
+    let (upload, tags) = ada.sent_in_parts(&node, hash, &bytes).await;
     let path = format!("/v1/vaults/{}/blobs/{hash}/complete", ada.vault);
     let complete = CompleteBlob { size: 9 * MIB, upload, tags };
     assert_eq!(problem(ada.post(&node, &path, &complete).await).await.code, Code::HashMismatch);
     let under = format!("large/{}/", ada.vault);
     assert!(shelf.store.list(&under, None, 10).await.unwrap().is_empty());
     assert_eq!(ada.prepared(&node, &[(any_hash(), LIMIT)]).await.len(), 1);
+}
+
+/// All parts are at the store, and who ends the upload is wrong about what it is: whoever ends it rightly at that moment
+/// has its bytes there all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_an_upload_by_a_wrong_hash_or_length_takes_nothing_from_who_ends_it_rightly() {
+    let (node, ada) = start(Mode::Distributed).await;
+    let bytes = vec![7_u8; usize::try_from(9 * MIB).unwrap()];
+    let hash = BlobHash(sha256(&bytes));
+    let (upload, tags) = ada.sent_in_parts(&node, hash, &bytes).await;
+    let complete = async |hash: BlobHash, size: u64| {
+        let path = format!("/v1/vaults/{}/blobs/{hash}/complete", ada.vault);
+        let body = CompleteBlob { size, upload: upload.clone(), tags: tags.clone() };
+        ada.post(&node, &path, &body).await
+    };
+    assert_eq!(problem(complete(any_hash(), 9 * MIB).await).await.code, Code::UploadGone);
+    assert_eq!(problem(complete(hash, 9 * MIB - 1).await).await.code, Code::HashMismatch);
+    for _ in 0..2 {
+        assert_eq!(complete(hash, 9 * MIB).await.status(), StatusCode::NO_CONTENT);
+    }
+    let found = node.running().server.shelf.lengths(ada.vault, &[hash]).await.unwrap();
+    assert_eq!(found[&hash], 9 * MIB);
 }
 
 #[tokio::test(flavor = "multi_thread")]

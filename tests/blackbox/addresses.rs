@@ -10,6 +10,7 @@ use lockstepd::{
     mail::outbox::{About, Task},
 };
 use reqwest::StatusCode;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::support::{
@@ -21,6 +22,7 @@ use crate::support::{
 in_both_modes! {
     the_present_address_named_again_calls_off_the_one_that_waits,
     a_confirmed_address_is_taken_from_nobody,
+    a_confirmed_address_is_registered_by_nobody_else,
     a_look_alike_of_an_address_is_refused_and_takes_nobodys_name,
     a_letter_comes_to_the_right_address_after_many_mistyped_ones_and_none_gets_more_than_three,
     an_address_is_named_only_by_who_proved_the_password_within_five_minutes,
@@ -120,6 +122,33 @@ async fn who_confirms_an_address_displaces_who_only_claimed_it_embedded() {
 #[tokio::test]
 async fn who_confirms_an_address_displaces_who_only_claimed_it_distributed() {
     squatted(Mode::Distributed).await;
+}
+
+/// Who has the address for a name all the same, from before it was held for whoever confirmed it, gets none of the letters
+/// that are asked for by it.
+#[tokio::test]
+async fn a_link_goes_to_who_confirmed_the_address_and_not_to_who_has_it_for_a_name() {
+    let node = Node::start(Mode::Distributed).await;
+    let (person, stranger, email) = (Person::register(&node).await, Person::register(&node).await, address());
+    person.with_email(&node, &email).await;
+    let squatting = "UPDATE names SET name_index = (SELECT address_index FROM addresses WHERE account = $1) \
+        WHERE account = $2";
+    let squatting = sqlx::query(squatting).bind(person.account.as_bytes()).bind(stranger.account.as_bytes());
+    let mut database = PgConnection::connect(&node.database()).await.unwrap();
+    assert_eq!(squatting.execute(&mut database).await.unwrap().rows_affected(), 1);
+    let proof = person.proof_by_link(&node, &email).await;
+    assert_eq!(proof.account, person.account);
+}
+
+/// A confirmed address is nobody else's name, and that is told where it is told of every name: at the end.
+async fn a_confirmed_address_is_registered_by_nobody_else(mode: Mode) {
+    let node = Node::start(mode).await;
+    let (person, email) = (Person::register(&node).await, address());
+    person.with_email(&node, &email).await;
+    let squatter = Person::start(&node, &email).await;
+    let answer = node.post("/v1/accounts/finish", &squatter.finish).send().await.unwrap();
+    assert_problem(answer, Code::NameTaken).await;
+    assert_eq!(person.proof_by_link(&node, &email).await.account, person.account);
 }
 
 /// The mailbox that was given up lets nobody in: not by a link that was asked for before, pressed or not.

@@ -10,6 +10,7 @@ use crate::{
 };
 
 in_both_modes! {
+    what_a_device_settles_by_itself_goes_out_with_the_same_sync,
     the_same_edit_on_two_devices_becomes_one_by_itself_though_both_adopt_it_at_once,
     edits_apart_are_two_visible_branches_with_their_ancestor_on_both_devices,
     the_same_choice_on_both_devices_is_one_head,
@@ -138,11 +139,21 @@ async fn a_delete_and_an_edit_apart_leave_the_entry_visible_until_somebody_decid
         device.sync().await.unwrap();
         assert!(device.get(entry).await.unwrap().deleted);
     }
-    let history = first.history(entry).await.unwrap();
+    // Over what a person was shown: a head that came meanwhile stays beside it. Over all: nothing does.
+    let (history, shown) = (first.history(entry).await.unwrap(), heads(&first, entry).await);
+    second.edit(entry, &heads(&second, entry).await, b"written again").await.unwrap();
+    for device in [&second, &first] {
+        device.sync().await.unwrap();
+    }
+    first.restore_over(entry, &shown, history[0].version).await.unwrap();
+    first.sync().await.unwrap();
+    let both = first.get(entry).await.unwrap();
+    assert!(both.divergent && both.heads.len() == 2);
     first.restore(entry, history[0].version).await.unwrap();
     first.sync().await.unwrap();
     second.sync().await.unwrap();
     assert_eq!(second.contents().await, ["base"]);
+    assert_eq!(heads(&second, entry).await.len(), 1);
 }
 
 async fn the_same_edit_on_two_devices_becomes_one_by_itself_though_both_adopt_it_at_once(mode: Mode) {
@@ -171,4 +182,21 @@ async fn the_same_edit_on_two_devices_becomes_one_by_itself_though_both_adopt_it
         assert_eq!(device.alarms().await.unwrap(), []);
     }
     assert_eq!(heads(&first, entry).await, heads(&second, entry).await);
+}
+
+async fn what_a_device_settles_by_itself_goes_out_with_the_same_sync(mode: Mode) {
+    let server = Server::start_in(mode).await;
+    let first = register(&server, "settles@example.org").await;
+    let entry = first.add(b"base").await.unwrap();
+    first.sync().await.unwrap();
+    let second = another(&server, "settles@example.org").await;
+    for device in [&first, &second] {
+        let base = heads(device, entry).await;
+        device.edit(entry, &base, b"the same new password").await.unwrap();
+    }
+    first.sync().await.unwrap();
+    let report = second.sync().await.unwrap();
+    assert_eq!((report.pushed, report.waiting), (2, 0), "its own, and that both are one");
+    first.sync().await.unwrap();
+    assert_eq!((heads(&first, entry).await.len(), first.status().await.unwrap().waiting), (1, 0));
 }

@@ -35,7 +35,8 @@ over_three_nodes! {
 
 const MODES: [Mode; 3] = [Mode::Embedded, Mode::Distributed, Mode::ThreeNodes];
 
-async fn begin_app(node: &Node, person: &Person) -> App {
+/// Begins a TOTP factor.
+pub async fn begin_app(node: &Node, person: &Person) -> App {
     let answer = person.post(node, "/v1/account/factors/totp", &()).await;
     App::new(&body(answer, StatusCode::CREATED).await)
 }
@@ -238,7 +239,8 @@ async fn new_codes_take_the_place_of_the_old_ones_and_need_a_factor_that_they_st
         let path = "/v1/account/factors/codes";
         assert_problem(person.post(&node, path, &()).await, Code::NotFound).await;
         let app = with_totp(&node, &person).await;
-        let made: FactorIsSet = body(person.post(&node, path, &()).await, StatusCode::CREATED).await;
+        let proven = fresh_by(&node, &person, &app).await;
+        let made: FactorIsSet = body(proven.post(&node, path, &()).await, StatusCode::CREATED).await;
         assert_eq!(made.codes.len(), 10);
         let show_code = async |code: &str| {
             let asked = login(&node, &person).await;
@@ -252,7 +254,8 @@ async fn new_codes_take_the_place_of_the_old_ones_and_need_a_factor_that_they_st
 async fn a_copy_of_the_credential_store_holds_no_secret_of_a_factor(mode: Mode) {
     let node = Node::start(mode).await;
     let person = Person::register(&node).await;
-    let (app, passkey) = (with_totp(&node, &person).await, with_passkey(&node, &person).await);
+    let app = with_totp(&node, &person).await;
+    let passkey = with_passkey(&node, &fresh_by(&node, &person, &app).await).await;
     let server = &node.running().server;
     let stored = server.credentials.factors(person.account).await.unwrap();
     assert_eq!(stored.len(), 3);

@@ -87,7 +87,7 @@ fn route(action: Action) -> Option<(&'static str, &'static str)> {
         Action::Leave => ("GET", "/v1/me/export"),
         Action::Connect => ("GET", "/v1/live"),
         // Counted by what they are about, where it is known.
-        Action::KnownLogin | Action::AdminLogin | Action::Renew => return None,
+        Action::KnownLogin | Action::AdminLogin | Action::Renew | Action::Refusal => return None,
     })
 }
 

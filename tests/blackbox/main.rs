@@ -45,6 +45,7 @@ mod enumeration;
 mod evil_keys;
 mod factors;
 mod failed_proof;
+mod joining;
 mod jwt;
 mod keys;
 mod limit_table;
@@ -76,6 +77,7 @@ mod sessions;
 #[path = "../feed/socket.rs"]
 #[expect(dead_code, reason = "the suite of the feed uses more of it")]
 mod socket;
+mod stale_proofs;
 mod step_ups;
 mod still;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
@@ -92,7 +94,7 @@ mod ways;
 #[expect(dead_code, reason = "the suite of the feed uses more of it")]
 mod writing;
 
-use outside::mode;
+use outside::{database, mode};
 
 impl From<mode::Mode> for support::Mode {
     fn from(mode: mode::Mode) -> Self {

@@ -1,12 +1,12 @@
 //! Signing in with an identity elsewhere, at a certified provider: linked by who proved the password, found by issuer
 //! and subject alone, and opening a vault only together with the key of a device.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use lockstep_api::{
     Code,
     account::Tokens,
-    ways::{Identified, Identities, LinkedIdentity, OidcFinish},
+    ways::{Identified, Identities, LinkedIdentity, OidcFinish, OidcStart, OidcStarted},
 };
 use lockstep_events::{
     Outcome, Unit,
@@ -19,16 +19,19 @@ use lockstepd::{
 use reqwest::{StatusCode, redirect::Policy};
 
 use crate::{
-    oidc_attacks::{Flow, finish},
+    oidc_attacks::{Flow, finish, kinds},
     support::{
         Mode, Node, Person, assert_problem, body,
         certified::{Certified, End, browse},
+        idp::{Idp, Tricks},
+        ways::Initiator,
     },
 };
 
 in_both_modes! {
     an_unlinking_that_was_cut_off_is_finished_from_another_device,
     identities_are_linked_and_unlinked_only_by_who_proved_the_password,
+    answers_that_anybody_can_bring_are_refused_every_time_and_written_down_thirty_times,
 }
 
 over_three_nodes! {
@@ -60,6 +63,41 @@ fn providers(issuer: &str) -> Layer {
         public_url: Some("https://vault.example.org".to_owned()),
         ..Layer::default()
     }
+}
+
+/// Ends a flow wrongly, without an account, from an address of its own.
+async fn refused(node: &Node, from: u32) {
+    let from = Ipv4Addr::from(0x0a00_0000 + from).to_string();
+    let client = Initiator::new();
+    let start = OidcStart { initiator: client.hash(), port: 49_152 };
+    let started = node.post("/v1/oidc/native/start", &start).header("x-forwarded-for", &from);
+    let started: OidcStarted = body(started.send().await.unwrap(), StatusCode::OK).await;
+    let flow = Flow { client, url: started.url };
+    let answer = OidcFinish { state: "another".to_owned(), ..flow.answer("a code", None) };
+    let answer = node.post("/v1/oidc/finish", &answer).header("x-forwarded-for", &from).send().await.unwrap();
+    assert_problem(answer, Code::LoginFailed).await;
+}
+
+async fn answers_that_anybody_can_bring_are_refused_every_time_and_written_down_thirty_times(mode: Mode) {
+    let idp = Idp::start(Tricks::default()).await;
+    let proxied = Layer {
+        trusted_proxies: Some("127.0.0.1".to_owned()),
+        rate_limit_factor: Some(1),
+        ..providers(idp.url())
+    };
+    let node = Node::start_with(mode, proxied).await;
+    node.clock.stop();
+    for from in 0..33 {
+        refused(&node, from).await;
+    }
+    assert_eq!(kinds(&node).await, ["system.oidc_rejected"; 30]);
+    let metrics = node.running().server.metrics.text(&[]);
+    assert!(metrics.contains("lockstep_rate_limited_total{action=\"refusal\"} 3"), "{metrics}");
+    node.clock.pass(300);
+    for from in 33..35 {
+        refused(&node, from).await;
+    }
+    assert_eq!(kinds(&node).await.len(), 31, "one more in five minutes");
 }
 
 /// What the browser brings back to the asking program.

@@ -98,7 +98,7 @@ pub async fn finish(node: &Node, answer: &OidcFinish) -> Response {
 }
 
 /// What was written, besides what a server does whenever it is due.
-async fn kinds(node: &Node) -> Vec<String> {
+pub async fn kinds(node: &Node) -> Vec<String> {
     let log = &node.running().server.log;
     let all = log.read_all(Position(0), 1000, &Filter::default(), Contents::No).await.unwrap();
     let own = ["system.signing_key_rotated", "admin.bootstrap_opened"];

@@ -10,6 +10,7 @@ use reqwest::{Response, StatusCode};
 
 use crate::{
     authenticators::Authenticator,
+    factors::proven,
     support::{Mode, Node, Person, assert_problem, body, problem},
     ways::fresh,
 };
@@ -44,7 +45,7 @@ async fn a_new_passkey_is_taken_once_within_five_minutes_in_the_session_that_ask
     let node = Node::start(mode).await;
     let person = Person::register(&node).await;
     let (other, stranger) = (person.enrol(&node).await, Person::register(&node).await);
-    let key = Authenticator::new();
+    let mut key = Authenticator::new();
     for elsewhere in [&other, &stranger] {
         let asked = asked(&node, &person).await;
         let elsewhere = fresh(&node, elsewhere).await;
@@ -57,14 +58,15 @@ async fn a_new_passkey_is_taken_once_within_five_minutes_in_the_session_that_ask
     let tokens = body(person.refresh(&node, &token).await, StatusCode::OK).await;
     let person = fresh(&node, &Person { tokens, ..person }).await;
     assert_problem(person.post(&node, FINISH, &made(&key, &late)).await, Code::AttemptExpired).await;
-    let right = asked(&node, &person).await;
-    let set = person.post(&node, FINISH, &made(&key, &right)).await;
-    let _: FactorIsSet = body(set, StatusCode::CREATED).await;
-    assert_problem(person.post(&node, FINISH, &made(&key, &right)).await, Code::AttemptExpired).await;
     // For another challenge than the one that was asked.
     let (one, two) = (asked(&node, &person).await, asked(&node, &person).await);
     let crossed = MadePasskey { attempt: two.attempt, ..made(&Authenticator::new(), &one) };
     assert_problem(person.post(&node, FINISH, &crossed).await, Code::SecondFactorFailed).await;
+    let right = asked(&node, &person).await;
+    let set = person.post(&node, FINISH, &made(&key, &right)).await;
+    let _: FactorIsSet = body(set, StatusCode::CREATED).await;
+    let person = proven(&node, &person, |asked| key.assert(&asked.challenge.0)).await;
+    assert_problem(person.post(&node, FINISH, &made(&key, &right)).await, Code::AttemptExpired).await;
 }
 
 async fn demanded(node: &Node, person: &Person) -> Demanded {

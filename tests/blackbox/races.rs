@@ -10,6 +10,8 @@ use lockstep_api::{
     factor::{FactorIsSet, Factors, Kind, Shown},
     privacy::{Erase, ErasureDue},
 };
+use lockstep_events::Clock;
+use lockstepd::auth::minting::Bearer;
 use reqwest::{Response, StatusCode};
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -23,6 +25,7 @@ use crate::{
 in_both_modes! {
     new_codes_that_are_asked_for_at_once_leave_one_set_that_works,
     as_many_factors_as_an_account_may_have_are_set_at_once_and_no_more,
+    of_first_factors_that_are_set_at_once_by_the_password_alone_one_stands,
     factors_that_are_removed_at_once_leave_no_codes_behind,
     logins_of_a_device_that_end_at_once_leave_one_session,
     an_erasure_that_is_asked_for_at_once_with_one_key_is_answered_alike,
@@ -32,6 +35,7 @@ in_both_modes! {
 over_three_nodes! {
     new_codes_that_are_asked_for_at_once_leave_one_set_that_works,
     as_many_factors_as_an_account_may_have_are_set_at_once_and_no_more,
+    of_first_factors_that_are_set_at_once_by_the_password_alone_one_stands,
     factors_that_are_removed_at_once_leave_no_codes_behind,
 }
 
@@ -47,7 +51,8 @@ async fn listed(node: &Node, person: &Person) -> Factors {
 async fn new_codes_that_are_asked_for_at_once_leave_one_set_that_works(mode: Mode) {
     let node = Node::start(mode).await;
     let person = Person::register(&node).await;
-    with_passkey(&node, &person).await;
+    let mut key = with_passkey(&node, &person).await;
+    let person = proven(&node, &person, |asked| key.assert(&asked.challenge.0)).await;
     let made = join_all((0..16).map(|_| codes(&node, &person))).await;
     assert_eq!(made.iter().map(|set| set.factor).collect::<HashSet<_>>().len(), 16);
     let stored = node.running().server.credentials.factors(person.account).await.unwrap();
@@ -79,9 +84,47 @@ async fn a_factor_that_is_stored_late_makes_no_room_for_one_more() {
     twenty_at_once(&node).await;
 }
 
+/// The same person with a proof that came after everything that happens within a minute: as if each factor had been part
+/// of it.
+fn proven_last(node: &Node, person: &Person) -> Person {
+    let (server, mut person) = (&node.running().server, person.clone());
+    let claims = server.tokens.verify(&person.tokens.access_token, node.clock.now()).unwrap();
+    let bearer = Bearer {
+        account: claims.sub,
+        device: claims.did,
+        session: claims.sid,
+        scope: claims.scope,
+        method: claims.acr,
+        proven_at: node.clock.now().plus_seconds(60),
+        auth_epoch: claims.aep,
+    };
+    person.tokens.access_token = server.tokens.mint(bearer, node.clock.now()).unwrap();
+    person
+}
+
+/// Each of them was proven before the others were set: whoever sets the first one decides who else is let near.
+async fn of_first_factors_that_are_set_at_once_by_the_password_alone_one_stands(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = Person::register(&node).await;
+    let mut made = Vec::new();
+    for _ in 0..8 {
+        made.push(begin_passkey(&node, &person, &Authenticator::new()).await);
+    }
+    let answers = join_all(made.iter().map(|made| finish_passkey(&node, &person, made))).await;
+    let (set, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status() == StatusCode::CREATED);
+    assert_eq!(set.len(), 1);
+    for answer in refused {
+        assert_problem(answer, Code::StepUpRequired).await;
+    }
+    let left = listed(&node, &person).await.factors;
+    let kinds: Vec<Kind> = left.iter().map(|factor| factor.kind).collect();
+    assert!(kinds == [Kind::Passkey, Kind::Codes], "{kinds:?}");
+}
+
 /// Twenty passkeys of one account: fifteen are set.
 async fn twenty_at_once(node: &Node) {
-    let person = Person::register(node).await;
+    let person = proven_last(node, &Person::register(node).await);
     let mut made = Vec::new();
     for _ in 0..20 {
         made.push(begin_passkey(node, &person, &Authenticator::new()).await);
@@ -103,9 +146,9 @@ async fn twenty_at_once(node: &Node) {
 async fn factors_that_are_removed_at_once_leave_no_codes_behind(mode: Mode) {
     let node = Node::start(mode).await;
     let person = Person::register(&node).await;
-    let mut keys = Vec::new();
+    let (last, mut keys) = (proven_last(&node, &person), Vec::new());
     for _ in 0..6 {
-        keys.push(with_passkey(&node, &person).await);
+        keys.push(with_passkey(&node, &last).await);
     }
     let all = listed(&node, &person).await.factors;
     assert_eq!(all.len(), 7);

@@ -4,14 +4,20 @@
 use lockstep_api::{
     Code, Problem,
     account::{LabelDevice, LoggedIn, Tokens},
+    ways::Identified,
 };
+use lockstep_events::{Clock, event::Method};
+use lockstepd::commands::prove_identity::ProveIdentity;
+use reqwest::StatusCode;
 use serde::Serialize;
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
 use crate::{
+    people::until,
     support::{Mode, Node, Person, assert_problem, body},
     ways::{begin_login, change_password, fresh, new_password},
 };
@@ -21,17 +27,19 @@ in_both_modes! {
     an_enrolment_whose_body_ends_after_a_change_of_the_password_enrols_nothing,
     a_request_whose_body_ends_after_its_device_was_revoked_is_not_done,
     a_login_that_races_a_change_of_the_password_keeps_no_session,
+    a_vault_that_is_opened_while_all_others_end_opens_before_or_not_at_all,
 }
 
 /// A request whose body is held back. The server asks for the body (RFC 9110, 10.1.1), and does so after it has let the
 /// caller in: whatever happens from here on happens while it reads.
-struct Held {
+pub struct Held {
     stream: TcpStream,
     body: Vec<u8>,
 }
 
 impl Held {
-    async fn send(node: &Node, (method, path): (&str, &str), token: &str, body: &impl Serialize) -> Self {
+    /// Sends the head, and waits until the caller was let in.
+    pub async fn send(node: &Node, (method, path): (&str, &str), token: &str, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body).unwrap();
         let mut stream = TcpStream::connect(node.running().addr).await.unwrap();
         let head = format!(
@@ -47,7 +55,7 @@ impl Held {
     }
 
     /// Sends the body; what is answered.
-    async fn finish(mut self) -> Problem {
+    pub async fn finish(mut self) -> Problem {
         self.stream.write_all(&self.body).await.unwrap();
         let mut answer = Vec::new();
         self.stream.read_to_end(&mut answer).await.unwrap();
@@ -100,9 +108,74 @@ async fn a_login_that_races_a_change_of_the_password_keeps_no_session(mode: Mode
             assert_problem(logged_in, Code::LoginFailed).await;
             continue;
         }
-        let opened: Option<Tokens> = body::<LoggedIn>(logged_in, reqwest::StatusCode::OK).await.tokens;
+        let opened: Option<Tokens> = body::<LoggedIn>(logged_in, StatusCode::OK).await.tokens;
         let late = Person { tokens: opened.unwrap(), ..other.clone() };
         assert_problem(late.get(&node, "/v1/account").await, Code::Revoked).await;
         assert_problem(late.refresh(&node, &late.tokens.refresh_token).await, Code::Revoked).await;
     }
+}
+
+/// Somebody who proved who they are.
+async fn proof(node: &Node, person: &Person) -> Identified {
+    let server = &node.running().server;
+    let proven = ProveIdentity { account: person.account, method: Method::MagicLink };
+    let (bearer, _) = proven.run(server).await.unwrap();
+    let identity_token = server.tokens.mint(bearer, node.clock.now()).unwrap();
+    Identified { account: person.account, session: bearer.session, identity_token, expires_in: 900 }
+}
+
+async fn end_others(node: &Node, person: &Person) {
+    let request = node.request("DELETE", "/v1/sessions").bearer_auth(&person.tokens.access_token);
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+}
+
+/// Whichever is first: what an identity opens by a token from before the end is over after it.
+async fn a_vault_that_is_opened_while_all_others_end_opens_before_or_not_at_all(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = Person::register(&node).await;
+    let other = person.enrol(&node).await;
+    for _ in 0..32 {
+        let proof = proof(&node, &person).await;
+        let (opened, ()) = tokio::join!(person.open_vault(&node, &proof), end_others(&node, &other));
+        if opened.status().is_success() {
+            let late = Person { tokens: body(opened, StatusCode::OK).await, ..person.clone() };
+            assert_problem(late.get(&node, "/v1/account").await, Code::Revoked).await;
+            assert_problem(late.refresh(&node, &late.tokens.refresh_token).await, Code::Revoked).await;
+        } else {
+            assert_problem(opened, Code::Revoked).await;
+        }
+    }
+}
+
+/// The row of its session is held up: everything was looked at before, and nothing may have come since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_whose_session_is_stored_late_is_not_opened_when_all_others_ended_meanwhile() {
+    let node = Node::start(Mode::Distributed).await;
+    let person = Person::register(&node).await;
+    let other = person.enrol(&node).await;
+    let proof = proof(&node, &person).await;
+    let mut database = PgConnection::connect(&node.database()).await.unwrap();
+    let mut watching = PgConnection::connect(&node.database()).await.unwrap();
+    let mut holding = database.begin().await.unwrap();
+    holding.execute("LOCK TABLE sessions IN EXCLUSIVE MODE").await.unwrap();
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sessions'::regclass";
+    let waiting = tokio::sync::Mutex::new(&mut watching);
+    let wait_for = async |wanted: i64| {
+        let many = async || {
+            let count: i64 = sqlx::query_scalar(waits).fetch_one(&mut **waiting.lock().await).await.unwrap();
+            count >= wanted
+        };
+        until("a session waits to be stored", many).await;
+    };
+    let meanwhile = async {
+        wait_for(1).await;
+        // Its event stands before its rows are looked for.
+        let release = async {
+            wait_for(2).await;
+            holding.rollback().await.unwrap();
+        };
+        tokio::join!(end_others(&node, &other), release);
+    };
+    let (opened, ()) = tokio::join!(person.open_vault(&node, &proof), meanwhile);
+    assert_problem(opened, Code::Revoked).await;
 }

@@ -298,19 +298,27 @@ async fn metrics_say_how_far_behind_read_models_are_and_that_they_stand_still(mo
     let server = &node.running().server;
     let url = format!("{}/metrics", node.running().admin_url.clone().unwrap());
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let told = async |lines: [&str; 4]| {
-        let end = server.log.tail().await.unwrap().position;
-        server.feed.position().wait_for(|known| *known >= end).await.unwrap();
-        server.progress.wait_for_family(Family::Account, end, Duration::from_secs(30)).await.unwrap();
-        let _ = server.progress.wait_for_family(Family::Vault, end, Duration::from_secs(30)).await;
-        let text = http.get(&url).send().await.unwrap().text().await.unwrap();
+    let told = async |lines: &[&str]| {
+        // The node writes something of its own now and then: it is asked again, where that was just then.
+        let text = loop {
+            let end = server.log.tail().await.unwrap().position;
+            server.feed.position().wait_for(|known| *known >= end).await.unwrap();
+            server.progress.wait_for_family(Family::Account, end, Duration::from_secs(30)).await.unwrap();
+            let _ = server.progress.wait_for_family(Family::Vault, end, Duration::from_secs(30)).await;
+            let text = http.get(&url).send().await.unwrap().text().await.unwrap();
+            if server.log.tail().await.unwrap().position == end {
+                break text;
+            }
+        };
         for line in lines {
             assert!(text.contains(&format!("lockstep_projection_{line}\n")), "{line} is not in\n{text}");
         }
+        text
     };
     let account = ["lag_positions{family=\"account\"} 0", "stopped{family=\"account\"} 0"];
     let [lag, stopped] = account;
-    told([lag, stopped, "lag_positions{family=\"vault\"} 0", "stopped{family=\"vault\"} 0"]).await;
+    told(&[lag, stopped, "lag_positions{family=\"vault\"} 0", "stopped{family=\"vault\"} 0"]).await;
+    let before = server.log.tail().await.unwrap().position;
     // What no program of this version writes.
     for n in 1..=2 {
         let (stream, expect) = (person.vault.into(), StreamExpect::Exists);
@@ -319,7 +327,11 @@ async fn metrics_say_how_far_behind_read_models_are_and_that_they_stand_still(mo
         let unit = Unit { streams: vec![claim], events, ..Unit::default() };
         assert!(matches!(server.batcher.append(unit).await.unwrap(), Outcome::Appended(_)));
     }
-    told([lag, stopped, "lag_positions{family=\"vault\"} 2", "stopped{family=\"vault\"} 1"]).await;
+    let text = told(&[lag, stopped, "stopped{family=\"vault\"} 1"]).await;
+    let behind = "lockstep_projection_lag_positions{family=\"vault\"} ";
+    let behind = text.lines().find_map(|line| line.strip_prefix(behind)).unwrap().parse().unwrap();
+    let all = server.log.tail().await.unwrap().position.0 - before.0;
+    assert!((2..=all).contains(&behind), "{behind} of {all}");
 }
 
 async fn a_range_behind_the_last_byte_is_told_how_many_there_are(mode: Mode) {

@@ -87,6 +87,9 @@ fn a_profile_trusts_what_its_authority_vouches_for_and_nothing_else() {
     server.start_again_with_another_certificate();
     let refused = device.run(&["sync"]);
     assert_eq!(refused.code, 7, "{}", refused.err);
+    let watched = device.run(&["watch", "--seconds", "60"]);
+    assert_eq!(watched.code, 7, "{}", watched.err);
+    assert!(watched.err.contains("certificate") && watched.err.contains("operator"), "{}", watched.err);
     assert_eq!(device.ok(&["--offline", "get", "mail", "password"]), "x\n");
 }
 

@@ -45,6 +45,31 @@ fn an_edit_behind_a_file_that_the_store_does_not_take_goes_out_and_the_file_foll
     assert_eq!((got.status.code(), got.stdout.len()), (Some(0), 300_000));
 }
 
+#[test]
+fn what_a_device_writes_goes_out_though_the_store_is_away_that_has_a_long_text_which_it_lacks() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut store = runtime.block_on(S3Process::start());
+    let s3 = store.options();
+    let server = Server::start_with(&[
+        ("LOCKSTEP_BLOBS", &format!("s3://{}", s3.bucket)),
+        ("LOCKSTEP_S3_ENDPOINT", &s3.endpoint),
+        ("LOCKSTEP_S3_ACCESS_KEY", &s3.access_key),
+        ("LOCKSTEP_S3_SECRET_KEY", &s3.secret_key),
+    ]);
+    let laptop = Device::registered(&server);
+    let phone = Device::logged_in(&server);
+    laptop.ok(&["add", "diary", "--type", "note", "--set", &format!("notes={}", "long ".repeat(8_000))]);
+    store.stop();
+    let added = phone.json(&["add", "bank", "--set", "username=anna"]);
+    assert_eq!(added["sent"], json!(true), "{added}");
+    assert_ne!(phone.run(&["sync"]).code, 0, "and it says that something is missing");
+    laptop.ok(&["sync"]);
+    assert_eq!(laptop.ok(&["get", "bank", "username"]).trim(), "anna");
+    store.start_again();
+    phone.ok(&["sync"]);
+    assert!(phone.ok(&["get", "diary", "notes"]).len() > 39_000);
+}
+
 fn forget_all(folder: &Path) -> usize {
     let mut gone = 0;
     for item in fs::read_dir(folder).unwrap().map(Result::unwrap) {

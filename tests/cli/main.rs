@@ -25,6 +25,8 @@ mod attachments;
 mod browser;
 mod certificates;
 mod conflicts;
+#[path = "../support/database.rs"]
+mod database;
 mod device;
 mod ended;
 mod erased_files;

@@ -51,7 +51,10 @@ fn logging_out_refuses_to_lose_what_was_not_sent() {
     laptop.ok(&["add", "mail", "--set", "password=x"]);
     let refused = laptop.run(&["logout"]);
     assert_eq!(refused.code, 8);
-    assert!(refused.err.contains("lockstep sync"), "{}", refused.err);
+    for next in ["lockstep sync", "lockstep logout --discard"] {
+        assert!(refused.err.contains(next), "{}", refused.err);
+    }
+    assert!(laptop.ok(&["help", "exit-codes"]).contains("`logout`"), "the code is documented");
     server.start_again();
     laptop.ok(&["sync"]);
     laptop.ok(&["logout"]);

@@ -110,8 +110,13 @@ fn a_passkey_made_in_a_browser_is_asked_for_at_every_login_and_every_proof(mode:
     let passkey = listed.as_array().unwrap().iter().find(|factor| factor["kind"] == "passkey").unwrap();
     let passkey = passkey["factor"].as_str().unwrap().to_owned();
 
-    // The same authenticator has one already, and says so.
-    let again = ground.run(&laptop, &["factors", "passkey"]);
+    // The same authenticator has one already, and says so: first it has to show that one.
+    let (child, url) = ground.begin(&laptop, &["factors", "passkey"]);
+    ground.browser.press(&url);
+    let url = ground.notepad.taken();
+    ground.browser.press(&url);
+    let again = answer(&child.wait_with_output().unwrap());
+    ground.browser.until("document.body.innerText.includes('You can close this page')");
     assert!(again.code != 0 && again.err.contains("has a passkey of the account already"), "{again:?}");
 
     let phone = Device::empty();

@@ -143,6 +143,8 @@ fn a_file_that_is_longer_than_the_server_takes_is_refused_with_its_entry_and_not
     laptop.ok(&["sync", "--retry"]);
     let status = laptop.json(&["status"]);
     assert_eq!((&status["waiting"], &status["quarantined"]), (&json!(0), &json!(1)), "{status}");
+    let kept = laptop.run(&["logout"]);
+    assert!(kept.code == 8 && kept.err.contains("on this device alone"), "{}", kept.err);
     laptop.ok(&["sync", "--discard", status["quarantine_list"][0]["entry"].as_str().unwrap()]);
     assert_eq!(laptop.json(&["status"])["quarantined"], json!(0));
     assert_eq!(names(&laptop), ["first", "mail", "passport", "third"]);

@@ -37,7 +37,8 @@ const CUT: &str = "DELETE FROM events WHERE position = (SELECT max(position) FRO
         chain = (SELECT chain FROM events e WHERE e.stream = streams.stream ORDER BY seq DESC LIMIT 1)";
 
 fn tampered(data: &Path, how: &str) {
-    let open = "DROP TRIGGER IF EXISTS events_never_change; DROP TRIGGER IF EXISTS events_never_go;";
+    let open = "DROP TRIGGER IF EXISTS events_never_change; DROP TRIGGER IF EXISTS events_never_go; \
+        DROP TRIGGER IF EXISTS streams_never_go;";
     let statements = AssertSqlSafe(format!("{open} {how}"));
     wait(async {
         let url = format!("sqlite://{}", data.join("log.sqlite").display());
@@ -223,6 +224,9 @@ fn a_log_is_whole_until_somebody_changes_moves_or_takes_away_an_event(mode: Mode
             WHERE position = (SELECT max(position) FROM events)",
         "UPDATE streams SET kind = CASE kind WHEN 1 THEN 2 ELSE 1 END \
             WHERE stream = (SELECT stream FROM events WHERE position = 3)",
+        "DELETE FROM streams WHERE stream = (SELECT stream FROM events WHERE position = 3)",
+        "UPDATE events SET body_hash = chain WHERE position = 3",
+        "UPDATE events SET body_hash = chain WHERE kind = 'entry.version_added'",
     ];
     let mut server = Server::start_in(mode);
     let laptop = Device::registered(&server);

@@ -1,7 +1,7 @@
 //! Lies about the account: its suite, its keys, its devices, its recovery code, who asks to join it.
 
 use lockstep_api::{
-    account::{Account, LoggedIn, LoginStarted},
+    account::{Account, Devices, LoggedIn, LoginStarted},
     approval::{Approvals, Collected},
     factor::{Demanded, Shown},
     recovery::RecoveryStarted,
@@ -138,20 +138,21 @@ async fn e19_a_pairing_key_that_was_exchanged_has_other_words_and_opens_nothing(
     let asking = Client::ask_approval(home.path(), &ground.server.address, &ground.name).await.unwrap();
     let honest = first.approvals().await.unwrap().remove(0);
     assert_eq!(honest.words, asking.words());
-    let exchanges: [fn(&mut lockstep_api::approval::Approval); 4] = [
-        |asked| asked.kem_key.0[0] ^= 1,
-        |asked| asked.public_key.0[0] ^= 1,
-        |asked| asked.device = DeviceId(Uuid::from_u128(19)),
-        |asked| asked.approval = Uuid::from_u128(19),
+    let exchanges: [(fn(&mut lockstep_api::approval::Approval), bool); 4] = [
+        (|asked| asked.kem_key.0[0] ^= 1, true),
+        (|asked| asked.public_key.0[0] ^= 1, true),
+        (|asked| asked.device = DeviceId(Uuid::from_u128(19)), true),
+        // What the server gives a request, it could choose until two requests show the same words.
+        (|asked| asked.approval = Uuid::from_u128(19), false),
     ];
-    for exchange in exchanges {
+    for (exchange, shows) in exchanges {
         ground.proxy.tell(about("/v1/approvals", move |all: &mut Approvals| {
             all.approvals.iter_mut().for_each(exchange);
             true
         }));
         let shown = first.approvals().await.unwrap().remove(0);
         assert!(ground.proxy.honest().0 > 0);
-        assert_ne!(shown.words, asking.words(), "a person sees it");
+        assert_eq!(shown.words != asking.words(), shows, "a person sees it");
     }
     // What the device collects is what was sealed for it, or an alarm.
     first.approve(&honest, &password(), &mut none).await.unwrap();
@@ -245,4 +246,24 @@ async fn e32_a_device_that_nobody_approved_is_an_alarm() {
     assert_eq!(after.len(), 0);
     assert_eq!(alarmed(&second).await, []);
     assert!(!held(&second).await.is_empty());
+}
+
+#[tokio::test]
+async fn e07_a_device_that_the_server_calls_revoked_is_not_until_a_device_signed_it() {
+    let (ground, first, second) = Ground::two().await;
+    let (own, lost) = (first.status().await.unwrap().device, second.status().await.unwrap().device);
+    ground.proxy.tell(about("/v1/devices", |said: &mut Devices| {
+        for known in &mut said.devices {
+            (known.revoked, known.current) = (true, !known.current);
+        }
+        true
+    }));
+    let stands = |devices: Vec<lockstep_api::account::Device>| {
+        let found = |device| devices.iter().find(|known| known.device == device).unwrap().clone();
+        [own, lost].map(|device| (found(device).current, found(device).revoked))
+    };
+    assert_eq!(stands(first.devices().await.unwrap()), [(true, false), (false, false)]);
+    first.revoke_device(lost).await.unwrap();
+    assert_eq!(stands(first.devices().await.unwrap()), [(true, false), (false, true)]);
+    assert!(ground.proxy.honest().0 > 0);
 }

@@ -2,7 +2,10 @@
 
 use std::process::{Command, Output, Stdio};
 
-use lockstep_client::{Error, Follow, model::AlarmKind};
+use lockstep_client::{
+    Error, Follow,
+    model::{AlarmKind, Link},
+};
 use serde_json::Value;
 
 use crate::{
@@ -130,4 +133,39 @@ async fn a_lie_about_one_vault_that_a_person_has_seen_keeps_nothing_of_another_b
     second.sync().await.unwrap();
     first.sync().await.unwrap();
     assert_eq!(first.contents().await, ["four", "one", "three", "two", "unsaid", "unsaid, too"]);
+}
+
+#[tokio::test]
+async fn whoever_follows_has_a_socket_for_what_is_believed_and_for_the_rest_with_the_truth() {
+    let (ground, first, second) = Ground::with_news(&["three"]).await;
+    let vault = second.status().await.unwrap().vault.to_string();
+    let work = second.create_vault("Work").await.unwrap();
+    first.sync().await.unwrap();
+    let (of_first, of_second) = (first.in_vault(work).await.unwrap(), second.in_vault(work).await.unwrap());
+    of_second.sync().await.unwrap();
+    first.add(b"four").await.unwrap();
+    first.sync().await.unwrap();
+    let (mut lie, lied_about) = (last_version(|added| added.signature.0[5] ^= 1), vault.clone());
+    ground.proxy.tell(Box::new(move |asked, answer, known| {
+        asked.path.contains(&lied_about) && lie(asked, answer, known)
+    }));
+    let mut following = second.follow();
+    heard(&mut following, AlarmKind::Signature).await;
+    let work = work.to_string();
+    until("the other vault is followed", || async {
+        ground.proxy.heard(|frame| frame.contains("\"hello\"") && frame.contains(&work))
+    })
+    .await;
+    assert!(!ground.proxy.heard(|frame| frame.contains("\"hello\"") && frame.contains(&vault)));
+    of_first.add(b"elsewhere").await.unwrap();
+    of_first.sync().await.unwrap();
+    until("it comes", || async { contents(&of_second.entries().await.unwrap()) == ["elsewhere"] }).await;
+    assert_eq!(*following.link.borrow(), Link::Stale, "what is left out may be old");
+    assert_eq!(second.status().await.unwrap().alarms, 1);
+    ground.proxy.honest();
+    until("all of it is live", || async { *following.link.borrow() == Link::Live }).await;
+    assert_eq!(second.contents().await, ["four", "one", "three", "two"]);
+    first.add(b"five").await.unwrap();
+    first.sync().await.unwrap();
+    until("it comes, too", || async { second.contents().await.contains(&"five".to_owned()) }).await;
 }

@@ -10,6 +10,7 @@ mod account;
 mod aside;
 mod catalogue;
 mod compositions;
+mod cut;
 mod ground;
 mod history;
 mod holding;
@@ -19,10 +20,10 @@ mod made;
 mod moments;
 mod new_device;
 #[path = "../blackbox/people.rs"]
-#[expect(dead_code, reason = "the black-box suite uses more of it")]
 mod people;
 mod proxy;
 mod suites;
+mod told;
 mod versions;
 mod wire;
 

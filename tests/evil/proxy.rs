@@ -32,7 +32,8 @@ pub struct Asked {
     pub body: Vec<u8>,
 }
 
-/// What the real server answered; a frame of the live feed has the status 101.
+/// What the real server answered; a frame of the live feed has the status 101. With the status 0 the line breaks before
+/// the client has heard anything.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -91,7 +92,7 @@ impl Proxy {
                         let (http, state) = (http.clone(), Arc::clone(&state));
                         async move {
                             let answered = answer(request, upstream, http, state).await;
-                            Ok::<_, std::convert::Infallible>(answered)
+                            answered.ok_or_else(|| std::io::Error::other("the line broke"))
                         }
                     });
                     let connection = http1::Builder::new().serve_connection(TokioIo::new(client), serve);
@@ -113,6 +114,13 @@ impl Proxy {
     /// From now on, or no longer, apps make this mistake; the server has no part in it.
     pub fn mistaken(&self, mistake: Option<Mistake>) {
         self.state.lock().unwrap().mistake = mistake;
+    }
+
+    /// Whether the client has sent something on the live feed since the lie was told.
+    pub fn heard(&self, what: impl Fn(&str) -> bool) -> bool {
+        let state = self.state.lock().unwrap();
+        let frames = state.after.iter().filter(|asked| asked.method == "LIVE");
+        frames.into_iter().any(|frame| what(&String::from_utf8_lossy(&frame.body)))
     }
 
     /// How often the lie was told so far.
@@ -160,9 +168,9 @@ async fn answer(
     upstream: SocketAddr,
     http: reqwest::Client,
     state: Arc<Mutex<State>>,
-) -> Response<Full<Bytes>> {
+) -> Option<Response<Full<Bytes>>> {
     if request.headers().contains_key("sec-websocket-key") {
-        return upgrade(&mut request, upstream, state);
+        return Some(upgrade(&mut request, upstream, state));
     }
     let path = request.uri().path_and_query().unwrap().to_string();
     let (parts, body) = request.into_parts();
@@ -185,13 +193,16 @@ async fn answer(
     let headers = got.headers().iter().map(named).collect();
     let mut answer = Answer { status, headers, body: got.bytes().await.unwrap().to_vec() };
     state.lock().unwrap().says(&asked, &mut answer);
+    if answer.status == 0 {
+        return None;
+    }
     let mut response = Response::builder().status(answer.status);
     for (name, value) in &answer.headers {
         if !["content-length", "transfer-encoding", "connection", "date"].contains(&name.as_str()) {
             response = response.header(name, value);
         }
     }
-    response.body(Full::new(answer.body.into())).unwrap()
+    Some(response.body(Full::new(answer.body.into())).unwrap())
 }
 
 /// Takes the client's socket and opens one to the real server.

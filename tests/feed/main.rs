@@ -4,6 +4,8 @@
 
 mod changes;
 mod cluster;
+#[path = "../support/database.rs"]
+mod database;
 mod documented;
 mod faulty_bus;
 mod faulty_nats;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lockstep_api::{
     Code,
     account::Tokens,
-    sync::{Push, PushItem, Pushed},
+    sync::{Purge, Purged, Push, PushItem, Pushed},
 };
 use lockstep_events::{
     BatchId, BlobHash, Epoch, Event, EventId, NewEvent, Outcome, StreamId, StreamKind, Unit, VersionId,
@@ -72,6 +72,15 @@ impl Person {
         let path = format!("/v1/vaults/{}/versions", self.vault);
         let pushed: Pushed = body(self.post(node, &path, &push).await, StatusCode::OK).await;
         assert!(pushed.results.iter().all(|result| result.outcome.stands()), "{:?}", pushed.results);
+    }
+
+    /// Purges an entry whose head is this tombstone.
+    async fn purge(&self, node: &Node, head: &PushItem) {
+        let path = format!("/v1/vaults/{}/entries/{}/purge", self.vault, head.header.entry);
+        let request = node.post(&path, &Purge { expect_heads: vec![id(head)] });
+        let request = request.bearer_auth(&self.tokens.access_token);
+        let purged = request.header("idempotency-key", Uuid::new_v4().to_string()).send().await.unwrap();
+        let _: Purged = body(purged, StatusCode::OK).await;
     }
 
     async fn has(&self, node: &Node, bytes: &[u8]) {
@@ -142,7 +151,7 @@ async fn what_was_replaced_long_ago_goes_and_nothing_else(mode: Mode) {
     assert_eq!(events.iter().filter(|event| event.kind == "entry.content_pruned").count(), 2);
 
     // The object that is left with two of five blobs is rewritten, and they are still there.
-    assert_eq!(sweep(&server.shelf).await.unwrap().repacked, 1);
+    assert_eq!(sweep(&server.shelf, &*server.log).await.unwrap().repacked, 1);
     person.has(&node, &long_two).await;
     person.has(&node, &long_three).await;
 }
@@ -155,6 +164,60 @@ async fn without_a_rule_everything_is_kept(mode: Mode) {
     person.push(&node, &[&first, &second]).await;
     node.clock.pass(1000 * DAY);
     assert_eq!(prune(&node.running().server).await.unwrap(), PruneReport::default());
+}
+
+/// Our clients make no two ciphertexts alike; another app may.
+async fn what_another_entry_keeps_by_the_same_hash_outlives_a_purge_and_a_prune(mode: Mode) {
+    let days = Layer { retention_days: Some(10), ..Layer::default() };
+    let node = Node::start_with(mode, days).await;
+    let mut person = Person::register(&node).await;
+    let [long, file, apart] = [1, 2, 3].map(|n| vec![n; 20_000]);
+    person.upload(&node, &[&long, &file, &apart]).await;
+    let with = |bytes: &[u8], files: &[&[u8]]| {
+        let mut item = person.signed(person.entry(bytes));
+        item.attachments = files.iter().map(|file| hash(file)).collect();
+        item
+    };
+    // Pairs of entries: of each the first goes.
+    let purged = [with(b"short", &[&file, &apart]), with(&long, &[])];
+    let pruned = [with(b"short", &[]), with(b"replaced", &[&file])];
+    let stays = [with(b"short", &[&file]), with(&long, &[])];
+    let next: Vec<_> = pruned.iter().map(|item| person.over(&[item], b"the next")).collect();
+    let gone: Vec<_> = purged.iter().map(|item| person.deletion(item.header.entry, vec![id(item)])).collect();
+    person.push(&node, &purged.iter().chain(&pruned).chain(&stays).collect::<Vec<_>>()).await;
+    person.push(&node, &next.iter().chain(&gone).collect::<Vec<_>>()).await;
+    for item in &gone {
+        person.purge(&node, item).await;
+    }
+    person.has_not(&node, &apart).await;
+    for kept in [&b"short"[..], &long, &file] {
+        person.has(&node, kept).await;
+    }
+    let server = &node.running().server;
+    looked_at_both(server).await;
+    node.clock.pass(20 * DAY);
+    let token = person.tokens.refresh_token.clone();
+    person.tokens = body::<Tokens>(person.refresh(&node, &token).await, StatusCode::OK).await;
+    for versions in [1, 0] {
+        // Of the version whose own ciphertext another entry keeps nothing goes; it is not named again and again.
+        assert_eq!(prune(server).await.unwrap(), PruneReport { entries: 2, versions });
+        for kept in [&b"short"[..], &long, &file] {
+            person.has(&node, kept).await;
+        }
+        person.has_not(&node, b"replaced").await;
+    }
+    // Once nobody else keeps it, it goes.
+    let last: Vec<_> = stays.iter().map(|item| person.deletion(item.header.entry, vec![id(item)])).collect();
+    person.push(&node, &last.iter().collect::<Vec<_>>()).await;
+    for item in &last {
+        person.purge(&node, item).await;
+    }
+    person.has(&node, b"short").await;
+    person.has_not(&node, &long).await;
+    person.has_not(&node, &file).await;
+    lockstepd::commands::account::caught_up(server).await.unwrap();
+    assert_eq!(prune(server).await.unwrap(), PruneReport { entries: 2, versions: 1 });
+    person.has_not(&node, b"short").await;
 }
 
 /// An event that a later program wrote about an entry: its history is left alone, and everybody else's is not.
@@ -200,6 +263,11 @@ mod embedded {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn what_another_entry_keeps_by_the_same_hash_outlives_a_purge_and_a_prune() {
+        super::what_another_entry_keeps_by_the_same_hash_outlives_a_purge_and_a_prune(Mode::Embedded).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn an_entry_that_cannot_be_pruned_holds_up_nobody_else() {
         super::an_entry_that_cannot_be_pruned_holds_up_nobody_else(Mode::Embedded).await;
     }
@@ -216,5 +284,11 @@ mod distributed {
     #[tokio::test(flavor = "multi_thread")]
     async fn without_a_rule_everything_is_kept() {
         super::without_a_rule_everything_is_kept(Mode::Distributed).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_another_entry_keeps_by_the_same_hash_outlives_a_purge_and_a_prune() {
+        super::what_another_entry_keeps_by_the_same_hash_outlives_a_purge_and_a_prune(Mode::Distributed)
+            .await;
     }
 }

@@ -1,21 +1,26 @@
-//! What devices were served outlives the node that served them: the port's contract over both databases, and saves
-//! without parents after a restart and on another node.
+//! What devices were served and have outlives the node that served them: the port's contract over both databases, and
+//! saves without parents after a restart, on another node, and where it is not sure that an answer arrived.
 
 use std::time::{Duration, Instant};
 
-use lockstep_api::sync::{PushItem, PushOutcome, PushResult};
+use lockstep_api::{
+    live::ServerMessage,
+    sync::{Changes, PushItem, PushOutcome, PushResult},
+};
 use lockstep_events::{BatchId, DeviceId, EntryId, Epoch, Micros, Seq, StreamId, header::sign_version};
 use lockstepd::{
     adapters::{
         postgres::{Database, operations::PostgresOperations},
         sqlite::operations::SqliteOperations,
     },
+    config::Layer,
     served::{Place, ServedPlaces},
 };
 use uuid::Uuid;
 
 use crate::{
     live::in_both_modes,
+    socket::{Heard, Socket, all},
     support::{Mode, Node, Person, body},
 };
 
@@ -24,6 +29,7 @@ in_both_modes! {
     many_places_are_kept_at_once_and_old_ones_are_forgotten
     a_save_without_parents_after_a_restart_builds_on_what_its_device_was_served
     a_device_of_which_nothing_is_known_gets_a_branch_and_overwrites_nothing
+    a_page_that_may_be_lost_with_its_connection_is_not_taken_for_one_that_its_device_has
 }
 
 /// The store of a node, opened a second time.
@@ -101,6 +107,14 @@ impl Person {
         body::<lockstep_api::sync::Pushed>(answer, reqwest::StatusCode::OK).await.results.remove(0)
     }
 
+    /// Reads the vault's stream to its head and asks once more from there, which is how the server knows.
+    async fn read(&self, node: &Node) -> Changes {
+        let page = self.changes(node, "").await;
+        let on = self.changes(node, &format!("?after={}.{}", page.epoch, page.to)).await;
+        assert!(on.events.is_empty() && !page.more);
+        page
+    }
+
     /// The life of the vault's stream, without being served any of it.
     async fn epoch_of_vault(&self, node: &Node) -> Epoch {
         let streams: lockstep_api::sync::Streams =
@@ -130,7 +144,7 @@ async fn a_save_without_parents_after_a_restart_builds_on_what_its_device_was_se
     let author = Person::register(&node).await;
     let partial = author.enrol(&node).await;
     let (entry, head) = author.new_entry(&node, b"root").await;
-    assert_eq!(partial.changes(&node, "").await.to, head);
+    assert_eq!(partial.read(&node).await.to, head);
     node.restart().await;
     let saved = partial.save(&node, entry, b"over the root").await;
     assert_eq!((saved.outcome, saved.branch), (PushOutcome::Accepted, Some(0)));
@@ -153,7 +167,7 @@ async fn a_device_of_which_nothing_is_known_gets_a_branch_and_overwrites_nothing
     assert_eq!(heads.len(), 2);
     assert_eq!((heads[0].seq, root.content.unwrap().0), (head, b"root".to_vec()));
     // A place of the stream's former life is worth nothing in the new one.
-    assert!(partial.changes(&node, "").await.to > head);
+    assert!(partial.read(&node).await.to > head);
     let renewed = Epoch([8; 16]);
     let server = &node.running().server;
     server.log.renew_epoch(author.vault.into(), renewed).await.unwrap();
@@ -173,6 +187,60 @@ async fn a_device_of_which_nothing_is_known_gets_a_branch_and_overwrites_nothing
     assert_eq!((heads.len(), heads[0].seq, heads[0].branch), (2, head, 0));
 }
 
+async fn a_page_that_may_be_lost_with_its_connection_is_not_taken_for_one_that_its_device_has(mode: Mode) {
+    let node = Node::start(mode).await;
+    let author = Person::register(&node).await;
+    let partial = author.enrol(&node).await;
+    let (entry, head) = author.new_entry(&node, b"root").await;
+    // The server has sent it all. Nothing that came after says that it arrived.
+    assert_eq!(partial.changes(&node, "").await.to, head);
+    let stale = partial.save(&node, entry, b"over what was here before").await;
+    assert_eq!((stale.outcome, stale.heads.unwrap().len()), (PushOutcome::AcceptedForked, 2));
+    let (entry, _) = author.new_entry(&node, b"another").await;
+    partial.read(&node).await;
+    let saved = partial.save(&node, entry, b"over it").await;
+    assert_eq!((saved.outcome, saved.branch), (PushOutcome::Accepted, Some(0)));
+}
+
+/// Hears a socket until it was sent this event, or this and a ping behind it, which is answered.
+async fn heard(socket: &mut Socket, head: Seq, and_ping: bool) {
+    let mut sent = false;
+    loop {
+        match socket.next().await {
+            Heard::Message(ServerMessage::Ev { to, .. }) => sent |= to >= head,
+            Heard::Message(ServerMessage::Ping { .. }) if sent => return,
+            Heard::Message(_) => {}
+            Heard::Closed(code) => panic!("closed with {code}"),
+        }
+        if sent && !and_ping {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_socket_was_sent_its_device_has_once_it_answers_the_ping_behind_it() {
+    let layer = Layer { live_ping_s: Some(2), live_pong_s: Some(2), ..Layer::default() };
+    let node = Node::start_with(Mode::Embedded, layer).await;
+    let author = Person::register(&node).await;
+    let partial = author.enrol(&node).await;
+    let mut socket = Socket::hello(&node, &partial, &[all(partial.vault)]).await;
+    let (entry, head) = author.new_entry(&node, b"root").await;
+    heard(&mut socket, head, false).await;
+    let stale = partial.save(&node, entry, b"over what was here before").await;
+    assert_eq!(stale.outcome, PushOutcome::AcceptedForked);
+    let (entry, head) = author.new_entry(&node, b"another").await;
+    heard(&mut socket, head, true).await;
+    let (served, epoch) = (&node.running().server.served, partial.epoch_of_vault(&node).await);
+    let until = Instant::now() + Duration::from_secs(30);
+    while served.to(partial.device, partial.vault.into(), epoch).await < head {
+        assert!(Instant::now() < until, "the answer to the ping says nothing");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let saved = partial.save(&node, entry, b"over it").await;
+    assert_eq!((saved.outcome, saved.branch), (PushOutcome::Accepted, Some(0)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_served_the_other_knows_within_seconds() {
     let node = Node::start(Mode::Distributed).await;
@@ -180,7 +248,7 @@ async fn what_one_node_served_the_other_knows_within_seconds() {
     let author = Person::register(&node).await;
     let partial = author.enrol(&node).await;
     let (entry, head) = author.new_entry(&node, b"root").await;
-    let page = partial.changes(&node, "").await;
+    let page = partial.read(&node).await;
     assert_eq!(page.to, head);
     let there = &second.running().server.served;
     let until = Instant::now() + Duration::from_secs(30);

@@ -13,7 +13,6 @@ use lockstepd::{
         keys::{KeyName, Standing, StoredKey, SubjectKeys},
     },
 };
-use sqlx::Connection;
 use uuid::Uuid;
 
 /// A store, and what must live as long as it does.
@@ -29,13 +28,7 @@ pub async fn sqlite() -> Opened {
 }
 
 pub async fn postgres() -> Opened {
-    let server = std::env::var("LOCKSTEP_TEST_POSTGRES")
-        .expect("LOCKSTEP_TEST_POSTGRES is not set: run cargo xtask test");
-    let name = format!("keys_{}", Uuid::new_v4().simple());
-    let mut admin = sqlx::PgConnection::connect(&server).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
-    let (base, _) = server.rsplit_once('/').unwrap();
-    let database = Database::connect(&format!("{base}/{name}"), 8).await.unwrap();
+    let database = Database::connect(&crate::database::fresh("keys").await, 8).await.unwrap();
     Opened { keys: Arc::new(PostgresSubjectKeys::new(&database)), _keep: None }
 }
 

@@ -3,6 +3,8 @@
 
 mod canary;
 mod crashing;
+#[path = "../support/database.rs"]
+mod database;
 mod erasing;
 mod exporting;
 mod ground;

@@ -4,7 +4,12 @@ use std::collections::HashMap;
 
 use lockstep_api::{Code, sync};
 use lockstep_events::{Epoch, StreamId};
-use lockstepd::{app, config::Secret, erasure};
+use lockstepd::{
+    app,
+    config::{Layer, Secret},
+    erasure,
+    operate::lives as renewals,
+};
 use reqwest::StatusCode;
 use uuid::Uuid;
 
@@ -184,4 +189,44 @@ both! {
         finish(&node, life.account()).await;
         assert_eq!(left(&node, mode, &life.words()).await, [] as [String; 0]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_nodes_that_start_after_the_same_restore_one_begins_another_life_of_every_stream() {
+    let mut node = Node::start_with(Mode::Distributed, quick()).await;
+    let life = Life::lead(&node).await;
+    let (mut second, keys) = (node.second().await, tempfile::tempdir().unwrap());
+    for file in std::fs::read_dir(node.data().join("keys")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), keys.path().join(file.file_name())).unwrap();
+    }
+    let own_keys = Layer { key_file: Some(keys.path().join("server.json")), ..Layer::default() };
+    second.stop().await;
+    let backup = back_up(&mut node, Mode::Distributed).await;
+    push(&node, &life.person, vec![item(&life.person, b"after the backup")]).await;
+    // Each has seen it, and notices by itself that it is gone.
+    node.restart().await;
+    second.begin().await;
+    second.restart_with(own_keys).await;
+    second.stop().await;
+    let before = lives(&node, &life).await;
+
+    put_back(&mut node, &backup).await;
+    node.begin().await;
+    let after = lives(&node, &life).await;
+    assert!(before.iter().all(|(stream, epoch)| after[stream] != *epoch));
+    second.begin().await;
+    assert_eq!(lives(&second, &life).await, after);
+
+    // And of those that start at the same moment.
+    let servers = [&node, &second].map(|node| &node.running().server);
+    let known = renewals::last(&*servers[0].log).await.unwrap();
+    let starting = (0..8).map(|n| {
+        let server = servers[n % 2];
+        renewals::renew_once(&*server.log, known, &*server.clock)
+    });
+    let done = futures_util::future::join_all(starting).await;
+    let renewed: Vec<u64> = done.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(renewed.len(), 1, "{renewed:?}");
+    assert!(lives(&node, &life).await.iter().all(|(stream, epoch)| after[stream] != *epoch));
 }

@@ -10,7 +10,7 @@ use std::{
 use lockstep_api::{
     approval::AskApproval,
     privacy::ExportLine,
-    sync::{BlobRef, PrepareBlobs},
+    sync::{BlobRef, Changes, PrepareBlobs},
 };
 use lockstep_events::{BlobHash, Micros, canonical::sha256, header::public_key};
 use lockstepd::{
@@ -36,7 +36,7 @@ use crate::{
     leaving::overhear,
     raw::{self, Row},
     restoring::purge,
-    support::{Mode, Node, page::Page, person::random_key, ways::Initiator},
+    support::{Mode, Node, body, page::Page, person::random_key, ways::Initiator},
     ways::set_recovery,
 };
 
@@ -102,7 +102,10 @@ impl Whole {
         assert_eq!(person.post(node, &path, &PrepareBlobs { blobs }).await.status(), StatusCode::OK);
         for stream in [self.life.account().0, person.vault.0] {
             let path = format!("/v1/streams/{stream}/changes?limit=100");
-            assert_eq!(person.get(node, &path).await.status(), StatusCode::OK);
+            let page: Changes = body(person.get(node, &path).await, StatusCode::OK).await;
+            // Who names a place has it: that is what is noted.
+            let on = format!("{path}&after={}.{}", page.epoch, page.to);
+            assert_eq!(person.get(node, &on).await.status(), StatusCode::OK);
         }
         let server = &node.running().server;
         server.served.keep(server.clock.now(), usize::MAX).await.unwrap();
@@ -127,9 +130,9 @@ impl Whole {
             expires_at: Micros(i64::MAX / 2),
         };
         assert!(stores.ways.put_flow(&flow).await.unwrap());
-        let (id, kind, body) = (Uuid::new_v4(), FactorKind::Codes, word(1).into_bytes());
-        let codes = StoredFactor { id, account, kind, body, version: 1, created_at: now };
-        stores.credentials.put_factor(&codes).await.unwrap();
+        let (id, kind, body) = (Uuid::new_v4(), FactorKind::Approval, word(1).into_bytes());
+        let factor = StoredFactor { id, account, kind, body, version: 1, created_at: now };
+        stores.credentials.put_factor(&factor).await.unwrap();
         let wrap = Wrapped { name: "ark/password".to_owned(), generation: 2, bytes: word(2).into_bytes() };
         let replacement = Replacement { wraps: vec![wrap], ..Replacement::default() };
         let staged = Staged { account, attempt: Uuid::new_v4(), replacement, staged_at: now };

@@ -2,7 +2,9 @@
 #![cfg(feature = "distributed")]
 
 use lockstepd::adapters::postgres::Database;
-use sqlx::{Connection, PgConnection};
+
+#[path = "../support/database.rs"]
+mod copied;
 
 /// A new, migrated database on the server that `cargo xtask test` started.
 pub async fn new() -> Database {
@@ -11,14 +13,7 @@ pub async fn new() -> Database {
 
 /// The same with so many connections.
 pub async fn with(connections: u32) -> Database {
-    let server = std::env::var("LOCKSTEP_TEST_POSTGRES")
-        .expect("LOCKSTEP_TEST_POSTGRES is not set: run cargo xtask test");
-    let name = format!("reads_{}", uuid::Uuid::new_v4().simple());
-    let mut admin = PgConnection::connect(&server).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
-    admin.close().await.unwrap();
-    let (base, _) = server.rsplit_once('/').unwrap();
-    Database::connect(&format!("{base}/{name}"), connections).await.unwrap()
+    Database::connect(&copied::fresh("reads").await, connections).await.unwrap()
 }
 
 /// Whoever went away while a transaction began left a connection in which it was open: what the next one wrote over that

@@ -6,6 +6,8 @@
 //! script does is the same every time; how two devices that sync at once meet is not.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/database.rs"]
+mod database;
 mod device;
 mod ground;
 mod invariants;

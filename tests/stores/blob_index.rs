@@ -65,7 +65,7 @@ async fn pack(index: &dyn BlobIndex, object: &str, blobs: std::ops::Range<u32>, 
 async fn remove(index: &dyn BlobIndex, of: u128, blobs: &[u32]) -> Vec<String> {
     let hashes: Vec<_> = blobs.iter().map(|n| hash(*n)).collect();
     let marks = index.marks(vault(of), &hashes).await.unwrap();
-    index.remove(vault(of), &marks).await.unwrap()
+    index.remove(vault(of), &marks, Micros(i64::MAX), Micros(1)).await.unwrap()
 }
 
 async fn there(index: &dyn BlobIndex, n: u32) -> bool {
@@ -74,7 +74,7 @@ async fn there(index: &dyn BlobIndex, n: u32) -> bool {
 
 async fn a_new_index_finds_nothing(index: Arc<dyn BlobIndex>) {
     assert_eq!(index.find(vault(1), &[hash(1)]).await.unwrap(), []);
-    assert_eq!(index.name(vault(1), &[hash(1)]).await.unwrap(), []);
+    assert_eq!(index.name(vault(1), &[hash(1)], Micros(1)).await.unwrap(), []);
     assert_eq!(index.find(vault(1), &[]).await.unwrap(), []);
 }
 
@@ -97,7 +97,7 @@ async fn a_blob_keeps_its_first_place(index: Arc<dyn BlobIndex>) {
 async fn a_blob_belongs_to_its_vault_alone(index: Arc<dyn BlobIndex>) {
     pack(&*index, "packs/a", 1..2, 1).await;
     assert_eq!(index.find(vault(2), &[hash(1)]).await.unwrap(), []);
-    assert_eq!(index.name(vault(2), &[hash(1)]).await.unwrap(), []);
+    assert_eq!(index.name(vault(2), &[hash(1)], Micros(1)).await.unwrap(), []);
     index.insert(vault(2), &[(hash(1), place("packs/b", 0, 10))], Micros(1)).await.unwrap();
     assert_eq!(remove(&*index, 2, &[1]).await, ["packs/b"]);
     assert!(there(&*index, 1).await);
@@ -106,7 +106,7 @@ async fn a_blob_belongs_to_its_vault_alone(index: Arc<dyn BlobIndex>) {
 async fn the_blobs_of_a_vault_are_told_page_by_page_named_or_not(index: Arc<dyn BlobIndex>) {
     pack(&*index, "packs/a", 1..6, 1).await;
     index.insert(vault(2), &[(hash(9), place("packs/b", 0, 10))], Micros(1)).await.unwrap();
-    index.name(vault(1), &[hash(2)]).await.unwrap();
+    index.name(vault(1), &[hash(2)], Micros(1)).await.unwrap();
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = index.of_vault(vault(1), after, 2).await.unwrap();
@@ -122,7 +122,7 @@ async fn the_blobs_of_a_vault_are_told_page_by_page_named_or_not(index: Arc<dyn 
 async fn naming_finds_what_finding_finds(index: Arc<dyn BlobIndex>) {
     pack(&*index, "packs/a", 1..3, 1).await;
     let wanted = [hash(1), hash(2), hash(3)];
-    let mut named = index.name(vault(1), &wanted).await.unwrap();
+    let mut named = index.name(vault(1), &wanted, Micros(1)).await.unwrap();
     let mut found = index.find(vault(1), &wanted).await.unwrap();
     named.sort_unstable_by_key(|(hash, _)| *hash);
     found.sort_unstable_by_key(|(hash, _)| *hash);
@@ -151,7 +151,7 @@ async fn many_enter_the_same_blobs_at_the_same_time(index: Arc<dyn BlobIndex>) {
 
 async fn a_removed_blob_is_not_found_and_its_object_is_empty(index: Arc<dyn BlobIndex>) {
     pack(&*index, "packs/a", 1..3, 1).await;
-    index.name(vault(1), &[hash(1)]).await.unwrap();
+    index.name(vault(1), &[hash(1)], Micros(1)).await.unwrap();
     assert_eq!(remove(&*index, 1, &[1, 2]).await, ["packs/a"]);
     assert!(!there(&*index, 1).await && !there(&*index, 2).await);
 }
@@ -188,7 +188,8 @@ async fn a_young_blob_is_not_swept_however_often_it_is_seen(index: Arc<dyn BlobI
 
 async fn a_named_blob_is_never_swept(index: Arc<dyn BlobIndex>) {
     pack(&*index, "packs/a", 1..3, 10).await;
-    index.name(vault(1), &[hash(1)]).await.unwrap();
+    index.name(vault(1), &[hash(1)], Micros(1)).await.unwrap();
+    index.naming_ended(vault(1), &[hash(1)], true).await.unwrap();
     for now in 100..104 {
         index.sweep_unnamed(Micros(50), Micros(now), Micros(now)).await.unwrap();
     }
@@ -198,7 +199,7 @@ async fn a_named_blob_is_never_swept(index: Arc<dyn BlobIndex>) {
 async fn a_blob_that_is_named_after_it_was_seen_stays(index: Arc<dyn BlobIndex>) {
     pack(&*index, "packs/a", 1..2, 10).await;
     index.sweep_unnamed(Micros(50), Micros(50), Micros(100)).await.unwrap();
-    index.name(vault(1), &[hash(1)]).await.unwrap();
+    index.name(vault(1), &[hash(1)], Micros(1)).await.unwrap();
     assert_eq!(index.sweep_unnamed(Micros(50), Micros(150), Micros(200)).await.unwrap(), 0);
     assert!(there(&*index, 1).await);
 }
@@ -239,7 +240,7 @@ async fn the_mark_of_a_blob_rises_whenever_it_is_named(index: Arc<dyn BlobIndex>
     let marks = || async { index.marks(vault(1), &[hash(1), hash(9)]).await.unwrap() };
     assert_eq!(marks().await, [(hash(1), 0)]);
     for mark in 1..4 {
-        index.name(vault(1), &[hash(1), hash(9)]).await.unwrap();
+        index.name(vault(1), &[hash(1), hash(9)], Micros(1)).await.unwrap();
         assert_eq!(marks().await, [(hash(1), mark)]);
     }
     assert_eq!(index.marks(vault(1), &[hash(2)]).await.unwrap(), [(hash(2), 0)]);
@@ -248,8 +249,8 @@ async fn the_mark_of_a_blob_rises_whenever_it_is_named(index: Arc<dyn BlobIndex>
 async fn a_blob_that_was_named_since_its_mark_was_read_is_not_removed(index: Arc<dyn BlobIndex>) {
     pack(&*index, "packs/a", 1..3, 1).await;
     let marks = index.marks(vault(1), &[hash(1), hash(2)]).await.unwrap();
-    index.name(vault(1), &[hash(1)]).await.unwrap();
-    assert!(index.remove(vault(1), &marks).await.unwrap().is_empty());
+    index.name(vault(1), &[hash(1)], Micros(1)).await.unwrap();
+    assert!(index.remove(vault(1), &marks, Micros(i64::MAX), Micros(1)).await.unwrap().is_empty());
     assert!(there(&*index, 1).await && !there(&*index, 2).await);
 }
 
@@ -302,9 +303,9 @@ async fn of_a_removal_and_a_naming_at_the_same_time_one_comes_first(index: Arc<d
         let marks = index.marks(vault(1), &[hash(round)]).await.unwrap();
         let naming = {
             let index = Arc::clone(&index);
-            tokio::spawn(async move { index.name(vault(1), &[hash(round)]).await.unwrap() })
+            tokio::spawn(async move { index.name(vault(1), &[hash(round)], Micros(1)).await.unwrap() })
         };
-        let doomed = index.remove(vault(1), &marks).await.unwrap();
+        let doomed = index.remove(vault(1), &marks, Micros(i64::MAX), Micros(1)).await.unwrap();
         let named = naming.await.unwrap();
         assert_eq!(named.is_empty(), doomed.len() == 1);
         assert_eq!(there(&*index, round).await, !named.is_empty());

@@ -3,7 +3,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -17,7 +20,14 @@ type Result<T> = std::result::Result<T, BlobError>;
 
 /// Blows once, at a call that was set; from then on nothing answers until it is mended.
 #[derive(Default)]
-pub struct Fuse(Mutex<State>);
+pub struct Fuse(Mutex<State>, AtMost);
+
+/// How many calls were under way at the same time, now and at most.
+#[derive(Default)]
+pub struct AtMost {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
 
 #[derive(Default, Clone, Copy)]
 enum State {
@@ -37,6 +47,11 @@ enum Call {
 impl Fuse {
     pub fn set(&self, calls: usize, after_effect: bool) {
         *self.0.lock().unwrap() = State::Left(calls, after_effect);
+    }
+
+    /// How many calls were under way at the same time at most.
+    pub fn most_at_once(&self) -> usize {
+        self.1.most.load(Ordering::SeqCst)
     }
 
     pub fn mend(&self) {
@@ -61,11 +76,16 @@ impl Fuse {
 
     async fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let blown = || BlobError::Unavailable("the fuse has blown".into());
-        match self.call() {
+        self.1.most.fetch_max(self.1.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        // Whoever else wants to be under way now comes to it.
+        tokio::task::yield_now().await;
+        let answer = match self.call() {
             Call::Answered => work.await,
             Call::DoneAndLost => work.await.and_then(|_| Err(blown())),
             Call::NotDone => Err(blown()),
-        }
+        };
+        self.1.now.fetch_sub(1, Ordering::SeqCst);
+        answer
     }
 }
 
@@ -127,8 +147,27 @@ impl BlobIndex for FusedIndex {
     async fn find(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>> {
         self.fuse.run(self.index.find(vault, hashes)).await
     }
-    async fn name(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<(BlobHash, BlobPlace)>> {
-        self.fuse.run(self.index.name(vault, hashes)).await
+    async fn name(
+        &self,
+        vault: VaultId,
+        hashes: &[BlobHash],
+        now: Micros,
+    ) -> Result<Vec<(BlobHash, BlobPlace)>> {
+        self.fuse.run(self.index.name(vault, hashes, now)).await
+    }
+    async fn naming_ended(&self, vault: VaultId, hashes: &[BlobHash], stands: bool) -> Result<()> {
+        self.fuse.run(self.index.naming_ended(vault, hashes, stands)).await
+    }
+    async fn endless(
+        &self,
+        before: Micros,
+        after: Option<(VaultId, BlobHash)>,
+        limit: usize,
+    ) -> Result<Vec<(VaultId, BlobHash, u64)>> {
+        self.fuse.run(self.index.endless(before, after, limit)).await
+    }
+    async fn naming_settled(&self, vault: VaultId, blobs: &[(BlobHash, u64)], named: bool) -> Result<()> {
+        self.fuse.run(self.index.naming_settled(vault, blobs, named)).await
     }
     async fn insert(&self, vault: VaultId, blobs: &[(BlobHash, BlobPlace)], now: Micros) -> Result<()> {
         self.fuse.run(self.index.insert(vault, blobs, now)).await
@@ -136,8 +175,14 @@ impl BlobIndex for FusedIndex {
     async fn marks(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Vec<(BlobHash, u64)>> {
         self.fuse.run(self.index.marks(vault, hashes)).await
     }
-    async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>> {
-        self.fuse.run(self.index.remove(vault, blobs)).await
+    async fn remove(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, u64)],
+        named_since: Micros,
+        now: Micros,
+    ) -> Result<Vec<String>> {
+        self.fuse.run(self.index.remove(vault, blobs, named_since, now)).await
     }
     async fn of_vault(&self, vault: VaultId, after: Option<BlobHash>, limit: usize) -> Result<Vec<BlobHash>> {
         self.fuse.run(self.index.of_vault(vault, after, limit)).await

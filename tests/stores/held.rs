@@ -1,9 +1,11 @@
-//! A former address is held for its account for a time.
+//! An address that was confirmed is held for its account, and for a time after another one has taken its place.
+
+use std::sync::Arc;
 
 use lockstep_events::Micros;
 use lockstepd::auth::{
     addresses::{MailedLink, Standing},
-    credentials::Reserved,
+    credentials::{NameIndex, Reserved},
 };
 
 use crate::{
@@ -14,6 +16,8 @@ use crate::{
 over_every_adapter! { sqlite = crate::open::sqlite_entrances, postgres = crate::open::postgres_entrances; {
     a_former_address_is_held_for_its_account_until_it_is_freed;
     an_address_that_comes_back_gives_the_one_between_its_place;
+    a_confirmed_address_is_nobody_elses_name_and_leads_to_who_confirmed_it;
+    of_a_name_and_a_confirmation_at_the_same_moment_one_stands;
 }}
 
 async fn confirms(store: &Store, of: u128, index: u8) -> bool {
@@ -39,6 +43,33 @@ async fn a_former_address_is_held_for_its_account_until_it_is_freed(store: Store
     assert_eq!(store.free_addresses(LATER).await.unwrap(), 1);
     assert_eq!((by_name(&store, 1).await, by_name(&store, 3).await), (None, Some(account(5))));
     assert_eq!(store.reserve(&reservation(1, 6)).await.unwrap(), Reserved::Yes);
+}
+
+async fn a_confirmed_address_is_nobody_elses_name_and_leads_to_who_confirmed_it(store: Store) {
+    registered(&store, 5, 7).await;
+    assert!(confirms(&store, 5, 1).await);
+    let taken = store.reserve(&reservation(1, 6)).await.unwrap();
+    assert!(matches!(taken, Reserved::Taken { by, confirmed: true, .. } if by == account(5)), "{taken:?}");
+    assert!(store.password_of(account(6)).await.unwrap().is_none(), "nothing of it is kept");
+    assert_eq!(by_name(&store, 1).await, None, "it is no name to log in with");
+    assert_eq!(store.account_of(NameIndex([1; 32])).await.unwrap(), Some(account(5)));
+    assert_eq!(store.account_of(NameIndex([7; 32])).await.unwrap(), Some(account(5)));
+}
+
+async fn of_a_name_and_a_confirmation_at_the_same_moment_one_stands(store: Store) {
+    for n in 1..=24_u8 {
+        let (of, squatter) = (u128::from(n), 100 + u128::from(n));
+        named(&store, of, n).await;
+        let reserving = {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.reserve(&reservation(n, squatter)).await.unwrap() })
+        };
+        let (confirmed, reserved) = tokio::join!(confirmed(&store, of, n), reserving);
+        assert!(confirmed, "the name is no claim to the address");
+        let reserved = reserved.unwrap();
+        assert_eq!(by_name(&store, n).await, None, "the name was displaced, or not given: {reserved:?}");
+        assert!(store.password_of(account(squatter)).await.unwrap().is_none());
+    }
 }
 
 async fn an_address_that_comes_back_gives_the_one_between_its_place(store: Store) {

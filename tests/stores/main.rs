@@ -5,10 +5,13 @@
 mod blob_index;
 mod blob_store;
 mod credentials;
+#[path = "../support/database.rs"]
+mod database;
 mod factors;
 mod fuse;
 mod held;
 mod kept_answers;
+mod naming;
 mod open;
 mod promises;
 mod repack;

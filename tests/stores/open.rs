@@ -14,7 +14,6 @@ use lockstepd::{
     kept_answers::KeptAnswers,
     state::Ways,
 };
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -57,13 +56,7 @@ async fn sqlite_operations() -> (SqliteOperations, TempDir) {
 }
 
 pub async fn database() -> Database {
-    let server = service("LOCKSTEP_TEST_POSTGRES");
-    let name = format!("stores_{}", Uuid::new_v4().simple());
-    let mut admin = PgConnection::connect(&server).await.unwrap();
-    admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
-    admin.close().await.unwrap();
-    let (base, _) = server.rsplit_once('/').unwrap();
-    Database::connect(&format!("{base}/{name}"), 4).await.unwrap()
+    Database::connect(&crate::database::fresh("stores").await, 4).await.unwrap()
 }
 
 pub async fn sqlite_index() -> Opened<dyn BlobIndex> {

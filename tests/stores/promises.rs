@@ -55,7 +55,9 @@ async fn what_waits_is_what_was_promised_or_came_and_is_not_named(index: Arc<dyn
     // It comes: the promise is over, and the blob waits in its stead.
     enter(index, 1, 4, "packs/a", 50).await;
     assert_eq!(waiting(index).await, 100);
-    index.name(vault(1), &[hash(4)]).await.unwrap();
+    index.name(vault(1), &[hash(4)], Micros(10)).await.unwrap();
+    assert_eq!(waiting(index).await, 100, "its version may still be refused");
+    index.naming_ended(vault(1), &[hash(4)], true).await.unwrap();
     assert_eq!(waiting(index).await, 50);
 }
 

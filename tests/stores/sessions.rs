@@ -19,6 +19,7 @@ over_every_adapter! { sqlite = crate::open::sqlite_credentials, postgres = crate
     a_session_ends_once;
     ending_touches_no_other_session;
     a_sweep_deletes_sessions_that_ended_long_ago_and_no_others;
+    a_sweep_deletes_sessions_that_ran_out_and_none_that_can_be_refreshed;
 }}
 
 fn new(n: u128) -> StoredSession {
@@ -150,4 +151,37 @@ async fn a_sweep_deletes_sessions_that_ended_long_ago_and_no_others(store: Arc<d
     assert!(store.session(new(1).session).await.unwrap().is_none());
     assert!(store.session(new(2).session).await.unwrap().is_some());
     assert!(is_now(&*store, &new(3)).await);
+}
+
+async fn a_sweep_deletes_sessions_that_ran_out_and_none_that_can_be_refreshed(
+    store: Arc<dyn CredentialStore>,
+) {
+    let (day, opened) = (24 * 3600 * 1_000_000, |n, at| StoredSession { opened_at: Micros(at), ..new(n) });
+    let used = |n, at, rotations: &[i64]| StoredSession {
+        rotations: rotations.iter().copied().map(Micros).collect(),
+        ..opened(n, at)
+    };
+    let sessions = [
+        (opened(1, 100 * day), true),
+        (opened(2, 300 * day), false),
+        // Opened and used long ago, used just before and just in time, and one that ended besides.
+        (used(3, 250 * day, &[260 * day, 255 * day]), true),
+        (used(4, 250 * day, &[270 * day - 1, 255 * day]), true),
+        (used(5, 250 * day, &[270 * day, 255 * day]), false),
+        (used(6, 100 * day - 1, &[300 * day]), true),
+        (used(7, 100 * day, &[300 * day, 5]), false),
+        (StoredSession { ended_at: Some(Micros(day)), ..used(8, 250 * day, &[260 * day]) }, true),
+    ];
+    for (session, _) in &sessions {
+        store.open_session(session).await.unwrap();
+    }
+    let mut left = sessions.iter().filter(|(_, gone)| !gone).count();
+    assert_eq!(store.sweep_run_out(Micros(100 * day), Micros(270 * day)).await.unwrap(), 5);
+    for (session, gone) in &sessions {
+        let there = is_now(&*store, session).await;
+        assert_eq!(there, !gone, "{}", session.session);
+        left -= usize::from(there);
+    }
+    assert_eq!(left, 0);
+    assert_eq!(store.sweep_run_out(Micros(100 * day), Micros(270 * day)).await.unwrap(), 0);
 }

@@ -99,13 +99,14 @@ async fn of_two_relocations_each_blob_follows_the_first(index: Arc<dyn BlobIndex
 
 async fn a_relocated_blob_stays_named(index: Arc<dyn BlobIndex>) {
     enter(&*index, "packs/a", lying(1, 1, 0, 5)).await;
-    index.name(vault(1), &[hash(1)]).await.unwrap();
+    index.name(vault(1), &[hash(1)], Micros(1)).await.unwrap();
+    index.naming_ended(vault(1), &[hash(1)], true).await.unwrap();
     index.relocate("packs/a", "packs/b", &[lying(1, 1, 0, 5)]).await.unwrap();
     for now in [100, 200] {
         index.sweep_unnamed(Micros(50), Micros(now), Micros(now)).await.unwrap();
     }
     assert_eq!(place(&*index, 1, 1).await, at("packs/b", 0, 5));
-    assert_eq!(index.marks(vault(1), &[hash(1)]).await.unwrap(), [(hash(1), 1)]);
+    assert_eq!(index.marks(vault(1), &[hash(1)]).await.unwrap(), [(hash(1), 2)]);
 }
 
 async fn uploads_that_were_begun_long_ago_are_told_until_they_end(index: Arc<dyn BlobIndex>) {

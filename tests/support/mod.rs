@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each program that shares this uses a part of it")]
 
 pub mod child;
+pub mod database;
 pub mod device;
 pub mod mode;
 pub mod s3_process;

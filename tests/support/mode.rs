@@ -1,8 +1,9 @@
 //! Embedded, and over Postgres, NATS and S3: the same server, the same tests.
 
 use lockstepd::adapters::s3::{S3Blobs, S3Options};
-use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
+
+use super::database;
 
 /// What the server stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +26,7 @@ impl Mode {
             return Vec::new();
         }
         let name = format!("sync-{}", Uuid::new_v4());
-        let root = service("LOCKSTEP_TEST_POSTGRES");
-        let mut connection = PgConnection::connect(&root).await.unwrap();
-        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE \"{name}\""));
-        connection.execute(sqlx::raw_sql(create)).await.unwrap();
-        let (server, _) = root.rsplit_once('/').unwrap();
-        let database = format!("{server}/{name}");
+        let database = database::fresh("sync").await;
         let s3 = S3Options {
             endpoint: service("LOCKSTEP_TEST_S3"),
             public_endpoint: String::new(),

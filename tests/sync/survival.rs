@@ -82,7 +82,9 @@ async fn a_place_that_a_killed_server_had_not_kept_costs_a_branch_at_most_and_ne
         let root = ground.device.edit(of, &[], b"root");
         ground.device.push(vec![root.clone()]).await;
         let served = partial.get(&format!("/v1/streams/{}/changes", partial.vault)).await;
-        assert_eq!(served.status, 200);
+        let page: lockstep_api::sync::Changes = served.json();
+        let asked = format!("/v1/streams/{}/changes?after={}.{}", partial.vault, page.epoch, page.to);
+        assert_eq!(partial.get(&asked).await.status, 200);
         let unseen = ground.device.edit(of, &[id(&root)], b"not served to the other device");
         ground.device.push(vec![unseen.clone()]).await;
         // At once, and when the place may be kept already: both must do.

@@ -32,6 +32,11 @@ pub fn briefly() -> Achieved {
     Ok(said(&in_mode("embedded", &[], &ready()?, &[Role::User], Phases::Boundaries)?))
 }
 
+/// Installs schemathesis, if it is missing.
+pub fn install() -> Result<()> {
+    ready().map(drop)
+}
+
 fn ready() -> Result<Tool> {
     install::ensure(&[&install::PYTHON])?;
     Tool::installed()

@@ -3,6 +3,7 @@
 use crate::process::{self, Failure, Result, fail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One program, and the Debian packages that bring it.
 pub struct Need {
@@ -59,8 +60,15 @@ pub const KEYRING: Need = Need {
     },
 };
 
+/// One at a time installs: what comes ahead of its step, or the step itself, which then finds that it is there.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    INSTALLING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Installs what is missing, or says what to install.
 pub fn ensure(needs: &[&Need]) -> Result<()> {
+    let _alone = alone();
     let missing: Vec<_> = needs.iter().filter(|need| !(need.present)()).collect();
     if missing.is_empty() {
         return Ok(());

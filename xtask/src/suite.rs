@@ -5,7 +5,7 @@ mod release;
 mod tests;
 
 use crate::process::{self, Result, fail};
-use crate::services::S3Kind;
+use crate::services::{self, S3Kind};
 use crate::steps::{Achieved, Report};
 use crate::{fuzz, generate, install, room};
 use clap::Args;
@@ -92,11 +92,22 @@ pub fn run(options: &Options) -> Result<()> {
         let is_fuzz = step.name == FUZZ.name;
         named(step) || (is_fuzz && options.api_fuzz) || (!is_fuzz && options.only.is_empty())
     };
+    let chosen: Vec<_> = all().filter(|step| wanted(step)).collect();
+    if chosen.iter().any(|step| step.name == "tests") {
+        std::thread::spawn(come_ahead);
+    }
     let mut report = Report::default();
-    for step in all().filter(|step| wanted(step)) {
+    for step in chosen {
         report.step(step.name, step.what, || (step.work)(options));
     }
     report.finish()
+}
+
+/// What the last steps need comes over the network while the first ones compute. What fails here is tried again where it is
+/// needed, and said there.
+fn come_ahead() {
+    let _ = services::install();
+    let _ = fuzz::install();
 }
 
 fn formatted() -> Achieved {

@@ -25,6 +25,7 @@ pub fn variables() -> Result<Vec<(&'static str, String)>> {
 
 /// An SMTP server for Python, in an environment of its own; its interpreter.
 fn aiosmtpd() -> Result<PathBuf> {
+    let _alone = install::alone();
     let place = process::cache().join(format!("aiosmtpd-{AIOSMTPD}"));
     let python = place.join("bin/python");
     if process::answer(Command::new(&python).args(["-c", "import aiosmtpd"])).is_ok() {
@@ -39,6 +40,7 @@ fn aiosmtpd() -> Result<PathBuf> {
 
 /// A certified OpenID provider for Node.js; the folder that holds its modules.
 fn oidc_provider() -> Result<PathBuf> {
+    let _alone = install::alone();
     let place = process::cache().join(format!("oidc-provider-{OIDC_PROVIDER}"));
     if place.join("node_modules/oidc-provider/package.json").is_file() {
         return Ok(place);

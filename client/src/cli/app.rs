@@ -252,16 +252,16 @@ impl App {
             }
             Err(error) => {
                 let why = failure_of(&error).message;
-                if matches!(&error, Error::Refused { problem, .. } if problem.code == Code::BlobsUnavailable)
-                {
-                    self.ui.say(format!("What has a file to send waits for the next sync ({why})."));
-                    return Ok(Sent::Later);
-                }
                 // It may have gone out, and only what others did meanwhile could not be fetched.
                 if matches!(client.status().await, Ok(status) if status.waiting == 0 && status.quarantined == 0)
                 {
                     self.ui.say(format!("Sent; what is new on the server comes with the next sync ({why})."));
                     return Ok(Sent::Now);
+                }
+                if matches!(&error, Error::Refused { problem, .. } if problem.code == Code::BlobsUnavailable)
+                {
+                    self.ui.say(format!("What has a file to send waits for the next sync ({why})."));
+                    return Ok(Sent::Later);
                 }
                 self.ui.say(format!("Saved on this device; it goes out with the next sync ({why})."));
                 Ok(Sent::Later)

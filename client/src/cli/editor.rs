@@ -20,6 +20,7 @@ use lockstep_client::porting::{Item, changes::Change, fields::SetError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
+    app::App,
     failure::{Done, Exit, Failure},
     prompt,
 };
@@ -58,23 +59,35 @@ fn remove_folder() {
     }
 }
 
-/// Opens the item in `$VISUAL` or `$EDITOR`; none if it comes back unchanged or empty.
+/// Opens the item in `$VISUAL` or `$EDITOR`; none if it comes back unchanged or empty. A text that does not fit is opened
+/// again if the person wants that: what was typed is not lost by a slip.
 ///
 /// # Errors
 /// If there is no editor, it fails, or its text is not TOML.
-pub fn edit(home: &Path, item: &Item, note: &str) -> Done<Option<Item>> {
+pub fn edit(app: &App, item: &Item, note: &str) -> Done<Option<Item>> {
     let text = to_text(item, note);
     remove_when_ended()?;
-    let file = Temporary::new(home, &text)?;
-    OPEN.store(true, Ordering::SeqCst);
-    let ran = run_editor(&file.path);
-    OPEN.store(false, Ordering::SeqCst);
-    ran?;
-    let edited = fs::read_to_string(&file.path)?;
-    if edited == text || edited.trim().is_empty() {
-        return Ok(None);
+    let file = Temporary::new(&app.home, &text)?;
+    loop {
+        OPEN.store(true, Ordering::SeqCst);
+        let ran = run_editor(&file.path);
+        OPEN.store(false, Ordering::SeqCst);
+        ran?;
+        let edited = fs::read_to_string(&file.path)?;
+        if edited == text || edited.trim().is_empty() {
+            return Ok(None);
+        }
+        match apply(item, &edited) {
+            Ok(item) => return Ok(Some(item)),
+            Err(slip) if prompt::can_ask(app.ui) => {
+                app.ui.warn(&slip.message);
+                if !prompt::confirm(app.ui, "Open the text again?")? {
+                    return Err(slip);
+                }
+            }
+            Err(slip) => return Err(slip),
+        }
     }
-    apply(item, &edited).map(Some)
 }
 
 fn to_text(item: &Item, note: &str) -> String {
@@ -103,10 +116,8 @@ fn apply(item: &Item, text: &str) -> Done<Item> {
     for (name, value) in table {
         let value = match value {
             toml::Value::String(text) => text,
-            toml::Value::Table(_) | toml::Value::Array(_) => {
-                return Err(wrong(format!("the field {name} must be one value")));
-            }
-            other => other.to_string(),
+            // A number is read as one: 007 and 1.10 would come back as other texts.
+            _ => return Err(wrong(format!("the value of the field {name} must stand in quotes"))),
         };
         wanted.insert(name, value);
     }
@@ -192,10 +203,10 @@ mod tests {
 
     #[test]
     fn lines_that_are_removed_changed_or_added_change_the_fields() {
-        let text = "name = \"post\"\npassword = \"new\"\nPIN = 7\n";
+        let text = "name = \"post\"\npassword = \"new\"\nPIN = \"007\"\n";
         let changed = apply(&item(), text).unwrap();
         assert_eq!(changed.name.as_str(), "post");
-        assert_eq!(changed.get("PIN").unwrap().value.as_str(), "7");
+        assert_eq!(changed.get("PIN").unwrap().value.as_str(), "007");
         assert!(changed.notes.is_empty() && changed.get("Recovery code").is_none());
         assert_eq!(changed.history[0].password.as_str(), "a\"b");
     }
@@ -219,5 +230,13 @@ mod tests {
     fn a_text_that_is_not_toml_is_refused_with_its_line_and_without_its_words() {
         let failure = apply(&item(), "name = \"a\"\npassword = hunter2\n").unwrap_err();
         assert!(failure.message.contains("line 2") && !failure.message.contains("hunter2"), "{failure}");
+    }
+
+    #[test]
+    fn a_value_without_quotes_is_refused_since_it_would_come_back_as_another_text() {
+        for value in ["1.10", "0x10", "1_000", "7", "true", "2026-01-01", "[\"a\"]", "{ a = \"b\" }"] {
+            let failure = apply(&item(), &format!("name = \"a\"\nPIN = {value}\n")).unwrap_err();
+            assert!(failure.message.contains("PIN must stand in quotes"), "{value}: {failure}");
+        }
     }
 }

@@ -22,7 +22,7 @@ pub enum Exit {
     Offline = 6,
     /// The server or the network showed something that it must not.
     Alarm = 7,
-    /// The server refused.
+    /// The server refused; or `logout`, for what was not sent.
     Refused = 8,
     /// Several entries match.
     Ambiguous = 9,
@@ -49,7 +49,11 @@ pub const CODES: &[(u8, &str, &str)] = &[
         "alarm",
         "The server or the network showed something that it must not. Until `lockstep status --seen`, nothing is sent.",
     ),
-    (8, "refused", "The server refused: quota, rate, permission, or the name is taken."),
+    (
+        8,
+        "refused",
+        "The server refused: quota, rate, permission, or the name is taken. Or `logout` did, for changes that no server has.",
+    ),
     (9, "ambiguous", "Several entries match; the message lists them."),
     (130, "interrupted", "Ctrl-C."),
 ];

@@ -24,7 +24,8 @@ pub struct Loops(JoinSet<Error>);
 
 impl Loops {
     /// Waits until there is nothing to follow any more, and says why: [`Error::Revoked`] if the session has ended or the
-    /// device was revoked, [`Error::UpdateNeeded`]. Whatever may pass by itself ends nothing.
+    /// device was revoked, [`Error::UpdateNeeded`], [`Error::Certificate`] if the server shows another certificate than the
+    /// one that the profile trusts. Whatever may pass by itself ends nothing.
     pub async fn ended(&mut self) -> Error {
         match self.0.join_next().await {
             Some(Ok(why)) => why,
@@ -40,8 +41,9 @@ impl Client {
     }
 
     /// Starts the background loops: live feed with fall-back to long-poll, and push. They retry until the session has
-    /// ended (see [`Loops::ended`]). While an alarm holds the sending, they read, and send nothing. Another that follows
-    /// with the same profile takes the live feed over; this one goes on by long-poll.
+    /// ended (see [`Loops::ended`]). While an alarm holds the sending, they read, and send nothing; a vault whose history is
+    /// not believed is left out until it is, and the others are followed. Another that follows with the same profile takes
+    /// the live feed over; this one goes on by long-poll.
     pub fn follow(&self) -> Follow {
         // Subscribed before the loops start, so that nothing is missed.
         let (changes, link) = (self.engine.changes.subscribe(), self.engine.link.subscribe());

@@ -4,8 +4,13 @@
 //! ```text
 //! info  = lp("lockstep/v1/approve") | approval | device | device key | kem key
 //! text  = account | u32 generation of the root key | root key | account fingerprint
-//! words = SHA-256(info) read ten bits at a time, seven words: compared by a person on both screens
+//! asks  = lp("lockstep/v1/approve-words") | device | device key | kem key
+//! words = SHA-256(asks) read ten bits at a time, seven words: compared by a person on both screens
 //! ```
+//!
+//! The words are of what the new device chose, alone. The server gives `approval` its value once it knows the keys: with
+//! that in the hash it could try values until the request of its own and the true one show the same words, which costs
+//! it 2^35 for 70 bits and not 2^70.
 
 use hpke::{
     Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha256,
@@ -24,7 +29,7 @@ use super::{Rejected, keys::AccountRootKey};
 
 type Kem = X25519HkdfSha256;
 
-/// Words that are compared: 70 bits, which nobody finds again within the ten minutes of a request.
+/// Words that are compared: 70 bits of which nobody can choose both sides.
 const COMPARED: usize = 7;
 const ENCAPSULATED: usize = 32;
 const TEXT: usize = 16 + 4 + 32 + 32;
@@ -54,7 +59,12 @@ impl Request<'_> {
 
     /// The words that must be the same on both screens.
     pub fn words(&self, list: &[&'static str; 1024]) -> Vec<&'static str> {
-        let hash = sha256(&self.info());
+        let asks = Writer::new("lockstep/v1/approve-words")
+            .fixed(self.device.as_bytes())
+            .fixed(self.public_key.as_bytes())
+            .lp(self.kem_key)
+            .finish();
+        let hash = sha256(&asks);
         let bit = |n: usize| usize::from((hash[n / 8] >> (7 - n % 8)) & 1);
         let word = |n: usize| (0..10).fold(0, |word, at| (word << 1) | bit(n * 10 + at));
         (0..COMPARED).map(|n| list[word(n)]).collect()
@@ -172,9 +182,25 @@ mod tests {
         assert!(key.open(&request, &sealed[..40]).is_err());
     }
 
+    fn numbers() -> [&'static str; 1024] {
+        std::array::from_fn(|n| &*Box::leak(n.to_string().into_boxed_str()))
+    }
+
+    #[test]
+    fn the_words_of_a_request_are_the_new_devices_choice_alone() {
+        let (list, keys) = (numbers(), [PublicKey([4; 32]), PublicKey([5; 32])]);
+        let request =
+            Request { approval: Uuid::nil(), device: DeviceId::NIL, public_key: &keys[0], kem_key: &[1; 32] };
+        let words = request.words(&list);
+        // What the server chooses, when it has seen the rest.
+        assert_eq!(words, Request { approval: Uuid::from_u128(7), ..request }.words(&list));
+        assert_ne!(words, Request { device: DeviceId(Uuid::from_u128(7)), ..request }.words(&list));
+        assert_ne!(words, Request { public_key: &keys[1], ..request }.words(&list));
+    }
+
     #[test]
     fn another_key_shows_other_words() {
-        let list: [&'static str; 1024] = std::array::from_fn(|n| &*Box::leak(n.to_string().into_boxed_str()));
+        let list = numbers();
         let public_key = PublicKey([4; 32]);
         let request = |kem_key| Request {
             approval: Uuid::nil(),

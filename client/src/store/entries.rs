@@ -92,6 +92,23 @@ pub(crate) async fn branched(db: &mut SqliteConnection, vault: VaultId) -> Resul
     rows.into_iter().map(row).collect()
 }
 
+/// The entries with an accepted head that stands at a seq or before it.
+pub(crate) async fn since(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    seq: Seq,
+) -> Result<Vec<EntryId>, Error> {
+    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
+        "SELECT entry FROM entries WHERE vault = ? AND EXISTS (SELECT 1 FROM json_each(heads, '$.heads') \
+         WHERE json_extract(value, '$.seq') <= ?)",
+    )
+    .bind(vault.as_bytes().as_slice())
+    .bind(seq.as_i64())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|(entry,)| Ok(EntryId(uuid(entry)?))).collect()
+}
+
 /// After a reset: nothing is accepted. Pins stay.
 pub(crate) async fn clear_accepted(db: &mut SqliteConnection, vault: VaultId) -> Result<(), Error> {
     let empty = serde_json::to_string(&Heads::default()).map_err(|_| damaged())?;

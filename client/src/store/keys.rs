@@ -7,7 +7,7 @@ use lockstep_events::{
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 
-use super::{damaged, uuid};
+use super::{damaged, fixed, uuid};
 use crate::error::Error;
 
 /// Names of single values.
@@ -151,16 +151,32 @@ pub(crate) async fn trusted(db: &mut SqliteConnection) -> Result<Trusted, Error>
     Ok(Trusted { roster, revoked_at })
 }
 
-/// Notes when a device was revoked; the first time stays.
+/// Notes when a device was revoked, in one life of the account's stream: the first time stays, until a later life has
+/// another one. What the device wrote stands in the log as it is now. Gives the time that counts.
 pub(crate) async fn note_revocation(
     db: &mut SqliteConnection,
     device: DeviceId,
-    at: Micros,
-) -> Result<(), Error> {
-    sqlx::query("INSERT OR IGNORE INTO revocations (device, revoked_at) VALUES (?, ?)")
+    (life, at): (u32, Micros),
+) -> Result<Micros, Error> {
+    let name = format!("revoked/{device}");
+    let known: Option<i64> = sqlx::query_scalar("SELECT revoked_at FROM revocations WHERE device = ?")
+        .bind(device.as_bytes().as_slice())
+        .fetch_optional(&mut *db)
+        .await?;
+    let noted = match get(db, &name).await? {
+        Some(kept) => u32::from_be_bytes(fixed(&kept)?),
+        None => 1,
+    };
+    if let Some(known) = known
+        && noted >= life
+    {
+        return Ok(Micros(known));
+    }
+    sqlx::query("INSERT OR REPLACE INTO revocations (device, revoked_at) VALUES (?, ?)")
         .bind(device.as_bytes().as_slice())
         .bind(at.0)
-        .execute(db)
+        .execute(&mut *db)
         .await?;
-    Ok(())
+    set(db, &name, &life.to_be_bytes()).await?;
+    Ok(at)
 }

@@ -78,6 +78,19 @@ pub(crate) async fn count(db: &mut SqliteConnection) -> Result<u64, Error> {
     Ok(n.cast_unsigned())
 }
 
+/// How many of these wait.
+pub(crate) async fn count_of(db: &mut SqliteConnection, which: &BTreeSet<VersionId>) -> Result<u64, Error> {
+    let mut found = 0;
+    for version in which {
+        let waits: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox WHERE version = ?)")
+            .bind(version.as_bytes().as_slice())
+            .fetch_one(&mut *db)
+            .await?;
+        found += u64::from(waits);
+    }
+    Ok(found)
+}
+
 /// Takes a version out: it stands in the log, or was moved into quarantine.
 pub(crate) async fn remove(db: &mut SqliteConnection, version: VersionId) -> Result<(), Error> {
     sqlx::query("DELETE FROM outbox WHERE version = ?")
@@ -134,6 +147,15 @@ pub(crate) async fn release(db: &mut SqliteConnection, version: VersionId) -> Re
         .execute(db)
         .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// What no purge erases: what this device wrote and never sent, and what is in quarantine.
+pub(crate) async fn never_erased(db: &mut SqliteConnection) -> Result<BTreeSet<VersionId>, Error> {
+    let rows: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT version FROM outbox WHERE reoffer = 0 UNION SELECT version FROM quarantine")
+            .fetch_all(db)
+            .await?;
+    rows.iter().map(|(version,)| fixed(version).map(VersionId)).collect()
 }
 
 /// Everything in quarantine: version, reason, when.

@@ -143,6 +143,20 @@ pub(crate) async fn place_of(
     Ok(found.map(Seq::from_i64))
 }
 
+/// From where on this device has seen every event of one life: the place of the snapshot that it began with, or the
+/// beginning.
+pub(crate) async fn begun_at(
+    db: &mut SqliteConnection,
+    (stream, epoch): (StreamId, Epoch),
+) -> Result<Seq, Error> {
+    let first: Option<i64> = sqlx::query_scalar("SELECT min(seq) FROM chains WHERE stream = ? AND epoch = ?")
+        .bind(stream.as_bytes().as_slice())
+        .bind(epoch.as_bytes().as_slice())
+        .fetch_one(db)
+        .await?;
+    Ok(first.map(Seq::from_i64).filter(|first| *first > Seq(1)).unwrap_or_default())
+}
+
 /// The chains of one life up to a seq, ascending.
 pub(crate) async fn chains_up_to(
     db: &mut SqliteConnection,

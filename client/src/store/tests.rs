@@ -139,7 +139,7 @@ async fn a_version_comes_back_as_it_was_kept() {
     let back = versions::get(&mut tx, child.id).await.unwrap().unwrap();
     assert_eq!(Kept { n: 0, ..back }, child);
     assert_eq!(versions::of_entry(&mut tx, ENTRY).await.unwrap().len(), 2);
-    assert_eq!(versions::placed_ids(&mut tx, VAULT).await.unwrap(), [child.id]);
+    assert_eq!(versions::ids_up_to(&mut tx, VAULT, Seq(9)).await.unwrap(), [child.id]);
 }
 
 #[tokio::test]

@@ -162,11 +162,6 @@ pub(crate) async fn taken_unseen(db: &mut SqliteConnection, vault: VaultId) -> R
     select(db, query).await
 }
 
-/// The ids of all placed versions of a vault.
-pub(crate) async fn placed_ids(db: &mut SqliteConnection, vault: VaultId) -> Result<Vec<VersionId>, Error> {
-    ids_up_to(db, vault, Seq(u64::MAX)).await
-}
-
 /// The ids of the versions of a vault that have a place up to a seq.
 pub(crate) async fn ids_up_to(
     db: &mut SqliteConnection,
@@ -302,6 +297,15 @@ pub(crate) async fn unplace_after(db: &mut SqliteConnection, vault: VaultId, seq
 /// A version turns out to have no place.
 pub(crate) async fn unplace(db: &mut SqliteConnection, id: VersionId) -> Result<(), Error> {
     sqlx::query("UPDATE versions SET seq = NULL WHERE id = ?")
+        .bind(id.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A version turns out to have had no place ever.
+pub(crate) async fn withhold(db: &mut SqliteConnection, id: VersionId) -> Result<(), Error> {
+    sqlx::query("UPDATE versions SET seq = NULL, accepted_at = NULL WHERE id = ?")
         .bind(id.as_bytes().as_slice())
         .execute(db)
         .await?;

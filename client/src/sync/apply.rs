@@ -14,6 +14,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     check::{self, Against, Received, Refusal},
+    erasing::may_erase,
     graph::{self, Fits},
     judge::{Judge, unstated, wants_keys},
 };
@@ -174,7 +175,8 @@ impl Engine {
             }
             match decoded {
                 Event::Account(account) => {
-                    changes.extend(self.apply_account(db, &mut judge.trusted, event, &account).await?);
+                    let trusted = &mut judge.trusted;
+                    changes.extend(apply_account(db, trusted, (place.lives, event), &account).await?);
                 }
                 Event::Vault(vault) => {
                     changes.extend(self.apply_vault(db, &mut judge, &place, event, vault).await?);
@@ -190,35 +192,6 @@ impl Engine {
         streams::put(db, &place).await?;
         let alarm = self.compare_digest(db, &place, page.set_digest).await?;
         Ok((changes, alarm))
-    }
-
-    async fn apply_account(
-        &self,
-        db: &mut SqliteConnection,
-        trusted: &mut Trusted,
-        event: &Recorded,
-        account: &AccountEvent,
-    ) -> Result<Option<Change>, Stop> {
-        let statement = match account {
-            AccountEvent::Created(created) => Some(&created.statement),
-            AccountEvent::DeviceAdded(stated)
-            | AccountEvent::DeviceRevoked(stated)
-            | AccountEvent::RosterStated(stated) => Some(&stated.statement),
-            _ => None,
-        };
-        let Some(statement) = statement else {
-            return Ok(Some(told(event)));
-        };
-        apply_statement(db, trusted, statement).await?;
-        Ok(match statement.claim {
-            Claim::DeviceAdded { device, .. } => Some(Change::Device { device, revoked: false }),
-            Claim::DeviceRevoked { device } => {
-                keys::note_revocation(db, device, event.recorded_at).await?;
-                trusted.revoked_at.entry(device).or_insert(event.recorded_at);
-                Some(Change::Device { device, revoked: true })
-            }
-            _ => Some(told(event)),
-        })
     }
 
     async fn apply_vault(
@@ -248,16 +221,19 @@ impl Engine {
             // What this device holds stays its own: no server takes it away.
             VaultEvent::Erased(_) => Ok(Vec::new()),
             VaultEvent::Purged(purged) => {
-                if !may_erase(db, vault, purged.entry).await? {
-                    let entry = purged.entry;
+                let entry = purged.entry;
+                let known = entries::accepted(db, vault, entry).await?.heads.purged;
+                if !known && !may_erase(db, (vault, entry), (event.seq, &Heads::default())).await? {
                     let detail =
                         format!("{entry} at {}: purged without having been deleted; kept here", event.seq);
                     let alarm = alarms::raise(db, AlarmKind::Content, self.now(), &detail).await?;
                     return Ok(alarm.into_iter().map(Change::Alarm).collect());
                 }
-                versions::erase(db, purged.entry).await?;
-                fold(db, vault, purged.entry, &what, event.seq).await?;
-                Ok(vec![Change::Purged { entry: purged.entry }])
+                if !known {
+                    versions::erase(db, entry).await?;
+                }
+                fold(db, vault, entry, &what, event.seq).await?;
+                Ok(vec![Change::Purged { entry }])
             }
         }
     }
@@ -323,14 +299,33 @@ impl Engine {
     }
 }
 
-/// An erased entry loses its contents here too, but only if a device of the account deleted it before: a server
-/// alone can make nobody lose anything, nor hide it.
-async fn may_erase(db: &mut SqliteConnection, vault: VaultId, entry: EntryId) -> Result<bool, Error> {
-    if entries::accepted(db, vault, entry).await?.heads.is_deleted() {
-        return Ok(true);
-    }
-    // After a restore of the server, what was deleted may have no place yet.
-    Ok(entries::shown(db, entry).await?.is_some_and(|row| row.heads.is_deleted()))
+/// Applies an event of the account, in a life of its stream.
+async fn apply_account(
+    db: &mut SqliteConnection,
+    trusted: &mut Trusted,
+    (life, event): (u32, &Recorded),
+    account: &AccountEvent,
+) -> Result<Option<Change>, Stop> {
+    let statement = match account {
+        AccountEvent::Created(created) => Some(&created.statement),
+        AccountEvent::DeviceAdded(stated)
+        | AccountEvent::DeviceRevoked(stated)
+        | AccountEvent::RosterStated(stated) => Some(&stated.statement),
+        _ => None,
+    };
+    let Some(statement) = statement else {
+        return Ok(Some(told(event)));
+    };
+    apply_statement(db, trusted, statement).await?;
+    Ok(match statement.claim {
+        Claim::DeviceAdded { device, .. } => Some(Change::Device { device, revoked: false }),
+        Claim::DeviceRevoked { device } => {
+            let at = keys::note_revocation(db, device, (life, event.recorded_at)).await?;
+            trusted.revoked_at.insert(device, at);
+            Some(Change::Device { device, revoked: true })
+        }
+        _ => Some(told(event)),
+    })
 }
 
 /// Folds an event into the accepted heads of its entry.
@@ -342,9 +337,20 @@ async fn fold(
     seq: Seq,
 ) -> Result<Heads, Error> {
     let mut row = entries::accepted(db, vault, entry).await?;
+    let heads = &mut row.heads.heads;
+    let id = match event {
+        VaultEvent::VersionAdded(added) => Some(added.header.version_id()),
+        _ => None,
+    };
     // A snapshot may be younger than its place: what it has counted already is not counted again. The last version
-    // of an entry is always a head.
-    if row.heads.heads.iter().all(|head| head.seq < seq) {
+    // of an entry is always a head, and after a purge there is none.
+    if !matches!(event, VaultEvent::Purged(_)) && heads.iter().any(|head| head.seq >= seq) {
+        // One that stood nowhere when this device looked (see `places`) stands here.
+        for head in heads.iter_mut().filter(|head| Some(head.version) == id && head.seq < seq) {
+            head.seq = seq;
+        }
+    } else {
+        heads.retain(|head| Some(head.version) != id);
         row.heads.apply(event, seq);
     }
     if !row.heads.is_divergent() {

@@ -376,3 +376,50 @@ fn an_empty_page_is_right_only_where_it_stands_still() {
     assert!(check::page(&at, (Seq(3), Chain([2; 32])), &[]).is_err());
     assert!(check::page(&at, (Seq(4), Chain([1; 32])), &[]).is_err());
 }
+
+#[tokio::test]
+async fn after_a_restore_a_device_is_revoked_where_the_log_says_so_now_and_saying_it_again_moves_nothing() {
+    let (a, b, mut account, mut vault) = two_devices().await;
+    let trusted = keys::trusted(&mut b.store.begin().await.unwrap()).await.unwrap();
+    let statement = b.keys.ask.state(&trusted.roster, Claim::DeviceRevoked { device: a.device() }).unwrap();
+    let known = keys::statements(&mut b.store.begin().await.unwrap()).await.unwrap();
+    let (from, common) = (account.events.len(), account.events.last().unwrap().chain);
+    let at = u64::try_from(from).unwrap();
+    let revoked_at = async || {
+        let trusted = keys::trusted(&mut b.store.begin().await.unwrap()).await.unwrap();
+        trusted.revoked_at[&a.device()].seconds()
+    };
+    let mut restored = Stream {
+        events: account.events.clone(),
+        epoch: Epoch([9; 16]),
+        ..Stream::new(account.id, account.kind)
+    };
+    for _ in 0..2 {
+        account.state(&statement);
+    }
+    b.apply(&account.page(at)).await.unwrap();
+    let first = i64::try_from(from).unwrap() + 1;
+    assert_eq!(revoked_at().await, first, "said twice in one life");
+    // The backup is of before. The device is removed anew, later than the first time.
+    let place = streams::get(&mut b.store.begin().await.unwrap(), account.id).await.unwrap().unwrap();
+    let common = (Seq(at), common);
+    let life = Life { epoch: restored.epoch, common, entries: Vec::new(), versions: Vec::new() };
+    b.begin_life(&place, &life).await.unwrap();
+    for _ in 0..3 {
+        restored.state(&known[0]);
+    }
+    restored.state(&statement);
+    b.apply(&restored.page(at)).await.unwrap();
+    assert_eq!(revoked_at().await, first + 3);
+    // What the restored server took of it before that is no lie of the server's; what it would take later is one.
+    for n in 0..first + 2 {
+        a.add(format!("{n}").as_bytes()).await.unwrap();
+    }
+    vault.accept_all(&a).await;
+    b.apply(&vault.page(0)).await.unwrap();
+    let taken = u64::try_from(first + 2).unwrap();
+    a.apply(&vault.page(0)).await.unwrap();
+    a.add(b"late").await.unwrap();
+    vault.accept_all(&a).await;
+    refused(&b, &vault, &vault.page(taken), AlarmKind::RevokedDevice).await;
+}

@@ -1,10 +1,14 @@
 //! A vault whose history was not believed to its head when it was read last is sent nothing, whatever a person has seen:
 //! what stands there now is not what this device has to add to. Other vaults are sent what they are to have.
 
-use lockstep_events::VaultId;
+use lockstep_events::{StreamKind, VaultId};
 
 use super::apply::{Applied, Page};
-use crate::{engine::Engine, error::Error, store::keys};
+use crate::{
+    engine::Engine,
+    error::Error,
+    store::{keys, streams, streams::Place},
+};
 
 fn name(vault: VaultId) -> String {
     format!("disbelieved/{vault}")
@@ -30,6 +34,9 @@ impl Engine {
         }
         tx.commit().await?;
         self.outbox.notify_one();
+        if believed {
+            self.believed.notify_one();
+        }
         Ok(())
     }
 
@@ -40,6 +47,25 @@ impl Engine {
             self.at(page.stream.into()).note_believed(false).await?;
         }
         applied
+    }
+
+    /// The places of everything that is believed, and whether that is all there is.
+    pub(super) async fn believed_places(&self) -> Result<(Vec<Place>, bool), Error> {
+        let places = streams::all(&mut *self.store.pool().acquire().await?).await?;
+        let all = places.len();
+        let mut believed = Vec::with_capacity(all);
+        for place in places {
+            if place.kind != StreamKind::Vault || self.at(place.stream.into()).is_believed().await? {
+                believed.push(place);
+            }
+        }
+        let whole = believed.len() == all;
+        Ok((believed, whole))
+    }
+
+    /// Whether every vault is believed.
+    pub(super) async fn all_believed(&self) -> Result<bool, Error> {
+        Ok(self.believed_places().await?.1)
     }
 
     /// Whether the vault may be sent anything.

@@ -21,7 +21,7 @@ const BEFORE_POLLING: u32 = 2;
 /// How long a loop waits after a failure; `Err` if waiting does not help.
 fn pause(error: Error, backoff: &mut Backoff) -> Result<Duration, Error> {
     match error {
-        Error::Revoked(_) | Error::UpdateNeeded(_) => Err(error),
+        Error::Revoked(_) | Error::UpdateNeeded(_) | Error::Certificate => Err(error),
         Error::Refused { retry_after, .. } => Ok(backoff.next(retry_after, &mut os_random())),
         _ => Ok(backoff.next(None, &mut os_random())),
     }
@@ -72,6 +72,7 @@ pub(crate) async fn pull_loop(engine: Arc<Engine>) -> Error {
     let mut backoff = Backoff::default();
     loop {
         engine.behind.notified().await;
+        let mut lied = false;
         while let Err(error) = engine.pull().await {
             let alarm = matches!(error, Error::Alarm(_));
             let wait = match pause(error, &mut backoff) {
@@ -79,9 +80,14 @@ pub(crate) async fn pull_loop(engine: Arc<Engine>) -> Error {
                 Err(end) => return end,
             };
             if alarm {
+                lied = true;
                 engine.link(Link::Stale);
             }
             sleep(wait).await;
+        }
+        if lied {
+            // The socket may be without the vault that the alarm was about.
+            engine.believed.notify_one();
         }
         backoff.reset();
     }
@@ -103,17 +109,19 @@ async fn feed(engine: &Engine) -> Result<Infallible, Error> {
     let mut unopened = 0;
     loop {
         let round = async {
-            engine.pull().await?;
+            if engine.pull_all().await?.1.is_some() {
+                // A lie about one vault is no reason not to follow the others. This one is read again beside them.
+                engine.behind.notify_one();
+            }
             engine.live().await
         };
         let wait = match round.await {
             // The socket is another's now: to ask for it again would only take it away there.
-            Ok(End::Refused) => return only_poll(engine).await,
-            Ok(end) => {
+            Ok((End::Refused, _)) => return only_poll(engine).await,
+            Ok((end, open)) => {
                 // A proxy may open a socket and let nothing through.
-                let was_live = *engine.link.borrow() == Link::Live;
-                unopened = if was_live { 0 } else { unopened + 1 };
-                after(engine, end, &mut backoff).await?
+                unopened = if open { 0 } else { unopened + 1 };
+                after(engine, (end, open), &mut backoff).await?
             }
             Err(error) => {
                 unopened += 1;
@@ -144,8 +152,8 @@ async fn only_poll(engine: &Engine) -> Result<Infallible, Error> {
     }
 }
 
-/// How long to wait after a socket that was open; `Err` if it is not to be opened again.
-async fn after(engine: &Engine, end: End, backoff: &mut Backoff) -> Result<Duration, Error> {
+/// How long to wait after a socket, and whether anything went through it; `Err` if it is not to be opened again.
+async fn after(engine: &Engine, (end, open): (End, bool), backoff: &mut Backoff) -> Result<Duration, Error> {
     let rng = &mut os_random();
     Ok(match end {
         End::ComeBack { wait_ms: (least, most) } => {
@@ -161,8 +169,7 @@ async fn after(engine: &Engine, end: End, backoff: &mut Backoff) -> Result<Durat
             backoff.next(None, rng)
         }
         End::Lost => {
-            let was_live = *engine.link.borrow() == Link::Live;
-            if was_live {
+            if open {
                 backoff.reset();
             }
             backoff.next(None, rng)
@@ -175,9 +182,14 @@ async fn after(engine: &Engine, end: End, backoff: &mut Backoff) -> Result<Durat
 
 /// One long-poll of the vault, then whatever is new. `Err` if the server does not answer either.
 async fn poll(engine: &Engine) -> Result<(), Error> {
-    engine.pull().await?;
-    engine.link(Link::Polling);
-    let place = engine.place(engine.vault().into(), StreamKind::Vault).await?;
+    let lie = engine.pull_all().await?.1;
+    engine.link(if lie.is_some() { Link::Stale } else { Link::Polling });
+    // What is not believed comes with no page either: then the account is waited for, and every vault read after it.
+    let place = if engine.is_believed().await? {
+        engine.place(engine.vault().into(), StreamKind::Vault).await?
+    } else {
+        engine.place(engine.account().into(), StreamKind::Account).await?
+    };
     let page = engine.changes_after(&place, POLL_S).await?;
     engine.apply_polled(page).await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use lockstep_api::{
     Cursor,
     live::{ClientMessage, ServerMessage, Sub, close},
@@ -41,6 +41,15 @@ pub(crate) enum End {
     Refused,
 }
 
+/// What is followed.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// How many streams.
+    subs: usize,
+    /// How fresh this device is once all of them are.
+    open: Link,
+}
+
 /// What a message asks for beyond being read.
 enum Next {
     Go,
@@ -48,16 +57,23 @@ enum Next {
 }
 
 impl Engine {
-    /// Connects and follows until the socket ends. `Err` if it could not be opened at all.
-    pub(crate) async fn live(&self) -> Result<End, Error> {
+    /// Connects and follows until the socket ends: all that is believed. Beside why it ended: whether anything went
+    /// through it. `Err` if it could not be opened at all.
+    pub(crate) async fn live(&self) -> Result<(End, bool), Error> {
         let token = self.access_token().await?;
         let mut socket = self.transport.socket().await?;
-        let mut subs = Vec::new();
-        for place in streams::all(&mut *self.store.pool().acquire().await?).await? {
-            let after = Some(Cursor { epoch: place.epoch, seq: place.seq });
-            subs.push(Sub { stream: place.stream, after });
-        }
-        let wanted = subs.len();
+        // Whatever was believed again until now is among them.
+        let _ = self.believed.notified().now_or_never();
+        let (places, all) = self.believed_places().await?;
+        let subs: Vec<Sub> = places
+            .iter()
+            .map(|place| Sub {
+                stream: place.stream,
+                after: Some(Cursor { epoch: place.epoch, seq: place.seq }),
+            })
+            .collect();
+        // While one is left out, what is shown of it may be old.
+        let wanted = Wanted { subs: subs.len(), open: if all { Link::Live } else { Link::Stale } };
         let hello = ClientMessage::Hello {
             token: Some(token),
             ticket: None,
@@ -71,32 +87,45 @@ impl Engine {
         end
     }
 
-    async fn listen(&self, socket: &mut Socket, wanted: usize) -> Result<End, Error> {
+    async fn listen(&self, socket: &mut Socket, wanted: Wanted) -> Result<(End, bool), Error> {
         let mut silence = WELCOME;
         let mut subbed = 0;
         loop {
-            let message = match timeout_at(Instant::now() + silence, socket.next()).await {
-                Err(_) | Ok(None | Some(Err(_))) => return Ok(End::Lost),
+            let open = subbed == wanted.subs;
+            let heard = tokio::select! {
+                heard = timeout_at(Instant::now() + silence, socket.next()) => heard,
+                // Of what is believed again more is wanted.
+                () = self.believed.notified() => return Ok((End::ComeBack { wait_ms: (0, 0) }, open)),
+            };
+            let message = match heard {
+                Err(_) | Ok(None | Some(Err(_))) => return Ok((End::Lost, open)),
                 Ok(Some(Ok(message))) => message,
             };
             let text = match message {
                 Message::Text(text) => text,
-                Message::Close(frame) => return Ok(closed(frame.map_or(1006, |frame| frame.code.into()))),
+                Message::Close(frame) => {
+                    return Ok((closed(frame.map_or(1006, |frame| frame.code.into())), open));
+                }
                 _ => continue,
             };
             for message in messages(&text)? {
+                // Another process of this profile may have read what is left out.
+                let missed = wanted.open == Link::Stale && matches!(message, ServerMessage::Ping { .. });
+                if missed && self.all_believed().await? {
+                    self.believed.notify_one();
+                }
                 if let ServerMessage::Welcome { ping_s, pong_s, .. } = &message {
                     // A ping comes every ping_s ± 10 %; past that and pong_s the other side is gone.
                     silence = Duration::from_secs(u64::from(*ping_s) * 6 / 5 + u64::from(*pong_s));
                 }
                 if matches!(message, ServerMessage::Subbed { .. }) {
                     subbed += 1;
-                    if subbed == wanted {
-                        self.link(Link::Live);
+                    if subbed == wanted.subs {
+                        self.link(wanted.open);
                     }
                 }
                 if let Next::End(end) = self.hear(socket, message).await? {
-                    return Ok(end);
+                    return Ok((end, subbed == wanted.subs));
                 }
             }
         }

@@ -43,6 +43,11 @@ pub(super) async fn may_be_another(db: &mut SqliteConnection, place: &Place) -> 
     Ok(place.lives > 1 || pair(db, &begun(place.stream)).await?.is_some())
 }
 
+/// Whether this device kept its `n`-th version since the present life began, or since it began with a snapshot.
+pub(super) async fn kept_since(db: &mut SqliteConnection, stream: StreamId, n: i64) -> Result<bool, Error> {
+    Ok(pair(db, &begun(stream)).await?.is_some_and(|(last, _)| n.cast_unsigned() > last))
+}
+
 /// From where on the present life is like no other; none while that is not known.
 async fn alone_from(db: &mut SqliteConnection, stream: StreamId) -> Result<Option<Seq>, Error> {
     Ok(pair(db, &begun(stream)).await?.filter(|(_, from)| *from > 0).map(|(_, from)| Seq(from)))

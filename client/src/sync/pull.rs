@@ -1,16 +1,15 @@
 //! Pull: pages of changes from this device's place to the head, one after the other.
 
-use std::collections::BTreeSet;
-
 use lockstep_api::{
     Code, Cursor, MAX_INLINE, MAX_PAGE,
     sync::{Changes, Streams},
 };
-use lockstep_events::{Seq, StreamId, StreamKind, VersionId};
+use lockstep_events::{Seq, StreamId, StreamKind};
 
 use super::{
     apply::{Applied, Page},
     believed::is_lie,
+    places::Told,
 };
 use crate::{
     engine::Engine,
@@ -21,6 +20,11 @@ use crate::{
 
 /// A page that could not be applied because another task moved the cursor is asked for again, so many times.
 const RACES: usize = 16;
+
+/// Whether the server cannot reach its blob store.
+fn is_away(error: &Error) -> bool {
+    matches!(error, Error::Refused { problem, .. } if problem.code == Code::BlobsUnavailable)
+}
 
 impl Engine {
     /// Pulls the account stream, then every vault, then the contents that are missing. Gives the events applied.
@@ -34,7 +38,8 @@ impl Engine {
         }
     }
 
-    /// The same, and the alarm about a vault, if there is one: a lie about one is no reason to read no other.
+    /// The same, and the alarm about a vault, if there is one: a lie about one is no reason to read no other. Nor is a blob
+    /// store that is away, from which a vault wants long ciphertexts.
     pub(crate) async fn pull_all(&self) -> Result<(u64, Option<Error>), Error> {
         let _one = self.pulling.lock().await;
         let mut applied = self.pull_stream(self.account().into(), StreamKind::Account).await?;
@@ -46,7 +51,8 @@ impl Engine {
         for vault in self.own_vaults().await? {
             match Box::pin(self.at(vault).pull_vault()).await {
                 Ok(events) => applied += events,
-                Err(alarm @ Error::Alarm(_)) => lie = lie.or(Some(alarm)),
+                Err(alarm @ Error::Alarm(_)) => lie = Some(alarm),
+                Err(away) if is_away(&away) => lie = lie.or(Some(away)),
                 Err(other) => return Err(other),
             }
         }
@@ -59,9 +65,9 @@ impl Engine {
         if read.is_ok() || is_lie(&read) {
             self.note_believed(read.is_ok()).await?;
         }
-        let (applied, taken) = read?;
+        let (applied, told) = read?;
         self.reconcile_if_due().await?;
-        self.demand_shown(taken).await?;
+        self.demand_shown(&told).await?;
         self.fetch_adopted().await?;
         self.fetch_contents().await?;
         self.adopt_identical().await?;
@@ -69,11 +75,11 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Reads the vault's history to its head. Beside the events applied: what the server had taken before.
-    async fn read_vault(&self) -> Result<(u64, BTreeSet<VersionId>), Error> {
+    /// Reads the vault's history to its head. Beside the events applied: what the server had said before.
+    async fn read_vault(&self) -> Result<(u64, Told), Error> {
         let applied = self.first_snapshot().await?;
-        let taken = self.taken_unseen().await?;
-        Ok((applied + self.pull_stream(self.vault().into(), StreamKind::Vault).await?, taken))
+        let told = self.told().await?;
+        Ok((applied + self.pull_stream(self.vault().into(), StreamKind::Vault).await?, told))
     }
 
     /// Pulls the account stream only.
@@ -115,7 +121,11 @@ impl Engine {
                     let detail = format!("{stream} after {}: sealed under a key that is not here", place.seq);
                     return Err(self.alarm(AlarmKind::Keys, &detail).await);
                 }
-                Applied::Old | Applied::Gap | Applied::OtherLife if races < RACES => races += 1,
+                // Another task moved the cursor: not to the head, for all that is known.
+                Applied::Old | Applied::Gap | Applied::OtherLife if races < RACES => {
+                    races += 1;
+                    continue;
+                }
                 _ => return Err(Error::Protocol("pages that do not begin where they were asked for")),
             }
             if !more {

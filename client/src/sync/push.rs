@@ -38,15 +38,18 @@ pub(crate) struct PushReport {
     pub(crate) no_room: Option<Quota>,
     /// The server's blob store is away, and something that waits needs it.
     pub(super) away: Option<Away>,
+    /// What is offered again and waits for a file that another device has.
+    pub(crate) fileless: BTreeSet<VersionId>,
 }
 
 impl PushReport {
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.pushed += other.pushed;
         self.forked += other.forked;
         self.quarantined += other.quarantined;
         self.no_room = other.no_room.or(self.no_room.take());
         self.away = other.away.or(self.away.take());
+        self.fileless.extend(other.fileless);
     }
 }
 
@@ -63,7 +66,8 @@ pub(crate) fn wire_size(version: &Kept) -> usize {
     ITEM_OVERHEAD + version.header.parents.len() * HASH + inline
 }
 
-/// As many as fit into one push, groups whole, in order.
+/// As many as fit into one push, groups whole, in order. What is offered again goes by itself: a push says of all its
+/// versions that they are, and what is new is to be held to having its files on the server.
 pub(super) fn cut(waiting: Vec<(Waiting, Kept)>, attached: &Attached) -> Batch {
     let mut batch: Batch = Vec::new();
     let mut bytes = 0;
@@ -77,7 +81,8 @@ pub(super) fn cut(waiting: Vec<(Waiting, Kept)>, attached: &Attached) -> Batch {
         }
         let files = |version: &Kept| attached.get(&version.id).map_or(0, |files| files.len() * HASH);
         let size: usize = unit.iter().map(|(_, version)| wire_size(version) + files(version)).sum();
-        if !batch.is_empty() && (batch.len() + unit.len() > MAX_ITEMS || bytes + size > ROOM) {
+        let full = batch.len() + unit.len() > MAX_ITEMS || bytes + size > ROOM;
+        if batch.first().is_some_and(|(first, _)| full || first.reoffer != unit[0].0.reoffer) {
             break;
         }
         bytes += size;
@@ -157,9 +162,8 @@ impl Engine {
                 }
                 Err(other) => return Err(other),
             }
-            // What cannot be uploaded now was put behind the rest, which may go out.
-            let rest = (report.no_room.is_some() || report.away.is_some()) && new > 0;
-            if self.waiting().await? >= before && !rest {
+            // What cannot go out now was put behind the rest, which may.
+            if self.waiting().await? >= before && new == 0 {
                 return Ok(report);
             }
         }
@@ -224,7 +228,7 @@ impl Engine {
             let wrapped = self.wrapped_by_newest(version, &newest)?;
             items.push(item(version, wrapped.as_deref(), attached.get(&version.id)));
         }
-        let reoffer = batch.iter().any(|(waiting, _)| waiting.reoffer);
+        let reoffer = batch[0].0.reoffer;
         if reoffer {
             self.sign_for_the_revoked(&mut items).await?;
         }

@@ -74,3 +74,19 @@ fn a_ciphertext_that_is_too_long_for_a_push_goes_as_a_blob() {
     assert!(item(&waiting(1, None, MAX_INLINE).1, None, None).inline.is_some());
     assert!(item(&waiting(1, None, MAX_INLINE + 1).1, None, None).inline.is_none());
 }
+
+#[test]
+fn what_is_offered_again_goes_by_itself_and_everything_in_its_order() {
+    let mut all: Vec<_> = (0..6).map(|n| waiting(n, None, 9)).collect();
+    for again in [0, 1, 4] {
+        all[again].0.reoffer = true;
+    }
+    let mut batches = Vec::new();
+    while !all.is_empty() {
+        let batch = cut(all.clone(), &Attached::new());
+        let sent: Vec<_> = all.drain(..batch.len()).map(|(waiting, _)| waiting.version).collect();
+        assert_eq!(batch.iter().map(|(waiting, _)| waiting.version).collect::<Vec<_>>(), sent);
+        batches.push(batch.iter().map(|(waiting, _)| waiting.reoffer).collect::<Vec<_>>());
+    }
+    assert_eq!(batches, [vec![true, true], vec![false, false], vec![true], vec![false]]);
+}

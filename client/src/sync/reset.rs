@@ -74,6 +74,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether the stream is in the life that this device reads.
+    pub(super) async fn goes_on(&self, stream: StreamId) -> Result<bool, Error> {
+        let epoch = self.info(stream).await?.epoch;
+        let place = streams::get(&mut *self.store.pool().acquire().await?, stream).await?;
+        Ok(place.is_none_or(|place| place.epoch == epoch))
+    }
+
     async fn info(&self, stream: StreamId) -> Result<StreamInfo, Error> {
         let all: Streams = self.fetch("/v1/streams").await?;
         let info = all.streams.into_iter().find(|info| info.stream == stream);

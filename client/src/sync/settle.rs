@@ -75,7 +75,7 @@ impl Engine {
         let mut report = PushReport::default();
         let lost = self.lost_files(batch, answer).await?;
         let mut tx = self.store.begin().await?;
-        let (mut refused, mut full) = (BTreeMap::new(), BTreeSet::new());
+        let (mut refused, mut behind) = (BTreeMap::new(), BTreeSet::new());
         for ((waiting, version), result) in batch.iter().zip(&answer.results) {
             let verdict = match verdict(result) {
                 Verdict::ParentsFirst => self.parents_first(&mut tx, batch, waiting, result).await?,
@@ -92,13 +92,17 @@ impl Engine {
                     refused.insert(version.id, reason);
                 }
                 Verdict::NoRoom(quota) => {
-                    full.insert(version.id);
+                    behind.insert(version.id);
                     report.no_room = Some(quota);
                 }
-                Verdict::ParentsFirst | Verdict::FilesFirst | Verdict::Again => {}
+                Verdict::FilesFirst => {
+                    behind.insert(version.id);
+                    report.fileless.insert(version.id);
+                }
+                Verdict::ParentsFirst | Verdict::Again => {}
             }
         }
-        room::put_behind(&mut tx, batch, &full).await?;
+        room::put_behind(&mut tx, batch, &behind).await?;
         let changes = self.refuse(&mut tx, batch, refused).await?;
         tx.commit().await?;
         report.quarantined = self.tell_all(changes);
@@ -180,7 +184,8 @@ fn files_first(waiting: &Waiting, version: &Kept, lost: bool) -> Verdict {
     let reason = match (waiting.reoffer, version.header.content_of.is_some(), lost) {
         (false, true, _) => "the server keeps the content no longer that it chose: write it anew with `edit`",
         (false, false, true) => "an attachment of it is lost or damaged on this device: add it again",
-        (true, ..) | (false, false, false) => return Verdict::Again,
+        (true, ..) => return Verdict::FilesFirst,
+        (false, false, false) => return Verdict::Again,
     };
     Verdict::Refused(reason.to_owned())
 }

@@ -1,8 +1,11 @@
 use lockstep_api::sync::{PushOutcome, PushResult, Pushed};
-use lockstep_events::Seq;
+use lockstep_events::{Event, Seq, event::VaultEvent};
 
 use super::*;
-use crate::account::testing::{EPOCH, TestDevice, two_devices};
+use crate::{
+    account::testing::{EPOCH, TestDevice, two_devices},
+    store::streams,
+};
 
 /// Everything that waits on a device.
 async fn batch(device: &TestDevice) -> Batch {
@@ -115,4 +118,46 @@ async fn a_group_whose_parents_go_first_stays_together_behind_them() {
     assert!(heads.iter().all(|parent| ids[1..3].contains(parent)));
     let unit = waiting[3].0.unit;
     assert!(unit.is_some() && unit == waiting[4].0.unit && ids[3..].contains(&chosen));
+}
+
+#[tokio::test]
+async fn what_is_offered_again_and_waits_for_a_file_of_another_device_waits_behind_the_rest() {
+    let (a, _, _, _) = two_devices().await;
+    a.add(b"with a file").await.unwrap();
+    let mut one = batch(&a).await;
+    one[0].0.reoffer = true;
+    let new = a.add(b"new").await.unwrap();
+    let report = a.settle(&one, &answer(&one, &[PushOutcome::BlobMissing])).await.unwrap();
+    assert_eq!(report.fileless, BTreeSet::from([one[0].1.id]));
+    assert_eq!(batch(&a).await[0].1.header.entry, new);
+}
+
+#[tokio::test]
+async fn what_had_its_place_once_or_another_device_signed_is_released_as_something_offered_again() {
+    use crate::sync::reset::Life;
+    use lockstep_events::{Chain, Epoch};
+    let (a, b, _, mut vault) = two_devices().await;
+    a.add(b"on the server").await.unwrap();
+    vault.accept_all(&a).await;
+    for device in [&a, &b] {
+        device.apply(&vault.page(0)).await.unwrap();
+        device.add(b"never sent").await.unwrap();
+        // The server is put back to a time before, and refuses both for a while.
+        let place = streams::get(&mut device.store.begin().await.unwrap(), vault.id).await.unwrap().unwrap();
+        let common = (Seq(0), Chain::ZERO);
+        let life = Life { epoch: Epoch([9; 16]), common, entries: Vec::new(), versions: Vec::new() };
+        device.begin_life(&place, &life).await.unwrap();
+        let Event::Vault(VaultEvent::VersionAdded(added)) = vault.events[0].event().unwrap() else {
+            panic!()
+        };
+        device.offer_again(&place, &[added.header.version_id()]).await.unwrap();
+        let both = batch(device).await;
+        device.settle(&both, &answer(&both, &[PushOutcome::QuotaExceeded; 2])).await.unwrap();
+        for (_, version) in &both {
+            device.release(version.id, false).await.unwrap();
+        }
+        let released = batch(device).await;
+        assert_eq!(released.iter().map(|(w, _)| w.version).collect::<Vec<_>>(), [both[0].1.id, both[1].1.id]);
+        assert_eq!(released.iter().map(|(w, _)| w.reoffer).collect::<Vec<_>>(), [true, false]);
+    }
 }

@@ -15,16 +15,18 @@ use sqlx::SqliteConnection;
 
 use super::{
     check::{Against, Received, Refusal, refuse},
+    erasing::may_erase,
     graph::inferred,
     judge::{Judge, unstated, wants_keys},
     lives,
+    places::cannot_stand,
 };
 use crate::{
     engine::Engine,
     error::Error,
     model::AlarmKind,
     store::{
-        attachments, entries,
+        alarms, attachments, entries,
         entries::EntryRow,
         outbox, streams,
         streams::Place,
@@ -32,22 +34,23 @@ use crate::{
     },
 };
 
+/// Nothing of an answer is taken that the next pull would not read.
+const ANOTHER_LIFE: &str = "the vault's stream has begun another life: sync";
+
 /// Whether a change of the local database went through, or was refused for what it was made of.
 type Checked<T, R = Refusal> = Result<Result<T, R>, Error>;
 
 impl Engine {
-    /// Takes the snapshot if this device holds nothing of the vault yet. Gives the versions taken.
+    /// Takes the snapshot if this device has read nothing of the vault to its end yet: also where the pages of one that
+    /// was cut off have left something. Gives the versions taken.
     pub(crate) async fn first_snapshot(&self) -> Result<u64, Error> {
         let vault = self.vault();
         let place = self.place(vault.into(), StreamKind::Vault).await?;
-        let mut db = self.store.pool().acquire().await?;
-        let fresh =
-            place.seq.0 == 0 && place.lives == 1 && versions::placed_ids(&mut db, vault).await?.is_empty();
-        drop(db);
-        if !fresh {
+        if place.seq > Seq::ZERO || place.lives > 1 {
             return Ok(0);
         }
         let mut taken = 0;
+        let mut shown = BTreeSet::new();
         let mut next: Option<String> = None;
         let mut start = None;
         let mut digest = None;
@@ -56,6 +59,10 @@ impl Engine {
             let query = next.map(|page| format!("?page={page}")).unwrap_or_default();
             let page: Snapshot = self.fetch(&format!("/v1/vaults/{vault}/snapshot{query}")).await?;
             let at = (page.epoch, page.position, page.chain);
+            if start.is_none() && page.epoch != place.epoch {
+                // The server was restored since this device asked first: the pull meets the same, and says so.
+                return Ok(0);
+            }
             if page.vault != vault || page.epoch != place.epoch || *start.get_or_insert(at) != at {
                 return Err(self.alarm(AlarmKind::Page, &format!("snapshot of {vault}")).await);
             }
@@ -66,6 +73,10 @@ impl Engine {
             recorded_at = times.max().unwrap_or_default().max(recorded_at);
             let end = Place { seq: at.1, chain: at.2, digest: None, recorded_at, ..place };
             let end = page.next.is_none().then_some(end);
+            shown.extend(page.entries.iter().map(|entry| entry.entry));
+            if end.is_some() {
+                self.erased_between(at.1, &shown).await?;
+            }
             taken += self.take_page(&page.entries, end.map(|end| (end, digest))).await?;
             match page.next {
                 Some(more) => next = Some(more),
@@ -74,7 +85,38 @@ impl Engine {
         }
     }
 
-    async fn take_page(
+    /// What the pages of a snapshot that was cut off showed, and this one does not, was deleted and erased between: no
+    /// event after this one's place says so. That it was deleted a device of the account has signed.
+    async fn erased_between(&self, place: Seq, shown: &BTreeSet<EntryId>) -> Result<(), Error> {
+        let vault = self.vault();
+        // What began after the place is still to come.
+        let left = entries::since(&mut *self.store.pool().acquire().await?, vault, place).await?;
+        for entry in left.into_iter().filter(|entry| !shown.contains(entry)) {
+            let (mut row, history) = self.accepted_by_server(vault, entry, Seq(u64::MAX)).await?;
+            self.take_versions(vault, &history).await?;
+            let mut tx = self.store.begin().await?;
+            if streams::get(&mut tx, vault.into()).await?.is_some_and(|now| now.seq > Seq::ZERO) {
+                // Another process of this profile was faster.
+                return Ok(());
+            }
+            let mut alarm = None;
+            if !may_erase(&mut tx, (vault, entry), (place, &row.heads)).await? {
+                let detail =
+                    format!("{entry}: shown before and left out without having been deleted; kept here");
+                alarm = alarms::raise(&mut tx, AlarmKind::Content, self.now(), &detail).await?;
+            } else {
+                versions::erase(&mut tx, entry).await?;
+                row.heads.heads.clear();
+                row.heads.purged = true;
+                entries::put(&mut tx, &row).await?;
+            }
+            tx.commit().await?;
+            self.tell(alarm);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn take_page(
         &self,
         entries: &[SnapshotEntry],
         end: Option<(Place, Option<SetDigest>)>,
@@ -211,6 +253,9 @@ impl Engine {
         if known.as_ref().and_then(|known| known.seq).is_some_and(|stands| stands != version.seq) {
             return refuse(AlarmKind::Header, "it stands elsewhere already");
         }
+        if cannot_stand(db, version, known.as_ref(), self.device()).await? {
+            return refuse(AlarmKind::Header, "it was not there when this device read on");
+        }
         attachments::put(db, id, &version.attachments).await?;
         if known.as_ref().is_none_or(|known| known.seq.is_none()) {
             held_now(db, vault, id, version.seq).await?;
@@ -260,7 +305,13 @@ impl Engine {
             return Ok(());
         }
         match self.fetch_history(entry).await {
-            Err(Error::Offline(_) | Error::Refused { .. } | Error::Revoked(_) | Error::Certificate) => Ok(()),
+            Err(
+                Error::Offline(_)
+                | Error::Refused { .. }
+                | Error::Revoked(_)
+                | Error::Certificate
+                | Error::Protocol(ANOTHER_LIFE),
+            ) => Ok(()),
             other => other,
         }
     }
@@ -279,6 +330,10 @@ impl Engine {
                 Err(found) => found,
             };
             tx.rollback().await?;
+            if matches!(self.goes_on(vault.into()).await, Ok(false)) {
+                // What it says is of that life, and is held against no other.
+                return Err(Error::Protocol(ANOTHER_LIFE));
+            }
             if learned || !wants_keys(&found) {
                 return Err(self.alarms_of(&found).await);
             }

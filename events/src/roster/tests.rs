@@ -97,6 +97,34 @@ fn a_statement_cannot_be_dropped_repeated_reordered_or_forged() {
 }
 
 #[test]
+fn kept_statements_are_folded_by_the_signature_of_the_last_one_which_says_all_of_them() {
+    let mut roster = started();
+    let mut all = vec![first()];
+    for n in 2..=5 {
+        let statement = next(&roster, added(n));
+        roster.apply(&statement).unwrap();
+        all.push(statement);
+    }
+    assert_eq!(Roster::fold(&all), Ok(roster));
+    assert_eq!(Roster::fold(&all[..1]), Ok(started()));
+    assert_eq!(Roster::fold(&[]), Err(RosterError::Start));
+    for (at, expected) in [
+        (0, RosterError::Signature),
+        (1, RosterError::Order),
+        (3, RosterError::Order),
+        (4, RosterError::Signature),
+    ] {
+        let mut changed = all.clone();
+        let claim =
+            if at == 0 { Claim::AccountCreated { signing_key: public_key(&key(2)) } } else { added(9) };
+        changed[at].claim = claim;
+        assert_eq!(Roster::fold(&changed), Err(expected), "{at}");
+    }
+    let left_out = [&all[..2], &all[3..]].concat();
+    assert_eq!(Roster::fold(&left_out), Err(RosterError::Order));
+}
+
+#[test]
 fn a_claim_that_contradicts_what_stands_is_refused_and_changes_nothing() {
     let mut roster = started();
     apply(&mut roster, added(2)).unwrap();

@@ -95,6 +95,7 @@ macro_rules! log_contract {
             erasing_a_content_changes_no_event
             a_retry_does_not_bring_an_erased_content_back
             a_new_event_may_bring_an_erased_content_back
+            a_content_that_came_again_after_what_was_seen_is_not_erased
             contents_come_in_the_order_asked
             a_sealed_part_is_committed_to_by_its_hash
             a_sealed_part_is_read_by_its_event_and_by_its_person

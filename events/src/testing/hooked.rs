@@ -130,8 +130,13 @@ impl EventLog for HookedLog {
         self.counted(self.inner.contents(stream, hashes).await)
     }
 
-    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
-        self.inner.erase_contents(stream, hashes).await
+    async fn erase_contents(
+        &self,
+        stream: StreamId,
+        hashes: &[BlobHash],
+        seen: Seq,
+    ) -> Result<u64, LogError> {
+        self.inner.erase_contents(stream, hashes, seen).await
     }
 
     async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {

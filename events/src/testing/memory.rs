@@ -171,9 +171,16 @@ impl EventLog for MemoryLog {
         Ok(hashes.iter().filter_map(kept).collect())
     }
 
-    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
+    async fn erase_contents(
+        &self,
+        stream: StreamId,
+        hashes: &[BlobHash],
+        seen: Seq,
+    ) -> Result<u64, LogError> {
         let mut state = self.write();
-        let erased = hashes.iter().filter(|hash| state.contents.remove(&(stream, **hash)).is_some());
+        let came: Vec<_> = state.stream(stream, seen).filter_map(|stored| stored.content_hash).collect();
+        let going = hashes.iter().filter(|hash| !came.contains(hash));
+        let erased = going.filter(|hash| state.contents.remove(&(stream, **hash)).is_some());
         Ok(erased.count() as u64)
     }
 

@@ -83,7 +83,10 @@ pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &Accoun
             session_opened(working, recorded, body);
             Ok(())
         }
-        AccountEvent::SessionRefreshed(body) => session_refreshed(working, recorded, body),
+        AccountEvent::SessionRefreshed(body) => {
+            session_refreshed(working, recorded, body);
+            Ok(())
+        }
         AccountEvent::RefreshReused(body) => {
             end_session(working, recorded, body.session, RevokeReason::RefreshReuse)
         }
@@ -262,25 +265,25 @@ fn session_opened(working: &mut Working, recorded: &Recorded, body: &SessionOpen
     }));
 }
 
-fn session_refreshed(
-    working: &mut Working,
-    recorded: &Recorded,
-    body: &SessionRefreshed,
-) -> Result<(), Unfit> {
-    let row = working.session(Key::Session(body.session)).ok_or(NO_SESSION)?;
-    row.refreshed_at = recorded.recorded_at;
-    row.generation = body.generation;
-    Ok(())
+/// Nothing of a session that was not opened. The credential store has its rows before the log has their events, and its
+/// log may be an older copy: what comes of such a row concerns nobody else, and must stop nobody.
+fn session_refreshed(working: &mut Working, recorded: &Recorded, body: &SessionRefreshed) {
+    if let Some(row) = working.session(Key::Session(body.session)) {
+        row.refreshed_at = recorded.recorded_at;
+        row.generation = body.generation;
+    }
 }
 
+/// Of a session that was not opened, as [`session_refreshed`]: access has ended all the same.
 fn end_session(
     working: &mut Working,
     recorded: &Recorded,
     session: SessionId,
     reason: RevokeReason,
 ) -> Result<(), Unfit> {
-    let row = working.session(Key::Session(session)).ok_or(NO_SESSION)?;
-    row.revoked.get_or_insert((recorded.recorded_at, reason));
+    if let Some(row) = working.session(Key::Session(session)) {
+        row.revoked.get_or_insert((recorded.recorded_at, reason));
+    }
     account(working, recorded)?.auth_epoch = recorded.seq.0;
     Ok(())
 }

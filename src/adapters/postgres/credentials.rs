@@ -25,6 +25,9 @@ use crate::{
 
 type Result<T> = std::result::Result<T, CredentialError>;
 
+/// Waits for whoever else gives this name or address to somebody.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 6013))";
+
 /// Credentials in Postgres.
 #[derive(Debug, Clone)]
 pub struct PostgresCredentials {
@@ -158,6 +161,9 @@ impl CredentialStore for PostgresCredentials {
 
     async fn reserve(&self, new: &Reservation) -> Result<Reserved> {
         let mut transaction = self.begin().await?;
+        // An address that is confirmed at the same moment is seen here, or sees the name.
+        let alone = sqlx::query(ALONE).bind(new.name.0.to_vec());
+        alone.execute(&mut *transaction).await.map_err(failed)?;
         // Waits for another transaction that is about to take the same name.
         let taken = sqlx::query(
             "INSERT INTO names (name_index, account, attempt, reserved_at) VALUES ($1, $2, $3, $4) \
@@ -341,6 +347,21 @@ impl CredentialStore for PostgresCredentials {
             .await
             .map_err(failed)?;
         Ok(attempts.rows_affected() + approvals.rows_affected() + sessions.rows_affected())
+    }
+
+    async fn sweep_run_out(&self, opened_before: Micros, used_before: Micros) -> Result<u64> {
+        // The last of the rotations comes first; times are positive, so their bytes have the order of the numbers.
+        let gone = sqlx::query(
+            "DELETE FROM sessions WHERE opened_at < $1 OR (rotations = '' AND opened_at < $2) \
+             OR (rotations <> '' AND substring(rotations FROM 1 FOR 8) < $3)",
+        )
+        .bind(opened_before.0)
+        .bind(used_before.0)
+        .bind(micros_to_bytes(&[used_before]))
+        .execute(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(gone.rows_affected())
     }
 }
 

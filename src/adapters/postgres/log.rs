@@ -4,20 +4,29 @@ mod append;
 mod columns;
 mod sealed;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use lockstep_events::{
     AccountId, BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded,
     Sealed, Seq, StreamId, StreamKind, SubjectId, Unit,
-    log::{Contents, Filter, SealedParts, StreamHead, Tail},
+    log::{Contents, Filter, SealedParts, StreamHead, Tail, Turn},
 };
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::{Database, FRESH, nature};
+use super::{Database, FRESH, begin, nature};
 use crate::adapters::event_row::{EventRow, fixed};
+
+/// Who gives every stream a new life holds this lock.
+const RENEWING: i64 = 6_003_371_234_567_893;
+/// Between two looks whether somebody else does.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The columns of [`EventRow`], with contents of at most `$1` bytes (none below zero) that are not of the device `$2`.
 macro_rules! select {
@@ -216,10 +225,16 @@ impl EventLog for PostgresLog {
         Ok(hashes.iter().filter_map(|hash| Some((*hash, kept.remove(hash.0.as_slice())?))).collect())
     }
 
-    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
-        let erased: i64 = sqlx::query_scalar("SELECT erase_contents($1, $2)")
+    async fn erase_contents(
+        &self,
+        stream: StreamId,
+        hashes: &[BlobHash],
+        seen: Seq,
+    ) -> Result<u64, LogError> {
+        let erased: i64 = sqlx::query_scalar("SELECT erase_contents($1, $2, $3)")
             .bind(stream.0)
             .bind(bytes_of(hashes))
+            .bind(seen.as_i64())
             .fetch_one(self.database.pool())
             .await
             .map_err(failed)?;
@@ -241,6 +256,24 @@ impl EventLog for PostgresLog {
 
     async fn erase_sealed(&self, which: &SealedParts) -> Result<u64, LogError> {
         sealed::erase(self.database.pool(), which).await
+    }
+
+    async fn turn_to_renew(&self) -> Result<Turn, LogError> {
+        // It rests for as long as the renewal takes. In a transaction, so that a pooler between does not matter.
+        let begin = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0";
+        loop {
+            let mut transaction = begin::with(self.database.pool(), begin).await.map_err(failed)?;
+            let held: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+                .bind(RENEWING)
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            if held {
+                return Ok(Turn::new(transaction));
+            }
+            transaction.rollback().await.map_err(failed)?;
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {

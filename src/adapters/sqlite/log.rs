@@ -195,12 +195,19 @@ impl EventLog for SqliteLog {
         Ok(hashes.iter().filter_map(|hash| Some((*hash, kept.remove(hash.0.as_slice())?))).collect())
     }
 
-    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
+    async fn erase_contents(
+        &self,
+        stream: StreamId,
+        hashes: &[BlobHash],
+        seen: Seq,
+    ) -> Result<u64, LogError> {
         let mut transaction = self.database.begin().await.map_err(failed)?;
         let mut erased = 0;
         for chunk in chunks(hashes) {
             let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM contents");
             of_stream(&mut query, stream, chunk);
+            query.push(" AND hash NOT IN (SELECT content_hash FROM events WHERE content_hash IS NOT NULL AND stream = ");
+            query.push_bind(stream.0).push(" AND seq > ").push_bind(seen.as_i64()).push(")");
             erased += query.build().execute(&mut *transaction).await.map_err(failed)?.rows_affected();
         }
         transaction.commit().await.map_err(failed)?;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod blob_index;
+mod blob_names;
 mod served;
 
 use std::path::Path;

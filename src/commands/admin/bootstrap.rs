@@ -22,6 +22,7 @@ use crate::{
     auth::server_keys::ServerKeys,
     commands::{
         account::in_effect,
+        erase::{Erasure, ErasureState},
         facts::{Actor, claim, existing_account, new_event},
         rotate_key::system_epoch,
     },
@@ -51,10 +52,19 @@ fn decide_open(roll: &Roll) -> Result<(), AdminError> {
     if closed { Err(AdminError::Illegal("this server has had an administrator")) } else { Ok(()) }
 }
 
-fn decide_use(roll: &Roll, standing: &Standing, token: Hash32, now: Micros) -> Result<(), AdminError> {
+fn decide_use(
+    roll: &Roll,
+    (standing, erasure): (&Standing, ErasureState),
+    token: Hash32,
+    now: Micros,
+) -> Result<(), AdminError> {
     decide_open(roll)?;
     if standing.disabled {
         return Err(AdminError::Illegal("a disabled account gets no role"));
+    }
+    // The first administrator would go, and no token would name another.
+    if erasure != ErasureState::None {
+        return Err(AdminError::Illegal("its erasure was asked for"));
     }
     match roll.token {
         Some((known, until)) if known == token && now < until => Ok(()),
@@ -164,7 +174,8 @@ pub async fn bootstrap(server: &Server, by: Actor, token: &str) -> Result<Done, 
     for _ in 0..ROUNDS {
         let roll = Roll::load(server.log.as_ref()).await?;
         let (standing, seq) = feed::standing(server.log.as_ref(), by.account).await?;
-        decide_use(&roll, &standing, token, server.clock.now())?;
+        let erasure = Erasure::of(server.log.as_ref(), by.account).await?.state;
+        decide_use(&roll, (&standing, erasure), token, server.clock.now())?;
         let unit = named(server, by, token, (&roll, seq))?;
         if let Outcome::Appended(placed) = server.batcher.append(unit).await? {
             let position = placed.iter().map(|placed| placed.position).max().unwrap_or_default();
@@ -202,7 +213,8 @@ mod tests {
     }
 
     fn used(roll: &Roll, token: u8) -> bool {
-        decide_use(roll, &Standing::default(), Hash32([token; 32]), NOW).is_ok()
+        let asked = (&Standing::default(), ErasureState::None);
+        decide_use(roll, asked, Hash32([token; 32]), NOW).is_ok()
     }
 
     #[test]
@@ -221,7 +233,10 @@ mod tests {
         let mut has = roll(Some((7, 101)));
         has.members.insert(AccountId(Uuid::from_u128(1)), Role::Admin);
         assert!(!used(&has, 7) && decide_open(&has).is_err());
+        let (valid, here) = (roll(Some((7, 101))), Standing::default());
+        let refused = |whom| decide_use(&valid, whom, Hash32([7; 32]), NOW).is_err();
         let disabled = Standing { disabled: true, ..Standing::default() };
-        assert!(decide_use(&roll(Some((7, 101))), &disabled, Hash32([7; 32]), NOW).is_err());
+        assert!(refused((&disabled, ErasureState::None)));
+        assert!(refused((&here, ErasureState::Due(Micros(1)))) && refused((&here, ErasureState::Erased)));
     }
 }

@@ -19,6 +19,8 @@ pub struct Facts {
     pub blobs: HashMap<BlobHash, Option<u64>>,
     /// Those of them that lie on the shelf and not in the log.
     pub long: BTreeSet<BlobHash>,
+    /// The ciphertexts of the others.
+    pub short: HashMap<BlobHash, Vec<u8>>,
     /// What the attachments of entries take up that get more of them.
     pub attached: HashMap<EntryId, Attached>,
     /// Who signed, and where the account's stream last speaks of that device.
@@ -298,12 +300,13 @@ impl Facts {
         item.attachments.iter().map(|hash| (*hash, length(hash))).collect()
     }
 
-    /// The blobs on the shelf that versions keep which are about to be appended.
+    /// The blobs on the shelf that versions keep which are about to be appended. One without its content keeps nothing.
     pub fn on_shelf(&self, items: &[&Ready], decision: &Decision) -> Vec<BlobHash> {
         let kept =
             |item: &Ready| item.content_of.and_then(|of| self.stood(&of)).and_then(|stood| stood.content);
         let mut named = BTreeSet::new();
-        for item in decision.append.iter().map(|at| items[*at]) {
+        let with_content = |at: &&usize| decision.verdicts[**at] != Verdict::Append { content_missing: true };
+        for item in decision.append.iter().filter(with_content).map(|at| items[*at]) {
             let content = item.content.map(|(hash, _)| hash).or_else(|| kept(item));
             named.extend(content.iter().chain(&item.attachments).filter(|hash| self.long.contains(*hash)));
         }

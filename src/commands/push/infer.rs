@@ -1,9 +1,9 @@
 //! Parents for a sender that names none.
 //!
-//! A partial client shows one state of an entry and saves over it. What it saw is what this device was last served,
+//! A partial client shows one state of an entry and saves over it. What it saw is what this device has shown to have,
 //! and what it wrote itself since. The version that would be shown to a person from that much of the log becomes the
 //! parent: a save over the newest state replaces it, a stale save becomes a branch, and nothing is overwritten
-//! unseen. If it is not known what the device was served, it was served nothing.
+//! unseen. If it is not known what the device has, it has nothing.
 //!
 //! Such a push asks the database where its device is, once, and reads its entries from the log; no other push does.
 

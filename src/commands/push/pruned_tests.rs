@@ -13,7 +13,10 @@ use super::{
     tests::{EPOCH, VAULT, edit, entry, founding, id, key, new_event, node, push},
     *,
 };
-use crate::commands::prune::{Pruner, Retention};
+use crate::{
+    blobs::Keepers,
+    commands::prune::{Pruner, Retention},
+};
 
 /// When everything is old.
 struct Later;
@@ -78,6 +81,7 @@ async fn what_a_prune_did_not_come_to_delete_goes_with_the_next_one_once() {
         batcher: pusher.batcher.clone(),
         entries: Arc::clone(&pusher.entries),
         shelf: Arc::clone(&pusher.shelf),
+        keepers: Keepers::new(Arc::clone(&log)),
         clock: Arc::new(Later),
     };
     let keep_two = Retention { versions: 2, days: 0 };

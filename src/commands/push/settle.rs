@@ -63,12 +63,17 @@ impl Pusher {
                 }
                 Err(exceeded) => return Ok(room::refused(&items, decision, exceeded, &facts.heads)),
             };
-            if !self.name(push, &facts.on_shelf(&items, &decision)).await? {
+            let blobs = facts.on_shelf(&items, &decision);
+            if !self.name(push, &blobs).await? {
                 self.refresh(push, &mut facts).await?;
                 fresh = true;
                 continue;
             }
-            match self.append(push, &items, &decision, &facts).await? {
+            // Of an append whose end is unknown the sweep asks the log.
+            let outcome = self.append(push, &items, &decision, &facts).await?;
+            let stands = matches!(outcome, Outcome::Appended(_));
+            self.shelf.naming_ended(push.vault, &blobs, stands).await;
+            match outcome {
                 Outcome::Appended(placed) => {
                     room::used(room, &placed);
                     return self.appended(push, &items, &decision, facts, &placed).await;
@@ -96,7 +101,7 @@ impl Pusher {
             .collect();
         entries.sort_unstable();
         entries.dedup_by_key(|(entry, _)| *entry);
-        let heads = self.entries.expect(push.vault, &entries).await;
+        let heads = self.entries.expect(push.vault, push.epoch, &entries).await;
         Facts { heads, signers: signers::of(push, items), ..Facts::default() }
     }
 
@@ -104,11 +109,13 @@ impl Pusher {
     async fn refresh(&self, push: &Push, facts: &mut Facts) -> Result<(), LogError> {
         for (entry, heads) in &mut facts.heads {
             *heads = self.entries.refresh(push.vault, *entry, std::mem::take(heads)).await?;
+            self.entries.put(push.vault, push.epoch, *entry, heads);
         }
         facts.versions.retain(|_, stood| stood.is_some());
         // Pruning may have come between: what is named again now is not taken away.
         facts.blobs.clear();
         facts.long.clear();
+        facts.short.clear();
         facts.attached.clear();
         Ok(())
     }
@@ -138,7 +145,8 @@ impl Pusher {
             let pruned = pruned(&*self.log, push.vault, facts, &hashes).await?;
             let hashes: Vec<BlobHash> = hashes.into_iter().filter(|hash| !pruned.contains(hash)).collect();
             let short = self.log.contents(stream, &hashes).await?;
-            lengths.extend(short.into_iter().map(|(hash, bytes)| (hash, Some(bytes.len() as u64))));
+            lengths.extend(short.iter().map(|(hash, bytes)| (*hash, Some(bytes.len() as u64))));
+            facts.short.extend(short);
             let long: Vec<_> = hashes.into_iter().filter(|hash| lengths[hash].is_none()).collect();
             if !long.is_empty() {
                 let there = self.shelf.lengths(push.vault, &long).await?;
@@ -150,13 +158,17 @@ impl Pusher {
         Ok(())
     }
 
-    /// Whether what the versions keep is still there; from now on it stays. Only right before an append: what was named
-    /// for a version that is refused would lie there for ever, and count nowhere.
+    /// Whether what the versions keep is still there; until their naming has ended it stays. Right before an append: what
+    /// is being named may not be taken away, also by who has the right to.
     async fn name(&self, push: &Push, blobs: &[BlobHash]) -> Result<bool, PushError> {
         if blobs.is_empty() {
             return Ok(true);
         }
-        Ok(self.shelf.name(push.vault, blobs).await?.len() == blobs.len())
+        let named: Vec<_> = self.shelf.name(push.vault, blobs).await?.into_keys().collect();
+        if named.len() < blobs.len() {
+            self.shelf.naming_ended(push.vault, &named, false).await;
+        }
+        Ok(named.len() == blobs.len())
     }
 
     /// Appends; an unknown end is repeated by the same ids, briefly.
@@ -190,7 +202,7 @@ impl Pusher {
         }
         let Now { answers, heads } = answer::all_new(items, decision, facts.heads, placed);
         for (entry, heads) in heads {
-            self.entries.put(push.vault, entry, &heads);
+            self.entries.put(push.vault, push.epoch, entry, &heads);
         }
         Ok(answers)
     }
@@ -250,7 +262,9 @@ fn event(push: &Push, ready: &Ready, verdict: &Verdict, facts: &Facts) -> Result
     let encoded = Event::Vault(VaultEvent::VersionAdded(Box::new(added)))
         .encode()
         .map_err(|error| LogError::Other(error.into()))?;
-    let content = item.content.as_ref().zip(item.header.content_hash);
+    // What stands there already comes again with this event: whoever erases it for another entry sees that.
+    let stands = || facts.short.get(&item.header.content_hash?);
+    let content = item.content.as_ref().or_else(stands).zip(item.header.content_hash);
     Ok(NewEvent {
         event_id: ready.version.event_id(),
         stream: push.vault.into(),

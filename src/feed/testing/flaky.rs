@@ -1,6 +1,9 @@
 //! A log that can be switched off and counts how often its streams' heads are read, and how many events of streams.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use lockstep_events::{
@@ -9,6 +12,7 @@ use lockstep_events::{
     log::{Contents, Filter, SealedParts, StreamHead, Tail},
     testing::MemoryLog,
 };
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// The in-memory log behind a switch.
@@ -17,13 +21,27 @@ pub struct Flaky {
     down: AtomicBool,
     heads: AtomicUsize,
     events: AtomicUsize,
+    held: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
 }
 
 impl Flaky {
     /// An empty log that answers.
     pub fn new() -> Self {
         let log = MemoryLog::new(Uuid::from_u128(1));
-        Self { log, down: AtomicBool::new(false), heads: AtomicUsize::new(0), events: AtomicUsize::new(0) }
+        Self {
+            log,
+            down: AtomicBool::new(false),
+            heads: AtomicUsize::new(0),
+            events: AtomicUsize::new(0),
+            held: Mutex::default(),
+        }
+    }
+
+    /// Holds back the answer of the next read of heads: the first end hears that it is read, the second lets it go.
+    pub fn hold_heads(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((read, is_read), (go, may_go)) = (oneshot::channel(), oneshot::channel());
+        *self.held.lock().unwrap() = Some((read, may_go));
+        (is_read, go)
     }
 
     /// Switches reading off or on. Appends always work, as if another node made them.
@@ -97,7 +115,14 @@ impl EventLog for Flaky {
 
     async fn stream_heads(&self, streams: &[StreamId]) -> Result<Vec<StreamHead>, LogError> {
         self.heads.fetch_add(1, Ordering::SeqCst);
-        self.up()?.stream_heads(streams).await
+        let heads = self.up()?.stream_heads(streams).await;
+        let held = self.held.lock().unwrap().take();
+        if let Some((read, may_go)) = held {
+            // Whoever holds it may be gone.
+            let _ = read.send(());
+            let _ = may_go.await;
+        }
+        heads
     }
 
     async fn chain_at(&self, stream: StreamId, seq: Seq) -> Result<Option<Chain>, LogError> {
@@ -112,8 +137,13 @@ impl EventLog for Flaky {
         self.up()?.contents(stream, hashes).await
     }
 
-    async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash]) -> Result<u64, LogError> {
-        self.log.erase_contents(stream, hashes).await
+    async fn erase_contents(
+        &self,
+        stream: StreamId,
+        hashes: &[BlobHash],
+        seen: Seq,
+    ) -> Result<u64, LogError> {
+        self.log.erase_contents(stream, hashes, seen).await
     }
 
     async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lockstep_api::{Code, Cursor, MAX_INLINE, MAX_LIVE_INLINE, MAX_PAGE, MAX_WAIT_S, sync::Changes};
-use lockstep_events::{AccountId, StreamId, log::Contents};
+use lockstep_events::{AccountId, DeviceId, StreamId, log::Contents};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -58,6 +58,7 @@ struct Asked {
 struct Wish {
     stream: StreamId,
     account: AccountId,
+    device: DeviceId,
     after: Option<Cursor>,
     limit: usize,
     wait_s: u64,
@@ -84,14 +85,16 @@ impl Asked {
             (most, Some(false)) => Contents::ForDevice(caller.device, most),
             (most, _) => Contents::UpTo(most),
         };
-        Ok(Wish { stream, account: caller.account, after: self.after, limit, wait_s, contents })
+        let (account, device) = (caller.account, caller.device);
+        Ok(Wish { stream, account, device, after: self.after, limit, wait_s, contents })
     }
 }
 
 /// Changes of a stream after a cursor.
 ///
 /// A cursor is a claim: that the device was served everything up to there. It is made of a page, a snapshot or a frame,
-/// and of nothing else; the `head` of a push is none. One that is ahead of the stream says that the server lost data:
+/// and of nothing else; the `head` of a push is none. It is also how the server knows what the device has: a save with
+/// `infer_parents` builds on no event after the last cursor that came. One that is ahead of the stream says that the server lost data:
 /// all streams of the account begin another life then, and all of its devices are told so.
 ///
 /// With `Accept: text/event-stream` changes keep coming as server-sent events, `limit`, `wait` and `own` aside. One of
@@ -128,7 +131,6 @@ async fn changes(
         return sse::events(server, caller, wish).await;
     }
     let page = poll::page_or_wait(&server, &caller, wish).await?;
-    server.served.note(caller.device, stream, page.epoch, page.to);
     Ok(([(header::CACHE_CONTROL, "no-store")], Json::<_>(page)).into_response())
 }
 

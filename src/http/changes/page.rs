@@ -72,6 +72,8 @@ async fn start(server: &Shared, wish: &Wish, head: &StreamHead) -> Result<Seq, F
         return Err(reset(ResetReason::EpochChanged, head));
     }
     if cursor.seq <= head.seq {
+        // What it asks from is what it has. Whether what it is answered arrives nobody here can tell.
+        server.served.note(wish.device, wish.stream, cursor.epoch, cursor.seq);
         return Ok(cursor.seq);
     }
     // Nothing that was served is ever ahead of the log: it lost data, or the cursor is made up.

@@ -141,7 +141,6 @@ impl Events {
 
     fn ev(&mut self, frame: &Bytes, to: Seq) -> Bytes {
         self.sent = to;
-        self.server.served.note(self.caller.device, self.wish.stream, self.epoch, to);
         event("ev", Some(Cursor { epoch: self.epoch, seq: to }), frame)
     }
 

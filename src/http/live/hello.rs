@@ -6,6 +6,7 @@ use lockstep_api::{
     Code,
     live::{ClientMessage, MAX_SUBS, ServerMessage, Sub, close},
 };
+use lockstep_events::Micros;
 use rand::Rng;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -115,7 +116,7 @@ fn start(server: &Shared, caller: Caller, connected: Connected) -> Socket {
     };
     let jitter = rand::thread_rng().gen_range(0.0..1.0);
     let timing = Timing::new(beat, Instant::now(), left(server, &caller), jitter);
-    Socket { caller, beat, timing, subs: Vec::new(), void: Void::default(), connected }
+    Socket { caller, beat, timing, subs: Vec::new(), pinged: Micros(0), void: Void::default(), connected }
 }
 
 /// How long a caller's token is still valid.

@@ -6,7 +6,7 @@ use lockstep_api::{
     live::{ClientMessage, HeadAt, MAX_SUBS, ServerMessage, Sub, close},
     sync::ResetReason,
 };
-use lockstep_events::StreamId;
+use lockstep_events::{Micros, StreamId};
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -32,6 +32,8 @@ pub struct Socket {
     pub beat: Beat,
     pub timing: Timing,
     pub subs: Vec<Subscription>,
+    /// The time of the last ping, which its answer repeats.
+    pub pinged: Micros,
     /// What became of streams that were wished for and are not followed.
     pub void: Void,
     pub connected: Connected,
@@ -129,13 +131,15 @@ impl Socket {
         }
     }
 
-    fn ping(&self, server: &Shared) -> ServerMessage {
+    fn ping(&mut self, server: &Shared) -> ServerMessage {
+        self.pinged = server.clock.now();
+        self.subs.iter_mut().for_each(Subscription::ping);
         let place = |sub: &Subscription| {
             let (epoch, head) = sub.head();
             let set_digest = sub.of_vault.then(|| server.digests.known(sub.stream, head)).flatten();
             HeadAt { stream: sub.stream, epoch, head, set_digest }
         };
-        ServerMessage::Ping { t: server.clock.now(), pos: self.subs.iter().map(place).collect() }
+        ServerMessage::Ping { t: self.pinged, pos: self.subs.iter().map(place).collect() }
     }
 
     async fn hear(
@@ -171,7 +175,12 @@ impl Socket {
                 Ok(())
             }
             ClientMessage::Token { token } => self.renew(server, &token),
-            ClientMessage::Pong { .. } => Ok(()),
+            ClientMessage::Pong { t } => {
+                if t == self.pinged {
+                    self.subs.iter().for_each(|sub| sub.has(server, self.caller.device));
+                }
+                Ok(())
+            }
             ClientMessage::Hello { .. } => Err(End::bad(refusal::SECOND_HELLO)),
         }
     }
@@ -186,6 +195,9 @@ impl Socket {
             Ok((answer, subscription)) => {
                 if let ServerMessage::Reset { reason, .. } = &answer {
                     self.void.count(*reason);
+                }
+                if let Some(subscription) = &subscription {
+                    subscription.has(server, self.caller.device);
                 }
                 self.subs.extend(subscription);
                 wire.send(&answer).await

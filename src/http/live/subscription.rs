@@ -34,6 +34,8 @@ pub struct Subscription {
     pub epoch: Epoch,
     listening: Listening,
     sent: Seq,
+    /// How far it was sent when the client was pinged the last time.
+    pinged: Seq,
     live: bool,
     behind_since: Option<Instant>,
     retry_at: Option<Instant>,
@@ -95,7 +97,11 @@ pub async fn subscribe(
         if listening.hub.is_gone() {
             return reset(ResetReason::StreamGone, None);
         }
-        head = listening.hub.head().1;
+        let now = listening.hub.head();
+        if now.0 != epoch {
+            return reset(ResetReason::EpochChanged, Some(now));
+        }
+        head = now.1;
         if from > head {
             let asked = server.limits.subject(Action::Renew, Subject::Account(account), server.clock.now());
             asked.await?;
@@ -112,6 +118,7 @@ pub async fn subscribe(
         epoch,
         listening,
         sent: from,
+        pinged: from,
         live,
         behind_since: None,
         retry_at: None,
@@ -123,6 +130,16 @@ impl Subscription {
     /// The stream's life and last seq, as far as this node knows.
     pub fn head(&self) -> (Epoch, Seq) {
         self.listening.hub.head()
+    }
+
+    /// The client is being pinged. Whoever answers has what was sent before.
+    pub fn ping(&mut self) {
+        self.pinged = self.sent;
+    }
+
+    /// The client has what it was sent before the last ping, or what it said when it subscribed.
+    pub fn has(&self, server: &Server, device: DeviceId) {
+        server.served.note(device, self.stream, self.epoch, self.pinged);
     }
 
     /// Sends the next frame, or the next page of the log.
@@ -138,7 +155,7 @@ impl Subscription {
             Next::Frame(frame, to) => {
                 // It has come as far as what is kept in memory: whatever comes next is counted from here.
                 self.behind_since = self.behind_since.map(|_| Instant::now());
-                self.send(server, wire, device, frame, to).await?;
+                self.send(wire, frame, to).await?;
                 Ok(Step::More)
             }
             Next::Behind => Box::pin(self.read_log(server, wire, device)).await,
@@ -175,7 +192,7 @@ impl Subscription {
             let tail = rest.split_off(fitting(rest.iter().copied()));
             let to = rest.last().map_or(self.sent, |last| last.seq);
             let bytes = frame(self.stream, self.epoch, &rest, device);
-            self.send(server, wire, device, bytes, to).await?;
+            self.send(wire, bytes, to).await?;
             rest = tail;
         }
         Ok(Step::More)
@@ -187,18 +204,10 @@ impl Subscription {
         Step::Later(at)
     }
 
-    async fn send(
-        &mut self,
-        server: &Shared,
-        wire: &mut Wire,
-        device: DeviceId,
-        frame: Bytes,
-        to: Seq,
-    ) -> Result<(), End> {
+    async fn send(&mut self, wire: &mut Wire, frame: Bytes, to: Seq) -> Result<(), End> {
         wire.send_encoded(&frame).await?;
         self.sent = to;
         self.retry_at = None;
-        server.served.note(device, self.stream, self.epoch, to);
         Ok(())
     }
 }

@@ -20,12 +20,7 @@ impl Database {
     /// Copies the database with this URL, whose servers are stopped.
     pub async fn back_up(url: &str) -> Self {
         let this = Self { url: url.to_owned(), copy: format!("backup_{}", Uuid::new_v4().simple()) };
-        // A server that was killed leaves its sessions for a moment, and nobody else has any.
-        let alone = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
-            this.name()
-        );
-        this.admin(&alone).await;
+        this.alone().await;
         this.admin(&format!("CREATE DATABASE \"{}\" TEMPLATE \"{}\"", this.copy, this.name())).await;
         this
     }
@@ -38,15 +33,26 @@ impl Database {
         this.url
     }
 
-    /// Puts the copy in the place of the database, whose servers are stopped.
+    /// Puts the copy in the place of the database, whose servers are stopped. What stood there keeps another name: to drop
+    /// it would make Postgres write out whatever other tests have just written, which takes seconds.
     pub async fn put_back(&self) {
-        let name = self.name();
-        self.admin(&format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await;
+        let (name, gone) = (self.name(), Uuid::new_v4().simple());
+        self.alone().await;
+        self.admin(&format!("ALTER DATABASE \"{name}\" RENAME TO gone_{gone}")).await;
         self.admin(&format!("CREATE DATABASE \"{name}\" TEMPLATE \"{}\"", self.copy)).await;
     }
 
     fn name(&self) -> &str {
         self.url.rsplit_once('/').unwrap().1
+    }
+
+    /// A server that was killed leaves its sessions for a moment, and nobody else has any.
+    async fn alone(&self) {
+        let name = self.name();
+        self.admin(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        ))
+        .await;
     }
 
     async fn admin(&self, sql: &str) {

@@ -291,15 +291,8 @@ fn service(variable: &str) -> String {
 
 /// A database, a bus and a bucket of its own.
 async fn distributed() -> Layer {
-    use sqlx::Connection;
-    let server = service("LOCKSTEP_TEST_POSTGRES");
-    let name = format!("blackbox_{}", uuid::Uuid::new_v4().simple());
-    let mut admin = sqlx::PgConnection::connect(&server).await.unwrap();
-    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
-    let bucket = make_bucket().await;
-    let (base, _) = server.rsplit_once('/').unwrap();
-    services(&format!("{base}/{name}"), &format!("s3://{bucket}"))
+    let database = crate::database::fresh("blackbox").await;
+    services(&database, &format!("s3://{}", make_bucket().await))
 }
 
 /// The options of a server that keeps everything here.

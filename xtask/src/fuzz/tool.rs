@@ -3,6 +3,7 @@
 use super::document::{places, with_examples};
 use super::outcome::Outcome;
 use super::people::{People, Role};
+use crate::install;
 use crate::process::{self, Doing, Result, fail};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ pub struct Tool(PathBuf);
 
 impl Tool {
     pub fn installed() -> Result<Self> {
+        let _alone = install::alone();
         let place = process::cache().join(format!("schemathesis-{SCHEMATHESIS}"));
         let tool = place.join("bin/st");
         if process::answer(Command::new(&tool).arg("--version")).is_ok() {

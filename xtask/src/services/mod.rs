@@ -50,6 +50,12 @@ pub fn start(s3_kind: S3Kind, keep: bool) -> Result<Services> {
     Ok(services)
 }
 
+/// Installs what all of them need, if it is missing.
+pub fn install() -> Result<()> {
+    install::ensure(&[&install::POSTGRES, &install::NATS])?;
+    tools::variables().map(drop)
+}
+
 /// Starts what a server stands on, without what only tests speak to.
 pub fn stores(s3_kind: S3Kind, keep: bool) -> Result<Services> {
     install::ensure(&[&install::POSTGRES, &install::NATS])?;

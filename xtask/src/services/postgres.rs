@@ -29,7 +29,8 @@ pub fn start(parent: &Path) -> Result<Started> {
         format!("port={port}"),
         "listen_addresses=127.0.0.1".to_owned(),
         format!("unix_socket_directories={}", folder.display()),
-        "max_connections=300".to_owned(),
+        // Several tests at once, each with up to three nodes.
+        "max_connections=600".to_owned(),
         "shared_buffers=256MB".to_owned(),
         "max_wal_size=2GB".to_owned(),
         "log_min_messages=warning".to_owned(),

@@ -12,6 +12,9 @@ const NIGHT: [(&str, &str); 3] = [
     ("LOCKSTEP_EVIL_SEQUENCES", "2000"),
 ];
 
+/// So many tests at once for each processor: most of them wait most of the time, for a disk, a server or a clock.
+const AT_ONCE: usize = 3;
+
 /// Builds first, so that the services wait for nobody, then runs every test of the workspace.
 pub fn run(options: &Options) -> Achieved {
     process::run(&mut process::cargo(&[
@@ -24,14 +27,16 @@ pub fn run(options: &Options) -> Achieved {
     ]))?;
     let mut services = services::start(options.s3, options.keep)?;
     let nextest = process::answer(&mut process::cargo(&["nextest", "--version"])).is_ok();
+    let at_once =
+        format!("--test-threads={}", AT_ONCE * std::thread::available_parallelism().map_or(1, usize::from));
     let mut command = if nextest {
-        process::cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])
+        process::cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast", &at_once, "--"])
     } else {
-        process::cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"])
+        let mut command = process::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+        command.args(["--lib", "--bins", "--tests", "--", &at_once]);
+        command
     };
-    if let Some(filter) = &options.filter {
-        command.arg("--").arg(filter);
-    }
+    command.args(&options.filter);
     command.envs(services.variables.iter().map(|(name, value)| (name, value)));
     if options.night {
         command.envs(NIGHT);

@@ -93,7 +93,11 @@ pub struct Login {
 #[command(after_help = "\
 Examples:
   lockstep logout
-  lockstep logout --discard      # although changes wait that no server has")]
+  lockstep logout --discard      # although changes wait that no server has
+
+While changes wait that no server has, it ends with exit code 8 and deletes nothing: `lockstep sync` sends them, and \
+`lockstep status` says what holds them; with --discard they are thrown away with the profile. The same holds for changes \
+that the server refused for good: they are on this device alone.")]
 pub struct Logout {
     /// Throw away changes that were not sent yet
     #[arg(long)]
@@ -167,7 +171,7 @@ pub async fn login(args: Login, app: &App) -> Done {
 }
 
 /// Fetches the vault. The device is in already: a server that cannot do it now does it with the next sync.
-async fn first_sync(app: &App, client: &Client, what: &str) -> Done {
+pub(super) async fn first_sync(app: &App, client: &Client, what: &str) -> Done {
     let wheel = app.ui.wheel("fetching the vault");
     let synced = client.sync().await;
     wheel.finish_and_clear();
@@ -364,12 +368,18 @@ pub async fn logout(args: Logout, app: &App) -> Done {
     let status = client.status().await?;
     if status.waiting > 0 && !args.discard {
         let waiting = count(status.waiting, "change waits", "changes wait");
-        let message = format!("{waiting} that no server has");
-        return Err(Failure::new(
-            Exit::Refused,
-            message,
-            "lockstep sync sends them; --discard throws them away",
-        ));
+        let message = format!("not logged out: {waiting} that no server has");
+        let advice = "`lockstep sync` sends them, then log out; `lockstep logout --discard` throws them away";
+        return Err(Failure::new(Exit::Refused, message, advice));
+    }
+    if status.quarantined > 0 && !args.discard {
+        let refused = count(status.quarantined, "change is", "changes are");
+        let message = format!(
+            "not logged out: {refused} on this device alone, because the server refused them for good"
+        );
+        let advice = "`lockstep status` says why and `lockstep sync --retry` offers them again; `lockstep logout --discard` \
+                      throws them away";
+        return Err(Failure::new(Exit::Refused, message, advice));
     }
     client.logout(args.discard).await?;
     agent::client::lock(&app.home).await;

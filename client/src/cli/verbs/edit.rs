@@ -60,7 +60,7 @@ impl Wanted {
                     "use --set FIELD=VALUE, --hidden, --unset, --ask, --stdin or --generate",
                 ));
             }
-            let edited = editor::edit(&app.home, item, item.name.as_str())?;
+            let edited = editor::edit(app, item, item.name.as_str())?;
             let shown = Box::new(item.clone());
             return Ok(edited.map(|edited| Self::Edited { shown, edited: Box::new(edited) }));
         }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command, CommandFactory, builder::PossibleValuesParser};
+use clap_complete::Shell;
 
 use super::topics;
 use crate::cli::{
@@ -10,6 +11,9 @@ use crate::cli::{
     args::Cli,
     failure::{CODES, Done, Exit, Failure},
 };
+
+/// The topic that is not a text of its own.
+const EXIT_CODES: &str = "exit-codes";
 
 /// For which shell.
 #[derive(Debug, Args)]
@@ -21,7 +25,7 @@ Examples:
   lockstep completions fish > ~/.config/fish/completions/lockstep.fish")]
 pub struct Completions {
     /// The shell
-    shell: clap_complete::Shell,
+    shell: Shell,
 }
 
 /// About what.
@@ -43,9 +47,27 @@ pub struct Help {
 /// # Errors
 /// If standard output is gone.
 pub fn completions(args: &Completions, app: &App) -> Done {
+    app.ui.raw(&script(args.shell))
+}
+
+fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut shown(&Cli::command()), "lockstep", &mut script);
-    app.ui.raw(&script)
+    let command = Cli::command();
+    clap_complete::generate(shell, &mut shown(&command), "lockstep", &mut script);
+    if shell == Shell::Fish {
+        // The generator for fish knows no values but those of options.
+        let topics = topics(&command).collect::<Vec<_>>().join(" ");
+        let line =
+            format!("complete -c lockstep -n \"__fish_seen_subcommand_from help\" -f -a \"{topics}\"\n");
+        script.extend_from_slice(line.as_bytes());
+    }
+    script
+}
+
+/// What there is help about.
+fn topics(command: &Command) -> impl Iterator<Item = &str> {
+    let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(Command::get_name);
+    verbs.chain([EXIT_CODES]).chain(topics::ALL.iter().map(|(name, _)| *name))
 }
 
 /// A command without what it hides: generators of completions list that as well.
@@ -54,7 +76,20 @@ fn shown(command: &Command) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_subcommand(true)
         .args(command.get_arguments())
-        .subcommands(command.get_subcommands().filter(|verb| !verb.is_hide_set()))
+        .subcommands(command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(with_topics(command)))
+}
+
+/// `help` with what there is help about. It takes any word all the same, and says what it does not know.
+fn with_topics(command: &Command) -> impl Fn(&Command) -> Command {
+    // A name lives as long as the command, and a possible value for ever; this process ends after it has printed them.
+    let names: Vec<&'static str> =
+        topics(command).map(|name| &*Box::leak(name.to_owned().into_boxed_str())).collect();
+    move |verb| match verb.get_name() {
+        "help" => verb
+            .clone()
+            .mut_arg("topic", |topic| topic.value_parser(PossibleValuesParser::new(names.iter().copied()))),
+        _ => verb.clone(),
+    }
 }
 
 /// Prints help about a verb or topic.
@@ -62,7 +97,7 @@ fn shown(command: &Command) -> Command {
 /// # Errors
 /// No such topic.
 pub fn help(args: &Help, app: &App) -> Done {
-    if args.topic == ["exit-codes"] {
+    if args.topic == [EXIT_CODES] {
         if app.ui.json {
             let list: Vec<serde_json::Value> = CODES
                 .iter()
@@ -101,4 +136,26 @@ fn codes() -> String {
         let _ = writeln!(text, "{code:>4}  {word:<12} {meaning}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_is_completed_by_verbs_and_topics_in_every_shell() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = String::from_utf8(script(shell)).unwrap();
+            // One after the other they stand nowhere else.
+            let listed = ["file account api completions man help exit-codes json environment"];
+            assert!(listed.iter().all(|listed| script.contains(listed)), "{shell}");
+        }
+        let command = shown(&Cli::command());
+        let help = command.find_subcommand("help").unwrap();
+        let topic = help.get_arguments().find(|argument| argument.get_id() == "topic").unwrap();
+        let names: Vec<_> =
+            topic.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+        assert!(names.contains(&"resolve".to_owned()) && names.contains(&"json".to_owned()), "{names:?}");
+        assert!(!names.contains(&"fixtures".to_owned()), "what is hidden stays hidden: {names:?}");
+    }
 }

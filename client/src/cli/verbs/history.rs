@@ -104,7 +104,8 @@ pub async fn restore(args: Restore, app: &App) -> Done {
     if found.entry.divergent {
         ends_the_conflict(&args, &found, app)?;
     }
-    let made = client.restore(entry, version.content_of.unwrap_or(version.version)).await?;
+    let back = version.content_of.unwrap_or(version.version);
+    let made = client.restore_over(entry, &found.entry.head_ids(), back).await?;
     let sent = app.send_of(&client, &[entry]).await?;
     report(app, "Restored", item.name.as_str(), (entry, made), sent)
 }

@@ -11,7 +11,7 @@ use lockstep_client::{
 use serde_json::json;
 
 use super::{
-    account::{Enter, entered, refused, target},
+    account::{Enter, entered, first_sync, refused, target},
     passwd::{NEW_PASSWORD, new_password},
     second_factor::ask_factor,
 };
@@ -122,7 +122,7 @@ async fn recover(args: Use, app: &App) -> Done {
     let client = Client::recover(&app.home, &server, &name, &code, &password).await;
     wheel.finish_and_clear();
     let client = app.keep(client.map_err(|error| not_recovered(error, &args.enter, &server))?);
-    client.sync().await?;
     app.ui.warn("the code is used up; lockstep recovery new makes another one");
+    first_sync(app, &client, "recovered").await?;
     entered(app, &client, "recovered").await
 }

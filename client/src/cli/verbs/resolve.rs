@@ -203,7 +203,7 @@ fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
             sides.items.len(),
             names(&contested)
         );
-        let edited = editor::edit(&app.home, &item, &note)?;
+        let edited = editor::edit(app, &item, &note)?;
         return Ok(Some(edited.map_or(Choice::Leave, |item| Choice::Typed(Box::new(item)))));
     }
     let is_taken = |row: &Row| taken.iter().any(|(part, name)| *part == row.part && *name == row.name);
@@ -244,7 +244,7 @@ fn ask(sides: &Sides, app: &App) -> Done<Choice> {
             "e" => {
                 let draft = sides.draft()?;
                 let note = format!("Fields that several sides changed: {}", names(&draft.contested));
-                let edited = editor::edit(&app.home, &draft.item, &note)?;
+                let edited = editor::edit(app, &draft.item, &note)?;
                 // Unchanged means: the proposal is right.
                 return Ok(Choice::Typed(Box::new(edited.unwrap_or(draft.item))));
             }

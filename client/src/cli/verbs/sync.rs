@@ -1,7 +1,7 @@
 //! `sync`.
 
 use clap::Args;
-use lockstep_client::Client;
+use lockstep_client::{Client, model::SyncReport};
 
 use crate::cli::{
     advice::HELD,
@@ -80,6 +80,7 @@ pub async fn run(args: Sync, app: &App) -> Done {
     if let Some(met) = &report.no_room {
         app.say_no_room("what waits", met);
     }
+    say_waiting(app, &report);
     vault::say_left(app, &client).await?;
     if report.conflicts > 0 {
         let entries = count(report.conflicts, "entry was", "entries were");
@@ -87,6 +88,20 @@ pub async fn run(args: Sync, app: &App) -> Done {
         app.ui.warn(format!("{entries} changed apart on several devices; see: {see}"));
     }
     Ok(())
+}
+
+/// Why something waits still, and what to do.
+fn say_waiting(app: &App, report: &SyncReport) {
+    if report.fileless > 0 {
+        let changes = count(report.fileless, "change waits", "changes wait");
+        app.ui.warn(format!(
+            "{changes} for a file that the server lost and another device of the account has: lockstep sync there, then here"
+        ));
+    } else if report.waiting > 0 && report.no_room.is_none() {
+        app.ui.say(
+            "What waits still was written meanwhile, or goes behind such a change: lockstep sync sends it.",
+        );
+    }
 }
 
 /// Gives up what was refused of an entry, which is named as anywhere, or by the beginning of its id.

@@ -37,9 +37,11 @@ The words at the left say how fresh this device is:
   polling  the socket cannot be had, or another `lockstep watch` of this profile has it; changes come by long-poll
   stale    the server cannot be reached, or was caught: what you see may be old; `lockstep sync` says why
 
-After an ALARM it reads on and sends nothing, until `lockstep status --seen`.
+After an ALARM it reads on and sends nothing, until `lockstep status --seen`. What the alarm is about stays old until \
+the server shows the truth, and the word stays stale; the other vaults are followed.
 
-When the session has ended or this device was revoked, it ends with an error and exit code 4.")]
+When the session has ended or this device was revoked, it ends with an error and exit code 4; when the server shows \
+another certificate than the one that this profile trusts, with exit code 7.")]
 pub struct Watch {
     /// End after so many changes of entries
     #[arg(long, value_name = "N")]
@@ -52,7 +54,7 @@ pub struct Watch {
 /// Follows until it is told to stop.
 ///
 /// # Errors
-/// If the session has ended or this device was revoked.
+/// If the session has ended, this device was revoked, or the server's certificate is another one.
 pub async fn run(args: Watch, app: &App) -> Done {
     if app.offline {
         return Err(Failure::usage("watch needs the server", "leave --offline away"));

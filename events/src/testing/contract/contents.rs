@@ -11,6 +11,9 @@ fn hash(bytes: &[u8]) -> BlobHash {
     BlobHash(sha256(bytes))
 }
 
+/// Up to the end of any stream.
+const ALL: Seq = Seq(u64::MAX);
+
 async fn contents_of(log: &dyn EventLog, most: Contents) -> Vec<Option<Vec<u8>>> {
     let events = log.read_all(Position(0), 100, &Filter::default(), most).await.unwrap();
     events.into_iter().map(|event| event.content).collect()
@@ -60,14 +63,14 @@ pub async fn a_content_is_kept_once_in_a_stream(log: &dyn EventLog) {
     append_one(log, unit(vec![same(1), same(2)])).await;
     append_one(log, unit(vec![same(3)])).await;
     assert_eq!(contents_of(log, Contents::UpTo(9)).await, vec![Some(b"same".to_vec()); 3]);
-    assert_eq!(log.erase_contents(stream(1), &[hash(b"same")]).await.unwrap(), 1);
+    assert_eq!(log.erase_contents(stream(1), &[hash(b"same")], ALL).await.unwrap(), 1);
     assert_eq!(contents_of(log, Contents::UpTo(9)).await, vec![None; 3]);
 }
 
 pub async fn a_content_belongs_to_its_stream(log: &dyn EventLog) {
     let same = |n| event(n, stream(n)).with_content(b"same");
     append_one(log, unit(vec![same(1), same(2)])).await;
-    assert_eq!(log.erase_contents(stream(1), &[hash(b"same")]).await.unwrap(), 1);
+    assert_eq!(log.erase_contents(stream(1), &[hash(b"same")], ALL).await.unwrap(), 1);
     assert!(log.contents(stream(1), &[hash(b"same")]).await.unwrap().is_empty());
     assert_eq!(log.contents(stream(2), &[hash(b"same")]).await.unwrap().len(), 1);
     assert!(log.contents(stream(3), &[hash(b"same")]).await.unwrap().is_empty());
@@ -79,8 +82,8 @@ pub async fn erasing_a_content_changes_no_event(log: &dyn EventLog) {
     append_one(log, unit(events.collect())).await;
     let before = log.read_all(Position(0), 1000, &Filter::default(), Contents::No).await.unwrap();
     let hashes: Vec<_> = contents.iter().map(|bytes| hash(bytes)).collect();
-    assert_eq!(log.erase_contents(stream(1), &hashes[..149]).await.unwrap(), 149);
-    assert_eq!(log.erase_contents(stream(1), &hashes[..149]).await.unwrap(), 0);
+    assert_eq!(log.erase_contents(stream(1), &hashes[..149], ALL).await.unwrap(), 149);
+    assert_eq!(log.erase_contents(stream(1), &hashes[..149], ALL).await.unwrap(), 0);
     assert_eq!(log.contents(stream(1), &hashes).await.unwrap(), [(hashes[149], contents[149].clone())]);
     assert_eq!(log.read_all(Position(0), 1000, &Filter::default(), Contents::No).await.unwrap(), before);
     assert_sound(log).await;
@@ -89,7 +92,7 @@ pub async fn erasing_a_content_changes_no_event(log: &dyn EventLog) {
 pub async fn a_retry_does_not_bring_an_erased_content_back(log: &dyn EventLog) {
     let one = unit(vec![event(1, stream(1)).with_content(b"gone")]);
     append_one(log, one.clone()).await;
-    log.erase_contents(stream(1), &[hash(b"gone")]).await.unwrap();
+    log.erase_contents(stream(1), &[hash(b"gone")], ALL).await.unwrap();
     assert!(placed(&append_one(log, one).await)[0].duplicate);
     assert_eq!(contents_of(log, Contents::UpTo(9)).await, [None]);
 }
@@ -97,9 +100,26 @@ pub async fn a_retry_does_not_bring_an_erased_content_back(log: &dyn EventLog) {
 pub async fn a_new_event_may_bring_an_erased_content_back(log: &dyn EventLog) {
     let with = |n| unit(vec![event(n, stream(1)).with_content(b"back")]);
     append_one(log, with(1)).await;
-    log.erase_contents(stream(1), &[hash(b"back")]).await.unwrap();
+    log.erase_contents(stream(1), &[hash(b"back")], ALL).await.unwrap();
     append_one(log, with(2)).await;
     assert_eq!(log.contents(stream(1), &[hash(b"back")]).await.unwrap().len(), 1);
+}
+
+pub async fn a_content_that_came_again_after_what_was_seen_is_not_erased(log: &dyn EventLog) {
+    let with = |n, on, bytes: &[u8]| unit(vec![event(n, stream(on)).with_content(bytes)]);
+    for (n, on, bytes) in [(1, 1, b"same"), (2, 1, b"once"), (3, 1, b"same"), (4, 2, b"once")] {
+        append_one(log, with(n, on, bytes)).await;
+    }
+    let hashes = [hash(b"same"), hash(b"once")];
+    let left = async || {
+        let left = log.contents(stream(1), &hashes).await.unwrap();
+        left.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>()
+    };
+    assert_eq!(log.erase_contents(stream(1), &hashes, Seq(0)).await.unwrap(), 0);
+    assert_eq!(log.erase_contents(stream(1), &hashes, Seq(2)).await.unwrap(), 1);
+    assert_eq!(left().await, [b"same".to_vec()]);
+    assert_eq!(log.erase_contents(stream(1), &hashes, Seq(3)).await.unwrap(), 1);
+    assert!(left().await.is_empty());
 }
 
 pub async fn contents_come_in_the_order_asked(log: &dyn EventLog) {
@@ -109,7 +129,7 @@ pub async fn contents_come_in_the_order_asked(log: &dyn EventLog) {
     let kept = log.contents(stream(1), &asked).await.unwrap();
     assert_eq!(kept, [(hash(&[3]), vec![3]), (hash(&[1]), vec![1]), (hash(&[2]), vec![2])]);
     assert!(log.contents(stream(1), &[]).await.unwrap().is_empty());
-    assert_eq!(log.erase_contents(stream(1), &[]).await.unwrap(), 0);
+    assert_eq!(log.erase_contents(stream(1), &[], ALL).await.unwrap(), 0);
 }
 
 fn part(n: u128, person: u128, purpose: &str, period: &str) -> NewEvent {

@@ -18,7 +18,7 @@ use crate::{
 
 const DEVICE: DeviceId = DeviceId(Uuid::from_u128(0xd1));
 
-fn account(n: u128) -> AccountId {
+pub(super) fn account(n: u128) -> AccountId {
     AccountId(Uuid::from_u128(n))
 }
 
@@ -27,7 +27,7 @@ fn stated(of: AccountId, epoch: u32, claim: Claim) -> RosterStated {
 }
 
 /// An account with the device, and a session of it.
-fn begun(n: u8) -> Vec<AccountEvent> {
+pub(super) fn begun(n: u8) -> Vec<AccountEvent> {
     let (of, key) = (account(n.into()), PublicKey([n; 32]));
     let created = statement(of, 0, Claim::AccountCreated { signing_key: key });
     let added = Claim::DeviceAdded { device: DEVICE, public_key: key };
@@ -48,7 +48,7 @@ fn erased(n: u128) -> AccountEvent {
     AccountEvent::SubjectErased(SubjectErased { account, vaults: Vec::new(), keys: Vec::new(), counts })
 }
 
-async fn happen(log: &Arc<dyn EventLog>, of: AccountId, events: Vec<AccountEvent>) {
+pub(super) async fn happen(log: &Arc<dyn EventLog>, of: AccountId, events: Vec<AccountEvent>) {
     for event in events {
         let id = EventId(Uuid::from_u128(u128::from(log.tail().await.unwrap().position.0) + 1));
         let event = new_event(id, of.into(), None, &Event::Account(event));

@@ -6,11 +6,13 @@ mod devices;
 mod folding;
 mod keeping;
 mod rebuilding;
+mod sessions;
 
 pub use devices::*;
 pub use folding::*;
 pub use keeping::*;
 pub use rebuilding::*;
+pub use sessions::*;
 
 use std::sync::Arc;
 
@@ -71,6 +73,7 @@ macro_rules! read_store_contract {
             a_script_folds_to_the_same_rows_in_batches_of_any_size
             two_runners_on_one_store_apply_every_event_once
             a_device_id_that_two_accounts_have_names_two_devices
+            what_is_said_of_a_session_that_was_not_opened_raises_the_auth_epoch_at_most
             a_batch_that_does_not_join_on_makes_the_runner_read_the_log
             an_unknown_kind_stops_its_family_and_no_other
             waiting_ends_when_the_position_is_visible

@@ -2,7 +2,7 @@
 
 use lockstep_events::{AccountId, Micros, Position};
 
-use super::{PostgresCredentials, Result, failed};
+use super::{ALONE, PostgresCredentials, Result, failed};
 use crate::{
     adapters::mail_tables::{self as tables, mail_tables},
     auth::{
@@ -17,5 +17,5 @@ mail_tables!(
     failed,
     "UPDATE mail_tasks SET next_at = $2, tries = tries + 1 WHERE id IN (SELECT id FROM mail_tasks \
      WHERE done_at IS NULL AND next_at <= $1 ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING id, task, tries",
-    "SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 6013))"
+    ALONE
 );

@@ -14,7 +14,7 @@ fn failed(error: sqlx::Error) -> BlobError {
     nature::failed(error)
 }
 
-fn bytes(hashes: &[BlobHash]) -> Vec<Vec<u8>> {
+pub(super) fn bytes(hashes: &[BlobHash]) -> Vec<Vec<u8>> {
     hashes.iter().map(|hash| hash.as_bytes().to_vec()).collect()
 }
 
@@ -44,15 +44,30 @@ impl BlobIndex for PostgresOperations {
         Ok(places(rows.await.map_err(failed)?))
     }
 
-    async fn name(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Places, BlobError> {
-        let rows = sqlx::query_as(
-            "UPDATE blobs SET named = true, names = names + 1, seen_at = NULL WHERE vault = $1 AND hash = ANY($2)
-             RETURNING hash, pack, byte_offset, length",
-        )
-        .bind(vault.as_bytes().as_slice())
-        .bind(bytes(hashes))
-        .fetch_all(&self.pool);
-        Ok(places(rows.await.map_err(failed)?))
+    async fn name(&self, vault: VaultId, hashes: &[BlobHash], now: Micros) -> Result<Places, BlobError> {
+        Ok(places(self.begin_naming(vault, hashes, now).await.map_err(failed)?))
+    }
+
+    async fn naming_ended(&self, vault: VaultId, hashes: &[BlobHash], stands: bool) -> Result<(), BlobError> {
+        self.end_naming(vault, hashes, stands).await.map_err(failed)
+    }
+
+    async fn endless(
+        &self,
+        before: Micros,
+        after: Option<(VaultId, BlobHash)>,
+        limit: usize,
+    ) -> Result<Vec<(VaultId, BlobHash, u64)>, BlobError> {
+        self.endless_namings(before, after, signed(limit as u64)).await.map_err(failed)
+    }
+
+    async fn naming_settled(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, u64)],
+        named: bool,
+    ) -> Result<(), BlobError> {
+        self.settle_namings(vault, blobs, named).await.map_err(failed)
     }
 
     async fn insert(
@@ -110,47 +125,14 @@ impl BlobIndex for PostgresOperations {
         Ok(rows.into_iter().filter_map(mark).collect())
     }
 
-    async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>, BlobError> {
-        let (hashes, marks): (Vec<_>, Vec<_>) =
-            blobs.iter().map(|(hash, mark)| (*hash, signed(*mark))).unzip();
-        let mut transaction = begin::plain(&self.pool).await.map_err(failed)?;
-        let mut packs: Vec<String> = sqlx::query_scalar(
-            "DELETE FROM blobs b USING unnest($2::bytea[], $3::bigint[]) AS r (hash, mark)
-             WHERE b.vault = $1 AND b.hash = r.hash AND b.names = r.mark RETURNING b.pack",
-        )
-        .bind(vault.as_bytes().as_slice())
-        .bind(bytes(&hashes))
-        .bind(marks)
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        packs.sort_unstable();
-        packs.dedup();
-        // The row is there before it is looked whether the object is empty: two who each take out one of the last two
-        // blobs meet here, and the second sees what the first did.
-        sqlx::query(
-            "INSERT INTO orphans (pack, seen_at) SELECT pack, 0 FROM unnest($1::text[]) AS p (pack) ORDER BY pack
-             ON CONFLICT (pack) DO UPDATE SET seen_at = orphans.seen_at",
-        )
-        .bind(&packs)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        let doomed = sqlx::query_scalar(
-            "UPDATE orphans o SET doomed = true WHERE o.pack = ANY($1)
-             AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.pack = o.pack) RETURNING o.pack",
-        )
-        .bind(&packs)
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        sqlx::query("DELETE FROM orphans WHERE pack = ANY($1) AND NOT doomed")
-            .bind(&packs)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(doomed)
+    async fn remove(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, u64)],
+        named_since: Micros,
+        now: Micros,
+    ) -> Result<Vec<String>, BlobError> {
+        self.take_out(vault, blobs, named_since, now).await.map_err(failed)
     }
 
     async fn of_vault(
@@ -178,18 +160,16 @@ impl BlobIndex for PostgresOperations {
         seen_before: Micros,
         now: Micros,
     ) -> Result<u64, BlobError> {
-        let gone = sqlx::query("DELETE FROM blobs WHERE NOT named AND added_at < $1 AND seen_at < $2")
+        let gone = "DELETE FROM blobs WHERE NOT named AND pending = 0 AND added_at < $1 AND seen_at < $2";
+        let gone = sqlx::query(gone)
             .bind(added_before.0)
             .bind(seen_before.0)
             .execute(&self.pool)
             .await
             .map_err(failed)?;
-        sqlx::query("UPDATE blobs SET seen_at = $1 WHERE NOT named AND added_at < $2 AND seen_at IS NULL")
-            .bind(now.0)
-            .bind(added_before.0)
-            .execute(&self.pool)
-            .await
-            .map_err(failed)?;
+        let seen = "UPDATE blobs SET seen_at = $1
+                    WHERE NOT named AND pending = 0 AND added_at < $2 AND seen_at IS NULL";
+        sqlx::query(seen).bind(now.0).bind(added_before.0).execute(&self.pool).await.map_err(failed)?;
         Ok(gone.rows_affected())
     }
 

@@ -6,8 +6,9 @@ use sqlx::{Postgres, Transaction};
 use super::failed;
 use crate::adapters::postgres::{begin, pool::Pool};
 
-/// An advisory lock of one transaction, so that a transaction pooler between does not matter.
-const REBUILDING: i64 = 6_003_371_234_567_891;
+/// An advisory lock of one transaction, so that a transaction pooler between does not matter. Not the one of the signing
+/// keys, which may lie in the same database.
+const REBUILDING: i64 = 6_003_371_234_567_892;
 
 /// Takes it, or says who has it.
 ///

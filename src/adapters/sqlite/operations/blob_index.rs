@@ -39,20 +39,31 @@ impl BlobIndex for SqliteOperations {
         Ok(found)
     }
 
-    async fn name(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<Places, BlobError> {
-        let mut transaction = self.begin().await.map_err(failed)?;
-        for hash in hashes {
-            sqlx::query(
-                "UPDATE blobs SET named = 1, names = names + 1, seen_at = NULL WHERE vault = ? AND hash = ?",
-            )
-            .bind(vault.as_bytes().as_slice())
-            .bind(hash.as_bytes().as_slice())
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        }
-        transaction.commit().await.map_err(failed)?;
+    async fn name(&self, vault: VaultId, hashes: &[BlobHash], now: Micros) -> Result<Places, BlobError> {
+        self.begin_naming(vault, hashes, now).await.map_err(failed)?;
         self.find(vault, hashes).await
+    }
+
+    async fn naming_ended(&self, vault: VaultId, hashes: &[BlobHash], stands: bool) -> Result<(), BlobError> {
+        self.end_naming(vault, hashes, stands).await.map_err(failed)
+    }
+
+    async fn endless(
+        &self,
+        before: Micros,
+        after: Option<(VaultId, BlobHash)>,
+        limit: usize,
+    ) -> Result<Vec<(VaultId, BlobHash, u64)>, BlobError> {
+        self.endless_namings(before, after, signed(limit as u64)).await.map_err(failed)
+    }
+
+    async fn naming_settled(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, u64)],
+        named: bool,
+    ) -> Result<(), BlobError> {
+        self.settle_namings(vault, blobs, named).await.map_err(failed)
     }
 
     async fn insert(
@@ -108,33 +119,14 @@ impl BlobIndex for SqliteOperations {
         Ok(marks)
     }
 
-    async fn remove(&self, vault: VaultId, blobs: &[(BlobHash, u64)]) -> Result<Vec<String>, BlobError> {
-        let mut transaction = self.begin().await.map_err(failed)?;
-        let mut doomed = Vec::new();
-        for (hash, mark) in blobs {
-            let pack: Option<String> = sqlx::query_scalar(
-                "DELETE FROM blobs WHERE vault = ? AND hash = ? AND names = ? RETURNING pack",
-            )
-            .bind(vault.as_bytes().as_slice())
-            .bind(hash.as_bytes().as_slice())
-            .bind(signed(*mark))
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            let Some(pack) = pack else { continue };
-            let empty = sqlx::query(
-                "INSERT INTO orphans (pack, seen_at, doomed)
-                 SELECT ?1, 0, 1 WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE pack = ?1)
-                 ON CONFLICT (pack) DO UPDATE SET doomed = 1",
-            )
-            .bind(&pack)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            doomed.extend((empty.rows_affected() > 0).then_some(pack));
-        }
-        transaction.commit().await.map_err(failed)?;
-        Ok(doomed)
+    async fn remove(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, u64)],
+        named_since: Micros,
+        now: Micros,
+    ) -> Result<Vec<String>, BlobError> {
+        self.take_out(vault, blobs, named_since, now).await.map_err(failed)
     }
 
     async fn of_vault(
@@ -163,13 +155,15 @@ impl BlobIndex for SqliteOperations {
         now: Micros,
     ) -> Result<u64, BlobError> {
         let mut transaction = self.begin().await.map_err(failed)?;
-        let gone = sqlx::query("DELETE FROM blobs WHERE named = 0 AND added_at < ? AND seen_at < ?")
+        let gone = "DELETE FROM blobs WHERE named = 0 AND pending = 0 AND added_at < ? AND seen_at < ?";
+        let gone = sqlx::query(gone)
             .bind(added_before.0)
             .bind(seen_before.0)
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-        sqlx::query("UPDATE blobs SET seen_at = ? WHERE named = 0 AND added_at < ? AND seen_at IS NULL")
+        let seen = "UPDATE blobs SET seen_at = ? WHERE named = 0 AND pending = 0 AND added_at < ? AND seen_at IS NULL";
+        sqlx::query(seen)
             .bind(now.0)
             .bind(added_before.0)
             .execute(&mut *transaction)
