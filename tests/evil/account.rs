@@ -2,7 +2,7 @@
 
 use lockstep_api::{
     account::{Account, Devices, LoggedIn, LoginStarted},
-    approval::{Approvals, Collected},
+    approval::{Approval, Approvals, Collected},
     factor::{Demanded, Shown},
     recovery::RecoveryStarted,
 };
@@ -131,6 +131,9 @@ fn stated(mut forge: impl FnMut(&mut Statement) + Send + 'static) -> Lie {
     })
 }
 
+/// What a server does to a request of a device that asks to join.
+type Exchange = fn(&mut Approval);
+
 #[tokio::test]
 async fn e19_a_pairing_key_that_was_exchanged_has_other_words_and_opens_nothing() {
     let (ground, first, _second) = Ground::two().await;
@@ -138,7 +141,7 @@ async fn e19_a_pairing_key_that_was_exchanged_has_other_words_and_opens_nothing(
     let asking = Client::ask_approval(home.path(), &ground.server.address, &ground.name).await.unwrap();
     let honest = first.approvals().await.unwrap().remove(0);
     assert_eq!(honest.words, asking.words());
-    let exchanges: [(fn(&mut lockstep_api::approval::Approval), bool); 4] = [
+    let exchanges: [(Exchange, bool); 4] = [
         (|asked| asked.kem_key.0[0] ^= 1, true),
         (|asked| asked.public_key.0[0] ^= 1, true),
         (|asked| asked.device = DeviceId(Uuid::from_u128(19)), true),

@@ -1,5 +1,5 @@
 //! Every log behind the one contract: SQLite and Postgres side by side with the log in memory.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "../support/database.rs"]
 mod database;

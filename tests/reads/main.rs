@@ -1,5 +1,5 @@
 //! Every read store of the server passes the contract suite, and so does every store of rate limits.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod database;
 mod lookups;

@@ -9,8 +9,10 @@ const MAKING: i64 = 0x6c6f_636b_7374_6570;
 
 /// The superuser's address of the Postgres that the test run has started.
 pub fn server() -> String {
-    std::env::var("LOCKSTEP_TEST_POSTGRES")
-        .expect("LOCKSTEP_TEST_POSTGRES is not set: run cargo xtask test, which starts a Postgres")
+    let named = std::env::var("LOCKSTEP_TEST_POSTGRES");
+    named
+        .map_err(|_| "LOCKSTEP_TEST_POSTGRES is not set: run cargo xtask test, which starts a Postgres")
+        .unwrap()
 }
 
 /// The address of a fresh, migrated database. Nobody removes it: that would make Postgres write out whatever other tests
