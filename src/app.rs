@@ -148,14 +148,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// [`StartError`]
 pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     let lock = lock_data(&config)?;
-    let tls = if config.plain_http { None } else { Some(tls::load(&config)?) };
     let (listener, addr) = bind(config.listen).await?;
     let admin = match config.admin_address() {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let scheme = if config.plain_http { "http" } else { "https" };
     let (server, runner) = assemble(config, clock, &format!("{scheme}://{addr}")).await?;
+    // Not before it is known that this place may serve: the move that goes on would find a certificate that is not its own.
+    let tls = if server.config.plain_http { None } else { Some(tls::load(&server.config)?) };
     let (bootstrap, bootstrap_waits) = first_administrator(&server).await?;
     let news = server.feed.applied();
     let stop_following = CancellationToken::new();

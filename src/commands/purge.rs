@@ -1,5 +1,5 @@
-//! Purging an entry: erasure for good. Its ciphertexts and wrapped keys go, and nothing more is ever accepted for it. Bytes
-//! that another entry keeps as well stay: they are that one's.
+//! Purging an entry: erasure for good. Its ciphertexts go, and nothing more is ever accepted for it. Its wrapped keys stand
+//! in the log and open nothing that is left. Bytes that another entry keeps as well stay: they are that one's.
 //!
 //! The event stands before anything is deleted. Who is cut off in between leaves bytes that every node deletes when it
 //! reads the event (`erasure::scan`), and so does the same command again.

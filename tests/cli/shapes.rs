@@ -45,7 +45,7 @@ fn every_document_has_its_keys() {
     assert_eq!(history["versions"][1]["parents"][0], history["versions"][0]["version"]);
     assert_eq!(
         keys(&laptop.json(&["sync"])),
-        ["conflicts", "forked", "no_room", "pulled", "pushed", "quarantined", "waiting"]
+        ["conflicts", "fileless", "forked", "no_room", "pulled", "pushed", "quarantined", "waiting"]
     );
     let status = laptop.json(&["status"]);
     for key in [

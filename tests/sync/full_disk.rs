@@ -112,7 +112,7 @@ async fn a_full_disk_is_told_once_refused_in_words_read_on_and_heals_when_there_
     let ballast = Ballast::fill(&told);
 
     kept.extend(write_until_refused(&device).await);
-    let large = vec![9; 2_000_000];
+    let large = vec![9; 900_000];
     let put = format!("/v1/vaults/{}/blobs/{}?size={}", device.vault, hash(&large), large.len());
     no_room(&device.send("PUT", &put, &OCTETS, &large).await, "long ciphertexts");
     for _ in 0..20 {
