@@ -14,10 +14,10 @@ fn long_file(device: &Device) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-#[test]
-fn an_edit_behind_a_file_that_the_store_does_not_take_goes_out_and_the_file_follows_when_it_is_back() {
+/// A server whose long ciphertexts lie in an object store, which can be stopped.
+fn beside_a_store() -> (S3Process, Server) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut store = runtime.block_on(S3Process::start());
+    let store = runtime.block_on(S3Process::start());
     let s3 = store.options();
     let server = Server::start_with(&[
         ("LOCKSTEP_BLOBS", &format!("s3://{}", s3.bucket)),
@@ -25,6 +25,12 @@ fn an_edit_behind_a_file_that_the_store_does_not_take_goes_out_and_the_file_foll
         ("LOCKSTEP_S3_ACCESS_KEY", &s3.access_key),
         ("LOCKSTEP_S3_SECRET_KEY", &s3.secret_key),
     ]);
+    (store, server)
+}
+
+#[test]
+fn an_edit_behind_a_file_that_the_store_does_not_take_goes_out_and_the_file_follows_when_it_is_back() {
+    let (mut store, server) = beside_a_store();
     let laptop = Device::registered(&server);
     laptop.ok(&["add", "passport", "--type", "note"]);
     laptop.ok(&["add", "bank", "--set", "username=anna"]);
@@ -47,15 +53,7 @@ fn an_edit_behind_a_file_that_the_store_does_not_take_goes_out_and_the_file_foll
 
 #[test]
 fn what_a_device_writes_goes_out_though_the_store_is_away_that_has_a_long_text_which_it_lacks() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut store = runtime.block_on(S3Process::start());
-    let s3 = store.options();
-    let server = Server::start_with(&[
-        ("LOCKSTEP_BLOBS", &format!("s3://{}", s3.bucket)),
-        ("LOCKSTEP_S3_ENDPOINT", &s3.endpoint),
-        ("LOCKSTEP_S3_ACCESS_KEY", &s3.access_key),
-        ("LOCKSTEP_S3_SECRET_KEY", &s3.secret_key),
-    ]);
+    let (mut store, server) = beside_a_store();
     let laptop = Device::registered(&server);
     let phone = Device::logged_in(&server);
     laptop.ok(&["add", "diary", "--type", "note", "--set", &format!("notes={}", "long ".repeat(8_000))]);
