@@ -19,7 +19,7 @@ use crate::{
     model::{Content, Resolution},
     porting::{Item, item::AttachmentRef},
     store::{
-        attachments, entries, outbox, streams,
+        Tx, attachments, entries, outbox, streams,
         versions::{self, ContentState, Kept},
     },
     sync::push::{HASH, wire_size},
@@ -216,25 +216,20 @@ impl Engine {
     /// An older version becomes the head again, over all present heads.
     pub(crate) async fn restore(&self, entry: EntryId, version: VersionId) -> Result<VersionId, Error> {
         let mut tx = self.store.begin().await?;
-        self.check_versions(&mut tx, entry, &[version]).await?;
         let heads = entries::shown(&mut tx, entry).await?.ok_or(Error::NotFound)?.heads.ids();
-        let id = self.adopt(&mut tx, entry, &heads, version, None).await?;
-        tx.commit().await?;
-        self.outbox.notify_one();
-        Ok(id)
+        self.restore_on(tx, entry, &heads, version).await
     }
 
-    /// The same over the heads that a person was shown.
-    pub(crate) async fn restore_over(
+    /// The same over these heads.
+    pub(crate) async fn restore_on(
         &self,
+        mut tx: Tx,
         entry: EntryId,
-        shown: &[VersionId],
+        heads: &[VersionId],
         version: VersionId,
     ) -> Result<VersionId, Error> {
-        let mut tx = self.store.begin().await?;
         self.check_versions(&mut tx, entry, &[version]).await?;
-        self.check_versions(&mut tx, entry, shown).await?;
-        let id = self.adopt(&mut tx, entry, shown, version, None).await?;
+        let id = self.adopt(&mut tx, entry, heads, version, None).await?;
         tx.commit().await?;
         self.outbox.notify_one();
         Ok(id)
@@ -341,7 +336,7 @@ impl Engine {
         self.save(db, version, unit).await
     }
 
-    async fn check_versions(
+    pub(crate) async fn check_versions(
         &self,
         db: &mut SqliteConnection,
         entry: EntryId,

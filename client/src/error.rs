@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use lockstep_api::{Problem, account::SessionEnd};
+use lockstep_api::{Code, Problem, account::SessionEnd};
 use lockstep_events::event::RevokeReason;
 
 use crate::{
@@ -165,5 +165,10 @@ impl Error {
             Self::Refused { problem, .. } => problem.status >= 500 || problem.status == 429,
             _ => false,
         }
+    }
+
+    /// Whether the server does not reach its store of long ciphertexts: what needs none of them goes on.
+    pub fn is_blobs_away(&self) -> bool {
+        matches!(self, Self::Refused { problem, .. } if problem.code == Code::BlobsUnavailable)
     }
 }

@@ -15,6 +15,18 @@ async fn are_heads(db: &mut SqliteConnection, entry: EntryId, shown: &[VersionId
 }
 
 impl Engine {
+    /// An older version becomes the head again, over the heads that a person was shown.
+    pub(crate) async fn restore_over(
+        &self,
+        entry: EntryId,
+        shown: &[VersionId],
+        version: VersionId,
+    ) -> Result<VersionId, Error> {
+        let mut tx = self.store.begin().await?;
+        self.check_versions(&mut tx, entry, shown).await?;
+        self.restore_on(tx, entry, shown, version).await
+    }
+
     /// As [`Self::edit_with`], while `base` are heads.
     pub(crate) async fn edit_heads(
         &self,

@@ -60,6 +60,11 @@ impl Progress {
         self.standings.borrow().iter().map(|standing| standing.position).min().unwrap_or_default()
     }
 
+    /// How far each family is.
+    pub fn positions(&self) -> [Position; Family::ALL.len()] {
+        Family::ALL.map(|family| self.of(family).position)
+    }
+
     /// Waits until a position is in all read models: then queries see what was written there.
     ///
     /// # Errors

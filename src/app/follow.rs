@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lockstep_events::{Position, Recorded};
-use lockstep_projections::{Family, Progress, RunError, Runner, store::ReadError};
+use lockstep_projections::{Progress, RunError, Runner, store::ReadError};
 use tokio::{
     sync::broadcast::{
         Receiver,
@@ -88,9 +88,9 @@ pub async fn follow(
 /// Returns once the read models have not moved for a while. A long way is taken in many steps, each of which is seen.
 async fn silent(progress: &Progress) {
     loop {
-        let before = Family::ALL.map(|family| progress.of(family).position);
+        let before = progress.positions();
         sleep(SILENCE).await;
-        if before == Family::ALL.map(|family| progress.of(family).position) {
+        if before == progress.positions() {
             return;
         }
     }

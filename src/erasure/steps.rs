@@ -7,7 +7,7 @@ use lockstep_events::{
     event::{AccountEvent, ErasedCounts, RevokeReason, SubjectErased, VaultErased, VaultEvent},
     log::{Contents, SealedParts, StreamExpect},
 };
-use lockstep_projections::{Family, WaitError};
+use lockstep_projections::WaitError;
 
 use super::{ErasureError, shred_list::Shred};
 use crate::{
@@ -178,9 +178,9 @@ async fn append(
 async fn forget(server: &Server) -> Result<(), ErasureError> {
     let tail = server.log.tail().await?.position;
     loop {
-        let before = Family::ALL.map(|family| server.progress.of(family).position);
+        let before = server.progress.positions();
         let waited = server.progress.wait_for(tail, PATIENCE).await;
-        let moved = before != Family::ALL.map(|family| server.progress.of(family).position);
+        let moved = before != server.progress.positions();
         match waited {
             Err(WaitError::Timeout { .. }) if moved => {}
             waited => return Ok(waited?),

@@ -3,7 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 use lockstep_client::{
-    Error, Follow,
+    Client, Error, Follow,
     model::{AlarmKind, Link},
 };
 use serde_json::Value;
@@ -87,15 +87,36 @@ async fn the_command_says_why_nothing_is_sent_and_how_it_goes_on() {
     assert_eq!(first.entries().await.unwrap().len(), 5);
 }
 
+/// Two devices with two vaults: of the first one the second device has not read the end.
+struct TwoVaults {
+    ground: Ground,
+    first: Device,
+    second: Device,
+    /// The id of the first vault.
+    vault: String,
+    /// That of the other.
+    work: String,
+    of_first: Client,
+    of_second: Client,
+}
+
+impl TwoVaults {
+    async fn with_news() -> Self {
+        let (ground, first, second) = Ground::with_news(&["three"]).await;
+        let vault = second.status().await.unwrap().vault.to_string();
+        let work = second.create_vault("Work").await.unwrap();
+        first.sync().await.unwrap();
+        let (of_first, of_second) =
+            (first.in_vault(work).await.unwrap(), second.in_vault(work).await.unwrap());
+        of_second.sync().await.unwrap();
+        first.add(b"four").await.unwrap();
+        Self { ground, first, second, vault, work: work.to_string(), of_first, of_second }
+    }
+}
+
 #[tokio::test]
 async fn a_lie_about_one_vault_that_a_person_has_seen_keeps_nothing_of_another_back_and_is_fed_nothing() {
-    let (ground, first, second) = Ground::with_news(&["three"]).await;
-    let vault = second.status().await.unwrap().vault.to_string();
-    let work = second.create_vault("Work").await.unwrap();
-    first.sync().await.unwrap();
-    let (of_first, of_second) = (first.in_vault(work).await.unwrap(), second.in_vault(work).await.unwrap());
-    of_second.sync().await.unwrap();
-    first.add(b"four").await.unwrap();
+    let TwoVaults { ground, first, second, vault, of_first, of_second, .. } = TwoVaults::with_news().await;
     of_first.add(b"elsewhere").await.unwrap();
     first.sync().await.unwrap();
     let mut lie = last_version(|added| added.signature.0[5] ^= 1);
@@ -137,13 +158,7 @@ async fn a_lie_about_one_vault_that_a_person_has_seen_keeps_nothing_of_another_b
 
 #[tokio::test]
 async fn whoever_follows_has_a_socket_for_what_is_believed_and_for_the_rest_with_the_truth() {
-    let (ground, first, second) = Ground::with_news(&["three"]).await;
-    let vault = second.status().await.unwrap().vault.to_string();
-    let work = second.create_vault("Work").await.unwrap();
-    first.sync().await.unwrap();
-    let (of_first, of_second) = (first.in_vault(work).await.unwrap(), second.in_vault(work).await.unwrap());
-    of_second.sync().await.unwrap();
-    first.add(b"four").await.unwrap();
+    let TwoVaults { ground, first, second, vault, work, of_first, of_second } = TwoVaults::with_news().await;
     first.sync().await.unwrap();
     let (mut lie, lied_about) = (last_version(|added| added.signature.0[5] ^= 1), vault.clone());
     ground.proxy.tell(Box::new(move |asked, answer, known| {
@@ -151,7 +166,6 @@ async fn whoever_follows_has_a_socket_for_what_is_believed_and_for_the_rest_with
     }));
     let mut following = second.follow();
     heard(&mut following, AlarmKind::Signature).await;
-    let work = work.to_string();
     until("the other vault is followed", || async {
         ground.proxy.heard(|frame| frame.contains("\"hello\"") && frame.contains(&work))
     })

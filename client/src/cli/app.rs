@@ -7,7 +7,6 @@ use std::{
 };
 
 use indicatif::ProgressBar;
-use lockstep_api::Code;
 use lockstep_client::{
     Client, Error, Unlock,
     crypto::password::Password,
@@ -258,8 +257,7 @@ impl App {
                     self.ui.say(format!("Sent; what is new on the server comes with the next sync ({why})."));
                     return Ok(Sent::Now);
                 }
-                if matches!(&error, Error::Refused { problem, .. } if problem.code == Code::BlobsUnavailable)
-                {
+                if error.is_blobs_away() {
                     self.ui.say(format!("What has a file to send waits for the next sync ({why})."));
                     return Ok(Sent::Later);
                 }

@@ -21,11 +21,6 @@ use crate::{
 /// A page that could not be applied because another task moved the cursor is asked for again, so many times.
 const RACES: usize = 16;
 
-/// Whether the server cannot reach its blob store.
-fn is_away(error: &Error) -> bool {
-    matches!(error, Error::Refused { problem, .. } if problem.code == Code::BlobsUnavailable)
-}
-
 impl Engine {
     /// Pulls the account stream, then every vault, then the contents that are missing. Gives the events applied.
     ///
@@ -51,8 +46,11 @@ impl Engine {
         for vault in self.own_vaults().await? {
             match Box::pin(self.at(vault).pull_vault()).await {
                 Ok(events) => applied += events,
-                Err(alarm @ Error::Alarm(_)) => lie = Some(alarm),
-                Err(away) if is_away(&away) => lie = lie.or(Some(away)),
+                // The first alarm is said, and before what is away only.
+                Err(alarm @ Error::Alarm(_)) => {
+                    lie = lie.filter(|said| matches!(said, Error::Alarm(_))).or(Some(alarm))
+                }
+                Err(away) if away.is_blobs_away() => lie = lie.or(Some(away)),
                 Err(other) => return Err(other),
             }
         }

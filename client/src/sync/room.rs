@@ -44,7 +44,7 @@ impl From<Away> for Error {
 
 fn obstacle(error: &Error) -> Option<Obstacle> {
     let Error::Refused { problem, retry_after } = error else { return None };
-    if problem.code == Code::BlobsUnavailable {
+    if error.is_blobs_away() {
         return Some(Obstacle::Away(Away { problem: problem.clone(), retry_after: *retry_after }));
     }
     let facts = problem.facts.clone()?;
