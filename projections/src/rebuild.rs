@@ -28,7 +28,7 @@ use crate::{
     fold::{Decoded, Fold, FoldError},
     key::{Family, Projection},
     project::{self, ProjectError},
-    store::{Advance, Checksum, Generation, ReadError, ReadStore, Write},
+    store::{Advance, Checkpoint, Checksum, Generation, ReadError, ReadStore, Write},
 };
 
 /// Events that are read and folded at once.
@@ -237,6 +237,14 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Gives up what is not written yet. Nothing of this run writes afterwards.
+    async fn stop(&mut self) {
+        if let Some(mut writer) = self.writer.take() {
+            writer.task.0.abort();
+            let _ = (&mut writer.task.0).await;
+        }
+    }
+
     /// Lets go of what the store has by now.
     fn let_go(&mut self) {
         self.fold.stored(self.stored.load(Ordering::Acquire));
@@ -278,14 +286,13 @@ impl Rebuild {
         let fold = Fold::begin(family, generation, CAPACITY);
         let (chains, stored, started) = (Arc::default(), Arc::default(), self.clock.now());
         let mut run = Run { fold, chains, writer: None, stored, events: 0, started, on_step };
-        self.fill(&mut run, old.position).await?;
-        let mut compared = Vec::new();
-        for member in family.members() {
-            let kept = self.reads.checksum(*member, old.live).await?;
-            self.fill(&mut run, kept.position).await?;
-            compared.push((*member, kept, self.reads.checksum(*member, generation).await?));
-        }
-        self.switch(&mut run, old.live).await?;
+        let compared = match self.to_the_switch(&mut run, old).await {
+            Ok(compared) => compared,
+            Err(error) => {
+                run.stop().await;
+                return Err(error);
+            }
+        };
         let micros = self.clock.now().0 - run.started.0;
         let dropped_rows = self.reads.drop_generation(family, old.live).await?;
         Ok(Rebuilt {
@@ -298,6 +305,24 @@ impl Rebuild {
             compared,
             dropped_rows,
         })
+    }
+
+    /// Fills, compares with what is live, and switches. Each read model with its two checksums.
+    async fn to_the_switch(
+        &self,
+        run: &mut Run<'_>,
+        old: Checkpoint,
+    ) -> Result<Vec<(Projection, Checksum, Checksum)>, RebuildError> {
+        let (family, generation) = (run.fold.family, run.fold.generation);
+        self.fill(run, old.position).await?;
+        let mut compared = Vec::new();
+        for member in family.members() {
+            let kept = self.reads.checksum(*member, old.live).await?;
+            self.fill(run, kept.position).await?;
+            compared.push((*member, kept, self.reads.checksum(*member, generation).await?));
+        }
+        self.switch(run, old.live).await?;
+        Ok(compared)
     }
 
     /// Folds up to a position, reading the next page and writing the last ones meanwhile.

@@ -4,6 +4,8 @@
 //! both apply the same batch, and a crash leaves either all of it or nothing. Every key starts with a
 //! `generation`; queries read the live one.
 
+use std::pin::Pin;
+
 use async_trait::async_trait;
 use lockstep_events::{AccountId, DeviceId, EntryId, Hash32, Position, Seq, SessionId, VaultId, VersionId};
 
@@ -93,13 +95,24 @@ pub enum ReadError {
 
 /// Held by whoever rebuilds, and given back when it is dropped or its process ends.
 pub struct Claim {
-    _held: Box<dyn std::any::Any + Send>,
+    /// Owns what is held.
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Claim {
     /// Whatever gives the claim back when it is dropped.
     pub fn new(held: impl Send + 'static) -> Self {
-        Self { _held: Box::new(held) }
+        Self::ended_by(async move { drop(held) })
+    }
+
+    /// What gives the claim back when it ends, and a moment later when it is dropped before.
+    pub fn ended_by(end: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { end: Box::pin(end) }
+    }
+
+    /// Whoever asks next has it.
+    pub async fn give_back(self) {
+        self.end.await;
     }
 }
 

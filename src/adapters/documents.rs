@@ -164,12 +164,15 @@ impl<D: Documents> ReadStore for Reads<D> {
     }
 
     async fn start_generation(&self, family: Family) -> Result<Generation, ReadError> {
-        for (generation, _, live) in self.0.generations(family.members()[0]).await? {
+        // A number of its own: whoever still fills what was left finds its checkpoint gone, and not this one.
+        let left = self.0.generations(family.members()[0]).await?;
+        let started = self.0.start(family).await?;
+        for (generation, _, live) in left {
             if !live {
                 self.0.drop_rows(family, generation).await?;
             }
         }
-        self.0.start(family).await
+        Ok(started)
     }
 
     async fn switch_generation(

@@ -205,7 +205,19 @@ pub async fn rebuild(
     run: Uuid,
     on_step: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
 ) -> Result<Vec<Report>, OperateError> {
-    let _claim = place.reads.claim_rebuild().await?;
+    let claim = place.reads.claim_rebuild().await?;
+    let reports = rebuild_claimed(place, families, run, on_step).await;
+    // A script that rebuilds twice is not told that its first rebuild is still at work.
+    claim.give_back().await;
+    reports
+}
+
+async fn rebuild_claimed(
+    place: &Place,
+    families: &[Family],
+    run: Uuid,
+    on_step: &mut (dyn FnMut(Step) -> ControlFlow<()> + Send),
+) -> Result<Vec<Report>, OperateError> {
     let all: Vec<_> = families.iter().flat_map(|family| names(*family)).collect();
     note(place, format!("projections rebuild {}", all.join(" ")), run).await?;
     let worker = Rebuild::new(Arc::clone(&place.log), Arc::clone(&place.reads), Arc::clone(&place.clock));

@@ -41,13 +41,17 @@ pub fn run(options: &Options) -> Achieved {
     if options.night {
         command.envs(NIGHT);
     }
-    let mut passed = 0;
-    let outcome = process::run_watching(&mut command, |line| passed += passed_in(line));
+    let (mut passed, mut flaky) = (0, Vec::new());
+    let outcome = process::run_watching(&mut command, |line| {
+        passed += passed_in(line);
+        flaky.extend(flaky_in(line).map(str::to_owned));
+    });
     let dead = services.dead();
     if !dead.is_empty() {
         return fail(format!("a service died during the tests\n{}", dead.join("\n")));
     }
-    counted(outcome, passed)
+    let said = counted(outcome, passed)?;
+    Ok(if flaky.is_empty() { said } else { format!("{said}, flaky: {}", flaky.join(", ")) })
 }
 
 /// nextest does not run these, so cargo always does.
@@ -71,6 +75,13 @@ fn passed_in(line: &str) -> usize {
     before.and_then(|text| text.rsplit(' ').next()).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
+/// The name of a test that this line says has passed at its second try: nextest's closing
+/// `FLAKY 2/2 [ 1.2s] (1/3) package::binary name`.
+fn flaky_in(line: &str) -> Option<&str> {
+    let rest = line.trim_start().strip_prefix("FLAKY ")?;
+    rest.split_whitespace().next_back()
+}
+
 #[cfg(test)]
 mod proof {
     use super::*;
@@ -81,6 +92,9 @@ mod proof {
         assert_eq!(passed_in("     Summary [   1.234s] 45 tests run: 44 passed, 1 failed, 0 skipped"), 44);
         assert_eq!(passed_in("test the_user_has passed ... ok"), 0);
         assert_eq!(passed_in("running 3 tests"), 0);
+        assert_eq!(passed_in("     Summary [   0.013s] 2 tests run: 2 passed (1 flaky), 0 skipped"), 2);
+        assert_eq!(flaky_in("   FLAKY 2/2 [   0.005s] (2/2) fl once"), Some("once"));
+        assert_eq!(flaky_in("        PASS [   0.006s] (1/2) fl ok"), None);
     }
 
     #[test]

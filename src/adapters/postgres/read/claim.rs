@@ -27,7 +27,10 @@ pub async fn take(pool: &Pool) -> Result<Claim, ReadError> {
     .await
     .map_err(failed)?;
     if held {
-        return Ok(Claim::new(transaction));
+        return Ok(Claim::ended_by(async move {
+            // One that fails is over with its connection.
+            let _ = transaction.rollback().await;
+        }));
     }
     Err(ReadError::Rebuilding(holder(&mut transaction).await?))
 }
