@@ -5,17 +5,19 @@ mod follow;
 mod moving;
 mod people;
 mod ports;
+mod reading;
 mod start_error;
 mod tools;
 mod upkeep;
 
 pub use moving::{OpenMove, open_move, take_back};
+pub use reading::{log_alone, log_and_reads, log_held, read_position, shelf_alone};
 pub use start_error::StartError;
-pub use tools::{SubjectTools, Tools, shelf_alone, subject_tools, tools};
+pub use tools::{SubjectTools, Tools, subject_tools, tools};
 
 use std::{fs::File, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use lockstep_events::{Clock, EventLog, Micros, Position};
+use lockstep_events::{Clock, EventLog, Micros};
 use lockstep_projections::{Runner, store::ReadStore};
 use rand::rngs::OsRng;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
@@ -30,7 +32,7 @@ use crate::{
     commands::{
         admin::{
             AdminError,
-            bootstrap::{self, Start},
+            bootstrap::{self, OpenError, Start},
             pending::Office,
         },
         purge::{Purger, Scrubs},
@@ -156,7 +158,9 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     let scheme = if config.plain_http { "http" } else { "https" };
     let (server, runner) = assemble(config, clock, &format!("{scheme}://{addr}")).await?;
     // Not before it is known that this place may serve: the move that goes on would find a certificate that is not its own.
-    let tls = if server.config.plain_http { None } else { Some(tls::load(&server.config)?) };
+    let mut certified = server.config.has_certificate().then(|| tls::load(&server.config)).transpose()?;
+    let renewal = certified.as_mut().and_then(|tls| tls.renewal.take());
+    let tls = certified.as_ref().filter(|_| !server.config.plain_http);
     let (bootstrap, bootstrap_waits) = first_administrator(&server).await?;
     let news = server.feed.applied();
     let stop_following = CancellationToken::new();
@@ -164,22 +168,22 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     let no_room = Arc::clone(&server.no_room);
     let follower = tokio::spawn(follow::follow(runner, news, (poll, no_room), stop_following.clone()));
     erasure::restore::reapply(&server).await?;
-    let upkeep = tokio::spawn(upkeep::run(Arc::clone(&server), stop_following.clone()));
+    let upkeep = tokio::spawn(upkeep::run(Arc::clone(&server), renewal, stop_following.clone()));
     let mail = tokio::spawn(mail::run(Arc::clone(&server), stop_following.clone()));
     let serve = Serve {
         router: crate::http::router(Arc::clone(&server)),
-        tls: tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
+        tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
         max_connections: server.config.max_connections,
         guests: Guests::new(server.config.max_connections_per_address, server.limits.proxies().clone()),
         draining: server.draining.clone(),
     };
     let http = tokio::spawn(serve.run(listener, Duration::from_secs(server.config.drain_s)));
-    let (admin_url, admin) = admin.map(|bound| for_operators(&server, tls.as_ref(), bound)).unzip();
+    let (admin_url, admin) = admin.map(|bound| for_operators(&server, certified.as_ref(), bound)).unzip();
     Ok(Running {
         url: format!("{scheme}://{addr}"),
         addr,
         admin_url,
-        fingerprint: tls.map(|tls| tls.fingerprint),
+        fingerprint: tls.map(|tls| tls.fingerprint.clone()),
         bootstrap,
         bootstrap_waits,
         server,
@@ -197,9 +201,10 @@ async fn first_administrator(
     match bootstrap::at_start(log, &server.keys, &file, now, &mut OsRng).await {
         Ok(Start::Made(opened)) => Ok((Some(opened), None)),
         Ok(Start::Waits(until)) => Ok((None, Some(until))),
-        Err(AdminError::Log(error)) => Err(error.into()),
+        Err(OpenError::Admin(AdminError::Log(error))) => Err(error.into()),
+        Err(error @ OpenError::File { .. }) => Err(StartError::Bootstrap(error)),
         // There was one, or the roll keeps changing.
-        Ok(Start::Nothing) | Err(_) => Ok((None, None)),
+        Ok(Start::Nothing) | Err(OpenError::Admin(_)) => Ok((None, None)),
     }
 }
 
@@ -213,8 +218,8 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     Ok((listener, bound))
 }
 
-/// Serves operators: in the open on this machine, with the server's certificate elsewhere, and wherever administrators
-/// come with their tokens.
+/// Serves operators: in the open on this machine, with the server's certificate elsewhere if it has one, and wherever
+/// administrators come with their tokens.
 fn for_operators(
     server: &Shared,
     tls: Option<&tls::Tls>,
@@ -233,27 +238,6 @@ fn for_operators(
     (format!("{scheme}://{addr}"), tokio::spawn(serve.run(listener, drain)))
 }
 
-/// The log and the read store alone: for an operator's command, beside a running server or without one.
-///
-/// # Errors
-/// If one of them cannot be opened.
-pub async fn log_and_reads(config: &Config) -> Result<(Arc<dyn EventLog>, Arc<dyn ReadStore>), StartError> {
-    let mut databases = ports::Databases::new(config);
-    let log = known_log(config, &mut databases).await?;
-    Ok((log, ports::reads(config, &mut databases).await?))
-}
-
-/// How far read models have the log; 0 if that cannot be read. None are made.
-pub async fn read_position(config: &Config) -> Position {
-    if Config::is_sqlite(&config.reads) && !ports::reads_file(config).exists() {
-        return Position::ZERO;
-    }
-    let Ok(reads) = ports::reads(config, &mut ports::Databases::new(config)).await else {
-        return Position::ZERO;
-    };
-    fit::read_position(&*reads).await.unwrap_or_default()
-}
-
 /// Makes sure that no server uses the log while the answer is kept: none with this data folder, and none that is connected
 /// to its database.
 ///
@@ -261,28 +245,8 @@ pub async fn read_position(config: &Config) -> Position {
 /// If one does.
 pub async fn alone(config: &Config) -> Result<File, StartError> {
     let lock = lock_data(config)?;
-    ports::nobody_connected(config).await?;
+    ports::nobody_connected(config, "").await?;
     Ok(lock)
-}
-
-/// The log, and nothing else is opened or made.
-///
-/// # Errors
-/// If it cannot be opened.
-pub async fn log_alone(config: &Config) -> Result<Arc<dyn EventLog>, StartError> {
-    known_log(config, &mut ports::Databases::new(config)).await
-}
-
-/// The log of a server that has run.
-async fn known_log(
-    config: &Config,
-    databases: &mut ports::Databases<'_>,
-) -> Result<Arc<dyn EventLog>, StartError> {
-    let file = ports::log_file(config);
-    if Config::is_sqlite(&config.log) && !file.exists() {
-        return Err(StartError::NoServer(file));
-    }
-    ports::log(config, databases).await
 }
 
 fn quotas(config: &Config, reads: &Arc<dyn ReadStore>, feed: &Feed, shelf: &Shelf) -> Arc<Quotas> {
@@ -304,11 +268,12 @@ fn shred_list(config: &Config, keys: &ServerKeys) -> Result<Arc<ShredList>, Shre
 }
 
 async fn assemble(
-    config: Config,
+    mut config: Config,
     clock: Arc<dyn Clock>,
     own_url: &str,
 ) -> Result<(Shared, Runner), StartError> {
     fit::nothing_lost(&config).await?;
+    config.ask_for_passkeys_at(own_url);
     let ports = ports::open(&config).await?;
     fit::check(&config, &ports, clock.now()).await?;
     let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;

@@ -152,8 +152,10 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
             Ok(writeln!(out, "{}", http::openapi::plain(&text))?)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "lockstepd", out);
-            Ok(())
+            // What writes it takes a reader that goes away for a defect.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lockstepd", &mut script);
+            Ok(out.write_all(&script)?)
         }
         Command::Man => Ok(clap_mangen::Man::new(Cli::command()).render(out)?),
         Command::Config { command: ConfigCommand::Show } => {
@@ -187,6 +189,9 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
         admin::print(opened, apart, out)?;
     } else if let Some(until) = running.bootstrap_waits {
         admin::print_earlier(until, out)?;
+    }
+    if running.server.config.mail.expose() == "folder" {
+        writeln!(out, "Letters: {}", running.server.config.mail_folder().display())?;
     }
     writeln!(out, "Next: lockstep register --server {} --email you@example.org{pin}", running.url)?;
     out.flush()?;

@@ -327,6 +327,11 @@ impl Config {
         self.admin_listen.parse().ok()
     }
 
+    /// Whether a listener has the server's certificate: that of clients, or that of administrators apart from them.
+    pub fn has_certificate(&self) -> bool {
+        !self.plain_http || self.admin_apart
+    }
+
     /// Whether the database of this port is the file in the data folder.
     pub fn is_sqlite(port: &Secret) -> bool {
         port.expose() == "sqlite"
@@ -335,6 +340,14 @@ impl Config {
     /// Where letters are kept while no mail server is named.
     pub fn mail_folder(&self) -> PathBuf {
         self.data.join("mail")
+    }
+
+    /// Where browsers reach this server to be asked for a passkey, unless somebody has said it.
+    pub fn ask_for_passkeys_at(&mut self, own_url: &str) {
+        if self.passkey_origins.trim().is_empty() {
+            let port = own_url.rsplit(':').next().unwrap_or_default();
+            self.passkey_origins = format!("https://{}:{port}", self.passkey_domain);
+        }
     }
 
     /// The file with the one-time token that names the first administrator.

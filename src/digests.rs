@@ -127,13 +127,17 @@ impl Digests {
         tokio::spawn(async move {
             // Somebody is at it: whoever asks again gets it then.
             let Ok(_turn) = this.folding.try_acquire() else { return };
-            let mut known = this.kept(stream);
+            let (mut known, mut anew) = (this.kept(stream), false);
             loop {
                 let before = known.seq;
                 known = match this.next(stream, known).await {
                     Some(next) => next,
-                    // The log was restored to another past.
-                    None if before > Seq::ZERO => Known::START,
+                    // The log was restored to another past. If it is so again, an event of it is damaged: there is no
+                    // digest beyond it.
+                    None if before > Seq::ZERO && !anew => {
+                        anew = true;
+                        Known::START
+                    }
                     None => return,
                 };
                 this.keep(stream, known);
@@ -147,11 +151,15 @@ impl Digests {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_events::testing::MemoryLog;
+    use std::time::Duration;
+
+    use lockstep_events::{Micros, StreamKind, testing::MemoryLog};
     use lockstep_projections::testing::script::{Script, play};
+    use tokio::time::timeout;
     use uuid::Uuid;
 
     use super::*;
+    use crate::feed::testing::{Flaky, new_event, unit};
 
     /// The events of a vault with a history, and the digest at its end.
     async fn history() -> (StreamId, Vec<Recorded>, SetDigest) {
@@ -187,5 +195,28 @@ mod tests {
         events[12].chain = Chain::ZERO;
         digests.pass(stream, &events[8..]);
         assert_eq!(digests.kept(stream).seq, events[9].seq);
+    }
+
+    /// Whatever is asked for is folded one after the other.
+    #[tokio::test]
+    async fn a_damaged_event_behind_the_first_page_of_a_vault_keeps_no_other_vault_waiting() {
+        let log = Arc::new(Flaky::new());
+        let [damaged, whole] = [7, 8].map(|n| StreamId(Uuid::from_u128(n)));
+        let mut units = Vec::new();
+        for (stream, events) in [(damaged, 1_500), (whole, 3)] {
+            let first = stream.0.as_u128() << 32;
+            units.extend((0..events).map(|n| unit(StreamKind::Vault, new_event(stream, first + n))));
+        }
+        log.append(&units, Micros(1)).await.unwrap();
+        log.damage(damaged, Seq(1_200));
+        let digests = Arc::new(Digests::new(log));
+        assert_eq!(digests.known(damaged, Seq(1_500)), None);
+        let other = async {
+            while digests.known(whole, Seq(3)).is_none() {
+                assert_eq!(digests.known(damaged, Seq(1_500)), None);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), other).await.expect("the other vault is never folded");
     }
 }

@@ -14,7 +14,8 @@ use lockstep_api::{
 };
 use lockstep_events::{
     AccountId, BlobHash, Clock, EventLog, Hash32, LogError, Recorded, Sealed, Seq, StreamId, VaultId,
-    ids::Signature, log::Contents,
+    ids::{PublicKey, Signature},
+    log::Contents,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -168,7 +169,8 @@ impl Exporter {
         let sha256 = Hash32(lines.hash.clone().finalize().into());
         let message = manifest_message(account, lines.count, &sha256);
         let signature = Signature(key.sign(&message).to_bytes());
-        let manifest = ExportLine::Manifest { lines: lines.count, sha256, kid, signature };
+        let public_key = Some(PublicKey(key.verifying_key().to_bytes()));
+        let manifest = ExportLine::Manifest { lines: lines.count, sha256, kid, public_key, signature };
         lines.write(&manifest).await?;
         Ok(lines.lost)
     }

@@ -17,7 +17,7 @@ use lockstep_events::{AccountId, DeviceId, Micros, SessionId, canonical::Writer,
 use uuid::Uuid;
 
 pub use address::{Proxies, place, truncated};
-pub use gcra::{Quota, Standing};
+pub use gcra::{LONGEST, Quota, SLACK, Standing};
 pub use local::Local;
 pub use seats::{Seat, Seats};
 pub use store::{RateStore, Take, Taken};

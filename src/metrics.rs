@@ -86,7 +86,7 @@ impl Default for Metrics {
 }
 
 /// A method, if it is one of those that routes have.
-fn known(method: &str) -> &'static str {
+pub fn known(method: &str) -> &'static str {
     const KNOWN: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method).unwrap_or("other")
 }

@@ -41,9 +41,7 @@ pub fn create(path: &Path) -> io::Result<fs::File> {
 /// What the system says.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sweep(path);
-    let written = beside(path, bytes)?;
-    fs::rename(&written, path).inspect_err(|_| forget(&written))?;
-    sync_folder(path)
+    Begun::with(path, bytes)?.replace()
 }
 
 /// Writes a file that only its owner may read, unless it exists; whether it was written.
@@ -53,13 +51,85 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// What the system says.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
-    let written = beside(path, bytes)?;
-    let linked = fs::hard_link(&written, path);
-    fs::remove_file(&written)?;
-    match linked {
-        Ok(()) => sync_folder(path).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
+    Begun::with(path, bytes)?.take()
+}
+
+/// A file that only its owner may read, which is written beside its place and takes it when it is whole. Deleted with this
+/// value, unless it did.
+#[derive(Debug)]
+pub struct Begun {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: fs::File,
+}
+
+impl Begun {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn beside(path: &Path) -> io::Result<Self> {
+        let temporary = path.with_file_name(format!("{}{}", begun(path), uuid::Uuid::new_v4()));
+        let file = create(&temporary)?;
+        // As long as this process lives, the file is not taken for one that was left. A system without locks goes by its age.
+        let _ = file.try_lock();
+        Ok(Self { path: path.to_owned(), temporary, file })
+    }
+
+    /// Begins one, and writes all that goes into it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn with(path: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let mut begun = Self::beside(path)?;
+        begun.file.write_all(bytes)?;
+        begun.file.sync_all()?;
+        Ok(begun)
+    }
+
+    /// It takes its place, whatever was there, and is durable when this returns.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn replace(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.temporary, &self.path)?;
+        sync_folder(&self.path)
+    }
+
+    /// It takes its place, unless something is there; whether it did.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn take(self) -> io::Result<bool> {
+        self.file.sync_all()?;
+        match fs::hard_link(&self.temporary, &self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            // There are file systems without links, as on a stick: there the place is taken by an empty file first.
+            Err(_) => match create(&self.path) {
+                Ok(_) => fs::rename(&self.temporary, &self.path).inspect_err(|_| forget(&self.path))?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+                Err(error) => return Err(error),
+            },
+        }
+        sync_folder(&self.path).map(|()| true)
+    }
+}
+
+impl Write for Begun {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        forget(&self.temporary);
     }
 }
 
@@ -72,15 +142,6 @@ pub fn forget(path: &Path) {
     }
 }
 
-/// The bytes in a file of their own beside their place; none of it is left if they cannot be written.
-fn beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-    let temporary = path.with_file_name(format!("{}{}", begun(path), uuid::Uuid::new_v4()));
-    let mut file = create(&temporary)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.inspect_err(|_| forget(&temporary))?;
-    Ok(temporary)
-}
-
 /// How the names of what is written beside a file begin.
 fn begun(path: &Path) -> String {
     format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy())
@@ -89,13 +150,24 @@ fn begun(path: &Path) -> String {
 /// Deletes what was begun beside a file by a process that died meanwhile: it may hold keys. What another one has only
 /// just begun stays.
 pub fn sweep(path: &Path) {
+    sweep_where(path, |file| {
+        let changed = file.metadata().and_then(|data| data.modified());
+        changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT))
+    });
+}
+
+/// The same at once: for a file that nobody writes twice at the same moment, and that may be large.
+pub fn sweep_at_once(path: &Path) {
+    sweep_where(path, |file| {
+        let is_file = file.file_type().is_ok_and(|kind| kind.is_file());
+        is_file && fs::File::open(file.path()).is_ok_and(|file| file.try_lock().is_ok())
+    });
+}
+
+fn sweep_where(path: &Path, is_left: impl Fn(&fs::DirEntry) -> bool) {
     let begun = begun(path);
     let is_of_it = |name: &str| name.strip_prefix(&begun).is_some_and(|id| uuid::Uuid::parse_str(id).is_ok());
-    let is_left = |file: &fs::DirEntry| {
-        let changed = file.metadata().and_then(|data| data.modified());
-        let old = changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT));
-        old && file.file_name().to_str().is_some_and(is_of_it)
-    };
+    let is_left = |file: &fs::DirEntry| file.file_name().to_str().is_some_and(is_of_it) && is_left(file);
     let Ok(beside) = fs::read_dir(folder(path)) else { return };
     beside.flatten().filter(is_left).for_each(|file| forget(&file.path()));
 }
@@ -142,9 +214,10 @@ mod tests {
     fn what_a_process_that_died_had_begun_is_deleted_by_the_next_one_and_nothing_else_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.json");
-        let (left, working) = (beside(&path, b"secret").unwrap(), beside(&path, b"soon").unwrap());
+        let (left, working) = (Begun::with(&path, b"secret").unwrap(), Begun::with(&path, b"soon").unwrap());
+        let (left, working) = (&left.temporary, &working.temporary);
         let long_ago = fs::FileTimes::new().set_modified(std::time::SystemTime::now() - 2 * LEFT);
-        fs::File::options().write(true).open(&left).unwrap().set_times(long_ago).unwrap();
+        fs::File::options().write(true).open(left).unwrap().set_times(long_ago).unwrap();
         for other in
             [".keys.json.backup", ".other.json.ef7a6bd0-6dff-4b0f-9a39-1f0c41cd5f22", "keys.json.old"]
         {
@@ -156,5 +229,20 @@ mod tests {
         assert!(!left.exists() && working.exists());
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(names(folder.path()).len(), 5);
+    }
+    #[test]
+    fn what_a_process_that_died_had_begun_can_be_deleted_at_once_and_what_one_works_on_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("export.jsonl");
+        let working = Begun::with(&path, b"soon").unwrap();
+        let left = working.temporary.with_file_name(format!("{}{}", begun(&path), uuid::Uuid::new_v4()));
+        fs::write(&left, b"half").unwrap();
+        sweep_at_once(&path);
+        assert!(!left.exists() && working.temporary.exists());
+        assert!(working.take().unwrap());
+        assert_eq!(names(folder.path()), ["export.jsonl"]);
+        assert!(!Begun::with(&path, b"another").unwrap().take().unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"soon");
+        assert_eq!(names(folder.path()), ["export.jsonl"]);
     }
 }

@@ -286,6 +286,9 @@ pub struct LoggedEvent {
     pub seq: lockstep_events::Seq,
     /// Its identity.
     pub event: Uuid,
+    /// What in its stream it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Uuid>,
     /// Stored name.
     pub kind: String,
     /// Version of the shape.

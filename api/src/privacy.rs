@@ -1,7 +1,8 @@
 //! What a person may ask of the server about themselves: everything it holds, and that it ends.
 
 use lockstep_events::{
-    AccountId, BlobHash, EventId, Hash32, Micros, Position, Seq, StreamId, VaultId, ids::Signature,
+    AccountId, BlobHash, EventId, Hash32, Micros, Position, Seq, StreamId, VaultId,
+    ids::{PublicKey, Signature},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -103,6 +104,9 @@ pub enum ExportLine {
         sha256: Hash32,
         /// The server's key that signed, as `/.well-known/jwks.json` names it.
         kid: String,
+        /// That key. It verifies the export when it is published no longer: compare it while it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public_key: Option<PublicKey>,
         /// Over [`manifest_message`].
         signature: Signature,
     },

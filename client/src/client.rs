@@ -136,12 +136,21 @@ impl Client {
         keystore::forget(home, Profile::read(home)?.device).await
     }
 
-    /// Ends the session on the server (if it can be reached) and deletes the profile's files.
+    /// Ends the session on the server (if it can be reached) and deletes the profile's files; whether the server knows
+    /// that the session has ended.
     ///
     /// # Errors
     /// [`Error::Invalid`] if versions wait in the outbox and `discard` is not set; nothing is deleted then.
-    pub async fn logout(self, discard: bool) -> Result<(), Error> {
-        self.engine.logout(discard).await
+    pub async fn logout(self, discard: bool) -> Result<bool, Error> {
+        self.engine.logout(discard, true).await
+    }
+
+    /// The same without a word to the server.
+    ///
+    /// # Errors
+    /// As [`Self::logout`].
+    pub async fn logout_here(self, discard: bool) -> Result<(), Error> {
+        self.engine.logout(discard, false).await.map(drop)
     }
 
     /// Adds an entry. Durable when this returns.
@@ -423,12 +432,12 @@ impl Client {
         self.engine.take_away(path).await
     }
 
-    /// The access token that this device's requests carry, for another program; valid for some minutes. *Online* if
-    /// it has to be renewed.
+    /// The access token that this device's requests carry, for another program; valid for two minutes at least.
+    /// *Online* if it has to be renewed.
     ///
     /// # Errors
     /// If there is no session, or it cannot be renewed.
     pub async fn access_token(&self) -> Result<Zeroizing<String>, Error> {
-        self.engine.access_token().await.map(Zeroizing::new)
+        self.engine.lasting_access_token().await.map(Zeroizing::new)
     }
 }

@@ -161,8 +161,8 @@ impl Engine {
         Ok(tx.commit().await?)
     }
 
-    /// Ends the session and deletes the profile.
-    pub(crate) async fn logout(&self, discard: bool) -> Result<(), Error> {
+    /// Ends the session, unless the server is not to be told, and deletes the profile; whether the server knows.
+    pub(crate) async fn logout(&self, discard: bool, tell: bool) -> Result<bool, Error> {
         if !discard {
             let status = self.status().await?;
             if status.waiting > 0 {
@@ -176,15 +176,18 @@ impl Engine {
             }
         }
         // A server that cannot be reached ends the session by itself when its tokens run out.
-        match self.end_own_session().await {
-            Ok(())
-            | Err(Error::Offline(_) | Error::Revoked(_) | Error::Refused { .. } | Error::Certificate) => {}
+        let ended = if tell { self.end_own_session().await.map(|()| true) } else { Ok(false) };
+        let told = match ended {
+            Ok(told) => told,
+            Err(Error::Revoked(_)) => true,
+            Err(Error::Offline(_) | Error::Refused { .. } | Error::Certificate) => false,
             Err(other) => return Err(other),
-        }
+        };
         self.store.close().await;
         // A store that does not answer keeps a secret that opens nothing any more.
         let _ = crate::keystore::forget(&self.home, self.profile.device).await;
-        Profile::delete(&self.home)
+        Profile::delete(&self.home)?;
+        Ok(told)
     }
 
     async fn end_own_session(&self) -> Result<(), Error> {

@@ -108,7 +108,8 @@ impl AlarmKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Link {
-    /// News come as they are committed.
+    /// News come as they are committed. Where there are more vaults than one socket follows, those of the others come a
+    /// little later.
     Live,
     /// The socket cannot be had; news come by long-poll.
     Polling,

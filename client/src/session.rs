@@ -21,6 +21,8 @@ use crate::{
 
 /// An access token is renewed so many seconds before it ends; a short one when half of its life is over.
 const MARGIN_S: i64 = 30;
+/// So many seconds another program has a token at least.
+const LASTING_S: i64 = 120;
 /// A request that has a name is sent so often before the line is given up.
 const TRIES: u32 = 3;
 
@@ -123,6 +125,16 @@ impl Engine {
     pub(crate) async fn access_token(&self) -> Result<String, Error> {
         let kept = self.tokens().await?;
         if kept.expires_at > self.now().0 {
+            return Ok(kept.tokens.access_token);
+        }
+        self.renew(&kept.tokens.access_token).await
+    }
+
+    /// The same, good for two minutes more, or for half of a shorter life.
+    pub(crate) async fn lasting_access_token(&self) -> Result<String, Error> {
+        let kept = self.tokens().await?;
+        let needed = (LASTING_S - MARGIN_S).min(i64::from(kept.tokens.expires_in) / 2);
+        if kept.expires_at > self.now().plus_seconds(needed).0 {
             return Ok(kept.tokens.access_token);
         }
         self.renew(&kept.tokens.access_token).await
@@ -284,6 +296,21 @@ mod tests {
         assert_eq!(device.session().await.unwrap(), uuid::Uuid::from_u128(2).into());
         assert!(matches!(device.succeed("new", Err(None)).await, Err(Error::Revoked(None))));
         assert!(!device.has_session().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_token_for_another_program_is_renewed_when_less_than_two_minutes_of_it_are_left() {
+        let (device, _, _, _) = two_devices().await;
+        device.keep_tokens(tokens(&device, 1, "new")).await.unwrap();
+        assert_eq!(device.lasting_access_token().await.unwrap(), "access new");
+        let expires_at = device.now().plus_seconds(60).0;
+        let aged = Kept { tokens: tokens(&device, 1, "old"), expires_at };
+        let text = serde_json::to_vec(&aged).unwrap();
+        let mut db = device.store.pool().acquire().await.unwrap();
+        keys::set(&mut db, keys::name::TOKENS, &text).await.unwrap();
+        drop(db);
+        assert_eq!(device.access_token().await.unwrap(), "access old");
+        assert!(device.lasting_access_token().await.is_err(), "it asks the server, which is none");
     }
 
     #[tokio::test]

@@ -196,6 +196,15 @@ pub enum SealedParts {
     },
 }
 
+/// A row of a log's tables that no reading of its events comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// What it is, and what is wrong with it.
+    pub what: &'static str,
+    /// Which one.
+    pub row: String,
+}
+
 /// Which contents a read brings along with its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contents {
@@ -339,6 +348,11 @@ pub trait EventLog: Send + Sync {
     /// given here is dropped. A log that one process uses alone has nothing to wait for.
     async fn turn_to_renew(&self) -> Result<Turn, LogError> {
         Ok(Turn::default())
+    }
+
+    /// Rows of its tables that no reading of its events comes to, the first of each kind. What lies in no tables has none.
+    async fn strays(&self) -> Result<Vec<Stray>, LogError> {
+        Ok(Vec::new())
     }
 
     /// Gives a stream a new life: after a restore, or when a cursor ahead of it shows that data was lost.

@@ -90,7 +90,14 @@ impl Progress {
     pub async fn awaited(&self) {
         let mut wanted = self.wanted.subscribe();
         // The sender lives as long as this view.
-        let _ = wanted.wait_for(|wanted| *wanted > self.position()).await;
+        let _ = wanted.wait_for(|wanted| *wanted > self.going()).await;
+    }
+
+    /// The last position that is in all read models that have not stopped.
+    fn going(&self) -> Position {
+        let standings = self.standings.borrow();
+        let going = standings.iter().filter(|standing| standing.stopped.is_none());
+        going.map(|standing| standing.position).min().unwrap_or(Position(u64::MAX))
     }
 
     async fn wait(&self, families: &[Family], wanted: Position, at_most: Duration) -> Result<(), WaitError> {

@@ -67,12 +67,13 @@ impl Runner {
         Progress { standings: self.standings.subscribe(), wanted: Arc::clone(&self.wanted) }
     }
 
-    /// Folds everything that the log has; the position that all families reached.
+    /// Folds everything that the log has, from where the store says that it stands: a database that crashed may have lost
+    /// the last commits, and a backup has fewer. The position that all families reached.
     ///
     /// # Errors
     /// [`RunError`]; what was committed before it stays.
     pub async fn catch_up(&mut self) -> Result<Position, RunError> {
-        self.revive().await?;
+        self.compare().await?;
         while let Some(from) = self.lowest() {
             if !self.step_from_log(from).await? {
                 break;
@@ -128,6 +129,16 @@ impl Runner {
             let Fold { family, generation, .. } = lane.fold;
             if lane.stopped.is_some() && self.reads.checkpoint_of(family).await?.live != generation {
                 self.reload().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on from the stored checkpoints if they are not those that are known here.
+    async fn compare(&mut self) -> Result<(), ReadError> {
+        for lane in &self.lanes {
+            if !lane.is_stored(&*self.reads).await? {
+                return self.reload().await;
             }
         }
         Ok(())
@@ -241,9 +252,13 @@ impl Lane {
 
     /// An event may not fit because a rebuild has put another generation in the place of this one, whose rows are gone.
     async fn unmoved(&self, reads: &dyn ReadStore) -> Result<(), ReadError> {
+        if self.is_stored(reads).await? { Ok(()) } else { Err(ReadError::Moved(self.fold.family.name())) }
+    }
+
+    /// Whether the store stands where this does.
+    async fn is_stored(&self, reads: &dyn ReadStore) -> Result<bool, ReadError> {
         let Checkpoint { live, position } = reads.checkpoint_of(self.fold.family).await?;
-        let same = (live, position) == (self.fold.generation, self.fold.position);
-        if same { Ok(()) } else { Err(ReadError::Moved(self.fold.family.name())) }
+        Ok((live, position) == (self.fold.generation, self.fold.position))
     }
 
     async fn stop(

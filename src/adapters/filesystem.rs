@@ -22,16 +22,25 @@ pub struct FilesystemBlobs {
 }
 
 impl FilesystemBlobs {
-    /// Opens or makes the folder; what an earlier process did not finish is deleted.
+    /// Opens or makes the folder.
     ///
     /// # Errors
     /// If the folder cannot be used.
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
         let store = Self { objects: folder.join("objects"), unfinished: folder.join("unfinished") };
-        let made = fs::remove_dir_all(&store.unfinished).or_else(missing_is_fine);
-        made.and_then(|()| fs::create_dir_all(&store.unfinished)).map_err(failed)?;
+        fs::create_dir_all(&store.unfinished).map_err(failed)?;
         fs::create_dir_all(&store.objects).map_err(failed)?;
         Ok(store)
+    }
+
+    /// Deletes what an earlier process did not finish, and what any other has not finished yet: only for whoever has the
+    /// folder for itself.
+    ///
+    /// # Errors
+    /// If the folder cannot be used.
+    pub fn forget_unfinished(&self) -> Result<(), BlobError> {
+        let deleted = fs::remove_dir_all(&self.unfinished).or_else(missing_is_fine);
+        deleted.and_then(|()| fs::create_dir_all(&self.unfinished)).map_err(failed)
     }
 
     /// Objects are spread over 256 folders by a hash of their key; the key itself is the name, its slashes as dots

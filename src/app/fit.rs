@@ -22,13 +22,18 @@ use crate::{
 /// # Errors
 /// [`StartError::LostFile`], or what the log does not answer.
 pub async fn nothing_lost(config: &Config) -> Result<(), StartError> {
+    nothing_lost_of(config, &mut Databases::new(config)).await
+}
+
+/// The same, by a log that is opened as these are.
+pub async fn nothing_lost_of(config: &Config, databases: &mut Databases<'_>) -> Result<(), StartError> {
     let Some(lost) = ports::irreplaceable(config).into_iter().find(|file| !file.exists()) else {
         return Ok(());
     };
     if Config::is_sqlite(&config.log) && !ports::log_file(config).exists() {
         return Ok(());
     }
-    let log = ports::log(config, &mut Databases::new(config)).await?;
+    let log = ports::log(config, databases).await?;
     if log.tail().await?.position == Position::ZERO { Ok(()) } else { Err(StartError::LostFile(lost)) }
 }
 

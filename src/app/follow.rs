@@ -24,12 +24,15 @@ use crate::{
 const PACE: Duration = Duration::from_millis(20);
 /// A store from which nothing has come for so long gives no answer any more: longer than a statement may take.
 const SILENCE: Duration = Duration::from_secs(35);
+/// A node to which nothing comes looks so often whether the store is still where it was: a database that crashed may lack
+/// the last commits. Where something comes, the next commit notices it.
+const LOOK: Duration = Duration::from_secs(5);
 /// A node that stops lets what it has begun to write come to its end, for so long.
 const LAST: Duration = Duration::from_secs(3);
 /// More is not folded at once.
 const TOGETHER: usize = 1_000;
 
-/// Folds every batch as the feed hands it over, and reads the log where it fell behind or something failed.
+/// Folds every batch as the feed hands it over, and reads the log where it fell behind, something failed or nothing came.
 pub async fn follow(
     mut runner: Runner,
     mut news: Receiver<Arc<CommittedBatch>>,
@@ -56,6 +59,7 @@ pub async fn follow(
                     Err(RecvError::Lagged(_)) => Gathered::Missed,
                     Err(RecvError::Closed) => return,
                 },
+                () = sleep(LOOK) => Gathered::Missed,
             }
         };
         let folding = async {

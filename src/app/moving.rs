@@ -25,6 +25,8 @@ use crate::{
 /// A move whose both places are open and held.
 pub struct OpenMove {
     the: Move,
+    /// How its connections are called.
+    name: String,
     _locks: Vec<File>,
 }
 
@@ -34,7 +36,15 @@ impl OpenMove {
     /// # Errors
     /// [`MoveError`]
     pub async fn run(self, watch: &mut Watch<'_>) -> Result<Report, MoveError> {
-        let report = self.the.run(watch).await;
+        let from = self.the.from.config.clone();
+        let nobody_serves = async || {
+            ports::nobody_connected(&from, &self.name).await.map_err(|error| match error {
+                #[cfg(feature = "distributed")]
+                StartError::Running => MoveError::Running,
+                other => MoveError::Unknown(other.into()),
+            })
+        };
+        let report = self.the.run(watch, nobody_serves).await;
         let Move { from, to, .. } = self.the;
         let configs = [from.config.clone(), to.config.clone()];
         // Nobody has a file open any more when it is brought to rest.
@@ -68,19 +78,20 @@ pub async fn open_move(from: &Config, to: &Config, name: String) -> Result<OpenM
         locks.push(lock_data(to)?);
     }
     if rows {
-        ports::nobody_connected(to).await?;
+        ports::nobody_connected(to, "").await?;
     }
     fit::nothing_lost(from).await?;
     let keys = ServerKeys::load_or_make(&from.key_path(), &mut rand::rngs::OsRng)?;
-    let old = open(from, &keys).await?;
-    let new = if rows { place(to).await? } else { beside(&old, to)? };
+    let called = ports::move_name();
+    let old = open(from, &keys, &called).await?;
+    let new = if rows { place(to, &called).await? } else { beside(&old, to)? };
     let mark = scan::mark(&from.key_path()).filter(|mark| !mark.restored);
     let known = Known { mark, reads: read_position(from).await, since: None };
     let has_own_reads = rows && is_elsewhere(&from.reads, &to.reads, is_one_folder);
     let reads = if has_own_reads { read_position(to).await } else { Position::ZERO };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let the = Move { from: old, to: new, keys, known, reads, rows, objects, name, clock };
-    Ok(OpenMove { the, _locks: locks })
+    Ok(OpenMove { the, name: called, _locks: locks })
 }
 
 /// Lets a server be served again where it was moved from; what was kept about the move, if there was one.
@@ -114,8 +125,8 @@ fn has_other_objects(from: &Config, to: &Config, is_one_folder: bool) -> bool {
 }
 
 /// The stores of a server that has run, and whose keys these are.
-async fn open(config: &Config, keys: &ServerKeys) -> Result<Place, StartError> {
-    let place = place(config).await?;
+async fn open(config: &Config, keys: &ServerKeys, called: &str) -> Result<Place, StartError> {
+    let place = place(config, called).await?;
     let credentials = ports::credentials(config, &mut ports::Databases::new(config)).await?;
     fit::not_emptied(config, &*place.log).await?;
     fit::credentials_kept(config, &*place.log, &*credentials).await?;
@@ -126,8 +137,8 @@ async fn open(config: &Config, keys: &ServerKeys) -> Result<Place, StartError> {
 }
 
 /// The stores that these options name, made where they are not there.
-async fn place(config: &Config) -> Result<Place, StartError> {
-    let mut databases = ports::Databases::new(config);
+async fn place(config: &Config, called: &str) -> Result<Place, StartError> {
+    let mut databases = ports::Databases::new(config).named(called);
     let log: Arc<dyn EventLog> = ports::log(config, &mut databases).await?;
     // Each makes its tables.
     ports::credentials(config, &mut databases).await?;

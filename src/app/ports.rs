@@ -1,17 +1,23 @@
 //! Which adapter stands behind each port.
 
+mod connected;
+mod form;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use lockstep_events::EventLog;
 use lockstep_projections::store::ReadStore;
+
+pub use connected::{move_name, nobody_connected};
+pub use form::{Port, form};
 
 use super::StartError;
 #[cfg(feature = "distributed")]
 use crate::adapters::{
     nats::NatsBus,
     postgres::{
-        Database, credentials::PostgresCredentials, holdings::PostgresHoldings, log::PostgresLog,
-        operations::PostgresOperations, rates::PostgresRates, read::PostgresReads,
+        Database, NAME as SERVER, credentials::PostgresCredentials, holdings::PostgresHoldings,
+        log::PostgresLog, operations::PostgresOperations, rates::PostgresRates, read::PostgresReads,
         subject_keys::PostgresSubjectKeys, tables::PostgresTables,
     },
     s3::{S3Blobs, S3Options},
@@ -50,7 +56,7 @@ use crate::{
 };
 
 /// A server that stops gives each of its databases so long to come to rest.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// The ports, open.
 pub struct Ports {
@@ -70,7 +76,9 @@ pub struct Ports {
     pub bus: Arc<dyn Bus>,
 }
 
+/// Opens all, for a server that has its data folder for itself.
 pub async fn open(config: &Config) -> Result<Ports, StartError> {
+    forget_unfinished(config)?;
     let mut databases = Databases::new(config);
     let Operations { blob_index, kept_answers, served } = operations(config, &mut databases).await?;
     let log = log(config, &mut databases).await?;
@@ -98,6 +106,10 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
 /// The Postgres databases that the ports name: ports with the same URL share connections.
 pub struct Databases<'a> {
     config: &'a Config,
+    /// As they are: nothing is made or brought to another form.
+    reads_only: bool,
+    #[cfg(feature = "distributed")]
+    name: &'a str,
     sqlite_credentials: Option<SqliteCredentials>,
     #[cfg(feature = "distributed")]
     open: std::collections::HashMap<String, Database>,
@@ -108,10 +120,18 @@ impl<'a> Databases<'a> {
     pub fn new(config: &'a Config) -> Self {
         Self {
             config,
+            reads_only: false,
+            #[cfg(feature = "distributed")]
+            name: SERVER,
             sqlite_credentials: None,
             #[cfg(feature = "distributed")]
             open: std::collections::HashMap::new(),
         }
+    }
+
+    /// The same for what is only looked at, as it is.
+    pub fn reading(config: &'a Config) -> Self {
+        Self { reads_only: true, ..Self::new(config) }
     }
 
     /// The file of the credentials, opened once.
@@ -129,8 +149,12 @@ impl<'a> Databases<'a> {
             return Ok(database.clone());
         }
         let connections = self.config.database_connections;
-        let database = Database::connect(port.expose(), connections);
-        let database = database.await.map_err(|source| unopened(self.config, port, source))?;
+        let database = if self.reads_only {
+            Database::as_it_is(port.expose(), connections)
+        } else {
+            Database::connect_as(self.name, port.expose(), connections).await
+        };
+        let database = database.map_err(|source| unopened(self.config, port, source))?;
         self.open.insert(port.expose().to_owned(), database.clone());
         Ok(database)
     }
@@ -146,26 +170,9 @@ pub fn reads_file(config: &Config) -> PathBuf {
     config.data.join(files::READS)
 }
 
-/// Whether the log's database has no server connected to it; a file belongs to whoever has the data folder.
-#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
-#[cfg_attr(not(feature = "distributed"), expect(clippy::unused_async, reason = "there is no Postgres"))]
-pub async fn nobody_connected(config: &Config) -> Result<(), StartError> {
-    #[cfg(feature = "distributed")]
-    if !Config::is_sqlite(&config.log) {
-        let used = Database::is_used(config.log.expose()).await;
-        if used.map_err(|source| unopened(config, &config.log, source))? {
-            return Err(StartError::Running);
-        }
-    }
-    Ok(())
-}
-
-/// Names the options whose database that is.
 #[cfg(feature = "distributed")]
 fn unopened(config: &Config, port: &Secret, source: sqlx::Error) -> StartError {
-    let all = [("log", &config.log), ("reads", &config.reads), ("credentials", &config.credentials)];
-    let named: Vec<_> = all.into_iter().filter(|(_, url)| *url == port).map(|(option, _)| option).collect();
-    StartError::Database { options: named.join(", "), source }
+    StartError::Database { options: form::naming(config, port), source }
 }
 
 /// Brings the databases of the data folder to rest, so that each file is whole without its journal. What cannot be
@@ -196,6 +203,7 @@ pub fn irreplaceable(config: &Config) -> Vec<PathBuf> {
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 pub async fn log(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn EventLog>, StartError> {
     match scheme(&config.log) {
+        "sqlite" if databases.reads_only => Ok(Arc::new(SqliteLog::reading(&log_file(config)))),
         "sqlite" => Ok(Arc::new(SqliteLog::open(&log_file(config)).await?)),
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => Ok(Arc::new(PostgresLog::new(databases.of(&config.log).await?))),
@@ -206,6 +214,7 @@ pub async fn log(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<d
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 pub async fn reads(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn ReadStore>, StartError> {
     match scheme(&config.reads) {
+        "sqlite" if databases.reads_only => Ok(Arc::new(SqliteReads::reading(&reads_file(config)))),
         "sqlite" => Ok(Arc::new(SqliteReads::open(&reads_file(config)).await?)),
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => {
@@ -314,8 +323,12 @@ pub fn mailer(config: &Config) -> Result<Box<dyn Mailer>, StartError> {
 pub async fn operations(config: &Config, databases: &mut Databases<'_>) -> Result<Operations, StartError> {
     match scheme(&config.credentials) {
         "sqlite" => {
-            let tables = SqliteOperations::open(&config.data.join(files::OPERATIONS)).await?;
-            Ok(Operations::of(tables))
+            let file = config.data.join(files::OPERATIONS);
+            Ok(Operations::of(if databases.reads_only {
+                SqliteOperations::reading(&file)
+            } else {
+                SqliteOperations::open(&file).await?
+            }))
         }
         #[cfg(feature = "distributed")]
         "postgres" | "postgresql" => {
@@ -374,6 +387,14 @@ pub async fn tables(
         }
         _ => Err(unsupported(option, port)),
     }
+}
+
+/// Deletes what an earlier process has not finished. Only for whoever has the data folder for itself.
+fn forget_unfinished(config: &Config) -> Result<(), StartError> {
+    if scheme(&config.blobs) == "filesystem" {
+        FilesystemBlobs::open(&config.data.join("blobs"))?.forget_unfinished()?;
+    }
+    Ok(())
 }
 
 pub fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {

@@ -6,8 +6,10 @@ use lockstep_events::LogError;
 use lockstep_projections::store::ReadError;
 
 use crate::{
+    adapters::form::Form,
     auth::{credentials::CredentialError, server_keys::KeyFileError},
     blobs::BlobError,
+    commands::admin::bootstrap::OpenError,
     erasure::{ErasureError, shred_list::ShredListError},
     http::tls::TlsError,
     operate::moving::{MoveError, Moved},
@@ -17,7 +19,7 @@ use crate::{
 
 /// What to do where a server was moved from.
 fn elsewhere(moved: &Moved) -> String {
-    let Moved { to, at, done } = moved;
+    let Moved { to, at, done, .. } = moved;
     let at = time::OffsetDateTime::from_unix_timestamp(at.seconds()).map(|at| at.date().to_string());
     let on = at.map(|date| format!(" on {date}")).unwrap_or_default();
     if *done {
@@ -30,6 +32,22 @@ fn elsewhere(moved: &Moved) -> String {
         "a move of this server to what {to} names began{on} and was cut off: `lockstepd move --to {to}` goes on with it, \
          `lockstepd move --take-back` gives it up"
     )
+}
+
+/// What to do where a command would have to change what it was asked to look at.
+fn not_of_this_form(what: &str, form: Form) -> String {
+    match form {
+        Form::Blank | Form::Same => {
+            format!(
+                "{what} has no tables of a server: its first start makes them, and this command makes none"
+            )
+        }
+        Form::Older => format!(
+            "{what} is of an older program, and this command changes nothing: use the program that it is of. A server of this \
+             one brings it to its own form when it starts (docs/operating.md, \"A newer program\")"
+        ),
+        Form::Newer => format!("{what} is of a newer program: use that one"),
+    }
 }
 
 /// Why the server does not start.
@@ -117,6 +135,9 @@ pub enum StartError {
          keep connections)"
     )]
     Running,
+    /// The first administrator's token cannot be written down.
+    #[error(transparent)]
+    Bootstrap(OpenError),
     /// No certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -151,6 +172,22 @@ pub enum StartError {
     /// No operational tables, or no blob store.
     #[error("the blob store or its index cannot be opened")]
     Blobs(#[from] BlobError),
+    /// A file cannot be looked into.
+    #[error("{} cannot be opened", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: sqlx::Error,
+    },
+    /// What is only looked at is not of the form that this program knows.
+    #[error("{}", not_of_this_form(what, *form))]
+    OtherForm {
+        /// The file, or the options that name the database.
+        what: String,
+        /// What it is of.
+        form: Form,
+    },
     /// A database cannot be reached or brought up to date.
     #[cfg(feature = "distributed")]
     #[error("the database of {options} cannot be opened")]

@@ -92,16 +92,3 @@ pub async fn subject_tools(config: &Config) -> Result<SubjectTools, StartError> 
     let signer = signing.signer().ok_or(StartError::NoKey)?;
     Ok(SubjectTools { log, keys, exporter, signer, erasures })
 }
-
-/// Where the long ciphertexts of a server that has run before lie, and nothing else is opened or made.
-///
-/// # Errors
-/// [`StartError`]
-pub async fn shelf_alone(config: &Config) -> Result<Shelf, StartError> {
-    if !config.key_path().exists() {
-        return Err(StartError::NoServer(config.key_path()));
-    }
-    fit::nothing_lost(config).await?;
-    let index = ports::operations(config, &mut ports::Databases::new(config)).await?.blob_index;
-    Ok(Shelf { store: ports::blobs(config)?, index, clock: Arc::new(SystemClock) })
-}

@@ -1,6 +1,6 @@
 //! What a node does by itself from time to time: takes over signing keys, turns them when they are due, deletes what
 //! has expired, prunes old versions, sweeps blobs that nothing names, keeps what devices were served, asks the blob
-//! store whether it answers.
+//! store whether it answers, looks whether the certificate was renewed.
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use crate::{
     auth::{credentials::CredentialError, refresh::Lives, signing_keys::load_or_turn},
     blobs::{BlobError, sweep},
     commands::{refresh::lives, rotate_key},
-    http::caller::READ_TOUCH,
+    http::{caller::READ_TOUCH, tls::Renewal},
     retention::{RetentionError, prune},
     state::Shared,
 };
@@ -22,7 +22,7 @@ use crate::{
 /// A revoked key is refused everywhere within a second.
 const KEYS: Duration = Duration::from_millis(400);
 /// A look at the keys may take so long.
-const KEYS_PATIENCE: Duration = Duration::from_secs(3);
+const KEYS_PATIENCE: Duration = Duration::from_secs(8);
 /// Between two sweeps of what has expired.
 const SWEEP: Duration = Duration::from_mins(1);
 /// How often it is looked whether it is time for what follows.
@@ -75,14 +75,20 @@ enum StoresError {
 }
 
 /// Runs until the server stops.
-pub async fn run(server: Shared, stop: CancellationToken) {
+pub async fn run(server: Shared, renewal: Option<Renewal>, stop: CancellationToken) {
+    let certificate = async {
+        if let Some(renewal) = renewal {
+            renewal.run(&*server.clock, &stop).await;
+        }
+    };
     tokio::join!(
         keys(&server, &stop),
         expired(&server, &stop),
         blobs(&server, &stop),
         served(&server, &stop),
         server.blob_watch.run(&stop),
-        people::run(&server, &stop)
+        people::run(&server, &stop),
+        certificate
     );
 }
 

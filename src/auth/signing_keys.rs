@@ -9,10 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     credentials::{CredentialError, CredentialStore, KeyState, SigningKeyRow},
     server_keys::ServerKeys,
+    token::LONGEST_S,
 };
 
 /// A key signs for so long, in seconds: 30 days.
 const LIFE: i64 = 30 * 24 * 3600;
+
+/// What a key has signed has expired after so long, in seconds: the longest life that the options allow to a token, and
+/// what clocks may differ by.
+const VERIFIES: i64 = LONGEST_S as i64 + 60;
 
 /// No key signs at the moment.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -129,7 +134,8 @@ pub fn make(keys: &ServerKeys, now: Micros, rng: &mut (impl RngCore + CryptoRng)
     SigningKeyRow { kid, public_key, state: KeyState::Next, created_at: now, changed_at: now }
 }
 
-/// The list after one turn: `next` signs, `current` only verifies, `previous` no more, and `fresh` is the next.
+/// The list after one turn: `next` signs, `current` only verifies, `previous` no more once all that it signed has expired,
+/// and `fresh` is the next.
 /// Without a `next` (the first start, or after its revocation) `fresh` signs at once, with `spare` as the next.
 pub fn turned(
     rows: &[SigningKeyRow],
@@ -153,8 +159,8 @@ fn one_turn(row: &SigningKeyRow, now: Micros) -> Option<SigningKeyRow> {
     let state = match row.state {
         KeyState::Next => KeyState::Current,
         KeyState::Current => KeyState::Previous,
-        KeyState::Previous => return None,
-        KeyState::Revoked => return Some(row.clone()),
+        KeyState::Previous if row.changed_at.plus_seconds(VERIFIES) <= now => return None,
+        KeyState::Previous | KeyState::Revoked => return Some(row.clone()),
     };
     Some(SigningKeyRow { state, changed_at: now, ..row.clone() })
 }
@@ -211,12 +217,16 @@ mod tests {
         };
         let first = turn(&[], 1);
         let second = turn(&first, 2);
-        let third = turn(&second, 3);
+        let third = turn(&second, 2 + VERIFIES);
+        let hurried = turn(&second, 1 + VERIFIES);
         let mut began = states(&first);
         began.sort_by_key(|state| *state == KeyState::Next);
         assert_eq!(began, [KeyState::Current, KeyState::Next]);
         assert_eq!(second.len(), 3);
         assert_eq!(third.len(), 3);
+        let gone = first.iter().find(|row| row.state == KeyState::Current).unwrap();
+        assert!(third.iter().all(|row| row.kid != gone.kid), "what it signed has expired");
+        assert!(KeySet::new(hurried, &keys).verifying(&gone.kid).is_some(), "what it signed may be used");
         let next = first.iter().find(|row| row.state == KeyState::Next).unwrap();
         let set = KeySet::new(second, &keys);
         assert_eq!(set.current().unwrap().0, next.kid);

@@ -16,6 +16,8 @@ const TYP: &str = "at+jwt";
 pub const AUDIENCE: &str = "urn:lockstep:api";
 /// No token of ours is nearly as long.
 const MAX_LEN: usize = 4096;
+/// No token of ours lives longer, in seconds, whatever the options say.
+pub const LONGEST_S: u32 = 1_200;
 /// Clocks of two nodes may differ by so much, in seconds.
 const LEEWAY: i64 = 5;
 

@@ -168,6 +168,7 @@ impl BlobStore for Watch {
     }
 
     async fn ready(&self) -> Result<(), BlobError> {
+        self.may_ask()?;
         self.store.ready().await
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     erasure::scan,
     operate::{
         lives,
-        log::{Audit, Known, Verified, verify},
+        log::{Audit, Known, Verified, counted, verify},
     },
 };
 
@@ -71,7 +71,7 @@ pub async fn run(
     if found.faulty == 0 {
         Ok(())
     } else {
-        Err(format!("the log is not whole: {} faults", found.faulty).into())
+        Err(format!("the log is not whole: {}", counted(found.faulty)).into())
     }
 }
 
@@ -89,8 +89,7 @@ fn audit(file: &Path) -> Result<Audit, AnyError> {
 }
 
 async fn restored(config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
-    let log = app::log_alone(config).await?;
-    let _alone = app::alone(config).await?;
+    let (log, _held) = app::log_held(config).await?;
     let streams = lives::renew(&*log, &SystemClock).await?;
     scan::say_restored(&config.key_path())?;
     Ok(writeln!(
@@ -103,7 +102,7 @@ fn print(found: &Verified, out: &mut impl Write) -> Result<(), AnyError> {
     for fault in &found.faults {
         writeln!(out, "{} ({} at {}): {}", fault.position, fault.stream, fault.seq, fault.what)?;
     }
-    for what in &found.differs {
+    for what in found.rows.iter().chain(&found.differs) {
         writeln!(out, "{what}")?;
     }
     let Verified { events, streams, followed, contents, sealed, .. } = found;

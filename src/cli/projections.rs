@@ -48,7 +48,8 @@ pub enum Projections {
 /// # Errors
 /// Whatever it meets.
 pub async fn run(what: Projections, config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
-    let (log, reads) = app::log_and_reads(config).await?;
+    let writes = matches!(what, Projections::Rebuild { dry_run: false, .. });
+    let (log, reads) = app::log_and_reads(config, writes).await?;
     let place = Place { log, reads, clock: Arc::new(SystemClock) };
     match what {
         Projections::List { json } => {

@@ -3,7 +3,10 @@
 use std::{io::Write, path::PathBuf, sync::Arc};
 
 use clap::Subcommand;
-use lockstep_events::{AccountId, Clock, EventId, Micros, event::AskedBy};
+use lockstep_events::{
+    AccountId, Clock, EventId, Micros,
+    event::{AskedBy, Role},
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -12,10 +15,11 @@ use crate::{
     app::{self, SubjectTools},
     batcher::Batcher,
     clock::SystemClock,
-    commands::erase::{Desk, Erasure, RequestErasure},
+    commands::erase::{Desk, EraseError, Erasure, RequestErasure},
     config::Config,
     export::ExportError,
     private_file,
+    roll::Roll,
 };
 
 #[derive(Debug, Subcommand)]
@@ -29,16 +33,18 @@ pub enum SubjectCommand {
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Erase a person for good. A running server does it within seconds, else the next one that starts.
+    /// Erase a person for good. When the time to call it off is over, a running server does it within seconds, else the
+    /// next one that starts.
     Erase {
         /// The account: its id, or the name or address that it is registered under
         person: String,
         /// Why; it is sealed, and the person can see it as long as they are there.
         #[arg(long)]
         reason: String,
-        /// Hours in which it can still be called off.
-        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=720))]
-        wait_hours: u32,
+        /// Hours in which it can still be called off; without it, those of the option `erasure_wait_hours`. With 0 it
+        /// begins at once.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(0..=720))]
+        wait_hours: Option<u32>,
         /// Only say what would be done.
         #[arg(long)]
         dry_run: bool,
@@ -62,14 +68,17 @@ pub async fn run(
         SubjectCommand::Export { person, out: Some(path) } => {
             let account = account(&tools, &person).await?;
             let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-            let mut file = private_file::create(&path).map_err(failed)?;
-            let exported = export(account, tools, &mut file).await;
-            if exported.is_err() {
-                // Half an export must not be taken for a whole one.
-                let _ = std::fs::remove_file(&path);
+            let taken = || failed(std::io::ErrorKind::AlreadyExists.into());
+            if path.symlink_metadata().is_ok() {
+                return Err(taken().into());
             }
-            let lost = exported?;
-            file.sync_all().map_err(failed)?;
+            private_file::sweep_at_once(&path);
+            // Half an export must not be taken for a whole one: it takes its place when it is whole.
+            let mut file = private_file::Begun::beside(&path).map_err(failed)?;
+            let lost = export(account, tools, &mut file).await?;
+            if !file.take().map_err(failed)? {
+                return Err(taken().into());
+            }
             complete(lost)
         }
         SubjectCommand::Export { person, out: None } => {
@@ -80,9 +89,13 @@ pub async fn run(
         }
         SubjectCommand::Erase { person, reason, wait_hours, dry_run, json } => {
             let account = account(&tools, &person).await?;
-            let wanted = SystemClock.now().plus_seconds(i64::from(wait_hours) * 3600);
+            let wait_s = wait_hours.map_or(config.erasure_wait_s(), |hours| i64::from(hours) * 3600);
+            let wanted = SystemClock.now().plus_seconds(wait_s);
             let before = Erasure::of(&*tools.log, account).await?.state;
             let due_at = if dry_run {
+                if Roll::load(&*tools.log).await?.role(account) != Role::User {
+                    return Err(EraseError::OnRoll.into());
+                }
                 before.due_if_asked(wanted)?
             } else {
                 erase(tools, account, reason, wanted).await?

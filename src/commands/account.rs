@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use lockstep_events::{AccountId, LogError, Position, Seq, roster::Roster};
-use lockstep_projections::{ReadError, WaitError, rows::AccountRow};
+use lockstep_projections::{Family, ReadError, WaitError, rows::AccountRow};
 
 use crate::{feed::Access, state::Server};
 
 /// Reading what was written takes at most so long.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why an account could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -27,21 +27,51 @@ pub enum LookError {
     Damaged,
 }
 
-/// Waits until the read models have everything that the log has now.
+/// Waits until the read models of accounts have everything that the log has now. Those of vaults may stand still: who
+/// logs in, or revokes a device, does not need them.
 ///
 /// # Errors
 /// If the log does not answer, or they do not come that far in time.
 pub async fn caught_up(server: &Server) -> Result<(), LookError> {
+    family_caught_up(server, Family::Account).await
+}
+
+/// The same for the read models of vaults.
+///
+/// # Errors
+/// As [`caught_up`].
+pub async fn vaults_caught_up(server: &Server) -> Result<(), LookError> {
+    family_caught_up(server, Family::Vault).await
+}
+
+async fn family_caught_up(server: &Server, family: Family) -> Result<(), LookError> {
     let tail = server.log.tail().await?;
-    Ok(server.progress.wait_for(tail.position, PATIENCE).await?)
+    Ok(server.progress.wait_for_family(family, tail.position, PATIENCE).await?)
+}
+
+/// Waits until what is read of a family has all that this node has heard of: after a start it may be filled still.
+/// What stands still, which is told elsewhere, is read as it is.
+///
+/// # Errors
+/// If it does not come that far in time.
+pub async fn read_as_heard(server: &Server, family: Family) -> Result<(), LookError> {
+    let heard = *server.feed.position().borrow();
+    match server.progress.wait_for_family(family, heard, PATIENCE).await {
+        Err(WaitError::Stopped { .. }) => Ok(()),
+        waited => Ok(waited?),
+    }
 }
 
 /// Waits until what was appended has effect on this node: queries see it, and whom it revokes is refused.
 ///
-/// It does not fail: what was appended stands, and has effect a moment later.
+/// It does not fail: what was appended stands, and has effect a moment later. Read models that stand still, which is
+/// told elsewhere, keep nobody from waiting for the rest.
 pub async fn in_effect(server: &Server, position: Position) {
-    let seen = async { Ok(server.progress.wait_for(position, PATIENCE).await?) };
-    if tokio::try_join!(heard(server, position), seen).is_err() {
+    let seen = |family| server.progress.wait_for_family(family, position, PATIENCE);
+    let (heard, accounts, vaults) =
+        tokio::join!(heard(server, position), seen(Family::Account), seen(Family::Vault));
+    let slow = |seen| matches!(seen, Err(WaitError::Timeout { .. } | WaitError::Ended));
+    if heard.is_err() || slow(accounts) || slow(vaults) {
         tracing::warn!(position = position.0, "this node is slow to see what it appended");
     }
 }

@@ -8,7 +8,10 @@ use lockstep_events::{
     standing::Standing,
 };
 
-use super::facts::{derived, existing_account, new_event};
+use super::{
+    erase::{Erasure, ErasureState},
+    facts::{derived, existing_account, new_event},
+};
 use crate::{
     billing::{Billed, TOLERANCE_S},
     feed,
@@ -82,6 +85,10 @@ pub async fn bill(server: &Server, billed: &Billed) -> Result<Applied, BillError
             return if says(&said, billed) { Ok(Applied::Before) } else { Err(BillError::Differs) };
         }
         let (standing, seq) = feed::standing(server.log.as_ref(), billed.account).await?;
+        // After the standing: what erases the account from now on is an event of the same subject.
+        if Erasure::of(server.log.as_ref(), billed.account).await?.state == ErasureState::Erased {
+            return Err(BillError::NoAccount);
+        }
         let Some(set) = decide(&standing, billed, &plan) else { return Ok(Applied::Before) };
         let event = new_event(None, stream, id, Some(subject), &Event::Account(AccountEvent::PlanSet(set)))?;
         let expect = if seq.0 == 0 { SubjectExpect::None } else { SubjectExpect::Exact(seq) };

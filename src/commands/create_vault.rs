@@ -80,6 +80,12 @@ fn decide(
     Ok(vault)
 }
 
+/// How many of an account's vaults its plan counts: their rows say which are emptied.
+async fn in_use(server: &Server, vaults: &[VaultId]) -> Result<u64, StateError> {
+    account::vaults_caught_up(server).await?;
+    Ok(server.quotas.vaults_in_use(vaults).await.map_err(LookError::from)?)
+}
+
 impl CreateVault {
     /// Creates it; where that is written. The same again changes nothing.
     ///
@@ -92,8 +98,7 @@ impl CreateVault {
         let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
         let room = match (plan.vaults, row.vaults.len() as u64) {
             (Some(limit), all) if !self.offered && all < MAX_VAULTS => {
-                let used = server.quotas.vaults_in_use(&row.vaults).await;
-                (limit, used.map_err(|error| StateError::from(LookError::from(error)))?)
+                (limit, if all < limit { all } else { in_use(server, &row.vaults).await? })
             }
             (_, all) => (MAX_VAULTS, all),
         };
@@ -130,6 +135,7 @@ impl CreateVault {
                 created(self.actor, vault)?,
             ],
             requires: vec![before],
+            subjects: Vec::new(),
             streams: vec![claim(vault.into(), StreamKind::Vault, StreamExpect::None, epoch)],
         })
     }

@@ -65,6 +65,12 @@ impl Places {
         let taken = open.map(|session| session.device).collect();
         Ok(Self { taken, ..Self::all_free(server, row) })
     }
+
+    /// How many there are, and how many the devices of a roster have.
+    pub fn counted(&self, roster: &Roster) -> (u64, u64) {
+        let in_use = |(id, device): &(&DeviceId, &RosterDevice)| !device.revoked && self.taken.contains(id);
+        (self.limit, roster.devices.iter().filter(in_use).count() as u64)
+    }
 }
 
 /// What a statement does for its device.
@@ -97,8 +103,7 @@ pub fn decide(
     if let Some(what) = unusable(&next.claim) {
         return Err(StateError::Invalid(what));
     }
-    let in_use = |(id, device): &(&DeviceId, &RosterDevice)| !device.revoked && places.taken.contains(id);
-    let (limit, used) = (places.limit, roster.devices.iter().filter(in_use).count() as u64);
+    let (limit, used) = places.counted(&roster);
     if used >= limit {
         return Err(StateError::TooManyDevices(Exceeded { what: "devices", limit, used }));
     }

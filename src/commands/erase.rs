@@ -28,6 +28,8 @@ const ROUNDS: usize = 32;
 pub struct Erasure {
     /// Where it stands.
     pub state: ErasureState,
+    /// Who asked for it last, if it is due.
+    pub by: Option<AskedBy>,
     /// The last event about it.
     pub last: Seq,
 }
@@ -52,6 +54,10 @@ impl Erasure {
             (AccountEvent::ErasureRequested(body), _) => ErasureState::Due(body.due_at),
             (AccountEvent::ErasureCancelled(_), _) => ErasureState::None,
             (_, state) => state,
+        };
+        self.by = match event {
+            AccountEvent::ErasureRequested(body) => Some(body.by),
+            _ => self.by.filter(|_| self.state.due().is_some()),
         };
     }
 
@@ -188,10 +194,11 @@ impl RequestErasure {
     /// [`EraseError`]
     pub async fn run(self, desk: &Desk) -> Result<(Micros, Option<Position>), EraseError> {
         for _ in 0..ROUNDS {
+            let found = Erasure::of(&*desk.log, self.account).await?;
+            // After the account: a role that is given from now on has an event there, and is met by what is appended.
             if Roll::load(&*desk.log).await?.role(self.account) != Role::User {
                 return Err(EraseError::OnRoll);
             }
-            let found = Erasure::of(&*desk.log, self.account).await?;
             if let Some(due) = decide_request(found.state, self.due_at)? {
                 desk.erasures.put(self.account, due).await?;
                 return Ok((due, None));
@@ -357,6 +364,25 @@ mod tests {
         assert_eq!(given(&[asked(5), called_off()]), ErasureState::None);
         assert_eq!(given(&[asked(5), called_off(), asked(9)]), ErasureState::Due(Micros(9)));
         assert_eq!(given(&[asked(5), erased(), called_off(), asked(7)]), ErasureState::Erased);
+    }
+
+    #[test]
+    fn who_asked_last_is_known_while_it_is_due() {
+        let by = |events: &[AccountEvent]| {
+            let mut found = Erasure::default();
+            (1..).zip(events).for_each(|(seq, event)| found.apply(event, Seq(seq)));
+            found.by
+        };
+        let disabled = || AccountEvent::Disabled(lockstep_events::event::AccountDisabled {});
+        let operator = || {
+            let by = AskedBy::Operator;
+            AccountEvent::ErasureRequested(ErasureRequested { account: ZOE, by, due_at: Micros(1) })
+        };
+        assert_eq!(by(&[]), None);
+        assert_eq!(by(&[asked(5), disabled()]), Some(AskedBy::Person));
+        assert_eq!(by(&[asked(5), operator()]), Some(AskedBy::Operator));
+        assert_eq!(by(&[asked(5), called_off(), disabled()]), None);
+        assert_eq!(by(&[asked(5), erased()]), None);
     }
 
     #[test]

@@ -59,6 +59,15 @@ pub struct Push {
     pub reoffer: bool,
 }
 
+impl Push {
+    /// Whether an author says that it saw more of this life than there is: the log lost its end, which the device meets as
+    /// soon as it reads, or its app is wrong, and what it wrote would stop all other devices. What is offered again is of
+    /// an earlier life.
+    fn names_beyond(&self, head: Seq) -> bool {
+        !self.reoffer && self.items.iter().any(|item| item.header.observed_seq > head)
+    }
+}
+
 /// One version.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -198,7 +207,7 @@ pub enum PushError {
     /// There is no such vault, or it is another account's.
     #[error("there is no such vault")]
     NotFound,
-    /// The stream has another life. Nothing was done.
+    /// The stream has another life, or is shorter than an author saw it. Nothing was done.
     #[error("the stream has another epoch")]
     Epoch(StreamHead),
     /// The batch came before with other versions. Nothing was done.
@@ -249,7 +258,11 @@ impl Pusher {
             // The sender may have heard of another life before this node.
             head = self.members.head_now(push.vault).await?.ok_or(PushError::NotFound)?;
         }
-        if head.epoch != push.epoch {
+        if push.names_beyond(head.seq) {
+            // What this node knows of the end may be old.
+            head = self.members.head_now(push.vault).await?.ok_or(PushError::NotFound)?;
+        }
+        if head.epoch != push.epoch || push.names_beyond(head.seq) {
             return Err(PushError::Epoch(head));
         }
         let ready = self.check(&push).await?;

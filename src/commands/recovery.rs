@@ -4,11 +4,12 @@
 //! in the roster, so that a server cannot make up one of its own. A code is used once.
 
 use lockstep_events::{
-    AccountId, Hash32, Position, SessionId,
+    AccountId, Hash32, Position, Seq, SessionId,
     canonical::sha256,
     event::{AccountEvent, Method, RevokeReason, RosterStated},
-    log::Required,
+    log::{Required, SubjectClaim, SubjectExpect},
     roster::{Claim, RosterError, Statement},
+    standing::Standing,
 };
 use lockstep_projections::rows::AccountRow;
 use subtle::ConstantTimeEq;
@@ -31,6 +32,7 @@ use crate::{
         credentials::{CredentialError, PasswordRecord, Wrapped},
         factors::{FactorKind, Replacement, Staged, StoredFactor},
     },
+    feed,
     quotas::Exceeded,
     state::Server,
     subjects::SubjectError,
@@ -233,6 +235,10 @@ impl Recover {
 
     async fn tried(self, server: &Server) -> Result<Opened, RecoveryError> {
         let account = self.account;
+        // Before it is looked whether it is disabled: what disables it from now on is met by what is appended.
+        let (_, seen) = feed::standing(server.log.as_ref(), account).await.map_err(ReplaceError::from)?;
+        let expect = if seen == Seq::ZERO { SubjectExpect::None } else { SubjectExpect::Exact(seen) };
+        let standing = SubjectClaim { stream: account.into(), subject: Standing::subject(account), expect };
         let row = of(server, account).await?;
         check_next(&row, self.password.suite, &self.wrap)?;
         let unused = self.check_unused(server, &row).await?;
@@ -273,9 +279,8 @@ impl Recover {
         let events =
             events.into_iter().chain(gone).collect::<Result<Vec<_>, _>>().map_err(ReplaceError::from)?;
         let staged = Staged { account, attempt: self.attempt, replacement, staged_at: at };
-        let replaced = Replace { actor, staged }
-            .run(server, Together { events, requires, ..Together::default() })
-            .await?;
+        let together = Together { events, requires, subjects: vec![standing], ..Together::default() };
+        let replaced = Replace { actor, staged }.run(server, together).await?;
         if !replaced.again {
             end.settle(server).await?;
         }

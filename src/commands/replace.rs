@@ -5,7 +5,7 @@ use lockstep_events::{
     AccountId, Hash32, LogError, NewEvent, Outcome, Position, Unit,
     canonical::sha256,
     event::{AccountEvent, CredentialSet},
-    log::{Placed, Required, StreamClaim},
+    log::{Placed, Required, StreamClaim, SubjectClaim},
 };
 use uuid::Uuid;
 
@@ -42,6 +42,8 @@ pub struct Together {
     pub events: Vec<NewEvent>,
     /// Events that must stand before.
     pub requires: Vec<Required>,
+    /// What must be as it was looked at.
+    pub subjects: Vec<SubjectClaim>,
     /// Streams that begin with it, besides the account's.
     pub streams: Vec<StreamClaim>,
 }
@@ -87,7 +89,8 @@ impl Replace {
         }
         let mut streams = vec![existing_account(account)];
         streams.extend(together.streams);
-        let unit = Unit { streams, events, requires: together.requires, ..Unit::default() };
+        let (subjects, requires) = (together.subjects, together.requires);
+        let unit = Unit { streams, subjects, requires, events };
         // If the log does not answer, the change stays staged: whoever comes next looks whether it stands.
         let Outcome::Appended(placed) = server.batcher.append(unit).await? else {
             server.credentials.unstage(account, attempt).await?;

@@ -3,7 +3,7 @@
 use tracing::level_filters::LevelFilter;
 
 use super::{Config, ConfigError, providers::Provider};
-use crate::limits::Proxies;
+use crate::{auth::token::LONGEST_S, limits::Proxies};
 
 /// No number of anything is larger.
 const MOST: u64 = 1_000_000;
@@ -96,7 +96,7 @@ impl Config {
         if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
             return Err(ConfigError::Contradiction("tls_cert and tls_key must be given together"));
         }
-        if !(10..=1200).contains(&self.access_token_s) {
+        if !(10..=LONGEST_S).contains(&self.access_token_s) {
             return Err(ConfigError::Contradiction("access_token_s must be from 10 to 1200"));
         }
         if !self.plans.0.contains_key(&self.default_plan) {

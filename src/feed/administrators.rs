@@ -90,8 +90,10 @@ impl Administrators {
 }
 
 fn is_act(recorded: &Recorded) -> bool {
-    recorded.actor.is_some()
-        && (recorded.kind.starts_with("admin.") || ACTS.contains(&recorded.kind.as_str()))
+    let Some(actor) = recorded.actor else { return false };
+    // Anybody ends their own other sessions, without a proof of the password: that keeps nobody in the office.
+    let is_own = recorded.kind == "account.sessions_ended" && recorded.stream == actor.into();
+    !is_own && (recorded.kind.starts_with("admin.") || ACTS.contains(&recorded.kind.as_str()))
 }
 
 #[cfg(test)]
@@ -160,5 +162,18 @@ mod tests {
         assert_eq!(view.acted(id(1), id(101)), Some(Micros(7)));
         assert_eq!(view.acted(id(2), id(102)), None);
         assert_eq!(view.acted(id(3), id(101)), None, "a device of the same id in another account");
+    }
+
+    #[test]
+    fn the_end_of_one_s_own_sessions_is_no_act_and_that_of_another_s_is() {
+        let view = with_admin();
+        let ended = |whose: u128, at| Recorded {
+            stream: AccountId::into(id(whose)),
+            ..act(1, "account.sessions_ended", at)
+        };
+        view.apply(&[ended(1, 7)]);
+        assert_eq!(view.acted(id(1), id(101)), None);
+        view.apply(&[ended(2, 8)]);
+        assert_eq!(view.acted(id(1), id(101)), Some(Micros(8)));
     }
 }

@@ -1,10 +1,13 @@
 //! The follower: one task that brings every committed batch, in order and exactly once, to all who hang on the feed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant as Asked},
+};
 
 use lockstep_api::MAX_LIVE_INLINE;
 use lockstep_events::{
-    Position,
+    EventId, Position, Recorded,
     log::{Contents, Filter},
 };
 use rand::Rng;
@@ -30,18 +33,21 @@ const TIDY: Duration = Duration::from_secs(10);
 
 /// Starts the follower after a position, and what works for it.
 pub fn start(feed: &Arc<Feed>, news: broadcast::Receiver<News>, after: Position, pace: Pace) {
-    let (tails, heard) = mpsc::channel(1);
-    feed.tasks.spawn(until_stopped(Arc::clone(feed), poll(Arc::clone(feed), tails, pace.poll)));
+    let (looks, seen) = mpsc::channel(1);
+    feed.tasks.spawn(until_stopped(Arc::clone(feed), poll(Arc::clone(feed), looks, pace.poll)));
     feed.tasks.spawn(until_stopped(Arc::clone(feed), tidy(Arc::clone(feed))));
     let follower = Follower {
         feed: Arc::clone(feed),
         order: Order::new(after),
+        last: None,
+        unreached: None,
         news: Some(news),
         pace,
-        refill_at: None,
+        // Only to learn which event is the last.
+        refill_at: Some(Instant::now()),
         failures: 0,
     };
-    feed.tasks.spawn(until_stopped(Arc::clone(feed), follower.run(heard)));
+    feed.tasks.spawn(until_stopped(Arc::clone(feed), follower.run(seen)));
 }
 
 async fn until_stopped(feed: Arc<Feed>, work: impl Future<Output = ()>) {
@@ -53,45 +59,66 @@ async fn until_stopped(feed: Arc<Feed>, work: impl Future<Output = ()>) {
     }
 }
 
+/// A look at the tail of the log.
+struct Look {
+    tail: Position,
+    asked: Asked,
+    /// The log did not answer before: perhaps another one answers now.
+    doubtful: bool,
+}
+
 /// Looks at the tail of the log, so that a lost message costs at most this long. Ends if the log has gone back behind what
-/// was applied already: a standby that was behind took over. What is written in those places now, ends of access among
-/// it, would never be applied here; a node that begins anew knows nothing of what is no more.
-async fn poll(feed: Arc<Feed>, tails: mpsc::Sender<Position>, every: Duration) {
+/// was applied already.
+async fn poll(feed: Arc<Feed>, looks: mpsc::Sender<Look>, every: Duration) {
+    let mut doubtful = false;
     loop {
         sleep(spread(every, 1.0..2.0)).await;
-        let applied = *feed.position.borrow();
+        let (applied, asked) = (*feed.position.borrow(), Asked::now());
         match timeout(PATIENCE, feed.log.tail()).await {
-            Ok(Ok(tail)) if tail.position < applied => {
-                let (claimed, position) = (applied.0, tail.position.0);
-                tracing::error!(
-                    claimed,
-                    position,
-                    incident = "log_went_back",
-                    "the log lacks events that it had: stop all nodes and say `lockstepd log restored`"
-                );
-                return;
-            }
+            Ok(Ok(tail)) if tail.position < applied => return went_back(applied, Some(tail.position)),
             Ok(Ok(tail)) => {
-                if !feed.ready() {
-                    tracing::info!("the log answers again");
-                    // Perhaps it is another one: a backup.
-                    feed.hubs.doubt();
-                }
-                feed.touched(false);
                 // If the follower has not yet looked at the last one, this one can wait for the next round.
-                let _ = tails.try_send(tail.position);
+                let look = Look { tail: tail.position, asked, doubtful };
+                doubtful &= looks.try_send(look).is_err();
             }
-            Ok(Err(error)) => failing(&feed, &error),
-            Err(late) => failing(&feed, &late),
+            Ok(Err(error)) => {
+                doubtful = true;
+                failing(&feed, &error);
+            }
+            Err(late) => {
+                doubtful = true;
+                failing(&feed, &late);
+            }
         }
     }
+}
+
+/// A standby that was behind took over. What is written in those places now, ends of access among it, would never be
+/// applied here; a node that begins anew knows nothing of what is no more.
+fn went_back(applied: Position, end: Option<Position>) {
+    let (claimed, position) = (applied.0, end.map(|end| end.0));
+    tracing::error!(
+        claimed,
+        position,
+        incident = "log_went_back",
+        "the log lacks events that it had: stop all nodes and say `lockstepd log restored`"
+    );
 }
 
 fn failing(feed: &Feed, error: &dyn std::error::Error) {
     if feed.ready() {
         tracing::warn!(%error, "the log does not answer; this node is not ready until it does");
     }
-    feed.touched(true);
+    feed.failing(true);
+}
+
+fn answers(feed: &Feed) {
+    if !feed.ready() {
+        tracing::info!("the log answers again");
+        // Perhaps it is another one: a backup.
+        feed.hubs.doubt();
+    }
+    feed.failing(false);
 }
 
 /// Drops hubs that nobody needs and looks after those whose news the bus may have lost.
@@ -109,6 +136,10 @@ async fn tidy(feed: Arc<Feed>) {
 struct Follower {
     feed: Arc<Feed>,
     order: Order,
+    /// The last event that was applied; not known until something was read or applied.
+    last: Option<EventId>,
+    /// The oldest tail that was looked at and is not reached yet, and when it was asked for.
+    unreached: Option<(Position, Asked)>,
     news: Option<broadcast::Receiver<News>>,
     pace: Pace,
     refill_at: Option<Instant>,
@@ -116,28 +147,54 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, mut tails: mpsc::Receiver<Position>) {
+    async fn run(mut self, mut looks: mpsc::Receiver<Look>) {
         loop {
             self.apply_ready();
+            self.reach();
             if self.refill_at.is_some_and(|at| at <= Instant::now()) {
-                self.refill().await;
+                if !self.refill().await {
+                    return;
+                }
                 continue;
             }
             let refill_at = self.refill_at.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
             tokio::select! {
                 biased;
-                news = next(&mut self.news) => self.hear(news),
-                () = sleep_until(refill_at), if self.refill_at.is_some() => {}
-                tail = tails.recv() => match tail {
-                    Some(tail) => self.order.heard(tail),
+                // There are few of them: else news that do not end would keep this node out of touch.
+                look = looks.recv() => match look {
+                    Some(look) => self.see(&look),
                     None => return,
                 },
+                news = next(&mut self.news) => self.hear(news),
+                () = sleep_until(refill_at), if self.refill_at.is_some() => {}
             }
+        }
+    }
+
+    fn see(&mut self, look: &Look) {
+        self.order.heard(look.tail);
+        if look.doubtful {
+            self.refill_at = Some(Instant::now());
+        } else {
+            self.unreached.get_or_insert((look.tail, look.asked));
+        }
+    }
+
+    /// This node is in touch with the log by what it has applied: a log of which no more than the tail can be read tells
+    /// nothing of what has ended.
+    fn reach(&mut self) {
+        let reached = |(tail, _): &mut (Position, Asked)| *tail <= self.order.position();
+        if self.failures == 0
+            && let Some((_, asked)) = self.unreached.take_if(reached)
+        {
+            self.feed.knows(asked);
         }
     }
 
     fn hear(&mut self, news: Result<News, RecvError>) {
         match news {
+            // The log is asked which of the two it has.
+            Ok(News::Batch(batch)) if self.contradicts(&batch) => self.refill_at = Some(Instant::now()),
             Ok(News::Batch(batch)) => self.order.offer(batch),
             Ok(News::Renewed(stream)) => {
                 let feed = Arc::clone(&self.feed);
@@ -157,6 +214,13 @@ impl Follower {
         }
     }
 
+    /// Whether a batch has another event than the one that was applied last, in its place.
+    fn contradicts(&self, batch: &CommittedBatch) -> bool {
+        let (at, last) = (self.order.position(), self.last);
+        let there = batch.events.iter().find(|event| event.position == at);
+        there.is_some_and(|there| last.is_some_and(|last| last != there.event_id))
+    }
+
     fn apply_ready(&mut self) {
         while let Some(batch) = self.order.next() {
             self.apply(batch);
@@ -169,7 +233,8 @@ impl Follower {
         }
     }
 
-    fn apply(&self, batch: Arc<CommittedBatch>) {
+    fn apply(&mut self, batch: Arc<CommittedBatch>) {
+        self.last = batch.events.last().map(|event| event.event_id).or(self.last);
         let feed = &self.feed;
         let revoked = feed.revocations.apply(&batch.events);
         feed.sockets.revoke(&revoked);
@@ -183,20 +248,25 @@ impl Follower {
         let _ = feed.applied.send(batch);
     }
 
-    /// Reads what is missing from the log.
-    async fn refill(&mut self) {
+    /// Reads what is missing from the log, if it still has what was applied last: else it has gone back.
+    async fn refill(&mut self) -> bool {
         self.refill_at = None;
         loop {
-            let (after, everything) = (self.order.position(), Filter::default());
-            let read = self.feed.log.read_all(after, PAGE, &everything, Contents::UpTo(MAX_LIVE_INLINE));
-            let events = match timeout(2 * PATIENCE, read).await {
+            let (after, asked, everything) = (self.order.position(), Asked::now(), Filter::default());
+            let from = Position(after.0.saturating_sub(1));
+            let read = self.feed.log.read_all(from, PAGE, &everything, Contents::UpTo(MAX_LIVE_INLINE));
+            let mut events = match timeout(2 * PATIENCE, read).await {
                 Ok(Ok(events)) => events,
                 Ok(Err(error)) => return self.try_again(&error),
                 Err(late) => return self.try_again(&late),
             };
-            self.failures = 0;
-            self.feed.touched(false);
             let whole_page = events.len() == PAGE;
+            if after > Position::ZERO && !self.joins_on(after, &mut events) {
+                went_back(after, events.last().map(|last| last.position));
+                return false;
+            }
+            self.failures = 0;
+            answers(&self.feed);
             if let Some(to) = events.last().map(|last| last.position) {
                 self.order.offer_read(Arc::new(CommittedBatch { after, to, events }));
                 while let Some(batch) = self.order.next() {
@@ -204,16 +274,31 @@ impl Follower {
                 }
             }
             if !whole_page {
-                return self.order.settle();
+                self.order.settle();
+                self.feed.knows(asked);
+                return true;
             }
         }
     }
 
-    fn try_again(&mut self, error: &dyn std::error::Error) {
+    /// Takes away the first event that was read, if it is the one that was applied last.
+    fn joins_on(&mut self, after: Position, events: &mut Vec<Recorded>) -> bool {
+        let Some(first) = events.first().filter(|first| first.position == after) else { return false };
+        let id = first.event_id;
+        if self.last.is_some_and(|last| last != id) {
+            return false;
+        }
+        self.last = Some(id);
+        events.remove(0);
+        true
+    }
+
+    fn try_again(&mut self, error: &dyn std::error::Error) -> bool {
         failing(&self.feed, error);
         self.failures = (self.failures + 1).min(8);
         let most = (Duration::from_millis(25) * 2_u32.pow(self.failures)).min(SLOWEST);
         self.refill_at = Some(Instant::now() + spread(most, 0.5..1.0));
+        true
     }
 }
 

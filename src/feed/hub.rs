@@ -196,6 +196,11 @@ impl Hub {
         self.opened.initialized() && !self.inner().checked.is_some_and(recently)
     }
 
+    /// When the log last said where the stream is; none if that counts no more.
+    pub fn checked(&self) -> Option<Instant> {
+        self.inner().checked
+    }
+
     /// The log may have been exchanged, or the bus may have lost news: it is time to ask.
     pub fn doubt(&self) {
         let mut inner = self.inner();

@@ -95,31 +95,29 @@ impl Hubs {
         self.hubs().values().for_each(|hub| hub.doubt());
     }
 
-    /// Drops what nobody needs, and asks the log about some hubs that were not asked about for long.
+    /// Drops what nobody needs, and asks the log about the hubs that were not asked about for long.
     ///
     /// # Errors
     /// If the log does not answer.
     pub async fn tidy(&self, log: &dyn EventLog) -> Result<(), LogError> {
         let now = Instant::now();
-        let due: Vec<(StreamId, Arc<Hub>, Asked)> = {
-            let mut hubs = self.hubs();
-            hubs.retain(|_, hub| hub.tidy(now));
-            let due = hubs.iter().filter(|(_, hub)| hub.wants_check(now));
-            due.take(CHECK_AT_ONCE).map(|(stream, hub)| (*stream, Arc::clone(hub), hub.ask())).collect()
-        };
-        if due.is_empty() {
-            return Ok(());
-        }
-        let streams: Vec<StreamId> = due.iter().map(|(stream, ..)| *stream).collect();
-        let heads: HashMap<StreamId, _> =
-            log.stream_heads(&streams).await?.into_iter().map(|head| (head.stream, head)).collect();
-        for (stream, hub, asked) in due {
-            match heads.get(&stream) {
-                Some(head) => hub.set_head(asked, head, now),
-                None => hub.missing(asked, now),
-            }
+        self.hubs().retain(|_, hub| hub.tidy(now));
+        for due in self.due(now).chunks(CHECK_AT_ONCE) {
+            check(log, due).await?;
         }
         Ok(())
+    }
+
+    /// The hubs that it is time to ask about. Those first that were not asked about for longest: a round may end before it
+    /// comes to the last one.
+    pub(super) fn due(&self, now: Instant) -> Vec<(StreamId, Arc<Hub>)> {
+        let hubs = self.hubs();
+        let waiting = hubs.iter().filter(|(_, hub)| hub.wants_check(now));
+        let mut due: Vec<_> =
+            waiting.map(|(stream, hub)| (hub.checked(), (*stream, Arc::clone(hub)))).collect();
+        drop(hubs);
+        due.sort_by_key(|(checked, _)| *checked);
+        due.into_iter().map(|(_, hub)| hub).collect()
     }
 
     /// How many hubs there are.
@@ -131,4 +129,20 @@ impl Hubs {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Asks the log about some hubs at once.
+async fn check(log: &dyn EventLog, hubs: &[(StreamId, Arc<Hub>)]) -> Result<(), LogError> {
+    let asked: Vec<Asked> = hubs.iter().map(|(_, hub)| hub.ask()).collect();
+    let streams: Vec<StreamId> = hubs.iter().map(|(stream, _)| *stream).collect();
+    let heads: HashMap<StreamId, _> =
+        log.stream_heads(&streams).await?.into_iter().map(|head| (head.stream, head)).collect();
+    let now = Instant::now();
+    for ((stream, hub), asked) in hubs.iter().zip(asked) {
+        match heads.get(stream) {
+            Some(head) => hub.set_head(asked, head, now),
+            None => hub.missing(asked, now),
+        }
+    }
+    Ok(())
 }

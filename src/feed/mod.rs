@@ -103,7 +103,7 @@ pub struct Feed {
     tasks: TaskTracker,
 }
 
-/// When the log last answered.
+/// Up to when all that the log had is known here, and whether it answers.
 #[derive(Debug, Clone, Copy)]
 struct Contact {
     at: Instant,
@@ -163,7 +163,7 @@ impl Feed {
         self.position.subscribe()
     }
 
-    /// How long ago the log last answered. A node that knows nothing for long must not trust what it knows.
+    /// How long ago all was known here that the log had. A node that hears nothing for long must not trust what it knows.
     pub fn out_of_touch(&self) -> Duration {
         self.contact.borrow().at.elapsed()
     }
@@ -173,13 +173,13 @@ impl Feed {
         !self.contact.borrow().failing
     }
 
-    fn touched(&self, failing: bool) {
-        self.contact.send_modify(|contact| {
-            contact.failing = failing;
-            if !failing {
-                contact.at = Instant::now();
-            }
-        });
+    fn failing(&self, failing: bool) {
+        self.contact.send_modify(|contact| contact.failing = failing);
+    }
+
+    /// All that the log had then is applied.
+    fn knows(&self, then: Instant) {
+        self.contact.send_modify(|contact| contact.at = contact.at.max(then));
     }
 
     /// Whose a stream is; none if there is no such stream, or it is nobody's.

@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lockstep_api::live::close;
 use lockstep_events::{
@@ -11,12 +14,14 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    Access, Close, Feed, Next, Pace, Signal,
+    Access, Close, Feed, Listening, Next, Pace, Signal,
     testing::{self, Faults, FaultyBus, Flaky, new_event, positions, unit},
 };
 use crate::bus::{Bus, CommittedBatch};
 
-const SOON: Duration = Duration::from_secs(10);
+mod behind;
+
+const SOON: Duration = Duration::from_secs(30);
 
 struct Node {
     log: Arc<Flaky>,
@@ -26,8 +31,12 @@ struct Node {
 
 impl Node {
     async fn start(seed: u64, faults: Faults) -> Self {
+        Self::looking(Duration::from_millis(20), seed, faults).await
+    }
+
+    async fn looking(poll: Duration, seed: u64, faults: Faults) -> Self {
         let (log, bus) = (Arc::new(Flaky::new()), Arc::new(FaultyBus::new(seed, faults)));
-        let pace = Pace { poll: Duration::from_millis(20), ..Pace::default() };
+        let pace = Pace { poll, ..Pace::default() };
         let feed = Feed::start(log.clone(), bus.clone(), pace, Micros(1)).await.unwrap();
         Self { log, bus, feed }
     }
@@ -232,6 +241,49 @@ async fn a_hub_that_is_doubted_while_the_log_is_asked_is_asked_about_again() {
     held.await.unwrap().unwrap();
     node.feed.hubs.tidy(node.feed.log()).await.unwrap();
     assert_eq!(listening.hub.head().0, Epoch([7; 16]));
+}
+
+/// Somebody listens to so many vaults.
+async fn many_hubs(node: &Node, number: u128) -> Vec<Listening> {
+    let (account, signal) = (AccountId(Uuid::from_u128(1)), Arc::new(Signal::default()));
+    let mut all = Vec::new();
+    for n in 0..number {
+        let vault = node.vault(100 + n, 1).await;
+        all.push(node.feed.listen(vault, account, &signal).await.unwrap().unwrap());
+    }
+    all
+}
+
+fn stream(n: usize) -> StreamId {
+    StreamId(Uuid::from_u128(100 + n as u128))
+}
+
+#[tokio::test]
+async fn every_hub_whose_news_may_be_lost_is_asked_about_in_one_round_however_many_there_are() {
+    let node = Node::start(1, Faults::default()).await;
+    let hubs = many_hubs(&node, 1_201).await;
+    for n in 0..hubs.len() {
+        node.log.renew_epoch(stream(n), Epoch([7; 16])).await.unwrap();
+    }
+    node.feed.hubs.doubt();
+    node.feed.hubs.tidy(node.feed.log()).await.unwrap();
+    let old = hubs.iter().filter(|one| one.hub.head().0 != Epoch([7; 16])).count();
+    assert_eq!(old, 0);
+}
+
+#[tokio::test]
+async fn the_hubs_that_were_not_asked_about_for_longest_come_first() {
+    let node = Node::start(1, Faults::default()).await;
+    let hubs = many_hubs(&node, 40).await;
+    let (now, seconds) = (Instant::now(), Duration::from_secs);
+    for (n, one) in hubs.iter().enumerate() {
+        let head = node.log.stream_heads(&[stream(n)]).await.unwrap()[0];
+        one.hub.set_head(one.hub.ask(), &head, now + seconds(100 - n as u64));
+    }
+    hubs[7].hub.doubt();
+    let due: Vec<_> = node.feed.hubs.due(now + seconds(200)).into_iter().map(|(stream, _)| stream).collect();
+    let others = (0..hubs.len()).rev().filter(|n| *n != 7);
+    assert_eq!(due, std::iter::once(7).chain(others).map(stream).collect::<Vec<_>>());
 }
 
 #[tokio::test]

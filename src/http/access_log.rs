@@ -23,7 +23,7 @@ use lockstep_api::Code;
 use lockstep_events::Clock;
 
 use super::{around::RequestId, limiting::Gate};
-use crate::{clock::SystemClock, limits::truncated, state::Shared};
+use crate::{clock::SystemClock, limits::truncated, metrics::known, state::Shared};
 
 /// What stands for the status of a request whose client left before there was one.
 const GONE: u16 = 499;
@@ -96,7 +96,8 @@ impl Drop for Line {
             Some((status, code, took)) => (status.as_u16(), code.map_or("-", Code::as_str), took),
             None => (GONE, "-", self.started.elapsed()),
         };
-        let (method, route) = (&self.method, self.route.as_str());
+        // Anybody may make up one, and as long as they like.
+        let (method, route) = (known(self.method.as_str()), self.route.as_str());
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let [received, sent] = [&self.received, &self.sent].map(|bytes| bytes.load(Ordering::Relaxed));
         let from = truncated(self.gate.client());

@@ -12,6 +12,7 @@ use utoipa::IntoParams;
 
 use super::{Answer, Failure, Json, Query, Routes, caller::Caller, routes::routes};
 use crate::{
+    commands::{account, enrol_device::Places},
     retention::history_days,
     state::{Server, Shared},
     subjects::Purpose,
@@ -28,8 +29,8 @@ pub fn routes() -> Routes {
 /// If the read models do not answer.
 pub async fn measures(server: &Server, row: &AccountRow) -> Answer<Vec<Measure>> {
     let (_, plan) = server.quotas.plans.of(&row.standing, server.clock.now());
-    let devices = server.reads.devices(row.account).await?;
-    let devices = devices.iter().filter(|device| device.revoked.is_none()).count() as u64;
+    // As an enrolment counts them.
+    let (places, devices) = Places::of(server, row).await?.counted(&account::roster(row)?);
     let vaults = server.quotas.vaults_in_use(&row.vaults).await?;
     let (mut entries, mut bytes) = (0, 0);
     for vault in &row.vaults {
@@ -41,7 +42,7 @@ pub async fn measures(server: &Server, row: &AccountRow) -> Answer<Vec<Measure>>
     Ok(vec![
         measure("vaults", plan.vaults, vaults),
         measure("entries", plan.entries, entries),
-        measure("devices", plan.devices, devices),
+        measure("devices", Some(places), devices),
         measure("storage_bytes", plan.storage_bytes, bytes),
     ])
 }

@@ -9,7 +9,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -37,7 +37,7 @@ pub struct Written;
 
 /// Path and query are at most so long, in bytes.
 const MAX_URL: usize = 4 * 1024;
-/// Path, query and headers are at most so long, in bytes.
+/// Method, path, query and headers are at most so long, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
 const HEADERS: [(HeaderName, &str); 8] = [
@@ -68,7 +68,7 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
     let (request, rest) = leftover::watch(paced);
     let passed = async {
         let entered = gate.enter(&server).await;
-        match entered.and_then(|()| fits(request.uri(), request.headers())) {
+        match entered.and_then(|()| fits(&request)) {
             Ok(()) => inside(&server, request, next).await,
             Err(refused) => refused.into_response(),
         }
@@ -114,14 +114,14 @@ async fn inside(server: &Shared, request: Request, next: Next) -> Response {
 }
 
 /// Checks the size of the head. What is far larger the connection refuses by itself.
-fn fits(uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
-    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+fn fits(request: &Request) -> Result<(), Failure> {
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     if path > MAX_URL {
         return Err(Failure::from(Code::UrlTooLong).detail("at most 4096 bytes"));
     }
     // As it stands on the wire: name, colon, space, value, end of line.
-    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    if path + lines.sum::<usize>() > MAX_HEAD {
+    let lines = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if request.method().as_str().len() + path + lines.sum::<usize>() > MAX_HEAD {
         return Err(Failure::from(Code::HeadTooLarge).detail("at most 16384 bytes"));
     }
     Ok(())

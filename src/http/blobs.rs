@@ -56,6 +56,8 @@ pub(super) fn limit(server: &Server, attachment: bool) -> u64 {
 problems! {
     /// What asking for the rest of a blob meets.
     GetProblems: RangeNotSatisfiable, BlobLost;
+    /// What bringing a blob, or asking where to bring it, meets.
+    PutProblems: QuotaExceeded;
 }
 
 /// The routes of this file.
@@ -70,7 +72,7 @@ pub fn routes() -> Routes {
 /// Says of each blob whether the vault has it, and else where to put it.
 #[utoipa::path(post, path = "/v1/vaults/{vault}/blobs/prepare", operation_id = "prepare_blobs", tag = "blobs", security(("token" = [])),
     params(("vault" = VaultId, Path)), request_body = PrepareBlobs,
-    responses((status = 200, description = "One per blob, in order", body = PreparedBlobs)))]
+    responses((status = 200, description = "One per blob, in order", body = PreparedBlobs), PutProblems))]
 async fn prepare(
     State(server): State<Shared>,
     caller: Caller,
@@ -184,7 +186,7 @@ fn part(put: Presigned) -> BlobPart {
     params(("vault" = VaultId, Path)),
     request_body(content = String, content_type = "application/octet-stream", description = "Frames"),
     responses((status = 204, description = "All are stored"),
-        (status = 422, description = "`hash_mismatch`: a blob does not have its hash; nothing is stored")))]
+        (status = 422, description = "`hash_mismatch`: a blob does not have its hash; nothing is stored"), PutProblems))]
 async fn put_pack(
     State(server): State<Shared>,
     caller: Caller,
@@ -301,7 +303,7 @@ struct Size {
     request_body(content = String, content_type = "application/octet-stream", description = "Bytes"),
     responses((status = 204, description = "It is stored"),
         (status = 409, description = "`offset_mismatch`: the upload goes on at the `offset` of the facts; also the answer to a piece that does not end the blob"),
-        (status = 422, description = "`hash_mismatch`: it does not have its hash or size; nothing is stored")))]
+        (status = 422, description = "`hash_mismatch`: it does not have its hash or size; nothing is stored"), PutProblems))]
 async fn put_one(
     State(server): State<Shared>,
     caller: Caller,

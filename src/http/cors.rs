@@ -9,7 +9,8 @@ use axum::{
 use crate::config::Config;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
-const HEADERS: &str = "authorization, content-type, idempotency-key, if-match, last-event-id, upload-offset";
+const HEADERS: &str = "authorization, content-type, idempotency-key, if-match, last-event-id, lockstep-reason, \
+                       range, upload-offset";
 const SHOWN: &str =
     "etag, location, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after, x-request-id";
 /// A browser may remember an answer so long, in seconds.
@@ -105,6 +106,25 @@ mod tests {
         }
         assert!(!is_allowed(list, &["https://a.example", "https://a.example"]));
         assert!(!is_allowed("", &["https://a.example"]) && !is_allowed("", &[""]));
+    }
+
+    #[test]
+    fn a_page_may_send_every_header_that_a_route_takes() {
+        let document = serde_json::to_value(crate::http::document()).unwrap();
+        // The biller is no page, and the protocols of a socket are the browser's to send.
+        let others = ["lockstep-signature", "sec-websocket-protocol"];
+        let known: Vec<&str> = HEADERS.split(", ").collect();
+        let operations = document["paths"].as_object().unwrap().values();
+        let operations = operations.flat_map(|path| path.as_object().unwrap().values());
+        let parameters =
+            operations.flat_map(|operation| operation["parameters"].as_array().into_iter().flatten());
+        let headers = parameters.filter(|parameter| parameter["in"] == "header");
+        let mut asked = 0;
+        for header in headers.map(|header| header["name"].as_str().unwrap().to_lowercase()) {
+            asked += 1;
+            assert!(others.contains(&&*header) || known.contains(&&*header), "{header}");
+        }
+        assert!(asked > 10, "{asked}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use lockstep_api::{
     },
 };
 use lockstep_events::{DeviceId, Micros};
+use lockstep_projections::Family;
 
 use super::{
     Answer, Failure, Path, Routes,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     commands::{
-        account::in_effect,
+        account::{in_effect, read_as_heard},
         enrol_device::EnrolDevice,
         facts::Actor,
         label_device::{LabelDevice, MAX_LABEL, label_name},
@@ -48,6 +49,7 @@ problems! {
 #[utoipa::path(get, path = "/v1/devices", operation_id = "list_devices", tag = "devices", security(("token" = [])),
     responses((status = 200, description = "Oldest first", body = Devices)))]
 async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Devices>> {
+    read_as_heard(&server, Family::Account).await?;
     let rows = server.reads.devices(caller.account).await?;
     let wraps = server.credentials.held(caller.account).await?.wraps;
     let labelled = |device| {

@@ -51,7 +51,7 @@ async fn metrics(State(server): State<Shared>) -> Response {
         ),
         Gauge::one(
             "lockstep_out_of_touch_seconds",
-            "Since this node last heard of the end of the log",
+            "Since this node last knew all of the log",
             feed.out_of_touch().as_secs_f64(),
         ),
         Gauge::by_family(

@@ -22,6 +22,8 @@ const ALWAYS: &[Code] = &[
     Code::CredentialsUnavailable,
     Code::TimedOut,
     Code::Draining,
+    // Also of what only looks: that an administrator looked is written down.
+    Code::NoRoom,
     Code::TooManyRequests,
     Code::UrlTooLong,
     Code::HeadTooLarge,
@@ -36,7 +38,6 @@ const WITH_BODY: &[Code] = &[
     Code::UnsupportedMediaType,
     Code::BodyTooLarge,
     Code::BodyTooSlow,
-    Code::NoRoom,
 ];
 /// A request with parameters may meet these.
 const WITH_PARAMETERS: &[Code] = &[Code::InvalidParameter];

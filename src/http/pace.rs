@@ -106,13 +106,13 @@ mod tests {
 
     use super::*;
 
-    /// Chunks of this length, one after each pause; a thousand bytes must come in every 300 milliseconds.
-    fn drip(chunk: usize, chunks: usize, pause: u64) -> Body {
+    /// Chunks of this length, one after each pause; a thousand bytes must come in every window. Both in milliseconds.
+    fn drip(chunk: usize, chunks: usize, pause: u64, window: u64) -> Body {
         let chunks = stream::iter(0..chunks).then(move |_| async move {
             sleep(Duration::from_millis(pause)).await;
             Ok::<_, std::io::Error>(Bytes::from(vec![0; chunk]))
         });
-        Body::new(Paced::with(Body::from_stream(chunks), 1000, Duration::from_millis(300)))
+        Body::new(Paced::with(Body::from_stream(chunks), 1000, Duration::from_millis(window)))
     }
 
     async fn read(body: Body) -> Result<usize, bool> {
@@ -122,10 +122,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_trickles_is_cut_off_and_one_that_flows_is_not() {
-        assert_eq!(read(drip(1, 1000, 10)).await, Err(true));
-        assert_eq!(read(drip(10, 1000, 50)).await, Err(true));
-        assert_eq!(read(drip(10_000, 20, 20)).await, Ok(200_000));
-        assert_eq!(read(drip(1, 3, 1)).await, Ok(3), "it ended in time");
+        assert_eq!(read(drip(1, 1000, 10, 300)).await, Err(true));
+        assert_eq!(read(drip(10, 1000, 50, 300)).await, Err(true));
+        assert_eq!(read(drip(10_000, 20, 20, 3_000)).await, Ok(200_000));
+        assert_eq!(read(drip(1, 3, 1, 3_000)).await, Ok(3), "it ended in time");
     }
 
     #[tokio::test]
@@ -135,7 +135,7 @@ mod tests {
             let chunk = receiver.recv().await?;
             Some((Ok::<_, std::io::Error>(chunk), receiver))
         });
-        let paced = Paced::with(Body::from_stream(chunks), 1000, Duration::from_millis(50));
+        let paced = Paced::with(Body::from_stream(chunks), 1000, Duration::from_millis(1_000));
         let mut body = Body::new(paced).into_data_stream();
         tokio::spawn(async move {
             sleep(Duration::from_millis(5)).await;
@@ -144,7 +144,7 @@ mod tests {
         let mut came = 0;
         while let Some(chunk) = body.next().await {
             came += chunk.unwrap().len();
-            sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(75)).await;
         }
         assert_eq!(came, 20 * 16);
     }

@@ -45,7 +45,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What a shown factor meets.
-    ShownProblems: SecondFactorFailed, AttemptExpired, LoginFailed, AccountDisabled, Forbidden;
+    ShownProblems: SecondFactorFailed, AttemptExpired, LoginFailed, AccountDisabled, Forbidden, Revoked;
 }
 
 /// Demands a second factor, if the account has one.

@@ -16,6 +16,7 @@ use lockstep_events::{
     event::{Method, RevokeReason},
     header::verify,
 };
+use lockstep_projections::Family;
 use rand::rngs::OsRng;
 use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
@@ -37,7 +38,7 @@ use crate::{
         opaque, refresh,
     },
     commands::{
-        account::{LookError, in_effect},
+        account::{LookError, in_effect, read_as_heard},
         end_access::{EndAccess, EndAccessError},
         end_session::{EndError, EndSession},
         facts::Actor,
@@ -228,6 +229,10 @@ async fn entered(server: &Server, proven: Proven) -> Answer<Json<LoggedIn>> {
     }
     if let Some(name) = name {
         server.limits.succeeded(Action::Login, Subject::Name(NameIndex(name))).await?;
+    } else if let Some(opened) = &done.opened {
+        // Begun by a device that proved its key.
+        let device = Subject::Device(account, opened.stored.device);
+        server.limits.succeeded(Action::KnownLogin, device).await?;
     }
     let epoch = done.row.auth_epoch;
     let (tokens, enrol_token) = if let Some(opened) = &done.opened {
@@ -284,6 +289,7 @@ async fn renew(State(server): State<Shared>, gate: Gate, Json(body): Json<Refres
 #[utoipa::path(get, path = "/v1/sessions", operation_id = "list_sessions", tag = "sessions", security(("token" = [])),
     responses((status = 200, description = "Oldest first", body = Sessions)))]
 async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Sessions>> {
+    read_as_heard(&server, Family::Account).await?;
     let rows = server.reads.sessions(caller.account).await?;
     let shown = rows.into_iter().map(|row| Session {
         session: row.session,

@@ -56,7 +56,7 @@ problems! {
     /// What the end of a sign-in meets.
     FinishProblems: AccountDisabled;
     /// What opening a vault meets.
-    OpenProblems: Forbidden, LoginFailed, AccountDisabled;
+    OpenProblems: Forbidden, LoginFailed, AccountDisabled, SecondFactorRequired;
 }
 
 /// Asks for a sign-in link by mail. The answer is the same for names that do not exist.

@@ -30,6 +30,8 @@ pub fn routes() -> Routes {
 }
 
 problems! {
+    /// What the beginning of a step-up meets.
+    BegunProblems: LoginFailed;
     /// What a step-up meets.
     StepUpProblems: LoginFailed, AttemptExpired, SecondFactorRequired;
 }
@@ -37,7 +39,7 @@ problems! {
 /// Begins to prove the password again (OPAQUE), in the session that asks.
 #[utoipa::path(post, path = "/v1/sessions/step-up/start", operation_id = "start_step_up", tag = "sessions", request_body = StepUpStart,
     security(("token" = [])), responses(
-    (status = 200, description = "Go on with `POST /v1/sessions/step-up/finish`", body = LoginStarted)))]
+    (status = 200, description = "Go on with `POST /v1/sessions/step-up/finish`", body = LoginStarted), BegunProblems))]
 async fn start(
     State(server): State<Shared>,
     caller: Caller,
@@ -82,6 +84,7 @@ async fn finish(
     if proven.is_err() || session != caller.session {
         return Err(Code::LoginFailed.into());
     }
+    server.limits.succeeded(Action::KnownLogin, Subject::Device(caller.account, caller.device)).await?;
     gate.administrator(&server, caller.account).await?;
     let purpose = Purpose::StepUp { account: caller.account, session: caller.session };
     second_factor::demand(&server, purpose).await?;

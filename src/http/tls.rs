@@ -1,5 +1,9 @@
 //! The certificate: a given one, or a self-made one that is kept in the data folder.
 
+mod ends;
+mod itself;
+mod renewed;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -8,9 +12,11 @@ use std::{
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::{ServerConfig, crypto::ring, version};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use sha2::{Digest, Sha256};
 
+pub use itself::connector;
+pub use renewed::Renewal;
+
+use self::renewed::{Pair, shown};
 use crate::{
     config::{Config, TlsMin},
     private_file,
@@ -66,12 +72,13 @@ pub enum TlsError {
 }
 
 /// A certificate in use.
-#[derive(Debug, Clone)]
 pub struct Tls {
     /// For the listener.
     pub config: Arc<ServerConfig>,
     /// SHA-256 of the certificate, lower-case hex: what clients pin.
     pub fingerprint: String,
+    /// What looks after the files of a certificate that was given.
+    pub renewal: Option<Renewal>,
 }
 
 /// Loads the configured certificate, or the self-made one, which is made at the first start.
@@ -79,17 +86,10 @@ pub struct Tls {
 /// # Errors
 /// [`TlsError`].
 pub fn load(config: &Config) -> Result<Tls, TlsError> {
-    let (cert, key) = if config.tls_cert.as_os_str().is_empty() {
-        self_made(config)?
-    } else {
-        (config.tls_cert.clone(), config.tls_key.clone())
-    };
-    let pem = |path: &Path, what, source| TlsError::Pem { path: path.to_owned(), what, source };
-    let chain = CertificateDer::pem_file_iter(&cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| pem(&cert, "certificate", e))?;
-    let private = PrivateKeyDer::from_pem_file(&key).map_err(|e| pem(&key, "private key", e))?;
-    let fingerprint = chain.first().map(|c| hex::encode(Sha256::digest(c))).unwrap_or_default();
+    let is_own = config.tls_cert.as_os_str().is_empty();
+    let (cert, key) =
+        if is_own { self_made(config)? } else { (config.tls_cert.clone(), config.tls_key.clone()) };
+    let (shown, renewal) = shown(Pair { cert, key })?;
     let versions: &[_] = match config.tls_min {
         TlsMin::V13 => &[&version::TLS13],
         TlsMin::V12 => &[&version::TLS13, &version::TLS12],
@@ -97,9 +97,10 @@ pub fn load(config: &Config) -> Result<Tls, TlsError> {
     let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(versions)?
         .with_no_client_auth()
-        .with_single_cert(chain, private)?;
+        .with_cert_resolver(shown);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Tls { config: Arc::new(tls), fingerprint })
+    let fingerprint = renewal.fingerprint();
+    Ok(Tls { config: Arc::new(tls), fingerprint, renewal: Some(renewal).filter(|_| !is_own) })
 }
 
 fn self_made(config: &Config) -> Result<(PathBuf, PathBuf), TlsError> {
@@ -143,29 +144,4 @@ fn make(config: &Config) -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
     Ok((certificate.pem(), key.serialize_pem()))
-}
-
-/// What connects to the server of these options and trusts its own certificate only.
-///
-/// # Errors
-/// If the certificate cannot be read.
-pub fn connector(config: &Config) -> Result<tokio_rustls::TlsConnector, TlsError> {
-    let path = if config.tls_cert.as_os_str().is_empty() {
-        config.data.join("tls").join("cert.pem")
-    } else {
-        config.tls_cert.clone()
-    };
-    if !path.exists() {
-        return Err(TlsError::None { path });
-    }
-    let mut roots = rustls::RootCertStore::empty();
-    let chain = CertificateDer::pem_file_iter(&path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|source| TlsError::Pem { path, what: "certificate", source })?;
-    roots.add_parsable_certificates(chain);
-    let client = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(tokio_rustls::TlsConnector::from(Arc::new(client)))
 }

@@ -13,7 +13,7 @@ use super::{Answer, Failure};
 use crate::state::Server;
 
 /// How long the read models may take to reach the end of the vault's stream.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Short ciphertexts by hash.
 pub type Shorts = HashMap<BlobHash, Vec<u8>>;

@@ -27,7 +27,7 @@ pub fn routes() -> Routes {
 #[utoipa::path(post, path = "/v1/vaults/{vault}/versions", operation_id = "push_versions", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path)), request_body = sync::Push,
     responses((status = 200, description = "One outcome per item, in order", body = sync::Pushed),
-        (status = 409, description = "`epoch_mismatch`: the stream has another epoch, which facts name; nothing was done"),
+        (status = 409, description = "`epoch_mismatch`: the stream has another epoch, which facts name, or a version that is not offered again names more of it as observed than there is; nothing was done"),
         (status = 422, description = "`idempotency_key_reused`: this `batch_id` came with other versions")))]
 async fn push(
     State(server): State<Shared>,

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use lockstep_events::Micros;
 
-use super::table::{ACTIONS, Rules};
+use super::{
+    gcra::SLACK,
+    table::{ACTIONS, Rules},
+};
 
 /// Until when each action's alarm is quiet.
 #[derive(Debug, Default)]
@@ -28,7 +31,8 @@ impl Alarms {
     fn is_new(&self, rules: &Rules, now: Micros, full_at: Micros) -> bool {
         let quiet_until = &self.quiet_until[rules.action as usize];
         let known = quiet_until.load(Ordering::Relaxed);
-        known <= now.0
+        // What lies further ahead was said by a clock that has been set back since.
+        (known <= now.0 || known > full_at.0.saturating_add(SLACK))
             && quiet_until.compare_exchange(known, full_at.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
@@ -47,5 +51,8 @@ mod tests {
         assert!(new(Action::Register, 1_001), "another limit is another alarm");
         assert!(new(Action::Verify, 1_060));
         assert!(!new(Action::Verify, 1_119) && new(Action::Verify, 1_120));
+        let (before, back) = (1_000 + 2 * SLACK, 1_000);
+        assert!(new(Action::Login, before) && new(Action::Login, back), "the clock was set back");
+        assert!(!new(Action::Login, back + 1));
     }
 }

@@ -6,6 +6,10 @@
 use lockstep_events::Micros;
 
 const SECOND: i64 = 1_000_000;
+/// Clocks of several nodes differ by less, in microseconds: a minute.
+pub const SLACK: i64 = 60 * SECOND;
+/// No window is longer: a day.
+pub const LONGEST: i64 = 24 * 3600 * SECOND;
 
 /// So many at once, and one more in every step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,14 @@ impl Quota {
     /// How far ahead the time may lie.
     pub const fn window(self) -> i64 {
         self.step.saturating_mul(self.burst)
+    }
+
+    /// The time of a bucket as this clock has it. One that lies further ahead than any take can move it was written by a
+    /// clock that has been set back since: that bucket is empty, and fills from now on. It has to be kept so, or it would
+    /// never fill.
+    pub const fn seen(self, full_at: Micros, now: Micros) -> Micros {
+        let empty = now.0.saturating_add(self.window());
+        if full_at.0 > empty.saturating_add(SLACK) { Micros(empty) } else { full_at }
     }
 
     /// Takes one from a bucket that will be full at `full_at`: its new time, or for how long nothing may be taken.

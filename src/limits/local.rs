@@ -8,7 +8,7 @@ use std::{
 
 use lockstep_events::Micros;
 
-use super::gcra::Quota;
+use super::gcra::{LONGEST, Quota, SLACK};
 
 const SHARDS: usize = 16;
 /// Buckets of one shard at most; a million in all. When so many are in use, newcomers wait.
@@ -49,6 +49,7 @@ impl Local {
     pub fn take(&self, key: Key, quota: Quota, now: Micros) -> Result<Micros, i64> {
         let mut shard = self.shard(key);
         if let Some(full_at) = shard.full_at.get_mut(&key) {
+            *full_at = quota.seen(*full_at, now);
             *full_at = quota.take(Some(*full_at), now)?;
             return Ok(*full_at);
         }
@@ -70,7 +71,7 @@ impl Local {
         let forgotten = self.shards.iter().map(|shard| {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let before = shard.full_at.len();
-            shard.full_at.retain(|_, full_at| *full_at > now);
+            shard.forget(now);
             before - shard.full_at.len()
         });
         forgotten.sum::<usize>() as u64
@@ -83,13 +84,24 @@ impl Local {
 }
 
 impl Shard {
+    /// Forgets what is full again. What a clock wrote that has been set back since is full in a day.
+    fn forget(&mut self, now: Micros) {
+        let latest = now.0.saturating_add(LONGEST);
+        self.full_at.retain(|_, full_at| {
+            if full_at.0 > latest.saturating_add(SLACK) {
+                *full_at = Micros(latest);
+            }
+            *full_at > now
+        });
+    }
+
     fn make_room(&mut self, now: Micros) -> Result<(), i64> {
         let used = self.full_at.len();
         if used < self.sweep_from.max(FEW) {
             return Ok(());
         }
-        if used < MOST || now.0.saturating_sub(self.swept_at) >= REST {
-            self.full_at.retain(|_, full_at| *full_at > now);
+        if used < MOST || now.0.abs_diff(self.swept_at) >= REST.unsigned_abs() {
+            self.forget(now);
             self.swept_at = now.0;
             self.sweep_from = (self.full_at.len() * 2).min(MOST);
         }

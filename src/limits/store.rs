@@ -40,6 +40,6 @@ pub trait RateStore: Send + Sync {
     /// Puts one back.
     async fn give_back(&self, take: &Take) -> Result<(), CredentialError>;
 
-    /// Forgets buckets that are full again; how many.
+    /// Forgets buckets that are full again; how many. What a clock wrote that has been set back since is full in a day.
     async fn sweep(&self, now: Micros) -> Result<u64, CredentialError>;
 }

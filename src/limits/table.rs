@@ -9,7 +9,7 @@ pub enum Action {
     Register,
     /// Beginning a login.
     Login,
-    /// Beginning a login on a device that proves its key with it.
+    /// Beginning a login on a device that proves its key with it, or a step-up.
     KnownLogin,
     /// Ending a registration or a login, each of which was begun.
     Finish,
@@ -87,10 +87,11 @@ pub const TABLE: [Rules; ACTIONS] = [
         all: Some(Quota::per(3_000, MINUTE)),
         ..exact(Action::Login, "login", Quota::new(10, 6, MINUTE))
     },
-    // Nobody who guesses can use up what the owner's own devices have.
+    // Nobody who guesses can use up what the owner's own devices have; nor does a device guess on for ever.
     Rules {
         address: None,
         subject: Some(Quota::new(20, 1, MINUTE)),
+        daily: Some(Quota::per(100, DAY)),
         ..exact(Action::KnownLogin, "known_login", Quota::per(1, 1))
     },
     exact(Action::Finish, "finish", Quota::new(10, 6, MINUTE)),

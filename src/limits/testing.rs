@@ -112,6 +112,42 @@ pub async fn only_full_buckets_are_forgotten(store: &dyn RateStore) {
     assert!(matches!(store.sweep(at(200_000)).await, Ok(forgotten) if forgotten >= 2));
 }
 
+/// A clock that is set back stops nobody for longer than it takes to fill an empty bucket, and gives nothing away.
+///
+/// # Panics
+/// If it is not so.
+pub async fn a_clock_that_is_set_back_empties_a_bucket_and_lets_it_fill(store: &dyn RateStore) {
+    const AHEAD: i64 = 7_200;
+    for kept in [false, true] {
+        let take = take(10, kept, Quota::new(3, 1, 10));
+        for _ in 0..3 {
+            assert!(is_taken(store, &[take], AHEAD).await);
+        }
+        let refused = store.take(&[take], START).await;
+        assert!(matches!(refused, Ok(Taken::Refused { at: 0, full_at }) if full_at == at(30)), "{refused:?}");
+        assert!(!is_taken(store, &[take], 9).await);
+        assert!(is_taken(store, &[take], 10).await);
+        assert!(!is_taken(store, &[take], 10).await && !is_taken(store, &[take], 19).await);
+        assert!(is_taken(store, &[take], 20).await);
+    }
+}
+
+/// What such a clock has written is not kept until its time has come.
+///
+/// # Panics
+/// If it is not so.
+pub async fn what_a_clock_wrote_that_was_set_back_is_forgotten_in_a_day(store: &dyn RateStore) {
+    const DAY: i64 = 24 * 3600;
+    const YEARS: i64 = 5 * 365 * DAY;
+    let (one, other) = (take(11, false, Quota::per(1, 10)), take(12, true, Quota::per(1, 10)));
+    assert!(is_taken(store, &[one, other], YEARS).await);
+    assert!(matches!(store.sweep(at(0)).await, Ok(0)));
+    assert!(!is_taken(store, &[one], 0).await, "nothing is given away");
+    assert!(matches!(store.sweep(at(DAY - 1)).await, Ok(forgotten) if forgotten <= 1));
+    assert!(matches!(store.sweep(at(DAY)).await, Ok(forgotten) if forgotten >= 1));
+    assert!(matches!(store.sweep(at(YEARS)).await, Ok(0)));
+}
+
 /// Whom the takes of a test are about.
 enum Asks {
     /// So many addresses in turn.

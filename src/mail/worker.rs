@@ -173,7 +173,8 @@ async fn round(server: &Server, sweep: bool, stop: &CancellationToken) -> Result
 async fn claim(server: &Server, sweep: bool, now: Micros) -> Result<Vec<Claimed>, CredentialError> {
     if sweep {
         server.ways.sweep_tasks(now.plus_seconds(-REMEMBERED_S)).await?;
-        server.ways.sweep_links(now).await?;
+        // A link that ran out is kept for as long as its task may be tried again: or the same link would begin anew.
+        server.ways.sweep_links(now.plus_seconds(-REMEMBERED_S)).await?;
         server.ways.free_addresses(now.plus_seconds(-HELD_S)).await?;
         server.ways.sweep_flows(now).await?;
     }

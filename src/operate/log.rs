@@ -2,6 +2,7 @@
 //! all of them; whether the log was cut or exchanged as a whole it knows by what is known from before.
 
 mod before;
+mod unread;
 
 use std::collections::HashMap;
 
@@ -10,14 +11,13 @@ use lockstep_events::{
     canonical::sha256,
     chains::Chains,
     event::{VaultEvent, VersionAdded},
-    log::{Contents, Filter},
+    log::Stray,
 };
 use serde::Serialize;
 
 pub use before::{Audit, Known};
+use unread::{Pages, of_rows, unreadable};
 
-/// Events that are read at once.
-const PAGE: usize = 500;
 /// More faults than these are counted and not listed.
 const LISTED: usize = 100;
 /// Streams whose heads are asked for at once.
@@ -39,6 +39,11 @@ pub struct Fault {
     pub what: &'static str,
 }
 
+/// So many of them, as a person reads it.
+pub fn counted(faults: u64) -> String {
+    format!("{faults} {}", if faults == 1 { "fault" } else { "faults" })
+}
+
 /// What a log is like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verified {
@@ -56,6 +61,8 @@ pub struct Verified {
     pub faulty: u64,
     /// The first of them.
     pub faults: Vec<Fault>,
+    /// Rows of its tables that cannot be read, or that belong to no event.
+    pub rows: Vec<String>,
     /// Where it is not the log that was known before.
     pub differs: Vec<String>,
     /// Where it ended when this began, for whoever reads it again.
@@ -71,6 +78,7 @@ struct Walk<'a> {
     sealed: u64,
     faulty: u64,
     faults: Vec<Fault>,
+    rows: Vec<String>,
     differs: Vec<String>,
     position: Position,
     recorded_at: Micros,
@@ -80,11 +88,11 @@ struct Walk<'a> {
 }
 
 /// Reads the log from its beginning to where it ends now: positions and seqs without a gap, times that rise, chains that
-/// follow, streams that stay of a kind, ciphertexts and sealed parts that have their hashes, and whatever is known from
-/// before. `on_page` is told how far it is, and how far it has to go.
+/// follow, streams that stay of a kind, ciphertexts and sealed parts that have their hashes, no row that belongs to no event,
+/// and whatever is known from before. `on_page` is told how far it is, and how far it has to go.
 ///
 /// # Errors
-/// If the log does not answer, or has an event that cannot be read at all.
+/// If the log does not answer, or next to nothing in it can be read.
 pub async fn verify(
     log: &dyn EventLog,
     known: &Known,
@@ -93,8 +101,10 @@ pub async fn verify(
     let (log_id, target) = (log.log_id().await?, log.tail().await?.position);
     let since = known.since.as_ref().filter(|since| since.log_id == log_id && since.position <= target);
     let mut walk = Walk { differs: known.missing(log_id, target), since, ..Walk::default() };
+    let mut pages = Pages::new();
     while walk.position < target {
-        let page = log.read_all(walk.position, PAGE, &Filter::default(), Contents::UpTo(usize::MAX)).await?;
+        let Some(page) = pages.next(log, &mut walk.position).await? else { continue };
+        walk.rows.extend(pages.skipped(walk.position));
         if page.is_empty() {
             break;
         }
@@ -111,16 +121,19 @@ pub async fn verify(
         walk.position = page.last().map_or(target, |last| last.position);
         on_page(walk.position.min(target), target);
     }
+    walk.rows.extend(pages.skipped(walk.position));
     walk.heads(log, target).await?;
     walk.pass(target.next());
+    walk.rows.extend(log.strays().await?.into_iter().map(|Stray { what, row }| format!("{row}: {what}")));
     Ok(Verified {
         events: walk.events,
         streams: walk.chains.streams().len() as u64,
         followed: walk.followed,
         contents: walk.contents,
         sealed: walk.sealed,
-        faulty: walk.faulty + walk.differs.len() as u64,
+        faulty: walk.faulty + (walk.rows.len() + walk.differs.len()) as u64,
         faults: walk.faults,
+        rows: walk.rows,
         differs: walk.differs,
         audit: Audit::of(log_id, target, &walk.chains),
     })
@@ -178,7 +191,14 @@ impl Walk<'_> {
         if ids.is_empty() {
             return Ok(());
         }
-        let parts: HashMap<EventId, _> = log.sealed_parts(&ids).await?.into_iter().collect();
+        let parts: HashMap<EventId, _> = match log.sealed_parts(&ids).await {
+            Ok(parts) => parts.into_iter().collect(),
+            Err(error) => {
+                let what = format!("sealed parts of events behind position {}", self.position);
+                self.rows.push(unreadable(what, &of_rows(error)?));
+                return Ok(());
+            }
+        };
         for recorded in with_one() {
             let Some(part) = parts.get(&recorded.event_id) else { continue };
             self.sealed += 1;
@@ -194,13 +214,18 @@ impl Walk<'_> {
     async fn heads(&mut self, log: &dyn EventLog, target: Position) -> Result<(), LogError> {
         let ids: Vec<StreamId> = self.chains.streams().collect();
         for some in ids.chunks(HEADS) {
-            let heads = log.stream_heads(some).await?;
+            let (heads, failed) = unread::heads(log, some).await?;
+            self.rows
+                .extend(failed.iter().map(|(id, error)| unreadable(format!("end of stream {id}"), error)));
             let grown = log.tail().await?.position > target;
             let mut said: HashMap<StreamId, _> = heads.into_iter().map(|head| (head.stream, head)).collect();
             for stream in some {
                 let Some((seq, chain)) = self.chains.end(*stream) else { continue };
                 let at = (self.position, *stream, seq);
                 let Some(head) = said.remove(stream) else {
+                    if failed.iter().any(|(id, _)| id == stream) {
+                        continue;
+                    }
                     self.fault(at, "nothing says that there is its stream");
                     continue;
                 };

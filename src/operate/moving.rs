@@ -119,18 +119,32 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+/// What a move finds in the two places.
+#[derive(Default)]
+struct Ground {
+    /// Whether the log has to be brought, or is there.
+    fill_log: bool,
+    /// The id of the move.
+    id: Uuid,
+}
+
 /// What was carried, to be compared with what arrived.
 #[derive(Default)]
 struct Sums(Vec<(Family, &'static str, Sum)>);
 
 impl Move {
-    /// Carries everything.
+    /// Carries everything. It is asked once more whether nobody serves the old place when nobody can begin to any more:
+    /// reading the log takes long.
     ///
     /// # Errors
     /// [`MoveError`]
-    pub async fn run(&self, watch: &mut Watch<'_>) -> Result<Report, MoveError> {
+    pub async fn run(
+        &self,
+        watch: &mut Watch<'_>,
+        nobody_serves: impl AsyncFn() -> Result<(), MoveError>,
+    ) -> Result<Report, MoveError> {
         let audit = self.whole_log(watch).await?;
-        let fill_log = self.rows && self.is_free(&audit).await?;
+        let ground = if self.rows { self.ground(&audit).await? } else { Ground::default() };
         check_keys(&self.from.config, &self.to.config, &self.keys)?;
         if self.objects {
             self.from.shelf.store.ready().await?;
@@ -138,19 +152,22 @@ impl Move {
             self.stores().check().await?;
         }
         if self.rows {
-            self.begin(audit.log_id).await?;
+            self.begin(audit.log_id, ground.id).await?;
         }
-        let report = self.carry(&audit, fill_log, watch).await;
+        let report = match nobody_serves().await {
+            Ok(()) => self.carry(&audit, ground.fill_log, watch).await,
+            Err(error) => Err(error),
+        };
         if !self.rows {
             return report;
         }
         if report.is_err() {
-            // The new place says by itself that it is not to be used: so the old one may be. If it cannot be told so, it
-            // says what to do.
+            // The new place says by itself that it is not to be used, and it is the only one that the server may have gone to:
+            // so the old one may be. If it cannot be told so, it says what to do.
             let _ = keep_moved(self.from.facts(), None).await;
             return report;
         }
-        self.end().await?;
+        self.end(ground.id).await?;
         report
     }
 
@@ -164,20 +181,24 @@ impl Move {
         if found.events == 0 { Err(MoveError::Nothing) } else { Ok(found.audit) }
     }
 
-    /// Refuses a new place that has something which was not brought by a move of this log; whether the log has to be
-    /// brought, or is there.
-    async fn is_free(&self, audit: &Audit) -> Result<bool, MoveError> {
+    /// Refuses an old place that was left for another one, and a new place that has something which was not brought by a
+    /// move of this log.
+    async fn ground(&self, audit: &Audit) -> Result<Ground, MoveError> {
+        let left = moved(self.from.facts()).await?.filter(|moved| moved.done);
         if let Some(arriving) = arriving(self.to.facts()).await? {
+            // One that was cut off at its very last step is gone on with.
+            if let Some(moved) = left.filter(|moved| moved.id != arriving.id) {
+                return Err(MoveError::Gone(moved.to));
+            }
             if arriving.log_id != audit.log_id {
                 return Err(MoveError::OtherArriving);
             }
             let there = self.to.log.tail().await?.position;
             let is_same = there == audit.position && self.to.log.log_id().await? == audit.log_id;
-            return match there {
-                Position::ZERO => Ok(true),
-                _ if is_same => Ok(false),
-                _ => Err(MoveError::Outgrown { there, here: audit.position }),
-            };
+            if there > Position::ZERO && !is_same {
+                return Err(MoveError::Outgrown { there, here: audit.position });
+            }
+            return Ok(Ground { fill_log: there == Position::ZERO, id: arriving.id });
         }
         for family in Family::ALL {
             for table in family.tables().filter(|table| table.name != LOG_META) {
@@ -189,26 +210,26 @@ impl Move {
         if self.reads > Position::ZERO {
             return Err(MoveError::OtherReads(self.reads));
         }
-        match moved(self.from.facts()).await? {
-            Some(Moved { done: true, to, .. }) => Err(MoveError::Gone(to)),
-            _ => Ok(true),
+        match left {
+            Some(moved) => Err(MoveError::Gone(moved.to)),
+            None => Ok(Ground { fill_log: true, id: Uuid::new_v4() }),
         }
     }
 
     /// From now on neither place serves anybody.
-    async fn begin(&self, log_id: Uuid) -> Result<(), MoveError> {
-        keep_arriving(self.to.facts(), Some(&Arriving { log_id })).await?;
-        Ok(keep_moved(self.from.facts(), Some(&self.mark(false))).await?)
+    async fn begin(&self, log_id: Uuid, id: Uuid) -> Result<(), MoveError> {
+        keep_arriving(self.to.facts(), Some(&Arriving { log_id, id })).await?;
+        Ok(keep_moved(self.from.facts(), Some(&self.mark(id, false))).await?)
     }
 
     /// From now on the new place may serve, and the old one must not.
-    async fn end(&self) -> Result<(), MoveError> {
-        keep_moved(self.from.facts(), Some(&self.mark(true))).await?;
+    async fn end(&self, id: Uuid) -> Result<(), MoveError> {
+        keep_moved(self.from.facts(), Some(&self.mark(id, true))).await?;
         Ok(keep_arriving(self.to.facts(), None).await?)
     }
 
-    fn mark(&self, done: bool) -> Moved {
-        Moved { to: self.name.clone(), at: self.clock.now(), done }
+    fn mark(&self, id: Uuid, done: bool) -> Moved {
+        Moved { to: self.name.clone(), at: self.clock.now(), done, id }
     }
 
     async fn carry(&self, audit: &Audit, fill_log: bool, watch: &mut Watch<'_>) -> Result<Report, MoveError> {

@@ -14,6 +14,7 @@ use crate::{
 in_both_modes! {
     a_disabled_account_is_refused_by_token_refresh_login_and_socket_and_works_again_when_enabled;
     after_fifteen_idle_minutes_an_administrator_proves_the_password_again;
+    an_administrator_who_ends_the_other_own_sessions_is_idle_all_the_same;
     an_activity_before_a_place_that_no_stream_has_is_refused;
 }
 
@@ -47,6 +48,28 @@ async fn after_fifteen_idle_minutes_an_administrator_proves_the_password_again(m
     assert_eq!(admin.get(&node, "/v1/account").await.status(), StatusCode::OK);
     assert_problem(admin.looks(&node, "/v1/admin/accounts").await, Code::StepUpRequired).await;
     let admin = admin.again(&node).await;
+    assert_eq!(admin.looks(&node, "/v1/admin/accounts").await.status(), StatusCode::OK);
+}
+
+async fn an_administrator_who_ends_the_other_own_sessions_is_idle_all_the_same(mode: Mode) {
+    let node = Node::start(mode).await;
+    let (admin, ada) = (first_admin(&node).await, Person::register(&node).await);
+    node.clock.pass(16 * 60);
+    let answer = admin.refresh(&node, &admin.tokens.refresh_token).await;
+    let tokens = crate::support::body(answer, StatusCode::OK).await;
+    let admin = Person { tokens, ..admin };
+    let others = node.request("DELETE", "/v1/sessions").bearer_auth(&admin.tokens.access_token);
+    assert_eq!(others.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_problem(admin.looks(&node, "/v1/admin/accounts").await, Code::StepUpRequired).await;
+    // The end of somebody else's is an act: it counts from then on.
+    let admin = admin.again(&node).await;
+    node.clock.pass(10 * 60);
+    let answer = admin.refresh(&node, &admin.tokens.refresh_token).await;
+    let admin = Person { tokens: crate::support::body(answer, StatusCode::OK).await, ..admin };
+    admin.acts(&node, ada.account, "sessions/end", &why()).await;
+    node.clock.pass(10 * 60);
+    let answer = admin.refresh(&node, &admin.tokens.refresh_token).await;
+    let admin = Person { tokens: crate::support::body(answer, StatusCode::OK).await, ..admin };
     assert_eq!(admin.looks(&node, "/v1/admin/accounts").await.status(), StatusCode::OK);
 }
 

@@ -10,8 +10,9 @@ use reqwest::{Response, StatusCode};
 use uuid::Uuid;
 
 use crate::{
+    ending::pass,
     in_both_modes,
-    office::head,
+    office::{first_admin, head, why},
     over_three_nodes,
     support::{Mode, Node, Person, assert_problem},
 };
@@ -22,6 +23,7 @@ in_both_modes! {
     what_the_biller_signs_is_applied_once_and_in_its_order;
     what_the_biller_did_not_sign_changes_nothing;
     a_bill_of_a_time_to_come_is_refused_and_hides_no_later_one;
+    a_bill_for_an_account_that_was_erased_is_refused_and_writes_nothing;
     the_same_bill_sent_many_times_at_once_is_one_event;
 }
 
@@ -114,6 +116,22 @@ async fn a_bill_of_a_time_to_come_is_refused_and_hides_no_later_one(mode: Mode) 
     ada.until_plan(&node, "paid").await;
 }
 
+async fn a_bill_for_an_account_that_was_erased_is_refused_and_writes_nothing(mode: Mode) {
+    let options = Layer { billing_secret: Some(KEY.into()), erasure_wait_hours: Some(1), ..Layer::default() };
+    let node = Node::start_with(mode, options).await;
+    let (admin, ada) = (first_admin(&node).await, Person::register(&node).await);
+    admin.acts(&node, ada.account, "delete", &why()).await;
+    let leaving = bill(&node, &event(ada.account, "evt_1", "paid", 10)).await;
+    assert_eq!(leaving.status(), StatusCode::NO_CONTENT, "it can be called off still");
+    pass(&node, ada.account).await;
+    let before = head(&node, ada.account).await;
+    assert_problem(bill(&node, &event(ada.account, "evt_2", "paid", 11)).await, Code::NotFound).await;
+    assert_eq!(head(&node, ada.account).await, before);
+    // What was said before is known still.
+    let again = bill(&node, &event(ada.account, "evt_1", "paid", 10)).await;
+    assert_eq!(again.status(), StatusCode::NO_CONTENT);
+}
+
 async fn the_same_bill_sent_many_times_at_once_is_one_event(mode: Mode) {
     let node = billed(mode).await;
     let ada = Person::register(&node).await;
@@ -129,7 +147,7 @@ impl Person {
     async fn until_plan(&self, node: &Node, plan: &str) {
         let tail = node.running().server.log.tail().await.unwrap().position;
         let progress = &node.running().server.progress;
-        progress.wait_for(tail, std::time::Duration::from_secs(20)).await.unwrap();
+        progress.wait_for(tail, std::time::Duration::from_secs(60)).await.unwrap();
         assert_eq!(self.plan(node).await.plan, plan);
     }
 }

@@ -17,6 +17,8 @@ mod history;
 mod invitations;
 mod office;
 mod plans;
+#[path = "../support/port.rs"]
+mod port;
 mod presigned;
 #[path = "../feed/socket.rs"]
 mod socket;

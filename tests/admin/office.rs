@@ -1,14 +1,24 @@
 //! An administrator at work.
 
+use std::collections::HashMap;
+
 use lockstep_api::{
     Code,
     account::LoggedIn,
-    admin::{AccountList, AccountView, Bootstrap, Done, Reason, SessionViews, SetFlag, SetPlan, SetRole},
+    admin::{
+        AccountList, AccountView, Bootstrap, Done, LoggedEvent, Reason, SessionViews, SetFlag, SetPlan,
+        SetRole,
+    },
     plan::{Activities, Activity, ActorKind, MyPlan},
 };
-use lockstep_events::{AccountId, Seq, event::Role};
+use lockstep_events::{
+    AccountId, Chain, Seq,
+    canonical::{Writer, sha256},
+    event::Role,
+};
 use reqwest::{Response, StatusCode};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::{
     in_both_modes,
@@ -128,6 +138,7 @@ async fn an_auditor_looks_and_changes_nothing(mode: Mode) {
     let events = bob.get(&node, "/v1/audit/events?after=0&limit=1000").await;
     let events: lockstep_api::admin::LoggedEvents = body(events, StatusCode::OK).await;
     assert!(events.events.windows(2).all(|pair| pair[1].position == pair[0].position.next()));
+    assert_chained(&events.events);
     assert_problem(admin.get(&node, "/v1/audit/events").await, Code::Forbidden).await;
     let before = head(&node, of).await;
     for verb in ["disable", "enable", "sessions/end", "delete"] {
@@ -183,4 +194,27 @@ async fn steps_that_do_not_follow_are_refused_and_change_nothing(mode: Mode) {
     admin.acts(&node, ada.account, "enable", &why()).await;
     admin.grants(&node, ada.account, Role::Auditor).await;
     refused(ada.account, "disable", reason()).await;
+}
+
+/// Every chain follows from what an auditor is told, and from nothing else: of all streams, from their first events on.
+fn assert_chained(events: &[LoggedEvent]) {
+    let mut chains: HashMap<Uuid, Chain> = HashMap::new();
+    for event in events {
+        let before = chains.get(&event.stream).copied().unwrap_or(Chain::ZERO);
+        let optional = |writer: Writer, id: Option<Uuid>| {
+            writer.optional(id.map(Uuid::into_bytes).as_ref().map(<[u8; 16]>::as_slice))
+        };
+        let core =
+            Writer::new("lockstep/v1/leaf").fixed(event.event.as_bytes()).fixed(event.stream.as_bytes());
+        let core = optional(core.u64(event.seq.0), event.subject).lp(event.kind.as_bytes());
+        let core = core.u16(event.schema).i64(event.recorded_at.0);
+        let core = optional(core, event.actor.map(|actor| actor.0));
+        let core =
+            optional(core, event.device.map(|device| device.0)).fixed(&sha256(event.public.as_bytes()));
+        let core = core.optional(event.sealed_hash.as_ref().map(|hash| hash.0.as_slice())).finish();
+        let leaf = sha256(&[&[0], &core[..]].concat());
+        assert_eq!(event.chain, Chain(sha256(&[&[2], &before.0[..], &leaf].concat())), "{event:?}");
+        chains.insert(event.stream, event.chain);
+    }
+    assert!(events.iter().any(|event| event.subject.is_some()) && chains.len() > 2);
 }

@@ -22,6 +22,7 @@ in_both_modes! {
     quota_race;
     a_plan_that_changes_reaches_open_sockets_and_counts_at_the_next_push;
     a_device_over_the_limit_is_refused_by_name;
+    a_plan_counts_the_devices_that_an_enrolment_counts;
 }
 
 const PLANS: &str = "tiny = { entries = 10, storage_bytes = 4096, devices = 2 }\nroomy = { devices = 32 }";
@@ -115,7 +116,7 @@ async fn on_three_nodes_a_quota_is_passed_by_no_more_than_what_was_on_the_way() 
         let position = at.running().server.log.tail().await.unwrap().position;
         at.running().server.feed.position().wait_for(|known| *known >= position).await.unwrap();
         let progress = &at.running().server.progress;
-        progress.wait_for(position, std::time::Duration::from_secs(20)).await.unwrap();
+        progress.wait_for(position, std::time::Duration::from_secs(60)).await.unwrap();
         assert_eq!(ada.add(at, epoch, 64).await.outcome, PushOutcome::QuotaExceeded);
     }
     assert_eq!(ada.changes(&node, "?limit=1000").await.to, head);
@@ -158,4 +159,23 @@ async fn a_device_over_the_limit_is_refused_by_name(mode: Mode) {
     );
     assert!(ada.revoke(&node, second.device).await.status().is_success());
     ada.enrol(&node).await;
+}
+
+async fn a_plan_counts_the_devices_that_an_enrolment_counts(mode: Mode) {
+    let node = tiny(mode).await;
+    let ada = Person::register(&node).await;
+    let measured =
+        async || ada.plan(&node).await.limits.into_iter().find(|one| one.what == "devices").unwrap();
+    for _ in 0..2 {
+        let other = ada.enrol(&node).await;
+        let (limit, used) = (Some(2), 2);
+        assert_eq!((measured().await.limit, measured().await.used), (limit, used));
+        let refused = problem(ada.try_enrol(&node).await).await;
+        assert_eq!(refused.facts.unwrap(), serde_json::json!({ "what": "devices", "limit": 2, "used": 2 }));
+        // Who is logged out takes no place.
+        let out = node.request("DELETE", &format!("/v1/sessions/{}", other.tokens.session));
+        let out = out.bearer_auth(&other.tokens.access_token).send().await.unwrap();
+        assert_eq!(out.status(), StatusCode::NO_CONTENT);
+        assert_eq!(measured().await.used, 1);
+    }
 }

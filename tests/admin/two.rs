@@ -17,6 +17,7 @@ use crate::{
 in_both_modes! {
     a_role_and_a_deletion_take_two_administrators_and_happen_once;
     one_administrator_is_told_that_nobody_could_approve_and_what_to_do;
+    whom_a_withdrawn_proposal_was_about_has_both_its_reasons_in_the_export;
     what_waits_for_another_administrator_is_listed_with_its_reason_until_it_is_settled;
 }
 
@@ -64,6 +65,26 @@ async fn one_administrator_is_told_that_nobody_could_approve_and_what_to_do(mode
     let problem: lockstep_api::Problem = refused.json().await.unwrap();
     assert!(problem.detail.is_some_and(|detail| detail.contains("two_admins = false")));
     assert_eq!(waiting(&node, &admin).await, Proposals { proposals: Vec::new(), after: None });
+}
+
+async fn whom_a_withdrawn_proposal_was_about_has_both_its_reasons_in_the_export(mode: Mode) {
+    let mut node = Node::start(mode).await;
+    let (admin, bob) = (first_admin(&node).await, Person::register(&node).await);
+    admin.grants(&node, bob.account, Role::Admin).await;
+    node.restart_with(Layer { two_admins: Some(true), ..Layer::default() }).await;
+    let (bob, carol) = (bob.again(&node).await, Person::register(&node).await);
+    let proposed = bob.acts(&node, carol.account, "delete", &why()).await;
+    let path = format!("/v1/admin/proposals/{}", proposed.proposal.unwrap());
+    let withdrawn = Settle { approve: false, reason: "asked by mistake".into() };
+    let _: Done = body(bob.post(&node, &path, &withdrawn).await, StatusCode::OK).await;
+    let export = carol.get(&node, "/v1/me/export").await;
+    assert_eq!(export.status(), StatusCode::OK);
+    let export = export.text().await.unwrap();
+    for (kind, reason) in [("admin.proposed", WHY), ("admin.proposal_settled", "asked by mistake")] {
+        let line =
+            export.lines().find(|line| line.contains(kind)).unwrap_or_else(|| panic!("{kind}: {export}"));
+        assert!(line.contains(reason), "{line}");
+    }
 }
 
 async fn waiting(node: &Node, admin: &Person) -> Proposals {

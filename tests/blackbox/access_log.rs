@@ -163,3 +163,23 @@ async fn the_one_file_is_read_and_saved_under_the_name_of_its_owner_and_by_no_ot
     }
     assert_eq!(told.lines("file").len(), 3, "what is logged of it says whose it is");
 }
+
+/// Anybody makes up a method, and one as long as a head may be.
+#[tokio::test]
+async fn a_method_that_no_route_has_is_one_word_in_the_log_and_counts_for_the_length_of_the_head() {
+    let told = Told::start(&[]);
+    for (letters, status) in [(10, 405), (17_000, 431), (60_000, 431)] {
+        let method = "ODDITY".repeat(letters / 6 + 1);
+        let mut stream = tls(told.server.addr).await.unwrap();
+        let head = format!("{method} /v1/account HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // It may close without a word of farewell once it has answered.
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{letters}: {answer}");
+        let line = told.says(&format!("status={status}")).await;
+        assert_eq!(field(&line, "method"), "other", "{line}");
+    }
+    assert_eq!(told.lines("ODDITY"), [] as [String; 0]);
+}

@@ -105,6 +105,13 @@ impl App {
         totp::code(&self.secret, node.clock.now().seconds() / 30)
     }
 
+    /// Six digits that it does not show for minutes.
+    pub fn wrong(&self, node: &Node) -> String {
+        let now = node.clock.now().seconds() / 30;
+        let near: Vec<String> = (now - 5..=now + 5).map(|step| totp::code(&self.secret, step)).collect();
+        (0..).map(|guess| format!("{guess:06}")).find(|guess| !near.contains(guess)).unwrap()
+    }
+
     pub fn shown(&self, node: &Node) -> Shown {
         Shown::Totp { code: self.digits(node) }
     }

@@ -139,7 +139,7 @@ async fn erase(node: &Node, person: &Person) {
     let asked = request.header("idempotency-key", Uuid::new_v4().to_string()).send().await.unwrap();
     assert_eq!(asked.status(), StatusCode::ACCEPTED);
     let server = &node.running().server;
-    for _ in 0..40 {
+    for _ in 0..600 {
         node.clock.pass(200);
         // Another round may have it in its hands.
         let _ = erasure::run_due(server).await;

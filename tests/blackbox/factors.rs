@@ -155,9 +155,9 @@ async fn a_code_is_taken_once_also_by_two_who_show_it_at_once() {
     }
 }
 
-async fn wrong_guesses(node: &Node, attempt: Uuid, guesses: usize) {
+async fn wrong_guesses(node: &Node, app: &App, attempt: Uuid, guesses: usize) {
     for _ in 0..guesses {
-        let wrong = show(node, attempt, digits("000000")).await;
+        let wrong = show(node, attempt, digits(&app.wrong(node))).await;
         assert_problem(wrong, Code::SecondFactorFailed).await;
     }
 }
@@ -168,9 +168,9 @@ async fn otp_counter_persists() {
     let person = Person::register(&node).await;
     let app = with_totp(&node, &person).await;
     let asked = login(&node, &person).await;
-    wrong_guesses(&node, asked.attempt, 2).await;
+    wrong_guesses(&node, &app, asked.attempt, 2).await;
     node.restart().await;
-    wrong_guesses(&node, asked.attempt, 3).await;
+    wrong_guesses(&node, &app, asked.attempt, 3).await;
     // The sixth guess is not looked at, though it is right.
     let right = show(&node, asked.attempt, app.shown(&node)).await;
     assert_problem(right, Code::TooManyRequests).await;
@@ -185,7 +185,7 @@ async fn otp_counter_persists_though_the_attempt_went_with_its_only_process() {
     let app = with_totp(&node, &person).await;
     for _ in 0..4 {
         let asked = login(&node, &person).await;
-        wrong_guesses(&node, asked.attempt, 5).await;
+        wrong_guesses(&node, &app, asked.attempt, 5).await;
         node.restart().await;
         let gone = show(&node, asked.attempt, app.shown(&node)).await;
         assert_problem(gone, Code::AttemptExpired).await;
@@ -202,10 +202,7 @@ async fn twenty_wrong_guesses_in_a_day_are_the_last_whatever_attempts_they_are_m
     let app = with_totp(&node, &person).await;
     for _ in 0..4 {
         let asked = login(&node, &person).await;
-        for _ in 0..5 {
-            let wrong = show(&node, asked.attempt, digits("000000")).await;
-            assert_problem(wrong, Code::SecondFactorFailed).await;
-        }
+        wrong_guesses(&node, &app, asked.attempt, 5).await;
     }
     let asked = login(&node, &person).await;
     let right = show(&node, asked.attempt, app.shown(&node)).await;
@@ -223,7 +220,7 @@ async fn guesses_are_counted_by_all_nodes_together_whichever_is_asked() {
     let app = with_totp(&first, &person).await;
     let asked = login(&first, &person).await;
     let nodes = [&first, &second, &third];
-    let guesses = (0..30).map(|n| show(nodes[n % 3], asked.attempt, digits("000000")));
+    let guesses = (0..30).map(|n| show(nodes[n % 3], asked.attempt, digits(&app.wrong(&first))));
     let answers = futures_util::future::join_all(guesses).await;
     let looked_at = answers.iter().filter(|answer| answer.status() == StatusCode::UNAUTHORIZED).count();
     assert_eq!(looked_at, 5, "thirty at once, of which five are looked at");
@@ -406,7 +403,7 @@ async fn a_factor_that_was_begun_and_not_confirmed_is_not_demanded(mode: Mode) {
     let node = Node::start(mode).await;
     let person = fresh(&node, &Person::register(&node).await).await;
     let app = begin_app(&node, &person).await;
-    let wrong = ConfirmTotp { factor: app.factor, code: "000000".to_owned() };
+    let wrong = ConfirmTotp { factor: app.factor, code: app.wrong(&node) };
     let answer = person.post(&node, "/v1/account/factors/totp/confirm", &wrong).await;
     assert_problem(answer, Code::SecondFactorFailed).await;
     assert_eq!(person.login(&node, &person.password, true).await.status(), StatusCode::OK);
@@ -435,7 +432,7 @@ async fn a_vault_that_a_mailed_link_and_a_device_key_would_open_stays_shut_until
         let other = stranger.proof_by_link(&node, &elsewhere).await;
         let by_another = send(&other.identity_token, shown(app.shown(&node))).await;
         assert_problem(by_another, Code::AttemptExpired).await;
-        let wrong = send(&proof.identity_token, shown(digits("000000"))).await;
+        let wrong = send(&proof.identity_token, shown(digits(&app.wrong(&node)))).await;
         assert_problem(wrong, Code::SecondFactorFailed).await;
         let right = send(&proof.identity_token, shown(app.shown(&node))).await;
         let tokens: Tokens = body(right, StatusCode::OK).await;

@@ -9,7 +9,7 @@ use std::{
 
 use lockstep_api::{
     Code,
-    account::{LoggedIn, LoginFinish, Refresh, proof_message},
+    account::{DeviceProof, LoggedIn, LoginFinish, LoginStart, Refresh, proof_message},
 };
 use lockstep_events::event::Role;
 use lockstepd::{
@@ -23,12 +23,13 @@ use crate::{
     mode::Mode,
     people::until,
     support::{self, Node, Person, assert_problem, body},
-    ways::begin_step_up,
+    ways::{begin_step_up, step_up_request},
 };
 
 in_both_modes! {
     every_route_lets_an_address_ask_as_often_as_the_table_says,
     a_session_a_device_an_account_and_a_name_ask_as_often_as_the_table_says_from_wherever,
+    a_device_guesses_at_the_password_a_hundred_times_a_day_and_what_is_right_is_no_guess,
     an_administrator_logs_in_three_times_and_then_once_in_five_minutes,
     an_administrator_who_proves_the_password_again_is_counted_as_one_who_logs_in,
     a_limit_of_all_together_refuses_a_stranger_and_is_counted_apart,
@@ -136,6 +137,59 @@ async fn a_session_a_device_an_account_and_a_name_ask_as_often_as_the_table_says
         answer
     };
     holds("how often a session is refreshed", of(Action::Refresh), refresh).await;
+}
+
+/// The beginning of a login by an enrolled device that proves its key.
+async fn known_login(node: &Node, person: &Person, address: &str) -> Response {
+    let request = step_up_request(&person.password).request;
+    let signature = person.sign(&proof_message(&request.0));
+    let device = Some(DeviceProof { device: person.device, signature });
+    let start = LoginStart { name: person.name.clone(), request, device };
+    from(node.post("/v1/sessions/start", &start), address).send().await.unwrap()
+}
+
+async fn a_device_guesses_at_the_password_a_hundred_times_a_day_and_what_is_right_is_no_guess(
+    mode: support::Mode,
+) {
+    let node = limited(mode).await;
+    let mut person = Person::register(&node).await;
+    let other = person.enrol(&node).await;
+    let daily = Action::KnownLogin.rules().daily.unwrap();
+    let mut asked = 0;
+    let refused = loop {
+        asked += 1;
+        assert!(asked <= 2 * daily.burst, "no end of guesses");
+        node.clock.pass(60);
+        if asked % 3 == 0 {
+            let renewed = person.refresh(&node, &person.tokens.refresh_token).await;
+            person.tokens = body(renewed, StatusCode::OK).await;
+        }
+        if asked % 3 == 0 && asked < 90 {
+            // A right one in between takes nothing.
+            let finish = begin_step_up(&node, &person, &person.password).await;
+            let right = person.post(&node, "/v1/sessions/step-up/finish", &finish).await;
+            assert_eq!(right.status(), StatusCode::OK);
+            node.clock.pass(60);
+        }
+        let guess = node.post("/v1/sessions/step-up/start", &step_up_request("wrong horse"));
+        let guess = guess.bearer_auth(&person.tokens.access_token);
+        let answer = from(guess, &address(u32::try_from(asked).unwrap())).send().await.unwrap();
+        if answer.status() != StatusCode::OK {
+            break answer;
+        }
+    };
+    assert_eq!(limit(&refused), daily.burst);
+    assert_problem(refused, Code::TooManyRequests).await;
+    // Over so long a time a few are there again.
+    assert!((daily.burst..daily.burst + 15).contains(&asked), "{asked}");
+    // It is the device that is refused, by whichever way: not the name, and not another device.
+    let refused = known_login(&node, &person, "203.0.113.4").await;
+    assert_eq!(limit(&refused), daily.burst);
+    assert_problem(refused, Code::TooManyRequests).await;
+    assert_eq!(known_login(&node, &other, "203.0.113.4").await.status(), StatusCode::OK);
+    assert_eq!(login(&node, &person, "203.0.113.5").await.status(), StatusCode::OK);
+    node.clock.pass(24 * 3600);
+    assert_eq!(known_login(&node, &person, "203.0.113.4").await.status(), StatusCode::OK);
 }
 
 /// The end of a login with the right password, from an address.

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use lockstep_api::{Code, account::Tokens, admin::Reason, ways::SignInStart};
-use lockstepd::config::Layer;
+use lockstep_events::Clock;
+use lockstepd::{config::Layer, mail::outbox::Task};
 use reqwest::{Response, StatusCode};
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ use crate::{
 in_both_modes! {
     magic_wrong_initiator,
     at_most_three_links_are_outstanding_and_each_of_them_works,
+    a_link_that_ran_out_does_not_begin_anew_when_its_letter_is_tried_again,
     a_link_runs_out_after_ten_minutes_and_a_proof_after_fifteen,
     the_answers_are_the_same_for_names_that_nobody_has,
     a_disabled_account_is_not_entered_by_a_link,
@@ -162,9 +164,9 @@ async fn a_link_runs_out_after_ten_minutes_and_a_proof_after_fifteen(mode: Mode)
     let client = Initiator::new();
     client.ask(&node, &email).await;
     let link = node.letter(&email, "sign-in", 1).await.link();
-    node.clock.pass(599);
+    node.clock.pass(570);
     assert_eq!(node.get(&link).send().await.unwrap().status(), StatusCode::OK);
-    node.clock.pass(2);
+    node.clock.pass(31);
     assert_eq!(press(&node, &link).await.status(), StatusCode::GONE);
     waits(client.poll(&node).await).await;
     let again = Initiator::new();
@@ -175,6 +177,37 @@ async fn a_link_runs_out_after_ten_minutes_and_a_proof_after_fifteen(mode: Mode)
     assert_eq!(proof.expires_in, 900);
     node.clock.pass(910);
     assert_problem(person.open_vault(&node, &proof).await, Code::TokenExpired).await;
+}
+
+/// A task that was done and not noted as done is done again: its link is the same, and was used or has run out.
+async fn a_link_that_ran_out_does_not_begin_anew_when_its_letter_is_tried_again(mode: Mode) {
+    let mut node = Node::start(mode).await;
+    let (_, email) = somebody(&node).await;
+    let client = Initiator::new();
+    client.ask(&node, &email).await;
+    let letter = node.letter(&email, "sign-in", 1).await;
+    assert_eq!(press(&node, &letter.link()).await.status(), StatusCode::OK);
+    client.proof(&node).await;
+    node.clock.pass(1_200);
+    // The first look of a server sweeps, before it sends.
+    node.restart().await;
+    Initiator::new().ask(&node, &email).await;
+    node.letter(&email, "sign-in", 2).await;
+
+    std::fs::remove_dir_all(node.mail_folder()).unwrap();
+    std::fs::create_dir(node.mail_folder()).unwrap();
+    let (server, now) = (&node.running().server, node.clock.now());
+    let id = letter.header("Message-ID").trim_start_matches('<').split('@').next().unwrap().parse().unwrap();
+    let task = Task::SignIn { name: server.keys.name_index(&email).0, initiator: client.hash().0 };
+    server.ways.sweep_tasks(now.plus_seconds(60)).await.unwrap();
+    server.ways.put_task(id, None, &task.to_bytes(), now).await.unwrap();
+    node.clock.pass(1);
+    // What is asked later is sent later.
+    Initiator::new().ask(&node, &email).await;
+    let sent = node.letter(&email, "sign-in", 1).await;
+    assert_ne!(sent.link(), letter.link(), "nobody is sent what was used");
+    assert_eq!(press(&node, &letter.link()).await.status(), StatusCode::GONE);
+    waits(client.poll(&node).await).await;
 }
 
 /// Nobody learns from the answers who has an account: not from status, headers or length, and not by waiting.

@@ -35,6 +35,7 @@ mod authenticators;
 mod bad_input;
 mod bola;
 mod canary;
+mod certificates;
 mod confirming;
 mod conflicts;
 mod crowd;
@@ -45,11 +46,13 @@ mod enumeration;
 mod evil_keys;
 mod factors;
 mod failed_proof;
+mod filling;
 mod joining;
 mod jwt;
 mod keys;
 mod limit_table;
 mod limits;
+mod looking;
 mod magic;
 mod mail;
 mod matrix;
@@ -62,6 +65,8 @@ mod oidc_attacks;
 mod operating;
 #[path = "../support/mod.rs"]
 mod outside;
+mod overlaps;
+use outside::port;
 mod passkeys;
 mod passwords;
 mod people;
@@ -78,6 +83,7 @@ mod sessions;
 #[expect(dead_code, reason = "the suite of the feed uses more of it")]
 mod socket;
 mod stale_proofs;
+mod standing_still;
 mod step_ups;
 mod still;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]

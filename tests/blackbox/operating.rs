@@ -12,6 +12,8 @@ in_both_modes! {
     a_start_while_an_earlier_token_is_valid_says_so,
     a_change_of_the_keys_says_what_it_did,
     a_letter_is_answered_by_the_name_of_the_person_and_never_over_a_file_that_is_there,
+    a_token_that_cannot_be_written_down_is_not_opened_and_the_next_start_makes_one,
+    an_export_that_is_killed_leaves_no_half_of_a_file_and_can_be_said_again,
 }
 
 fn said(answer: &Output) -> String {
@@ -56,6 +58,58 @@ async fn a_start_while_an_earlier_token_is_valid_says_so(mode: Mode) {
     let second = first_admin();
     assert!(second.contains("the token of an earlier start is valid until 2"), "{second}");
     assert!(second.contains("`lockstepd admin bootstrap`") && !second.contains("lsb_"), "{second}");
+}
+
+async fn a_token_that_cannot_be_written_down_is_not_opened_and_the_next_start_makes_one(mode: Mode) {
+    let (folder, options) = (tempfile::tempdir().unwrap(), mode.options().await);
+    let in_the_way = folder.path().join("bootstrap-token");
+    std::fs::create_dir_all(in_the_way.join("in the way")).unwrap();
+    let refused = complaint(&command(folder.path()).envs(options.clone()).arg("serve").output().unwrap());
+    assert!(refused.contains("cannot be written to") && refused.contains("bootstrap-token"), "{refused}");
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    let process = Process::of(command(folder.path()).envs(options));
+    let told = process.lines.iter().find(|line| line.starts_with("First admin")).unwrap();
+    let token = std::fs::read_to_string(in_the_way).unwrap();
+    assert!(told.contains(token.trim()) && token.starts_with("lsb_"), "{told}");
+}
+
+async fn an_export_that_is_killed_leaves_no_half_of_a_file_and_can_be_said_again(mode: Mode) {
+    let (folder, options) = (tempfile::tempdir().unwrap(), mode.options().await);
+    let (data, outs) = (folder.path().join("data"), folder.path().join("outs"));
+    std::fs::create_dir(&outs).unwrap();
+    let process = Process::of(command(&data).envs(options.clone()));
+    let account = registered(&process, "ada@example.org").await;
+    let out = outs.join("ada.jsonl");
+    let export = || {
+        let mut export = command(&data);
+        export.envs(options.clone()).args(["subject", "export", &account, "--out"]).arg(&out);
+        export
+    };
+    let begun = || std::fs::read_dir(&outs).unwrap().count();
+    // It is killed as soon as there is anything of it.
+    let mut halves = 0;
+    for _ in 0..20 {
+        let mut killed = export().spawn().unwrap();
+        while begun() == halves && killed.try_wait().unwrap().is_none() {}
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        if out.exists() {
+            let whole = std::fs::read_to_string(&out).unwrap();
+            assert!(
+                whole.lines().last().is_some_and(|line| line.contains(r#""part":"manifest""#)),
+                "{whole}"
+            );
+            std::fs::remove_file(&out).unwrap();
+        }
+        halves = begun();
+        if halves > 0 {
+            break;
+        }
+    }
+    assert!(halves > 0, "no kill met it at its work");
+    let answer = export().output().unwrap();
+    assert!(answer.status.success(), "{}", said(&answer));
+    assert_eq!(begun(), 1, "what was left is gone");
 }
 
 async fn a_change_of_the_keys_says_what_it_did(mode: Mode) {

@@ -12,7 +12,8 @@ use crate::server::Server;
 
 /// Strong enough for zxcvbn, the same for everybody.
 pub const PASSWORD: &str = "violet anchor mumbles seventeen";
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than a device that was refused may rightly wait until it asks again.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A device: a client with its own folder.
 pub struct Device {

@@ -44,11 +44,16 @@ impl Process {
         Self { child, lines }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn fingerprint(&self) -> &str {
         self.lines[1].trim().rsplit(' ').next().unwrap()
     }
 
-    fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         self.lines[0].trim().rsplit(' ').next().unwrap()
     }
 }
@@ -67,7 +72,7 @@ pub fn command(data: &Path) -> Command {
 }
 
 /// The commands of whoever runs a server on these stores.
-fn operator(node: &Node) -> impl Fn(&[&str]) -> Output + use<> {
+pub fn operator(node: &Node) -> impl Fn(&[&str]) -> Output + use<> {
     let (data, databases) = (node.data(), ["LOCKSTEP_LOG", "LOCKSTEP_READS", "LOCKSTEP_CREDENTIALS"]);
     let stores = node.place().stores.map(|(database, _)| databases.map(|option| (option, database.clone())));
     move |args| command(&data).envs(stores.clone().into_iter().flatten()).args(args).output().unwrap()

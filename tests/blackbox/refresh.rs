@@ -70,12 +70,14 @@ async fn a_token_used_again_after_the_grace_ends_the_session(mode: Mode) {
     let person = Person::register(&node).await;
     let old = &person.tokens.refresh_token;
     let next: Tokens = body(person.refresh(&node, old).await, StatusCode::OK).await;
-    node.clock.pass(59);
+    node.clock.pass(50);
     let again: Tokens = body(person.refresh(&node, old).await, StatusCode::OK).await;
     assert_eq!(again.refresh_token, next.refresh_token);
-    node.clock.pass(2);
+    node.clock.pass(11);
     assert_problem(person.refresh(&node, old).await, Code::RefreshFailed).await;
-    let kinds = kinds(&node).await;
+    let mut kinds = kinds(&node).await;
+    // The server may turn its own keys beside it.
+    kinds.retain(|kind| kind.starts_with("session."));
     assert_eq!(kinds[kinds.len() - 2..], ["session.refresh_reused", "session.revoked"]);
     for _ in 0..3 {
         let answer = person.refresh(&node, &next.refresh_token).await;

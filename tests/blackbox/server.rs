@@ -8,12 +8,13 @@ use std::{
 
 use lockstep_client::server::{Server as Address, Trust};
 
-use crate::{mode::Mode, support::backup::Database};
+use crate::{mode::Mode, port::Port, support::backup::Database};
 
 /// A running server. Killed when dropped.
 pub struct Server {
     data: tempfile::TempDir,
     options: Vec<(String, String)>,
+    port: Port,
     process: Option<Child>,
     /// Its address and pinned certificate.
     pub address: Address,
@@ -37,9 +38,13 @@ impl Server {
 
     fn with(mut options: Vec<(String, String)>, factor: u32) -> Self {
         options.push(("LOCKSTEP_RATE_LIMIT_FACTOR".to_owned(), factor.to_string()));
-        let data = tempfile::tempdir().unwrap();
-        let (process, address) = serve(&data, "127.0.0.1:0", &options);
-        Self { data, options, process: Some(process), address }
+        Self::on(options)
+    }
+
+    fn on(options: Vec<(String, String)>) -> Self {
+        let (data, port) = (tempfile::tempdir().unwrap(), Port::reserve());
+        let (process, address) = serve(&data, &port, &options);
+        Self { data, options, port, process: Some(process), address }
     }
 
     /// Kills the process as a crash would (SIGKILL).
@@ -53,7 +58,7 @@ impl Server {
     /// Starts it again, at the same address, with the same data.
     pub fn start_again(&mut self) {
         self.kill();
-        let (process, address) = serve(&self.data, &self.socket().to_string(), &self.options);
+        let (process, address) = serve(&self.data, &self.port, &self.options);
         assert_eq!(address, self.address, "certificate and address are kept");
         self.process = Some(process);
     }
@@ -70,9 +75,9 @@ impl Drop for Server {
     }
 }
 
-fn serve(data: &tempfile::TempDir, listen: &str, options: &[(String, String)]) -> (Child, Address) {
+fn serve(data: &tempfile::TempDir, port: &Port, options: &[(String, String)]) -> (Child, Address) {
     let mut process = Command::new(env!("CARGO_BIN_EXE_lockstepd"))
-        .args(["serve", "--listen", listen, "--data"])
+        .args(["serve", "--listen", &port.addr().to_string(), "--data"])
         .arg(data.path())
         .envs(options.iter().map(|(name, value)| (name, value)))
         .env("LOCKSTEP_LOG_FILTER", "error")
@@ -146,9 +151,7 @@ impl Server {
         let keys = self.data.path().join("keys/server.json");
         let mut options = self.options.clone();
         options.push(("LOCKSTEP_KEY_FILE".to_owned(), keys.to_str().unwrap().to_owned()));
-        let data = tempfile::tempdir().unwrap();
-        let (process, address) = serve(&data, "127.0.0.1:0", &options);
-        Self { data, options, process: Some(process), address }
+        Self::on(options)
     }
 
     fn option(&self, name: &str) -> Option<&str> {

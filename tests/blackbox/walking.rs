@@ -34,7 +34,7 @@ async fn what_one_device_adds_the_other_sees_live(mode: Mode) {
             }
         }
     };
-    let seen = tokio::time::timeout(std::time::Duration::from_secs(20), seen).await.unwrap();
+    let seen = tokio::time::timeout(std::time::Duration::from_secs(60), seen).await.unwrap();
     assert_eq!(seen, entry);
     assert_eq!(second.contents().await, ["hello"]);
     assert_eq!(*watching.link.borrow(), Link::Live, "by the socket, not by polling");

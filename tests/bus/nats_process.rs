@@ -1,12 +1,13 @@
 //! A nats-server of a test's own, that it may stop and start.
 
 use std::{
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use tokio::{net::TcpStream, time::Instant};
+
+use super::port::Port;
 
 /// The server that all tests share.
 pub fn shared_url() -> String {
@@ -15,36 +16,35 @@ pub fn shared_url() -> String {
 
 /// A server on a port of its own; killed when dropped.
 pub struct NatsProcess {
-    port: u16,
+    port: Port,
     child: Option<Child>,
 }
 
 impl NatsProcess {
     /// Takes a free port; nothing runs yet.
     pub fn reserve() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { port: listener.local_addr().unwrap().port(), child: None }
+        Self { port: Port::reserve(), child: None }
     }
 
     /// Its port.
     #[allow(dead_code, reason = "most programs that share this need the address alone")]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}", self.port.addr())
     }
 
     /// Starts it and waits until it listens.
     pub async fn start(&mut self) {
-        let port = self.port.to_string();
+        let port = self.port.number().to_string();
         let mut command = Command::new("nats-server");
         command.args(["-a", "127.0.0.1", "-p", &port]).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("nats-server is not installed: run cargo xtask test"));
-        let until = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+        let until = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(self.port.addr()).await.is_err() {
             assert!(Instant::now() < until, "nats-server does not listen");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

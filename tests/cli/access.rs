@@ -127,6 +127,12 @@ pub fn code(secret: &str, later: i64) -> String {
     totp::code(&bytes.try_into().unwrap(), i64::try_from(now).unwrap() / 30 + later)
 }
 
+/// One that it does not show for minutes.
+fn wrong(secret: &str) -> String {
+    let near: Vec<String> = (-5..=5).map(|later| code(secret, later)).collect();
+    (0..).map(|guess| format!("{guess:06}")).find(|guess| !near.contains(guess)).unwrap()
+}
+
 fn an_authenticator_app_is_asked_for_at_a_login_and_codes_on_paper_stand_in_for_it(mode: Mode) {
     let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
@@ -135,7 +141,7 @@ fn an_authenticator_app_is_asked_for_at_a_login_and_codes_on_paper_stand_in_for_
     assert_eq!(unconfirmed.find(" CODE"), Some(36), "without a terminal, too: {}", told.err);
     let made = laptop.json(&["factors", "totp"]);
     let (factor, secret) = (made["factor"].as_str().unwrap(), made["secret"].as_str().unwrap());
-    assert_eq!(laptop.run(&["factors", "confirm", factor, "000000"]).code, 4);
+    assert_eq!(laptop.run(&["factors", "confirm", factor, &wrong(secret)]).code, 4);
     let set = laptop.json(&["factors", "confirm", factor, &code(secret, 0)]);
     assert_eq!(set["codes"].as_array().unwrap().len(), 10);
     let phone = Device::empty();
@@ -144,7 +150,7 @@ fn an_authenticator_app_is_asked_for_at_a_login_and_codes_on_paper_stand_in_for_
     assert_eq!(without.code, 4, "{}", without.err);
     assert!(without.err.contains("second factor"), "{}", without.err);
     let with = |code: &str| answer(&phone.command(&enter).env("LOCKSTEP_CODE", code).output().unwrap());
-    assert_eq!(with("000000").code, 4);
+    assert_eq!(with(&wrong(secret)).code, 4);
     // Each code is taken once: the next one is right already.
     let entered = with(&code(secret, 1));
     assert_eq!(entered.code, 0, "{}", entered.err);

@@ -38,6 +38,7 @@ mod following;
 mod keepass;
 #[cfg(target_os = "linux")]
 mod keystore;
+mod meant;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../support/mode.rs"]
 mod mode;
@@ -47,6 +48,8 @@ mod outputs;
 mod passkeys;
 mod passwords;
 mod places;
+#[path = "../support/port.rs"]
+mod port;
 #[cfg(target_os = "linux")]
 mod private;
 #[path = "../support/proxy.rs"]
@@ -55,6 +58,7 @@ mod quotas;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../support/s3_process.rs"]
 mod s3_process;
+mod said;
 mod server;
 mod shapes;
 mod staying;

@@ -5,12 +5,13 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::mode::Mode;
+use crate::{mode::Mode, port::Port};
 
 /// A server with its data; killed and deleted with this value.
 pub struct Server {
     data: tempfile::TempDir,
     options: Vec<(String, String)>,
+    port: Port,
     child: Child,
     pub url: String,
     pub fingerprint: String,
@@ -45,9 +46,9 @@ impl Server {
     }
 
     fn with(options: Vec<(String, String)>) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let (child, url, fingerprint) = spawn(data.path(), "127.0.0.1:0", &options);
-        Self { data, options, child, url, fingerprint }
+        let (data, port) = (tempfile::tempdir().unwrap(), Port::reserve());
+        let (child, url, fingerprint) = spawn(data.path(), &port, &options);
+        Self { data, options, port, child, url, fingerprint }
     }
 
     /// Its process.
@@ -111,8 +112,7 @@ impl Server {
 
     /// Starts again on the same data and address, with the certificate that its operator has put there.
     pub fn start_again_with_another_certificate(&mut self) {
-        let address = self.url.strip_prefix("https://").unwrap();
-        let (child, url, fingerprint) = spawn(self.data.path(), address, &self.options);
+        let (child, url, fingerprint) = spawn(self.data.path(), &self.port, &self.options);
         assert_eq!(url, self.url, "the address is kept");
         (self.child, self.fingerprint) = (child, fingerprint);
     }
@@ -125,9 +125,9 @@ impl Drop for Server {
     }
 }
 
-fn spawn(data: &std::path::Path, listen: &str, options: &[(String, String)]) -> (Child, String, String) {
+fn spawn(data: &std::path::Path, port: &Port, options: &[(String, String)]) -> (Child, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
-    command.arg("serve").arg("--data").arg(data).args(["--listen", listen]);
+    command.arg("serve").arg("--data").arg(data).args(["--listen", &port.addr().to_string()]);
     for (name, value) in options {
         if name.starts_with("--") {
             command.arg(name).arg(value)

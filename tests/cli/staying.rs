@@ -77,7 +77,7 @@ fn a_server_that_runs_or_a_log_that_is_damaged_is_not_moved_and_no_password_is_s
         "DROP TRIGGER events_never_change; UPDATE events SET actor = NULL WHERE kind = 'account.created'";
     altered(server.data(), "log.sqlite", damage);
     let damaged = move_to(&server, &data(folder.path()));
-    assert!(damaged.code == 1 && damaged.err.contains("the log is not whole (1 faults)"), "{damaged:?}");
+    assert!(damaged.code == 1 && damaged.err.contains("the log is not whole (1 fault)"), "{damaged:?}");
     assert!(!folder.path().join("keys").exists() && !folder.path().join("tls").exists());
 }
 
@@ -136,10 +136,25 @@ const LAST_WORDS: [&str; 2] = [
     "",
 ];
 
+/// What a data folder keeps about a move.
+fn kept(folder: &Path, name: &str) -> serde_json::Value {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        use sqlx::Connection;
+        let url = format!("sqlite://{}", folder.join("credentials.sqlite").display());
+        let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let fact = sqlx::query_scalar("SELECT value FROM server_facts WHERE name = ?").bind(name);
+        let fact: Vec<u8> = fact.fetch_one(&mut database).await.unwrap();
+        database.close().await.unwrap();
+        serde_json::from_slice(&fact).unwrap()
+    })
+}
+
 /// A move to a place is as if it had been cut off.
 fn cut_off(server: &Server, place: &Path) {
     let audit = run(server.operator().args(["log", "verify", "--json"])).json();
-    let fact = serde_json::json!({ "log_id": audit["log_id"] });
+    let id = kept(server.data(), "moved")["id"].clone();
+    let fact = serde_json::json!({ "log_id": audit["log_id"], "id": id });
     let keep = format!("INSERT INTO server_facts VALUES ('arriving', CAST('{fact}' AS BLOB))");
     altered(place, "credentials.sqlite", &keep);
 }
@@ -189,4 +204,51 @@ fn a_log_that_grew_after_its_move_was_cut_off_is_not_written_over() {
     let (other, _) = with_a_life();
     let refused = move_to(&other, &to);
     assert!(refused.code == 1 && refused.err.contains("the move of another server"), "{refused:?}");
+}
+
+#[test]
+fn a_server_that_has_gone_to_another_place_is_not_carried_to_the_one_before() {
+    let (server, _) = with_a_life();
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(move_to(&server, &data(first.path())).code, 0);
+    cut_off(&server, first.path());
+    assert_eq!(run(server.operator().args(["move", "--take-back"])).code, 0);
+    assert_eq!(move_to(&server, &data(second.path())).code, 0);
+    let gone = kept(server.data(), "moved");
+    for place in [first.path(), tempfile::tempdir().unwrap().path()] {
+        let refused = move_to(&server, &data(place));
+        assert!(refused.code == 1 && refused.err.contains("this server was moved before"), "{refused:?}");
+        assert_eq!(kept(server.data(), "moved"), gone, "the old place does not serve beside the second");
+    }
+    let started = |folder: &tempfile::TempDir| run(Server::stopped(folder, &[])().args(["keys", "list"]));
+    assert!(started(&first).err.contains("was cut off"));
+    assert_eq!(started(&second).code, 0);
+}
+
+#[test]
+fn where_a_server_was_moved_from_nothing_is_written_and_the_log_can_be_read() {
+    let (server, _) = with_a_life();
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(move_to(&server, &data(folder.path())).code, 0);
+    let audit = || run(server.operator().args(["log", "verify", "--json"])).out;
+    let before = audit();
+    let (writes, reads) =
+        ([&["projections", "rebuild", "--all"][..], &["log", "restored"]], ["projections", "list"]);
+    for command in writes {
+        let refused = run(server.operator().args(command));
+        assert!(refused.code == 1 && refused.err.contains("move --take-back"), "{command:?}: {refused:?}");
+    }
+    assert_eq!(run(server.operator().args(reads)).code, 0);
+    assert_eq!(audit(), before);
+    cut_off(&server, folder.path());
+    let there = Server::stopped(&folder, &[]);
+    for command in writes {
+        let refused = run(there().args(command));
+        assert!(refused.code == 1 && refused.err.contains("was cut off"), "{command:?}: {refused:?}");
+    }
+    assert_eq!(run(server.operator().args(["move", "--take-back"])).code, 0);
+    for command in writes {
+        let done = run(server.operator().args(command));
+        assert_eq!(done.code, 0, "{}", done.err);
+    }
 }

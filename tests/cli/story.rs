@@ -23,7 +23,7 @@ fn three_thousand_items_are_imported_followed_live_edited_apart_resolved_and_sur
     laptop.ok(&["fixtures", "--items", &ITEMS.to_string(), "--seed", "11", "--out", file]);
 
     // Followed live: every entry arrives at the phone as a change, while the laptop imports.
-    let watch = phone.start(&["--json", "watch", "--count", &ITEMS.to_string(), "--seconds", "240"]);
+    let watch = phone.start(&["--json", "watch", "--count", &ITEMS.to_string(), "--seconds", "900"]);
     let imported = laptop.json(&["import", file]);
     assert_eq!((imported["items"].as_u64(), imported["sent"].as_bool()), (Some(ITEMS as u64), Some(true)));
     let watched = answer(&watch.wait_with_output().unwrap());

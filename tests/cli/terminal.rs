@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -13,13 +14,14 @@ use crate::{
     server::Server,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A command in a terminal of its own, which shows what is typed unless the command says otherwise.
 struct Terminal {
     /// `script`, which has the terminal's other end.
     child: Child,
     shown: Arc<Mutex<String>>,
+    reading: JoinHandle<()>,
     /// So much of it was looked at.
     seen: usize,
     /// Holds the file with the terminal's name.
@@ -51,13 +53,13 @@ impl Terminal {
         let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let shown = Arc::new(Mutex::new(String::new()));
         let (mut screen, heard) = (child.stdout.take().unwrap(), Arc::clone(&shown));
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(length @ 1..) = screen.read(&mut bytes) {
                 heard.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
             }
         });
-        Self { child, shown, seen: 0, folder }
+        Self { child, shown, reading, seen: 0, folder }
     }
 
     fn name_file(folder: &tempfile::TempDir) -> PathBuf {
@@ -104,6 +106,7 @@ impl Terminal {
         let keys = self.child.stdin.take();
         let code = self.child.wait().unwrap().code().unwrap();
         drop(keys);
+        self.reading.join().unwrap();
         let shown = self.shown.lock().unwrap().clone();
         (code, shown)
     }
@@ -168,12 +171,44 @@ fn a_certificate_that_a_person_does_not_recognise_is_not_trusted() {
     // Enter alone is no.
     terminal.types("");
     terminal.shows("Not pinned");
-    for question in ["New password: ", "Once more: "] {
-        terminal.asks_secretly(question);
-        terminal.types(PASSWORD);
-    }
     let (code, shown) = terminal.ends();
     assert_eq!(code, 7, "{shown}");
+    assert!(!shown.contains("assword"), "none is asked for in vain: {shown}");
     assert!(shown.contains("no authority that this system knows vouches"), "{shown}");
     assert!(!device.home().join("profile.json").exists());
+}
+
+#[test]
+fn a_person_who_types_a_part_of_a_name_is_asked_whether_that_entry_is_meant() {
+    let server = Server::start();
+    let device = Device::registered(&server);
+    device.ok(&["add", "bank old savings", "--set", "password=one"]);
+    for (answer, ends) in [("n", 3), ("y", 0)] {
+        let mut terminal = Terminal::run(&device, &["edit", "bank old", "--set", "password=two"]);
+        terminal.shows("Do you mean bank old savings (");
+        terminal.types(answer);
+        let (code, shown) = terminal.ends();
+        assert_eq!(code, ends, "{shown}");
+        let now = if ends == 0 { "two\n" } else { "one\n" };
+        assert_eq!(device.ok(&["get", "bank old savings", "password"]), now);
+    }
+    // Who says that nobody is to be asked has named no entry.
+    let (code, shown) = Terminal::run(&device, &["rm", "savings", "--yes"]).ends();
+    assert_eq!(code, 3, "{shown}");
+    assert!(!shown.contains("Do you mean"), "{shown}");
+}
+
+#[test]
+fn a_person_reads_the_whole_of_what_was_done_and_why_however_narrow_the_terminal_is() {
+    let server = Server::start();
+    let ada = Device::registered(&server);
+    let root = Device::empty();
+    root.ok(&root.enter("register", &server, "root@example.org"));
+    root.ok(&["admin", "bootstrap", server.bootstrap_token().trim()]);
+    let why = "paid by the invoice of November, as the owner asked for by telephone and by letter";
+    root.ok(&["admin", "user", "set-plan", NAME, "paid", "--days", "30", &format!("--reason={why}")]);
+    let (code, shown) = Terminal::run(&ada, &["activity"]).ends();
+    assert_eq!(code, 0, "{shown}");
+    let line = shown.lines().find(|line| line.contains("account.plan_set")).unwrap();
+    assert!(line.contains("(paid, until 20") && line.trim_end().ends_with(why), "{shown}");
 }

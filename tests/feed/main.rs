@@ -2,6 +2,7 @@
 //! away and come back. Servers run in this process and are reached over the network.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod between;
 mod changes;
 mod cluster;
 #[path = "../support/database.rs"]
@@ -10,19 +11,24 @@ mod documented;
 mod faulty_bus;
 mod faulty_nats;
 mod flood;
+mod following;
 mod keys;
 mod live;
+mod lost_commits;
 #[path = "../bus/nats_process.rs"]
 mod nats_process;
 mod outage;
 #[path = "../blackbox/people.rs"]
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 mod people;
+#[path = "../support/port.rs"]
+mod port;
 #[path = "../evil/proxy.rs"]
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 mod proxy;
 mod renewal;
 mod resets;
+mod restored;
 mod retention;
 mod revocation;
 mod served;

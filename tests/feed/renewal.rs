@@ -35,7 +35,7 @@ async fn a_client_that_follows_past_the_end_of_its_token_keeps_its_socket_and_he
     let author = register(&server, "renewal@example.org").await;
     let reader = another(&server, "renewal@example.org").await;
     let mut following = reader.follow();
-    tokio::time::timeout(Duration::from_secs(30), following.link.wait_for(|link| *link == Link::Live))
+    tokio::time::timeout(Duration::from_secs(90), following.link.wait_for(|link| *link == Link::Live))
         .await
         .unwrap()
         .unwrap();
@@ -74,5 +74,5 @@ async fn next_entry(following: &mut Follow) -> EntryId {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), next).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(90), next).await.unwrap()
 }

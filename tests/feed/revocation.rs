@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     keys::{kid, operator},
+    port::Port,
     socket::{Socket, hello},
     support::{Mode, Node, Person, assert_problem, body, ways::press},
     ways::{change_password, recover, set_recovery},
@@ -210,18 +211,29 @@ async fn row(trigger: Trigger, office: &Office, nodes: &[&Node]) -> Vec<Duration
     times
 }
 
+/// One row that has to be quick. A moment in which the machine did something else is not the server's: then it is
+/// measured once more, and what is slow in itself is slow again.
+async fn quick_row(trigger: Trigger, office: &Office, nodes: &[&Node], at_most: Duration) -> Vec<Duration> {
+    let times = row(trigger, office, nodes).await;
+    if times.iter().all(|time| *time <= at_most) {
+        return times;
+    }
+    let again = row(trigger, office, nodes).await;
+    assert!(again.iter().all(|time| *time <= at_most), "{trigger:?}: {times:?}, and again {again:?}");
+    again
+}
+
 async fn matrix(bus: Layer, at_most: Duration) {
     let first = Node::start_with(Mode::Distributed, bus).await;
     let (second, third) = (first.second().await, first.second().await);
     let office = Office::open(&first).await;
     let mut times = Vec::new();
     for trigger in Trigger::ALL {
-        times.extend(row(trigger, &office, &[&first, &second, &third]).await);
+        times.extend(quick_row(trigger, &office, &[&first, &second, &third], at_most).await);
     }
     times.sort_unstable();
-    let p99 = times[(times.len() * 99).div_ceil(100) - 1];
-    eprintln!("revocation over {} cells: p50 {:?}, p99 {p99:?}", times.len(), times[times.len() / 2]);
-    assert!(p99 <= at_most, "{times:?}");
+    let (count, middle, last) = (times.len(), times[times.len() / 2], times[times.len() - 1]);
+    eprintln!("revocation over {count} cells: p50 {middle:?}, the last {last:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,14 +251,13 @@ async fn revocation_matrix_of_one_node() {
     let node = Node::start(Mode::Embedded).await;
     let office = Office::open(&node).await;
     for trigger in Trigger::ALL {
-        let times = row(trigger, &office, &[&node]).await;
-        assert!(times[0] <= Duration::from_secs(1), "{trigger:?} {times:?}");
+        quick_row(trigger, &office, &[&node], Duration::from_secs(1)).await;
     }
 }
 
 /// The way to a database, which can be cut.
 pub struct Way {
-    addr: std::net::SocketAddr,
+    port: Port,
     upstream: String,
     open: CancellationToken,
 }
@@ -256,15 +267,16 @@ impl Way {
     pub async fn to(database: &str) -> (Self, String) {
         let (credentials, rest) = database.split_once('@').unwrap();
         let (upstream, name) = rest.split_once('/').unwrap();
-        let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let mut way = Self { addr, upstream: upstream.to_owned(), open: CancellationToken::new() };
+        let port = Port::reserve();
+        let addr = port.addr();
+        let mut way = Self { port, upstream: upstream.to_owned(), open: CancellationToken::new() };
         way.restore().await;
         (way, format!("{credentials}@{addr}/{name}"))
     }
 
     pub async fn restore(&mut self) {
         self.open = CancellationToken::new();
-        let (listener, open) = (TcpListener::bind(self.addr).await.unwrap(), self.open.clone());
+        let (listener, open) = (TcpListener::bind(self.port.addr()).await.unwrap(), self.open.clone());
         let upstream = self.upstream.clone();
         tokio::spawn(async move {
             while let Some(Ok((mut near, _))) = open.run_until_cancelled(listener.accept()).await {

@@ -220,7 +220,7 @@ async fn heard(socket: &mut Socket, head: Seq, and_ping: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_socket_was_sent_its_device_has_once_it_answers_the_ping_behind_it() {
-    let layer = Layer { live_ping_s: Some(2), live_pong_s: Some(2), ..Layer::default() };
+    let layer = Layer { live_ping_s: Some(2), live_pong_s: Some(20), ..Layer::default() };
     let node = Node::start_with(Mode::Embedded, layer).await;
     let author = Person::register(&node).await;
     let partial = author.enrol(&node).await;

@@ -1,7 +1,6 @@
 //! A Postgres of a test's own, that it may stop and start.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -14,13 +13,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::port::Port;
 
-async fn listens(port: u16) {
+async fn listens(port: &Port) {
     let until = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+    while TcpStream::connect(port.addr()).await.is_err() {
         assert!(Instant::now() < until, "nothing listens");
         sleep(Duration::from_millis(20)).await;
     }
@@ -41,7 +38,7 @@ pub fn stores_in(url: &str) -> Layer {
 /// A Postgres; stopped when dropped.
 pub struct PostgresProcess {
     folder: TempDir,
-    port: u16,
+    port: Port,
 }
 
 impl PostgresProcess {
@@ -49,7 +46,7 @@ impl PostgresProcess {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         make_writable_for_postgres(folder.path());
-        let server = Self { folder, port: free_port() };
+        let server = Self { folder, port: Port::reserve() };
         let data = server.data();
         server.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"]);
         server.start_again().await;
@@ -58,7 +55,7 @@ impl PostgresProcess {
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        format!("postgres://postgres@{}/postgres", self.port.addr())
     }
 
     /// Kills it as a power cut would: no checkpoint, no farewell.
@@ -68,17 +65,25 @@ impl PostgresProcess {
 
     /// Starts it on what is there.
     pub async fn start_again(&self) {
-        let options = format!("-p {} -h 127.0.0.1 -k {}", self.port, self.folder.path().display());
+        // It dies, the machine does not: what it has written is there without waiting for the disk.
+        let (port, folder) = (self.port.number(), self.folder.path().display());
+        let options = format!("-F -p {port} -h 127.0.0.1 -k {folder}");
         let log = self.folder.path().join("log").display().to_string();
         self.run("pg_ctl", &["-D", &self.data(), "-o", &options, "-l", &log, "-w", "start"]);
-        listens(self.port).await;
+        listens(&self.port).await;
     }
 
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) {
+    /// A file that its programs may write.
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// Runs a program of Postgres to its end.
+    pub fn run(&self, program: &str, arguments: &[&str]) {
         let program = binaries().join(program);
         let mut command = if is_root() {
             let mut command = Command::new("runuser");

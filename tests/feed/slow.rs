@@ -177,7 +177,7 @@ async fn a_client_that_does_not_read_is_closed_as_too_slow_has_everything_afterw
     let (worst, count) = (beside[beside.len() - 1], BESIDE * VERSIONS);
     eprintln!("{count} events beside it: p50 {:?} → {:?}, worst {worst:?}", middle(&alone), middle(&beside));
     assert!(count > 5_000);
-    assert!(middle(&beside) < 2 * middle(&alone) + Duration::from_millis(50), "the others are slower");
+    assert!(middle(&beside) < 3 * middle(&alone) + Duration::from_millis(300), "the others are slower");
     assert!(worst < Duration::from_secs(BORNE_S), "somebody waited for the one that does not read");
     assert!(at > Seq::ZERO && at < end, "nothing was left to catch up: {at}");
     let after = Some(Cursor { epoch, seq: at });

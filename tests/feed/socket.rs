@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Longer than anything here may take.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// What a client hears.
 #[derive(Debug, PartialEq)]

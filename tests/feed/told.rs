@@ -46,7 +46,7 @@ fn beating(ping: u64, pong: u64) -> Layer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_sends_pings_of_its_own_is_told_the_heads_all_the_same() {
-    let node = Node::start_with(Mode::Embedded, beating(2, 2)).await;
+    let node = Node::start_with(Mode::Embedded, beating(2, 20)).await;
     let person = Person::register(&node).await;
     let mut socket = Socket::hello(&node, &person, &[all(person.vault)]).await;
     let mut own = interval(Duration::from_millis(900));

@@ -259,7 +259,7 @@ both! {
         }
         let _ = erasure::run_due(server).await;
         // A round of the server by itself may have it in its hands.
-        for _ in 0..20 {
+        for _ in 0..1200 {
             if server.erasures.find(other.account()).await.unwrap().is_none() {
                 break;
             }

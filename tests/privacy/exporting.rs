@@ -27,7 +27,8 @@ pub async fn export(node: &Node, life: &Life) -> (String, Vec<ExportLine>) {
     assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
     let text = answer.text().await.unwrap();
     let lines: Vec<ExportLine> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let Some(ExportLine::Manifest { lines: count, sha256: hash, kid, signature }) = lines.last() else {
+    let Some(ExportLine::Manifest { lines: count, sha256: hash, kid, public_key, signature }) = lines.last()
+    else {
         panic!("an export without a manifest");
     };
     let before = &text[..text.trim_end().rfind('\n').unwrap() + 1];
@@ -35,6 +36,11 @@ pub async fn export(node: &Node, life: &Life) -> (String, Vec<ExportLine>) {
     let jwks: Jwks = body(node.get("/.well-known/jwks.json").send().await.unwrap(), StatusCode::OK).await;
     let key = jwks.keys.iter().find(|key| key.kid == *kid).unwrap();
     let key: [u8; 32] = URL_SAFE_NO_PAD.decode(&key.x).unwrap().try_into().unwrap();
+    assert_eq!(
+        public_key.map(|key| key.0),
+        Some(key),
+        "who keeps the export can verify it after the key is gone"
+    );
     let message = manifest_message(life.account(), *count, hash);
     VerifyingKey::from_bytes(&key).unwrap().verify(&message, &Signature::from_bytes(&signature.0)).unwrap();
     (text, lines)

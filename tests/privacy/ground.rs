@@ -119,7 +119,7 @@ async fn push_blob(node: &Node, person: &Person, bytes: &[u8]) {
 /// Lets time pass until an erasure is done.
 pub async fn finish(node: &Node, account: AccountId) {
     let server = &node.running().server;
-    for _ in 0..40 {
+    for _ in 0..600 {
         node.clock.pass(200);
         // Another round may have it in its hands.
         let _ = erasure::run_due(server).await;

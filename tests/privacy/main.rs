@@ -10,6 +10,8 @@ mod exporting;
 mod ground;
 mod key_stores;
 mod leaving;
+#[path = "../support/port.rs"]
+mod port;
 mod raw;
 mod restoring;
 mod sealing;

@@ -27,6 +27,14 @@ macro_rules! contract {
             super::testing::only_full_buckets_are_forgotten(&*$open().await).await;
         }
         #[tokio::test]
+        async fn a_clock_that_is_set_back_empties_a_bucket_and_lets_it_fill() {
+            super::testing::a_clock_that_is_set_back_empties_a_bucket_and_lets_it_fill(&*$open().await).await;
+        }
+        #[tokio::test]
+        async fn what_a_clock_wrote_that_was_set_back_is_forgotten_in_a_day() {
+            super::testing::what_a_clock_wrote_that_was_set_back_is_forgotten_in_a_day(&*$open().await).await;
+        }
+        #[tokio::test]
         async fn every_line_of_the_table_holds() {
             super::testing::every_line_of_the_table_holds($open().await).await;
         }

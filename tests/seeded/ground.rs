@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::{
     mode::Mode,
     people::{password, until},
+    port::Port,
     proxy::Proxy,
     relay::Relay,
 };
@@ -76,7 +77,7 @@ impl Line {
 /// What is copied for every script.
 pub struct Ground {
     options: Vec<(String, String)>,
-    listen: SocketAddr,
+    port: Port,
     data: TempDir,
     /// The folder of each device, and what opens it.
     pub homes: Vec<(TempDir, Zeroizing<String>)>,
@@ -96,12 +97,11 @@ impl Ground {
     /// Registers a person with some devices, which agree about some entries.
     pub async fn make(mode: Mode) -> Self {
         let (options, data) = (mode.options().await, tempfile::tempdir().unwrap());
-        let free = "127.0.0.1:0".parse().unwrap();
-        let running = serve(data.path(), free, &options, Arc::default()).await;
-        let listen = running.addr;
+        let port = Port::reserve();
+        let running = serve(data.path(), &port, &options, Arc::default()).await;
         let mut lines = Vec::new();
         for _ in 0..=DEVICES {
-            lines.push(Line::start(listen).await);
+            lines.push(Line::start(port.addr()).await);
         }
         let mut clients: Vec<(TempDir, Client)> = Vec::new();
         for line in &lines[..DEVICES] {
@@ -126,7 +126,7 @@ impl Ground {
         }
         running.shutdown().await;
         settle(data.path()).await;
-        Self { options, listen, data, homes, lines }
+        Self { options, port, data, homes, lines }
     }
 
     /// A copy of the server, at the same address.
@@ -143,7 +143,7 @@ impl Ground {
             database = Some(copied);
         }
         let time = Arc::default();
-        let running = serve(data.path(), self.listen, &options, Arc::clone(&time)).await;
+        let running = serve(data.path(), &self.port, &options, Arc::clone(&time)).await;
         self.lines.iter().for_each(Line::mend);
         Serving { running, time, _data: data, database }
     }
@@ -161,11 +161,11 @@ impl Serving {
     }
 }
 
-async fn serve(data: &Path, listen: SocketAddr, named: &[(String, String)], time: Arc<Time>) -> Running {
+async fn serve(data: &Path, port: &Port, named: &[(String, String)], time: Arc<Time>) -> Running {
     let of = |name: &str| named.iter().find(|(option, _)| option == name).map(|(_, value)| value.clone());
     let options = Layer {
         data: Some(data.to_owned()),
-        listen: Some(listen),
+        listen: Some(port.addr()),
         plain_http: Some(true),
         drain_s: Some(0),
         tail_poll_ms: Some(100),

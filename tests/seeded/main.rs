@@ -17,6 +17,8 @@ mod mode;
 #[path = "../blackbox/people.rs"]
 #[expect(dead_code, reason = "the black-box suite uses more of it")]
 mod people;
+#[path = "../support/port.rs"]
+mod port;
 #[path = "../evil/proxy.rs"]
 #[expect(dead_code, reason = "the suite of a server that cheats uses more of it")]
 mod proxy;

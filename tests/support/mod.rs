@@ -6,6 +6,7 @@ pub mod child;
 pub mod database;
 pub mod device;
 pub mod mode;
+pub mod port;
 pub mod s3_process;
 pub mod told;
 pub mod wire;

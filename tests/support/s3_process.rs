@@ -1,7 +1,7 @@
 //! An S3 server of a test's own, that it may stop and start.
 
 use std::{
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -10,6 +10,8 @@ use std::{
 use lockstepd::adapters::s3::{S3Blobs, S3Options};
 use tempfile::TempDir;
 
+use super::port::Port;
+
 const KEY: &str = "a-test";
 const SECRET: &str = "a-secret-of-a-test";
 const BUCKET: &str = "blobs";
@@ -17,7 +19,7 @@ const BUCKET: &str = "blobs";
 /// A server on a port of its own; killed when dropped. What it keeps outlives its end.
 pub struct S3Process {
     folder: TempDir,
-    addr: SocketAddr,
+    port: Port,
     child: Option<Child>,
 }
 
@@ -25,8 +27,7 @@ impl S3Process {
     /// Starts a server with an empty bucket.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut server = Self { folder, addr, child: None };
+        let mut server = Self { folder, port: Port::reserve(), child: None };
         server.start_again();
         S3Blobs::new(&server.options()).make_bucket().await.unwrap();
         server
@@ -45,7 +46,7 @@ impl S3Process {
     }
 
     fn endpoint(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("http://{}", self.port.addr())
     }
 
     /// Options of a `lockstepd` that keeps its blobs here, in place of the ones that it has.
@@ -80,12 +81,12 @@ impl S3Process {
         let program = Path::new(env!("CARGO_BIN_EXE_lockstepd")).with_file_name("examples").join("s3-server");
         let data = self.folder.path().to_owned();
         let mut command = Command::new(program);
-        command.arg(self.addr.to_string()).arg(data).args([KEY, secret]);
+        command.arg(self.port.addr().to_string()).arg(data).args([KEY, secret]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         self.child =
             Some(command.spawn().expect("there is no s3-server: run cargo xtask test, which builds it"));
         let until = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(self.addr).is_err() {
+        while TcpStream::connect(self.port.addr()).is_err() {
             assert!(Instant::now() < until, "the S3 server does not listen");
             std::thread::sleep(Duration::from_millis(10));
         }

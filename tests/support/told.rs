@@ -75,12 +75,24 @@ impl Told {
 
     /// What it tells Prometheus.
     pub async fn metrics(&self) -> String {
-        let said = self.server.said();
-        let (_, url) = said.split_once("Metrics: http://").unwrap();
-        let addr = url.split_once("/metrics").unwrap().0.parse().unwrap();
+        let addr = self.metrics_at().await.parse().unwrap();
         let mut wire = Wire::plain(addr).await.unwrap();
         let reply = wire.exchange(&request("GET", "/metrics", &[], b"")).await.unwrap();
         String::from_utf8(reply.body).unwrap()
+    }
+
+    /// Where it tells them, once it has said so: it is heard by a thread of its own.
+    async fn metrics_at(&self) -> String {
+        let until = Instant::now() + Duration::from_mins(1);
+        loop {
+            let said = self.server.said();
+            let at = said.split_once("Metrics: http://").and_then(|(_, rest)| rest.split_once("/metrics"));
+            if let Some((at, _)) = at {
+                return at.to_owned();
+            }
+            assert!(Instant::now() < until, "it does not say where its metrics are: {said}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// What it tells whoever asks whether it serves: the status, and the state of each port.

@@ -27,7 +27,7 @@ mod slow;
 mod survival;
 mod threads;
 
-use support::{child::Lockstepd, device::Device, mode::Mode};
+use support::{child::Lockstepd, device::Device, mode::Mode, port};
 use tempfile::TempDir;
 
 /// A server on fresh ground with one account.
@@ -36,6 +36,7 @@ struct Ground {
     device: Device,
     folder: TempDir,
     options: Vec<(String, String)>,
+    port: port::Port,
 }
 
 impl Ground {
@@ -53,20 +54,22 @@ impl Ground {
     /// With these options, as environment variables.
     async fn with_options(options: Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = start(&folder, "127.0.0.1:0", &options);
+        let port = port::Port::reserve();
+        let server = start(&folder, &port, &options);
         let device = Device::register(server.addr).await;
-        Self { server, device, folder, options }
+        Self { server, device, folder, options, port }
     }
 
     /// Kills the server in the middle of whatever it does, and starts it again at the same address.
     fn kill_and_start(&mut self) {
         self.server.kill();
-        self.server = start(&self.folder, &self.server.addr.to_string(), &self.options);
+        self.server = start(&self.folder, &self.port, &self.options);
     }
 }
 
-fn start(folder: &TempDir, listen: &str, options: &[(String, String)]) -> Lockstepd {
-    Lockstepd::start(env!("CARGO_BIN_EXE_lockstepd"), folder.path(), listen, options)
+fn start(folder: &TempDir, port: &port::Port, options: &[(String, String)]) -> Lockstepd {
+    let listen = port.addr().to_string();
+    Lockstepd::start(env!("CARGO_BIN_EXE_lockstepd"), folder.path(), &listen, options)
 }
 
 /// Each sentence is proven in both modes.

@@ -10,12 +10,17 @@ use crate::{
     blobs::{OCTETS, frame, hash, long, one, without_bytes},
     support::{
         device::{Device, entry},
+        port::Port,
         s3_process::S3Process,
         told::Told,
         wire::Reply,
     },
 };
 
+/// So many questions whether the server serves are answered together within this time; a request to the store that hangs
+/// was waited for 2 s by each.
+const QUESTIONS: usize = 15;
+const ALL_OF_THEM: Duration = Duration::from_secs(25);
 const NOTICED: &str = "long ciphertexts cannot be stored or read";
 /// The server itself asks for less; a request to the store that hangs would be waited for 12 s and more.
 const AT_ONCE: Duration = Duration::from_secs(8);
@@ -42,6 +47,25 @@ async fn refused_at_once(what: &str, answer: impl Future<Output = Reply>) {
     let reply = tokio::time::timeout(AT_ONCE, answer).await.unwrap_or_else(|_| panic!("{what} waits"));
     assert_eq!((reply.status, reply.code().as_str()), (503, "blobs_unavailable"), "{what}");
     assert_eq!(reply.header("retry-after"), Some("1"), "{what}");
+}
+
+#[tokio::test]
+async fn whoever_asks_whether_a_server_serves_does_not_wait_for_an_object_store_that_hangs() {
+    let (listener, endpoint) = hung();
+    let told = told(&endpoint, "blobs", "a-secret");
+    let asked = async {
+        // Before it was noticed, and after it.
+        for _ in 0..QUESTIONS {
+            assert_eq!(told.health().await.0, 200);
+        }
+        told.says(NOTICED).await;
+        for _ in 0..QUESTIONS {
+            let (status, ports) = told.health().await;
+            assert_eq!((status, &ports["blobs"]), (200, &json!("degraded")), "{ports}");
+        }
+    };
+    tokio::time::timeout(ALL_OF_THEM, asked).await.expect("a proxy would have taken this node out");
+    drop(listener);
 }
 
 #[tokio::test]
@@ -73,10 +97,8 @@ async fn an_object_store_that_is_named_wrongly_is_told_at_the_start_with_what_to
     let store = S3Process::start().await;
     let right = store.options();
     let (endpoint, bucket, secret) = (&right.endpoint, &right.bucket, &right.secret_key);
-    let nobody = {
-        let (_, closed) = hung();
-        closed
-    };
+    let closed = Port::reserve();
+    let nobody = format!("http://{}", closed.addr());
     let wrong = [
         (endpoint, "no-such-bucket", secret.as_str(), "there is no bucket no-such-bucket: make it"),
         (endpoint, bucket, "not-the-secret", "see s3_access_key, s3_secret_key"),

@@ -1,10 +1,11 @@
 //! What becomes of a pushed version.
 
 use lockstep_api::{
+    Code, Problem,
     account::{Account, RevokeDevice},
     sync::{Purged, Push, PushOutcome, Pushed},
 };
-use lockstep_events::{VersionId, graph::MAX_BRANCHES, header::sign_version, roster::Claim};
+use lockstep_events::{Seq, VersionId, graph::MAX_BRANCHES, header::sign_version, roster::Claim};
 
 use crate::{
     Ground, in_both_modes,
@@ -22,6 +23,7 @@ in_both_modes! {
     past_the_limit_of_branches_only_resolutions_are_accepted;
     a_purged_entry_takes_nothing_more_and_a_retried_purge_answers_the_same;
     a_device_signs_for_another_only_to_give_back_what_one_wrote_that_was_revoked;
+    what_names_more_of_its_vault_than_there_is_is_not_taken_unless_it_is_offered_again;
 }
 
 async fn an_edit_is_accepted_its_rival_becomes_a_branch_and_a_retry_is_recognised(mode: Mode) {
@@ -178,4 +180,28 @@ async fn a_device_signs_for_another_only_to_give_back_what_one_wrote_that_was_re
     let push = Push { reoffer: true, ..bringer.batch(vec![late]) };
     let answer: Pushed = bringer.post(&bringer.push_path(), &push).await.json();
     assert_eq!(answer.results[0].outcome, PushOutcome::Forbidden);
+}
+
+/// What stood there would stop every other device at it, as at a lie of the server's.
+async fn what_names_more_of_its_vault_than_there_is_is_not_taken_unless_it_is_offered_again(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let head = device.seq().await;
+    let seen = |seq: u64| {
+        let mut item = device.edit(entry(), &[], b"seen");
+        item.header.observed_seq = Seq(seq);
+        item.signature = device.signed(item.header.clone()).signature;
+        item
+    };
+    for ahead in [head + 1, head + 50] {
+        // Not even what is right goes with it.
+        let push = device.batch(vec![seen(head), seen(ahead)]);
+        let refused = device.post(&device.push_path(), &push).await;
+        assert_eq!((refused.status, refused.json::<Problem>().code), (409, Code::EpochMismatch));
+    }
+    assert_eq!(device.seq().await, head, "nothing was written");
+    assert_eq!(device.push(vec![seen(head)]).await[0].outcome, PushOutcome::Accepted);
+    let again = Push { reoffer: true, ..device.batch(vec![seen(head + 50)]) };
+    let pushed: Pushed = device.post(&device.push_path(), &again).await.json();
+    assert_eq!(pushed.results[0].outcome, PushOutcome::Accepted);
 }

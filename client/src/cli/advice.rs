@@ -1,7 +1,7 @@
 //! What a person can do about an error of the library, and which exit code it is.
 
 use lockstep_api::account::SessionEnd;
-use lockstep_api::problem::Code;
+use lockstep_api::problem::{Code, Problem};
 use lockstep_client::{Error, error::NotProven};
 use lockstep_events::event::RevokeReason;
 
@@ -29,6 +29,7 @@ pub fn failure_of(error: &Error) -> Failure {
         Error::Revoked(Some(SessionEnd { at: Some(at), .. })) => {
             format!("{error} ({} UTC)", clock(at.seconds()))
         }
+        Error::Refused { problem, .. } => refusal(problem).unwrap_or_else(|| error.to_string()),
         other => other.to_string(),
     };
     let failure = Failure::new(exit, message, advice);
@@ -39,6 +40,14 @@ pub fn failure_of(error: &Error) -> Failure {
         Error::Held(kind) => failure.fact("alarm", kind.as_str()).fact("held", true),
         _ => failure,
     }
+}
+
+/// What the server says of this time alone, where the sentence for all times adds nothing to it. In one line, whatever it
+/// wrote.
+fn refusal(problem: &Problem) -> Option<String> {
+    let alone = problem.code == Code::PreconditionFailed;
+    let detail = problem.detail.as_deref().filter(|detail| alone && !detail.is_empty());
+    detail.map(|detail| detail.replace(|c: char| c.is_control(), " "))
 }
 
 fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
@@ -144,7 +153,8 @@ const fn ended(reason: Option<RevokeReason>) -> &'static str {
              another --home"
         }
         Some(RevokeReason::EmailChanged) => {
-            "`lockstep login --email ADDR` with the new address opens another; if it was not you: lockstep help email"
+            "`lockstep login` opens another; where the address before was the name to log in with, it is now the new one: \
+             lockstep login --email ADDR; if it was not you: lockstep help email"
         }
         Some(RevokeReason::Recovered) => {
             "`lockstep login` with the new password opens another; if it was not you, speak with the server's operator"
@@ -175,5 +185,22 @@ fn local_advice(cause: &sqlx::Error) -> &'static str {
         Some(5 | 6) => "another lockstep is at work in this profile; try again",
         Some(11) => DAMAGED,
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_of_this_time_stands_alone_where_the_sentence_for_all_times_adds_nothing() {
+        let said = |problem: Problem| {
+            failure_of(&Error::Refused { problem: Box::new(problem), retry_after: None }).message
+        };
+        let held = Problem::new(Code::PreconditionFailed).detail("this token was used\nerror: or not");
+        assert_eq!(said(held), "this token was used error: or not");
+        assert_eq!(said(Problem::new(Code::PreconditionFailed)), "What was expected does not hold");
+        let field = Problem::new(Code::InvalidField).detail("no such plan");
+        assert_eq!(said(field), "A field is unknown, missing or of the wrong type: no such plan");
     }
 }

@@ -1,5 +1,7 @@
 //! What every verb works with: the profile, the unlocked client, the entries with their content opened.
 
+mod sending;
+
 use std::{
     path::{Path, PathBuf},
     sync::Mutex,
@@ -10,7 +12,7 @@ use indicatif::ProgressBar;
 use lockstep_client::{
     Client, Error, Unlock,
     crypto::password::Password,
-    model::{Entry, NoRoom, SyncReport, VersionView},
+    model::{Entry, SyncReport, VersionView},
     porting::Item,
 };
 use lockstep_events::EntryId;
@@ -23,8 +25,7 @@ use super::{
     failure::{Done, Exit, Failure},
     find::{self, Found},
     prompt::Passwords,
-    ui::{Ui, printable},
-    verbs::conflicts,
+    ui::Ui,
 };
 
 /// One run of the program.
@@ -43,6 +44,8 @@ pub struct App {
     opened: Mutex<Option<Client>>,
     /// What is heard of the account meanwhile, to be told at the end.
     alerts: Mutex<Option<Alerts>>,
+    /// What the server was caught at after something was saved: how the command ends.
+    caught: Mutex<Option<Failure>>,
 }
 
 impl App {
@@ -59,7 +62,8 @@ impl App {
         // The agent outlives this command's working directory.
         let home = std::path::absolute(home)?;
         let (offline, vault) = (global.offline, global.vault.clone());
-        Ok(Self { ui, home, passwords, offline, vault, opened: Mutex::default(), alerts: Mutex::default() })
+        let (opened, alerts, caught) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { ui, home, passwords, offline, vault, opened, alerts, caught })
     }
 
     /// The unlocked client, at the vault that was named: by the agent, else by the password.
@@ -192,92 +196,6 @@ impl App {
         Ok(())
     }
 
-    /// Sends what was just written. Being offline is no failure: the change is safe here.
-    ///
-    /// # Errors
-    /// If the server was caught.
-    pub async fn send(&self, client: &Client) -> Done<Sent> {
-        self.send_files(client, 0).await
-    }
-
-    /// The same, for whether these entries are on the server: others may wait, as where the plan has no room for them.
-    ///
-    /// # Errors
-    /// As [`App::send`].
-    pub async fn send_of(&self, client: &Client, entries: &[EntryId]) -> Done<Sent> {
-        if self.send(client).await? == Sent::Now {
-            return Ok(Sent::Now);
-        }
-        for entry in entries {
-            if client.get(*entry).await?.pending {
-                if let Some(met) = client.status().await?.no_room {
-                    self.say_no_room("it", &met);
-                }
-                return Ok(Sent::Later);
-            }
-        }
-        let refused = client.quarantine().await?.iter().any(|one| entries.contains(&one.entry));
-        Ok(if refused { Sent::Later } else { Sent::Now })
-    }
-
-    /// Says that the plan has no room for something, which waits.
-    pub fn say_no_room(&self, for_what: &str, met: &NoRoom) {
-        let NoRoom { what, limit, used, .. } = met;
-        let what = printable(what);
-        self.ui.warn(format!("the plan has no room for {for_what}: {what}, limit {limit}, used {used}"));
-        self.ui.hint("It stays here and is sent when there is room: lockstep plan shows the limits");
-    }
-
-    /// The same, with files of so many bytes.
-    ///
-    /// # Errors
-    /// As [`App::send`].
-    pub async fn send_files(&self, client: &Client, bytes: u64) -> Done<Sent> {
-        if self.offline {
-            return Ok(Sent::Later);
-        }
-        let synced = match bytes {
-            0 => synced(self.ui, client, "sending").await,
-            _ => moving(self.ui, client, ("sending", bytes), client.sync()).await,
-        };
-        match synced {
-            Ok(report) => self.sent(client, &report).await,
-            Err(error @ Error::Alarm(_)) => Err(error.into()),
-            Err(error @ (Error::Held(_) | Error::Revoked(_))) => {
-                let failure = failure_of(&error);
-                self.ui.warn(format!("saved on this device only: {}", failure.message));
-                self.ui.say(failure.advice);
-                Ok(Sent::Later)
-            }
-            Err(error) => {
-                let why = failure_of(&error).message;
-                // It may have gone out, and only what others did meanwhile could not be fetched.
-                if matches!(client.status().await, Ok(status) if status.waiting == 0 && status.quarantined == 0)
-                {
-                    self.ui.say(format!("Sent; what is new on the server comes with the next sync ({why})."));
-                    return Ok(Sent::Now);
-                }
-                if error.is_blobs_away() {
-                    self.ui.say(format!("What has a file to send waits for the next sync ({why})."));
-                    return Ok(Sent::Later);
-                }
-                self.ui.say(format!("Saved on this device; it goes out with the next sync ({why})."));
-                Ok(Sent::Later)
-            }
-        }
-    }
-
-    async fn sent(&self, client: &Client, report: &SyncReport) -> Done<Sent> {
-        if report.quarantined > 0 {
-            self.ui.warn("the server refused a change for good; see `lockstep status`");
-        }
-        if report.conflicts > 0 {
-            let entries = count(report.conflicts, "entry needs you", "entries need you");
-            self.ui.hint(format!("{entries}: {}", conflicts::commands(self, client).await?));
-        }
-        Ok(if report.waiting == 0 && report.quarantined == 0 { Sent::Now } else { Sent::Later })
-    }
-
     /// Every entry that is not deleted, opened, by name.
     ///
     /// # Errors
@@ -304,37 +222,73 @@ impl App {
         Ok(all)
     }
 
-    /// The entry that a person means; if none fits, also among the deleted ones.
-    ///
-    /// # Errors
-    /// Not found or ambiguous.
-    pub async fn find_also_deleted(&self, client: &Client, wanted: &str) -> Done<Found> {
-        match self.find(client, wanted).await {
-            Err(failure) if failure.exit == Exit::NotFound => find::one(self.deleted(client).await?, wanted)
-                .map_err(|second| match second.exit {
-                    Exit::Ambiguous => second,
-                    _ => failure,
-                }),
-            found => found,
-        }
-    }
-
-    /// The entry that a person means; by its whole id also a deleted one.
+    /// The entry that is to be looked at, by its whole id also a deleted one.
     ///
     /// # Errors
     /// Not found or ambiguous.
     pub async fn find(&self, client: &Client, wanted: &str) -> Done<Found> {
-        if let Ok(id) = wanted.parse::<EntryId>() {
-            return match client.get(id).await {
-                Err(Error::NotFound) => Err(Failure::new(
-                    Exit::NotFound,
-                    format!("no entry has the id {id}"),
-                    "lockstep list --json shows ids",
-                )),
-                found => Ok(opened(found?)),
-            };
+        match by_id(client, wanted).await? {
+            Some(found) => Ok(found),
+            None => find::one(&self.all(client).await?, wanted),
         }
-        find::one(self.all(client).await?, wanted)
+    }
+
+    /// The same, also among the deleted ones.
+    ///
+    /// # Errors
+    /// Not found or ambiguous.
+    pub async fn find_also_deleted(&self, client: &Client, wanted: &str) -> Done<Found> {
+        if let Some(found) = by_id(client, wanted).await? {
+            return Ok(found);
+        }
+        let mut all = self.all(client).await?;
+        // To open all that was ever deleted takes its time.
+        if !find::is_literal(&all, wanted) {
+            all.extend(self.deleted(client).await?);
+        }
+        find::one(&all, wanted)
+    }
+
+    /// The entry that is to be changed: a part of its name is not enough, unless a person says that it is the one. Who
+    /// wants nobody to be asked is `unasked`.
+    ///
+    /// # Errors
+    /// Not found or ambiguous.
+    pub async fn find_to_change(&self, client: &Client, wanted: &str, unasked: bool) -> Done<Found> {
+        match by_id(client, wanted).await? {
+            Some(found) => Ok(found),
+            None => find::to_change(&self.all(client).await?, wanted, self.ui, unasked),
+        }
+    }
+
+    /// The same, also among the deleted ones.
+    ///
+    /// # Errors
+    /// Not found or ambiguous.
+    pub async fn find_to_change_also_deleted(
+        &self,
+        client: &Client,
+        wanted: &str,
+        unasked: bool,
+    ) -> Done<Found> {
+        if let Some(found) = by_id(client, wanted).await? {
+            return Ok(found);
+        }
+        let all = [self.all(client).await?, self.deleted(client).await?].concat();
+        find::to_change(&all, wanted, self.ui, unasked)
+    }
+}
+
+/// The entry of a whole id, deleted or not; none if the word is no id.
+async fn by_id(client: &Client, wanted: &str) -> Done<Option<Found>> {
+    let Ok(id) = wanted.parse::<EntryId>() else { return Ok(None) };
+    match client.get(id).await {
+        Err(Error::NotFound) => Err(Failure::new(
+            Exit::NotFound,
+            format!("no entry has the id {id}"),
+            "lockstep list --json shows ids",
+        )),
+        found => Ok(Some(opened(found?))),
     }
 }
 

@@ -47,7 +47,8 @@ pub const CODES: &[(u8, &str, &str)] = &[
     (
         7,
         "alarm",
-        "The server or the network showed something that it must not. Until `lockstep status --seen`, nothing is sent.",
+        "The server or the network showed something that it must not. Until `lockstep status --seen`, nothing is sent. What a \
+         command wrote before is saved on this device, and its answer says so.",
     ),
     (
         8,

@@ -101,7 +101,7 @@ fn run(cli: args::Cli, ui: Ui) -> Done {
             biased;
             // What is cut off says no more: it would report what only the interruption broke.
             () = cut_off => std::future::pending().await,
-            done = verbs::run(cli.verb, &app) => done,
+            done = verbs::run(cli.verb, &app) => app.ended(done),
         };
         app.close().await;
         done

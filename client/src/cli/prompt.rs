@@ -99,7 +99,7 @@ impl Passwords {
 /// The next line of standard input, without its end.
 fn stdin_line() -> Done<Option<Secret>> {
     let mut line = zeroize::Zeroizing::new(String::new());
-    if io::stdin().lock().read_line(&mut line)? == 0 {
+    if io::stdin().lock().read_line(&mut line).map_err(|error| no_text(error, "write it in UTF-8"))? == 0 {
         return Ok(None);
     }
     let text = line.strip_suffix('\n').unwrap_or(&line);
@@ -109,9 +109,22 @@ fn stdin_line() -> Done<Option<Secret>> {
 /// Everything that is left on standard input; one line end at its end is not part of it.
 pub fn stdin_rest() -> Done<Secret> {
     let mut text = String::new();
-    io::Read::read_to_string(&mut io::stdin().lock(), &mut text)?;
+    let read = io::Read::read_to_string(&mut io::stdin().lock(), &mut text);
+    read.map_err(|error| {
+        no_text(error, "what is no text goes beside an entry: lockstep attachment add ENTRY FILE")
+    })?;
     let trimmed = text.strip_suffix('\n').unwrap_or(&text);
     Ok(trimmed.strip_suffix('\r').unwrap_or(trimmed).into())
+}
+
+/// What is wrong with standard input.
+fn no_text(error: io::Error, advice: &str) -> Failure {
+    match error.kind() {
+        io::ErrorKind::InvalidData => {
+            Failure::new(Exit::Failure, "standard input is no text (UTF-8)", advice)
+        }
+        _ => error.into(),
+    }
 }
 
 /// The account's password, typed without being shown.

@@ -129,14 +129,23 @@ impl Ui {
         };
     }
 
-    /// Rows under a header on a terminal; tab-separated without a header in a pipe.
+    /// Rows under a header on a terminal, cut to its width; tab-separated without a header in a pipe.
     pub fn table(self, header: &[&str], rows: &[Vec<String>]) -> Done {
+        self.columns(header, rows, terminal_width())
+    }
+
+    /// The same where nothing may be cut: the terminal continues a line that is too long.
+    pub fn whole_table(self, header: &[&str], rows: &[Vec<String>]) -> Done {
+        self.columns(header, rows, usize::MAX)
+    }
+
+    fn columns(self, header: &[&str], rows: &[Vec<String>], limit: usize) -> Done {
         let clean: Vec<Vec<String>> =
             rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
         if !self.out_is_terminal {
             return clean.iter().try_for_each(|row| self.data(&row.join("\t")));
         }
-        let widths = widths(header, &clean, terminal_width());
+        let widths = widths(header, &clean, limit);
         let bold = Style::new().bold();
         self.data(&bold.apply_to(line(&widths, header)).to_string())?;
         clean.iter().try_for_each(|row| self.data(&line(&widths, row)))
@@ -183,7 +192,11 @@ fn terminal_width() -> usize {
     usize::from(console::Term::stdout().size().1).max(40)
 }
 
-/// The widest cell of each column; where the whole is too wide, the widest column gives way first.
+/// How wide an id is.
+const ID: usize = 36;
+
+/// The widest cell of each column; where the whole is too wide, the widest column gives way first. The first does not
+/// unless it is longer than an id: it names what is in the line, and is typed in the next command.
 fn widths(header: &[&str], rows: &[Vec<String>], limit: usize) -> Vec<usize> {
     let mut widths: Vec<usize> = header.iter().map(|cell| measure_text_width(cell)).collect();
     for row in rows {
@@ -192,8 +205,9 @@ fn widths(header: &[&str], rows: &[Vec<String>], limit: usize) -> Vec<usize> {
         }
     }
     let gaps = 2 * widths.len().saturating_sub(1);
+    let fixed = usize::from(widths.first().is_some_and(|first| *first <= ID));
     while widths.iter().sum::<usize>() + gaps > limit {
-        match widths.iter_mut().max() {
+        match widths[fixed..].iter_mut().max() {
             Some(widest) if *widest > 8 => *widest -= 1,
             _ => break,
         }
@@ -251,6 +265,17 @@ mod tests {
         let widths = widths(&["NAME", "OK"], &rows, 60);
         assert_eq!(widths, [55, 3]);
         assert!(measure_text_width(&line(&widths, &rows[0])) <= 60);
+    }
+
+    #[test]
+    fn an_id_that_has_to_be_typed_is_whole_however_narrow_the_terminal_is() {
+        let id = "3f1c0a52-7e1d-4c0b-9a53-6d2b8f04c1e7";
+        let rows =
+            vec![vec![id.into(), "2026-11-27 22:52:09".into(), "2026-11-30 22:52:09".into(), "free".into()]];
+        let widths = widths(&["INVITATION", "MADE (UTC)", "UNTIL (UTC)", "PLAN"], &rows, 80);
+        assert_eq!(widths[0], 36);
+        let line = line(&widths, &rows[0]);
+        assert!(line.starts_with(id) && measure_text_width(&line) <= 80, "{line}");
     }
 
     #[test]

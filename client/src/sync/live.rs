@@ -11,7 +11,10 @@ use lockstep_events::{EntryId, Seq, StreamId, VaultId};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::apply::{Applied, Page};
+use super::{
+    apply::{Applied, Page},
+    beyond::one_socket,
+};
 use crate::{
     engine::Engine,
     error::Error,
@@ -65,6 +68,7 @@ impl Engine {
         // Whatever was believed again until now is among them.
         let _ = self.believed.notified().now_or_never();
         let (places, all) = self.believed_places().await?;
+        let (places, beyond) = one_socket(places, self.vault().into());
         let subs: Vec<Sub> = places
             .iter()
             .map(|place| Sub {
@@ -82,7 +86,10 @@ impl Engine {
             subs,
         };
         send(&mut socket, &hello).await?;
-        let end = self.listen(&mut socket, wanted).await;
+        let end = tokio::select! {
+            end = self.listen(&mut socket, wanted) => end,
+            never = self.look_beyond(&beyond) => match never {},
+        };
         let _ = socket.close(None).await;
         end
     }
@@ -170,6 +177,8 @@ impl Engine {
                 let comes_back = reconnect && !matches!(end, End::Revoked | End::Refused | End::Renew);
                 return Ok(Next::End(if comes_back { End::ComeBack { wait_ms } } else { end }));
             }
+            // A stream is not followed that should be, and nothing more is said of it here: the next socket asks again.
+            ServerMessage::Error { retry: true, .. } => return Ok(Next::End(End::Lost)),
             ServerMessage::Error { .. } | ServerMessage::Welcome { .. } => {}
         }
         Ok(Next::Go)

@@ -4,6 +4,7 @@ mod adopted;
 pub(crate) mod apply;
 pub(crate) mod backoff;
 mod believed;
+mod beyond;
 pub(crate) mod check;
 pub(crate) mod contents;
 mod destination;

@@ -232,6 +232,8 @@ impl Engine {
         if reoffer {
             self.sign_for_the_revoked(&mut items).await?;
         }
+        // What names a place that this life does not have yet was written in an earlier one.
+        let reoffer = reoffer || batch.iter().any(|(_, version)| version.header.observed_seq > place.seq);
         let push = Push { epoch: place.epoch, batch_id, items, groups: groups(&batch), reoffer };
         let answer: Pushed = self.post(&format!("/v1/vaults/{vault}/versions"), &push).await?;
         report.add(self.settle(&batch, &answer).await?);

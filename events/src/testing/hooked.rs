@@ -24,11 +24,15 @@ pub type Verdict = Pin<Box<dyn Future<Output = Result<(), LogError>> + Send>>;
 
 type Hook = Box<dyn Fn(&[Unit]) -> Verdict + Send + Sync>;
 
-/// A real log behind two hooks: before an append reaches it, and after it was committed but not yet answered.
+type Looked = Box<dyn Fn(StreamId, SubjectId) -> Verdict + Send + Sync>;
+
+/// A real log behind hooks: before an append reaches it, after it was committed but not yet answered, and after a subject
+/// was read but not yet answered.
 pub struct HookedLog {
     inner: Arc<dyn EventLog>,
     before: Hook,
     after: Hook,
+    looked: Looked,
     reads: AtomicUsize,
     read: AtomicUsize,
 }
@@ -37,7 +41,9 @@ impl HookedLog {
     /// A log whose appends pass through.
     pub fn new(inner: Arc<dyn EventLog>) -> Self {
         let pass = || -> Hook { Box::new(|_| Box::pin(async { Ok(()) })) };
-        Self { inner, before: pass(), after: pass(), reads: AtomicUsize::new(0), read: AtomicUsize::new(0) }
+        let looked: Looked = Box::new(|_, _| Box::pin(async { Ok(()) }));
+        let (reads, read) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { inner, before: pass(), after: pass(), looked, reads, read }
     }
 
     /// With a hook before each append.
@@ -51,6 +57,13 @@ impl HookedLog {
     #[must_use]
     pub fn after(mut self, hook: impl Fn(&[Unit]) -> Verdict + Send + Sync + 'static) -> Self {
         self.after = Box::new(hook);
+        self
+    }
+
+    /// With a hook between each look at a subject and its answer.
+    #[must_use]
+    pub fn looked(mut self, hook: impl Fn(StreamId, SubjectId) -> Verdict + Send + Sync + 'static) -> Self {
+        self.looked = Box::new(hook);
         self
     }
 
@@ -103,7 +116,9 @@ impl EventLog for HookedLog {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Recorded>, LogError> {
-        self.counted(self.inner.read_subject(stream, subject, after, limit).await)
+        let found = self.inner.read_subject(stream, subject, after, limit).await;
+        (self.looked)(stream, subject).await?;
+        self.counted(found)
     }
 
     async fn find(&self, ids: &[EventId]) -> Result<Vec<Recorded>, LogError> {

@@ -3,6 +3,7 @@
 mod append;
 mod columns;
 mod sealed;
+mod strays;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use lockstep_events::{
     AccountId, BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded,
     Sealed, Seq, StreamId, StreamKind, SubjectId, Unit,
-    log::{Contents, Filter, SealedParts, StreamHead, Tail, Turn},
+    log::{Contents, Filter, SealedParts, Stray, StreamHead, Tail, Turn},
 };
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
@@ -274,6 +275,10 @@ impl EventLog for PostgresLog {
             transaction.rollback().await.map_err(failed)?;
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    async fn strays(&self) -> Result<Vec<Stray>, LogError> {
+        strays::find(self.database.pool()).await
     }
 
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {

@@ -11,6 +11,7 @@ pub mod operations;
 pub mod pool;
 pub mod rates;
 pub mod read;
+mod role;
 pub mod subject_keys;
 pub mod tables;
 
@@ -23,7 +24,10 @@ use sqlx::{
 use tokio::time::timeout;
 
 use self::pool::{Cut, Pool};
-use super::migrations;
+use super::{
+    form::{self, Form},
+    migrations,
+};
 
 /// How every connection of the server begins: with fewer rights than its user may have, with bounded waiting, and
 /// with commits that are on disk when they are answered. The same for all connections, so a transaction pooler
@@ -41,7 +45,10 @@ const FRESH: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// What connections of the server are called, which is shown to every user of the database.
-const NAME: &str = "lockstepd";
+pub const NAME: &str = "lockstepd";
+
+/// How the connections of moves are called, each with a word of its own behind it.
+pub const MOVE: &str = "lockstepd move";
 
 /// A migrated database and the server's connections to it. Clones share them.
 #[derive(Debug, Clone)]
@@ -56,13 +63,35 @@ impl Database {
     /// # Errors
     /// If the database cannot be reached, or was migrated by a newer program, or the user may not make the role.
     pub async fn connect(url: &str, connections: u32) -> Result<Self, sqlx::Error> {
+        Self::connect_as(NAME, url, connections).await
+    }
+
+    /// The same for connections of another name.
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub async fn connect_as(name: &str, url: &str, connections: u32) -> Result<Self, sqlx::Error> {
         let options: PgConnectOptions = url.parse()?;
-        let options = options.application_name(NAME);
+        let options = options.application_name(name);
         let mut migrating = options.connect().await?;
+        role::give_back(&mut migrating).await?;
         migrations::POSTGRES.run(&mut migrating).await?;
         migrating.close().await?;
+        Ok(Self::lazily(options, connections))
+    }
+
+    /// A database whose tables are left as they are, with the same role; connected to when it is first asked.
+    ///
+    /// # Errors
+    /// If that is no URL of one.
+    pub fn as_it_is(url: &str, connections: u32) -> Result<Self, sqlx::Error> {
+        let options: PgConnectOptions = url.parse()?;
+        Ok(Self::lazily(options.application_name(NAME), connections))
+    }
+
+    fn lazily(options: PgConnectOptions, connections: u32) -> Self {
         let cut = Arc::<Cut>::default();
-        let known_of = Arc::clone(&cut);
+        let (known_of, silent) = (Arc::clone(&cut), Arc::clone(&cut));
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ANSWER)
@@ -76,10 +105,15 @@ impl Database {
                     Ok(true)
                 })
             })
-            .after_release(|connection, _| {
+            .after_release(move |connection, _| {
                 // Of a question that nobody waits for any more the answer is awaited before the connection is used
-                // again, but not for ever: the place of one whose database is gone without a word must become free.
+                // again, but not for ever: the place of one whose database is gone without a word must become free. One
+                // that was given up as nothing came may be a BEGIN, which would answer late: it is not used again.
+                let given_up = silent.was_given_up_within(ANSWER);
                 Box::pin(async move {
+                    if given_up {
+                        return Ok(false);
+                    }
                     let answered = timeout(ANSWER, connection.flush()).await;
                     answered.map_err(|late| sqlx::Error::Io(late.into()))?.map(|()| true)
                 })
@@ -88,23 +122,41 @@ impl Database {
                 Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { options, pool: Pool::new(pool, cut) })
+        Self { options, pool: Pool::new(pool, cut) }
     }
 
-    /// Whether a server, or a command of one, is connected to a database.
+    /// Of which form the tables of a database are.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub async fn form(url: &str) -> Result<Form, sqlx::Error> {
+        let options: PgConnectOptions = url.parse()?;
+        let mut asking = options.application_name(NAME).connect().await?;
+        let kept = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+        let done = if sqlx::query_scalar(kept).fetch_one(&mut asking).await? {
+            sqlx::query_scalar(form::DONE).fetch_all(&mut asking).await?
+        } else {
+            Vec::new()
+        };
+        asking.close().await?;
+        Ok(Form::of(&migrations::POSTGRES, &done))
+    }
+
+    /// Whether a server, or a command of one, is connected to a database, whose connections are not called like this.
     ///
     /// # Errors
     /// If the database cannot be reached.
-    pub async fn is_used(url: &str) -> Result<bool, sqlx::Error> {
+    pub async fn is_used(url: &str, but: &str) -> Result<bool, sqlx::Error> {
         let options: PgConnectOptions = url.parse()?;
         let mut asking = options.application_name("lockstepd log").connect().await?;
         let mut connected: i64 = 1;
         // Those of a process that has just ended are seen for a moment.
         for _ in 0..10 {
             let count = "SELECT count(*) FROM pg_stat_activity \
-                         WHERE datname = current_database() AND application_name IN ($1, $2)";
-            connected =
-                sqlx::query_scalar(count).bind(NAME).bind(tables::NAME).fetch_one(&mut asking).await?;
+                         WHERE datname = current_database() AND application_name <> $3 \
+                         AND (application_name = $1 OR starts_with(application_name, $2))";
+            let asked = sqlx::query_scalar(count).bind(NAME).bind(MOVE).bind(but);
+            connected = asked.fetch_one(&mut asking).await?;
             if connected == 0 {
                 break;
             }

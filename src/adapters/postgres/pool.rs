@@ -3,9 +3,13 @@
 //! A connection that worked a moment ago is used unasked, so the first to notice a cut is a question that is lost by it.
 //! It is asked once more where that changes nothing, over another connection; and none that was last used before the
 //! cut is trusted then, as whatever cut one has mostly cut them all: a restart, a failover, a proxy between.
+//!
+//! A database that is gone without a word says nothing at all. Whatever is asked of it is given up after a while, and the
+//! place of its connection becomes free: else all of them would wait for good, and with them the whole node.
 
 use std::{
     ops::Deref,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -19,6 +23,10 @@ use sqlx::{
     Either, Error, Execute, Executor, PgPool, Postgres, SqlStr,
     postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
+use tokio::time::timeout;
+
+/// Longer than the database's own bounds: only over a connection that is gone without a word does nothing come for so long.
+pub(super) const SILENCE: Duration = Duration::from_secs(35);
 
 /// What comes of a statement, piece by piece.
 type Piece = Either<PgQueryResult, PgRow>;
@@ -28,23 +36,52 @@ type Piece = Either<PgQueryResult, PgRow>;
 pub struct Pool {
     connections: PgPool,
     cut: Arc<Cut>,
+    silence: Duration,
 }
 
-/// When a connection was last found cut.
+/// When something last happened.
 #[derive(Debug, Default)]
-pub(super) struct Cut(Mutex<Option<Instant>>);
+struct Last(Mutex<Option<Instant>>);
+
+impl Last {
+    fn is_within(&self, time: Duration) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < time)
+    }
+
+    fn is_now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+}
+
+/// When a connection was last found cut, and when nothing came over one for so long that what was asked was given up.
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    found: Last,
+    given_up: Last,
+}
 
 impl Cut {
     /// Whether a connection that has rested so long was used before it.
     pub fn is_within(&self, rested: Duration) -> bool {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|last| last.elapsed() < rested)
+        self.found.is_within(rested)
+    }
+
+    /// Whether something was given up within this time.
+    pub fn was_given_up_within(&self, time: Duration) -> bool {
+        self.given_up.is_within(time)
     }
 
     fn notice(&self, error: &Error) {
         if is_cut(error) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            self.found.is_now();
         }
+    }
+
+    fn give_up(&self) -> Error {
+        self.found.is_now();
+        self.given_up.is_now();
+        Error::Io(std::io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -63,7 +100,12 @@ pub(super) fn is_cut(error: &Error) -> bool {
 impl Pool {
     /// Of connections that know of the same cut.
     pub(super) fn new(connections: PgPool, cut: Arc<Cut>) -> Self {
-        Self { connections, cut }
+        Self { connections, cut, silence: SILENCE }
+    }
+
+    /// Of connections over which a statement may take as long as it likes.
+    pub(super) fn unbounded(connections: PgPool) -> Self {
+        Self { connections, cut: Arc::default(), silence: Duration::MAX }
     }
 
     /// For a statement that may be asked twice: it reads, or its second time changes nothing that the first has done.
@@ -71,10 +113,17 @@ impl Pool {
         Again(self)
     }
 
-    /// Whether an error says that a connection was cut; it is kept in mind then.
-    pub(super) fn was_cut(&self, error: &Error) -> bool {
-        self.cut.notice(error);
-        is_cut(error)
+    /// What is answered, unless nothing comes for too long. That a connection was cut is kept in mind.
+    pub(super) async fn answered<T>(
+        &self,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut asked = pin!(asked);
+        match timeout(self.silence, &mut asked).await {
+            Ok(answer) => answer.inspect_err(|error| self.cut.notice(error)),
+            // It is known before the connection is given back: that must not be used again.
+            Err(_) => Err(self.cut.give_up()),
+        }
     }
 }
 
@@ -94,7 +143,12 @@ impl<'p> Executor<'p> for &'p Pool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.connections.fetch_many(query).inspect_err(|error| self.cut.notice(error)).boxed()
+        let pieces = self.connections.fetch_many(query);
+        let next = move |mut pieces: BoxStream<'e, Result<Piece, Error>>| async move {
+            let piece = self.answered(pieces.try_next()).await?;
+            Ok(piece.map(|piece| (piece, pieces)))
+        };
+        stream::try_unfold(pieces, next).boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
@@ -102,7 +156,7 @@ impl<'p> Executor<'p> for &'p Pool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.connections.fetch_optional(query).inspect_err(|error| self.cut.notice(error)).boxed()
+        self.answered(self.connections.fetch_optional(query)).boxed()
     }
 
     fn prepare_with<'e>(
@@ -113,7 +167,7 @@ impl<'p> Executor<'p> for &'p Pool {
     where
         'p: 'e,
     {
-        self.connections.prepare_with(sql, parameters)
+        self.answered(self.connections.prepare_with(sql, parameters)).boxed()
     }
 }
 
@@ -189,5 +243,13 @@ mod tests {
         cut.notice(&Error::Io(std::io::ErrorKind::ConnectionReset.into()));
         assert!(cut.is_within(Duration::from_secs(9)));
         assert!(!cut.is_within(Duration::ZERO));
+        assert!(!cut.was_given_up_within(Duration::from_secs(9)), "it was told so");
+    }
+
+    #[test]
+    fn after_a_silence_nothing_is_trusted_neither_what_rests_nor_what_comes_back() {
+        let cut = Cut::default();
+        assert!(is_cut(&cut.give_up()));
+        assert!(cut.is_within(Duration::from_secs(9)) && cut.was_given_up_within(Duration::from_secs(9)));
     }
 }

@@ -6,7 +6,7 @@ use lockstep_events::Micros;
 use super::{Database, credentials::failed, pool::Pool};
 use crate::{
     auth::credentials::CredentialError,
-    limits::{RateStore, Take, Taken},
+    limits::{LONGEST, RateStore, SLACK, Take, Taken},
 };
 
 /// Buckets in a Postgres database.
@@ -19,6 +19,21 @@ impl PostgresRates {
     /// The tables of a migrated database.
     pub fn new(database: &Database) -> Self {
         Self { pool: database.pool().clone() }
+    }
+
+    /// The time of an empty bucket as this clock has it, and kept so.
+    async fn seen(&self, take: &Take, full_at: Micros, now: Micros) -> Result<Micros, CredentialError> {
+        let seen = take.quota.seen(full_at, now);
+        if seen != full_at {
+            let set = if take.kept {
+                sqlx::query("UPDATE rl_kept SET full_at = $3 WHERE key = $1 AND full_at = $2")
+            } else {
+                sqlx::query("UPDATE rl SET full_at = $3 WHERE key = $1 AND full_at = $2")
+            };
+            let set = set.bind(take.key.as_slice()).bind(full_at.0).bind(seen.0);
+            set.execute(&self.pool).await.map_err(failed)?;
+        }
+        Ok(seen)
     }
 }
 
@@ -37,7 +52,9 @@ impl RateStore for PostgresRates {
                 .await
                 .map_err(failed)?;
         match rows.iter().position(|(taken, _)| !taken) {
-            Some(at) => Ok(Taken::Refused { at, full_at: Micros(rows[at].1) }),
+            Some(at) => {
+                Ok(Taken::Refused { at, full_at: self.seen(&takes[at], Micros(rows[at].1), now).await? })
+            }
             None => Ok(Taken::All(rows.into_iter().map(|(_, full_at)| Micros(full_at)).collect())),
         }
     }
@@ -53,6 +70,14 @@ impl RateStore for PostgresRates {
     }
 
     async fn sweep(&self, now: Micros) -> Result<u64, CredentialError> {
+        let latest = now.0.saturating_add(LONGEST);
+        for set in [
+            "UPDATE rl SET full_at = $1 WHERE full_at > $2",
+            "UPDATE rl_kept SET full_at = $1 WHERE full_at > $2",
+        ] {
+            let set = sqlx::query(set).bind(latest).bind(latest.saturating_add(SLACK));
+            set.execute(&self.pool).await.map_err(failed)?;
+        }
         let passing = sqlx::query("DELETE FROM rl WHERE full_at <= $1").bind(now.0).execute(&self.pool);
         let passing = passing.await.map_err(failed)?.rows_affected();
         let kept = sqlx::query("DELETE FROM rl_kept WHERE full_at <= $1").bind(now.0).execute(&self.pool);

@@ -1,6 +1,6 @@
 //! Tables of a database as rows of plain values.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{
@@ -9,7 +9,7 @@ use sqlx::{
     query::Query,
 };
 
-use super::{Database, begin, pool::Pool};
+use super::{Database, MOVE, begin, pool::Pool};
 use crate::tables::{Column, Filling, Kind, Row, Shape, Table, TableError, TableStore, Value};
 
 type Result<T> = std::result::Result<T, TableError>;
@@ -17,9 +17,6 @@ type Result<T> = std::result::Result<T, TableError>;
 /// How a connection that carries tables begins: with the rights of its user, as the server's role may not write the log;
 /// without a bound on time, as a table may be large.
 const SESSION: &str = "SET statement_timeout = 0; SET lock_timeout = '10s'; SET synchronous_commit = on";
-/// What those connections are called.
-pub(super) const NAME: &str = "lockstepd move";
-
 /// What the log in Postgres does not keep of a stream: its last event has it.
 const DERIVED: [(&str, &str, &str); 2] = [("streams", "seq", "int8"), ("streams", "chain", "bytea")];
 
@@ -37,14 +34,17 @@ impl PostgresTables {
 
     /// As the user of the URL sees them, who owns them.
     pub fn of_owner(database: &Database) -> Self {
+        let options = &database.options;
+        let is_move = options.get_application_name().is_some_and(|name| name.starts_with(MOVE));
+        let options = if is_move { options.clone() } else { options.clone().application_name(MOVE) };
         let pool = PgPoolOptions::new()
             .max_connections(2)
             .acquire_timeout(Duration::from_secs(10))
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) })
             })
-            .connect_lazy_with(database.options.clone().application_name(NAME));
-        Self { pool: Pool::new(pool, Arc::default()) }
+            .connect_lazy_with(options);
+        Self { pool: Pool::unbounded(pool) }
     }
 }
 

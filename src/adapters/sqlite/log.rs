@@ -2,6 +2,7 @@
 
 mod append;
 mod sealed;
+mod strays;
 
 use std::{collections::HashMap, path::Path};
 
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 use lockstep_events::{
     AccountId, BlobHash, Chain, Epoch, EventId, EventLog, LogError, Micros, Outcome, Position, Recorded,
     Sealed, Seq, StreamId, StreamKind, SubjectId, Unit,
-    log::{Contents, Filter, SealedParts, StreamHead, Tail},
+    log::{Contents, Filter, SealedParts, Stray, StreamHead, Tail},
 };
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 use uuid::Uuid;
@@ -41,6 +42,11 @@ impl SqliteLog {
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, LogError> {
         Database::open(path).await.map(Self::new).map_err(failed)
+    }
+
+    /// The log in a file as it is: nothing is appended by it.
+    pub fn reading(path: &Path) -> Self {
+        Self::new(Database::reading(path))
     }
 
     /// The file, for the other stores that may share it.
@@ -236,6 +242,10 @@ impl EventLog for SqliteLog {
 
     async fn scrub(&self) -> Result<(), LogError> {
         self.database.scrub().await.map_err(failed)
+    }
+
+    async fn strays(&self) -> Result<Vec<Stray>, LogError> {
+        strays::find(&mut *self.reader().await?).await
     }
 
     async fn renew_epoch(&self, stream: StreamId, epoch: Epoch) -> Result<(), LogError> {

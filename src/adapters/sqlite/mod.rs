@@ -22,13 +22,16 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::migrations;
+use super::{
+    form::{self, Form},
+    migrations,
+};
 use lanes::{Lane, Lanes, Writing};
 
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(10);
 /// The same for a process that is about to end.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_secs(2);
 /// Readers at the same time; each is a thread with a page cache of its own.
 const READERS: u32 = 4;
 /// A reader's page cache, in the words of SQLite: 1 MiB. The upper pages of its indexes stay in it while a vault is read
@@ -72,6 +75,13 @@ impl Database {
             writer,
             readers: Lanes::new(options.read_only(true).pragma("cache_size", READER_CACHE), READERS),
         })
+    }
+
+    /// A file as it is: nothing is written by it.
+    pub fn reading(path: &Path) -> Self {
+        let options = as_it_is(path);
+        let readers = Lanes::new(options.clone().pragma("cache_size", READER_CACHE), READERS);
+        Self { writer: Lanes::new(options, 1), readers }
     }
 
     /// A write transaction that holds the write lock from its first moment. Dropped without commit it is rolled back.
@@ -122,6 +132,38 @@ async fn emptied(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let (busy, _, _): (i64, i64, i64) =
         sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await?;
     if busy == 0 { Ok(()) } else { Err(sqlx::Error::Protocol("the journal is still being read".to_owned())) }
+}
+
+/// How a file is opened that is only looked at.
+fn as_it_is(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).read_only(true)
+}
+
+/// Of which form the tables of a file of a data folder are.
+///
+/// # Errors
+/// If the file cannot be opened, or is not a database.
+pub async fn form(folder: &Path, name: &str) -> Result<Form, sqlx::Error> {
+    let path = folder.join(name);
+    if !path.exists() {
+        return Ok(Form::Blank);
+    }
+    let mut connection = SqliteConnection::connect_with(&as_it_is(&path)).await?;
+    let kept = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+    let kept: i64 = sqlx::query_scalar(kept).fetch_one(&mut connection).await?;
+    let done = match kept {
+        0 => Vec::new(),
+        _ => sqlx::query_scalar(form::DONE).fetch_all(&mut connection).await?,
+    };
+    connection.close().await?;
+    let migrations = match name {
+        files::LOG => &migrations::LOG,
+        files::READS => &migrations::READS,
+        files::CREDENTIALS => &migrations::CREDENTIALS,
+        files::OPERATIONS => &migrations::OPERATIONS,
+        _ => &migrations::RATES,
+    };
+    Ok(Form::of(migrations, &done))
 }
 
 /// How a small store opens its file.

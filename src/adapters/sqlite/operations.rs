@@ -7,7 +7,7 @@ mod served;
 
 use std::path::Path;
 
-use super::{Lanes, Writing, file, migrated, migrations};
+use super::{Lanes, Writing, as_it_is, file, migrated, migrations};
 use crate::blobs::BlobError;
 
 /// Operational tables in a SQLite file.
@@ -25,6 +25,11 @@ impl SqliteOperations {
         let pool =
             migrated(file(path), &migrations::OPERATIONS, blob_index::failed, BlobError::Other).await?;
         Ok(Self { pool })
+    }
+
+    /// The tables of a file as they are: nothing is written by it.
+    pub fn reading(path: &Path) -> Self {
+        Self { pool: Lanes::new(as_it_is(path), 1) }
     }
 
     /// Waits for what runs and closes the file.

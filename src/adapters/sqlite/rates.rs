@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteSynchronous;
 use super::{Lanes, credentials::failed, file, migrated, migrations};
 use crate::{
     auth::credentials::CredentialError,
-    limits::{Local, RateStore, Take, Taken},
+    limits::{LONGEST, Local, RateStore, SLACK, Take, Taken},
 };
 
 /// Buckets of the one process of the embedded mode.
@@ -57,7 +57,13 @@ async fn take_kept(kept: &Lanes, take: &Take, now: Micros) -> Result<(bool, Micr
     }
     let look = sqlx::query_scalar("SELECT full_at FROM rl_kept WHERE key = ?").bind(take.key.as_slice());
     // A sweep may have come between: what is forgotten is full.
-    Ok((false, Micros(look.fetch_optional(kept).await?.unwrap_or(now.0))))
+    let full_at = Micros(look.fetch_optional(kept).await?.unwrap_or(now.0));
+    let seen = take.quota.seen(full_at, now);
+    if seen != full_at {
+        let set = sqlx::query("UPDATE rl_kept SET full_at = ?3 WHERE key = ?1 AND full_at = ?2");
+        set.bind(take.key.as_slice()).bind(full_at.0).bind(seen.0).execute(kept).await?;
+    }
+    Ok((false, seen))
 }
 
 /// The same from a bucket in memory.
@@ -103,6 +109,9 @@ impl RateStore for SqliteRates {
     }
 
     async fn sweep(&self, now: Micros) -> Result<u64, CredentialError> {
+        let latest = now.0.saturating_add(LONGEST);
+        let set = sqlx::query("UPDATE rl_kept SET full_at = ?1 WHERE full_at > ?2").bind(latest);
+        set.bind(latest.saturating_add(SLACK)).execute(&self.kept).await.map_err(failed)?;
         let kept = sqlx::query("DELETE FROM rl_kept WHERE full_at <= ?").bind(now.0).execute(&self.kept);
         let kept = kept.await.map_err(failed)?.rows_affected();
         Ok(self.passing.sweep(now) + kept)

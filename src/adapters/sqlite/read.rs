@@ -23,7 +23,7 @@ use sqlx::{
 };
 
 use super::{
-    CHECKPOINT, READER_CACHE, emptied,
+    CHECKPOINT, READER_CACHE, as_it_is, emptied,
     lanes::{Lane, Lanes, Writing},
     migrations, nature,
 };
@@ -76,6 +76,14 @@ impl SqliteReads {
         drop(first);
         let readers = Lanes::new(options.read_only(true).pragma("cache_size", READER_CACHE), READERS);
         Ok(Self(SqliteDocuments { writer, readers, claim: path.with_extension("rebuild") }))
+    }
+
+    /// The store in a file as it is: nothing is written by it.
+    pub fn reading(path: &Path) -> Self {
+        let options = as_it_is(path);
+        let readers = Lanes::new(options.clone().pragma("cache_size", READER_CACHE), READERS);
+        let writer = Lanes::new(options, 1);
+        Self(SqliteDocuments { writer, readers, claim: path.with_extension("rebuild") })
     }
 
     /// Waits for what runs and closes the file.

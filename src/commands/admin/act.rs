@@ -106,7 +106,7 @@ pub(super) enum OfErasure {
     Nothing,
     /// It is asked for, with the same time to call it off as a person has.
     Ask,
-    /// It is called off, if it was asked for.
+    /// It is called off, if an administrator asked for it: what a person or who runs the server asked for stays.
     CallOff,
 }
 
@@ -115,9 +115,9 @@ impl OfErasure {
         act.server.clock.now().plus_seconds(act.server.config.erasure_wait_s())
     }
 
-    fn event(self, act: &Act<'_>, found: ErasureState) -> Result<Option<AccountEvent>, AdminError> {
+    fn event(self, act: &Act<'_>, found: Erasure) -> Result<Option<AccountEvent>, AdminError> {
         let (account, now) = (act.account, act.server.clock.now());
-        match (self, found) {
+        match (self, found.state) {
             (Self::Ask, ErasureState::None) => {
                 let (by, due_at) = (AskedBy::Administrator, Self::due(act));
                 Ok(Some(AccountEvent::ErasureRequested(ErasureRequested { account, by, due_at })))
@@ -125,10 +125,10 @@ impl OfErasure {
             (Self::CallOff, ErasureState::Due(due)) if now >= due => {
                 Err(AdminError::Illegal("its erasure has begun"))
             }
-            (Self::CallOff, ErasureState::Due(_)) => {
+            (Self::CallOff, ErasureState::Due(_)) if found.by == Some(AskedBy::Administrator) => {
                 Ok(Some(AccountEvent::ErasureCancelled(ErasureCancelled { account })))
             }
-            // It was asked for before, and begins no later than it would by this.
+            // It was asked for before, and begins no later than it would by this; or nothing is called off.
             (Self::Ask, _) | (Self::Nothing | Self::CallOff, _) => Ok(None),
         }
     }
@@ -136,13 +136,13 @@ impl OfErasure {
     /// The event is what counts. What cannot be noted now, a node finds in the log within a minute.
     async fn note(self, act: &Act<'_>) {
         let erasures = &act.server.erasures;
-        let noted = match self {
-            Self::Nothing => return,
-            Self::Ask => match Erasure::of(act.server.log.as_ref(), act.account).await {
-                Ok(Erasure { state: ErasureState::Due(due), .. }) => erasures.put(act.account, due).await,
-                _ => return,
-            },
-            Self::CallOff => erasures.cancel(act.account).await.map(|_| ()),
+        if self == Self::Nothing {
+            return;
+        }
+        let noted = match Erasure::of(act.server.log.as_ref(), act.account).await.map(|found| found.state) {
+            Ok(ErasureState::Due(due)) => erasures.put(act.account, due).await,
+            Ok(ErasureState::None) if self == Self::CallOff => erasures.cancel(act.account).await.map(drop),
+            _ => return,
         };
         if let Err(error) = noted {
             tracing::warn!(cause = %error, "an erasure is not noted yet; it is found in the log");
@@ -217,7 +217,7 @@ impl Act<'_> {
             if change.roll.is_some() && found.state != ErasureState::None {
                 return Err(AdminError::Illegal("its erasure was asked for"));
             }
-            let erasure = asked.event(self, found.state)?;
+            let erasure = asked.event(self, found)?;
             let unit = self.unit((change, erasure), seq, ends.as_ref(), extra).await?;
             match self.server.batcher.append(unit).await? {
                 Outcome::Appended(placed) => {

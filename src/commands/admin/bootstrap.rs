@@ -4,7 +4,10 @@
 //! Whether there is one is a question to the log, and the roll is claimed at the seq that was looked at: a wiped read
 //! model opens nothing, and of many who use the token at once one is named.
 
-use std::path::Path;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use lockstep_events::{
     AccountId, Event, EventId, EventLog, Hash32, LogError, Micros, NewEvent, Outcome, Seq, StreamId,
@@ -26,7 +29,8 @@ use crate::{
         facts::{Actor, claim, existing_account, new_event},
         rotate_key::system_epoch,
     },
-    feed, private_file,
+    feed,
+    private_file::{self, Begun},
     roll::{self, Roll},
     state::Server,
 };
@@ -45,6 +49,22 @@ pub struct Opened {
     pub token: String,
     /// Not valid after.
     pub until: Micros,
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There may be none, or the log did not answer.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// It cannot be written down.
+    #[error("the token of the first administrator cannot be written to {}", path.display())]
+    File {
+        /// Where it belongs.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 fn decide_open(roll: &Roll) -> Result<(), AdminError> {
@@ -76,32 +96,33 @@ fn decide_use(
 /// server or without one.
 ///
 /// # Errors
-/// [`AdminError::Illegal`] if there was one.
+/// [`AdminError::Illegal`] if there was one; [`OpenError::File`] if it cannot be written down.
 pub async fn open(
     log: &dyn EventLog,
     keys: &ServerKeys,
     file: &Path,
     now: Micros,
     rng: &mut (impl RngCore + CryptoRng),
-) -> Result<Opened, AdminError> {
+) -> Result<Opened, OpenError> {
     for _ in 0..ROUNDS {
-        let roll = Roll::load(log).await?;
+        let roll = Roll::load(log).await.map_err(AdminError::from)?;
         decide_open(&roll)?;
         if let Some(opened) = make(log, keys, (&roll, file), now, rng).await? {
             return Ok(opened);
         }
     }
-    Err(AdminError::Contended)
+    Err(AdminError::Contended.into())
 }
 
-/// Makes a token after what was looked at; none if the roll has changed since.
+/// Makes a token after what was looked at; none if the roll has changed since. It is on the disk before the log knows it:
+/// one that nobody could read would keep the next start from making another.
 async fn make(
     log: &dyn EventLog,
     keys: &ServerKeys,
     (roll, file): (&Roll, &Path),
     now: Micros,
     rng: &mut (impl RngCore + CryptoRng),
-) -> Result<Option<Opened>, LogError> {
+) -> Result<Option<Opened>, OpenError> {
     let mut secret = [0; SECRET];
     rng.fill_bytes(&mut secret);
     let token = format!("{PREFIX}{}", hex::encode(secret));
@@ -109,13 +130,19 @@ async fn make(
     let opened = BootstrapOpened { token: Hash32(sha256(token.as_bytes())), until };
     let event = Event::System(SystemEvent::BootstrapOpened(opened));
     let id = EventId(Uuid::new_v4());
-    let event = new_event(None, StreamId::SYSTEM, id, Some(roll::SUBJECT), &event)?;
-    let outcome = log.append(&[on_roll(keys, roll, event)], now).await?.pop();
+    let event =
+        new_event(None, StreamId::SYSTEM, id, Some(roll::SUBJECT), &event).map_err(AdminError::from)?;
+    let failed = |source| OpenError::File { path: file.to_owned(), source };
+    if file.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    private_file::sweep(file);
+    let written = Begun::with(file, format!("{token}\n").as_bytes()).map_err(failed)?;
+    let outcome = log.append(&[on_roll(keys, roll, event)], now).await.map_err(AdminError::from)?.pop();
     if !matches!(outcome, Some(Outcome::Appended(_))) {
         return Ok(None);
     }
-    let text = format!("{token}\n");
-    private_file::write(file, text.as_bytes()).map_err(|error| LogError::Other(Box::new(error)))?;
+    written.replace().map_err(failed)?;
     Ok(Some(Opened { token, until }))
 }
 
@@ -143,16 +170,16 @@ pub enum Start {
 /// start at once one makes it: what it says to its operator stays true.
 ///
 /// # Errors
-/// If the log does not answer.
+/// If the log does not answer, or the token cannot be written down.
 pub async fn at_start(
     log: &dyn EventLog,
     keys: &ServerKeys,
     file: &Path,
     now: Micros,
     rng: &mut (impl RngCore + CryptoRng),
-) -> Result<Start, AdminError> {
+) -> Result<Start, OpenError> {
     for _ in 0..ROUNDS {
-        let roll = Roll::load(log).await?;
+        let roll = Roll::load(log).await.map_err(AdminError::from)?;
         match roll.token {
             _ if decide_open(&roll).is_err() => return Ok(Start::Nothing),
             Some((_, until)) if now < until => return Ok(Start::Waits(until)),
@@ -162,7 +189,7 @@ pub async fn at_start(
             return Ok(Start::Made(opened));
         }
     }
-    Err(AdminError::Contended)
+    Err(AdminError::Contended.into())
 }
 
 /// Uses the token: the account becomes administrator.

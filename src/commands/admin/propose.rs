@@ -125,7 +125,7 @@ pub async fn settle(
     let unit = Unit {
         streams: vec![system(server)],
         subjects: vec![extra.claim],
-        events: vec![extra.event],
+        events: vec![act.sealed(extra.event).await?],
         ..Unit::default()
     };
     match server.batcher.append(unit).await? {

@@ -28,7 +28,8 @@ fn decide(standing: &Standing, wanted: &SetFlag) -> Result<Change, AdminError> {
     if standing.flags.get(&wanted.flag).copied() == wanted.on {
         return Err(AdminError::Illegal("the feature is switched like this already"));
     }
-    if wanted.on.is_some() && standing.flags.len() >= MAX_FLAGS {
+    let is_new = !standing.flags.contains_key(&wanted.flag);
+    if wanted.on.is_some() && is_new && standing.flags.len() >= MAX_FLAGS {
         return Err(AdminError::Illegal("the account has 64 features of its own"));
     }
     Ok(Change::of(AccountEvent::FlagSet(FlagSet { flag, on: wanted.on })))
@@ -59,6 +60,15 @@ mod tests {
         standing.flags.insert("beta".into(), true);
         assert!(decide(&standing, &wanted("beta", Some(false))).is_ok());
         assert!(decide(&standing, &wanted("beta", None)).is_ok());
+    }
+
+    #[test]
+    fn the_sixty_fifth_feature_is_refused_and_one_of_the_sixty_four_is_switched() {
+        let mut standing = Standing::default();
+        standing.flags.extend((0..MAX_FLAGS).map(|n| (format!("f{n}"), true)));
+        assert!(decide(&standing, &wanted("f0", Some(false))).is_ok());
+        assert!(decide(&standing, &wanted("f0", None)).is_ok());
+        assert!(decide(&standing, &wanted("one-more", Some(true))).is_err());
     }
 
     #[test]

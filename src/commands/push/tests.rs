@@ -186,7 +186,7 @@ pub(super) fn edit(by: u8, of: EntryId, parents: &[VersionId], text: &str) -> It
     )
 }
 
-fn signed(by: u8, mut item: Item) -> Item {
+pub(super) fn signed(by: u8, mut item: Item) -> Item {
     item.signature = sign_version(&key(by), &item.header.version_id());
     item
 }

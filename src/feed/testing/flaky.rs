@@ -1,4 +1,4 @@
-//! A log that can be switched off and counts how often its streams' heads are read, and how many events of streams.
+//! A log that can be switched off or damaged, and counts how often its streams' heads are read, and how many events of streams.
 
 use std::sync::{
     Mutex,
@@ -19,9 +19,11 @@ use uuid::Uuid;
 pub struct Flaky {
     log: MemoryLog,
     down: AtomicBool,
+    unread: AtomicBool,
     heads: AtomicUsize,
     events: AtomicUsize,
     held: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
+    damaged: Mutex<Option<(StreamId, Seq)>>,
 }
 
 impl Flaky {
@@ -31,10 +33,17 @@ impl Flaky {
         Self {
             log,
             down: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             heads: AtomicUsize::new(0),
             events: AtomicUsize::new(0),
             held: Mutex::default(),
+            damaged: Mutex::default(),
         }
+    }
+
+    /// From now on the chain of this event is read with a wrong bit.
+    pub fn damage(&self, stream: StreamId, seq: Seq) {
+        *self.damaged.lock().unwrap() = Some((stream, seq));
     }
 
     /// Holds back the answer of the next read of heads: the first end hears that it is read, the second lets it go.
@@ -47,6 +56,11 @@ impl Flaky {
     /// Switches reading off or on. Appends always work, as if another node made them.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Of all streams together no events can be read, or they can again. Where the log ends is told.
+    pub fn set_unread(&self, unread: bool) {
+        self.unread.store(unread, Ordering::SeqCst);
     }
 
     /// How often heads were read.
@@ -80,6 +94,9 @@ impl EventLog for Flaky {
         filter: &Filter,
         contents: Contents,
     ) -> Result<Vec<Recorded>, LogError> {
+        if self.unread.load(Ordering::SeqCst) {
+            return Err(LogError::Unavailable("nothing but the end can be read".into()));
+        }
         self.up()?.read_all(after, limit, filter, contents).await
     }
 
@@ -90,8 +107,14 @@ impl EventLog for Flaky {
         limit: usize,
         contents: Contents,
     ) -> Result<Vec<Recorded>, LogError> {
-        let page = self.up()?.read_stream(stream, after, limit, contents).await?;
+        // As a log that waits for its disk: others go on meanwhile.
+        tokio::task::yield_now().await;
+        let mut page = self.up()?.read_stream(stream, after, limit, contents).await?;
         self.events.fetch_add(page.len(), Ordering::SeqCst);
+        let damaged = *self.damaged.lock().unwrap();
+        for event in page.iter_mut().filter(|event| damaged == Some((event.stream, event.seq))) {
+            event.chain.0[0] ^= 1;
+        }
         Ok(page)
     }
 

@@ -6,7 +6,7 @@ use lockstep_api::{
     admin::{AccountList, AccountView, FindAccount, SessionView, SessionViews},
 };
 use lockstep_events::{AccountId, event::Viewed};
-use lockstep_projections::rows::AccountRow;
+use lockstep_projections::{Family, rows::AccountRow};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -15,7 +15,10 @@ use super::{
     why::{Why, WhyHeader},
 };
 use crate::{
-    commands::admin::{Act, Done, look},
+    commands::{
+        account::read_as_heard,
+        admin::{Act, Done, look},
+    },
     http::{
         Answer, Failure, Json, Path, Query, Routes,
         activity::measures,
@@ -84,6 +87,7 @@ async fn list(
     if !(1..=MAX_PAGE).contains(&page.limit) {
         return Err(Failure::from(Code::InvalidParameter).detail("limit: 1 to 100"));
     }
+    read_as_heard(&server, Family::Account).await?;
     let rows = server.reads.accounts(page.after, page.limit).await?;
     let ids: Vec<AccountId> = rows.iter().map(|row| row.account).collect();
     look::list(&server, looking.by, &ids, &reason).await?;
@@ -107,6 +111,7 @@ async fn show(
 }
 
 async fn whole(server: &Server, account: AccountId) -> Answer<AccountView> {
+    read_as_heard(server, Family::Account).await?;
     let row = server.reads.account(account).await?.ok_or(Code::NotFound)?;
     let mut shown = view(server, &row);
     shown.limits = measures(server, &row).await?;
@@ -125,6 +130,7 @@ async fn sessions(
 ) -> Answer<Json<SessionViews>> {
     let act = Act { server: &server, by: looking.by, account, reason: &reason };
     look::look(&act, Viewed::Sessions).await?;
+    read_as_heard(&server, Family::Account).await?;
     let rows = server.reads.sessions(account).await?;
     let shown = rows.into_iter().map(|row| SessionView {
         session: row.session,

@@ -74,6 +74,7 @@ fn shown(recorded: Recorded) -> LoggedEvent {
         stream: recorded.stream.0,
         seq: recorded.seq,
         event: recorded.event_id.0,
+        subject: recorded.subject.map(|subject| subject.0),
         kind: recorded.kind,
         schema: recorded.schema,
         recorded_at: recorded.recorded_at,

@@ -21,6 +21,8 @@ pub async fn page_or_wait(server: &Shared, caller: &Caller, wish: Wish) -> Resul
         return page::read(server, &wish).await;
     }
     let connected = server.feed.sockets.watch(caller.access(), caller.key).ok_or(Code::TooManyRequests)?;
+    // Known first, then asked: a revocation from now on ends the wait by its signal.
+    caller.still(server)?;
     let signal = &connected.signal;
     // Listening first, then reading: what is committed in between is not missed.
     let listening = server.feed.listen(wish.stream, caller.account, signal).await?.ok_or(Code::NotFound)?;

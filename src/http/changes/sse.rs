@@ -53,9 +53,15 @@ struct Events {
 /// As for a page: a cursor that is void is told before the stream begins.
 pub async fn events(server: Shared, caller: Caller, wish: Wish) -> Result<Response, Failure> {
     let connected = server.feed.sockets.watch(caller.access(), caller.key).ok_or(Code::TooManyRequests)?;
+    // Known first, then asked: a revocation from now on closes the stream by its signal.
+    caller.still(&server)?;
     let signal = Arc::clone(&connected.signal);
     let listening = server.feed.listen(wish.stream, caller.account, &signal).await?.ok_or(Code::NotFound)?;
     let first = page::read(&server, &Wish { limit: 1, contents: Contents::No, ..wish }).await?;
+    if listening.hub.head().0 != first.epoch {
+        // The bus may have lost the news of this life.
+        server.feed.renewed(wish.stream).await?;
+    }
     let left = caller.expires_at.saturating_mul(1_000_000).saturating_sub(server.clock.now().0);
     let grace = Duration::from_secs(server.config.live_token_grace_s);
     let expires_at = Instant::now() + Duration::from_micros(u64::try_from(left).unwrap_or(0)) + grace;

@@ -97,8 +97,11 @@ impl Wire {
         self.send_encoded(text.as_bytes()).await
     }
 
-    /// Sends a message that is encoded already.
+    /// Sends a message that is encoded already; nothing more once the socket must end.
     pub async fn send_encoded(&mut self, text: &[u8]) -> Result<(), End> {
+        if let Some(why) = self.signal.closed() {
+            return Err(why.into());
+        }
         self.unsent.add(text);
         let mut blocked = pin!(sleep(self.blocked));
         let mut sending = pin!(self.unsent.send(&mut self.socket));

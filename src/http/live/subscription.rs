@@ -83,25 +83,19 @@ pub async fn subscribe(
     let Some(listening) = feed.listen(stream, account, signal).await? else {
         return reset(ResetReason::StreamGone, None);
     };
-    let (epoch, mut head) = listening.hub.head();
-    let from = match sub.after {
-        None => Seq::ZERO,
-        Some(cursor) if cursor.epoch != epoch => {
-            return reset(ResetReason::EpochChanged, Some((epoch, head)));
-        }
-        Some(cursor) => cursor.seq,
-    };
-    if from > head {
-        // Another node may have told the client first: the log decides.
+    let (mut epoch, mut head) = listening.hub.head();
+    let from = sub.after.map_or(Seq::ZERO, |cursor| cursor.seq);
+    let other_life = |epoch| sub.after.is_some_and(|cursor| cursor.epoch != epoch);
+    if other_life(epoch) || from > head {
+        // Another node may have told the client first, and the bus may have lost that: the log decides.
         feed.renewed(stream).await?;
         if listening.hub.is_gone() {
             return reset(ResetReason::StreamGone, None);
         }
-        let now = listening.hub.head();
-        if now.0 != epoch {
-            return reset(ResetReason::EpochChanged, Some(now));
+        (epoch, head) = listening.hub.head();
+        if other_life(epoch) {
+            return reset(ResetReason::EpochChanged, Some((epoch, head)));
         }
-        head = now.1;
         if from > head {
             let asked = server.limits.subject(Action::Renew, Subject::Account(account), server.clock.now());
             asked.await?;

@@ -4,13 +4,13 @@ use std::{io, path::PathBuf};
 
 use lockstep_events::{LogError, Position};
 
-use crate::{auth::server_keys::KeyFileError, blobs::BlobError, tables::TableError};
+use crate::{auth::server_keys::KeyFileError, blobs::BlobError, operate::log::counted, tables::TableError};
 
 /// Why a server was not moved. Unless it says otherwise the old place is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
     /// The old log is damaged.
-    #[error("the log is not whole ({0} faults): `lockstepd log verify` says where. Nothing was moved")]
+    #[error("the log is not whole ({}): `lockstepd log verify` says where. Nothing was moved", counted(*.0))]
     Damaged(u64),
     /// There is nothing.
     #[error("the log is empty: there is nothing to move")]
@@ -70,6 +70,15 @@ pub enum MoveError {
     /// What arrived is not what was sent.
     #[error("{0} did not arrive as it was: the new place must not be used. Say the same again")]
     Differs(&'static str),
+    /// Servers use the old place.
+    #[error(
+        "servers are connected to the database of the log: stop every node first (of one that was stopped a pooler may \
+         keep connections)"
+    )]
+    Running,
+    /// Nobody knows whether one does.
+    #[error("it cannot be found out whether servers use the old place")]
+    Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Somebody served meanwhile.
     #[error("somebody wrote to the log while it was carried: stop every node, and say the same again")]
     Served,

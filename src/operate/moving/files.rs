@@ -88,7 +88,7 @@ fn copy_or_forget(from: &Path, to: &Path) -> Result<(), MoveError> {
 
 /// The pair that a server makes for itself; none where it uses none.
 fn pair(config: &Config) -> Option<[PathBuf; 2]> {
-    let is_own = config.tls_cert.as_os_str().is_empty() && !config.plain_http;
+    let is_own = config.tls_cert.as_os_str().is_empty() && config.has_certificate();
     // The certificate is second: where it is, the key is.
     is_own.then(|| ["key.pem", "cert.pem"].map(|name| config.data.join("tls").join(name)))
 }

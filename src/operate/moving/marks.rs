@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::tables::{ARRIVING, MOVED, TableError, TableStore};
 
-/// In the old place.
+/// In the old place. A move has an id, which is the same in both places, also when it is gone on with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// The file that names the new place.
@@ -16,6 +16,9 @@ pub struct Moved {
     pub at: Micros,
     /// Whether it came to its end.
     pub done: bool,
+    /// Of which move it is.
+    #[serde(default)]
+    pub id: Uuid,
 }
 
 /// In the new place, until all is there.
@@ -23,6 +26,9 @@ pub struct Moved {
 pub struct Arriving {
     /// Which log it will have.
     pub log_id: Uuid,
+    /// Of which move it is.
+    #[serde(default)]
+    pub id: Uuid,
 }
 
 /// What is kept in the old place. What cannot be read was kept by a newer program, and is no less true.
@@ -30,7 +36,7 @@ pub struct Arriving {
 /// # Errors
 /// If the store does not answer.
 pub async fn moved(store: &dyn TableStore) -> Result<Option<Moved>, TableError> {
-    let unknown = || Moved { to: "(unknown)".to_owned(), at: Micros(0), done: true };
+    let unknown = || Moved { to: "(unknown)".to_owned(), at: Micros(0), done: true, id: Uuid::nil() };
     let fact = store.fact(MOVED).await?;
     Ok(fact.map(|fact| serde_json::from_slice(&fact).unwrap_or_else(|_| unknown())))
 }
@@ -41,7 +47,8 @@ pub async fn moved(store: &dyn TableStore) -> Result<Option<Moved>, TableError> 
 /// If the store does not answer.
 pub async fn arriving(store: &dyn TableStore) -> Result<Option<Arriving>, TableError> {
     let fact = store.fact(ARRIVING).await?;
-    Ok(fact.map(|fact| serde_json::from_slice(&fact).unwrap_or(Arriving { log_id: Uuid::nil() })))
+    let unknown = Arriving { log_id: Uuid::nil(), id: Uuid::nil() };
+    Ok(fact.map(|fact| serde_json::from_slice(&fact).unwrap_or(unknown)))
 }
 
 /// Keeps it, or nothing any more.

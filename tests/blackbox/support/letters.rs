@@ -10,6 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::Node;
+use crate::port::Port;
 
 /// Longer than any machine needs to send a letter.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,7 +102,7 @@ impl Node {
 pub struct Sink {
     child: Child,
     folder: TempDir,
-    port: u16,
+    port: Port,
 }
 
 /// How the server wants to be spoken to.
@@ -120,7 +121,8 @@ impl Sink {
         std::fs::write(folder.path().join("ca.pem"), made.cert.pem()).unwrap();
         std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
         std::fs::create_dir(folder.path().join("mail")).unwrap();
-        let (child, port) = spawn(folder.path(), 0, manner);
+        let port = Port::reserve();
+        let child = spawn(folder.path(), &port, manner);
         Self { child, folder, port }
     }
 
@@ -131,12 +133,12 @@ impl Sink {
 
     /// Starts it again on the same port.
     pub fn start_again(&mut self, manner: Manner) {
-        (self.child, _) = spawn(self.folder.path(), self.port, manner);
+        self.child = spawn(self.folder.path(), &self.port, manner);
     }
 
     /// The URL with this scheme, name and password.
     pub fn url(&self, scheme: &str, login: &str) -> String {
-        format!("{scheme}://{login}localhost:{}", self.port)
+        format!("{scheme}://{login}localhost:{}", self.port.number())
     }
 
     pub fn authority(&self) -> PathBuf {
@@ -148,7 +150,7 @@ impl Sink {
     }
 }
 
-fn spawn(folder: &Path, port: u16, manner: Manner) -> (Child, u16) {
+fn spawn(folder: &Path, port: &Port, manner: Manner) -> Child {
     let python = std::env::var("LOCKSTEP_TEST_SMTP_PYTHON");
     let python =
         python.unwrap_or_else(|_| panic!("LOCKSTEP_TEST_SMTP_PYTHON is not set: run cargo xtask test"));
@@ -161,7 +163,7 @@ fn spawn(folder: &Path, port: u16, manner: Manner) -> (Child, u16) {
     let mut child = Command::new(python)
         .arg(program)
         .arg(folder.join("mail"))
-        .arg(port.to_string())
+        .arg(port.number().to_string())
         .arg(word)
         .arg(folder.join("ca.pem"))
         .arg(folder.join("key.pem"))
@@ -171,7 +173,8 @@ fn spawn(folder: &Path, port: u16, manner: Manner) -> (Child, u16) {
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    (child, line.trim().parse().unwrap())
+    assert_eq!(line.trim(), port.number().to_string(), "it listens");
+    child
 }
 
 impl Drop for Sink {

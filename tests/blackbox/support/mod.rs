@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod certified;
+pub mod codes;
 pub mod idp;
 pub mod letters;
 pub mod node;
@@ -20,12 +21,13 @@ pub const UNLIMITED: u32 = 1_000_000;
 
 /// The problem of an answer; every one has its own shape, type and headers.
 pub async fn problem(response: Response) -> Problem {
-    let status = response.status().as_u16();
+    let (status, path) = (response.status().as_u16(), response.url().path().to_owned());
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     assert_eq!(response.headers()["cache-control"], "no-store");
     let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
     let problem: Problem = response.json().await.unwrap();
     assert_eq!(problem.status, status);
+    codes::are_listed(&path, status, problem.code);
     assert_eq!(problem.request, Some(id));
     problem
 }

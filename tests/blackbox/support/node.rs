@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use lockstep_events::{Clock, Micros};
@@ -125,6 +125,8 @@ impl Node {
             listen: Some("127.0.0.1:0".parse().unwrap()),
             plain_http: Some(true),
             drain_s: Some(5),
+            // The tests' authenticators answer this one.
+            passkey_origins: Some("https://localhost:8443".to_owned()),
             tail_poll_ms: Some(100),
             // Tests are faster than people. Those about the limits themselves ask for the real ones.
             rate_limit_factor: changed.rate_limit_factor.or(Some(super::UNLIMITED)),
@@ -282,7 +284,9 @@ impl Node {
 fn http() -> Client {
     // Refused only where another test of this process has done it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().build().unwrap()
+    // A connection is given up before the server, which waits ten seconds for the next request, hangs up: one that is
+    // sent in that very moment would be lost.
+    Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(5)).build().unwrap()
 }
 
 fn service(variable: &str) -> String {

@@ -1,20 +1,19 @@
 //! `register`, `login`, `logout`.
 
+mod target;
+
 use std::path::PathBuf;
 
 use clap::Args;
-use lockstep_client::{
-    Asking, Client, Error,
-    crypto::password::Password,
-    profile::Profile,
-    server::{Fingerprint, Server, Trust, certificate_fingerprint},
-};
+use lockstep_api::{Code, words::WORDS};
+use lockstep_client::{Asking, Client, Error, crypto::password::Password, profile::Profile, server::Server};
 use serde_json::json;
 
 use super::{
     email,
     entrance::{self, How},
     second_factor::ask_factor,
+    watch::short_device,
 };
 use crate::cli::{
     advice::DEVICE_REVOKED,
@@ -23,6 +22,8 @@ use crate::cli::{
     failure::{Done, Exit, Failure},
     prompt,
 };
+
+pub use target::{refused, target};
 
 /// What `register --help` ends with.
 pub const REGISTER: &str = "\
@@ -112,7 +113,7 @@ pub async fn register(args: Enter, app: &App) -> Done {
     if Profile::exists(&app.home) {
         return Err(Error::ProfileExists(app.home.clone()).into());
     }
-    let (server, name) = target(&args, app).await?;
+    let (server, name) = target(&args, "register", app).await?;
     let password = new_password(app, &name)?;
     let wheel = app.ui.wheel("making keys (this takes a second, and makes guessing slow)");
     let client = match &args.invitation {
@@ -120,7 +121,7 @@ pub async fn register(args: Enter, app: &App) -> Done {
         Some(token) => Client::register_invited(&app.home, &server, &name, &password, token.trim()).await,
     };
     wheel.finish_and_clear();
-    let client = app.keep(client.map_err(|error| refused(error, &args, &server))?);
+    let client = app.keep(client.map_err(|error| not_registered(error, &args, &server))?);
     entered(app, &client, "registered").await?;
     // A user name is not asked; and without a letter the account is no worse off.
     if name.contains('@')
@@ -136,7 +137,7 @@ pub async fn register(args: Enter, app: &App) -> Done {
 /// # Errors
 /// Wrong name or password, offline.
 pub async fn login(args: Login, app: &App) -> Done {
-    let (server, name) = target(&args.enter, app).await?;
+    let (server, name) = target(&args.enter, "login", app).await?;
     let known = Profile::exists(&app.home);
     if args.approve {
         // Before anything is asked for: a device that gave up then would be on the roster and nowhere else.
@@ -215,24 +216,24 @@ fn not_let_in(error: Error, args: &Enter, server: &Server) -> Failure {
     }
 }
 
-/// A certificate that nobody has trusted yet is no alarm of a profile: the person has not said how to trust it.
-pub fn refused(error: Error, args: &Enter, server: &Server) -> Failure {
-    let (message, advice) = match (&error, &server.trust) {
-        (Error::Certificate, Trust::System) => (
-            format!("no authority that this system knows vouches for the certificate of {}", server.url),
-            "if it is a server's own one, name it: --fingerprint HEX, which lockstepd prints when it starts; or --ca FILE",
+/// To who sent an invitation it is said that this one is worth nothing.
+fn not_registered(error: Error, args: &Enter, server: &Server) -> Failure {
+    let failure = refused(error, args, server);
+    let demanded = Code::InvitationRequired.as_str();
+    if failure.facts.get("problem").is_none_or(|problem| problem != demanded) {
+        return failure;
+    }
+    let (message, advice) = match args.invitation {
+        Some(_) => (
+            "this invitation is not valid, or not any more: each works once, and for some time",
+            "ask the server's administrator for another",
         ),
-        (Error::Certificate, Trust::Pinned(_)) if args.fingerprint.is_some() => (
-            format!("{} shows a certificate with another fingerprint than --fingerprint says", server.url),
-            "compare it with what lockstepd prints when it starts; if that is another server, do not go on",
+        None => (
+            "this server takes new accounts by invitation only",
+            "ask its administrator for one, and give it with --invitation TOKEN",
         ),
-        (Error::Certificate, Trust::Authorities(_)) if args.ca.is_some() => (
-            format!("the authority of --ca does not vouch for the certificate of {}", server.url),
-            "ask the server's operator for the right file",
-        ),
-        _ => return error.into(),
     };
-    Failure::new(Exit::Alarm, message, advice)
+    Failure { message: message.to_owned(), advice: advice.to_owned(), ..failure }
 }
 
 pub async fn entered(app: &App, client: &Client, what: &str) -> Done {
@@ -246,6 +247,7 @@ pub async fn entered(app: &App, client: &Client, what: &str) -> Done {
     app.ui.done(format!("{} at {} {what}.", status.name, status.server));
     app.ui.say(format!("  profile              {}", app.home.display()));
     app.ui.say(format!("  account fingerprint  {}", grouped(&status.fingerprint)));
+    app.ui.say(format!("  the same in words    {}", in_words(&status.fingerprint)));
     app.ui.say(format!("  entries              {}", status.entries));
     app.ui.hint("Next: lockstep unlock, then lockstep import FILE, lockstep add NAME or lockstep list");
     Ok(())
@@ -257,6 +259,15 @@ pub fn grouped(hex: &str) -> String {
     groups.join(" ")
 }
 
+/// An account's fingerprint as people compare it: its first 120 bits, as twelve words.
+pub fn in_words(hex: &str) -> String {
+    const WORD: u32 = 10;
+    let bits = hex.get(..30).and_then(|start| u128::from_str_radix(start, 16).ok()).unwrap_or_default();
+    let numbers = (0..12).rev().map(|nth| usize::try_from((bits >> (WORD * nth)) & 1023).unwrap_or_default());
+    let words = numbers.map(|number| WORDS.split_ascii_whitespace().nth(number).unwrap_or_default());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn new_password(app: &App, name: &str) -> Done<Password> {
     loop {
         let password = Password::new(app.passwords.new_one(app.ui)?.as_str().to_owned());
@@ -266,78 +277,6 @@ fn new_password(app: &App, name: &str) -> Done<Password> {
             Err(error) => return Err(Error::Password(error).into()),
         }
     }
-}
-
-pub async fn target(args: &Enter, app: &App) -> Done<(Server, String)> {
-    let known = Profile::read(&app.home).ok();
-    let missing = |what: &str| {
-        let message = format!("--{what} is missing: there is no profile in {}", app.home.display());
-        let advice =
-            format!("give --{what}, or set LOCKSTEP_{}; see: lockstep help login", what.to_uppercase());
-        Failure::usage(message, advice)
-    };
-    let name = match (&args.email, &known) {
-        (Some(name), _) => name.clone(),
-        (None, Some(profile)) => profile.name.clone(),
-        (None, None) => prompt::line(app.ui, "E-mail address")?.ok_or_else(|| missing("email"))?,
-    };
-    if name.trim().is_empty() {
-        return Err(Failure::usage("the name of an account cannot be empty", "see: lockstep help login"));
-    }
-    if app.offline {
-        return Err(Failure::usage("this needs the server", "leave --offline away"));
-    }
-    let server = match (&args.server, known) {
-        (None, Some(profile)) => profile.server,
-        (None, None) => return Err(missing("server")),
-        (Some(url), Some(profile)) if profile.server.url == *url && !names_trust(args) => profile.server,
-        (Some(url), _) => Server::new(url, trust(args, url, app).await?)?,
-    };
-    Ok((server, name))
-}
-
-const fn names_trust(args: &Enter) -> bool {
-    args.fingerprint.is_some() || args.ca.is_some()
-}
-
-async fn trust(args: &Enter, url: &str, app: &App) -> Done<Trust> {
-    if let Some(text) = &args.fingerprint {
-        return Ok(Trust::Pinned(
-            text.parse::<Fingerprint>()
-                .map_err(|error| Failure::usage(error.to_string(), "lockstepd prints it when it starts"))?,
-        ));
-    }
-    if let Some(file) = &args.ca {
-        let failed = |why: String| {
-            let message = format!("{}: {why}", file.display());
-            Failure::new(Exit::NotFound, message, "name a PEM file")
-        };
-        let text =
-            std::fs::read_to_string(file).map_err(|error| failed(format!("cannot be read ({error})")))?;
-        if !text.contains("-----BEGIN CERTIFICATE-----") {
-            return Err(failed("holds no certificate".to_owned()));
-        }
-        return Ok(Trust::Authorities(text));
-    }
-    ask_trust(url, app).await
-}
-
-/// Without a flag: the authorities of the system, unless a person confirms what the server shows.
-async fn ask_trust(url: &str, app: &App) -> Done<Trust> {
-    Server::new(url, Trust::System)?;
-    if !prompt::can_ask(app.ui) {
-        return Ok(Trust::System);
-    }
-    let shown = certificate_fingerprint(url).await?;
-    app.ui.say(format!("{url} shows a certificate with this SHA-256 fingerprint:\n"));
-    let text = grouped(&shown.to_string());
-    app.ui.say(format!("  {}\n  {}\n", text[..39].trim_end(), text[40..].trim_end()));
-    app.ui.say("lockstepd printed it when it started. If it is the same, this device will trust exactly this certificate.");
-    if prompt::confirm(app.ui, "Is it the same?")? {
-        return Ok(Trust::Pinned(shown));
-    }
-    app.ui.say("Not pinned: the certificate must be vouched for by an authority that this system knows.");
-    Ok(Trust::System)
 }
 
 /// The environment variable that holds the password that a profile was locked with, for scripts.
@@ -381,18 +320,40 @@ pub async fn logout(args: Logout, app: &App) -> Done {
                       throws them away";
         return Err(Failure::new(Exit::Refused, message, advice));
     }
-    client.logout(args.discard).await?;
+    let told = if app.offline {
+        client.logout_here(args.discard).await?;
+        false
+    } else {
+        client.logout(args.discard).await?
+    };
     agent::client::lock(&app.home).await;
     if app.ui.json {
-        return app.ui.document(&json!({ "logged_out": true, "device": status.device }));
+        return app.ui.document(&json!({ "logged_out": true, "device": status.device, "told": told }));
     }
     app.ui.done(format!("{} logged out; the profile in {} is deleted.", status.name, app.home.display()));
+    if !told {
+        app.ui.warn(format!(
+            "the server was not told, and still takes this device for one that is logged in: `lockstep devices revoke {}` \
+             on another device ends that",
+            short_device(status.device)
+        ));
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use lockstep_client::server::Trust;
+
     use super::*;
+
+    #[test]
+    fn a_fingerprint_is_twelve_words_of_ten_bits_each() {
+        let word = |nth: usize| WORDS.split_ascii_whitespace().nth(nth).unwrap();
+        let hex = format!("{:030x}{}", (1_u128 << 110) | 1023, "ff".repeat(17));
+        let zero = [word(0); 10].join(" ");
+        assert_eq!(in_words(&hex), format!("{} {zero} {}", word(1), word(1023)));
+    }
 
     #[test]
     fn a_login_of_a_revoked_device_says_so_and_not_that_the_password_is_wrong() {

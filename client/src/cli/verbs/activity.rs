@@ -62,7 +62,8 @@ pub async fn run(args: Activity, app: &App) -> Done {
             vec![clock(item.at.seconds()), what.trim_end().to_owned(), by, reason]
         })
         .collect();
-    app.ui.table(&["WHEN (UTC)", "WHAT", "BY", "REASON"], &rows)
+    // What was done, and what an administrator gave as the reason, is what it is read for.
+    app.ui.whole_table(&["WHEN (UTC)", "WHAT", "BY", "REASON"], &rows)
 }
 
 /// What of an event tells people something, in this order. Hashes, keys and statements tell them nothing.

@@ -30,7 +30,7 @@ pub struct Api {
     /// JSON body; @FILE reads a file, - reads standard input
     #[arg(long, value_name = "JSON")]
     body: Option<String>,
-    /// Print the access token that requests carry, for another program; it is valid for some minutes
+    /// Print the access token that requests carry, for another program; it is valid for two minutes at least
     #[arg(long, conflicts_with_all = ["method", "path", "body"])]
     print_token: bool,
 }

@@ -54,7 +54,7 @@ pub struct Attachment {
 enum Action {
     /// Add files to an entry
     Add {
-        /// Name, beginning of the id, or address of the entry
+        /// Whole name, beginning of the id, or address of the entry
         entry: String,
         /// Files to read; - for standard input, with --name
         #[arg(required = true)]
@@ -69,7 +69,7 @@ enum Action {
     /// List the files of an entry
     #[command(visible_alias = "ls")]
     List {
-        /// Name, beginning of the id, or address of the entry
+        /// Name or a part of it, beginning of the id, or address of the entry
         entry: String,
         /// Number or beginning of the id of an earlier version
         #[arg(long, value_name = "VERSION")]
@@ -77,7 +77,7 @@ enum Action {
     },
     /// Write a file of an entry to standard output, or to --out
     Get {
-        /// Name, beginning of the id, or address of the entry
+        /// Name or a part of it, beginning of the id, or address of the entry
         entry: String,
         /// Name of the file, or beginning of its id
         file: String,
@@ -93,7 +93,7 @@ enum Action {
     },
     /// Take files from an entry; earlier versions keep them
     Rm {
-        /// Name, beginning of the id, or address of the entry
+        /// Whole name, beginning of the id, or address of the entry
         entry: String,
         /// Names of the files, or beginnings of their ids
         #[arg(required = true)]
@@ -128,7 +128,7 @@ async fn add(app: &App, wanted: &str, paths: &[PathBuf], name: Option<&str>, for
         return Err(Failure::usage("--name goes with one file, and standard input takes a name", ""));
     }
     let client = app.open().await?;
-    let found = app.find(&client, wanted).await?;
+    let found = app.find_to_change(&client, wanted, false).await?;
     let item = readable(&found)?;
     let mut new: Vec<(String, &PathBuf)> = Vec::with_capacity(paths.len());
     for path in paths {
@@ -185,7 +185,7 @@ fn taken(name: &str) -> Failure {
 
 async fn rm(app: &App, wanted: &str, names: &[String]) -> Done {
     let client = app.open().await?;
-    let found = app.find(&client, wanted).await?;
+    let found = app.find_to_change(&client, wanted, false).await?;
     let item = readable(&found)?;
     let mut removed: Vec<AttachmentRef> = Vec::with_capacity(names.len());
     for name in names {

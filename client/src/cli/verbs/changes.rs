@@ -61,11 +61,23 @@ impl Changes {
             && self.generate.is_none()
     }
 
+    /// Fails where the password is to be made and given, too.
+    fn one_password(&self) -> Done {
+        let named = |pair: &String| pair.split('=').next().unwrap_or_default().to_owned();
+        let set = self.set.iter().chain(&self.hidden).map(named);
+        let mut given = set.chain(self.ask.iter().cloned()).chain(self.stdin.clone());
+        if self.generate.is_some() && given.any(|field| field.eq_ignore_ascii_case("password")) {
+            return Err(Failure::usage("the password is to be made and given", "--generate, or the other"));
+        }
+        Ok(())
+    }
+
     /// All of them, asking where they say so.
     ///
     /// # Errors
     /// A wrong `--set`, no terminal to ask at.
     pub fn all(&self, app: &App) -> Done<Vec<Change>> {
+        self.one_password()?;
         let mut all = Vec::new();
         for (field, value) in [("username", &self.username), ("folder", &self.folder)] {
             all.extend(value.iter().map(|value| Change::new(field, value.as_str())));

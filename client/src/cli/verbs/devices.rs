@@ -141,10 +141,14 @@ fn say_generation(app: &App, vaults: &[Vault]) {
 
 async fn list(app: &App, client: &Client, devices: &[Device]) -> Done {
     say_generation(app, &client.vaults().await?);
+    let sessions = client.sessions().await?;
+    let logged_in =
+        |device: &Device| sessions.iter().any(|session| session.device == device.device && !session.ended);
     if app.ui.json {
         let named = |device: &Device| {
             let mut shown = serde_json::to_value(device).unwrap_or_default();
             shown["name"] = client.device_name(device).into();
+            shown["logged_in"] = logged_in(device).into();
             shown
         };
         return app.ui.document(&devices.iter().map(named).collect::<Vec<_>>());
@@ -155,6 +159,7 @@ async fn list(app: &App, client: &Client, devices: &[Device]) -> Done {
             let state = match device {
                 device if device.current => "this one",
                 device if device.revoked => "revoked",
+                device if !logged_in(device) => "logged out",
                 _ => "",
             };
             let name = client.device_name(device).map(|name| printable(&name)).unwrap_or_default();

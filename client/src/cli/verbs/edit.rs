@@ -30,7 +30,7 @@ Examples:
 
 The version before stays: lockstep history github")]
 pub struct Edit {
-    /// Name, beginning of the id, or address of the entry
+    /// Whole name, beginning of the id, or address of the entry
     entry: String,
     /// New values
     #[command(flatten)]
@@ -103,7 +103,7 @@ fn differences(from: &Item, to: &Item) -> Vec<Change> {
 /// Not found, ambiguous, a value that does not fit.
 pub async fn run(args: Edit, app: &App) -> Done {
     let client = app.open().await?;
-    let mut found = app.find(&client, &args.entry).await?;
+    let mut found = app.find_to_change(&client, &args.entry, false).await?;
     let Some(wanted) = Wanted::of(&args, &readable(&found)?, app)? else {
         app.ui.say("Nothing was changed.");
         return Ok(());

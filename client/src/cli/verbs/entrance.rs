@@ -7,7 +7,7 @@ use lockstep_api::ways::Identified;
 use lockstep_client::{
     Client, Error,
     server::Server,
-    ways::{LinkSignIn, OidcSignIn},
+    ways::{LinkSignIn, OidcSignIn, providers},
 };
 
 use super::second_factor::ask_factor;
@@ -44,9 +44,27 @@ pub async fn enter(app: &App, server: &Server, name: &str, how: How) -> Done<Res
         }
         opened => opened?,
     };
+    if let How::Oidc { provider, .. } = &how {
+        is_known(server, provider).await?;
+    }
     let proof = prove(app, server, name, how).await?;
     let entered = client.enter(&proof, &mut |demanded| ask_factor(app, demanded)).await;
     Ok(entered.map(|()| client))
+}
+
+/// Fails where a server knows no such identity provider, and says which it knows. What keeps it from saying so will keep
+/// it from the rest, too.
+pub async fn is_known(server: &Server, provider: &str) -> Done {
+    let Ok(known) = providers(server).await else { return Ok(()) };
+    if known.iter().any(|name| name == provider) {
+        return Ok(());
+    }
+    let message = format!("this server knows no identity provider \"{}\"", printable(provider));
+    let advice = match known.len() {
+        0 => "it knows none".to_owned(),
+        _ => format!("it knows: {}", printable(&known.join(", "))),
+    };
+    Err(Failure::new(Exit::NotFound, message, advice))
 }
 
 async fn prove(app: &App, server: &Server, name: &str, how: How) -> Result<Identified, Error> {

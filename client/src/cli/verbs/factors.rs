@@ -9,7 +9,7 @@ use super::{entrance::open_browser, second_factor::proven, watch::clock};
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
-    prompt,
+    find, prompt,
 };
 
 const PATH: &str = "/v1/account/factors";
@@ -47,7 +47,7 @@ enum Action {
     },
     /// Confirm an authenticator app by its first code, where it was not asked for
     Confirm {
-        /// The factor's id
+        /// The factor's whole id, as `totp` printed it: it is in no list yet
         factor: uuid::Uuid,
         /// Six digits
         code: String,
@@ -110,7 +110,7 @@ async fn totp(app: &App, client: &Client) -> Done {
     // Before it is asked for: it may be confirmed from another place, or after this was broken off.
     app.ui.say(format!("Confirm it by its first code: lockstep factors confirm {} CODE", made.factor));
     if !app.ui.err_is_terminal {
-        return Ok(());
+        return app.ui.data(&made.factor.to_string());
     }
     let code = prompt::secret(app.ui, "Its first code")?;
     confirm(app, client, made.factor, code.as_str()).await
@@ -138,12 +138,8 @@ async fn confirm(app: &App, client: &Client, factor: uuid::Uuid, code: &str) -> 
 
 async fn remove(app: &App, client: &Client, beginning: &str) -> Done {
     let all = client.fetch::<Listed>(PATH).await?.factors;
-    let mut hits =
-        all.iter().filter(|known| beginning.len() >= 4 && known.factor.to_string().starts_with(beginning));
-    let (Some(known), None) = (hits.next(), hits.next()) else {
-        let message = format!("no single factor begins with \"{}\"", crate::cli::ui::printable(beginning));
-        return Err(Failure::new(Exit::NotFound, message, "see: lockstep factors --json"));
-    };
+    let known =
+        find::beginning(&all, |known| known.factor, beginning, ("factor", "lockstep factors --json"))?;
     let path = format!("{PATH}/{}", known.factor);
     proven(app, client, async || client.take_away(&path).await).await?;
     if app.ui.json {

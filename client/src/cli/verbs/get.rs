@@ -30,7 +30,7 @@ Examples:
   lockstep get 3f1c0a7e totp --version 2     # by id, from an earlier version
   lockstep get github --json | jq -r .fields.password")]
 pub struct Get {
-    /// Name, beginning of the id, or address of the entry
+    /// Name or a part of it, beginning of the id, or address of the entry
     entry: String,
     /// Field to print; code is the one-time code of this moment
     field: Option<String>,

@@ -29,7 +29,7 @@ Examples:
   lockstep history github
   lockstep history github --json")]
 pub struct History {
-    /// Name, beginning of the id, or address of the entry; deleted ones too
+    /// Name or a part of it, beginning of the id, or address of the entry; deleted ones too
     entry: String,
 }
 
@@ -44,7 +44,7 @@ Nothing is lost: the present version stays in the history. An entry that was cha
 several; all of them give way, so that the command asks first. Without a terminal the exit code is 5 then, unless \
 --yes is given.")]
 pub struct Restore {
-    /// Name, beginning of the id, or address of the entry; deleted ones too
+    /// Whole name, beginning of the id, or address of the entry; deleted ones too
     entry: String,
     /// Number or beginning of the id of the version
     version: Option<String>,
@@ -92,7 +92,7 @@ pub async fn history(args: History, app: &App) -> Done {
 /// Not found, its content is gone, or the entry was changed apart and nobody said that it may be.
 pub async fn restore(args: Restore, app: &App) -> Done {
     let client = app.open().await?;
-    let found = app.find_also_deleted(&client, &args.entry).await?;
+    let found = app.find_to_change_also_deleted(&client, &args.entry, args.yes).await?;
     let entry = found.entry.entry;
     let (version, item) = match &args.version {
         Some(wanted) => version_of(&client, entry, wanted).await?,

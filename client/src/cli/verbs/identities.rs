@@ -1,9 +1,14 @@
 //! `identities`.
 
 use clap::{Args, Subcommand};
+use lockstep_client::Client;
 use serde_json::json;
 
-use super::{entrance::open_browser, second_factor::proven, watch::clock};
+use super::{
+    entrance::{is_known, open_browser},
+    second_factor::proven,
+    watch::clock,
+};
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
@@ -57,14 +62,9 @@ pub async fn run(args: Identities, app: &App) -> Done {
     match args.action {
         None | Some(Action::List) => list(app, &client.identities().await?),
         Some(Action::Link { provider, no_browser }) => {
-            let flow = proven(app, &client, async || client.link_identity(&provider).await).await;
-            let flow = flow.map_err(|failure| match failure.exit {
-                Exit::NotFound => {
-                    let message = format!("this server knows no provider \"{}\"", printable(&provider));
-                    Failure::new(Exit::NotFound, message, "see: lockstep identities")
-                }
-                _ => failure,
-            })?;
+            // Before the password is asked for.
+            is_known(&Client::profile(&app.home)?.server, &provider).await?;
+            let flow = proven(app, &client, async || client.link_identity(&provider).await).await?;
             open_browser(app, "Sign in", flow.url(), no_browser);
             let linked = flow.wait_and_link().await?;
             if app.ui.json {

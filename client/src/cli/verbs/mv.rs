@@ -24,7 +24,7 @@ Examples:
 What the entry holds, its files with it, becomes a new entry of the other vault, and the entry here is deleted. Its \
 earlier versions stay where they are: lockstep restore brings it back, lockstep purge erases it.")]
 pub struct Mv {
-    /// Name, beginning of the id, or address of the entry
+    /// Whole name, beginning of the id, or address of the entry
     entry: String,
     /// Name of the other vault, or the beginning of its id
     #[arg(long, value_name = "VAULT")]
@@ -37,7 +37,7 @@ pub struct Mv {
 /// Not found, in conflict, a file that cannot be had, no room there; the entry stays then.
 pub async fn run(args: Mv, app: &App) -> Done {
     let client = app.open().await?;
-    let found = app.find(&client, &args.entry).await?;
+    let found = app.find_to_change(&client, &args.entry, false).await?;
     let there = app.at(&client, &args.to).await?;
     let vault = there.status().await?.vault;
     if vault == found.entry.vault {

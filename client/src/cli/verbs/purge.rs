@@ -20,9 +20,11 @@ Examples:
   lockstep purge 3f1c0a7e --yes
 
 Erases an entry with all its versions and files, on the server at once and on every device with its next sync. Nothing \
-brings it back. Copies that were made outside (exports, backups of a device) stay. `rm` deletes and keeps the history.")]
+brings it back. Copies that were made outside (exports, backups of a device) stay. `rm` deletes and keeps the history. \
+A part of a name is not enough: whether that entry is meant is asked, and with --yes or without a terminal nothing is \
+erased.")]
 pub struct Purge {
-    /// Name, beginning of the id, or address of the entry
+    /// Whole name, beginning of the id, or address of the entry; deleted ones too
     entry: String,
     /// Do not ask
     #[arg(long, short)]
@@ -38,7 +40,7 @@ pub async fn run(args: Purge, app: &App) -> Done {
         return Err(Failure::usage("purge needs the server", "leave --offline away"));
     }
     let client = app.open().await?;
-    let found = app.find_also_deleted(&client, &args.entry).await?;
+    let found = app.find_to_change_also_deleted(&client, &args.entry, args.yes).await?;
     let (entry, name) = (found.entry.entry, printable(&found.name()));
     let question =
         format!("Erase {name} ({}) with its whole history, on every device and for good?", found.short_id());

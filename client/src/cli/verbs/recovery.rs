@@ -11,7 +11,7 @@ use lockstep_client::{
 use serde_json::json;
 
 use super::{
-    account::{Enter, entered, first_sync, refused, target},
+    account::{Enter, entered, first_sync, in_words, refused, target},
     passwd::{NEW_PASSWORD, new_password},
     second_factor::ask_factor,
 };
@@ -82,6 +82,9 @@ async fn make(app: &App) -> Done {
         "Write this down and keep it where nobody finds it. It is shown this once, and it opens everything:",
     );
     app.ui.data(text.as_str())?;
+    let fingerprint = client.status().await?.fingerprint;
+    app.ui.say("Beside it, the account's fingerprint in words. The device that the code is used on shows them again:");
+    app.ui.say(in_words(&fingerprint));
     app.ui.hint("It is used with: lockstep recovery use");
     Ok(())
 }
@@ -99,7 +102,7 @@ fn not_recovered(error: Error, args: &Enter, server: &Server) -> Failure {
 }
 
 async fn recover(args: Use, app: &App) -> Done {
-    let (server, name) = target(&args.enter, app).await?;
+    let (server, name) = target(&args.enter, "recovery", app).await?;
     let typed = match &args.code {
         Some(file) => std::fs::read_to_string(file).map_err(|error| {
             Failure::new(

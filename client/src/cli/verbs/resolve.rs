@@ -47,7 +47,7 @@ attachments=SIDE and uri=SIDE take one side's. Every password that a merge does 
 earlier passwords. --keep leaves the other sides as they are in the entry's history, and nowhere else. A version that \
 arrives while you choose stays open. Without a choice and without a terminal the exit code is 5.")]
 pub struct Resolve {
-    /// Name, beginning of the id, or address of the entry
+    /// Whole name, beginning of the id, or address of the entry
     entry: String,
     /// Keep one side: its number, or the beginning of its version's id
     #[arg(long, value_name = "SIDE", group = "choice")]
@@ -95,7 +95,7 @@ enum Choice {
 /// Not found; contested fields without a choice.
 pub async fn run(args: Resolve, app: &App) -> Done {
     let client = app.open().await?;
-    let found = app.find(&client, &args.entry).await?;
+    let found = app.find_to_change(&client, &args.entry, false).await?;
     if found.entry.entry == client.file_entry() {
         return Err(Failure::usage("this is the one encrypted file", "lockstep file resolve"));
     }

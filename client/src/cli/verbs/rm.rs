@@ -23,9 +23,10 @@ Examples:
   lockstep rm 3f1c0a7e 81d2aa0b --yes
 
 A deleted entry keeps its history: lockstep restore NAME brings it back. If it was changed apart on several devices, \
-all its open versions are shown, and exactly those are deleted.")]
+all its open versions are shown, and exactly those are deleted. A part of a name is not enough: whether that entry is \
+meant is asked, and with --yes or without a terminal nothing is deleted.")]
 pub struct Rm {
-    /// Names, beginnings of ids, or addresses
+    /// Whole names, beginnings of ids, or addresses
     #[arg(required = true)]
     entries: Vec<String>,
     /// Do not ask
@@ -41,7 +42,7 @@ pub async fn run(args: Rm, app: &App) -> Done {
     let client = app.open().await?;
     let mut all = Vec::with_capacity(args.entries.len());
     for wanted in &args.entries {
-        all.push(app.find(&client, wanted).await?);
+        all.push(app.find_to_change(&client, wanted, args.yes).await?);
     }
     all.iter().for_each(|found| show(found, app));
     let question = match all.len() {

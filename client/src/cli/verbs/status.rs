@@ -16,7 +16,7 @@ use crate::cli::{
 };
 
 use super::{
-    account::grouped,
+    account::{grouped, in_words},
     alarms::{Alarms, accept},
     vault,
 };
@@ -93,6 +93,7 @@ pub async fn run(args: Status, app: &App) -> Done {
     let mut rows = vec![
         ("account", format!("{} at {}", status.name, status.server)),
         ("fingerprint", grouped(&status.fingerprint)),
+        ("in words", in_words(&status.fingerprint)),
         ("device", status.device.to_string()),
         ("vault", client.vault_name().await?.unwrap_or_else(|| status.vault.to_string())),
         ("vault's key", format!("generation {}", status.key_generation)),

@@ -108,9 +108,16 @@ fn say_waiting(app: &App, report: &SyncReport) {
 async fn discard(app: &App, client: &Client, wanted: &str) -> Done {
     let refused = client.quarantine().await?;
     let by_id = |entry: &lockstep_events::EntryId| wanted.len() >= 4 && entry.to_string().starts_with(wanted);
-    let entry = match refused.iter().map(|refused| refused.entry).find(by_id) {
-        Some(entry) => entry,
-        None => app.find(client, wanted).await?.entry.entry,
+    let mut fits: Vec<_> = refused.iter().map(|refused| refused.entry).filter(by_id).collect();
+    fits.sort_unstable();
+    fits.dedup();
+    let entry = match fits.as_slice() {
+        [entry] => *entry,
+        [] => app.find_to_change(client, wanted, false).await?.entry.entry,
+        several => {
+            let message = format!("{} refused entries begin with \"{}\"", several.len(), printable(wanted));
+            return Err(Failure::new(Exit::Ambiguous, message, "say more of the id: lockstep status --json"));
+        }
     };
     let mut given_up = 0;
     // The newest first: each was built on the one before.

@@ -10,7 +10,8 @@ attachment get, export to -, completions, man, fixtures, help but for exit-codes
 
 A command that fails ends with one more document on standard error, {\"error\": {\"code\", \"exit\", \"message\", \
 \"advice\"}}, sometimes with further facts: exit is the exit code, and code its word in `lockstep help exit-codes`. \
-resolve and file resolve print the sides before it. Warnings stay text, a line each; --quiet silences the rest.
+resolve and file resolve print the sides before it, and with exit code 7 what was saved all the same has its document \
+first. Warnings stay text, a line each; --quiet silences the rest.
 
 Fields may be added; those that are there keep their names and meanings.
 

@@ -129,7 +129,7 @@ pub async fn one_at_a_time_has_the_right_to_rebuild(reads: Arc<dyn ReadStore>) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), again).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), again).await.unwrap();
     reads.start_generation(Family::Vault).await.unwrap();
 }
 

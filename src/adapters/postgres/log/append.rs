@@ -1,7 +1,5 @@
 //! The one call of an append, and its answer.
 
-use std::time::Duration;
-
 use lockstep_events::{
     Chain, LogError, Micros, Outcome, Position, Seq, StreamKind, Unit,
     log::{Current, Placed},
@@ -10,10 +8,11 @@ use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use super::{columns::Columns, failed};
-use crate::adapters::{event_row::fixed, named_row::named_row, postgres::pool::is_cut};
-
-/// Longer than the database's own timeout: only a connection that is gone without a word gets here.
-const SILENCE: Duration = Duration::from_secs(35);
+use crate::adapters::{
+    event_row::fixed,
+    named_row::named_row,
+    postgres::pool::{SILENCE, is_cut},
+};
 
 const CALL: &str = "SELECT * FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
      $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, \

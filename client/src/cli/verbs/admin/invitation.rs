@@ -6,8 +6,8 @@ use lockstep_client::Client;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{invite, proven, whole};
-use crate::cli::{app::App, failure::Done, verbs::watch::clock};
+use super::{invite, none, proven, whole};
+use crate::cli::{app::App, failure::Done, find, verbs::watch::clock};
 
 /// Invitations.
 #[derive(Debug, Args)]
@@ -15,7 +15,7 @@ use crate::cli::{app::App, failure::Done, verbs::watch::clock};
 Examples:
   lockstep admin invitation add --plan paid
   lockstep admin invitation list --all
-  lockstep admin invitation revoke 3f1c0a52-…")]
+  lockstep admin invitation revoke 3f1c0a52")]
 pub struct Invitation {
     #[command(subcommand)]
     what: What,
@@ -36,8 +36,8 @@ enum What {
     },
     /// Make one that was not used worth nothing
     Revoke {
-        /// Its id, as `list` prints it
-        invitation: Uuid,
+        /// Beginning of its id
+        invitation: String,
     },
 }
 
@@ -49,7 +49,7 @@ pub async fn run(args: Invitation, app: &App, client: &Client) -> Done {
     match args.what {
         What::Add(add) => invite::add(add, app, client).await,
         What::List { all, reason } => list(app, client, all, &reason).await,
-        What::Revoke { invitation } => revoke(app, client, invitation).await,
+        What::Revoke { invitation } => revoke(app, client, &invitation).await,
     }
 }
 
@@ -57,9 +57,13 @@ pub async fn run(args: Invitation, app: &App, client: &Client) -> Done {
 ///
 /// # Errors
 /// Offline, refused.
-pub(super) async fn revoke(app: &App, client: &Client, invitation: Uuid) -> Done {
+pub(super) async fn revoke(app: &App, client: &Client, wanted: &str) -> Done {
+    let invitation = meant(app, client, wanted).await?;
     let path = format!("/v1/admin/invitations/{invitation}");
-    proven(app, client, async || client.take_away(&path).await).await?;
+    let done = proven(app, client, async || client.take_away(&path).await).await;
+    done.map_err(|failure| {
+        none(failure, "no invitation has this id", "see: lockstep admin invitation list")
+    })?;
     if app.ui.json {
         return app.ui.document(&json!({ "withdrawn": invitation }));
     }
@@ -67,9 +71,23 @@ pub(super) async fn revoke(app: &App, client: &Client, invitation: Uuid) -> Done
     Ok(())
 }
 
-async fn list(app: &App, client: &Client, every: bool, reason: &str) -> Done {
+/// The invitation whose id is or begins so.
+async fn meant(app: &App, client: &Client, wanted: &str) -> Done<Uuid> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let all = fetched(app, client, true, "looking for the one that is revoked").await?;
+    let see = ("invitation", "lockstep admin invitation list");
+    Ok(find::beginning(&all, |view| view.invitation, wanted, see)?.invitation)
+}
+
+async fn fetched(app: &App, client: &Client, every: bool, reason: &str) -> Done<Vec<InvitationView>> {
     let path = &format!("/v1/admin/invitations?limit=100&all={every}");
-    let all = whole(app, client, (path, reason), |page: Invitations| (page.invitations, page.after)).await?;
+    whole(app, client, (path, reason), |page: Invitations| (page.invitations, page.after)).await
+}
+
+async fn list(app: &App, client: &Client, every: bool, reason: &str) -> Done {
+    let all = fetched(app, client, every, reason).await?;
     if app.ui.json {
         return app.ui.document(&all);
     }

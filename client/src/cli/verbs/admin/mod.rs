@@ -8,15 +8,17 @@ mod user;
 use std::fmt::Display;
 
 use clap::{Args, Subcommand};
-use lockstep_api::admin::{Bootstrap, Done as Answer};
+use lockstep_api::{
+    Code,
+    admin::{Bootstrap, Done as Answer},
+};
 use lockstep_client::Client;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
 use super::second_factor::proven;
 use crate::cli::{
     app::App,
-    failure::{Done, Failure},
+    failure::{Done, Exit, Failure},
 };
 
 /// What to look after.
@@ -28,7 +30,7 @@ Examples:
   lockstep admin --at https://10.0.0.5:9464 user list      # where the server keeps administrators apart
   lockstep admin user disable ada@example.org --reason 'asked by telephone'
   lockstep admin invitation list
-  lockstep admin proposal approve 3f1c0a52-… --reason 'as agreed'
+  lockstep admin proposal approve 3f1c0a52 --reason 'as agreed'
 
 Every act and every look is written into the log of the account, where its owner reads it with your reason. \
 Administrators see no entries, no keys and no names; they cannot set passwords and cannot add devices.")]
@@ -57,8 +59,8 @@ enum What {
     Proposal(proposal::Proposal),
     /// Withdraw an invitation that was not used: `invitation revoke`
     Withdraw {
-        /// Its id, as `admin user add` printed it
-        invitation: Uuid,
+        /// Beginning of its id
+        invitation: String,
     },
     /// Approve what another administrator proposed: `proposal approve`
     Approve(proposal::One),
@@ -81,18 +83,43 @@ pub async fn run(args: Admin, app: &App) -> Done {
     if let Some(at) = &args.at {
         client.serve_administrators_at(at);
     }
-    match args.what {
-        What::Bootstrap { token } => {
-            let body = Bootstrap { token };
-            let done = proven(app, &client, async || client.act("/v1/admin/bootstrap", &body).await).await?;
-            told(app, &done, "You are the administrator of this server.")
-        }
+    let done = match args.what {
+        What::Bootstrap { token } => bootstrap(app, &client, token).await,
         What::User(args) => user::run(args, app, &client).await,
         What::Invitation(args) => invitation::run(args, app, &client).await,
         What::Proposal(args) => proposal::run(args, app, &client).await,
-        What::Withdraw { invitation } => invitation::revoke(app, &client, invitation).await,
+        What::Withdraw { invitation } => invitation::revoke(app, &client, &invitation).await,
         What::Approve(one) => proposal::settle(app, &client, one, true).await,
         What::Reject(one) => proposal::settle(app, &client, one, false).await,
+    };
+    done.map_err(whose)
+}
+
+async fn bootstrap(app: &App, client: &Client, token: String) -> Done {
+    let body = Bootstrap { token };
+    let done = proven(app, client, async || client.act("/v1/admin/bootstrap", &body).await).await?;
+    told(app, &done, "You are the administrator of this server.")
+}
+
+/// To who may not do this it is said who may.
+fn whose(failure: Failure) -> Failure {
+    // With a reason of its own it says more than that.
+    if failure.message != Code::Forbidden.title() {
+        return failure;
+    }
+    let message = "this is for the administrators of the server";
+    Failure {
+        message: message.to_owned(),
+        advice: "an auditor may look, and change nothing".to_owned(),
+        ..failure
+    }
+}
+
+/// Where the server has nothing under an id or a name, what it is that is not there.
+fn none(failure: Failure, message: &str, advice: &str) -> Failure {
+    match failure.exit {
+        Exit::NotFound => Failure { message: message.to_owned(), advice: advice.to_owned(), ..failure },
+        _ => failure,
     }
 }
 

@@ -6,16 +6,16 @@ use lockstep_client::Client;
 use lockstep_events::event::Role;
 use uuid::Uuid;
 
-use super::{proven, told, whole};
-use crate::cli::{app::App, failure::Done, ui::printable, verbs::watch::clock};
+use super::{none, proven, told, whole};
+use crate::cli::{app::App, failure::Done, find, ui::printable, verbs::watch::clock};
 
 /// What takes two administrators.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   lockstep admin proposal list
-  lockstep admin proposal approve 3f1c0a52-… --reason 'as agreed'
-  lockstep admin proposal revoke 3f1c0a52-… --reason 'asked by mistake'")]
+  lockstep admin proposal approve 3f1c0a52 --reason 'as agreed'
+  lockstep admin proposal revoke 3f1c0a52 --reason 'asked by mistake'")]
 pub struct Proposal {
     #[command(subcommand)]
     what: What,
@@ -38,8 +38,8 @@ enum What {
 /// A proposal.
 #[derive(Debug, Args)]
 pub(super) struct One {
-    /// Its id, as it was printed when it was proposed
-    proposal: Uuid,
+    /// Beginning of its id
+    proposal: String,
     /// Why; the account's owner reads it
     #[arg(long)]
     reason: String,
@@ -62,15 +62,31 @@ pub async fn run(args: Proposal, app: &App, client: &Client) -> Done {
 /// # Errors
 /// Offline, refused.
 pub(super) async fn settle(app: &App, client: &Client, what: One, approve: bool) -> Done {
-    let path = format!("/v1/admin/proposals/{}", what.proposal);
+    let path = format!("/v1/admin/proposals/{}", meant(app, client, &what).await?);
     let body = Settle { approve, reason: what.reason };
-    let done = proven(app, client, async || client.act(&path, &body).await).await?;
+    let done = proven(app, client, async || client.act(&path, &body).await).await;
+    let done = done
+        .map_err(|failure| none(failure, "no proposal has this id", "see: lockstep admin proposal list"))?;
     told(app, &done, if approve { "Approved and done." } else { "The proposal is withdrawn." })
 }
 
-async fn list(app: &App, client: &Client, reason: &str) -> Done {
+/// The proposal whose id is or begins so. To look for it is an act of its own, for the same reason.
+async fn meant(app: &App, client: &Client, what: &One) -> Done<Uuid> {
+    if let Ok(id) = what.proposal.parse() {
+        return Ok(id);
+    }
+    let all = fetched(app, client, &what.reason).await?;
+    let see = ("proposal", "lockstep admin proposal list");
+    Ok(find::beginning(&all, |view| view.proposal, &what.proposal, see)?.proposal)
+}
+
+async fn fetched(app: &App, client: &Client, reason: &str) -> Done<Vec<ProposalView>> {
     let path = "/v1/admin/proposals?limit=100";
-    let all = whole(app, client, (path, reason), |page: Proposals| (page.proposals, page.after)).await?;
+    whole(app, client, (path, reason), |page: Proposals| (page.proposals, page.after)).await
+}
+
+async fn list(app: &App, client: &Client, reason: &str) -> Done {
+    let all = fetched(app, client, reason).await?;
     if app.ui.json {
         return app.ui.document(&all);
     }

@@ -7,10 +7,11 @@ use lockstep_api::admin::{
 use lockstep_client::Client;
 use lockstep_events::{AccountId, Micros, event::Role};
 
-use super::{invite, proven, told, whole};
+use super::{invite, none, proven, told, whole};
 use crate::cli::{
     app::App,
-    failure::Done,
+    failure::{Done, Failure},
+    ui::printable,
     verbs::watch::{clock, short_device},
 };
 
@@ -173,9 +174,14 @@ async fn account(app: &App, client: &Client, of: &Of) -> Done<AccountId> {
         return Ok(AccountId(id));
     }
     let body = FindAccount { name: of.user.clone(), reason: of.reason.clone() };
-    let found: AccountView =
-        proven(app, client, async || client.act("/v1/admin/accounts/find", &body).await).await?;
-    Ok(found.account)
+    let found: Done<AccountView> =
+        proven(app, client, async || client.act("/v1/admin/accounts/find", &body).await).await;
+    Ok(found.map_err(|failure| no_account(failure, of))?.account)
+}
+
+fn no_account(failure: Failure, of: &Of) -> Failure {
+    let message = format!("no account has the name or the id \"{}\"", printable(&of.user));
+    none(failure, &message, "a name is the one that the person logs in with; ids: lockstep admin user list")
 }
 
 async fn plain(app: &App, client: &Client, of: Of, verb: &str, words: &str) -> Done {
@@ -192,8 +198,8 @@ async fn act(
     words: &str,
 ) -> Done {
     let path = format!("/v1/admin/accounts/{}/{verb}", account(app, client, of).await?);
-    let done: Answer = proven(app, client, async || client.act(&path, body).await).await?;
-    told(app, &done, words)
+    let done: Done<Answer> = proven(app, client, async || client.act(&path, body).await).await;
+    told(app, &done.map_err(|failure| no_account(failure, of))?, words)
 }
 
 async fn list(app: &App, client: &Client, reason: &str) -> Done {
@@ -231,13 +237,18 @@ fn state(view: &AccountView) -> String {
 
 async fn show(app: &App, client: &Client, of: &Of) -> Done {
     let path = format!("/v1/admin/accounts/{}", account(app, client, of).await?);
-    let view: AccountView = proven(app, client, async || client.look(&path, &of.reason).await).await?;
+    let view: Done<AccountView> = proven(app, client, async || client.look(&path, &of.reason).await).await;
+    let view = view.map_err(|failure| no_account(failure, of))?;
     if app.ui.json {
         return app.ui.document(&view);
     }
     let names = ["account", "since (UTC)", "role", "plan", "state"];
+    let mut values = row(&view);
+    if let Some(state) = values.last_mut().filter(|state| state.is_empty()) {
+        "active".clone_into(state);
+    }
     let mut rows: Vec<Vec<String>> =
-        names.iter().zip(row(&view)).map(|(name, value)| vec![(*name).to_owned(), value]).collect();
+        names.iter().zip(values).map(|(name, value)| vec![(*name).to_owned(), value]).collect();
     if let Some(until) = view.plan_until {
         rows.insert(4, vec!["plan until (UTC)".to_owned(), clock(until.seconds())]);
     }
@@ -251,7 +262,8 @@ async fn show(app: &App, client: &Client, of: &Of) -> Done {
 
 async fn sessions(app: &App, client: &Client, of: &Of) -> Done {
     let path = format!("/v1/admin/accounts/{}/sessions", account(app, client, of).await?);
-    let views: SessionViews = proven(app, client, async || client.look(&path, &of.reason).await).await?;
+    let views: Done<SessionViews> = proven(app, client, async || client.look(&path, &of.reason).await).await;
+    let views = views.map_err(|failure| no_account(failure, of))?;
     if app.ui.json {
         return app.ui.document(&views.sessions);
     }
