@@ -34,6 +34,8 @@ use crate::{
 /// No answer is longer: a page of 1,000 events with contents is a few megabytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
+/// Less than a server keeps a connection on which nothing comes: a request must not meet its end.
+const IDLE: Duration = Duration::from_secs(5);
 /// Longer than the longest long-poll.
 const ANSWER: Duration = Duration::from_mins(1);
 /// Files take as long as the server bears.
@@ -137,6 +139,7 @@ impl Transport {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
             .timeout(ANSWER)
             .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")))
             .build()

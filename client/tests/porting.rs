@@ -73,12 +73,12 @@ fn keepass_fixtures_give_every_value_back() {
 
 #[test]
 fn csv_fixtures_give_every_value_back_also_with_a_byte_order_mark_and_crlf() {
-    let items = fixtures::items(1000, 3);
+    let (items, logins) = (fixtures::items(1000, 3), fixtures::logins(1000, 3));
     let chrome = fixtures::write(&items, Style::Csv);
-    let firefox = format!("\u{feff}{}", fixtures::write(&items, Style::Firefox));
-    for (text, source, names) in [
-        (chrome, "Chrome CSV", &["name", "uri", "username", "password", "notes"][..]),
-        (firefox, "Firefox CSV", &["uri", "username", "password"]),
+    let firefox = format!("\u{feff}{}", fixtures::write(&logins, Style::Firefox));
+    for (items, text, source, names) in [
+        (items, chrome, "Chrome CSV", &["name", "uri", "username", "password", "notes"][..]),
+        (logins, firefox, "Firefox CSV", &["uri", "username", "password"]),
     ] {
         let imported = import(text, None);
         assert_eq!((imported.source.as_str(), imported.items.len()), (source, 1000));

@@ -200,6 +200,10 @@ impl Move {
             }
             return Ok(Ground { fill_log: there == Position::ZERO, id: arriving.id });
         }
+        // Said again after it was done: what is in the new place came with it.
+        if let Some(moved) = left.as_ref().filter(|moved| moved.to == self.name) {
+            return Err(MoveError::Gone(moved.to.clone()));
+        }
         for family in Family::ALL {
             for table in family.tables().filter(|table| table.name != LOG_META) {
                 if self.to.of(family).count(table).await? > 0 {

@@ -34,7 +34,9 @@ fn log(data: &Path, args: &[&str]) -> Output {
 }
 
 /// Takes away the last event, and every sign of it in the log.
-const CUT: &str = "DELETE FROM events WHERE position = (SELECT max(position) FROM events); \
+const CUT: &str = "DELETE FROM contents WHERE (stream, hash) IN \
+        (SELECT stream, content_hash FROM events WHERE position = (SELECT max(position) FROM events)); \
+    DELETE FROM events WHERE position = (SELECT max(position) FROM events); \
     UPDATE streams SET seq = (SELECT max(seq) FROM events e WHERE e.stream = streams.stream), \
         chain = (SELECT chain FROM events e WHERE e.stream = streams.stream ORDER BY seq DESC LIMIT 1)";
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lockstep_client::porting::fixtures::{Style, items, write};
+use lockstep_client::porting::fixtures::{Style, items, logins, write};
 
 use crate::cli::{app::App, failure::Done, output};
 
@@ -33,7 +33,9 @@ pub struct Fixtures {
 /// # Errors
 /// If the file cannot be written.
 pub fn run(args: &Fixtures, app: &App) -> Done {
-    let text = write(&items(args.items, args.seed), args.format);
+    // Firefox keeps nothing else.
+    let make = if args.format == Style::Firefox { logins } else { items };
+    let text = write(&make(args.items, args.seed), args.format);
     match &args.out {
         None => app.ui.raw(text.as_bytes()),
         Some(path) => output::write(path, text.as_bytes(), true),
