@@ -200,7 +200,6 @@ pub fn irreplaceable(config: &Config) -> Vec<PathBuf> {
     [files::CREDENTIALS, files::OPERATIONS].map(|file| config.data.join(file)).into()
 }
 
-#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 pub async fn log(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn EventLog>, StartError> {
     match scheme(&config.log) {
         "sqlite" if databases.reads_only => Ok(Arc::new(SqliteLog::reading(&log_file(config)))),
@@ -211,7 +210,6 @@ pub async fn log(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<d
     }
 }
 
-#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 pub async fn reads(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<dyn ReadStore>, StartError> {
     match scheme(&config.reads) {
         "sqlite" if databases.reads_only => Ok(Arc::new(SqliteReads::reading(&reads_file(config)))),
@@ -319,7 +317,6 @@ pub fn mailer(config: &Config) -> Result<Box<dyn Mailer>, StartError> {
 }
 
 /// The operational tables stand beside the credentials: in the same database, or in a file of the same folder.
-#[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
 pub async fn operations(config: &Config, databases: &mut Databases<'_>) -> Result<Operations, StartError> {
     match scheme(&config.credentials) {
         "sqlite" => {

@@ -33,7 +33,6 @@ impl<'a> Databases<'a> {
 /// Whether the log's database has no server connected to it but one whose connections are called like this; a file belongs
 /// to whoever has the data folder.
 #[cfg_attr(not(feature = "distributed"), expect(unused_variables, reason = "there is no Postgres"))]
-#[cfg_attr(not(feature = "distributed"), expect(clippy::unused_async, reason = "there is no Postgres"))]
 pub async fn nobody_connected(config: &Config, but: &str) -> Result<(), StartError> {
     #[cfg(feature = "distributed")]
     if !Config::is_sqlite(&config.log) {
