@@ -3,10 +3,9 @@
 use lockstep_api::{Code, account::Tokens};
 use reqwest::{Response, StatusCode};
 use serde_json::json;
-use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
-    people::until,
+    still::with_its_session_held_up,
     support::{Mode, Node, Person, assert_problem, body},
     ways::{begin_recovery, set_recovery},
 };
@@ -59,35 +58,13 @@ async fn a_recovery_that_races_a_disabling_leaves_nobody_in(mode: Mode) {
     }
 }
 
-/// The row of its session is held up: the account was looked at before, and was not disabled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_whose_session_is_stored_late_opens_nothing_when_the_account_was_disabled_meanwhile() {
     let node = Node::start(Mode::Distributed).await;
     let (admin, person) = (first_admin(&node).await, with_code(&node).await);
     let (new, finish) = begin_recovery(&node, &person, SECRET, "a new one", 2).await;
-    let mut database = PgConnection::connect(&node.database()).await.unwrap();
-    let mut watching = PgConnection::connect(&node.database()).await.unwrap();
-    let mut holding = database.begin().await.unwrap();
-    holding.execute("LOCK TABLE sessions IN EXCLUSIVE MODE").await.unwrap();
-    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sessions'::regclass";
-    let watching = tokio::sync::Mutex::new(&mut watching);
-    let wait_for = async |wanted: i64| {
-        let many = async || {
-            let count: i64 = sqlx::query_scalar(waits).fetch_one(&mut **watching.lock().await).await.unwrap();
-            count >= wanted
-        };
-        until("a session waits to be stored", many).await;
-    };
-    let meanwhile = async {
-        wait_for(1).await;
-        // Its event stands before its rows are looked for.
-        let release = async {
-            wait_for(2).await;
-            holding.rollback().await.unwrap();
-        };
-        tokio::join!(disable(&node, &admin, &person), release);
-    };
-    let (recovered, ()) = tokio::join!(node.post("/v1/recovery/finish", &finish).send(), meanwhile);
+    let recovering = node.post("/v1/recovery/finish", &finish).send();
+    let recovered = with_its_session_held_up(&node, recovering, disable(&node, &admin, &person)).await;
     let recovered = recovered.unwrap();
     assert_problem(recovered, Code::AccountDisabled).await;
     // The code is not used up, and the old password stays.

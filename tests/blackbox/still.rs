@@ -147,13 +147,13 @@ async fn a_vault_that_is_opened_while_all_others_end_opens_before_or_not_at_all(
     }
 }
 
-/// The row of its session is held up: everything was looked at before, and nothing may have come since.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_vault_whose_session_is_stored_late_is_not_opened_when_all_others_ended_meanwhile() {
-    let node = Node::start(Mode::Distributed).await;
-    let person = Person::register(&node).await;
-    let other = person.enrol(&node).await;
-    let proof = proof(&node, &person).await;
+/// What a request is answered that opens a session, if the row of that is held up until something else was done: all that
+/// the request looks at it has looked at before.
+pub async fn with_its_session_held_up<T>(
+    node: &Node,
+    opening: impl Future<Output = T>,
+    done_meanwhile: impl Future<Output = ()>,
+) -> T {
     let mut database = PgConnection::connect(&node.database()).await.unwrap();
     let mut watching = PgConnection::connect(&node.database()).await.unwrap();
     let mut holding = database.begin().await.unwrap();
@@ -174,8 +174,18 @@ async fn a_vault_whose_session_is_stored_late_is_not_opened_when_all_others_ende
             wait_for(2).await;
             holding.rollback().await.unwrap();
         };
-        tokio::join!(end_others(&node, &other), release);
+        tokio::join!(done_meanwhile, release);
     };
-    let (opened, ()) = tokio::join!(person.open_vault(&node, &proof), meanwhile);
+    tokio::join!(opening, meanwhile).0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_whose_session_is_stored_late_is_not_opened_when_all_others_ended_meanwhile() {
+    let node = Node::start(Mode::Distributed).await;
+    let person = Person::register(&node).await;
+    let other = person.enrol(&node).await;
+    let proof = proof(&node, &person).await;
+    let opened =
+        with_its_session_held_up(&node, person.open_vault(&node, &proof), end_others(&node, &other)).await;
     assert_problem(opened, Code::Revoked).await;
 }
