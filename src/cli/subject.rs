@@ -3,10 +3,7 @@
 use std::{io::Write, path::PathBuf, sync::Arc};
 
 use clap::Subcommand;
-use lockstep_events::{
-    AccountId, Clock, EventId, Micros,
-    event::{AskedBy, Role},
-};
+use lockstep_events::{AccountId, Clock, EventId, Micros, event::AskedBy};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -15,11 +12,10 @@ use crate::{
     app::{self, SubjectTools},
     batcher::Batcher,
     clock::SystemClock,
-    commands::erase::{Desk, EraseError, Erasure, RequestErasure},
+    commands::erase::{Desk, Erasure, RequestErasure},
     config::Config,
     export::ExportError,
     private_file,
-    roll::Roll,
 };
 
 #[derive(Debug, Subcommand)]
@@ -91,11 +87,8 @@ pub async fn run(
             let account = account(&tools, &person).await?;
             let wait_s = wait_hours.map_or(config.erasure_wait_s(), |hours| i64::from(hours) * 3600);
             let wanted = SystemClock.now().plus_seconds(wait_s);
-            let before = Erasure::of(&*tools.log, account).await?.state;
+            let before = Erasure::to_ask_for(&*tools.log, account).await?.state;
             let due_at = if dry_run {
-                if Roll::load(&*tools.log).await?.role(account) != Role::User {
-                    return Err(EraseError::OnRoll.into());
-                }
                 before.due_if_asked(wanted)?
             } else {
                 erase(tools, account, reason, wanted).await?

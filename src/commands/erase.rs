@@ -82,6 +82,19 @@ impl Erasure {
         }
     }
 
+    /// The same, where an erasure may be asked for: not of somebody who is on the roll.
+    ///
+    /// # Errors
+    /// [`EraseError::OnRoll`], or as [`Self::of`].
+    pub async fn to_ask_for(log: &dyn EventLog, account: AccountId) -> Result<Self, EraseError> {
+        let found = Self::of(log, account).await?;
+        // After the account: a role that is given from now on has an event there, and is met by what is appended.
+        match Roll::load(log).await?.role(account) {
+            Role::User => Ok(found),
+            _ => Err(EraseError::OnRoll),
+        }
+    }
+
     fn expect(self) -> SubjectExpect {
         if self.last == Seq::ZERO { SubjectExpect::None } else { SubjectExpect::Exact(self.last) }
     }
@@ -194,11 +207,7 @@ impl RequestErasure {
     /// [`EraseError`]
     pub async fn run(self, desk: &Desk) -> Result<(Micros, Option<Position>), EraseError> {
         for _ in 0..ROUNDS {
-            let found = Erasure::of(&*desk.log, self.account).await?;
-            // After the account: a role that is given from now on has an event there, and is met by what is appended.
-            if Roll::load(&*desk.log).await?.role(self.account) != Role::User {
-                return Err(EraseError::OnRoll);
-            }
+            let found = Erasure::to_ask_for(&*desk.log, self.account).await?;
             if let Some(due) = decide_request(found.state, self.due_at)? {
                 desk.erasures.put(self.account, due).await?;
                 return Ok((due, None));
