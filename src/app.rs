@@ -38,7 +38,7 @@ use crate::{
         purge::{Purger, Scrubs},
         push::{Batches, Pusher},
     },
-    config::Config,
+    config::{Config, Listen},
     digests::Digests,
     entries::EntryStates,
     erasure::{
@@ -150,13 +150,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// [`StartError`]
 pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     let lock = lock_data(&config)?;
-    let (listener, addr) = bind(config.listen).await?;
+    let (listener, addr) = bind("--listen", &config.listen).await?;
     let admin = match config.admin_address() {
-        Some(address) => Some(bind(address).await?),
+        Some(address) => Some(bind("admin_listen", &address).await?),
         None => None,
     };
     let scheme = if config.plain_http { "http" } else { "https" };
-    let (server, runner) = assemble(config, clock, &format!("{scheme}://{addr}")).await?;
+    let url = format!("{scheme}://{}", config.listen.at(addr));
+    let (server, runner) = assemble(config, clock, &url).await?;
     // Not before it is known that this place may serve: the move that goes on would find a certificate that is not its own.
     let mut certified = server.config.has_certificate().then(|| tls::load(&server.config)).transpose()?;
     let renewal = certified.as_mut().and_then(|tls| tls.renewal.take());
@@ -180,7 +181,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     let http = tokio::spawn(serve.run(listener, Duration::from_secs(server.config.drain_s)));
     let (admin_url, admin) = admin.map(|bound| for_operators(&server, certified.as_ref(), bound)).unzip();
     Ok(Running {
-        url: format!("{scheme}://{addr}"),
+        url,
         addr,
         admin_url,
         fingerprint: tls.map(|tls| tls.fingerprint.clone()),
@@ -208,9 +209,29 @@ async fn first_administrator(
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+/// Listens at the first address of a name that this machine has: where IPv6 is off, a name may have one of it all the
+/// same. One that is in use is no reason to take another, or two servers would share the name.
+async fn bind(option: &'static str, listen: &Listen) -> Result<(TcpListener, SocketAddr), StartError> {
+    let unknown = |source| StartError::NoAddress { name: listen.host(), source };
+    let mut failed = unknown(io::ErrorKind::NotFound.into());
+    for address in listen.addresses().await.map_err(unknown)? {
+        match bind_to(option, address).await {
+            Err(StartError::Listen { address, source }) if is_elsewhere(&source) => {
+                failed = StartError::Listen { address, source };
+            }
+            done => return done,
+        }
+    }
+    Err(failed)
+}
+
+fn is_elsewhere(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+async fn bind_to(option: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::Taken(address),
+        io::ErrorKind::AddrInUse => StartError::Taken { address, option },
         _ => StartError::Listen { address, source },
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;

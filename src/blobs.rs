@@ -19,6 +19,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use lockstep_events::LogError;
 
 pub use index::{BlobIndex, BlobPlace, Held, Lying, Promise};
 pub use keepers::{Elsewhere, Keepers};
@@ -47,6 +48,26 @@ pub enum BlobError {
     Missing,
     /// Anything else it says.
     #[error("the blob store failed")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Not the store: the index of what lies in it.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Not the store: the log, which is asked what is kept.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Why the index of blobs did not answer. It stands in the database of the credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// Its database cannot be reached or timed out.
+    #[error("the database with the index of blobs is not reachable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No room left.
+    #[error("the database with the index of blobs has no room left")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Anything else it says.
+    #[error("the index of blobs failed")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -2,6 +2,8 @@
 
 mod admin;
 mod blobs;
+mod ended;
+mod examples;
 mod health;
 mod keys;
 mod log;
@@ -16,9 +18,10 @@ mod subject;
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    time::Duration,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     Layer,
@@ -41,7 +44,15 @@ pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Sync engine for zero-knowledge password vaults.
 #[derive(Debug, Parser)]
-#[command(name = "lockstepd", version, propagate_version = true)]
+#[command(name = "lockstepd", version, propagate_version = true, max_term_width = 118)]
+#[command(after_help = "\
+Examples:
+  lockstepd                                          # serves at 127.0.0.1:8443, its data in ./lockstep-data
+  lockstepd serve --listen localhost:0 --data /srv/lockstep
+  lockstepd config show                              # every option, as it is in effect
+
+Exit codes: 0, it worked; 1, it did not, or what was asked for is not so; 2, the command line, the environment or the file \
+of options is not right, and nothing was done.")]
 pub struct Cli {
     #[command(flatten)]
     options: Options,
@@ -52,54 +63,106 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server (the default).
+    #[command(after_help = "\
+Examples:
+  lockstepd serve --data /srv/lockstep
+  lockstepd serve --listen localhost:0               # a port that is free; the first line says which
+  lockstepd serve --config /etc/lockstep.toml --log-format json")]
     Serve,
     /// Ask a running server whether it serves; exit code 1 if it does not.
+    #[command(after_help = "\
+Examples:
+  lockstepd health --data /srv/lockstep
+  lockstepd health --url https://127.0.0.1:8443")]
     Health(health::Ask),
     /// Administrators.
+    #[command(after_help = "\
+Examples:
+  lockstepd admin bootstrap                          # then, as the first: lockstep admin bootstrap TOKEN")]
     Admin {
         #[command(subcommand)]
         command: admin::AdminCommand,
     },
     /// The keys that sign access tokens.
+    #[command(after_help = "\
+Examples:
+  lockstepd keys list
+  lockstepd keys rotate
+  lockstepd keys revoke KID                          # as `list` shows it: whoever has a token of it renews it")]
     Keys {
         #[command(subcommand)]
         command: keys::KeysCommand,
     },
     /// Look after long ciphertexts.
+    #[command(after_help = "\
+Examples:
+  lockstepd blobs verify --data /srv/lockstep")]
     Blobs {
         #[command(subcommand)]
         command: blobs::BlobsCommand,
     },
     /// Look after the log.
+    #[command(after_help = "\
+Examples:
+  lockstepd log verify --data /srv/lockstep
+  lockstepd log verify --json > audit.json           # and later:
+  lockstepd log verify --since audit.json --quiet
+  lockstepd log restored                             # after a backup was put back, before the first start")]
     Log {
         #[command(subcommand)]
         command: log::LogCommand,
     },
     /// Carry the whole server to other stores: between SQLite and Postgres, a folder and S3, one machine and another. It is
     /// stopped meanwhile, and served there afterwards.
+    #[command(after_help = "\
+Examples:
+  lockstepd move --data ./lockstep-data --to new.toml
+  lockstepd serve --config new.toml                  # afterwards
+  lockstepd move --data ./lockstep-data --take-back")]
     Move(moving::MoveArgs),
     /// Look after the read models.
+    #[command(after_help = "\
+Examples:
+  lockstepd projections list
+  lockstepd projections rebuild entries --dry-run
+  lockstepd projections rebuild --all")]
     Projections {
         #[command(subcommand)]
         what: projections::Projections,
     },
     /// What there is about a person, and its end.
+    #[command(after_help = "\
+Examples:
+  lockstepd subject export ada@example.org --out ada.jsonl
+  lockstepd subject erase ada@example.org --reason 'letter of 3 May' --dry-run
+  lockstepd subject erase ada@example.org --reason 'letter of 3 May'")]
     Subject {
         #[command(subcommand)]
         command: subject::SubjectCommand,
     },
     /// Print the OpenAPI document.
+    #[command(after_help = "Examples:\n  lockstepd openapi > openapi.json")]
     Openapi,
     /// Print the AsyncAPI document of the live feed.
+    #[command(after_help = "Examples:\n  lockstepd asyncapi > asyncapi.json")]
     Asyncapi,
     /// Print the completions of a shell.
+    #[command(after_help = "\
+Examples:
+  lockstepd completions bash > /etc/bash_completion.d/lockstepd
+  lockstepd completions zsh > ~/.zfunc/_lockstepd")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
     /// Print the manual page.
+    #[command(after_help = "Examples:\n  lockstepd man | man -l -")]
     Man,
     /// Show the options.
+    #[command(after_help = "\
+Examples:
+  lockstepd config show
+  lockstepd config show --config /etc/lockstep.toml")]
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -112,19 +175,25 @@ enum ConfigCommand {
     Show,
 }
 
+/// What still blocks a thread when a command has ended may do so this long.
+const LEAVING: Duration = Duration::from_secs(5);
+
 /// The program: runs what the command line asks for, and prints to the terminal.
 pub fn main() -> ExitCode {
     process::keep_memory_private();
-    let cli = Cli::parse();
+    let cli = examples::parse();
     let run = || -> Result<(), AnyError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(run(cli, &mut io::stdout()))
+        let ended = runtime.block_on(run(cli, &mut io::stdout()));
+        // Whoever reads a file of another machine that does not answer is not waited for.
+        runtime.shutdown_timeout(LEAVING);
+        ended
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lockstepd: {}", with_causes(&*error));
-            ExitCode::FAILURE
+            ExitCode::from(ended::code(&*error))
         }
     }
 }
@@ -154,10 +223,10 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> Result<(), AnyError
         Command::Completions { shell } => {
             // What writes it takes a reader that goes away for a defect.
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "lockstepd", &mut script);
+            clap_complete::generate(shell, &mut examples::command(), "lockstepd", &mut script);
             Ok(out.write_all(&script)?)
         }
-        Command::Man => Ok(clap_mangen::Man::new(Cli::command()).render(out)?),
+        Command::Man => Ok(clap_mangen::Man::new(examples::command()).render(out)?),
         Command::Config { command: ConfigCommand::Show } => {
             Ok(write!(out, "{}", toml::to_string(&cli.options.config()?)?)?)
         }
@@ -193,7 +262,8 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     if running.server.config.mail.expose() == "folder" {
         writeln!(out, "Letters: {}", running.server.config.mail_folder().display())?;
     }
-    writeln!(out, "Next: lockstep register --server {} --email you@example.org{pin}", running.url)?;
+    let server = reached_at(&running);
+    writeln!(out, "Next: lockstep register --server {server} --email you@example.org{pin}")?;
     out.flush()?;
     tokio::select! {
         () = stop.came() => {}
@@ -205,6 +275,16 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     tracing::info!("stopping");
     running.shutdown().await;
     Ok(())
+}
+
+/// The address that a client takes: one without TLS is its proxy's to reach.
+fn reached_at(running: &app::Running) -> &str {
+    let config = &running.server.config;
+    match config.plain_http {
+        false => &running.url,
+        true if config.public_url.is_empty() => "https://YOUR-PROXY",
+        true => &config.public_url,
+    }
 }
 
 fn start_logging(config: &Config) -> Result<(), AnyError> {
@@ -241,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        examples::command().debug_assert();
     }
 
     #[tokio::test]

@@ -2,14 +2,16 @@
 //! environment.
 
 mod checked;
+mod listen;
 mod names;
 mod providers;
 mod secret;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+pub use listen::Listen;
 pub use names::unknown_variables;
 pub use providers::{Apple, Preset, Provider, Providers, Redirect};
 pub use secret::Secret;
@@ -146,8 +148,8 @@ macro_rules! options {
 }
 
 options! {
-    /// Address and port.
-    listen: SocketAddr,
+    /// Address or name, and port.
+    listen: Listen,
     /// The data folder.
     data: PathBuf,
     /// How log lines look.
@@ -323,7 +325,7 @@ impl Config {
     }
 
     /// Where the listener for operators is.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
+    pub fn admin_address(&self) -> Option<Listen> {
         self.admin_listen.parse().ok()
     }
 

@@ -27,7 +27,7 @@ use crate::{
     auth::{attempt, credentials::CredentialError},
     blobs::BlobError,
     commands::{
-        erase::{Erasure, ErasureState, GRACE_S},
+        erase::{EraseError, Erasure, ErasureState, GRACE_S},
         purge::PurgeError,
     },
     mail::worker,
@@ -81,6 +81,9 @@ pub enum ErasureError {
         /// The list.
         list: String,
     },
+    /// Erasures could not be put off.
+    #[error(transparent)]
+    PutOff(#[from] EraseError),
     /// An entry could not be purged again.
     #[error(transparent)]
     Purge(#[from] PurgeError),

@@ -8,6 +8,9 @@ use std::{
 use lockstep_events::{Micros, Word, standing::Standing};
 use serde::{Deserialize, Serialize};
 
+/// A plan that ended keeps its history for so long: until a late renewal has come.
+const LATE_DAYS: i64 = 30;
+
 /// Limits and features. A limit that is left out is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -81,6 +84,32 @@ impl PlanBook {
         given.map_or((&self.default, &self.fallback), |(name, plan)| (name, plan))
     }
 
+    /// For how many days old versions of an account keep their content at a time, 0 for ever; `otherwise` where a plan
+    /// does not say.
+    ///
+    /// What is pruned does not come back: a renewal that comes late, or a plan whose name was lost from the configuration
+    /// of a node, prunes nothing. So a plan that ended counts for [`LATE_DAYS`] more if it keeps more than the default one,
+    /// and one that the configuration does not have keeps everything.
+    pub fn history_days(&self, standing: &Standing, now: Micros, otherwise: u32) -> u32 {
+        if self.lacks_plan(standing) {
+            return 0;
+        }
+        let days = |plan: &Plan| plan.history_days.unwrap_or(otherwise);
+        let late = Micros(now.0.saturating_sub(LATE_DAYS * 24 * 3600 * 1_000_000));
+        let former = standing.plan_at(late).and_then(|name| self.plans.get(name)).map(days);
+        let present = days(self.of(standing, now).1);
+        match former {
+            Some(former) if present == 0 || former == 0 => 0,
+            Some(former) => former.max(present),
+            None => present,
+        }
+    }
+
+    /// Whether an account holds a plan that the configuration does not have.
+    pub fn lacks_plan(&self, standing: &Standing) -> bool {
+        standing.plan.as_ref().is_some_and(|held| !self.plans.contains_key(&held.plan))
+    }
+
     /// The features of an account at a time: those of its plan, and what was switched for it alone.
     pub fn flags(&self, standing: &Standing, now: Micros) -> BTreeMap<String, bool> {
         let known = self.plans.values().flat_map(|plan| &plan.flags);
@@ -114,6 +143,22 @@ mod tests {
             assert_eq!(book.of(&standing, now).0, "free");
         }
         assert_eq!(book.of(&holding("paid", Some(101)), now).0, "paid");
+    }
+
+    #[test]
+    fn history_is_not_lost_by_a_renewal_that_is_late_nor_by_a_plan_that_the_configuration_lost() {
+        const DAY: i64 = 24 * 3600 * 1_000_000;
+        let plans = "free = { history_days = 10 }\npaid = { history_days = 100 }\never = { history_days = 0 }\nbare = {}";
+        let book = PlanBook::new(&plans.parse().unwrap(), "free");
+        let days = |plan: &str, until: Option<i64>, now: i64| {
+            book.history_days(&holding(plan, until.map(|day| day * DAY)), Micros(now * DAY), 20)
+        };
+        assert_eq!(book.history_days(&Standing::default(), Micros(0), 20), 10);
+        assert_eq!([days("paid", None, 1), days("ever", None, 1), days("bare", None, 1)], [100, 0, 20]);
+        // Ended a day ago, and long ago.
+        assert_eq!([days("paid", Some(50), 51), days("ever", Some(50), 51)], [100, 0]);
+        assert_eq!([days("paid", Some(50), 80), days("ever", Some(50), 80)], [10, 10]);
+        assert_eq!([days("gone", None, 1), days("gone", Some(50), 500)], [0, 0]);
     }
 
     #[test]

@@ -95,12 +95,23 @@ impl Quotas {
         Ok(self.plans.of(&standing, self.clock.now()).1)
     }
 
-    /// For how many days old versions of an account keep their content by its plan, 0 for ever; none: it does not say.
+    /// For how many days old versions of an account keep their content, 0 for ever; `otherwise` where its plan does not
+    /// say.
     ///
     /// # Errors
     /// As [`Self::plan`].
-    pub async fn history_days(&self, account: AccountId) -> Result<Option<u32>, LogError> {
-        Ok(self.plan(account).await?.history_days)
+    pub async fn history_days(&self, account: AccountId, otherwise: u32) -> Result<u32, LogError> {
+        let standing = self.standings.of(account).await?;
+        Ok(self.plans.history_days(&standing, self.clock.now(), otherwise))
+    }
+
+    /// Whether an account holds a plan that the configuration does not have.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub async fn lacks_plan(&self, account: AccountId) -> Result<bool, LogError> {
+        let standing = self.standings.of(account).await?;
+        Ok(self.plans.lacks_plan(&standing))
     }
 
     /// Reserves room in a vault; none if the account's plan counts nothing.

@@ -69,8 +69,8 @@ pub struct PruneReport {
 /// # Errors
 /// If its standing is not known and the log does not answer.
 pub async fn history_days(server: &Server, account: AccountId) -> Result<Option<u32>, LogError> {
-    let by_plan = server.quotas.history_days(account).await?;
-    Ok(Some(by_plan.unwrap_or(server.config.retention_days)).filter(|days| *days > 0))
+    let days = server.quotas.history_days(account, server.config.retention_days).await?;
+    Ok(Some(days).filter(|days| *days > 0))
 }
 
 /// One round through the vaults of everybody. What cannot be pruned holds up nobody else.
@@ -87,8 +87,14 @@ pub async fn prune(server: &Server) -> Result<PruneReport, RetentionError> {
         clock: server.clock.clone(),
     };
     let vaults = Filter { kinds: vec!["vault.created".to_owned()], ..Filter::default() };
-    let mut round = Round { server, pruner, report: PruneReport::default(), first: None };
+    let mut round = Round { server, pruner, report: PruneReport::default(), kept: 0, first: None };
     let outcome = round.all(&vaults).await;
+    if round.kept > 0 {
+        tracing::warn!(
+            streams = round.kept,
+            "the history of vaults is kept whole: their owners hold plans that the configuration does not have"
+        );
+    }
     if round.report.versions > 0 {
         // What went is not left in a journal either.
         timeout(PATIENCE, server.log.scrub()).await??;
@@ -101,6 +107,8 @@ struct Round<'a> {
     server: &'a Server,
     pruner: Pruner,
     report: PruneReport,
+    /// Vaults that are not pruned because the plan of their owner is not known.
+    kept: u64,
     first: Option<RetentionError>,
 }
 
@@ -126,7 +134,10 @@ impl Round<'_> {
     /// The entries of one vault that have more than one version.
     async fn vault(&mut self, vault: VaultId, owner: AccountId) -> Result<(), RetentionError> {
         // Whoever else reads the vault: its owner's plan decides.
-        let Some(days) = history_days(self.server, owner).await? else { return Ok(()) };
+        let Some(days) = history_days(self.server, owner).await? else {
+            self.kept += u64::from(self.server.quotas.lacks_plan(owner).await?);
+            return Ok(());
+        };
         let mut after = None;
         loop {
             let page = self.server.reads.entries(vault, after, PAGE).await?;

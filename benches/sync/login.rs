@@ -65,8 +65,7 @@ fn opaque_alone() -> f64 {
     for _ in 0..200 {
         let begun = ClientLogin::<ServerSuite>::start(&mut os_random(), PASSWORD).unwrap();
         let (ke1, began) = (begun.message.serialize(), Instant::now());
-        let (ke2, state) =
-            opaque::login_response(&setup, account, Some(&record), &ke1, &mut os_random()).unwrap();
+        let (ke2, state) = opaque::login_response(&setup, account, &record, &ke1, &mut os_random()).unwrap();
         let first = began.elapsed();
         let response = CredentialResponse::deserialize(&ke2).unwrap();
         let parameters = ClientLoginFinishParameters::new(Some(CONTEXT), Identifiers::default(), None);

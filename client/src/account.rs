@@ -26,7 +26,7 @@ use crate::{
     engine::{Engine, ask_id, split_generation},
     error::Error,
     model::AlarmKind,
-    profile::{LocalLock, Profile, claim},
+    profile::{Held, LocalLock, Profile, claim},
     server::Server,
     store::{Store, keys},
     transport::{Body, Transport},
@@ -202,8 +202,13 @@ async fn store_profile(
     new: NewProfile,
 ) -> Result<Arc<Engine>, Error> {
     claim(home)?;
+    let held = Held::wait(home).await?;
+    if Profile::exists(home) {
+        // It came to be since that was asked first, and may hold what no server has.
+        return Err(Error::ProfileExists(home.to_owned()));
+    }
     // Files without a profile beside them are the rest of an attempt that was cut off.
-    Profile::delete(home)?;
+    held.clear()?;
     let store = Store::open(&Profile::database(home), &local, true).await?;
     let rng = &mut os_random();
     let place = (new.account, new.ark_gen, new.device);
@@ -233,6 +238,7 @@ async fn store_profile(
         lock: None,
     };
     profile.write(home)?;
+    drop(held);
     let engine = Engine::unlock(home.to_owned(), profile, store, local).await?;
     engine.keep_tokens(new.tokens).await?;
     Ok(engine)

@@ -137,7 +137,7 @@ impl Engine {
         match self.transport.download(&url, &token, &mut file).await?.ok() {
             Ok(_) => {}
             Err(Error::Refused { problem, .. }) if problem.code == Code::NotFound => {
-                return Err(Error::ContentGone);
+                return Err(Error::FileGone);
             }
             Err(Error::Refused { problem, .. }) if problem.code == Code::BlobLost => {
                 return Err(Error::ContentLost);

@@ -140,7 +140,8 @@ impl Client {
     /// that the session has ended.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if versions wait in the outbox and `discard` is not set; nothing is deleted then.
+    /// [`Error::Invalid`] if something may be on this device alone and `discard` is not set: versions wait or were refused,
+    /// the server was restored and has not been compared, or was caught. Nothing is deleted then.
     pub async fn logout(self, discard: bool) -> Result<bool, Error> {
         self.engine.logout(discard, true).await
     }

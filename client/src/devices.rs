@@ -38,6 +38,7 @@ impl Engine {
         if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
             return Err(Error::Invalid("the name of a device: 1 to 64 bytes of text"));
         }
+        self.may_ask().await?;
         let label = self.keys.ark.seal_label((self.account(), device), name, &mut os_random())?;
         let body = Body::json(&LabelDevice { label: label.into() })?;
         self.request(Method::PUT, &format!("/v1/devices/{device}/label"), body).await?.ok().map(drop)

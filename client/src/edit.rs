@@ -367,26 +367,7 @@ impl Engine {
         }
     }
 
-    /// Replaces the file. Without a base while there is one: a branch, never an overwrite.
-    pub(crate) async fn file_put(&self, base: &[VersionId], content: &[u8]) -> Result<VersionId, Error> {
-        self.at_first().await?.replace(self.file_entry(), base, content).await
-    }
-
     /// Replaces an entry as a whole.
-    pub(crate) async fn replace(
-        &self,
-        entry: EntryId,
-        base: &[VersionId],
-        content: &[u8],
-    ) -> Result<VersionId, Error> {
-        let mut tx = self.store.begin().await?;
-        let id = self.replace_on(&mut tx, entry, base, content).await?;
-        tx.commit().await?;
-        self.outbox.notify_one();
-        Ok(id)
-    }
-
-    /// The same in a transaction.
     pub(crate) async fn replace_on(
         &self,
         db: &mut SqliteConnection,

@@ -72,6 +72,9 @@ pub enum Error {
     /// The content of the version is not on this device and not on the server.
     #[error("the content of this version is gone")]
     ContentGone,
+    /// The file is not on this device and not on the server.
+    #[error("the server does not have this file")]
+    FileGone,
     /// The content of the version should be on the server, which does not have it any more, and is not on this device.
     #[error("the server has lost this file")]
     ContentLost,
@@ -122,9 +125,15 @@ pub enum NotProven {
     /// The provider, or the server that looked at its answer, refused.
     #[error("the identity provider's answer was refused")]
     Provider,
-    /// The identity is linked to no account; to be linked, it is another account's.
+    /// The identity is linked to no account.
     #[error("the identity is not linked to this account")]
     Unlinked,
+    /// It was proven, and is another account than the profile's.
+    #[error("this belongs to another account than this profile")]
+    Another,
+    /// The identity that was to be linked is another account's.
+    #[error("another account has this identity")]
+    Taken,
 }
 
 const fn why_ended(end: Option<SessionEnd>) -> &'static str {

@@ -1,4 +1,4 @@
-//! The state of a profile, alarms, quarantine, log-out, raw requests.
+//! The state of a profile, alarms, quarantine, raw requests.
 
 use lockstep_events::{EntryId, VersionId};
 use reqwest::Method;
@@ -7,7 +7,6 @@ use crate::{
     engine::Engine,
     error::Error,
     model::{Alarm, Quarantined, Status, StreamPlace, SyncReport},
-    profile::Profile,
     store::{alarms, entries, keys, outbox, streams, versions},
     sync::push::PushReport,
     transport::Body,
@@ -75,6 +74,7 @@ impl Engine {
             fingerprint: keys::trusted(&mut db).await?.roster.fingerprint.to_string(),
             logged_in,
             ended: if logged_in { None } else { self.session_end().await? },
+            erasure_due_at: keys::erasure(&mut db).await?.map(|(_, due)| due),
             streams: places
                 .into_iter()
                 .map(|place| StreamPlace { stream: place.stream, epoch: place.epoch, seq: place.seq })
@@ -159,40 +159,6 @@ impl Engine {
         row.pinned = version;
         entries::put(&mut tx, &row).await?;
         Ok(tx.commit().await?)
-    }
-
-    /// Ends the session, unless the server is not to be told, and deletes the profile; whether the server knows.
-    pub(crate) async fn logout(&self, discard: bool, tell: bool) -> Result<bool, Error> {
-        if !discard {
-            let status = self.status().await?;
-            if status.waiting > 0 {
-                return Err(Error::Invalid("versions wait to be sent: sync first, or discard them"));
-            }
-            // What the server refused for good exists nowhere else.
-            if status.quarantined > 0 {
-                return Err(Error::Invalid(
-                    "versions were refused and are here alone: offer or discard them first",
-                ));
-            }
-        }
-        // A server that cannot be reached ends the session by itself when its tokens run out.
-        let ended = if tell { self.end_own_session().await.map(|()| true) } else { Ok(false) };
-        let told = match ended {
-            Ok(told) => told,
-            Err(Error::Revoked(_)) => true,
-            Err(Error::Offline(_) | Error::Refused { .. } | Error::Certificate) => false,
-            Err(other) => return Err(other),
-        };
-        self.store.close().await;
-        // A store that does not answer keeps a secret that opens nothing any more.
-        let _ = crate::keystore::forget(&self.home, self.profile.device).await;
-        Profile::delete(&self.home)?;
-        Ok(told)
-    }
-
-    async fn end_own_session(&self) -> Result<(), Error> {
-        let session = self.session().await?;
-        self.end_session(session).await
     }
 
     /// Calls the server with this device's token; any status is an answer.

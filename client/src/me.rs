@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use lockstep_api::privacy::{Erase, ErasureDue, ExportLine, manifest_message};
-use lockstep_events::{Hash32, header::verify, ids::PublicKey};
+use lockstep_events::{Hash32, Micros, header::verify, ids::PublicKey};
 use reqwest::Method;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Client, engine::Engine, error::Error, transport::Body};
+use crate::{Client, engine::Engine, error::Error, store::keys, transport::Body};
 
 const BEGIN_OF_MANIFEST: &[u8] = br#"{"part":"manifest""#;
 
@@ -25,9 +25,17 @@ impl Client {
     /// Asks the server to erase the account; when it begins. *Online.*
     ///
     /// # Errors
-    /// What the server refuses.
+    /// [`Error::Held`] until a person has seen an alarm; what the server refuses.
     pub async fn erase_account(&self) -> Result<lockstep_api::privacy::ErasureDue, Error> {
         self.engine.erase_account().await
+    }
+
+    /// When the account is going to be erased, as far as this device heard. *Offline.*
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn erasure_due_at(&self) -> Result<Option<Micros>, Error> {
+        self.engine.erasure_due_at().await
     }
 
     /// Calls the erasure of the account off. *Online.*
@@ -53,8 +61,14 @@ impl Client {
 impl Engine {
     /// Asks the server to erase the account; when it begins.
     pub(crate) async fn erase_account(&self) -> Result<ErasureDue, Error> {
+        self.may_ask().await?;
         let body = Body::json(&Erase { account: self.account() })?;
         self.request_with(Method::POST, "/v1/me/erasure", &[key()], body).await?.json()
+    }
+
+    pub(crate) async fn erasure_due_at(&self) -> Result<Option<Micros>, Error> {
+        let kept = keys::erasure(&mut *self.store.pool().acquire().await?).await?;
+        Ok(kept.map(|(_, due)| due))
     }
 
     /// Calls the erasure off.

@@ -341,6 +341,8 @@ pub struct Status {
     pub logged_in: bool,
     /// When and why the last session ended, if there is no other one and the server told.
     pub ended: Option<lockstep_api::account::SessionEnd>,
+    /// When the account is going to be erased, if that was asked for and not called off.
+    pub erasure_due_at: Option<Micros>,
     /// How far the streams are applied.
     pub streams: Vec<StreamPlace>,
     /// Entries that are not deleted.

@@ -5,7 +5,7 @@
 use lockstep_events::{BlobHash, EntryId, VersionId};
 use sqlx::SqliteConnection;
 
-use crate::{engine::Engine, error::Error, model::Resolution, store::entries};
+use crate::{engine::Engine, error::Error, model::Resolution, one_file, store::entries};
 
 /// Whether what somebody was shown of an entry is still what this device shows: each of it is a head; or nothing was
 /// there, and nothing is.
@@ -91,6 +91,7 @@ impl Engine {
             return Ok(None);
         }
         let id = first.replace_on(&mut tx, entry, base, content).await?;
+        one_file::see(&mut tx, &[id]).await?;
         tx.commit().await?;
         self.outbox.notify_one();
         Ok(Some(id))

@@ -114,23 +114,68 @@ impl Profile {
     /// # Errors
     /// If the file cannot be read or written; it is as it was then.
     pub(crate) fn change(home: &Path, change: impl FnOnce(&mut Self)) -> Result<(), Error> {
-        let lock = private().write(true).create(true).truncate(false).open(home.join(LOCK))?;
-        lock.lock()?;
+        let _held = Held::take(home)?;
         let mut now = Self::read(home)?;
         change(&mut now);
         now.write(home)
     }
 
-    /// Deletes the files of a profile.
+    /// The local database of a directory.
+    pub(crate) fn database(home: &Path) -> PathBuf {
+        home.join(DATABASE)
+    }
+}
+
+/// Held by whoever changes, makes or deletes the profile of a directory: one at a time.
+pub(crate) struct Held {
+    home: PathBuf,
+    _lock: std::fs::File,
+}
+
+impl Held {
+    /// Waits until nobody else holds it.
+    ///
+    /// # Errors
+    /// If the directory is not there, or cannot be written.
+    pub(crate) fn take(home: &Path) -> Result<Self, Error> {
+        let path = home.join(LOCK);
+        loop {
+            let lock = private().write(true).create(true).truncate(false).open(&path)?;
+            lock.lock()?;
+            if is_still(&lock, &path)? {
+                return Ok(Self { home: home.to_owned(), _lock: lock });
+            }
+        }
+    }
+
+    /// The same where waiting does not stop other tasks.
+    ///
+    /// # Errors
+    /// As [`Held::take`].
+    pub(crate) async fn wait(home: &Path) -> Result<Self, Error> {
+        let home = home.to_owned();
+        let taken = tokio::task::spawn_blocking(move || Self::take(&home)).await;
+        taken.map_err(|_| Error::Invalid("the profile could not be locked"))?
+    }
+
+    /// From now on there is no profile: its other files are the rest of one.
+    ///
+    /// # Errors
+    /// If its file cannot be deleted.
+    pub(crate) fn unmake(&self) -> Result<(), Error> {
+        gone(std::fs::remove_file(self.home.join(FILE)))
+    }
+
+    /// Deletes the files of a profile, or the rest of one.
     ///
     /// # Errors
     /// If one cannot be deleted.
-    pub(crate) fn delete(home: &Path) -> Result<(), Error> {
-        for name in FILES {
-            gone(std::fs::remove_file(home.join(name)))?;
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        for name in FILES.iter().filter(|name| **name != LOCK) {
+            gone(std::fs::remove_file(self.home.join(name)))?;
         }
         // Sealed files: nothing opens them any more. What somebody else put beside them stays.
-        let folder = home.join(ATTACHMENTS);
+        let folder = self.home.join(ATTACHMENTS);
         for name in names(&folder)?.iter().filter(|name| is_sealed(name)) {
             gone(std::fs::remove_file(folder.join(name)))?;
         }
@@ -138,10 +183,30 @@ impl Profile {
         Ok(())
     }
 
-    /// The local database of a directory.
-    pub(crate) fn database(home: &Path) -> PathBuf {
-        home.join(DATABASE)
+    /// The same, and lets go of the directory.
+    ///
+    /// # Errors
+    /// As [`Held::clear`].
+    pub(crate) fn delete(self) -> Result<(), Error> {
+        self.clear()?;
+        gone(std::fs::remove_file(self.home.join(LOCK)))
     }
+}
+
+/// Whether a file that was waited for is still the one of its name: who deleted the profile has deleted it, too.
+#[cfg(unix)]
+fn is_still(file: &std::fs::File, path: &Path) -> Result<bool, Error> {
+    use std::os::unix::fs::MetadataExt;
+    let id = |found: std::fs::Metadata| (found.dev(), found.ino());
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        there => Ok(id(there?) == id(file.metadata()?)),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_still(_: &std::fs::File, _: &Path) -> Result<bool, Error> {
+    Ok(true)
 }
 
 /// Makes the directory of a new profile, readable by its owner only, and proves that files can be written in it: before
@@ -259,7 +324,7 @@ mod tests {
             std::fs::write(sealed.with_extension(unfinished), "").unwrap();
         }
         claim(home.path()).unwrap();
-        Profile::delete(home.path()).unwrap();
+        Held::take(home.path()).unwrap().delete().unwrap();
         assert_eq!(names(home.path()).unwrap(), ["agent.sock"]);
     }
 
@@ -271,7 +336,7 @@ mod tests {
         for name in [&"0".repeat(64), "scan.pdf"] {
             std::fs::write(folder.join(name), "").unwrap();
         }
-        Profile::delete(home.path()).unwrap();
+        Held::take(home.path()).unwrap().delete().unwrap();
         assert_eq!(names(&folder).unwrap(), ["scan.pdf"]);
     }
 
@@ -289,6 +354,25 @@ mod tests {
             }
         });
         assert!(Profile::read(home.path()).unwrap().name.ends_with(&"x".repeat(64)));
+    }
+
+    #[test]
+    fn one_at_a_time_holds_a_profile_also_where_the_file_that_is_held_is_deleted_again_and_again() {
+        let home = home();
+        let holding = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let held = Held::take(home.path()).unwrap();
+                        assert_eq!(holding.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                        std::thread::yield_now();
+                        holding.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        held.delete().unwrap();
+                    }
+                });
+            }
+        });
     }
 
     #[test]

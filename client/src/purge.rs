@@ -8,6 +8,10 @@ use crate::{client::Client, engine::Engine, error::Error, me, transport::Body};
 
 impl Engine {
     async fn purge(&self, entry: EntryId, shown: &[VersionId]) -> Result<(), Error> {
+        self.may_ask().await?;
+        if !self.is_believed().await? {
+            return Err(Error::Invalid("in a vault whose history is refused nothing can be erased"));
+        }
         let mut expect_heads = shown.to_vec();
         expect_heads.sort_unstable();
         let path = format!("/v1/vaults/{}/entries/{entry}/purge", self.vault());
@@ -23,8 +27,8 @@ impl Client {
     /// delete it before, and sync. *Online.*
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is not deleted here, or something of it waits; what the server refuses, among it other
-    /// heads.
+    /// [`Error::Invalid`] if it is not deleted here, something of it waits, or the vault's history is refused;
+    /// [`Error::Held`] until a person has seen an alarm; what the server refuses, among it other heads.
     pub async fn purge(&self, entry: EntryId, shown: &[VersionId]) -> Result<(), Error> {
         let now = self.engine.entry(entry).await?;
         if !now.deleted || now.pending {

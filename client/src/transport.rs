@@ -90,11 +90,17 @@ impl Answer {
         if self.status.is_success() {
             return Ok(self.body);
         }
-        let problem: Problem = serde_json::from_slice(&self.body).unwrap_or_else(|_| {
-            // A proxy's page, for example: keep the status, which decides whether to try again.
-            let code = if self.status.is_server_error() { Code::Internal } else { Code::NotFound };
-            Problem { status: self.status.as_u16(), ..Problem::new(code) }
-        });
+        let problem: Problem = match serde_json::from_slice(&self.body) {
+            Ok(problem) => problem,
+            Err(_) if matches!(self.status.as_u16(), 502..=504) => {
+                return Err(Error::Offline(Box::new(NobodyBehind(self.status.as_u16()))));
+            }
+            Err(_) => {
+                // A proxy's page, for example: keep the status, which decides whether to try again.
+                let code = if self.status.is_server_error() { Code::Internal } else { Code::NotFound };
+                Problem { status: self.status.as_u16(), ..Problem::new(code) }
+            }
+        };
         Err(match problem.code {
             Code::Revoked | Code::RefreshFailed => {
                 Error::Revoked(problem.facts.and_then(|facts| serde_json::from_value(facts).ok()))
@@ -109,6 +115,11 @@ impl Answer {
         serde_json::from_slice(&self.ok()?).map_err(|_| Error::Protocol("a body of another form"))
     }
 }
+
+/// A proxy has answered for a server that it does not reach.
+#[derive(Debug, thiserror::Error)]
+#[error("a proxy answers {0}: the server behind it is away")]
+struct NobodyBehind(u16);
 
 /// An answer that is read piece by piece.
 pub(crate) struct Download(reqwest::Response);
@@ -340,5 +351,32 @@ pub(crate) async fn probe(url: &str) -> Result<Fingerprint, Error> {
         (Some(fingerprint), _) => Ok(fingerprint),
         (None, Err(error)) => Err(boxed(error)),
         (None, Ok(_)) => Err(Error::Certificate),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &[u8]) -> Answer {
+        let status = StatusCode::from_u16(status).unwrap();
+        Answer { status, retry_after: None, etag: None, body: body.to_vec() }
+    }
+
+    #[test]
+    fn a_proxy_without_a_server_behind_it_is_no_server_that_failed() {
+        for status in [502, 503, 504] {
+            let error = answer(status, b"<html>Bad Gateway</html>").ok().unwrap_err();
+            assert!(matches!(error, Error::Offline(_)), "{error:?}");
+        }
+        let said = serde_json::to_vec(&Problem::new(Code::LogUnavailable)).unwrap();
+        for (status, body, code) in [
+            (503, said.as_slice(), Code::LogUnavailable),
+            (500, b"", Code::Internal),
+            (404, b"", Code::NotFound),
+        ] {
+            let error = answer(status, body).ok().unwrap_err();
+            assert!(matches!(error, Error::Refused { problem, .. } if problem.code == code));
+        }
     }
 }

@@ -201,7 +201,7 @@ impl Engine {
     }
 
     /// Learns every key that is named, and turns those that are due because a device was removed. What the server
-    /// refuses stays due: reading goes on, and the next sync tries again.
+    /// refuses or an alarm holds stays due: reading goes on, and the next sync tries again.
     pub(crate) async fn tend_vault_keys(&self) -> Result<u64, Error> {
         let roster = self.roster().await?;
         self.learn_vault_keys(&roster).await?;
@@ -210,7 +210,7 @@ impl Engine {
             let due = |now: &Roster| now.due_to_turn().any(|due| due == vault);
             match self.turn_while(vault, due).await {
                 Ok(events) => applied += events,
-                Err(Error::Refused { .. }) => break,
+                Err(Error::Refused { .. } | Error::Held(_)) => break,
                 Err(other) => return Err(other),
             }
         }
@@ -259,6 +259,7 @@ impl Engine {
 
     /// Sends the next generation's statement with a key made for it.
     async fn state_next(&self, vault: VaultId, roster: &Roster) -> Result<(), Error> {
+        self.may_ask().await?;
         let (statement, wrap) = self.next_generation(vault, roster)?;
         let body = Body::json(&TurnVaultKey { statement, wrap })?;
         self.request(Method::POST, &format!("/v1/vaults/{vault}/key"), body).await?.ok().map(drop)

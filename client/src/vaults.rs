@@ -262,6 +262,7 @@ impl Engine {
     }
 
     async fn begin_vault(&self, vault: VaultId, roster: &Roster) -> Result<(), Error> {
+        self.may_ask().await?;
         let (statement, wrap) = self.next_generation(vault, roster)?;
         let body = Body::json(&CreateVault { statement, wrap })?;
         self.request(Method::POST, "/v1/vaults", body).await?.ok().map(drop)

@@ -167,9 +167,12 @@ impl OidcSignIn {
     /// Waits until the browser has come back, and links the identity.
     ///
     /// # Errors
-    /// As [`OidcSignIn::wait`].
+    /// As [`OidcSignIn::wait`]; [`NotProven::Taken`] if another account has it.
     pub async fn wait_and_link(self) -> Result<LinkedIdentity, Error> {
-        self.finish("/v1/account/identities").await
+        match self.finish("/v1/account/identities").await {
+            Err(Error::NotProven(NotProven::Unlinked)) => Err(Error::NotProven(NotProven::Taken)),
+            other => other,
+        }
     }
 
     async fn finish<T: DeserializeOwned>(self, path: &str) -> Result<T, Error> {
@@ -215,7 +218,7 @@ impl Engine {
     /// A new session for this device, by a proof of who one is and the device's key.
     pub(crate) async fn enter(&self, proof: &Identified, factor: ShowingFactor<'_>) -> Result<(), Error> {
         if proof.account != self.account() {
-            return Err(Error::ProfileExists(self.home.clone()));
+            return Err(Error::NotProven(NotProven::Another));
         }
         let signature = self.keys.device_key.sign(&proof_message(proof.session.as_bytes()));
         let body = OpenVault { device: DeviceProof { device: self.device(), signature } };

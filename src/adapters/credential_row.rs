@@ -74,31 +74,34 @@ named_row! {
     }
 }
 
-/// A [`PasswordRow`] of what follows.
+/// A [`PasswordRow`] of what follows, which has the columns of `p`.
 macro_rules! password {
     ($rest:literal) => {
         concat!(
             "SELECT p.account, p.setup, p.suite, p.record, \
              EXISTS (SELECT 1 FROM staged s WHERE s.account = p.account) AS staged, \
              EXISTS (SELECT 1 FROM factors f WHERE f.account = p.account \
-             AND f.kind NOT IN ('recovery', 'approval')) AS factors FROM passwords p ",
+             AND f.kind NOT IN ('recovery', 'approval')) AS factors FROM ",
             $rest
         )
     };
 }
 
-/// The password behind a name, or behind an address that is still held for the account that had it.
+/// The password behind a name, or behind an address that is still held for the account that had it; what else is bound,
+/// if it is nobody's. Everything is looked up for every name: only whether it is there differs.
 pub const PASSWORD_BY_NAME: &str = password!(
-    "JOIN (SELECT account FROM names WHERE name_index = $1 UNION \
-     SELECT account FROM addresses WHERE address_index = $1 AND standing = 'former' \
-     AND NOT EXISTS (SELECT 1 FROM names WHERE name_index = $1)) n ON n.account = p.account"
+    "(SELECT coalesce(r.account, $2) AS account, coalesce(r.setup, $3) AS setup, \
+     coalesce(r.suite, $4) AS suite, coalesce(r.record, $5) AS record FROM (SELECT 1 AS one) o \
+     LEFT JOIN names n ON n.name_index = $1 \
+     LEFT JOIN addresses a ON a.address_index = $1 AND a.standing = 'former' \
+     LEFT JOIN passwords r ON r.account = coalesce(n.account, a.account, $2)) p"
 );
 /// For whom an address is held, as the confirmed one or for a while as the former one, and since when: nobody else gets
 /// it for a name.
 pub const HELD_FOR: &str = "SELECT account, since FROM addresses WHERE address_index = $1 AND standing = 'former' \
      UNION ALL SELECT account, since FROM addresses WHERE address_index = $1 AND standing = 'confirmed'";
 /// The password of an account.
-pub const PASSWORD_OF: &str = password!("WHERE p.account = $1");
+pub const PASSWORD_OF: &str = password!("passwords p WHERE p.account = $1");
 
 impl PasswordRow {
     pub fn known(self) -> Result<KnownPassword> {

@@ -66,6 +66,13 @@ impl StagedRow {
     }
 }
 
+/// An account's factor of a kind of which it has one at most; what else is bound, if it has none. `$2` is asked for twice,
+/// as it is what the row says of its kind, too.
+pub const FACTOR_OR: &str = "SELECT coalesce(f.id, $3) AS id, coalesce(f.account, $1) AS account, \
+     coalesce(f.kind, $2) AS kind, coalesce(f.body, $4) AS body, coalesce(f.version, $5) AS version, \
+     coalesce(f.created_at, $6) AS created_at FROM (SELECT 1 AS one) o \
+     LEFT JOIN factors f ON f.account = $1 AND f.kind = $2";
+
 /// A change as it is stored.
 pub fn change_bytes(replacement: &Replacement) -> Result<Vec<u8>> {
     serde_json::to_vec(replacement).map_err(|_| damaged("a change cannot be written"))
@@ -86,6 +93,20 @@ macro_rules! factor_tables {
                 .await
                 .map_err($failed)?;
                 rows.into_iter().map(FactorRow::factor).collect()
+            }
+
+            async fn factor_or(&self, none: &StoredFactor) -> Result<StoredFactor> {
+                let row: FactorRow = sqlx::query_as(FACTOR_OR)
+                    .bind(id(none.account.0))
+                    .bind(none.kind.name())
+                    .bind(id(none.id))
+                    .bind(&none.body)
+                    .bind(i64::from(none.version))
+                    .bind(none.created_at.0)
+                    .fetch_one(self.pool())
+                    .await
+                    .map_err($failed)?;
+                row.factor()
             }
 
             async fn factor(&self, factor: Uuid) -> Result<Option<StoredFactor>> {
@@ -120,6 +141,16 @@ macro_rules! factor_tables {
                 sqlx::query("DELETE FROM factors WHERE id = $1 AND account = $2")
                     .bind(id(factor))
                     .bind(id(account.0))
+                    .execute(self.pool())
+                    .await
+                    .map_err($failed)?;
+                Ok(())
+            }
+
+            async fn remove_approvals(&self, account: AccountId, until: Micros) -> Result<()> {
+                sqlx::query("DELETE FROM factors WHERE account = $1 AND kind = 'approval' AND created_at <= $2")
+                    .bind(id(account.0))
+                    .bind(until.0)
                     .execute(self.pool())
                     .await
                     .map_err($failed)?;

@@ -151,8 +151,10 @@ pub const REPLACED: &str = "DELETE FROM addresses WHERE account = $1 AND standin
 pub const FREE: &str = "DELETE FROM addresses WHERE standing = 'former' AND since <= $1";
 pub const TO_CONFIRMED: &str = "UPDATE addresses SET standing = 'confirmed', since = $2 \
      WHERE account = $1 AND standing = 'pending' AND address_index = $3";
-/// Letters to the former address open nothing any more.
-pub const END_SIGN_INS: &str = "DELETE FROM links WHERE account = $1 AND purpose = 'sign_in'";
+/// Letters to the former address open nothing any more. They are known still: a letter that is sent once more has the
+/// same link, and a new row of it would be one to the new address.
+pub const END_SIGN_INS: &str =
+    "UPDATE links SET expires_at = $2 WHERE account = $1 AND purpose = 'sign_in' AND expires_at > $2";
 /// Others who have the address for their login name. None of them has confirmed it: then it would be taken.
 pub const DISPLACED: &str = "SELECT account FROM names WHERE name_index = $1 AND account <> $2";
 pub const RENAME: &str = "UPDATE names SET name_index = $2 WHERE account = $1 AND name_index IN \
@@ -328,9 +330,10 @@ macro_rules! mail_tables {
                     back.execute(&mut *tx).await.map_err($failed)?;
                     let former = sqlx::query(tables::TO_FORMER).bind(&account).bind(now.0);
                     former.execute(&mut *tx).await.map_err($failed)?;
-                    for sql in [tables::REPLACED, tables::END_SIGN_INS] {
-                        sqlx::query(sql).bind(&account).execute(&mut *tx).await.map_err($failed)?;
-                    }
+                    let replaced = sqlx::query(tables::REPLACED).bind(&account);
+                    replaced.execute(&mut *tx).await.map_err($failed)?;
+                    let end = sqlx::query(tables::END_SIGN_INS).bind(&account).bind(now.0);
+                    end.execute(&mut *tx).await.map_err($failed)?;
                 }
                 let confirm = sqlx::query(tables::TO_CONFIRMED).bind(&account).bind(now.0).bind(&index);
                 confirm.execute(&mut *tx).await.map_err($failed)?;

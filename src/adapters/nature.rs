@@ -5,7 +5,7 @@ use std::error::Error;
 use lockstep_events::LogError;
 use lockstep_projections::store::ReadError;
 
-use crate::{auth::credentials::CredentialError, blobs::BlobError, subjects::keys::KeyStoreError};
+use crate::{auth::credentials::CredentialError, blobs::IndexError, subjects::keys::KeyStoreError};
 
 /// What becomes of an error if the same is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,4 +38,4 @@ macro_rules! told {
     )+};
 }
 
-told!(LogError ReadError CredentialError BlobError KeyStoreError);
+told!(LogError ReadError CredentialError IndexError KeyStoreError);

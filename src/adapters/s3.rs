@@ -167,11 +167,18 @@ where
         (Some("XMinioStorageFull" | "InsufficientStorage" | "QuotaExceeded"), _) | (_, Some(507)) => {
             BlobError::Full(what.into())
         }
+        (Some("RequestTimeTooSkewed"), _) => {
+            BlobError::Unavailable(format!("{what}: see the clocks of this machine and of the store").into())
+        }
         _ if is_refusal(code.as_deref(), status) => {
             let advice = "see s3_access_key, s3_secret_key, s3_region, and what the key may do in the bucket";
             BlobError::Unavailable(format!("{what}: {advice}").into())
         }
-        (_, None | Some(429 | 500..=599)) => {
+        // It is there: what ails it, it says itself. Some services answer so when their disk is full.
+        (_, Some(500..=599)) => {
+            BlobError::Unavailable(format!("{what}: see the store's own log, and whether it has room").into())
+        }
+        (_, None | Some(429)) => {
             BlobError::Unavailable(format!("{what}: see whether the service runs, and s3_endpoint").into())
         }
         _ => BlobError::Other(what.into()),
@@ -181,7 +188,7 @@ where
 /// Whether the service says that these keys, or this way to it, are not the right ones (any more): an operator mends
 /// that, and what was asked works then.
 fn is_refusal(code: Option<&str>, status: Option<u16>) -> bool {
-    let of_the_way = ["AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"];
+    let of_the_way = ["AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken"];
     matches!(status, Some(301 | 307 | 401 | 403)) || code.is_some_and(|code| of_the_way.contains(&code))
 }
 

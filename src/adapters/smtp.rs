@@ -81,8 +81,7 @@ impl Mailer for Smtp {
         let answer = timeout(self.patience, self.transport.send(message)).await;
         let answer = answer.map_err(|_| MailError::Passing("the mail server took too long".into()))?;
         answer.map(|_| ()).map_err(|error| {
-            // An answer of the server may repeat the address; its code says enough.
-            let what = error.status().map_or_else(|| "no connection".to_owned(), |code| code.to_string());
+            let what = why(&error);
             if error.status().is_some_and(about_the_letter) {
                 MailError::Refused(what.into())
             } else {
@@ -90,6 +89,42 @@ impl Mailer for Smtp {
             }
         })
     }
+}
+
+/// What is in the way, and where to look. An answer of the server may repeat the address; its code says enough.
+fn why(error: &lettre::transport::smtp::Error) -> String {
+    if let Some(code) = error.status() {
+        return code.to_string();
+    }
+    let what = match refused_tls(error) {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            "its certificate is not trusted: mail_ca names the authority that made it"
+        }
+        Some(_) => "no TLS can be agreed on",
+        None if error.is_client() => {
+            "it offers no STARTTLS, or no way to log in that is known here: smtps:// is TLS from the first byte"
+        }
+        None if error.is_timeout() => "it took too long",
+        None => "no connection",
+    };
+    what.to_owned()
+}
+
+/// What TLS says among the causes of an error, if it does.
+fn refused_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        // An I/O error does not name what it wraps as its source.
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// Whether an answer refuses this letter for good. A refused password is no fault of the letter: somebody corrects it.

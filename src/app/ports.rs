@@ -78,7 +78,7 @@ pub struct Ports {
 
 /// Opens all, for a server that has its data folder for itself.
 pub async fn open(config: &Config) -> Result<Ports, StartError> {
-    forget_unfinished(config)?;
+    let blobs = own_blobs(config)?;
     let mut databases = Databases::new(config);
     let Operations { blob_index, kept_answers, served } = operations(config, &mut databases).await?;
     let log = log(config, &mut databases).await?;
@@ -99,7 +99,7 @@ pub async fn open(config: &Config) -> Result<Ports, StartError> {
         subject_keys,
         erasures,
         ways: ways(config, &mut databases).await?,
-        blobs: blobs(config)?,
+        blobs,
     })
 }
 
@@ -386,12 +386,14 @@ pub async fn tables(
     }
 }
 
-/// Deletes what an earlier process has not finished. Only for whoever has the data folder for itself.
-fn forget_unfinished(config: &Config) -> Result<(), StartError> {
-    if scheme(&config.blobs) == "filesystem" {
-        FilesystemBlobs::open(&config.data.join("blobs"))?.forget_unfinished()?;
+/// The blob store, without what an earlier process has not finished. Only for whoever has the data folder for itself.
+fn own_blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
+    if scheme(&config.blobs) != "filesystem" {
+        return blobs(config);
     }
-    Ok(())
+    let store = FilesystemBlobs::open(&config.data.join("blobs"))?;
+    store.forget_unfinished()?;
+    Ok(Arc::new(store))
 }
 
 pub fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
@@ -429,10 +431,14 @@ fn scheme(port: &Secret) -> &str {
 }
 
 fn unsupported(option: &'static str, value: &Secret) -> StartError {
-    let hint = if cfg!(feature = "distributed") {
-        ""
-    } else {
-        ": this build is embedded only; build it with --features distributed"
+    let hint = match option {
+        _ if !cfg!(feature = "distributed") => {
+            ": this build is embedded only; build it with --features distributed"
+        }
+        "bus" => ": in_process or nats://HOST:PORT",
+        "blobs" => ": filesystem or s3://BUCKET",
+        _ => ": sqlite or postgres://USER:PASSWORD@HOST:PORT/DATABASE",
     };
-    StartError::Unsupported { option, value: scheme(value).to_owned(), hint }
+    let shown = Some(scheme(value)).filter(|shown| !shown.contains('@'));
+    StartError::Unsupported { option, value: shown.unwrap_or("what is given").to_owned(), hint }
 }

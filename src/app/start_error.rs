@@ -215,9 +215,22 @@ pub enum StartError {
     Idps(#[from] crate::auth::oidc::IdpsError),
     /// The address is in use.
     #[error(
-        "something else listens on {0} already; --listen names another address, with port 0 any that is free"
+        "something else listens on {address} already; {option} names another address, with port 0 any that is free"
     )]
-    Taken(SocketAddr),
+    Taken {
+        /// The address.
+        address: SocketAddr,
+        /// What names it.
+        option: &'static str,
+    },
+    /// A name to listen at that nobody knows.
+    #[error("{name}, which is to be listened at, has no address")]
+    NoAddress {
+        /// The name.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {

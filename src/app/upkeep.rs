@@ -13,6 +13,7 @@ use super::people;
 use crate::{
     auth::{credentials::CredentialError, refresh::Lives, signing_keys::load_or_turn},
     blobs::{BlobError, sweep},
+    causes::with_causes,
     commands::{refresh::lives, rotate_key},
     http::{caller::READ_TOUCH, tls::Renewal},
     retention::{RetentionError, prune},
@@ -120,7 +121,10 @@ async fn served(server: &Shared, stop: &CancellationToken) {
         if let Err(error) = &outcome
             && !failing
         {
-            tracing::warn!(cause = %error, "it is not kept at the moment what devices were served");
+            tracing::warn!(
+                cause = with_causes(error),
+                "it is not kept at the moment what devices were served"
+            );
         }
         failing = outcome.is_err();
     }
@@ -136,7 +140,7 @@ async fn blobs(server: &Shared, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             outcome = stores(server) => if let Err(error) = outcome {
-                tracing::warn!(cause = %error, "blobs cannot be looked after now; it is tried again");
+                tracing::warn!(cause = with_causes(&error), "blobs cannot be looked after now; it is tried again");
             }
         }
     }
@@ -190,6 +194,10 @@ async fn keys(server: &Shared, stop: &CancellationToken) {
         if server.tokens.out_of_touch() > READ_TOUCH {
             // Whoever is connected goes on by a key of which nobody knows whether it was revoked.
             server.feed.sockets.accept(&[]);
+        }
+        if server.feed.out_of_touch() > READ_TOUCH {
+            // Nor does anybody know whose access has ended.
+            server.feed.sockets.send_away();
         }
     }
 }

@@ -79,8 +79,8 @@ pub enum Attempt {
     Login {
         /// The blind index of the name whose failure this attempt counts as until it ends well.
         name: Option<[u8; 32]>,
-        /// The account; none if there is none with that name, and then the login fails at its end.
-        account: Option<AccountId>,
+        /// The account, or the one that a name without an account seems to have: then the login fails at its end.
+        account: AccountId,
         /// SHA-256 of the password record that it is about.
         record: [u8; 32],
         /// OPAQUE's own state.

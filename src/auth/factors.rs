@@ -101,6 +101,11 @@ pub trait FactorStore: Send + Sync {
     /// All factors of an account, oldest first.
     async fn factors(&self, account: AccountId) -> Result<Vec<StoredFactor>, CredentialError>;
 
+    /// An account's factor of a kind of which it has one at most; `none`, which says of what kind and whose, if it has
+    /// none. It is asked in the same words, and the answer has the same form: how long it takes does not tell which of
+    /// them it is.
+    async fn factor_or(&self, none: &StoredFactor) -> Result<StoredFactor, CredentialError>;
+
     /// A factor.
     async fn factor(&self, id: Uuid) -> Result<Option<StoredFactor>, CredentialError>;
 
@@ -112,6 +117,9 @@ pub trait FactorStore: Send + Sync {
 
     /// Removes a factor.
     async fn remove_factor(&self, account: AccountId, id: Uuid) -> Result<(), CredentialError>;
+
+    /// Removes an account's requests for approval that were made until a time.
+    async fn remove_approvals(&self, account: AccountId, until: Micros) -> Result<(), CredentialError>;
 
     /// Stages a change; false if another one is under way.
     async fn stage(&self, staged: &Staged) -> Result<bool, CredentialError>;

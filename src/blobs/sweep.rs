@@ -80,7 +80,7 @@ async fn settle_namings_of(
     let hashes: BTreeSet<_> = blobs.iter().map(|(hash, _)| *hash).collect();
     let kept = match kept(log, vault, &hashes, None).await {
         Ok(kept) => kept,
-        Err(LogError::Unavailable(cause)) => return Err(BlobError::Unavailable(cause)),
+        Err(away @ LogError::Unavailable(_)) => return Err(away.into()),
         // A vault that cannot be read keeps all it has, and holds up no other.
         Err(error) => {
             tracing::warn!(cause = with_causes(&error), "it cannot be read which blobs a vault keeps");

@@ -3,10 +3,10 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -18,6 +18,8 @@ use crate::causes::with_causes;
 
 /// A store that has not answered by then hangs.
 const PROBE: Duration = Duration::from_secs(4);
+/// A store that has refused no write for so long counts as one that takes them, until the next.
+const WRITES: Duration = Duration::from_secs(30);
 /// Between two questions to a store that answers, and to one that does not.
 const CALM: Duration = Duration::from_secs(5);
 const AWAY: Duration = Duration::from_secs(1);
@@ -38,16 +40,57 @@ pub enum Touch {
 pub struct Watch {
     store: Arc<dyn BlobStore>,
     touch: AtomicU8,
+    /// When it last refused to take something although it answered.
+    refused: Mutex<Option<Instant>>,
 }
 
 impl Watch {
     /// Stands before a store; nothing is asked of it yet, and it counts as one that answers.
     pub fn new(store: Arc<dyn BlobStore>) -> Self {
-        Self { store, touch: AtomicU8::new(Touch::Answers as u8) }
+        Self { store, touch: AtomicU8::new(Touch::Answers as u8), refused: Mutex::default() }
+    }
+
+    /// How the store is: one that answers and takes nothing refuses.
+    pub fn touch(&self) -> Touch {
+        let refused = self.refused().is_some_and(|at| at.elapsed() < WRITES);
+        match self.asked() {
+            Touch::Answers if refused => Touch::Refuses,
+            asked => asked,
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what became of a write: a store may give what it has, and take nothing more.
+    async fn wrote<T>(&self, outcome: Result<T, BlobError>) -> Result<T, BlobError> {
+        match &outcome {
+            Ok(_) => {
+                if self.refused().take().is_some() {
+                    tracing::info!("the blob store takes what is written again");
+                }
+            }
+            // What is full is told by itself, and what is away by the next question.
+            Err(error @ BlobError::Unavailable(_)) if self.answers_now().await => {
+                if self.refused().replace(Instant::now()).is_none() {
+                    let cause = with_causes(error);
+                    tracing::warn!(cause, "the blob store answers, and does not take what is written");
+                }
+            }
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// Whether it answers still, by the last question and by one more.
+    async fn answers_now(&self) -> bool {
+        self.asked() == Touch::Answers
+            && matches!(tokio::time::timeout(PROBE, self.store.ready()).await, Ok(Ok(())))
     }
 
     /// How the store was when it was last asked.
-    pub fn touch(&self) -> Touch {
+    fn asked(&self) -> Touch {
         match self.touch.load(Ordering::Relaxed) {
             0 => Touch::Answers,
             1 => Touch::Refuses,
@@ -87,8 +130,12 @@ impl Watch {
                 (Touch::Hangs, format!("it takes what is asked and does not answer within {patience:?}"))
             }
         };
-        let before = self.touch();
+        let before = self.asked();
         self.touch.store(touch as u8, Ordering::Relaxed);
+        if touch != Touch::Answers {
+            // That says it all.
+            self.refused().take();
+        }
         match (before, touch) {
             (Touch::Answers, Touch::Refuses | Touch::Hangs) => {
                 tracing::warn!(cause, "long ciphertexts cannot be stored or read; everything else is served");
@@ -104,12 +151,12 @@ impl Watch {
 impl BlobStore for Watch {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
         self.may_ask()?;
-        self.store.put(key, bytes).await
+        self.wrote(self.store.put(key, bytes).await).await
     }
 
     async fn put_file(&self, key: &str, file: &Path) -> Result<(), BlobError> {
         self.may_ask()?;
-        self.store.put_file(key, file).await
+        self.wrote(self.store.put_file(key, file).await).await
     }
 
     async fn get(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, BlobError> {
@@ -154,7 +201,7 @@ impl BlobStore for Watch {
         expires_s: u32,
     ) -> Result<Option<Parts>, BlobError> {
         self.may_ask()?;
-        self.store.start_parts(key, lengths, expires_s).await
+        self.wrote(self.store.start_parts(key, lengths, expires_s).await).await
     }
 
     async fn finish_parts(&self, key: &str, upload: &str, tags: &[String]) -> Result<(), BlobError> {

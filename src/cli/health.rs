@@ -13,7 +13,10 @@ use tokio::{
 };
 
 use super::AnyError;
-use crate::{config::Config, http::tls};
+use crate::{
+    config::{Config, Listen},
+    http::tls,
+};
 
 /// Whom to ask.
 #[derive(Debug, Args)]
@@ -29,7 +32,7 @@ pub struct Ask {
 /// If nothing answers, or the server does not serve.
 pub async fn ask(ask: Ask, config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
     let scheme = if config.plain_http { "http" } else { "https" };
-    let url = ask.url.unwrap_or_else(|| format!("{scheme}://{}", reached(config.listen)));
+    let url = ask.url.unwrap_or_else(|| format!("{scheme}://{}", reached(&config.listen)));
     let answer = tokio::time::timeout(Duration::from_secs(5), get_ready(&url, config));
     let answer = answer.await.map_err(|_| format!("{url} does not answer within 5 s"))??;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -38,11 +41,16 @@ pub async fn ask(ask: Ask, config: &Config, out: &mut (impl Write + Send)) -> Re
 }
 
 /// Where a server that listens there is reached from this machine: by a name that is in its certificate.
-fn reached(mut listen: SocketAddr) -> SocketAddr {
-    if listen.ip().is_unspecified() {
-        listen.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+fn reached(listen: &Listen) -> String {
+    match listen {
+        Listen::Address(SocketAddr::V4(at)) if at.ip().is_unspecified() => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, at.port())).to_string()
+        }
+        Listen::Address(SocketAddr::V6(at)) if at.ip().is_unspecified() => {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, at.port())).to_string()
+        }
+        other => other.to_string(),
     }
-    listen
 }
 
 async fn get_ready(url: &str, config: &Config) -> Result<String, AnyError> {

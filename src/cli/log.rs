@@ -8,7 +8,7 @@ use std::{
 
 use clap::Subcommand;
 
-use super::{AnyError, shown::bar};
+use super::{AnyError, ended::Usage, shown::bar};
 use crate::{
     app,
     clock::SystemClock,
@@ -31,6 +31,9 @@ pub enum LogCommand {
         /// An earlier --json output: the log still has what it had then.
         #[arg(long, value_name = "FILE")]
         since: Option<PathBuf>,
+        /// Say nothing of a log that is whole: the exit code does.
+        #[arg(long, short, conflicts_with = "json")]
+        quiet: bool,
     },
     /// Say that a backup of the log was put back: every stream begins another life, and devices offer again what the backup
     /// does not have. Before the first start; every server is stopped.
@@ -46,7 +49,7 @@ pub async fn run(
     config: &Config,
     out: &mut (impl Write + Send),
 ) -> Result<(), AnyError> {
-    let LogCommand::Verify { json, since } = command else { return restored(config, out).await };
+    let LogCommand::Verify { json, since, quiet } = command else { return restored(config, out).await };
     let since = since.as_deref().map(audit).transpose()?;
     let log = app::log_alone(config).await?;
     let mark = scan::mark(&config.key_path()).filter(|mark| !mark.restored);
@@ -65,7 +68,7 @@ pub async fn run(
         serde_json::to_writer(&mut out, &found)?;
         writeln!(out)?;
         out.flush()?;
-    } else {
+    } else if !quiet || found.faulty > 0 {
         print(&found, out)?;
     }
     if found.faulty == 0 {
@@ -78,9 +81,9 @@ pub async fn run(
 /// What `--json` has printed.
 fn audit(file: &Path) -> Result<Audit, AnyError> {
     let shown = file.display();
-    let text = File::open(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let text = File::open(file).map_err(|error| Usage(format!("cannot read {shown}: {error}")))?;
     let audit: Audit = serde_json::from_reader(BufReader::new(text))
-        .map_err(|error| format!("{shown} is not what `log verify --json` prints: {error}"))?;
+        .map_err(|error| Usage(format!("{shown} is not what `log verify --json` prints: {error}")))?;
     if audit.is_whole() {
         Ok(audit)
     } else {
@@ -113,5 +116,6 @@ fn print(found: &Verified, out: &mut impl Write) -> Result<(), AnyError> {
         "{events} events of {followed} streams of accounts and vaults and {others} of the server's own up to {position}, \
          {contents} ciphertexts and {sealed} sealed parts with them"
     )?;
-    Ok(writeln!(out, "Log {log_id}, SHA-256 of where it and its streams end: {hash}")?)
+    let verdict = if found.faulty == 0 { " is whole" } else { "" };
+    Ok(writeln!(out, "Log {log_id}{verdict}, SHA-256 of where it and its streams end: {hash}")?)
 }

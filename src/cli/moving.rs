@@ -8,7 +8,9 @@ use std::{
 use clap::Args;
 
 use super::{
-    AnyError, process,
+    AnyError,
+    ended::Usage,
+    process,
     shown::{bar, print_json},
 };
 use crate::{
@@ -20,7 +22,8 @@ use crate::{
 /// Where to.
 #[derive(Debug, Args)]
 pub struct MoveArgs {
-    /// A TOML file with the options of the new place, like that of --config. Neither flags nor the environment count for it.
+    /// A TOML file with the options of the new place, like that of --config, `data` among them. Neither flags nor the
+    /// environment count for it.
     #[arg(long, value_name = "FILE", required_unless_present = "take_back")]
     to: Option<PathBuf>,
     /// Let the server be served again where it was moved from.
@@ -37,7 +40,7 @@ pub struct MoveArgs {
 /// Whatever it meets.
 pub async fn run(args: MoveArgs, config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
     let Some(file) = args.to else { return take_back(config, args.json, out).await };
-    let to = Config::with(Layer::from_file(&file)?)?;
+    let to = new_place(&file)?;
     // A path says the same tomorrow only if it is whole.
     let name = std::path::absolute(&file).unwrap_or_else(|_| file.clone()).display().to_string();
     process::prepare(0);
@@ -57,6 +60,20 @@ pub async fn run(args: MoveArgs, config: &Config, out: &mut (impl Write + Send))
     bar.finish_and_clear();
     let report = report?;
     if args.json { print_json(out, &report) } else { print(&report, &file, out) }
+}
+
+/// What the file names. Without its data folder it would be one that this command was not told of: that of wherever it is
+/// said, which may be the old place.
+fn new_place(file: &Path) -> Result<Config, AnyError> {
+    let named = Layer::from_file(file)?;
+    if named.data.is_none() {
+        return Err(Usage(format!(
+            "{} names no `data`: write down which data folder the new place has; the old one's, if that stays",
+            file.display()
+        ))
+        .into());
+    }
+    Ok(Config::with(named)?)
 }
 
 async fn take_back(config: &Config, json: bool, out: &mut (impl Write + Send)) -> Result<(), AnyError> {

@@ -1,10 +1,10 @@
 //! The flags that every command takes.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Config, ConfigError, Layer, LogFormat};
+use crate::config::{Config, ConfigError, Layer, Listen, LogFormat};
 
 /// Flags. What they leave open, the environment (`LOCKSTEP_…`), the file and the defaults decide.
 #[derive(Debug, Clone, Default, Args)]
@@ -15,9 +15,9 @@ pub struct Options {
     /// The data folder.
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Address and port to listen on; port 0 takes a free one.
+    /// Address or name, and port, to listen on (localhost:8443); port 0 takes a free one.
     #[arg(long, global = true, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     /// A certificate as PEM, instead of a self-made one.
     #[arg(long, global = true, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -37,7 +37,7 @@ impl Options {
     pub fn config(&self) -> Result<Config, ConfigError> {
         let flags = Layer {
             data: self.data.clone(),
-            listen: self.listen,
+            listen: self.listen.clone(),
             tls_cert: self.tls_cert.clone(),
             tls_key: self.tls_key.clone(),
             log_format: self.log_format,

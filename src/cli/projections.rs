@@ -9,6 +9,7 @@ use lockstep_projections::rebuild::Step;
 
 use super::{
     AnyError,
+    ended::Usage,
     shown::{bar, print_json},
 };
 use crate::{
@@ -48,6 +49,13 @@ pub enum Projections {
 /// # Errors
 /// Whatever it meets.
 pub async fn run(what: Projections, config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
+    // Before anything is opened: it may be that nothing can be meant.
+    let families = match &what {
+        Projections::List { .. } => Vec::new(),
+        Projections::Rebuild { names, all, .. } => {
+            families(names, *all).map_err(|error| Usage(error.to_string()))?
+        }
+    };
     let writes = matches!(what, Projections::Rebuild { dry_run: false, .. });
     let (log, reads) = app::log_and_reads(config, writes).await?;
     let place = Place { log, reads, clock: Arc::new(SystemClock) };
@@ -56,8 +64,7 @@ pub async fn run(what: Projections, config: &Config, out: &mut (impl Write + Sen
             let listed = list(&*place.log, &*place.reads, SystemClock.now()).await?;
             if json { print_json(out, &listed) } else { print_list(out, &listed) }
         }
-        Projections::Rebuild { names, all, dry_run, json } => {
-            let families = families(&names, all)?;
+        Projections::Rebuild { dry_run, json, .. } => {
             let reports = if dry_run {
                 plan(&place, &families).await?
             } else {

@@ -102,11 +102,8 @@ pub async fn ask(server: &Server, account: AccountId, request: &Asked) -> Result
         return Err(ApproveError::Invalid("kem_key: 32 bytes"));
     }
     let now = server.clock.now();
-    for old in server.credentials.factors(account).await? {
-        if old.kind == FactorKind::Approval && old.created_at.plus_seconds(LIFE_S) <= now {
-            server.credentials.remove_factor(account, old.id).await?;
-        }
-    }
+    // One question, however many factors there are: nothing about an account is read to ask it.
+    server.credentials.remove_approvals(account, now.plus_seconds(-LIFE_S)).await?;
     let id = Uuid::new_v4();
     let body = serde_json::to_vec(request).map_err(|error| CredentialError::Other(error.into()))?;
     let factor = StoredFactor { id, account, kind: FactorKind::Approval, body, version: 1, created_at: now };

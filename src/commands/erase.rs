@@ -95,7 +95,7 @@ impl Erasure {
         }
     }
 
-    fn expect(self) -> SubjectExpect {
+    pub(super) fn expect(self) -> SubjectExpect {
         if self.last == Seq::ZERO { SubjectExpect::None } else { SubjectExpect::Exact(self.last) }
     }
 }
@@ -308,7 +308,7 @@ pub fn event_of(
 }
 
 /// Appends at exactly the state that was looked at; where. Nothing if somebody else was first, be it with the same event.
-async fn append(
+pub(super) async fn append(
     desk: &Desk,
     account: AccountId,
     event: NewEvent,

@@ -22,6 +22,7 @@ pub mod prove_identity;
 pub mod prune;
 pub mod purge;
 pub mod push;
+pub mod put_off_erasure;
 pub mod recovery;
 pub mod refresh;
 pub mod register;

@@ -72,7 +72,7 @@ impl Config {
             ),
             (
                 self.admin_listen.is_empty() || self.admin_address().is_some(),
-                "admin_listen must be an address and a port (127.0.0.1:9464), or empty",
+                "admin_listen must be an address, or a name of this machine, and a port (127.0.0.1:9464), or empty",
             ),
         ];
         forms.into_iter().find(|(is_right, _)| !is_right).map(|(_, said)| said)
@@ -128,6 +128,11 @@ impl Config {
                 "several nodes need log, reads and credentials in Postgres: SQLite belongs to one node",
             ));
         }
+        if self.bus.expose() != "in_process" && self.blobs.expose() == "filesystem" {
+            return Err(ConfigError::Contradiction(
+                "several nodes need blobs in S3 (s3://BUCKET): files in a folder belong to one node",
+            ));
+        }
         Ok(self)
     }
 }
@@ -135,6 +140,20 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::super::{Config, Layer};
+
+    #[test]
+    fn what_belongs_to_one_node_is_refused_where_a_bus_says_that_there_are_several() {
+        let several = |rest: &str| {
+            let databases =
+                ["log", "reads", "credentials"].map(|port| format!("{port} = \"postgres://a@b/c\""));
+            let toml = format!("bus = \"nats://b:4222\"\n{}\n{rest}", databases.join("\n"));
+            Config::with(Layer::from_toml(&toml, "f").unwrap())
+        };
+        assert!(several("blobs = \"s3://lockstep\"").is_ok());
+        assert!(several("").unwrap_err().to_string().contains("several nodes need blobs in S3"));
+        let alone = Config::with(Layer::from_toml("bus = \"nats://b:4222\"", "f").unwrap());
+        assert!(alone.unwrap_err().to_string().contains("several nodes need log"));
+    }
 
     #[test]
     fn a_text_that_is_not_of_its_options_form_is_refused_with_the_options_name_and_a_right_one() {

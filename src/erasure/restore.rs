@@ -7,7 +7,7 @@ use lockstep_events::{AccountId, EntryId, VaultId, graph::Heads};
 
 use super::{ErasureError, again, list_path, scan, shred_list::Shred};
 use crate::{
-    commands::facts::derived,
+    commands::{facts::derived, put_off_erasure},
     operate::lives,
     state::Server,
     subjects::{
@@ -26,6 +26,8 @@ pub struct Reapplied {
     pub people: u64,
     /// Entries that were purged again.
     pub entries: u64,
+    /// Erasures that were put off: whoever called one off after the backup can do so again.
+    pub put_off: u64,
 }
 
 /// Erases again what is on the shred list and came back.
@@ -73,6 +75,7 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
         }
     }
     if restored {
+        done.put_off = put_off(server).await?;
         // What was appended just now is part of what was read.
         read(server, None).await?;
     }
@@ -86,6 +89,20 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
         );
     }
     Ok(done)
+}
+
+/// Gives whoever is about to be erased the time again in which it can be called off.
+async fn put_off(server: &Server) -> Result<u64, ErasureError> {
+    let now = server.clock.now();
+    let until = now.plus_seconds(server.config.erasure_wait_s());
+    let people = put_off_erasure::put_off(&server.desk(), now, until).await?;
+    if people > 0 {
+        tracing::warn!(
+            people,
+            "the log was restored: erasures that were due begin after erasure_wait_hours, as some may have been called off"
+        );
+    }
+    Ok(people)
 }
 
 /// Reads the log. Purges that cannot be finished because a store is away are no reason not to serve: they are soon.

@@ -275,6 +275,8 @@ impl Follower {
             }
             if !whole_page {
                 self.order.settle();
+                // A tail beyond it was of a log that is no more.
+                self.unreached = None;
                 self.feed.knows(asked);
                 return true;
             }

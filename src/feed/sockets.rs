@@ -112,6 +112,15 @@ impl Inner {
             self.accounts.remove(&account);
         }
     }
+
+    fn send_away(&self) {
+        let mut everyone: Vec<&Arc<Signal>> = self.all.values().map(|entry| &entry.signal).collect();
+        everyone.shuffle(&mut rand::thread_rng());
+        let number = u32::try_from(everyone.len()).unwrap_or(u32::MAX).max(1);
+        for (place, signal) in (0..number).zip(everyone) {
+            signal.close(Close::draining(slot(place, number)));
+        }
+    }
 }
 
 impl Sockets {
@@ -194,12 +203,12 @@ impl Sockets {
     pub fn drain(&self) {
         let mut inner = self.inner();
         inner.draining = true;
-        let mut everyone: Vec<&Arc<Signal>> = inner.all.values().map(|entry| &entry.signal).collect();
-        everyone.shuffle(&mut rand::thread_rng());
-        let number = u32::try_from(everyone.len()).unwrap_or(u32::MAX).max(1);
-        for (place, signal) in (0..number).zip(everyone) {
-            signal.close(Close::draining(slot(place, number)));
-        }
+        inner.send_away();
+    }
+
+    /// Sends everyone away, each with a slot of its own. Whoever comes afterwards may stay.
+    pub fn send_away(&self) {
+        self.inner().send_away();
     }
 
     /// How many are connected.
@@ -329,6 +338,16 @@ mod tests {
         slots.sort_unstable();
         assert_eq!(slots, [(0, 10_000), (10_000, 20_000), (20_000, 30_000)]);
         assert_eq!(code(&live(&sockets, 9)), Some(close::DRAINING));
+    }
+
+    #[test]
+    fn everyone_is_sent_away_and_whoever_comes_then_stays() {
+        let sockets = Arc::new(Sockets::default());
+        let (open, waits) = (live(&sockets, 1), watch(&sockets, access(2)).unwrap());
+        sockets.send_away();
+        let back = live(&sockets, 1);
+        let away = Some(close::DRAINING);
+        assert_eq!([&open, &waits, &back].map(code), [away, away, None]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     limiting::Gate,
     openapi::problems,
     routes::routes,
-    sessions::{self, checked_name},
+    sessions::{self, checked_name, named},
 };
 use crate::{
     commands::{
@@ -51,8 +51,7 @@ async fn ask(
     let name = checked_name(&body.name)?;
     let index = server.keys.name_index(name);
     gate.subject(&server, Action::Pair, Subject::Name(index)).await?;
-    let known = server.credentials.password(index).await?;
-    let account = known.map_or_else(|| server.keys.fake_account(name), |known| known.record.account);
+    let account = named(&server, name).await?.password.account;
     let AskApproval { device, public_key, kem_key, .. } = body;
     let request = Asked { device, public_key, kem_key: kem_key.0, sealed: None };
     let approval = approve::ask(&server, account, &request).await?;

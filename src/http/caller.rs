@@ -23,7 +23,7 @@ use crate::{
 pub use crate::auth::token::Scope;
 
 /// A node that has not heard of the log or of the signing keys for so long refuses to write.
-const WRITE_TOUCH: Duration = Duration::from_secs(10);
+pub const WRITE_TOUCH: Duration = Duration::from_secs(10);
 /// What needs a step-up needs a password that was proven at most so long ago, in seconds.
 const FRESH_S: i64 = 5 * 60;
 /// A node that has not heard of the log or of the signing keys for so long refuses everything.

@@ -41,7 +41,7 @@ async fn metrics(State(server): State<Shared>) -> Response {
         Gauge::one("lockstep_bus_connected", "Whether the bus answers", yes(server.bus.connected())),
         Gauge::one(
             "lockstep_blobs_connected",
-            "Whether the blob store answered when it was last asked",
+            "Whether the blob store answered when it was last asked, and took what was written",
             yes(server.blob_watch.touch() == Touch::Answers),
         ),
         Gauge::by_store(

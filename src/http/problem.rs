@@ -12,7 +12,7 @@ use lockstep_projections::store::ReadError;
 
 use crate::{
     auth::credentials::CredentialError,
-    blobs::BlobError,
+    blobs::{BlobError, IndexError},
     causes::with_causes,
     no_room::Store,
     quotas::{Exceeded, UploadRoomError},
@@ -127,6 +127,13 @@ impl From<BlobError> for Failure {
             BlobError::Full(_) => return Self::full(Store::Blobs, error),
             BlobError::Missing => Code::NotFound,
             BlobError::Other(_) => Code::Internal,
+            BlobError::Index(index) => match index {
+                IndexError::Unavailable(_) => Code::CredentialsUnavailable,
+                IndexError::Full(_) => return Self::full(Store::Credentials, error),
+                IndexError::Other(_) => Code::Internal,
+            },
+            BlobError::Log(LogError::Unavailable(_)) => Code::LogUnavailable,
+            BlobError::Log(_) => Code::Internal,
         };
         Self::caused(code, error)
     }

@@ -73,7 +73,7 @@ async fn start(
     // guesses 160 bits, but anybody could use up a name's day and keep its owner out.
     let name = checked_name(&body.name)?;
     let _place = proof_place(&server).await?;
-    let account = named(&server, name).await?.account;
+    let account = named(&server, name).await?.password.account;
     let slot = recovery::check(&server, account, &body.secret.0).await?;
     let row = recovery::of(&server, account).await?;
     let (setup_id, setup) = server.keys.newest_setup();

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::{
     Answer, Failure, Path, Routes, accounts,
-    caller::{Caller, Scope},
+    caller::{Caller, Scope, WRITE_TOUCH, in_touch},
     extract::Json,
     limiting::Gate,
     openapi::problems,
@@ -103,27 +103,30 @@ pub async fn proof_place(server: &Server) -> Answer<SemaphorePermit<'_>> {
 pub struct Named {
     /// Its blind index.
     pub index: NameIndex,
-    /// Its account, or the one that a name without an account seems to have.
-    pub account: AccountId,
-    /// Its password record.
-    pub password: Option<PasswordRecord>,
+    /// Its password record, with its account; or those that a name without an account seems to have.
+    pub password: PasswordRecord,
 }
 
-/// Looks a name up. A change that was cut off is brought to its end first. For a name without an account the same is
-/// asked: one question.
+/// Looks a name up. A change that was cut off is brought to its end first. A name without an account takes the same way:
+/// it is found with a record that no password opens.
 ///
 /// # Errors
 /// If a store does not answer.
 pub async fn named(server: &Server, name: &str) -> Answer<Named> {
     let index = server.keys.name_index(name);
-    let mut known = server.credentials.password(index).await?;
-    if replace::outdated(server, known.as_ref()).await? {
-        known = server.credentials.password(index).await?;
+    let nobody = nobody(server, name);
+    let mut known = server.credentials.password_or(index, &nobody).await?;
+    if replace::outdated(server, Some(&known)).await? {
+        known = server.credentials.password_or(index, &nobody).await?;
     }
-    let password = known.map(|known| known.record);
-    let fake = server.keys.fake_account(name);
-    let account = password.as_ref().map_or(fake, |record| record.account);
-    Ok(Named { index, account, password })
+    Ok(Named { index, password: known.record })
+}
+
+/// What a name without an account is found with.
+fn nobody(server: &Server, name: &str) -> PasswordRecord {
+    let (setup, keys) = server.keys.newest_setup();
+    let record = opaque::nobodys_record(keys, &mut OsRng);
+    PasswordRecord { account: server.keys.fake_account(name), setup, suite: 1, record }
 }
 
 /// Begins a login (OPAQUE). The answer is the same kind of answer for names that do not exist.
@@ -135,23 +138,20 @@ async fn start(
     Json(body): Json<LoginStart>,
 ) -> Answer<Json<LoginStarted>> {
     let name = checked_name(&body.name)?;
-    let Named { index, account: id, password: known } = named(&server, name).await?;
-    let account = known.as_ref().map(|known| known.account);
-    let (action, subject) = match own_device(&server, id, &body).await? {
-        Some(device) => (Action::KnownLogin, Subject::Device(id, device)),
+    let Named { index, password: PasswordRecord { account, setup, record, .. } } =
+        named(&server, name).await?;
+    let (action, subject) = match own_device(&server, account, &body).await? {
+        Some(device) => (Action::KnownLogin, Subject::Device(account, device)),
         None => (Action::Login, Subject::Name(index)),
     };
     gate.subject(&server, action, subject).await?;
     let _place = proof_place(&server).await?;
-    let newest = server.keys.newest_setup().1;
-    let setup = known.as_ref().and_then(|known| server.keys.setup(known.setup)).unwrap_or(newest);
-    let record = known.as_ref().map(|known| known.record.as_slice());
-    let (response, state) = opaque::login_response(setup, id, record, &body.request.0, &mut OsRng)
+    let setup = server.keys.setup(setup).unwrap_or(server.keys.newest_setup().1);
+    let (response, state) = opaque::login_response(setup, account, &record, &body.request.0, &mut OsRng)
         .map_err(|e| Failure::caused(Code::InvalidField, e).detail("request: not an OPAQUE message"))?;
     let attempt = Uuid::new_v4();
     let name = matches!(action, Action::Login).then_some(index.0);
-    let record = sha256(record.unwrap_or_default());
-    let state = Attempt::Login { name, account, record, state };
+    let state = Attempt::Login { name, account, record: sha256(&record), state };
     let until = server.clock.now().plus_seconds(LIFE_S);
     server.credentials.put_attempt(attempt, &state.to_bytes(), until).await?;
     Ok(Json(LoginStarted { attempt, response: response.into() }))
@@ -185,7 +185,7 @@ async fn finish(
     let place = proof_place(&server).await?;
     let proven = opaque::login_finish(&state, &body.finalization.0);
     drop(place);
-    let (Ok(()), Some(account)) = (proven, account) else { return Err(Code::LoginFailed.into()) };
+    proven.map_err(|_| Code::LoginFailed)?;
     let message = proof_message(body.attempt.as_bytes());
     let proof = body.device.map(|p| (p.device, message, p.signature));
     let proven = Proven { name, account, record, at, proof };
@@ -278,6 +278,8 @@ pub fn tokens(server: &Server, stored: &StoredSession, auth_epoch: u64) -> Answe
     responses((status = 200, description = "The new tokens", body = Tokens), RefreshProblems))]
 async fn renew(State(server): State<Shared>, gate: Gate, Json(body): Json<Refresh>) -> Answer<Json<Tokens>> {
     let presented = refresh::Presented::parse(&body.refresh_token).ok_or(Code::RefreshFailed)?;
+    // A token that was used a moment ago is answered without the log: what has ended since is known by it alone.
+    in_touch(&server, WRITE_TOUCH)?;
     gate.subject(&server, Action::Refresh, Subject::Session(presented.session)).await?;
     let message = proof_message(body.refresh_token.as_bytes());
     let command = RefreshSession { presented, message, signature: body.signature };

@@ -52,7 +52,7 @@ async fn start(
     let known = replace::password(&server, caller.account).await?.ok_or(Code::LoginFailed)?.record;
     let newest = server.keys.newest_setup().1;
     let setup = server.keys.setup(known.setup).unwrap_or(newest);
-    let record = Some(known.record.as_slice());
+    let record = &known.record;
     let answered = opaque::login_response(setup, caller.account, record, &body.request.0, &mut OsRng);
     let (response, state) = answered
         .map_err(|e| Failure::caused(Code::InvalidField, e).detail("request: not an OPAQUE message"))?;

@@ -135,7 +135,7 @@ fn keep_new(config: &Config, folder: &Path) -> Result<(), TlsError> {
 
 fn make(config: &Config) -> Result<(String, String), rcgen::Error> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    names.push(config.listen.ip().to_string());
+    names.push(config.listen.host());
     names.extend(config.tls_names.split(',').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()));
     names.sort();
     names.dedup();

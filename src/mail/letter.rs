@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use lockstep_events::AccountId;
+use lockstep_events::{AccountId, Micros};
 
 use super::outbox::About;
 
@@ -132,6 +132,11 @@ pub fn confirm(of: Of<'_>, to: &str, words: &str, url: &str) -> Letter {
 
 /// The letter that tells a person what happened to the account.
 pub fn notice(of: Of<'_>, to: &str, about: About) -> Letter {
+    notice_before(of, to, about, None)
+}
+
+/// The same with when something is going to happen.
+pub fn notice_before(of: Of<'_>, to: &str, about: About, due: Option<Micros>) -> Letter {
     let (subject, what, else_do) = match about {
         About::DeviceAdded => (
             "A device was added to your account",
@@ -142,6 +147,30 @@ pub fn notice(of: Of<'_>, to: &str, about: About) -> Letter {
             "Your password was changed",
             "The password of your Lockstep account was changed. Other sessions have ended.",
             "If it was not you: use your recovery code now.",
+        ),
+        About::Recovered => (
+            "The recovery code of your account was used",
+            "Somebody has opened your Lockstep account with its recovery code: it has another password now, second factors \
+             are no longer asked for, other sessions have ended, and the code is used up.",
+            "If it was not you: your other devices still hold your entries (lockstep export --offline, on one of them). Then \
+             ask whoever runs the server to disable the account.",
+        ),
+        About::RecoverySet => (
+            "Your account has a new recovery code",
+            "A new recovery code was made for your Lockstep account. The one before, if there was one, opens nothing any more.",
+            "If it was not you: change your password, look through your devices (lockstep devices), and make a recovery code \
+             of your own (lockstep recovery new).",
+        ),
+        About::FactorSet => (
+            "A second factor was added",
+            "Something more is asked for from now on when somebody logs in to your Lockstep account: a code of an app, a \
+             passkey, or a code on paper.",
+            "If it was not you: change your password from a device that is logged in, and look through lockstep factors.",
+        ),
+        About::FactorRemoved => (
+            "A second factor was removed",
+            "A second factor of your Lockstep account was removed.",
+            "If it was not you: change your password, and set it again (lockstep factors).",
         ),
         About::AddressAsked => (
             "Another address was named for your account",
@@ -173,7 +202,18 @@ pub fn notice(of: Of<'_>, to: &str, about: About) -> Letter {
             "If it was not you: call it off from one of your devices (lockstep account keep), or ask whoever runs the server.",
         ),
     };
-    letter(of, to, subject, &[Says(what), Says("If it was you, there is nothing to do."), Says(else_do)])
+    let due = due.map(|due| format!("It begins at {}, and can be called off until then.", minute(due)));
+    let mut parts = vec![Says(what)];
+    parts.extend(due.as_deref().map(Says));
+    parts.extend([Says("If it was you, there is nothing to do."), Says(else_do)]);
+    letter(of, to, subject, &parts)
+}
+
+/// Day and minute, for people.
+fn minute(at: Micros) -> String {
+    let at =
+        time::OffsetDateTime::from_unix_timestamp(at.seconds()).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
 }
 
 /// The last letter to a person.
@@ -212,6 +252,22 @@ mod tests {
         for letter in letters {
             assert!(!["src=", "<script", "<link", "url("].iter().any(|word| letter.html.contains(word)));
         }
+    }
+
+    #[test]
+    fn a_letter_about_a_coming_erasure_says_when_it_begins() {
+        let due = Some(Micros(1_795_608_000_000_000));
+        let letter = notice_before(ONE, "a@b.example", About::ErasureAsked, due);
+        for form in [&letter.text, &letter.html] {
+            assert!(form.contains("It begins at 2026-11-25 12:00 UTC"), "{form}");
+        }
+    }
+
+    #[test]
+    fn who_lost_the_account_to_the_recovery_code_is_not_sent_to_a_code_that_is_used_up() {
+        let letter = notice(ONE, "a@b.example", About::Recovered);
+        assert!(letter.text.contains("lockstep export --offline") && letter.text.contains("is used up"));
+        assert!(!letter.text.contains("use your recovery code"), "{}", letter.text);
     }
 
     #[test]

@@ -68,6 +68,14 @@ public! {
         DeviceAdded,
         /// The password was changed.
         PasswordChanged,
+        /// The recovery code was used.
+        Recovered,
+        /// There is a new recovery code.
+        RecoverySet,
+        /// A second factor was set.
+        FactorSet,
+        /// A second factor was removed.
+        FactorRemoved,
         /// Another address was named: to the present one.
         AddressAsked,
         /// Another address was confirmed: to the one before.

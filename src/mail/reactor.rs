@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use lockstep_events::{
     Event, LogError, Position, Recorded,
-    event::AccountEvent,
+    event::{AccountEvent, RevokeReason},
     log::{Contents, Filter},
 };
 use tokio::{
@@ -23,14 +23,17 @@ use super::{
 use crate::{
     auth::credentials::CredentialError,
     bus::CommittedBatch,
-    commands::facts::derived,
+    commands::{facts::derived, recovery::ARK_BY_RECOVERY},
     state::{Server, Shared},
 };
 
 /// The events that make a task.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 9] = [
     "device.added",
     "account.credential_set",
+    "account.sessions_ended",
+    "factor.set",
+    "factor.removed",
     "account.identity_linked",
     "account.identity_unlinked",
     "account.erasure_requested",
@@ -64,11 +67,16 @@ fn task(recorded: &Recorded) -> Option<(Uuid, Task)> {
     let about = match recorded.event().ok()? {
         // The first device is the one that registers.
         Event::Account(AccountEvent::DeviceAdded(body)) if body.statement.epoch > 1 => About::DeviceAdded,
-        Event::Account(AccountEvent::CredentialSet(body))
-            if body.credential == "opaque" && body.generation > 1 =>
-        {
-            About::PasswordChanged
+        Event::Account(AccountEvent::SessionsEnded(body)) => match body.reason {
+            RevokeReason::PasswordChanged => About::PasswordChanged,
+            RevokeReason::Recovered => About::Recovered,
+            _ => return None,
+        },
+        Event::Account(AccountEvent::CredentialSet(body)) if body.credential == ARK_BY_RECOVERY => {
+            About::RecoverySet
         }
+        Event::Account(AccountEvent::FactorSet(_)) => About::FactorSet,
+        Event::Account(AccountEvent::FactorRemoved(_)) => About::FactorRemoved,
         Event::Account(AccountEvent::IdentityLinked(_)) => About::IdentityLinked,
         Event::Account(AccountEvent::IdentityUnlinked(_)) => About::IdentityUnlinked,
         Event::Account(AccountEvent::ErasureRequested(_)) => About::ErasureAsked,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lockstep_api::words;
-use lockstep_events::{AccountId, Micros, canonical::sha256};
+use lockstep_events::{AccountId, LogError, Micros, canonical::sha256};
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -26,6 +26,7 @@ use crate::{
     },
     commands::{
         address::{self, AddressError},
+        erase::Erasure,
         facts::derived,
     },
     state::{Server, Shared},
@@ -68,6 +69,8 @@ pub struct Post {
 enum TaskError {
     #[error(transparent)]
     Store(#[from] CredentialError),
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error(transparent)]
     Mail(#[from] MailError),
     #[error(transparent)]
@@ -270,8 +273,12 @@ async fn notice(
 ) -> Result<Option<Letter>, TaskError> {
     let whose = if about == About::AddressChanged { Standing::Former } else { Standing::Confirmed };
     let Some(address) = server.ways.address(account, whose).await? else { return Ok(None) };
-    let to = opened(server, &address).await?;
-    Ok(to.map(|to| letter::notice((account, &task.to_string()), &to, about)))
+    let Some(to) = opened(server, &address).await? else { return Ok(None) };
+    let due = match about {
+        About::ErasureAsked => Erasure::of(&*server.log, account).await?.state.due(),
+        _ => None,
+    };
+    Ok(Some(letter::notice_before((account, &task.to_string()), &to, about, due)))
 }
 
 /// A link that is about to be mailed.

@@ -7,7 +7,7 @@ use lockstep_api::{
     admin::SetPlan,
     sync::{Push, PushItem, Pushed},
 };
-use lockstep_events::{BatchId, BlobHash, canonical::sha256, header::sign_version};
+use lockstep_events::{BatchId, BlobHash, Clock, canonical::sha256, header::sign_version};
 use lockstepd::{
     config::Layer,
     retention::{PruneReport, prune},
@@ -23,6 +23,7 @@ use crate::{
 
 in_both_modes! {
     a_free_and_a_paid_account_keep_different_spans_and_an_upgrade_counts_without_a_restart;
+    history_outlasts_a_renewal_that_is_late_and_a_plan_that_the_configuration_lost;
 }
 
 const DAY: i64 = 24 * 3600;
@@ -105,4 +106,37 @@ async fn a_free_and_a_paid_account_keep_different_spans_and_an_upgrade_counts_wi
     round(&node, 2).await;
     bob.has_no_more(&node, all[1].1).await;
     eve.still_has(&node, all[2].1).await;
+}
+
+async fn history_outlasts_a_renewal_that_is_late_and_a_plan_that_the_configuration_lost(mode: Mode) {
+    let options = |plans: &str| Layer {
+        plans: Some(plans.parse().unwrap()),
+        default_plan: Some("free".into()),
+        ..Layer::default()
+    };
+    let mut node = Node::start_with(mode, options(PLANS)).await;
+    let admin = first_admin(&node).await;
+    let [late, lost] = [Person::register(&node).await, Person::register(&node).await];
+    let until = node.clock.now().plus_seconds(30 * DAY);
+    for (person, until) in [(&late, Some(until)), (&lost, None)] {
+        let set = SetPlan { plan: "paid".into(), until, reason: WHY.into() };
+        admin.acts(&node, person.account, "plan", &set).await;
+    }
+    let all = [(&late, b"the old of late"), (&lost, b"the old of lost")];
+    for (person, old) in all {
+        person.replaces(&node, old).await;
+    }
+    node.clock.pass(50 * DAY);
+    assert_eq!(round(&node, 2).await.versions, 0);
+    let (late, lost) = (late.again(&node).await, lost.again(&node).await);
+    late.still_has(&node, all[0].1).await;
+    lost.still_has(&node, all[1].1).await;
+    node.restart_with(options("free = { history_days = 10 }")).await;
+    node.clock.pass(200 * DAY);
+    let (late, lost) = (late.again(&node).await, lost.again(&node).await);
+    assert_eq!(lost.plan(&node).await.history_days, None);
+    prune(&node.running().server).await.unwrap();
+    for (person, old) in [(&late, all[0].1), (&lost, all[1].1)] {
+        person.still_has(&node, old).await;
+    }
 }

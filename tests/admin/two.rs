@@ -9,6 +9,7 @@ use lockstepd::config::Layer;
 use reqwest::{Response, StatusCode};
 
 use crate::{
+    ending::pass,
     in_both_modes,
     office::{WHY, first_admin, why},
     support::{Mode, Node, Person, assert_problem, body},
@@ -17,6 +18,7 @@ use crate::{
 in_both_modes! {
     a_role_and_a_deletion_take_two_administrators_and_happen_once;
     one_administrator_is_told_that_nobody_could_approve_and_what_to_do;
+    a_proposal_about_somebody_who_was_erased_meanwhile_is_withdrawn_and_not_approved;
     whom_a_withdrawn_proposal_was_about_has_both_its_reasons_in_the_export;
     what_waits_for_another_administrator_is_listed_with_its_reason_until_it_is_settled;
 }
@@ -65,6 +67,24 @@ async fn one_administrator_is_told_that_nobody_could_approve_and_what_to_do(mode
     let problem: lockstep_api::Problem = refused.json().await.unwrap();
     assert!(problem.detail.is_some_and(|detail| detail.contains("two_admins = false")));
     assert_eq!(waiting(&node, &admin).await, Proposals { proposals: Vec::new(), after: None });
+}
+
+async fn a_proposal_about_somebody_who_was_erased_meanwhile_is_withdrawn_and_not_approved(mode: Mode) {
+    let soon = || Layer { erasure_wait_hours: Some(1), ..Layer::default() };
+    let mut node = Node::start_with(mode, soon()).await;
+    let (admin, bob) = (first_admin(&node).await, Person::register(&node).await);
+    let carol = Person::register(&node).await;
+    admin.grants(&node, bob.account, Role::Admin).await;
+    admin.acts(&node, carol.account, "delete", &why()).await;
+    node.restart_with(Layer { two_admins: Some(true), ..soon() }).await;
+    let admin = admin.again(&node).await;
+    let proposed = admin.grants(&node, carol.account, Role::Auditor).await;
+    pass(&node, carol.account).await;
+    let (admin, bob) = (admin.again(&node).await, bob.again(&node).await);
+    assert_eq!(waiting(&node, &bob).await.proposals, [], "of whom was erased nothing is told");
+    assert_problem(bob.settle(&node, &proposed, true).await, Code::NotFound).await;
+    assert_eq!(admin.settle(&node, &proposed, false).await.status(), StatusCode::OK);
+    assert_problem(admin.settle(&node, &proposed, false).await, Code::PreconditionFailed).await;
 }
 
 async fn whom_a_withdrawn_proposal_was_about_has_both_its_reasons_in_the_export(mode: Mode) {

@@ -353,7 +353,8 @@ async fn told_before_the_end(mode: Mode) {
     let erase = node.post("/v1/me/erasure", &Erase { account: person.account });
     let erase = erase.bearer_auth(&person.tokens.access_token).header("idempotency-key", "the-end");
     assert_eq!(erase.send().await.unwrap().status(), StatusCode::ACCEPTED);
-    node.letter(&email, "will be deleted", 1).await;
+    let asked = node.letter(&email, "will be deleted", 1).await;
+    assert!(asked.text.contains("It begins at 20"), "{}", asked.text);
     let to_them = || letters(&node.mail_folder()).into_iter().filter(|letter| letter.to() == email);
     let mut last = None;
     for round in 0.. {

@@ -163,6 +163,31 @@ async fn a_renewed_pair_is_shown_without_a_restart_and_one_that_does_not_fit_is_
 
 #[cfg(unix)]
 #[test]
+fn files_on_another_machine_that_does_not_answer_keep_no_server_from_stopping() {
+    let (folder, pair) = (tempfile::tempdir().unwrap(), Pair::new());
+    let mut server = Logged::start(&pair, folder.path());
+    let key = pair.path("key.pem");
+    fs::remove_file(&key).unwrap();
+    assert!(Command::new("mkfifo").arg(&key).status().unwrap().success());
+    // Somebody who writes has it open as soon as the server reads, and nothing comes.
+    let (opened, is_read) = std::sync::mpsc::channel();
+    std::thread::spawn(move || opened.send(fs::OpenOptions::new().write(true).open(key)));
+    let silent = is_read.recv_timeout(Duration::from_secs(60)).expect("it does not look").unwrap();
+    assert!(Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap().success());
+    let since = Instant::now();
+    let ended = loop {
+        if let Some(ended) = server.child.try_wait().unwrap() {
+            break ended;
+        }
+        assert!(since.elapsed() < Duration::from_secs(20), "it does not stop");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(ended.success(), "{ended:?}");
+    drop(silent);
+}
+
+#[cfg(unix)]
+#[test]
 fn without_a_certificate_of_its_own_a_server_goes_on_after_a_hangup_too() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::of(command(folder.path()).stdin(Stdio::null()));

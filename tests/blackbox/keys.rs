@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use lockstep_api::{Code, sync::Snapshot};
 use lockstep_client::{
-    Client, Error,
+    Client, Error, Unlock,
     crypto::password::Password,
     model::Link,
     server::{Server as Address, Trust},
@@ -32,6 +32,7 @@ in_both_modes! {
     what_was_refused_after_a_removal_is_done_by_the_next_sync_of_any_device,
     kills_in_the_middle_of_turning_leave_one_key_that_every_device_gets,
     every_way_in_leads_to_every_generation,
+    an_approval_that_comes_when_a_profile_is_there_by_now_deletes_nothing_of_it,
     a_restored_server_gets_the_newer_generations_back_with_their_keys,
 }
 
@@ -311,6 +312,28 @@ async fn every_way_in_leads_to_every_generation(mode: Mode) {
     let client =
         Client::recover(place.path(), &ground.address, &ground.name, &code, &password()).await.unwrap();
     reads(&Device { home: place, client }).await;
+}
+
+async fn an_approval_that_comes_when_a_profile_is_there_by_now_deletes_nothing_of_it(mode: Mode) {
+    let ground = Ground::start(mode).await;
+    let first = ground.first().await;
+    let place = tempfile::tempdir().unwrap();
+    let asking = Client::ask_approval(place.path(), &ground.address, &ground.name).await.unwrap();
+    // Nobody waits ten minutes: in another terminal somebody logs in, and writes.
+    let there = Client::login(place.path(), &ground.address, &ground.name, &password()).await.unwrap();
+    let entry = there.add(b"meanwhile").await.unwrap();
+    let waiting = first.approvals().await.unwrap();
+    let refuse = |_: &lockstep_api::factor::Demanded| unreachable!("no second factor is demanded");
+    first.approve(&waiting[0], &password(), &mut { refuse }).await.unwrap();
+    let approved = Client::approved(place.path(), asking, &password()).await.map(drop);
+    assert!(matches!(approved, Err(Error::ProfileExists(_))), "{approved:?}");
+    there.close().await;
+    let again = Client::open(place.path(), &Unlock::Password(password())).await.unwrap();
+    assert!(again.get(entry).await.unwrap().pending);
+    again.sync().await.unwrap();
+    first.sync().await.unwrap();
+    assert_eq!(first.contents().await, ["meanwhile"]);
+    again.close().await;
 }
 
 async fn a_restored_server_gets_the_newer_generations_back_with_their_keys(mode: Mode) {

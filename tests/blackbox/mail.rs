@@ -1,6 +1,12 @@
 //! Letters through a real SMTP server: encrypted or not sent, patient, and not lost or repeated by a stop.
 
-use lockstepd::config::Layer;
+use lockstep_events::AccountId;
+use lockstepd::{
+    adapters::smtp::Smtp,
+    causes::with_causes,
+    config::Layer,
+    mail::{Mailer, letter::farewell},
+};
 use reqwest::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
@@ -77,6 +83,24 @@ async fn nothing_is_sent_where_the_way_is_not_secure() {
         person.name_email(&node, "ada@example.org").await;
         tried(&node).await;
         assert!(letters(&sink.mailbox()).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_operator_is_told_which_of_these_it_is_and_never_an_address() {
+    let (plain, stranger) = (Sink::start(Manner::Plain), Sink::start(Manner::StartTls));
+    let trusted = Sink::start(Manner::StartTls);
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let ways = [
+        (plain.url("smtp", ""), "no STARTTLS"),
+        (stranger.url("smtp", "ada:lovelace@"), "mail_ca"),
+        (format!("smtp://{nobody}"), "no connection"),
+    ];
+    for (url, expected) in ways {
+        let smtp = Smtp::new(&url, "vault@example.org", Some(&trusted.authority())).unwrap();
+        let error = smtp.send(&farewell((AccountId::NIL, "one"), "ada@example.org")).await.unwrap_err();
+        let said = with_causes(&error);
+        assert!(said.contains(expected) && !said.contains("ada"), "{said}");
     }
 }
 

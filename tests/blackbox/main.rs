@@ -59,6 +59,7 @@ mod matrix;
 #[path = "../bus/nats_process.rs"]
 #[expect(dead_code, reason = "the suite of the bus uses more of it")]
 mod nats_process;
+mod notices;
 mod numbers;
 mod oidc;
 mod oidc_attacks;

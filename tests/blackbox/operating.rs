@@ -47,6 +47,47 @@ fn a_database_that_cannot_be_opened_is_named_by_its_option_and_its_error_said_on
     }
 }
 
+#[test]
+fn a_store_of_another_form_is_answered_with_the_forms_that_there_are_and_never_with_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    for (option, variable, right) in [
+        ("log", "LOCKSTEP_LOG", "postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
+        ("blobs", "LOCKSTEP_BLOBS", "s3://BUCKET"),
+    ] {
+        for wrong in ["10.0.0.7:4222", "ada:violet@10.0.0.7:4222"] {
+            let said = said(&with(folder.path(), (variable, wrong), &["serve"]));
+            assert!(said.contains(right) && said.contains(option) && !said.contains("violet"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_answered_with_the_option_that_names_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said_of = |option: &str| {
+        let mut command = command(folder.path());
+        said(&command.env("LOCKSTEP_ADMIN_LISTEN", option).arg("serve").output().unwrap())
+    };
+    let answer = said_of(&address);
+    assert!(answer.contains(&address) && answer.contains("admin_listen names another address"), "{answer}");
+}
+
+#[test]
+fn behind_a_proxy_the_next_command_has_the_address_that_clients_take() {
+    let folder = tempfile::tempdir().unwrap();
+    for (public, expected) in [
+        ("", "--server https://YOUR-PROXY "),
+        ("https://vault.example.org", "--server https://vault.example.org "),
+    ] {
+        let mut command = command(folder.path());
+        let command = command.env("LOCKSTEP_PLAIN_HTTP", "true").env("LOCKSTEP_PUBLIC_URL", public);
+        let process = Process::of(command);
+        assert!(process.lines.last().unwrap().contains(expected), "{:?}", process.lines);
+    }
+}
+
 async fn a_start_while_an_earlier_token_is_valid_says_so(mode: Mode) {
     let (folder, options) = (tempfile::tempdir().unwrap(), mode.options().await);
     let first_admin = || {

@@ -34,9 +34,24 @@ fn an_account_is_deleted_after_a_time_to_call_it_off() {
     assert_eq!(first["due_at"], again["due_at"], "asking again puts nothing off");
     let told = phone.run(&["sync"]).err;
     assert!(told.contains("going to be erased"), "{told}");
+    let tablet = Device::logged_in(&server);
+    for other in [&phone, &tablet] {
+        let told = other.run(&["--quiet", "sync"]).err;
+        assert!(
+            told.contains("going to be erased at 20") && told.contains("account keep"),
+            "not once: {told}"
+        );
+        assert_eq!(other.json(&["--offline", "status"])["erasure_due_at"], first["due_at"]);
+        assert!(other.ok(&["status"]).contains("to be erased\t20"));
+    }
     assert!(laptop.run(&["account", "keep"]).code == 0);
     let told = phone.run(&["sync"]).err;
     assert!(told.contains("called off") && !told.contains("going to be erased"), "{told}");
+    for device in [&laptop, &phone] {
+        let told = device.run(&["sync"]).err;
+        assert!(!told.contains("erased"), "{told}");
+        assert_eq!(device.json(&["status"])["erasure_due_at"], serde_json::Value::Null);
+    }
     assert_eq!(laptop.run(&["account", "keep"]).code, 3);
     laptop.ok(&["status"]);
 }

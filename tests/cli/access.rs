@@ -86,6 +86,12 @@ fn sessions_are_listed_and_the_others_ended(mode: Mode) {
     let phone = Device::logged_in(&server);
     let open = laptop.json(&["sessions"]);
     assert_eq!(open.as_array().unwrap().len(), 2);
+    let listed = laptop.ok(&["sessions"]);
+    let seen: Vec<&str> = listed.lines().map(|line| line.split('\t').nth(3).unwrap()).collect();
+    assert!(
+        seen.iter().all(|seen| seen.len() == 14 && seen.ends_with('h')),
+        "the hour, and no more: {seen:?}"
+    );
     assert_eq!(laptop.run(&["sessions", "revoke", "--others"]).code, 2, "nobody can be asked");
     laptop.ok(&["sessions", "revoke", "--others", "--yes"]);
     assert_eq!(phone.run(&["sync"]).code, 4);
@@ -127,6 +133,11 @@ pub fn code(secret: &str, later: i64) -> String {
     totp::code(&bytes.try_into().unwrap(), i64::try_from(now).unwrap() / 30 + later)
 }
 
+/// In two groups, with the blank that comes along when it is copied.
+fn as_an_app_shows(code: &str) -> String {
+    format!("{} {} ", &code[..3], &code[3..])
+}
+
 /// One that it does not show for minutes.
 fn wrong(secret: &str) -> String {
     let near: Vec<String> = (-5..=5).map(|later| code(secret, later)).collect();
@@ -141,8 +152,10 @@ fn an_authenticator_app_is_asked_for_at_a_login_and_codes_on_paper_stand_in_for_
     assert_eq!(unconfirmed.find(" CODE"), Some(36), "without a terminal, too: {}", told.err);
     let made = laptop.json(&["factors", "totp"]);
     let (factor, secret) = (made["factor"].as_str().unwrap(), made["secret"].as_str().unwrap());
-    assert_eq!(laptop.run(&["factors", "confirm", factor, &wrong(secret)]).code, 4);
-    let set = laptop.json(&["factors", "confirm", factor, &code(secret, 0)]);
+    let refused = laptop.run(&["factors", "confirm", factor, &wrong(secret)]);
+    assert!(refused.code == 4 && refused.err.contains("clock is right"), "{}", refused.err);
+    assert!(!refused.err.contains("paper"), "there is none yet: {}", refused.err);
+    let set = laptop.json(&["factors", "confirm", factor, &as_an_app_shows(&code(secret, 0))]);
     assert_eq!(set["codes"].as_array().unwrap().len(), 10);
     let phone = Device::empty();
     let enter = phone.enter("login", &server, NAME);
@@ -152,7 +165,7 @@ fn an_authenticator_app_is_asked_for_at_a_login_and_codes_on_paper_stand_in_for_
     let with = |code: &str| answer(&phone.command(&enter).env("LOCKSTEP_CODE", code).output().unwrap());
     assert_eq!(with(&wrong(secret)).code, 4);
     // Each code is taken once: the next one is right already.
-    let entered = with(&code(secret, 1));
+    let entered = with(&as_an_app_shows(&code(secret, 1)));
     assert_eq!(entered.code, 0, "{}", entered.err);
     let tablet = Device::empty();
     let mut login = tablet.command(&tablet.enter("login", &server, NAME));

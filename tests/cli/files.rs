@@ -87,6 +87,45 @@ fn put_apart(server: &Server) -> (Device, Device) {
 }
 
 #[test]
+fn what_another_device_put_and_nobody_saw_here_stays_beside_a_new_file_although_it_was_fetched() {
+    let server = Server::start();
+    let put = |device: &Device, text: &[u8]| device.run_with(&["file", "put", "-"], text);
+    let laptop = Device::registered(&server);
+    assert_eq!(put(&laptop, b"the first").code, 0);
+    let phone = Device::logged_in(&server);
+    assert_eq!(phone.ok(&["file", "get"]), "the first");
+    let alone = put(&phone, b"of the phone");
+    assert!(alone.code == 0 && !alone.err.contains("resolve"), "{}", alone.err);
+    laptop.ok(&["sync"]);
+    let beside = put(&laptop, b"of the laptop");
+    assert!(beside.code == 0 && beside.err.contains("lockstep file resolve"), "{}", beside.err);
+    for device in [&laptop, &phone] {
+        device.ok(&["sync"]);
+        assert_eq!(device.json(&["conflicts"]).as_array().unwrap().len(), 1);
+    }
+    // Once it was shown, it gives way.
+    laptop.ok(&["file", "get"]);
+    let both = put(&laptop, b"of both");
+    assert!(both.code == 0 && !both.err.contains("resolve"), "{}", both.err);
+    assert_eq!(laptop.json(&["conflicts"]), serde_json::json!([]));
+    assert_eq!(phone.ok(&["file", "get"]), "of both");
+}
+
+#[test]
+fn the_one_file_is_neither_deleted_nor_erased_as_an_entry() {
+    let server = Server::start();
+    let (laptop, _) = put_apart(&server);
+    let id = laptop.json(&["conflicts"])[0]["id"].as_str().unwrap().to_owned();
+    for verb in ["rm", "purge"] {
+        let refused = laptop.run(&[verb, &id, "--yes"]);
+        assert!(refused.code == 2 && refused.err.contains("lockstep file put"), "{}", refused.err);
+    }
+    laptop.ok(&["file", "resolve", "--keep", "1"]);
+    assert_eq!(laptop.run_with(&["file", "put", "-"], b"another").code, 0);
+    assert_eq!(laptop.ok(&["file", "get"]), "another");
+}
+
+#[test]
 fn a_file_that_was_put_apart_is_resolved_by_keeping_one_side_and_the_other_stays_in_the_list() {
     let server = Server::start();
     let (laptop, phone) = put_apart(&server);

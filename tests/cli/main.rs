@@ -55,6 +55,7 @@ mod private;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod quotas;
+mod restored;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../support/s3_process.rs"]
 mod s3_process;
@@ -66,6 +67,7 @@ mod story;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tour;
+mod usage;
 mod vaults;
 mod verify;
 mod watch;

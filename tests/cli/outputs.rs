@@ -1,8 +1,13 @@
 //! Where commands write what is asked for: files, and what a path names that is none.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crate::{
+    access::code,
     device::{Answer, Device, answer},
     server::Server,
 };
@@ -119,4 +124,40 @@ fn copies_of_sides_that_have_no_folder_are_said_with_the_path_and_nothing_is_cho
     let refused = laptop.run(&["file", "resolve", "--keep-both", taken.to_str().unwrap()]);
     assert!(refused.code == 1 && refused.err.contains("taken: "), "{}", refused.err);
     assert_eq!(laptop.run(&["file", "resolve"]).code, 5, "still two");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn codes_that_were_made_and_could_not_be_shown_are_said_to_be_made() {
+    let server = Server::start();
+    let device = Device::registered(&server);
+    let lost = |args: &[&str], code: &str| {
+        let full = fs::File::create("/dev/full").unwrap();
+        let child =
+            device.command(args).env("LOCKSTEP_CODE", code).stdout(full).stderr(Stdio::piped()).spawn();
+        answer(&child.unwrap().wait_with_output().unwrap())
+    };
+    for args in [&["recovery", "new"][..], &["--json", "recovery", "new"]] {
+        let lost = lost(args, "");
+        assert_eq!(lost.code, 1, "{args:?}: {}", lost.err);
+        for wanted in [
+            "was made and not shown",
+            "the one before is worthless",
+            "No space left",
+            "lockstep recovery new",
+        ] {
+            assert!(lost.err.contains(wanted), "{args:?}: {wanted}: {}", lost.err);
+        }
+    }
+    let app = device.json(&["factors", "totp"]);
+    let (factor, secret) = (app["factor"].as_str().unwrap(), app["secret"].as_str().unwrap());
+    let confirmed = lost(&["factors", "confirm", factor, &code(secret, 0)], "");
+    // The next code is right already, and each is taken once.
+    let made = lost(&["factors", "codes"], &code(secret, 1));
+    for lost in [confirmed, made] {
+        assert_eq!(lost.code, 1, "{}", lost.err);
+        for wanted in ["were made and not shown", "those before are worthless", "lockstep factors codes"] {
+            assert!(lost.err.contains(wanted), "{wanted}: {}", lost.err);
+        }
+    }
 }

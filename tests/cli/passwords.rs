@@ -1,7 +1,13 @@
 //! Bad passwords and names, and what is never shown.
 
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
 use crate::{
-    device::{Device, NAME, PASSWORD},
+    device::{Device, NAME, PASSWORD, answer},
+    proxy::Proxy,
     server::Server,
 };
 
@@ -85,4 +91,34 @@ fn the_passwords_line_on_standard_input_is_never_taken_for_content_though_it_was
     assert_eq!(laptop.ok(&["file", "get"]), "six\n");
     assert_eq!(laptop.json(&["list"]).as_array().unwrap().len(), 4);
     assert!(!laptop.ok(&["export", "--plain", "-"]).contains(PASSWORD));
+}
+
+#[test]
+fn ctrl_c_while_a_new_password_is_on_its_way_says_that_it_may_have_been_changed() {
+    const NEW: &str = "seven lanterns drift southward";
+    let server = Server::start_plain();
+    let proxy = Proxy::start(server.url.strip_prefix("http://").unwrap().parse().unwrap());
+    let laptop = Device::empty();
+    let url = format!("https://{}", proxy.addr);
+    laptop.ok(&["register", "--server", &url, "--email", NAME, "--fingerprint", &proxy.fingerprint]);
+    proxy.hold_new_passwords();
+    let mut passwd = laptop.command(&["passwd"]);
+    passwd.env("LOCKSTEP_NEW_PASSWORD", NEW).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let passwd = passwd.spawn().unwrap();
+    let since = Instant::now();
+    while !proxy.has_held() {
+        assert!(since.elapsed() < Duration::from_secs(90), "it was not sent");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &passwd.id().to_string()]).status().unwrap().success());
+    let ended = answer(&passwd.wait_with_output().unwrap());
+    assert_eq!(ended.code, 130, "{}", ended.err);
+    assert!(ended.err.contains("may have been changed on the server"), "{}", ended.err);
+    assert!(ended.err.contains("lockstep login, with the new one"), "{}", ended.err);
+    // And it was, there and not here.
+    laptop.ok(&["--offline", "list"]);
+    let mut login = laptop.command(&["login"]);
+    login.env("LOCKSTEP_PASSWORD", NEW).env("LOCKSTEP_EARLIER_PASSWORD", PASSWORD);
+    let back = answer(&login.output().unwrap());
+    assert_eq!(back.code, 0, "{}", back.err);
 }

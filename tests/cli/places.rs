@@ -2,7 +2,10 @@
 
 use crate::{device::Device, mode::Mode, server::Server};
 
-in_both_modes! { what_another_device_changed_meanwhile_is_not_purged }
+in_both_modes! {
+    what_another_device_changed_meanwhile_is_not_purged,
+    what_the_server_refused_for_good_is_shown_by_the_id_that_status_names_and_an_export_says_that_it_lacks_it,
+}
 
 #[test]
 fn what_is_purged_is_gone_with_its_history_on_every_device_and_nothing_brings_it_back() {
@@ -50,6 +53,30 @@ fn what_another_device_changed_meanwhile_is_not_purged(mode: Mode) {
     assert_eq!(phone.ok(&["get", "mail", "password"]), "two\n");
 }
 
+fn what_the_server_refused_for_good_is_shown_by_the_id_that_status_names_and_an_export_says_that_it_lacks_it(
+    mode: Mode,
+) {
+    let server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "mail", "--set", "password=one"]);
+    let phone = Device::logged_in(&server);
+    laptop.ok(&["--offline", "edit", "mail", "--set", "password=two"]);
+    phone.ok(&["purge", "mail", "--yes"]);
+    laptop.run(&["sync"]);
+    let status = laptop.json(&["status"]);
+    assert_eq!(status["quarantined"], 1, "{status}");
+    let refused = &status["quarantine_list"][0];
+    let entry = &refused["entry"].as_str().unwrap()[..8];
+    let version = &refused["version"].as_str().unwrap()[..12];
+    assert_eq!(laptop.ok(&["get", entry, "password", "--version", version]), "two\n");
+    assert_eq!(laptop.ok(&["get", entry, "password"]), "two\n");
+    let versions = laptop.json(&["history", entry])["versions"].as_array().unwrap().clone();
+    assert!(versions.iter().any(|one| one["version"] == refused["version"]), "{versions:?}");
+    assert_eq!(laptop.run(&["get", "ffffffff", "password"]).code, 3);
+    let plain = laptop.run(&["export", "--plain", "-"]);
+    assert!(plain.code == 0 && plain.err.contains("refused them for good"), "{}", plain.err);
+}
+
 #[test]
 fn an_entry_is_moved_to_another_vault_with_its_files_and_comes_back_by_its_history() {
     let server = Server::start();
@@ -72,9 +99,12 @@ fn an_entry_is_moved_to_another_vault_with_its_files_and_comes_back_by_its_histo
     assert_eq!(laptop.run(&["--vault", "Work", "mv", "server", "--to", "work"]).code, 2);
     laptop.ok(&["restore", &id]);
     assert_eq!(laptop.ok(&["attachment", "get", "server", "keys"]), "keys");
-    // Without a server both halves wait.
-    laptop.ok(&["--offline", "mv", "server", "--to", "Work"]);
-    assert_eq!(laptop.json(&["sync"])["waiting"], 0);
+    // Of two halves that wait the server may take the deletion and not the copy.
+    let refused = laptop.run(&["--offline", "mv", "server", "--to", "Work"]);
+    assert!(refused.code == 2 && refused.err.contains("needs the server"), "{}", refused.err);
+    assert_eq!(laptop.json(&["status"])["waiting"], 0);
+    assert_eq!(laptop.json(&["list"]).as_array().unwrap().len(), 1);
+    laptop.ok(&["mv", "server", "--to", "Work"]);
     phone.ok(&["sync"]);
     assert_eq!(phone.json(&["--vault", "Work", "list"]).as_array().unwrap().len(), 2);
     assert_eq!(phone.json(&["list"]).as_array().unwrap().len(), 0);

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use crate::{
     device::{Device, NAME},
     mode::Mode,
+    port::Port,
     server::Server,
 };
 
 in_both_modes! {
     what_the_plan_has_no_room_for_waits_is_shown_and_is_sent_when_there_is_room,
     a_file_that_is_longer_than_the_server_takes_is_refused_with_its_entry_and_nothing_else_is,
+    an_import_that_the_plan_has_no_room_for_is_asked_for_once_and_nothing_small_waits_behind_it,
 }
 
 const PLANS: &str = "tiny = { entries = 3, storage_bytes = 200000 }\nroomy = { entries = 100 }";
@@ -148,4 +150,49 @@ fn a_file_that_is_longer_than_the_server_takes_is_refused_with_its_entry_and_not
     laptop.ok(&["sync", "--discard", status["quarantine_list"][0]["entry"].as_str().unwrap()]);
     assert_eq!(laptop.json(&["status"])["quarantined"], json!(0));
     assert_eq!(names(&laptop), ["first", "mail", "passport", "third"]);
+}
+
+/// How often versions were sent to the server, as it tells its operator.
+fn pushes(metrics: std::net::SocketAddr) -> u64 {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(metrics).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let is_push = |line: &&str| {
+        line.starts_with("lockstep_request_seconds_count{")
+            && line.contains("/versions\"")
+            && line.contains("POST")
+    };
+    let count = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    text.lines().filter(is_push).map(count).sum()
+}
+
+fn an_import_that_the_plan_has_no_room_for_is_asked_for_once_and_nothing_small_waits_behind_it(mode: Mode) {
+    let operators = Port::reserve();
+    let listen = operators.addr().to_string();
+    let plans = "tiny = { entries = 260 }";
+    let options =
+        [("LOCKSTEP_PLANS", plans), ("LOCKSTEP_DEFAULT_PLAN", "tiny"), ("LOCKSTEP_ADMIN_LISTEN", &listen)];
+    let server = Server::start_in_with(mode, &options);
+    let laptop = Device::registered(&server);
+    let lines = (0..2000).map(|n| format!("name{n},https://x{n}.example,user{n},password{n}\n"));
+    let file = laptop.home().join("logins.csv");
+    std::fs::write(&file, format!("name,url,username,password\n{}", lines.collect::<String>())).unwrap();
+
+    // Eight groups: the first has room, the second has none, and the others are not even asked for. As something went
+    // out, one is tried once more.
+    let before = pushes(operators.addr());
+    let imported = laptop.run(&["import", file.to_str().unwrap()]);
+    assert_eq!(imported.code, 0, "{}", imported.err);
+    let said = "no room for all of it: entries, limit 260, used 250; 1750 changes wait on this device";
+    assert!(imported.err.contains(said), "{}", imported.err);
+    assert_eq!(pushes(operators.addr()) - before, 3);
+    assert_eq!(no_room(&laptop.json(&["status"])), (&json!("entries"), &json!(260), &json!(1750)));
+    let phone = Device::logged_in(&server);
+    assert_eq!(names(&phone).len(), 250);
+
+    // What is small goes out past all of it.
+    assert_eq!(laptop.json(&["add", "one", "--set", "username=ada"])["sent"], true);
+    assert_eq!(names(&phone).len(), 251);
 }

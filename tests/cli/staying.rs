@@ -60,6 +60,18 @@ fn a_place_with_something_in_it_is_refused_and_unchanged_and_so_is_the_server_it
 }
 
 #[test]
+fn a_file_that_does_not_say_where_the_data_go_is_refused_and_the_working_folder_stays_as_it_is() {
+    let (server, _) = with_a_life();
+    let here = tempfile::tempdir().unwrap();
+    fs::write(here.path().join("new.toml"), "blobs = \"s3://lockstep\"\n").unwrap();
+    let mut moving = server.operator();
+    let refused = run(moving.args(["move", "--to", "new.toml"]).current_dir(here.path()));
+    assert!(refused.code == 2 && refused.err.contains("new.toml names no `data`"), "{refused:?}");
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 1, "nothing was made beside it");
+    assert_eq!(run(server.operator().args(["keys", "list"])).code, 0);
+}
+
+#[test]
 fn a_server_that_runs_or_a_log_that_is_damaged_is_not_moved_and_no_password_is_shown() {
     let (mut server, _) = with_a_life();
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! A person at a terminal: what is asked, and what of the answers is shown.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -211,4 +211,61 @@ fn a_person_reads_the_whole_of_what_was_done_and_why_however_narrow_the_terminal
     assert_eq!(code, 0, "{shown}");
     let line = shown.lines().find(|line| line.contains("account.plan_set")).unwrap();
     assert!(line.contains("(paid, until 20") && line.trim_end().ends_with(why), "{shown}");
+}
+
+#[test]
+fn what_a_person_has_to_compare_is_shown_however_quiet_the_command_is() {
+    let server = Server::start();
+    let stranger = with_an_owner();
+    let mut terminal =
+        Terminal::run(&stranger, &["--quiet", "register", "--server", &server.url, "--email", NAME]);
+    terminal.shows(&grouped(&server.fingerprint)[..8].join(" "));
+    terminal.shows("Is it the same? [y/N] ");
+    terminal.types("n");
+    assert_eq!(terminal.ends().0, 7);
+
+    let laptop = Device::registered(&server);
+    let phone = Device::empty();
+    let args = [&phone.enter("login", &server, NAME)[..], &["--quiet", "--approve"]].concat();
+    let mut asking = phone.start(&args);
+    let mut lines = BufReader::new(asking.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let words = lines.find(|line| line.split_whitespace().count() == 7 && line.starts_with("  ")).unwrap();
+    let mut terminal = Terminal::run(&laptop, &["--quiet", "devices", "approve"]);
+    terminal.shows(words.trim());
+    terminal.shows("Are they the same on its screen, and is it yours? [y/N] ");
+    terminal.types("y");
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, 0, "{shown}");
+    assert!(asking.wait().unwrap().success(), "{:?}", lines.collect::<Vec<_>>());
+
+    let mut linking = laptop.start(&["--quiet", "login", "--link"]);
+    let mut lines = BufReader::new(linking.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("only if the page shows these two words")));
+    linking.kill().unwrap();
+    linking.wait().unwrap();
+}
+
+#[test]
+fn who_says_no_is_not_told_that_there_is_no_terminal() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    let phone = Device::logged_in(&server);
+    laptop.ok(&["add", "github", "--generate"]);
+    let device = phone.json(&["status"])["device"].as_str().unwrap().to_owned();
+    for (args, nothing) in [
+        (&["account", "delete"][..], "nothing was erased"),
+        (&["devices", "revoke", &device], "nothing was revoked"),
+        (&["sessions", "revoke", "--others"], "nothing was ended"),
+        (&["rm", "github"], "nothing was deleted"),
+        (&["purge", "github"], "nothing was erased"),
+    ] {
+        let mut terminal = Terminal::run(&laptop, args);
+        terminal.shows("[y/N] ");
+        terminal.types("n");
+        let (code, shown) = terminal.ends();
+        assert_eq!(code, 1, "{args:?}: {shown}");
+        assert!(shown.contains(nothing) && !shown.contains("terminal"), "{args:?}: {shown}");
+    }
+    phone.ok(&["sync"]);
+    laptop.ok(&["get", "github", "password"]);
 }

@@ -97,7 +97,7 @@ impl Damaged {
 }
 
 /// The URL of a copy of a database that nobody is connected to any more.
-async fn copied(database: &str, how: &str) -> String {
+pub async fn copied(database: &str, how: &str) -> String {
     let (server, name) = database.rsplit_once('/').unwrap();
     let copy = format!("damaged-{}", uuid::Uuid::new_v4());
     let mut admin = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
@@ -350,4 +350,28 @@ fn a_log_is_whole_until_somebody_changes_moves_or_takes_away_an_event(mode: Mode
         assert!(n > 0 || found["contents"].as_u64().unwrap() >= 3, "{found}");
         assert!(n > 0 || found["sealed"].as_u64().unwrap() >= 1, "{found}");
     }
+}
+
+#[test]
+fn a_log_that_is_whole_is_said_to_be_so_unless_nothing_is_to_be_said() {
+    let mut server = Server::start_in(Mode::Embedded);
+    Device::registered(&server).ok(&["add", "one", "--set", "username=x"]);
+    server.kill();
+    let said = |data: &Path, args: &[&str]| {
+        let answer = log(data, args);
+        (answer.status.code(), String::from_utf8(answer.stdout).unwrap())
+    };
+    let (_, found) = verified(server.data());
+    let (code, text) = said(server.data(), &["verify"]);
+    let verdict = format!(
+        "Log {} is whole, SHA-256 of where it and its streams end: {}",
+        found["log_id"].as_str().unwrap(),
+        found["hash"].as_str().unwrap()
+    );
+    assert!(code == Some(0) && text.lines().last() == Some(&verdict), "{code:?} {text}");
+    assert!(text.starts_with(&format!("{} events of ", found["events"])), "{text}");
+    assert_eq!(said(server.data(), &["verify", "--quiet"]), (Some(0), String::new()));
+    tampered(server.data(), "UPDATE events SET chain = zeroblob(32) WHERE position = 2");
+    let (code, text) = said(server.data(), &["verify", "--quiet"]);
+    assert!(code == Some(1) && text.starts_with("2 (") && !text.contains("whole"), "{code:?} {text}");
 }

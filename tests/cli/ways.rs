@@ -170,11 +170,12 @@ fn an_identity_elsewhere_is_linked_and_signs_in_through_the_browser_and_the_loop
     let options = format!("work = {{ issuer = \"{}\", client_id = \"native\" }}", provider.issuer);
     let server = Server::start_with(&[("LOCKSTEP_OIDC", options.as_str())]);
     let device = Device::registered(&server);
-    let browsing = |args: &[&str]| {
+    let browsing_at = |device: &Device, args: &[&str]| {
         let mut command = device.command(args);
         let output = command.env("BROWSER", service("browser.mjs")).output().unwrap();
         answer(&output)
     };
+    let browsing = |args: &[&str]| browsing_at(&device, args);
     let early = browsing(&["login", "--oidc", "work"]);
     assert!(
         early.code == 4 && early.err.contains("lockstep identities link"),
@@ -187,6 +188,16 @@ fn an_identity_elsewhere_is_linked_and_signs_in_through_the_browser_and_the_loop
     let entered = browsing(&["login", "--oidc", "work"]);
     assert_eq!(entered.code, 0, "{}", entered.err);
     device.ok(&["sync"]);
+    let eve = Device::empty();
+    eve.ok(&eve.enter("register", &server, "eve@example.org"));
+    for (args, said) in [
+        (["login", "--oidc", "work"], "belongs to another account than this profile"),
+        (["identities", "link", "work"], "another account has this identity"),
+    ] {
+        let foreign = browsing_at(&eve, &args);
+        assert!(foreign.code == 4 && foreign.err.contains(said), "{args:?}: {}", foreign.err);
+        assert!(!foreign.err.contains("logout"), "nothing of hers has to go: {}", foreign.err);
+    }
     let listed = device.json(&["identities"]);
     assert_eq!(
         (listed["identities"].as_array().unwrap().len(), &listed["providers"][0]),

@@ -9,9 +9,10 @@ use lockstep_client::{
 use serde_json::Value;
 
 use crate::{
-    ground::{Ground, nothing_secret},
+    account::none,
+    ground::{Ground, entry, nothing_secret},
     lies::last_version,
-    people::{Device, PASSWORD, contents, heard, until},
+    people::{Device, PASSWORD, contents, heard, password, until},
 };
 
 /// A device that follows, has met a lie, has something to say, and has read the truth since.
@@ -85,6 +86,59 @@ async fn the_command_says_why_nothing_is_sent_and_how_it_goes_on() {
     assert_eq!((code, &report["pushed"], &report["waiting"]), (0, &2.into(), &0.into()), "{said}");
     first.sync().await.unwrap();
     assert_eq!(first.entries().await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_server_that_was_just_caught_is_asked_to_erase_nothing_until_its_history_is_believed_again() {
+    let (ground, first, second) = Ground::two().await;
+    let gone = entry(&first, "one").await;
+    first.remove(gone.entry, &gone.head_ids()).await.unwrap();
+    first.sync().await.unwrap();
+    second.sync().await.unwrap();
+    second.add(b"three").await.unwrap();
+    second.sync().await.unwrap();
+    ground.proxy.tell(last_version(|added| added.signature.0[5] ^= 1));
+    let erase = ["purge", &gone.entry.to_string(), "--yes"];
+    for _ in 0..2 {
+        let (code, shown, said) = lockstep(&first, &erase).await;
+        assert_eq!((code, shown), (7, Value::Null), "{said}");
+        // Whatever a person has seen: it is caught again.
+        assert_eq!(lockstep(&first, &["status", "--seen"]).await.0, 0);
+    }
+    let (told, after) = ground.proxy.honest();
+    assert!(told > 1);
+    assert!(after.iter().all(|asked| !asked.path.ends_with("/purge")), "{after:?}");
+    let (code, shown, said) = lockstep(&first, &erase).await;
+    assert_eq!((code, &shown["purged"]), (0, &gone.entry.to_string().into()), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_asked_of_the_server_at_once_is_held_as_what_waits() {
+    let (ground, first, second, following) = lied_to().await;
+    drop(following);
+    let status = second.status().await.unwrap();
+    let held = |what: Result<(), Error>| {
+        assert!(matches!(what, Err(Error::Held(AlarmKind::Signature))), "{what:?}");
+    };
+    held(second.create_vault("Work").await.map(drop));
+    held(second.rotate_vault_key(status.vault).await.map(drop));
+    let home = tempfile::tempdir().unwrap();
+    let _asking = Client::ask_approval(home.path(), &ground.server.address, &ground.name).await.unwrap();
+    let asks = second.approvals().await.unwrap().remove(0);
+    held(second.approve(&asks, &password(), &mut none).await);
+    held(second.name_device(status.device, "telephone").await);
+    held(second.new_recovery_code(&password(), &mut none).await.map(drop));
+    held(second.erase_account().await.map(drop));
+    // Whoever is to have no access any more has none: only the keys turn later.
+    let lost = ground.unread().await.status().await.unwrap().device;
+    second.revoke_device(lost).await.unwrap();
+    assert_eq!(second.status().await.unwrap().key_generation, status.key_generation);
+    second.acknowledge_alarms().await.unwrap();
+    second.sync().await.unwrap();
+    assert_eq!(second.status().await.unwrap().key_generation, status.key_generation + 1);
+    second.create_vault("Work").await.unwrap();
+    first.sync().await.unwrap();
+    assert_eq!(first.vaults().await.unwrap().len(), 2);
 }
 
 /// Two devices with two vaults: of the first one the second device has not read the end.

@@ -17,6 +17,7 @@ use lockstep_events::{
 use lockstepd::config::Layer;
 
 use crate::{
+    cluster::Looks,
     faulty_nats::{Faults, FaultyNats},
     nats_process::shared_url,
     socket::{Heard, Socket, all},
@@ -95,12 +96,16 @@ async fn over_a_bus_that_loses_doubles_reorders_and_stalls_every_event_comes_onc
     while auditor.at < before {
         auditor.hear().await;
     }
-    let mut delays = Vec::new();
+    let (mut delays, mut looks) = (Vec::new(), Looks::default());
     for n in 0..PUSHES {
         let bytes = format!("number {n}").into_bytes();
         let head = author.write(&node, epoch, std::slice::from_ref(&bytes)).await.head;
         // Every sixth waits for its news, to be measured; between them several are on their way at once.
         let acknowledged = Instant::now();
+        // Whatever became of its news, one look at the log finds it.
+        if n % 40 == 39 {
+            looks.at(&second).await;
+        }
         while n % 6 == 0 && auditor.at < head {
             let events = auditor.hear().await;
             assert!(events.iter().all(|event| author_signed(&author, event)));
@@ -124,7 +129,6 @@ async fn over_a_bus_that_loses_doubles_reorders_and_stalls_every_event_comes_onc
     delays.sort_unstable();
     let at = |share: usize| delays[(delays.len() - 1) * share / 100];
     eprintln!("{counts:?}: p50 {:?}, p90 {:?}, p99 {:?}, max {:?}", at(50), at(90), at(99), at(100));
-    // A lost message is found by the next look at the tail, 250 to 500 ms later; the rest is room for a busy machine.
-    assert!(at(90) < Duration::from_millis(2 * tail_poll_ms + 3_000), "{:?}", at(90));
-    assert!(at(100) < Duration::from_secs(20), "{:?}", at(100));
+    // A lost message is found by the next look at the tail, 250 to 500 ms later.
+    looks.were_often();
 }

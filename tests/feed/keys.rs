@@ -29,7 +29,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use crate::{
-    revocation::{Way, until},
+    freshness::{Way, until},
     socket::{Heard, Socket, all},
     support::{Mode, Node, Person, assert_problem, body},
 };

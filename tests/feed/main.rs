@@ -2,6 +2,7 @@
 //! away and come back. Servers run in this process and are reached over the network.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod addresses;
 mod between;
 mod changes;
 mod cluster;
@@ -12,6 +13,7 @@ mod faulty_bus;
 mod faulty_nats;
 mod flood;
 mod following;
+mod freshness;
 mod keys;
 mod live;
 mod lost_commits;
@@ -39,6 +41,7 @@ mod socket;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 mod support;
 mod told;
+mod triggers;
 #[path = "../blackbox/ways.rs"]
 #[expect(dead_code, reason = "the black-box suite uses more of it")]
 mod ways;

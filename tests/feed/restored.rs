@@ -1,7 +1,7 @@
 //! A database that was dumped and put back in another cluster: the server's role is of the cluster, and in no dump.
 
-use lockstepd::app;
-use sqlx::{Connection, PgConnection};
+use lockstepd::{adapters::postgres::Database, app};
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
     services::{PostgresProcess, stores_in},
@@ -52,4 +52,46 @@ async fn a_dump_that_is_put_back_in_another_cluster_is_served_with_the_rights_th
     assert!(running.server.log.tail().await.unwrap().position >= tail);
     assert_eq!(rights(&new.url()).await, before);
     running.shutdown().await;
+}
+
+/// Answers as Postgres 16 does to the question who may take a role on: who made it is a member, and no more.
+const AS_POSTGRES_16: &str =
+    "CREATE FUNCTION pg_has_role(name, name, text) RETURNS boolean LANGUAGE sql AS $$
+    SELECT $3 = 'MEMBER' OR pg_catalog.pg_has_role($1, $2, 'MEMBER') $$;
+CREATE FUNCTION pg_has_role(name, oid, text) RETURNS boolean LANGUAGE sql AS $$
+    SELECT $3 = 'MEMBER' OR pg_catalog.pg_has_role($1, $2, 'MEMBER') $$;
+CREATE FUNCTION pg_has_role(oid, oid, text) RETURNS boolean LANGUAGE sql AS $$
+    SELECT $3 = 'MEMBER' OR pg_catalog.pg_has_role($1, $2, 'MEMBER') $$;
+CREATE FUNCTION current_setting(text) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE $1 WHEN 'server_version_num' THEN '160000' ELSE pg_catalog.current_setting($1) END $$";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_made_the_role_and_is_no_superuser_may_take_it_on_in_every_postgres() {
+    let cluster = PostgresProcess::start().await;
+    let mut admin = PgConnection::connect(&cluster.url()).await.unwrap();
+    for name in ["old", "new"] {
+        let made = format!("CREATE ROLE {name} LOGIN CREATEROLE");
+        admin.execute(sqlx::AssertSqlSafe(made)).await.unwrap();
+        admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} OWNER {name}"))).await.unwrap();
+        let base = cluster.url().trim_end_matches("postgres").to_owned() + name;
+        if name == "new" {
+            admin.execute("ALTER ROLE new SET search_path = public, pg_catalog").await.unwrap();
+            let mut within = PgConnection::connect(&base).await.unwrap();
+            within.execute(AS_POSTGRES_16).await.unwrap();
+            within.close().await.unwrap();
+        }
+        let url = base.replace("postgres@", &format!("{name}@"));
+        // The first start, the next one, and the one after a start that went no further than the tables.
+        for taken_away in [false, false, true] {
+            if taken_away {
+                let taken = format!("REVOKE lockstep_server FROM {name}");
+                admin.execute(sqlx::AssertSqlSafe(taken)).await.unwrap();
+            }
+            let database = Database::connect(&url, 1).await.unwrap();
+            let user: String =
+                sqlx::query_scalar("SELECT current_user::text").fetch_one(database.pool()).await.unwrap();
+            assert_eq!(user, "lockstep_server", "{name}");
+            database.close().await;
+        }
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use lockstep_api::{Code, sync};
-use lockstep_events::{Epoch, StreamId};
+use lockstep_api::{Code, account::LoggedIn, sync};
+use lockstep_events::{Epoch, Recorded, StreamId};
 use lockstepd::{
     app,
+    commands::erase::Erasure,
     config::{Layer, Secret},
     erasure,
     operate::lives as renewals,
@@ -18,11 +19,13 @@ use crate::{
     canary::canary,
     ground::{Life, events, finish, item, left, push, quick},
     support::{
-        Mode, Node, assert_problem,
+        Mode, Node, Person, assert_problem,
         backup::{Database, back_up, put_back, restore},
         body,
     },
 };
+
+const DAY: i64 = 24 * 3600;
 
 /// Purges the first entry of somebody.
 pub async fn purge(node: &Node, life: &Life) {
@@ -37,6 +40,13 @@ pub async fn purge(node: &Node, life: &Life) {
     let purge = purge.bearer_auth(&life.person.tokens.access_token);
     let purge = purge.header("idempotency-key", Uuid::new_v4().to_string());
     let _: sync::Purged = body(purge.send().await.unwrap(), StatusCode::OK).await;
+}
+
+/// Calls the erasure of somebody off.
+async fn call_off(node: &Node, person: &Person) {
+    let request = node.request("DELETE", "/v1/me/erasure").bearer_auth(&person.tokens.access_token);
+    let answer = request.header("idempotency-key", Uuid::new_v4().to_string()).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{}", answer.text().await.unwrap());
 }
 
 /// In which life its streams are.
@@ -102,6 +112,40 @@ both! {
         let after = events(&*node.running().server.log).await;
         let erased = after.iter().filter(|event| event.kind == "account.subject_erased");
         assert_eq!(erased.count(), 1, "once is enough");
+    }
+
+    async fn an_erasure_that_was_called_off_after_the_backup_can_be_called_off_again(mode: Mode) {
+        let mut node = Node::start(mode).await;
+        let (stays, goes) = (Life::lead(&node).await, Life::lead(&node).await);
+        for life in [&stays, &goes] {
+            life.ask_to_be_erased(&node).await;
+        }
+        let backup = back_up(&mut node, mode).await;
+        call_off(&node, &stays.person).await;
+        put_back(&mut node, &backup).await;
+        node.clock.pass(4 * DAY);
+        node.begin().await;
+        let server = &node.running().server;
+        for life in [&stays, &goes] {
+            let found = Erasure::of(&*server.log, life.account()).await.unwrap();
+            assert!(found.state.due().unwrap() > server.clock.now().plus_seconds(2 * DAY), "{found:?}");
+        }
+        let asked = |events: Vec<Recorded>| {
+            events.iter().filter(|event| event.kind == "account.erasure_requested").count()
+        };
+        assert_eq!(asked(events(&*server.log).await), 4);
+        erasure::run_due(server).await.unwrap();
+        let login = stays.person.login(&node, &stays.person.password, true).await;
+        let tokens = body::<LoggedIn>(login, StatusCode::OK).await.tokens.unwrap();
+        call_off(&node, &Person { tokens, ..stays.person.clone() }).await;
+
+        // Once for a restore: what was put off is not put off again, and nobody who wants to go has to stay.
+        node.restart().await;
+        assert_eq!(asked(events(&*node.running().server.log).await), 4);
+        node.clock.pass(4 * DAY);
+        finish(&node, goes.account()).await;
+        assert_eq!(left(&node, mode, &goes.words()).await, [] as [String; 0]);
+        assert!(stays.person.login(&node, &stays.person.password, true).await.status().is_success());
     }
 
     async fn a_log_that_was_restored_begins_another_life_of_every_stream_once(mode: Mode) {

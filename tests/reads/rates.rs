@@ -61,5 +61,31 @@ async fn in_postgres() -> Arc<dyn RateStore> {
 
 #[cfg(feature = "distributed")]
 mod postgres {
+    use lockstep_events::Clock;
+    use lockstepd::{
+        clock::SystemClock,
+        limits::{Quota, Take, Taken},
+    };
+
     contract!(super::in_postgres);
+
+    #[tokio::test]
+    async fn a_node_whose_clock_is_behind_gives_nothing_back_of_what_others_have_counted() {
+        const DAY: i64 = 24 * 3600;
+        let (store, now) = (super::in_postgres().await, SystemClock.now());
+        let behind = now.plus_seconds(-3600);
+        for kept in [false, true] {
+            let take = Take { key: [13; 16], kept, quota: Quota::per(48, DAY) };
+            for n in 0..48 {
+                assert!(matches!(store.take(&[take], now).await, Ok(Taken::All(_))), "{n}");
+            }
+            for _ in 0..2 {
+                store.sweep(behind).await.unwrap();
+                for clock in [behind, now] {
+                    let refused = store.take(&[take], clock).await;
+                    assert!(matches!(refused, Ok(Taken::Refused { .. })), "{refused:?}");
+                }
+            }
+        }
+    }
 }

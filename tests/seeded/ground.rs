@@ -165,7 +165,7 @@ async fn serve(data: &Path, port: &Port, named: &[(String, String)], time: Arc<T
     let of = |name: &str| named.iter().find(|(option, _)| option == name).map(|(_, value)| value.clone());
     let options = Layer {
         data: Some(data.to_owned()),
-        listen: Some(port.addr()),
+        listen: Some(port.addr().into()),
         plain_http: Some(true),
         drain_s: Some(0),
         tail_poll_ms: Some(100),
@@ -197,20 +197,17 @@ async fn admin(server: &str, sql: &str) {
     }
 }
 
-/// Databases that were closed are whole in their own files a moment later.
+/// Databases that were closed are whole in their own files a moment later. Whoever only read and is the last to close
+/// leaves an empty journal behind.
 async fn settle(folder: &Path) {
-    for _ in 0..100 {
-        if !has_journal(folder) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("the journals are written back", || async { !has_journal(folder) }).await;
 }
 
 fn has_journal(folder: &Path) -> bool {
     std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
         let journal = entry.file_name().to_string_lossy().ends_with("-wal");
-        journal || (entry.path().is_dir() && has_journal(&entry.path()))
+        journal && entry.metadata().is_ok_and(|file| file.len() > 0)
+            || (entry.path().is_dir() && has_journal(&entry.path()))
     })
 }
 

@@ -244,7 +244,10 @@ async fn an_upload_in_parts_that_nobody_began_is_missing_and_aborted_without_an_
 
 /// What only a store does that clients reach themselves.
 mod presigned {
-    use std::sync::Arc;
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use lockstep_events::{BlobHash, VaultId, canonical::sha256};
     use lockstepd::{
@@ -316,6 +319,26 @@ mod presigned {
         assert!(whole(&*store, "a").await == bytes);
         assert_eq!(keys(&*store, "", None, 10).await, ["a"]);
         assert!(is_missing(store.finish_parts("a", &begun.upload, &tags).await));
+    }
+
+    /// The store goes by its own clock, and by the time at which a request begins.
+    #[tokio::test]
+    async fn an_address_is_refused_once_its_time_is_over() {
+        let store = crate::open::s3().await.port;
+        let lasting = store.presign_put("a", 5, &sha256(b"right"), 900).await.unwrap().unwrap();
+        let short = store.presign_put("a", 5, &sha256(b"right"), 1).await.unwrap().unwrap();
+        let part = store.start_parts("b", &[5], 1).await.unwrap().unwrap().parts.remove(0);
+        let until = Instant::now() + Duration::from_secs(30);
+        for request in [&short, &part] {
+            while send(request, b"right").await.status() != 403 {
+                assert!(Instant::now() < until, "it is good for longer than a second");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        store.delete("a").await.unwrap();
+        assert_eq!(send(&short, b"right").await.status(), 403);
+        assert!(is_missing(store.length("a").await));
+        assert!(send(&lasting, b"right").await.status().is_success());
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ over_every_adapter! { sqlite = crate::open::sqlite_credentials, postgres = crate
     an_attempt_that_expired_is_not_taken;
     attempts_do_not_mix;
     an_unknown_name_has_no_password_and_an_unknown_account_no_keys;
+    a_name_that_is_nobodys_is_found_with_what_was_asked_for_it;
     a_reserved_name_leads_to_all_that_its_account_begins_with;
     the_same_attempt_reserves_its_name_again;
     a_taken_name_says_who_has_it_and_stores_nothing;
@@ -182,6 +183,20 @@ async fn an_unknown_name_has_no_password_and_an_unknown_account_no_keys(store: A
     store.reserve(&reservation(1, 1, 1)).await.unwrap();
     assert_eq!(password(&*store, 2).await, None);
     assert_eq!(wraps(&*store, 2).await, (Vec::new(), None));
+}
+
+async fn a_name_that_is_nobodys_is_found_with_what_was_asked_for_it(store: Arc<dyn CredentialStore>) {
+    let nobody = PasswordRecord { account: account(99), setup: 7, suite: 2, record: vec![9; 192] };
+    let asked = |name| {
+        let (store, nobody) = (Arc::clone(&store), nobody.clone());
+        async move { store.password_or(NameIndex([name; 32]), &nobody).await.unwrap() }
+    };
+    let nothing = KnownPassword { record: nobody.clone(), staged: false, factors: false };
+    assert!(asked(1).await == nothing);
+    let reserved = reservation(1, 5, 1);
+    store.reserve(&reserved).await.unwrap();
+    assert!(asked(1).await == KnownPassword { record: reserved.password, ..nothing.clone() });
+    assert!(asked(2).await == nothing);
 }
 
 async fn a_reserved_name_leads_to_all_that_its_account_begins_with(store: Arc<dyn CredentialStore>) {

@@ -13,6 +13,8 @@ use crate::over_every_adapter;
 
 over_every_adapter! { sqlite = crate::open::sqlite_credentials, postgres = crate::open::postgres_credentials; {
     factors_come_back_as_they_were_oldest_first_and_for_their_account_only;
+    a_factor_that_is_not_there_is_found_as_it_was_asked_for;
+    requests_for_approval_go_by_their_age_and_their_account_and_nothing_else_goes;
     storing_a_factor_again_changes_nothing;
     of_many_who_replace_a_factor_at_one_version_exactly_one_does;
     a_factor_is_removed_by_its_own_account_only;
@@ -126,6 +128,44 @@ async fn factors_come_back_as_they_were_oldest_first_and_for_their_account_only(
     assert!(store.factor(all[2].id).await.unwrap().as_ref() == Some(&all[2]));
     assert!(store.factor(Uuid::from_u128(77)).await.unwrap().is_none());
     assert!(store.factors(account(3)).await.unwrap().is_empty());
+}
+
+async fn a_factor_that_is_not_there_is_found_as_it_was_asked_for(store: Arc<dyn CredentialStore>) {
+    let none = |of| StoredFactor {
+        account: account(of),
+        body: vec![0; 32],
+        version: 3,
+        ..factor(77, FactorKind::Recovery)
+    };
+    store.put_factor(&factor(1, FactorKind::Totp)).await.unwrap();
+    assert!(store.factor_or(&none(1)).await.unwrap() == none(1));
+    let slot = factor(2, FactorKind::Recovery);
+    store.put_factor(&slot).await.unwrap();
+    assert!(store.factor_or(&none(1)).await.unwrap() == slot);
+    assert!(store.factor_or(&none(2)).await.unwrap() == none(2));
+}
+
+async fn requests_for_approval_go_by_their_age_and_their_account_and_nothing_else_goes(
+    store: Arc<dyn CredentialStore>,
+) {
+    let at =
+        |n, of, kind, at| StoredFactor { account: account(of), created_at: Micros(at), ..factor(n, kind) };
+    let [old, due] = [(1, 4), (2, 5)].map(|(n, made)| at(n, 1, FactorKind::Approval, made));
+    let stays = [
+        at(3, 1, FactorKind::Approval, 6),
+        at(4, 1, FactorKind::Recovery, 4),
+        at(5, 2, FactorKind::Approval, 4),
+    ];
+    for factor in [&old, &due].into_iter().chain(&stays) {
+        store.put_factor(factor).await.unwrap();
+    }
+    store.remove_approvals(account(1), Micros(5)).await.unwrap();
+    for gone in [old, due] {
+        assert!(store.factor(gone.id).await.unwrap().is_none());
+    }
+    for kept in stays {
+        assert!(store.factor(kept.id).await.unwrap().as_ref() == Some(&kept));
+    }
 }
 
 async fn storing_a_factor_again_changes_nothing(store: Arc<dyn CredentialStore>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lockstep_events::Micros;
 use lockstepd::auth::{
-    addresses::{MailedLink, Standing},
+    addresses::{MailedLink, Purpose, Standing},
     credentials::{NameIndex, Reserved},
 };
 
@@ -16,6 +16,7 @@ use crate::{
 over_every_adapter! { sqlite = crate::open::sqlite_entrances, postgres = crate::open::postgres_entrances; {
     a_former_address_is_held_for_its_account_until_it_is_freed;
     an_address_that_comes_back_gives_the_one_between_its_place;
+    the_link_of_a_letter_to_the_former_address_never_becomes_one_to_the_new_one;
     a_confirmed_address_is_nobody_elses_name_and_leads_to_who_confirmed_it;
     of_a_name_and_a_confirmation_at_the_same_moment_one_stands;
 }}
@@ -84,4 +85,33 @@ async fn an_address_that_comes_back_gives_the_one_between_its_place(store: Store
     assert_eq!(standing(&store, 5, Standing::Confirmed).await, Some(1));
     assert_eq!(standing(&store, 5, Standing::Former).await, Some(2));
     assert_eq!((by_name(&store, 1).await, by_name(&store, 2).await), (Some(account(5)), Some(account(5))));
+}
+
+async fn the_link_of_a_letter_to_the_former_address_never_becomes_one_to_the_new_one(store: Store) {
+    registered(&store, 5, 1).await;
+    assert!(confirms(&store, 5, 1).await);
+    let to = |index: u8, token: u8| MailedLink {
+        token_hash: [token; 32],
+        purpose: Purpose::SignIn,
+        initiator: [token; 32],
+        ..asked(5, index)
+    };
+    for token in [50, 51] {
+        assert!(store.put_link(&to(1, token), NOW).await.unwrap());
+    }
+    store.press_link([51; 32], NOW).await.unwrap().unwrap();
+    assert!(confirms(&store, 5, 2).await);
+    assert!(store.link([50; 32], LATER).await.unwrap().is_none());
+    // Whoever sends the letters has not noted that they went out, and tries again: they go to the new address now.
+    for token in [50, 51] {
+        store.put_link(&to(2, token), LATER).await.unwrap();
+        assert!(store.link([token; 32], LATER).await.unwrap().is_none(), "the former mailbox has it, too");
+        assert!(store.press_link([token; 32], LATER).await.unwrap().is_none());
+        assert_eq!(store.take_pressed([token; 32], LATER).await.unwrap(), None);
+    }
+    // Nor do they count for what is asked of the new one.
+    for token in 60..63 {
+        assert!(store.put_link(&to(2, token), LATER).await.unwrap(), "{token}");
+    }
+    assert!(store.link([60; 32], LATER).await.unwrap().is_some());
 }

@@ -17,6 +17,7 @@ mod promises;
 mod repack;
 mod sessions;
 mod tables;
+mod takes_nothing;
 mod upkeep;
 mod ways;
 

@@ -108,11 +108,16 @@ pub struct Proxy {
 }
 
 /// What a proxy does with what goes through it.
+#[derive(Default)]
 struct Manners {
     /// Cuts off whoever asks for a WebSocket.
     refuses: AtomicBool,
     /// Changes a byte of every blob.
     spoils: AtomicBool,
+    /// Keeps the answer to a new password to itself.
+    holds: AtomicBool,
+    /// It has one.
+    held: AtomicBool,
 }
 
 impl Proxy {
@@ -126,7 +131,7 @@ impl Proxy {
         let config = rustls::ServerConfig::builder().with_no_client_auth();
         let tls = TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate], key).unwrap()));
         let (listener, addr) = listen();
-        let manners = Arc::new(Manners { refuses: AtomicBool::new(true), spoils: AtomicBool::new(false) });
+        let manners = Arc::new(Manners { refuses: AtomicBool::new(true), ..Manners::default() });
         let asked = Arc::clone(&manners);
         in_background(async move {
             let listener = TcpListener::from_std(listener).unwrap();
@@ -140,6 +145,16 @@ impl Proxy {
     /// Whether requests for a WebSocket are cut off from now on.
     pub fn refuse(&self, refuses: bool) {
         self.manners.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    /// From now on whoever sends a new password hears nothing of it.
+    pub fn hold_new_passwords(&self) {
+        self.manners.holds.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server has answered to a new password, and nobody heard it.
+    pub fn has_held(&self) -> bool {
+        self.manners.held.load(Ordering::SeqCst)
     }
 
     /// Whether a byte of every blob that is fetched is another one from now on.
@@ -166,7 +181,8 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manner
     if server.write_all(&head).await.is_err() {
         return;
     }
-    if !manners.spoils.load(Ordering::SeqCst) {
+    let holds = manners.holds.load(Ordering::SeqCst);
+    if !manners.spoils.load(Ordering::SeqCst) && !holds {
         let _ = copy_bidirectional(&mut client, &mut server).await;
         return;
     }
@@ -174,10 +190,12 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manner
     let (mut from_server, mut to_server) = server.into_split();
     // Whether the request that is being answered is for a blob.
     let for_blob = AtomicBool::new(is_for_blob(&head));
+    let new_password = AtomicBool::new(is_new_password(&head));
     let up = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(len @ 1..) = from_client.read(&mut buffer).await {
             for_blob.store(is_for_blob(&buffer[..len]), Ordering::SeqCst);
+            new_password.fetch_or(is_new_password(&buffer[..len]), Ordering::SeqCst);
             if to_server.write_all(&buffer[..len]).await.is_err() {
                 break;
             }
@@ -186,7 +204,11 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manner
     let down = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(len @ 1..) = from_server.read(&mut buffer).await {
-            if len > 4096 && for_blob.swap(false, Ordering::SeqCst) {
+            if holds && new_password.load(Ordering::SeqCst) {
+                manners.held.store(true, Ordering::SeqCst);
+                continue;
+            }
+            if len > 4096 && !holds && for_blob.swap(false, Ordering::SeqCst) {
                 buffer[len - 1] ^= 1;
             }
             if to_client.write_all(&buffer[..len]).await.is_err() {
@@ -199,6 +221,10 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manner
         () = up => {}
         () = down => {}
     }
+}
+
+fn is_new_password(head: &[u8]) -> bool {
+    head.starts_with(b"POST /v1/account/password/finish")
 }
 
 fn is_for_blob(head: &[u8]) -> bool {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lockstep_api::account::LoginStart;
 use lockstep_client::crypto::{opaque::Login, os_random, password::Password};
 use lockstep_events::StreamId;
-use lockstepd::adapters::postgres::Database;
+use lockstepd::{adapters::postgres::Database, causes::with_causes};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
@@ -86,6 +86,11 @@ async fn begin_login(device: &Device) -> Reply {
     device.post("/v1/sessions/start", &start).await
 }
 
+async fn begin_upload(device: &Device) -> Reply {
+    let blobs = serde_json::json!({ "blobs": [{ "hash": "0".repeat(64), "size": 5000 }] });
+    device.post(&format!("/v1/vaults/{}/blobs/prepare", device.vault), &blobs).await
+}
+
 fn come_back(reply: &Reply, code: &str) {
     assert_eq!((reply.status, reply.code().as_str()), (503, code));
     assert_eq!(reply.header("retry-after"), Some("1"));
@@ -149,6 +154,8 @@ async fn a_database_that_takes_no_connections_or_no_more_of_them_is_told_as_away
         tokio::time::sleep(RESTED).await;
         come_back(&push(&device).await, "log_unavailable");
         come_back(&begin_login(&device).await, "credentials_unavailable");
+        // The store of blobs is there: the index of what lies in it is not.
+        come_back(&begin_upload(&device).await, "credentials_unavailable");
         let (status, ports) = told.health().await;
         assert_eq!(
             (status, &ports["log"], &ports["credentials"]),
@@ -213,4 +220,33 @@ async fn a_node_that_is_gone_without_a_word_keeps_no_connections_of_the_database
         assert_eq!(shown, seconds, "{setting}");
     }
     database.close().await;
+}
+
+/// As a dump leaves it in another cluster: the role is there and has its rights, and nobody is in it.
+#[tokio::test]
+async fn what_only_looks_says_that_the_user_is_not_in_the_servers_role() {
+    let mut base = Base::make().await;
+    let mut told = base.told();
+    told.server.kill();
+    base.does("REVOKE lockstep_server FROM {name}").await;
+    let refused = with_causes(&Database::form(&base.url).await.unwrap_err());
+    let says = format!("GRANT lockstep_server TO \"{}\"", base.name);
+    assert!(refused.contains(&says), "{refused}");
+    base.does(&says).await;
+    Database::form(&base.url).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_who_makes_no_roles_begins_with_one_that_was_made_for_it_and_is_told_where_there_is_none() {
+    let mut base = Base::make().await;
+    base.does("ALTER ROLE {name} NOCREATEROLE").await;
+    base.does("REVOKE lockstep_server FROM {name}").await;
+    let refused = with_causes(&Database::connect(&base.url, 1).await.unwrap_err());
+    let says = format!("GRANT lockstep_server TO \"{}\"", base.name);
+    assert!(refused.contains(&says) && refused.contains("CREATE ROLE lockstep_server NOLOGIN"), "{refused}");
+    base.does(&says).await;
+    let told = base.told();
+    let device = Device::register(told.server.addr).await;
+    assert_eq!(push(&device).await.status, 200);
+    base.end(told);
 }

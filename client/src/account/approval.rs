@@ -163,6 +163,7 @@ impl Engine {
         password: &Password,
         factor: ShowingFactor<'_>,
     ) -> Result<(), Error> {
+        self.may_ask().await?;
         self.step_up(password, factor).await?;
         self.pull_account().await?;
         let trusted = keys::trusted(&mut *self.store.pool().acquire().await?).await?;

@@ -75,12 +75,14 @@ impl Engine {
         self.keep_access_token(stepped.access_token, stepped.expires_in).await
     }
 
-    /// Changes the password, on the server and on this device. Every other session ends.
+    /// Changes the password, on the server and on this device. Every other session ends. Once `sent` was called it may
+    /// have been changed on the server, whatever keeps this from ending.
     pub(crate) async fn change_password(
         &self,
         old: &Password,
         new: &Password,
         factor: ShowingFactor<'_>,
+        sent: impl FnOnce() + Send,
     ) -> Result<(), Error> {
         new.check_new(&self.profile.name)?;
         self.step_up(old, factor).await?;
@@ -109,20 +111,17 @@ impl Engine {
             wrap: ark_wrap(ARK_WRAP, generation, ark_gen, &wrapped),
         };
         let body = Body::json(&finish)?;
+        // Before it is sent: between the server's change and this device's lies as little as can be.
+        let lock = self.locked_under(new).await?;
+        sent();
         self.request(Method::POST, "/v1/account/password/finish", body).await?.ok()?;
-        self.relock(new).await
+        Profile::change(&self.home, |profile| profile.lock = Some(lock))
     }
 
     async fn ark_generation(&self) -> Result<u32, Error> {
         let mut db = self.store.pool().acquire().await?;
         let kept = keys::get(&mut db, keys::name::ARK).await?.ok_or_else(crate::store::damaged)?;
         Ok(split_generation(&kept)?.0)
-    }
-
-    /// From now on this password opens this profile.
-    pub(crate) async fn relock(&self, password: &Password) -> Result<(), Error> {
-        let lock = self.locked_under(password).await?;
-        Profile::change(&self.home, |profile| profile.lock = Some(lock))
     }
 
     /// The key of this profile under a password.
@@ -140,6 +139,7 @@ impl Engine {
         password: &Password,
         factor: ShowingFactor<'_>,
     ) -> Result<RecoveryCode, Error> {
+        self.may_ask().await?;
         self.step_up(password, factor).await?;
         // The statement must follow the newest: read what others stated first.
         self.pull_account().await?;

@@ -92,7 +92,8 @@ fn advice(error: &Error) -> (Exit, String) {
                 Code::SecondFactorFailed => {
                     return fixed(
                         Exit::Locked,
-                        "each code works once: wait for the app's next one, or take another from the paper",
+                        "each code works once: wait for the app's next one and see that the telephone's clock is right, or \
+                         take another from the paper",
                     );
                 }
                 Code::Unauthenticated | Code::TokenExpired | Code::Revoked | Code::LoginFailed => {
@@ -114,7 +115,7 @@ fn advice(error: &Error) -> (Exit, String) {
             "`lockstep unlock` keeps it open in memory; `lockstep unlock --keep file` in a file, which is weaker",
         ),
         Error::NotFound | Error::ContentGone => fixed(Exit::NotFound, ""),
-        Error::ContentLost => {
+        Error::FileGone | Error::ContentLost => {
             fixed(Exit::NotFound, "a device that has opened it before brings it back: edit the entry there")
         }
         Error::Local(cause) => fixed(Exit::Failure, local_advice(cause)),
@@ -137,9 +138,12 @@ const fn not_proven(why: NotProven) -> &'static str {
         }
         NotProven::Browser => "try again, and sign in with the browser within ten minutes",
         NotProven::Provider => "try again; if it stays so, log in with the password: lockstep login",
-        NotProven::Unlinked => {
-            "log in with the password, and link it: lockstep identities link PROVIDER; one that another account has \
-             stays that one's"
+        NotProven::Unlinked => "log in with the password, and link it: lockstep identities link PROVIDER",
+        NotProven::Another => {
+            "choose one of this profile's account, or name another profile with --home; nothing was changed"
+        }
+        NotProven::Taken => {
+            "choose another one at the provider; where it is linked now, `lockstep identities unlink` sets it free"
         }
     }
 }
@@ -168,7 +172,10 @@ const fn ended(reason: Option<RevokeReason>) -> &'static str {
         Some(RevokeReason::Deletion) => {
             "if it was not you: lockstep login, then lockstep account keep; what is on this device stays readable"
         }
-        _ => "`lockstep login` opens another; what is on this device stays readable",
+        _ => {
+            "`lockstep login` opens another, unless the account was erased; what is on this device stays readable: \
+             lockstep export --offline"
+        }
     }
 }
 
@@ -191,6 +198,12 @@ fn local_advice(cause: &sqlx::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_cannot_know_that_the_account_was_erased_is_told_how_to_keep_what_is_here() {
+        let ended = failure_of(&Error::Revoked(None)).advice;
+        assert!(ended.contains("erased") && ended.contains("export --offline"), "{ended}");
+    }
 
     #[test]
     fn what_the_server_says_of_this_time_stands_alone_where_the_sentence_for_all_times_adds_nothing() {

@@ -6,13 +6,15 @@ use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
 use super::{
     ui::Ui,
-    verbs::watch::{clock, short_device},
+    verbs::watch::{clock, now, short_device},
 };
 
 /// Listens to what is applied from here on.
 pub struct Alerts {
     changes: Receiver<Change>,
     own: DeviceId,
+    /// A coming erasure is told though it is old.
+    again: bool,
 }
 
 /// The last of each kind.
@@ -27,11 +29,16 @@ struct Heard {
 impl Alerts {
     /// Begins to listen. What device `own` did its person knows.
     pub fn of(client: &Client, own: DeviceId) -> Self {
-        Self { changes: client.changes(), own }
+        Self { changes: client.changes(), own, again: false }
     }
 
-    /// Says what came meanwhile: the last of each kind.
-    pub fn tell(mut self, ui: Ui) {
+    /// A coming erasure is told, whenever this device heard of it.
+    pub const fn erasure_is_news(&mut self) {
+        self.again = true;
+    }
+
+    /// Says what came meanwhile: the last of each kind. `due` is when the account is going to be erased.
+    pub fn tell(mut self, ui: Ui, due: Option<Micros>) {
         let mut heard = Heard::default();
         loop {
             match self.changes.try_recv() {
@@ -41,6 +48,9 @@ impl Alerts {
             }
         }
         heard.tell(ui, self.own);
+        if let Some(due) = due.filter(|_| self.again || heard.erasure == Some(true)) {
+            ui.warn(of_an_erasure(due, now()));
+        }
     }
 }
 
@@ -67,10 +77,8 @@ impl Heard {
         if let Some(text) = self.address(own) {
             ui.warn(text);
         }
-        match self.erasure {
-            Some(true) => ui.warn("this account is going to be erased: lockstep account keep calls that off"),
-            Some(false) => ui.say("The erasure of this account was called off."),
-            None => {}
+        if self.erasure == Some(false) {
+            ui.say("The erasure of this account was called off.");
         }
     }
 
@@ -97,6 +105,18 @@ impl Heard {
                  the present one. If it was not you: lockstep email cancel, lockstep passwd{revoke}",
             ),
         })
+    }
+}
+
+/// What there is to know and to do about an erasure that begins at a time.
+fn of_an_erasure(due: Micros, now: i64) -> String {
+    let at = clock(due.seconds());
+    if now < due.seconds() {
+        format!("this account is going to be erased at {at} UTC: lockstep account keep calls that off")
+    } else {
+        format!(
+            "this account was to be erased at {at} UTC; what is here stays readable: lockstep export --offline"
+        )
     }
 }
 
@@ -139,6 +159,14 @@ mod tests {
         for wanted in ["was changed", "1970-01-01 00:02:00", "recovery use", "devices revoke 00000002"] {
             assert!(changed.contains(wanted), "{wanted}: {changed}");
         }
+    }
+
+    #[test]
+    fn an_erasure_that_is_over_is_not_called_off_any_more() {
+        let due = Micros(60_000_000);
+        assert!(of_an_erasure(due, 59).contains("1970-01-01 00:01:00 UTC: lockstep account keep"));
+        let over = of_an_erasure(due, 60);
+        assert!(over.contains("export --offline") && !over.contains("keep"), "{over}");
     }
 
     #[test]

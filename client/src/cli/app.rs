@@ -1,5 +1,6 @@
 //! What every verb works with: the profile, the unlocked client, the entries with their content opened.
 
+mod refused;
 mod sending;
 
 use std::{
@@ -44,6 +45,8 @@ pub struct App {
     opened: Mutex<Option<Client>>,
     /// What is heard of the account meanwhile, to be told at the end.
     alerts: Mutex<Option<Alerts>>,
+    /// What is said if Ctrl-C comes now.
+    if_cut_off: Mutex<Option<&'static str>>,
     /// What the server was caught at after something was saved: how the command ends.
     caught: Mutex<Option<Failure>>,
 }
@@ -63,7 +66,7 @@ impl App {
         let home = std::path::absolute(home)?;
         let (offline, vault) = (global.offline, global.vault.clone());
         let (opened, alerts, caught) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { ui, home, passwords, offline, vault, opened, alerts, caught })
+        Ok(Self { ui, home, passwords, offline, vault, opened, alerts, if_cut_off: Mutex::new(None), caught })
     }
 
     /// The unlocked client, at the vault that was named: by the agent, else by the password.
@@ -157,6 +160,19 @@ impl App {
         self.keep(client)
     }
 
+    /// What has to be said if Ctrl-C comes from now on; whether there was something until now.
+    pub fn if_cut_off(&self, text: Option<&'static str>) -> bool {
+        let Ok(mut kept) = self.if_cut_off.lock() else { return false };
+        std::mem::replace(&mut *kept, text).is_some()
+    }
+
+    /// Ctrl-C came: says what has to be said of what it broke off.
+    pub fn was_cut_off(&self) {
+        if let Some(text) = self.if_cut_off.lock().ok().and_then(|mut text| text.take()) {
+            self.ui.warn(text);
+        }
+    }
+
     /// What is told at the end; nothing for who tells by itself.
     pub fn tell_at_end(&self, alerts: Option<Alerts>) {
         if let Ok(mut kept) = self.alerts.lock() {
@@ -164,12 +180,26 @@ impl App {
         }
     }
 
+    /// A coming erasure is told at the end of this command, whether it is news or not.
+    pub fn tell_of_an_erasure(&self) {
+        if let Ok(mut kept) = self.alerts.lock()
+            && let Some(alerts) = kept.as_mut()
+        {
+            alerts.erasure_is_news();
+        }
+    }
+
     /// Tells what is new about the account, and closes what was opened; waits no longer than a person would.
     pub async fn close(&self) {
-        if let Some(alerts) = self.alerts.lock().ok().and_then(|mut alerts| alerts.take()) {
-            alerts.tell(self.ui);
-        }
+        let alerts = self.alerts.lock().ok().and_then(|mut alerts| alerts.take());
         let opened = self.opened.lock().ok().and_then(|mut opened| opened.take());
+        if let Some(alerts) = alerts {
+            let due = match &opened {
+                Some(client) => client.erasure_due_at().await.ok().flatten(),
+                None => None,
+            };
+            alerts.tell(self.ui, due);
+        }
         if let Some(client) = opened {
             let _ = tokio::time::timeout(Duration::from_secs(2), client.close()).await;
         }
@@ -229,7 +259,10 @@ impl App {
     pub async fn find(&self, client: &Client, wanted: &str) -> Done<Found> {
         match by_id(client, wanted).await? {
             Some(found) => Ok(found),
-            None => find::one(&self.all(client).await?, wanted),
+            None => {
+                let found = find::one(&self.all(client).await?, wanted);
+                refused::or_refused(client, wanted, found).await
+            }
         }
     }
 
@@ -246,7 +279,7 @@ impl App {
         if !find::is_literal(&all, wanted) {
             all.extend(self.deleted(client).await?);
         }
-        find::one(&all, wanted)
+        refused::or_refused(client, wanted, find::one(&all, wanted)).await
     }
 
     /// The entry that is to be changed: a part of its name is not enough, unless a person says that it is the one. Who

@@ -100,6 +100,12 @@ impl Failure {
         self
     }
 
+    /// What this one means where something was made that is shown only once.
+    #[must_use]
+    pub fn after(self, made: &str, advice: &str) -> Self {
+        Self { message: format!("{made} ({})", self.message), advice: advice.to_owned(), ..self }
+    }
+
     /// The failure as a JSON document.
     pub fn json(&self) -> Value {
         let mut error = self.facts.clone();

@@ -6,6 +6,7 @@ mod alerts;
 mod app;
 mod args;
 mod editor;
+mod examples;
 mod failure;
 mod find;
 mod input;
@@ -18,7 +19,6 @@ mod verbs;
 
 use std::{io::Write, sync::Arc, time::Duration};
 
-use clap::Parser;
 use tokio::sync::watch;
 
 use failure::{Done, Exit, Failure};
@@ -27,7 +27,7 @@ use ui::Ui;
 /// Runs the command line of this process, and ends it.
 pub fn main() -> ! {
     private::keep_memory_private();
-    let code = match args::Cli::try_parse() {
+    let code = match examples::parse() {
         Ok(cli) => command(cli),
         Err(error) => parse_error(&error),
     };
@@ -121,6 +121,7 @@ async fn end_when_interrupted(app: Arc<app::App>, stop: watch::Sender<bool>) {
         stop.send_replace(true);
         // Until the verb is at rest; one that is in a prompt does not notice.
         let _ = tokio::time::timeout(UNTIL_STOPPED, stop.closed()).await;
+        app.was_cut_off();
         app.close().await;
         if app.ui.err_is_terminal {
             // A bar may have hidden it.

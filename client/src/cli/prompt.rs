@@ -156,6 +156,17 @@ pub fn confirm(ui: Ui, question: &str) -> Done<bool> {
     Ok(matches!(answer.as_str(), "y" | "yes"))
 }
 
+/// Goes on if a person says yes, or said so beforehand; `not` is what did not happen otherwise.
+pub fn sure(ui: Ui, yes: bool, question: &str, not: &str) -> Done {
+    if yes || confirm(ui, question)? {
+        return Ok(());
+    }
+    if can_ask(ui) {
+        return Err(Failure::new(Exit::Failure, not, ""));
+    }
+    Err(Failure::usage(not, "without a terminal to ask at, --yes is needed"))
+}
+
 /// One line of text; none if there is no terminal.
 pub fn line(ui: Ui, label: &str) -> Done<Option<String>> {
     if can_ask(ui) { ask(&format!("{label}: ")).map(Some) } else { Ok(None) }

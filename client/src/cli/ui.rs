@@ -88,6 +88,11 @@ impl Ui {
         }
     }
 
+    /// Talk that a question or a wait depends on: `--quiet` does not silence it.
+    pub fn needed(self, text: impl AsRef<str>) {
+        let _ = writeln!(io::stderr(), "{}", harmless(text.as_ref()));
+    }
+
     /// Talk that ends with a word of ours, coloured.
     pub fn say_styled(self, text: &str, style: &Style, word: &str) {
         if !self.quiet {

@@ -2,12 +2,9 @@
 
 use std::ffi::OsStr;
 
-use clap::{
-    CommandFactory,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::{args::Cli, failure::Failure};
+use super::{examples, failure::Failure};
 
 /// Whether somebody wants JSON, by the words of a command line that could not be parsed.
 pub fn wants_json(words: impl Iterator<Item = impl AsRef<OsStr>>) -> bool {
@@ -37,7 +34,7 @@ pub fn help_instead(error: &clap::Error) -> Option<String> {
     else {
         return None;
     };
-    let mut command = Cli::command();
+    let mut command = examples::command();
     command.build();
     let mut at = &mut command;
     for verb in said.split(' ').skip(1) {
@@ -52,7 +49,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::failure::Exit;
+    use crate::cli::{args::Cli, failure::Exit};
 
     fn failed(words: &[&str]) -> Failure {
         failure_of(&Cli::try_parse_from(words).unwrap_err())

@@ -111,7 +111,22 @@ impl Client {
         new: &Password,
         factor: ShowingFactor<'_>,
     ) -> Result<(), Error> {
-        self.engine.change_password(old, new, factor).await
+        self.engine.change_password(old, new, factor, || ()).await
+    }
+
+    /// The same; `sent` is called when it goes to the server. Whoever gives up after that does not know whether it was
+    /// changed there; here it was not. *Online.*
+    ///
+    /// # Errors
+    /// As [`Client::change_password`].
+    pub async fn change_password_telling(
+        &self,
+        old: &Password,
+        new: &Password,
+        factor: ShowingFactor<'_>,
+        sent: impl FnOnce() + Send,
+    ) -> Result<(), Error> {
+        self.engine.change_password(old, new, factor, sent).await
     }
 
     /// Makes a recovery code, in the place of the one before. It is shown this once. *Online.*

@@ -76,6 +76,24 @@ impl Client {
         self.engine.edit_with(entry, base, content, Some(&hashes)).await
     }
 
+    /// Says that a person was shown these versions of the one encrypted file: [`Self::file_put_on_seen`] stands on them.
+    /// Whatever is put here was seen.
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn file_see(&self, versions: &[VersionId]) -> Result<(), Error> {
+        self.engine.file_see(versions).await
+    }
+
+    /// As [`Self::file_put`], on top of what a person saw of the file on this device last. What another device put
+    /// meanwhile stays beside it, as a branch, whether it was fetched or not.
+    ///
+    /// # Errors
+    /// As [`Self::file_put`].
+    pub async fn file_put_on_seen(&self, content: &[u8]) -> Result<VersionId, Error> {
+        self.engine.file_put_on_seen(content).await
+    }
+
     /// Seals a file for an entry and keeps it here until it was sent. It belongs to the entry once a version names it
     /// ([`Self::edit_with`]), whose content keeps what this returns.
     ///
@@ -99,7 +117,7 @@ impl Client {
     /// The file behind an attachment: from this device, or *online* from the server.
     ///
     /// # Errors
-    /// [`Error::ContentGone`] if the server does not have it; [`Error::Rejected`] if it is another entry's.
+    /// [`Error::FileGone`] if the server does not have it, [`Error::ContentLost`] if it should; [`Error::Rejected`] if it is another entry's.
     pub async fn attachment(&self, entry: EntryId, attachment: &Attachment) -> Result<Plaintext, Error> {
         self.engine.attachment(entry, attachment).await
     }

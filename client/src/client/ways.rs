@@ -10,7 +10,7 @@ impl Client {
     /// demanded. *Online.*
     ///
     /// # Errors
-    /// [`Error::ProfileExists`] if the proof is another account's, [`Error::LoginFailed`] if the device was revoked.
+    /// [`Error::NotProven`] if the proof is another account's, [`Error::LoginFailed`] if the device was revoked.
     pub async fn enter(&self, proof: &Identified, factor: ShowingFactor<'_>) -> Result<(), Error> {
         self.engine.enter(proof, factor).await
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_events::{BlobHash, VersionId};
+use lockstep_events::{BlobHash, Seq, VaultId, VersionId};
 use sqlx::SqliteConnection;
 
 use super::fixed;
@@ -43,6 +43,23 @@ pub(crate) async fn of(
         }
     }
     Ok(all)
+}
+
+/// The attachments of a vault's versions that have a place after a seq and were not erased, in the order of the stream.
+pub(crate) async fn placed_after(
+    db: &mut SqliteConnection,
+    vault: VaultId,
+    seq: Seq,
+) -> Result<Vec<(VersionId, BlobHash)>, Error> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        "SELECT id, hash FROM attachments JOIN versions ON id = version \
+         WHERE vault = ? AND seq > ? AND content IN (1, 2) ORDER BY seq",
+    )
+    .bind(vault.as_bytes().as_slice())
+    .bind(seq.as_i64())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|(id, hash)| Ok((VersionId(fixed(id)?), BlobHash(fixed(hash)?)))).collect()
 }
 
 /// The blobs that no content on this device or on the server opens: of versions that were erased, or given up. A choice

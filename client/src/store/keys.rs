@@ -1,7 +1,7 @@
 //! Single values, wrapped keys and the roster.
 
 use lockstep_events::{
-    DeviceId, Micros, VaultId,
+    DeviceId, Micros, Seq, VaultId,
     roster::{Claim, Roster, Statement},
 };
 use sqlx::SqliteConnection;
@@ -26,6 +26,8 @@ pub(crate) mod name {
     pub(crate) const TOKENS: &str = "tokens";
     /// When and why the last session ended, as JSON: only while there is no other one.
     pub(crate) const ENDED: &str = "session_ended";
+    /// u64 seq of the request | i64 when the account is going to be erased: until that is called off.
+    pub(crate) const ERASURE: &str = "erasure_due_at";
 }
 
 /// A single value.
@@ -47,6 +49,25 @@ pub(crate) async fn set(db: &mut SqliteConnection, name: &str, value: &[u8]) -> 
 pub(crate) async fn remove(db: &mut SqliteConnection, name: &str) -> Result<(), Error> {
     sqlx::query("DELETE FROM meta WHERE name = ?").bind(name).execute(db).await?;
     Ok(())
+}
+
+/// Whether there is any single value whose name begins so.
+pub(crate) async fn any(db: &mut SqliteConnection, beginning: &str) -> Result<bool, Error> {
+    let query =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM meta WHERE substr(name, 1, length(?1)) = ?1)");
+    Ok(query.bind(beginning).fetch_one(db).await?)
+}
+
+/// The account is going to be erased: by which event, and when.
+pub(crate) async fn set_erasure(db: &mut SqliteConnection, (asked, due): (Seq, Micros)) -> Result<(), Error> {
+    set(db, name::ERASURE, &[asked.0.to_be_bytes(), due.0.to_be_bytes()].concat()).await
+}
+
+/// As [`set_erasure`] said, if it was not called off.
+pub(crate) async fn erasure(db: &mut SqliteConnection) -> Result<Option<(Seq, Micros)>, Error> {
+    let Some(kept) = get(db, name::ERASURE).await? else { return Ok(None) };
+    let (asked, due) = kept.split_at_checked(8).ok_or_else(damaged)?;
+    Ok(Some((Seq(u64::from_be_bytes(fixed(asked)?)), Micros(i64::from_be_bytes(fixed(due)?)))))
 }
 
 /// Keeps a wrapped vault key; one that is there already stays as it is.

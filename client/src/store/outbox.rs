@@ -78,6 +78,13 @@ pub(crate) async fn count(db: &mut SqliteConnection) -> Result<u64, Error> {
     Ok(n.cast_unsigned())
 }
 
+/// Nothing is written to this database any more: its file is about to be deleted, and who did not hear of that would
+/// have written to nowhere.
+pub(crate) async fn close_for_good(db: &mut SqliteConnection) -> Result<(), Error> {
+    sqlx::query("DROP TABLE outbox").execute(db).await?;
+    Ok(())
+}
+
 /// How many of these wait.
 pub(crate) async fn count_of(db: &mut SqliteConnection, which: &BTreeSet<VersionId>) -> Result<u64, Error> {
     let mut found = 0;
@@ -91,12 +98,25 @@ pub(crate) async fn count_of(db: &mut SqliteConnection, which: &BTreeSet<Version
     Ok(found)
 }
 
-/// Takes a version out: it stands in the log, or was moved into quarantine.
+/// Takes a version out: the server said that it stands, or it was moved into quarantine.
 pub(crate) async fn remove(db: &mut SqliteConnection, version: VersionId) -> Result<(), Error> {
     sqlx::query("DELETE FROM outbox WHERE version = ?")
         .bind(version.as_bytes().as_slice())
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// A version stands in the log. Of one with files that is offered again it may be another device that brought it, without
+/// them: it still goes out, for those.
+pub(crate) async fn stands(db: &mut SqliteConnection, version: VersionId) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM outbox WHERE version = ? \
+         AND NOT (reoffer = 1 AND EXISTS (SELECT 1 FROM attachments a WHERE a.version = outbox.version))",
+    )
+    .bind(version.as_bytes().as_slice())
+    .execute(db)
+    .await?;
     Ok(())
 }
 

@@ -313,6 +313,11 @@ async fn apply_account(
         | AccountEvent::RosterStated(stated) => Some(&stated.statement),
         _ => None,
     };
+    match account {
+        AccountEvent::ErasureRequested(asked) => keys::set_erasure(db, (event.seq, asked.due_at)).await?,
+        AccountEvent::ErasureCancelled(_) => keys::remove(db, keys::name::ERASURE).await?,
+        _ => {}
+    }
     let Some(statement) = statement else {
         return Ok(Some(told(event)));
     };
@@ -373,7 +378,7 @@ async fn keep(
     if versions::get(db, id).await?.is_some() {
         versions::place(db, id, at, added.parents()).await?;
         versions::signed(db, id, (added.signer, &added.signature)).await?;
-        outbox::remove(db, id).await?;
+        outbox::stands(db, id).await?;
         outbox::release(db, id).await?;
         if let Some(content) = content {
             versions::fill(db, id, content).await?;

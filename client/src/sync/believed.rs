@@ -2,6 +2,7 @@
 //! what stands there now is not what this device has to add to. Other vaults are sent what they are to have.
 
 use lockstep_events::{StreamKind, VaultId};
+use sqlx::SqliteConnection;
 
 use super::apply::{Applied, Page};
 use crate::{
@@ -10,8 +11,15 @@ use crate::{
     store::{keys, streams, streams::Place},
 };
 
+const DISBELIEVED: &str = "disbelieved/";
+
 fn name(vault: VaultId) -> String {
-    format!("disbelieved/{vault}")
+    format!("{DISBELIEVED}{vault}")
+}
+
+/// Whether any vault is not believed.
+pub(crate) async fn any_disbelieved(db: &mut SqliteConnection) -> Result<bool, Error> {
+    keys::any(db, DISBELIEVED).await
 }
 
 /// Whether the history was refused: after a restore of the server, or where it withholds what it took, what is here goes
@@ -22,7 +30,7 @@ pub(super) const fn is_lie<T>(read: &Result<T, Error>) -> bool {
 
 impl Engine {
     /// Keeps how the last reading of the vault ended, for every process of this profile.
-    pub(super) async fn note_believed(&self, believed: bool) -> Result<(), Error> {
+    pub(crate) async fn note_believed(&self, believed: bool) -> Result<(), Error> {
         if self.is_believed().await? == believed {
             return Ok(());
         }
@@ -69,7 +77,7 @@ impl Engine {
     }
 
     /// Whether the vault may be sent anything.
-    pub(super) async fn is_believed(&self) -> Result<bool, Error> {
+    pub(crate) async fn is_believed(&self) -> Result<bool, Error> {
         let mut db = self.store.pool().acquire().await?;
         Ok(keys::get(&mut db, &name(self.vault())).await?.is_none())
     }

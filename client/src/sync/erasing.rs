@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_events::{EntryId, Seq, VaultId, VersionId, graph::Heads};
+use lockstep_events::{EntryId, Seq, VaultId, VersionId, VersionKind, graph::Heads};
 use sqlx::SqliteConnection;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 /// what a `history` says beside: every head is a tombstone. A version that has no place up to a seq counts, as what was
 /// deleted before a restore of the server may have none, and a server that takes a version need not show it. What this
 /// device wrote and never sent, and what is in quarantine, stays as it is (see [`versions::erase`]) and is not asked, but
-/// for a choice: that needs what it chose.
+/// for a choice: that needs what it chose. A deletion that was refused deletes nothing here.
 pub(super) async fn may_erase(
     db: &mut SqliteConnection,
     (vault, entry): (VaultId, EntryId),
@@ -26,7 +26,11 @@ pub(super) async fn may_erase(
         return Ok(true);
     }
     let stays = outbox::never_erased(db).await?;
-    let asked = |version: &Kept| !version.header.kind.has_content() || !stays.contains(&version.id);
+    let refused = outbox::quarantined_ids(db).await?;
+    let asked = |version: &Kept| match version.header.kind {
+        VersionKind::Tombstone => !refused.contains(&version.id),
+        kind => !kind.has_content() || !stays.contains(&version.id),
+    };
     let held: Vec<Kept> = all.into_iter().filter(asked).collect();
     let used: BTreeSet<VersionId> = held.iter().flat_map(|version| version.parents.iter().copied()).collect();
     let mut heads = entries::accepted(db, vault, entry).await?.heads;

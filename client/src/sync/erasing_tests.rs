@@ -111,6 +111,25 @@ async fn what_this_device_chose_and_has_not_sent_needs_what_it_chose() {
 }
 
 #[tokio::test]
+async fn e16_a_deletion_that_the_server_refused_deletes_nothing_that_a_purge_erases() {
+    let (a, _, _, mut vault) = two_devices().await;
+    let entry = a.add(b"live").await.unwrap();
+    vault.accept_all(&a).await;
+    a.apply(&vault.page(0)).await.unwrap();
+    let first = a.entry(entry).await.unwrap().head_ids()[0];
+    let deletion = a.remove(entry, &[first]).await.unwrap();
+    let mut tx = a.store.begin().await.unwrap();
+    outbox::quarantine(&mut tx, deletion, "refused", Micros(1)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(says(&a).await, ["live"]);
+    purge(&mut vault, entry);
+    a.apply(&vault.page(1)).await.unwrap();
+    assert!(keeps(&a, first).await);
+    assert_eq!(says(&a).await, ["live"]);
+    assert_eq!(kinds(&a).await, [AlarmKind::Content]);
+}
+
+#[tokio::test]
 async fn a_purge_after_a_restore_erases_what_was_deleted_before_it_whether_the_deletion_waits_or_not() {
     for sent in [true, false] {
         let (a, _, _, mut vault) = two_devices().await;

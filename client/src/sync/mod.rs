@@ -3,7 +3,7 @@
 mod adopted;
 pub(crate) mod apply;
 pub(crate) mod backoff;
-mod believed;
+pub(crate) mod believed;
 mod beyond;
 pub(crate) mod check;
 pub(crate) mod contents;

@@ -91,6 +91,15 @@ pub(super) fn cut(waiting: Vec<(Waiting, Kept)>, attached: &Attached) -> Batch {
     batch
 }
 
+/// How many entries these make, if they make nothing but entries, all of them or none.
+pub(super) fn makes(batch: &Batch) -> Option<usize> {
+    let group = batch.first()?.0.unit?;
+    let of_one = batch
+        .iter()
+        .all(|(waiting, version)| waiting.unit == Some(group) && version.header.parents.is_empty());
+    of_one.then_some(batch.len())
+}
+
 fn item(version: &Kept, wrapped_key: Option<&[u8]>, attachments: Option<&Vec<BlobHash>>) -> PushItem {
     let inline = version.ciphertext.as_ref().filter(|bytes| bytes.len() <= MAX_INLINE);
     PushItem {
@@ -140,17 +149,31 @@ impl Engine {
         }
         self.hold_stated_key(self.vault()).await?;
         let mut tried = BTreeSet::new();
+        // A group that makes so many entries has no room, and one that makes more need not be asked for.
+        let mut full = None;
         loop {
             let batch = self.next_batch().await?;
             if batch.is_empty() {
                 return Ok(report);
             }
             let new = batch.iter().filter(|(waiting, _)| tried.insert(waiting.version)).count();
+            let made = makes(&batch);
+            if made.zip(full).is_some_and(|(made, full)| made >= full) {
+                self.put_all_behind(&batch).await?;
+                if new == 0 {
+                    return Ok(report);
+                }
+                continue;
+            }
             let before = self.waiting().await?;
             // Somebody who reads beside this may have met a lie.
             self.sending_is_free().await?;
             match self.push_batch(batch).await {
-                Ok(done) => report.add(done),
+                Ok(done) => {
+                    let is_full = done.no_room.as_ref().is_some_and(|quota| quota.what == "entries");
+                    full = if done.pushed > 0 { None } else { made.filter(|_| is_full).or(full) };
+                    report.add(done);
+                }
                 Err(Error::Refused { problem, .. }) if problem.code == Code::EpochMismatch => {
                     // Pulling meets the reset, reads the new life and orders the outbox anew.
                     self.pull_all().await?;
@@ -179,6 +202,16 @@ impl Engine {
             Some(kind) if outbox::count(&mut db).await? > 0 => Err(Error::Held(kind)),
             _ => Ok(()),
         }
+    }
+
+    /// What a person asks for that changes something on the server at once, without waiting in the outbox, is held by the
+    /// same alarms.
+    ///
+    /// # Errors
+    /// [`Error::Held`].
+    pub(crate) async fn may_ask(&self) -> Result<(), Error> {
+        let holding = alarms::holding(&mut *self.store.pool().acquire().await?).await?;
+        holding.map_or(Ok(()), |kind| Err(Error::Held(kind)))
     }
 
     /// How many versions wait.

@@ -90,3 +90,15 @@ fn what_is_offered_again_goes_by_itself_and_everything_in_its_order() {
     }
     assert_eq!(batches, [vec![true, true], vec![false, false], vec![true], vec![false]]);
 }
+
+#[test]
+fn only_one_whole_group_of_new_entries_says_how_many_it_makes() {
+    let group = |unit| (0..5).map(|n| waiting(n, Some(unit), 100)).collect::<Batch>();
+    assert_eq!(makes(&group(1)), Some(5));
+    assert_eq!(makes(&[group(1), group(2)].concat()), None);
+    assert_eq!(makes(&vec![waiting(1, None, 100)]), None, "singles are asked for, each by itself");
+    let mut with_an_edit = group(1);
+    with_an_edit[3].1.header.parents = vec![VersionId([1; 32])];
+    assert_eq!(makes(&with_an_edit), None);
+    assert_eq!(makes(&Batch::new()), None);
+}

@@ -10,7 +10,9 @@ use sqlx::SqliteConnection;
 use crate::{
     engine::Engine,
     error::Error,
-    store::{entries, entries::EntryRow, keys, outbox, streams, streams::Place, versions},
+    store::{
+        attachments, entries, entries::EntryRow, fixed, keys, outbox, streams, streams::Place, versions,
+    },
 };
 
 /// Versions of one request.
@@ -19,19 +21,37 @@ pub(super) const MOST: usize = 200;
 /// Why the sides are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// The stream has begun another life.
-    Reset,
+    /// The stream has begun another life, which has this place in common with the one before.
+    Reset(Seq),
     /// The digests disagree.
     Digest,
 }
 
+const DUE: &str = "reconcile/";
+
 fn due(vault: VaultId) -> String {
-    format!("reconcile/{vault}")
+    format!("{DUE}{vault}")
+}
+
+/// Whether the sides of any vault are still to be compared: what the server lost waits only once they are.
+pub(crate) async fn any_due(db: &mut SqliteConnection) -> Result<bool, Error> {
+    keys::any(db, DUE).await
+}
+
+/// After which place the server may have versions again and not their files: whoever offered them need not have had those.
+fn fileless_after(vault: VaultId) -> String {
+    format!("fileless/{vault}")
 }
 
 /// The sides are compared as soon as this device has read the stream to its head.
 pub(crate) async fn make_due(db: &mut SqliteConnection, vault: VaultId, why: Why) -> Result<(), Error> {
     let name = due(vault);
+    if let Why::Reset(common) = why {
+        let files = fileless_after(vault);
+        let before =
+            keys::get(db, &files).await?.map(|kept| fixed(&kept).map(u64::from_be_bytes)).transpose()?;
+        keys::set(db, &files, &common.0.min(before.unwrap_or(u64::MAX)).to_be_bytes()).await?;
+    }
     // Of two reasons the one that fetches more.
     if why == Why::Digest || keys::get(db, &name).await?.is_none() {
         keys::set(db, &name, if why == Why::Digest { b"digest" } else { b"reset" }).await?;
@@ -126,6 +146,7 @@ impl Engine {
             let reoffer = known.is_none_or(|waiting| waiting.reoffer);
             outbox::add(&mut tx, (vault, version.id), unit, reoffer).await?;
         }
+        self.send_files_again(&mut tx, vault, &waiting).await?;
         // What the digest is, the next page says.
         if let Some(now) = streams::get(&mut tx, place.stream).await? {
             streams::put(&mut tx, &Place { digest: None, ..now }).await?;
@@ -134,6 +155,30 @@ impl Engine {
         tx.commit().await?;
         self.outbox.notify_one();
         Ok(())
+    }
+
+    /// Versions that both sides have since a reset go out once more with the files that are here: the server takes those
+    /// that it lacks, and says of the versions that they stand.
+    async fn send_files_again(
+        &self,
+        db: &mut SqliteConnection,
+        vault: VaultId,
+        waiting: &BTreeMap<VersionId, outbox::Waiting>,
+    ) -> Result<(), Error> {
+        let before: Vec<_> = waiting.values().filter(|w| w.reoffer).map(|w| w.version).collect();
+        for version in versions::get_many(db, &before).await? {
+            if version.seq.is_some() {
+                outbox::add(db, (vault, version.id), None, true).await?;
+            }
+        }
+        let Some(after) = keys::get(db, &fileless_after(vault)).await? else { return Ok(()) };
+        let after = Seq(u64::from_be_bytes(fixed(&after)?));
+        for (version, hash) in attachments::placed_after(db, vault, after).await? {
+            if tokio::fs::try_exists(self.sealed_file(&hash)).await? {
+                outbox::add(db, (vault, version), None, true).await?;
+            }
+        }
+        keys::remove(db, &fileless_after(vault)).await
     }
 
     /// The entries of versions that were taken for accepted and are not: as they are here, and as the server has them.

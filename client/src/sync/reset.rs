@@ -15,7 +15,7 @@ use crate::{
     engine::Engine,
     error::Error,
     model::AlarmKind,
-    store::{alarms, entries, entries::EntryRow, streams, streams::Place, versions},
+    store::{alarms, entries, entries::EntryRow, keys, streams, streams::Place, versions},
 };
 
 /// What the new life of a stream has in common with the old one, and what the server says about the rest.
@@ -65,6 +65,10 @@ impl Engine {
             }
         } else {
             streams::put(&mut tx, &place).await?;
+            if keys::erasure(&mut tx).await?.is_some_and(|(asked, _)| asked > seq) {
+                // In this life nobody asked for it.
+                keys::remove(&mut tx, keys::name::ERASURE).await?;
+            }
             offer::make_due(&mut tx).await?;
         }
         let detail = format!("{} was at {} of {}", old.stream, old.seq, old.epoch);
@@ -184,5 +188,5 @@ async fn go_back(
         entries::put(db, &EntryRow { pinned, ..row.clone() }).await?;
     }
     streams::put(db, &place).await?;
-    reconcile::make_due(db, vault, reconcile::Why::Reset).await
+    reconcile::make_due(db, vault, reconcile::Why::Reset(place.seq)).await
 }

@@ -123,6 +123,15 @@ impl Engine {
         Ok((batch, report))
     }
 
+    /// Puts all of these behind everything else that waits.
+    pub(super) async fn put_all_behind(&self, batch: &Batch) -> Result<(), Error> {
+        let mut tx = self.store.begin().await?;
+        for (waiting, _) in batch {
+            outbox::to_the_end(&mut tx, waiting.version).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// Uploads; what stands in the way.
     async fn upload_of(
         &self,

@@ -109,7 +109,8 @@ impl Engine {
         Ok(report)
     }
 
-    /// Moves versions into quarantine, for these reasons, each with its whole group.
+    /// Moves versions into quarantine, for these reasons, each with its whole group. One that stands went out for its files
+    /// alone: it only waits no more.
     pub(super) async fn refuse(
         &self,
         db: &mut SqliteConnection,
@@ -124,7 +125,12 @@ impl Engine {
             refused.entry(waiting.version).or_insert_with(|| reason.to_owned());
         }
         let mut changes = Vec::with_capacity(refused.len());
+        let stands = |id| batch.iter().any(|(_, version)| version.id == id && version.seq.is_some());
         for (version, reason) in refused {
+            if stands(version) {
+                outbox::remove(db, version).await?;
+                continue;
+            }
             outbox::quarantine(db, version, &reason, self.now()).await?;
             changes.push(Change::Quarantined { version, reason });
         }

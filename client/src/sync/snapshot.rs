@@ -263,7 +263,7 @@ impl Engine {
         if known.is_some() {
             versions::place(db, id, (version.seq, version.accepted_at), parents).await?;
             versions::signed(db, id, (version.signer, &version.signature)).await?;
-            outbox::remove(db, id).await?;
+            outbox::stands(db, id).await?;
             outbox::release(db, id).await?;
             if let Some(content) = content {
                 versions::fill(db, id, content).await?;

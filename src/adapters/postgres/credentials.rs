@@ -5,7 +5,7 @@ mod oidc;
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros, SessionId};
-use sqlx::{Postgres, Transaction, postgres::PgArguments, query::QueryAs};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{Database, begin, nature, pool::Pool};
@@ -16,8 +16,8 @@ use crate::{
     },
     auth::{
         credentials::{
-            CredentialError, CredentialStore, Held, KnownPassword, NameIndex, Reservation, Reserved,
-            SigningKeyRow, StoredSession,
+            CredentialError, CredentialStore, Held, KnownPassword, NameIndex, PasswordRecord, Reservation,
+            Reserved, SigningKeyRow, StoredSession,
         },
         factors::APPROVAL_KEPT_S,
     },
@@ -46,14 +46,6 @@ impl PostgresCredentials {
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
         begin::plain(&self.pool).await.map_err(failed)
-    }
-
-    async fn known(
-        &self,
-        query: QueryAs<'_, Postgres, PasswordRow, PgArguments>,
-    ) -> Result<Option<KnownPassword>> {
-        let row = query.fetch_optional(self.pool.again()).await.map_err(failed)?;
-        row.map(PasswordRow::known).transpose()
     }
 }
 
@@ -158,8 +150,17 @@ impl CredentialStore for PostgresCredentials {
             .map_err(failed)
     }
 
-    async fn password(&self, name: NameIndex) -> Result<Option<KnownPassword>> {
-        self.known(sqlx::query_as(PASSWORD_BY_NAME).bind(name.0.to_vec())).await
+    async fn password_or(&self, name: NameIndex, nobody: &PasswordRecord) -> Result<KnownPassword> {
+        let row: PasswordRow = sqlx::query_as(PASSWORD_BY_NAME)
+            .bind(name.0.to_vec())
+            .bind(id(nobody.account.0))
+            .bind(i64::from(nobody.setup))
+            .bind(i64::from(nobody.suite))
+            .bind(&nobody.record)
+            .fetch_one(self.pool.again())
+            .await
+            .map_err(failed)?;
+        row.known()
     }
 
     async fn reserve(&self, new: &Reservation) -> Result<Reserved> {
@@ -330,7 +331,12 @@ impl CredentialStore for PostgresCredentials {
     }
 
     async fn password_of(&self, account: AccountId) -> Result<Option<KnownPassword>> {
-        self.known(sqlx::query_as(PASSWORD_OF).bind(id(account.0))).await
+        let row: Option<PasswordRow> = sqlx::query_as(PASSWORD_OF)
+            .bind(id(account.0))
+            .fetch_optional(self.pool.again())
+            .await
+            .map_err(failed)?;
+        row.map(PasswordRow::known).transpose()
     }
 
     async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64> {

@@ -1,11 +1,11 @@
 //! Second factors and staged changes, beside the credentials.
 
-use lockstep_events::AccountId;
+use lockstep_events::{AccountId, Micros};
 use uuid::Uuid;
 
 use super::credentials::{PostgresCredentials, failed, id};
 use crate::{
-    adapters::factor_tables::{FactorRow, StagedRow, change_bytes, factor_tables},
+    adapters::factor_tables::{FACTOR_OR, FactorRow, StagedRow, change_bytes, factor_tables},
     auth::{
         credentials::CredentialError,
         factors::{Replacement, Staged, StoredFactor},

@@ -74,8 +74,14 @@ impl Database {
         let options: PgConnectOptions = url.parse()?;
         let options = options.application_name(name);
         let mut migrating = options.connect().await?;
+        let made_before = role::is_there(&mut migrating).await?;
         role::give_back(&mut migrating).await?;
-        migrations::POSTGRES.run(&mut migrating).await?;
+        if made_before {
+            migrations::beside_the_role().run(&mut migrating).await?;
+        } else {
+            migrations::POSTGRES.run(&mut migrating).await?;
+        }
+        role::take_on(&mut migrating).await?;
         migrating.close().await?;
         Ok(Self::lazily(options, connections))
     }
@@ -108,7 +114,8 @@ impl Database {
             .after_release(move |connection, _| {
                 // Of a question that nobody waits for any more the answer is awaited before the connection is used
                 // again, but not for ever: the place of one whose database is gone without a word must become free. One
-                // that was given up as nothing came may be a BEGIN, which would answer late: it is not used again.
+                // that was given up as nothing came may be a BEGIN, which would answer late: it is not used again. What sqlx
+                // asks of it afterwards has no bound but the system's (docs/operating.md, "Two nodes over one log").
                 let given_up = silent.was_given_up_within(ANSWER);
                 Box::pin(async move {
                     if given_up {
@@ -128,7 +135,7 @@ impl Database {
     /// Of which form the tables of a database are.
     ///
     /// # Errors
-    /// If it cannot be reached.
+    /// If it cannot be reached, or the user may not look at them as the server does.
     pub async fn form(url: &str) -> Result<Form, sqlx::Error> {
         let options: PgConnectOptions = url.parse()?;
         let mut asking = options.application_name(NAME).connect().await?;
@@ -138,6 +145,9 @@ impl Database {
         } else {
             Vec::new()
         };
+        if !done.is_empty() {
+            role::is_given(&mut asking).await?;
+        }
         asking.close().await?;
         Ok(Form::of(&migrations::POSTGRES, &done))
     }

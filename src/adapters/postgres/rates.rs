@@ -21,9 +21,20 @@ impl PostgresRates {
         Self { pool: database.pool().clone() }
     }
 
-    /// The time of an empty bucket as this clock has it, and kept so.
+    /// What is too far ahead is so by the database's clock, too, which all nodes share: a node whose own is behind must not
+    /// take away what the others have counted.
+    async fn shared(&self, now: Micros) -> Result<Micros, CredentialError> {
+        let later = "SELECT greatest($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)";
+        let later = sqlx::query_scalar(later).bind(now.0).fetch_one(&self.pool).await;
+        later.map(Micros).map_err(failed)
+    }
+
+    /// The time of an empty bucket, and kept so.
     async fn seen(&self, take: &Take, full_at: Micros, now: Micros) -> Result<Micros, CredentialError> {
-        let seen = take.quota.seen(full_at, now);
+        if take.quota.seen(full_at, now) == full_at {
+            return Ok(full_at);
+        }
+        let seen = take.quota.seen(full_at, self.shared(now).await?);
         if seen != full_at {
             let set = if take.kept {
                 sqlx::query("UPDATE rl_kept SET full_at = $3 WHERE key = $1 AND full_at = $2")
@@ -70,7 +81,7 @@ impl RateStore for PostgresRates {
     }
 
     async fn sweep(&self, now: Micros) -> Result<u64, CredentialError> {
-        let latest = now.0.saturating_add(LONGEST);
+        let latest = self.shared(now).await?.0.saturating_add(LONGEST);
         for set in [
             "UPDATE rl SET full_at = $1 WHERE full_at > $2",
             "UPDATE rl_kept SET full_at = $1 WHERE full_at > $2",

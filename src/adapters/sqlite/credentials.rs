@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use lockstep_events::{AccountId, Micros, SessionId};
-use sqlx::{QueryBuilder, Sqlite, query::QueryAs, sqlite::SqliteArguments};
+use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::{Lanes, Writing, file, migrated, migrations, nature};
@@ -19,8 +19,8 @@ use crate::{
     },
     auth::{
         credentials::{
-            CredentialError, CredentialStore, Held, KnownPassword, NameIndex, Reservation, Reserved,
-            SigningKeyRow, StoredSession,
+            CredentialError, CredentialStore, Held, KnownPassword, NameIndex, PasswordRecord, Reservation,
+            Reserved, SigningKeyRow, StoredSession,
         },
         factors::APPROVAL_KEPT_S,
     },
@@ -59,14 +59,6 @@ impl SqliteCredentials {
 
     pub(super) async fn begin(&self) -> Result<Writing> {
         self.pool.begin().await.map_err(failed)
-    }
-
-    async fn known(
-        &self,
-        query: QueryAs<'_, Sqlite, PasswordRow, SqliteArguments>,
-    ) -> Result<Option<KnownPassword>> {
-        let row = query.fetch_optional(&self.pool).await.map_err(failed)?;
-        row.map(PasswordRow::known).transpose()
     }
 }
 
@@ -148,8 +140,17 @@ impl CredentialStore for SqliteCredentials {
         Ok(self.attempts.take(attempt, now))
     }
 
-    async fn password(&self, name: NameIndex) -> Result<Option<KnownPassword>> {
-        self.known(sqlx::query_as(PASSWORD_BY_NAME).bind(name.0.to_vec())).await
+    async fn password_or(&self, name: NameIndex, nobody: &PasswordRecord) -> Result<KnownPassword> {
+        let row: PasswordRow = sqlx::query_as(PASSWORD_BY_NAME)
+            .bind(name.0.to_vec())
+            .bind(id(nobody.account.0))
+            .bind(i64::from(nobody.setup))
+            .bind(i64::from(nobody.suite))
+            .bind(&nobody.record)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed)?;
+        row.known()
     }
 
     async fn reserve(&self, new: &Reservation) -> Result<Reserved> {
@@ -313,7 +314,12 @@ impl CredentialStore for SqliteCredentials {
     }
 
     async fn password_of(&self, account: AccountId) -> Result<Option<KnownPassword>> {
-        self.known(sqlx::query_as(PASSWORD_OF).bind(id(account.0))).await
+        let row: Option<PasswordRow> = sqlx::query_as(PASSWORD_OF)
+            .bind(id(account.0))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)?;
+        row.map(PasswordRow::known).transpose()
     }
 
     async fn sweep(&self, now: Micros, ended_before: Micros) -> Result<u64> {

@@ -79,9 +79,8 @@ impl Database {
 
     /// A file as it is: nothing is written by it.
     pub fn reading(path: &Path) -> Self {
-        let options = as_it_is(path);
-        let readers = Lanes::new(options.clone().pragma("cache_size", READER_CACHE), READERS);
-        Self { writer: Lanes::new(options, 1), readers }
+        let (writer, readers) = reading(path);
+        Self { writer, readers }
     }
 
     /// A write transaction that holds the write lock from its first moment. Dropped without commit it is rolled back.
@@ -137,6 +136,13 @@ async fn emptied(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
 /// How a file is opened that is only looked at.
 fn as_it_is(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).read_only(true)
+}
+
+/// The lanes of a file as it is: what would write, and what reads.
+fn reading(path: &Path) -> (Lanes, Lanes) {
+    let options = as_it_is(path);
+    let readers = Lanes::new(options.clone().pragma("cache_size", READER_CACHE), READERS);
+    (Lanes::new(options, 1), readers)
 }
 
 /// Of which form the tables of a file of a data folder are.

@@ -8,7 +8,7 @@ mod served;
 use std::path::Path;
 
 use super::{Lanes, Writing, as_it_is, file, migrated, migrations};
-use crate::blobs::BlobError;
+use crate::blobs::{BlobError, IndexError};
 
 /// Operational tables in a SQLite file.
 #[derive(Debug, Clone)]
@@ -22,8 +22,8 @@ impl SqliteOperations {
     /// # Errors
     /// If the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, BlobError> {
-        let pool =
-            migrated(file(path), &migrations::OPERATIONS, blob_index::failed, BlobError::Other).await?;
+        let other = |cause| IndexError::Other(cause).into();
+        let pool = migrated(file(path), &migrations::OPERATIONS, blob_index::failed, other).await?;
         Ok(Self { pool })
     }
 

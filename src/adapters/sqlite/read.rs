@@ -23,9 +23,9 @@ use sqlx::{
 };
 
 use super::{
-    CHECKPOINT, READER_CACHE, as_it_is, emptied,
+    CHECKPOINT, READER_CACHE, READERS, emptied,
     lanes::{Lane, Lanes, Writing},
-    migrations, nature,
+    migrations, nature, reading,
 };
 
 use crate::adapters::documents::{Document, Documents, Listing, Reads};
@@ -33,8 +33,6 @@ use statements::{all_members, begin_and_advance, clear, delete_some, inserted, m
 
 /// Rows in one INSERT. Six values each, far below the 32,766 variables that SQLite takes.
 const ROWS: usize = 256;
-/// Readers at the same time; each is a thread with a page cache of its own.
-const READERS: u32 = 4;
 /// Keys in one look-up: two values each.
 const KEYS: usize = 512;
 /// Rows deleted in one transaction, so that a follower never waits long for the file.
@@ -80,9 +78,7 @@ impl SqliteReads {
 
     /// The store in a file as it is: nothing is written by it.
     pub fn reading(path: &Path) -> Self {
-        let options = as_it_is(path);
-        let readers = Lanes::new(options.clone().pragma("cache_size", READER_CACHE), READERS);
-        let writer = Lanes::new(options, 1);
+        let (writer, readers) = reading(path);
         Self(SqliteDocuments { writer, readers, claim: path.with_extension("rebuild") })
     }
 

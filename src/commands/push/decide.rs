@@ -313,6 +313,14 @@ impl Facts {
         named.into_iter().collect()
     }
 
+    /// The attachments on the shelf of versions that stand already.
+    pub fn again(&self, items: &[&Ready], decision: &Decision) -> Vec<BlobHash> {
+        let stand = |(verdict, _): &(&Verdict, _)| matches!(verdict, Verdict::Stands(_));
+        let named = decision.verdicts.iter().zip(items).filter(stand).flat_map(|(_, item)| &item.attachments);
+        let named: BTreeSet<_> = named.filter(|hash| self.long.contains(*hash)).copied().collect();
+        named.into_iter().collect()
+    }
+
     fn heads(&self, entry: EntryId) -> &Heads {
         self.heads.get(&entry).unwrap_or(&EMPTY)
     }

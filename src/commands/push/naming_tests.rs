@@ -176,3 +176,30 @@ async fn what_a_version_names_whose_push_died_after_its_append_is_never_swept() 
     let answer = world.node().push(push(1, vec![item])).await.unwrap().answers.remove(0).1;
     assert!(matches!(answer, Answer::Duplicate { .. }), "{answer:?}");
 }
+
+/// After a restore another device has offered the version without its file, and the owner of the file comes second.
+#[tokio::test]
+async fn a_file_that_comes_after_its_version_stands_is_never_swept_and_one_that_it_does_not_name_is() {
+    let log = memory();
+    log.append(&[founding()], Micros(1)).await.unwrap();
+    let world = World::over(HookedLog::new(log)).await;
+    let [file, other] = ["file", "other"].map(|name| BlobHash(sha256(name.as_bytes())));
+    // One node: it knows the entry, and looks up what comes again.
+    let node = world.node();
+    let item = with(file, edit(1, entry(1), &[], "one"));
+    let again = |item| Push { reoffer: true, ..push(1, vec![item]) };
+    let answer = node.push(again(item.clone())).await.unwrap().answers.remove(0).1;
+    assert!(matches!(answer, Answer::Accepted { .. }), "it lacks its file: {answer:?}");
+    for (name, length) in [("file", 4000), ("other", 5000)] {
+        world.uploaded(name, length).await;
+    }
+    for attachments in [vec![file], vec![other]] {
+        let push = again(Item { attachments, ..item.clone() });
+        let answer = node.push(push).await.unwrap().answers.remove(0).1;
+        assert!(matches!(answer, Answer::Duplicate { .. }), "{answer:?}");
+    }
+    for _ in 0..2 {
+        world.sweep().await;
+        assert_eq!((world.has(file).await, world.has(other).await, world.waiting().await), (true, false, 0));
+    }
+}

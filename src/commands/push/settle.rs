@@ -49,6 +49,7 @@ impl Pusher {
                 fresh = true;
                 continue;
             }
+            self.name_again(push, &facts.again(&items, &decision)).await?;
             if decision.append.is_empty() {
                 return Ok(answer::nothing_appended(&items, &decision, &facts.heads));
             }
@@ -169,6 +170,15 @@ impl Pusher {
             self.shelf.naming_ended(push.vault, &named, false).await;
         }
         Ok(named.len() == blobs.len())
+    }
+
+    /// What was brought again for versions that stand is not swept: since a restore the log may have them without their
+    /// attachments. This naming does not end here. The sweep asks the log, which knows whether one of them keeps it.
+    async fn name_again(&self, push: &Push, blobs: &[BlobHash]) -> Result<(), PushError> {
+        if push.reoffer && !blobs.is_empty() {
+            self.shelf.name(push.vault, blobs).await?;
+        }
+        Ok(())
     }
 
     /// Appends; an unknown end is repeated by the same ids, briefly.

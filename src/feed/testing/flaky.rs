@@ -22,6 +22,7 @@ pub struct Flaky {
     unread: AtomicBool,
     heads: AtomicUsize,
     events: AtomicUsize,
+    claimed: Mutex<Option<Position>>,
     held: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
     damaged: Mutex<Option<(StreamId, Seq)>>,
 }
@@ -36,6 +37,7 @@ impl Flaky {
             unread: AtomicBool::new(false),
             heads: AtomicUsize::new(0),
             events: AtomicUsize::new(0),
+            claimed: Mutex::default(),
             held: Mutex::default(),
             damaged: Mutex::default(),
         }
@@ -61,6 +63,16 @@ impl Flaky {
     /// Of all streams together no events can be read, or they can again. Where the log ends is told.
     pub fn set_unread(&self, unread: bool) {
         self.unread.store(unread, Ordering::SeqCst);
+    }
+
+    /// Once the log is said to end here, as one did whose standby never had that end.
+    pub fn claim_tail(&self, position: Position) {
+        *self.claimed.lock().unwrap() = Some(position);
+    }
+
+    /// Whether that was told.
+    pub fn claim_was_told(&self) -> bool {
+        self.claimed.lock().unwrap().is_none()
     }
 
     /// How often heads were read.
@@ -133,7 +145,9 @@ impl EventLog for Flaky {
     }
 
     async fn tail(&self) -> Result<Tail, LogError> {
-        self.up()?.tail().await
+        let tail = self.up()?.tail().await?;
+        let claimed = self.claimed.lock().unwrap().take();
+        Ok(Tail { position: claimed.unwrap_or(tail.position), ..tail })
     }
 
     async fn stream_heads(&self, streams: &[StreamId]) -> Result<Vec<StreamHead>, LogError> {

@@ -1,6 +1,9 @@
 //! A log of which only the end can be read, and one that lacks what it had, though it has gone on since.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lockstep_events::{EventLog, Micros, Outcome, Position, StreamId, StreamKind};
 use tokio::time::{sleep, timeout};
@@ -64,6 +67,21 @@ async fn a_node_that_sees_the_end_of_the_log_and_cannot_read_it_is_out_of_touch(
     node.log.set_unread(false);
     reaches(&node.feed, position).await;
     until(|| node.feed.ready() && node.feed.out_of_touch() < Duration::from_millis(500)).await;
+}
+
+#[tokio::test]
+async fn a_node_that_saw_an_end_which_a_failover_lost_stays_in_touch() {
+    let node = Node::start(1, Faults { loss: 1.0, ..Faults::default() }).await;
+    let first = node.written(1).await;
+    reaches(&node.feed, first).await;
+    node.log.claim_tail(Position(first.0 + 5));
+    until(|| node.log.claim_was_told()).await;
+    // Reading for what was missing is one contact; the others are looks.
+    for _ in 0..5 {
+        let then = Instant::now();
+        until(|| then.elapsed() > node.feed.out_of_touch()).await;
+    }
+    assert_eq!(*node.feed.position().borrow(), first);
 }
 
 #[tokio::test]

@@ -28,7 +28,10 @@ const CLOSE_CODES: [(u16, &str); 10] = [
     ),
     (close::RATE, "too many messages: come back later"),
     (close::INTERNAL, "a defect of the server: come back later"),
-    (close::DRAINING, "the server is stopping, or the socket is old: come back inside `wait_ms` of `bye`"),
+    (
+        close::DRAINING,
+        "the server is stopping, has lost touch with its log, or the socket is old: come back inside `wait_ms` of `bye`",
+    ),
 ];
 
 /// What a close code means, in one sentence.

@@ -144,8 +144,12 @@ impl Renewal {
                 () = hangup.came() => true,
             };
             let files = self.files.clone();
-            // A folder of another machine may let one wait.
-            if let Ok(read) = tokio::task::spawn_blocking(move || files.read()).await
+            // A folder of another machine may let one wait, and no server that stops does.
+            let read = tokio::select! {
+                () = stop.cancelled() => return,
+                read = tokio::task::spawn_blocking(move || files.read()) => read,
+            };
+            if let Ok(read) = read
                 && self.look(read, at_once)
             {
                 said = None;

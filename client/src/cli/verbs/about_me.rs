@@ -93,9 +93,7 @@ async fn delete(yes: bool, app: &App) -> Done {
     let client = app.open().await?;
     let name = client.status().await?.name;
     let question = format!("Erase the account {name} with everything in it, on the server and for good?");
-    if !yes && !prompt::confirm(app.ui, &question)? {
-        return Err(Failure::usage("nothing was erased", "without a terminal to ask at, --yes is needed"));
-    }
+    prompt::sure(app.ui, yes, &question, "nothing was erased")?;
     let due = proven(app, &client, async || client.erase_account().await).await?;
     if app.ui.json {
         return app.ui.document(&json!({ "due_at": due.due_at.0 }));

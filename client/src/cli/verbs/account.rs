@@ -98,7 +98,9 @@ Examples:
 
 While changes wait that no server has, it ends with exit code 8 and deletes nothing: `lockstep sync` sends them, and \
 `lockstep status` says what holds them; with --discard they are thrown away with the profile. The same holds for changes \
-that the server refused for good: they are on this device alone.")]
+that the server refused for good: they are on this device alone. And it holds while nobody knows what the server has: \
+until `lockstep sync` has compared the two sides after a restore of the server, and after an alarm until it was seen and \
+the server's history is believed again.")]
 pub struct Logout {
     /// Throw away changes that were not sent yet
     #[arg(long)]
@@ -187,9 +189,9 @@ pub(super) async fn first_sync(app: &App, client: &Client, what: &str) -> Done {
 }
 
 async fn by_approval(asking: Asking, password: &Password, app: &App) -> Done {
-    app.ui.say("On another device of this account: lockstep devices approve");
-    app.ui.say("Both must show these words:");
-    app.ui.say(format!("\n  {}\n", asking.words().join(" ")));
+    app.ui.needed("On another device of this account: lockstep devices approve");
+    app.ui.needed("Both must show these words:");
+    app.ui.needed(format!("\n  {}\n", asking.words().join(" ")));
     let wheel = app.ui.wheel("waiting for the approval");
     let client = Client::approved(&app.home, asking, password).await;
     wheel.finish_and_clear();
@@ -210,7 +212,8 @@ fn not_let_in(error: Error, args: &Enter, server: &Server) -> Failure {
         Error::LoginFailed if args.email.is_none() => Failure::new(
             Exit::Locked,
             Error::LoginFailed.to_string(),
-            "if the account has another address now, that is its name: lockstep login --email ADDR",
+            "if the account has another address now, that is its name: lockstep login --email ADDR; if it was erased, what \
+             is here stays readable: lockstep export --offline",
         ),
         other => refused(other, args, server),
     }
@@ -294,8 +297,17 @@ fn earlier_password(app: &App) -> Done<Password> {
         );
         return Err(Failure::new(Exit::Locked, Error::WrongPassword.to_string(), advice));
     }
-    app.ui.say("This password does not open the profile that is here. If it was changed on another device:");
+    app.ui
+        .needed("This password does not open the profile that is here. If it was changed on another device:");
     Ok(Password::new(prompt::secret(app.ui, "The password before")?.as_str().to_owned()))
+}
+
+/// Something may be on this device alone, or came to be meanwhile.
+fn not_left(error: Error) -> Failure {
+    let Error::Invalid(why) = error else { return error.into() };
+    let advice = "`lockstep status` and `lockstep sync` say more, and the profile is as it was; `lockstep logout --discard` \
+                  throws it away with all that is in it";
+    Failure::new(Exit::Refused, format!("not logged out: {why}"), advice)
 }
 
 /// Ends the session and deletes the profile.
@@ -321,11 +333,11 @@ pub async fn logout(args: Logout, app: &App) -> Done {
         return Err(Failure::new(Exit::Refused, message, advice));
     }
     let told = if app.offline {
-        client.logout_here(args.discard).await?;
-        false
+        client.logout_here(args.discard).await.map(|()| false)
     } else {
-        client.logout(args.discard).await?
+        client.logout(args.discard).await
     };
+    let told = told.map_err(not_left)?;
     agent::client::lock(&app.home).await;
     if app.ui.json {
         return app.ui.document(&json!({ "logged_out": true, "device": status.device, "told": told }));
@@ -365,5 +377,6 @@ mod tests {
         assert!(failure.advice.contains("--home") && failure.advice.contains("export"), "{failure}");
         let wrong = not_let_in(Error::LoginFailed, &args, &server);
         assert_eq!(wrong.message, "the name or the password is not right");
+        assert!(wrong.advice.contains("erased") && wrong.advice.contains("export --offline"), "{wrong}");
     }
 }

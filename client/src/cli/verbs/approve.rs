@@ -25,11 +25,11 @@ pub async fn run(client: &Client, words: Option<&str>, app: &App) -> Done {
         let same = match &given {
             Some(given) => *given == one.words,
             None => {
-                app.ui.say(format!(
+                app.ui.needed(format!(
                     "Device {} asks to be approved. Its words:",
                     short_device(one.approval.device)
                 ));
-                app.ui.say(format!("\n  {}\n", one.words.join(" ")));
+                app.ui.needed(format!("\n  {}\n", one.words.join(" ")));
                 prompt::confirm(app.ui, "Are they the same on its screen, and is it yours?")?
             }
         };

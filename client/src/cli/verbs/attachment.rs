@@ -351,7 +351,13 @@ pub async fn fetch(
         return Err(Failure::new(Exit::Offline, message, "without --offline it is fetched"));
     }
     let work = client.attachment(entry, &sealed);
-    let content = moving(app.ui, client, (&format!("fetching {name}"), file.size), work).await?;
+    let content = moving(app.ui, client, (&format!("fetching {name}"), file.size), work).await;
+    let content = content.map_err(|error| match Failure::from(error) {
+        gone @ Failure { exit: Exit::NotFound, .. } => {
+            Failure { message: format!("\"{name}\": {}", gone.message), ..gone }
+        }
+        other => other,
+    })?;
     Ok(Zeroizing::new(content.to_vec()))
 }
 

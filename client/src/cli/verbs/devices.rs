@@ -12,13 +12,13 @@ use crate::cli::{
     ui::printable,
 };
 
-use super::watch::{clock, short_device};
+use super::watch::{clock, hour, short_device};
 
 /// What about them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep devices
+  lockstep devices list
   lockstep devices name 81d2aa0b telephone  # only the account's devices read the name
   lockstep devices approve                # a new device that shows the same seven words
   lockstep devices revoke 81d2aa0b        # a lost telephone: it gets nothing from now on")]
@@ -115,9 +115,7 @@ async fn revoke(app: &App, client: &Client, known: &Device, yes: bool) -> Done {
         return Ok(());
     }
     let question = format!("End the access of device {}?", short_device(known.device));
-    if !yes && !prompt::confirm(app.ui, &question)? {
-        return Err(Failure::usage("nothing was revoked", "without a terminal to ask at, --yes is needed"));
-    }
+    prompt::sure(app.ui, yes, &question, "nothing was revoked")?;
     client.revoke_device(known.device).await?;
     let vaults = client.vaults().await?;
     let rotated = vaults.iter().all(|vault| !vault.due);
@@ -163,7 +161,7 @@ async fn list(app: &App, client: &Client, devices: &[Device]) -> Done {
                 _ => "",
             };
             let name = client.device_name(device).map(|name| printable(&name)).unwrap_or_default();
-            let seen = device.last_seen.map(|at| clock(at.seconds())).unwrap_or_default();
+            let seen = device.last_seen.map(|at| hour(at.seconds())).unwrap_or_default();
             vec![short_device(device.device), name, clock(device.added_at.seconds()), seen, state.to_owned()]
         })
         .collect();

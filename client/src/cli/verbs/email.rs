@@ -108,9 +108,9 @@ async fn cancel(app: &App, client: &Client) -> Done {
     Ok(())
 }
 
-/// Says that a letter is on its way, and which words it shows.
+/// Says that a letter is on its way, and which words it shows: nothing shows them again.
 pub fn tell(app: &App, address: &str, words: &str) {
-    app.ui.say(format!(
+    app.ui.needed(format!(
         "A letter asks {} for its confirmation. Confirm only if it shows: {words}",
         printable(address)
     ));

@@ -71,9 +71,9 @@ async fn prove(app: &App, server: &Server, name: &str, how: How) -> Result<Ident
     match how {
         How::Link => {
             let asked = LinkSignIn::start(server, name).await?;
-            app.ui.say("If the account has a confirmed address, a link is on its way to it.");
-            app.ui.say("Press the button there only if the page shows these two words:\n");
-            app.ui.say(format!("  {}\n", asked.words()));
+            app.ui.needed("If the account has a confirmed address, a link is on its way to it.");
+            app.ui.needed("Press the button there only if the page shows these two words:\n");
+            app.ui.needed(format!("  {}\n", asked.words()));
             let wheel = app.ui.wheel("waiting for the link");
             let proof = asked.wait().await;
             wheel.finish_and_clear();
@@ -92,7 +92,7 @@ async fn prove(app: &App, server: &Server, name: &str, how: How) -> Result<Ident
 
 /// Shows an address, and opens it in the system's browser unless told otherwise.
 pub fn open_browser(app: &App, what: &str, url: &str, only_show: bool) {
-    app.ui.say(format!("{what} with a browser on this machine:\n\n  {}\n", printable(url)));
+    app.ui.needed(format!("{what} with a browser on this machine:\n\n  {}\n", printable(url)));
     if only_show {
         return;
     }

@@ -11,6 +11,7 @@ use lockstep_client::{
     porting::{
         Item, archive,
         export::bitwarden_json_of,
+        item::AttachmentRef,
         portion::{Origin, Portion},
     },
 };
@@ -22,6 +23,7 @@ use crate::cli::{
     failure::{Done, Exit, Failure},
     find::{Found, vault_word},
     output, prompt,
+    ui::printable,
 };
 
 use super::attachment;
@@ -43,7 +45,8 @@ Examples:
 An archive is a whole backup: every vault with its entries and their attachments (those that are not on this device \
 are fetched first), and the one encrypted file. With --vault only that vault is in it, without the one file. The \
 entries are as they are now: their earlier versions and deleted entries stay where they are, and of what was changed \
-apart the version shown meanwhile is taken. The password of an archive comes from a prompt, or from \
+apart the version shown meanwhile is taken. A file that is neither here nor on the server is named and left out; the \
+rest is written, and the exit code is 1. The password of an archive comes from a prompt, or from \
 LOCKSTEP_ARCHIVE_PASSWORD.
 
 --plain writes what Bitwarden reads: a further vault is a folder there, and `lockstep import` knows the vaults again. \
@@ -77,15 +80,26 @@ struct Collected {
     file: Option<Plaintext>,
     divergent: u64,
     left_out: Vec<Value>,
+    gone: u64,
 }
 
 /// Exports the vaults.
 ///
 /// # Errors
-/// If an entry cannot be opened, or the file is there already.
+/// If an entry cannot be opened, or the file is there already; and if an attachment is not in what was written.
 pub async fn run(args: Export, app: &App) -> Done {
     let client = app.open().await?;
-    let mut collected = collect(&args, app, &client).await?;
+    let collected = collect(&args, app, &client).await?;
+    let gone = collected.gone;
+    written(&args, app, &client, collected).await?;
+    if gone == 0 {
+        return Ok(());
+    }
+    let message = format!("{} not in it", count(gone, "attachment is", "attachments are"));
+    Err(Failure::new(Exit::Failure, message, "the lines above name each; all else is written"))
+}
+
+async fn written(args: &Export, app: &App, client: &Client, mut collected: Collected) -> Done {
     let vaults = std::mem::take(&mut collected.vaults);
     let shown: Vec<Value> = vaults.iter().map(document).collect();
     let items = vaults.iter().map(|portion| portion.items.len() as u64).sum::<u64>();
@@ -159,10 +173,18 @@ async fn collect(args: &Export, app: &App, client: &Client) -> Done<Collected> {
     }
     let with = with_files(args, app, &taken, &mut collected)?;
     for Taken { client, origin, all } in taken {
-        let items = whole(app, &client, all, with).await?;
+        let items = whole(app, &client, (all, with), &mut collected).await?;
         collected.vaults.push(Portion { vault: origin, items });
     }
     take_file(args, app, client, &mut collected).await?;
+    let refused = client.quarantine().await?.len() as u64;
+    if refused > 0 {
+        let changes = count(refused, "change is", "changes are");
+        app.ui.warn(format!(
+            "{changes} not in it, because the server refused them for good; see: lockstep status"
+        ));
+        collected.left_out.push(json!({ "refused": refused }));
+    }
     Ok(collected)
 }
 
@@ -170,6 +192,20 @@ fn say_left_out(app: &App, vaults: &[Vault], (vault, entries): (&Vault, u64), co
     let (word, them) = (vault_word(vaults, vault.vault), count(entries, "entry", "entries"));
     app.ui.warn(format!("another vault is not in it, with {them}: lockstep --vault {word} export FILE"));
     collected.left_out.push(json!({ "vault": vault.vault, "name": vault.name, "entries": entries }));
+}
+
+fn say_gone(
+    app: &App,
+    (entry, item): (EntryId, &Item),
+    file: &AttachmentRef,
+    (why, collected): (&Failure, &mut Collected),
+) {
+    let advice = if why.advice.is_empty() { String::new() } else { format!("; {}", why.advice) };
+    let name = printable(item.name.as_str());
+    app.ui.warn(format!("{name}: a file is not in it: {}{advice}", why.message));
+    collected.left_out.push(json!({ "entry": entry, "attachment": file.name, "bytes": file.size }));
+    collected.attachments -= 1;
+    collected.gone += 1;
 }
 
 /// The one file goes with all vaults.
@@ -214,13 +250,24 @@ fn with_files(args: &Export, app: &App, taken: &[Taken], collected: &mut Collect
     Ok(true)
 }
 
-/// The items of a vault, with the bytes of their files or without files.
-async fn whole(app: &App, client: &Client, all: Vec<(EntryId, Item)>, with_files: bool) -> Done<Vec<Item>> {
+/// The items of a vault, with the bytes of their files or without files. A file that nobody has stops none of the rest.
+async fn whole(
+    app: &App,
+    client: &Client,
+    (all, with_files): (Vec<(EntryId, Item)>, bool),
+    collected: &mut Collected,
+) -> Done<Vec<Item>> {
     let mut items = Vec::with_capacity(all.len());
     for (entry, mut item) in all {
         let mut files = Vec::new();
         for file in item.attachments.iter().filter(|_| with_files) {
-            files.push(file.with_content(&attachment::fetch(app, client, (entry, file)).await?));
+            match attachment::fetch(app, client, (entry, file)).await {
+                Ok(content) => files.push(file.with_content(&content)),
+                Err(gone) if gone.exit == Exit::NotFound => {
+                    say_gone(app, (entry, &item), file, (&gone, collected))
+                }
+                Err(other) => return Err(other),
+            }
         }
         item.attachments = files;
         items.push(item);

@@ -1,11 +1,18 @@
 //! `factors`.
 
 use clap::{Args, Subcommand};
-use lockstep_api::factor::{ConfirmTotp, Factor, FactorIsSet, Factors as Listed, Kind, NewPasskey, NewTotp};
+use lockstep_api::{
+    Code,
+    factor::{ConfirmTotp, Factor, FactorIsSet, Factors as Listed, Kind, NewPasskey, NewTotp},
+};
 use lockstep_client::{Client, ways::passkey::AskingPasskey};
 use serde_json::json;
 
-use super::{entrance::open_browser, second_factor::proven, watch::clock};
+use super::{
+    entrance::open_browser,
+    second_factor::{plain, proven},
+    watch::clock,
+};
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
@@ -18,8 +25,9 @@ const PATH: &str = "/v1/account/factors";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep factors
+  lockstep factors list
   lockstep factors totp                    # shows a secret for an authenticator app, and asks for its first code
+  lockstep factors confirm 5d0c77e1-9a0b-4c1d-8e2f-3a4b5c6d7e8f 492039  # as `totp` said, where it did not ask
   lockstep factors passkey                 # makes a passkey in a browser on this machine
   lockstep factors codes                   # ten new codes for who loses the app, printed this once
   lockstep factors remove 5d0c77e1
@@ -130,9 +138,15 @@ async fn passkey(app: &App, client: &Client, no_browser: bool) -> Done {
 }
 
 async fn confirm(app: &App, client: &Client, factor: uuid::Uuid, code: &str) -> Done {
-    let body = ConfirmTotp { factor, code: code.trim().to_owned() };
+    let body = ConfirmTotp { factor, code: plain(code) };
     let path = format!("{PATH}/totp/confirm");
-    let set: FactorIsSet = proven(app, client, async || client.act(&path, &body).await).await?;
+    let set = proven(app, client, async || client.act(&path, &body).await).await;
+    let set: FactorIsSet = set.map_err(|failure| {
+        let wrong =
+            failure.facts.get("problem").is_some_and(|code| code == Code::SecondFactorFailed.as_str());
+        let advice = "wait for the app's next code, and see that the telephone's clock is right";
+        if wrong { Failure { advice: advice.to_owned(), ..failure } } else { failure }
+    })?;
     told(app, &set, "From now on a login needs a code of the app, too.")
 }
 
@@ -151,16 +165,23 @@ async fn remove(app: &App, client: &Client, beginning: &str) -> Done {
 
 fn told(app: &App, set: &FactorIsSet, sentence: &str) -> Done {
     if app.ui.json {
-        return app.ui.document(set);
+        return app.ui.document(set).map_err(|why| not_shown(set, why));
     }
     app.ui.done(sentence);
-    if !set.codes.is_empty() {
-        app.ui.say("Write these codes down. They are shown this once, and each works once, without the app:");
-        for code in &set.codes {
-            app.ui.data(code)?;
-        }
+    if set.codes.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    app.ui.say("Write these codes down. They are shown this once, and each works once, without the app:");
+    app.ui.data(&set.codes.join("\n")).map_err(|why| not_shown(set, why))
+}
+
+/// The codes are made, and nobody has them.
+fn not_shown(set: &FactorIsSet, why: Failure) -> Failure {
+    if set.codes.is_empty() {
+        return why;
+    }
+    let made = "new codes for who loses the app were made and not shown, and those before are worthless";
+    why.after(made, "make others: lockstep factors codes")
 }
 
 fn list(app: &App, all: &[Factor]) -> Done {

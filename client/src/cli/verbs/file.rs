@@ -33,8 +33,9 @@ Examples:
   lockstep file resolve --keep 2              # side 2 stays, the others are in the list
   lockstep file resolve --keep-both copies/   # side 1 stays, the others are written into a folder
 
-One opaque file per account, up to 56 KiB, encrypted on this device. `put` builds on what this \
-device has seen: if another device was faster, both versions stay until `put` or `resolve`.")]
+One opaque file per account, up to 56 KiB, encrypted on this device. `put` replaces what `get`, \
+`put` or `resolve` had on this device last. What another device put meanwhile stays beside it, \
+until `resolve`, or until `get` showed it and `put` is said again.")]
 pub struct File {
     /// What to do
     #[command(subcommand)]
@@ -83,6 +84,7 @@ pub async fn run(args: File, app: &App) -> Done {
             let Some((mut content, heads)) = present else {
                 return Err(none_yet());
             };
+            let is_present = version.is_none();
             if let Some(wanted) = version {
                 content = file_versions::one(&client, &wanted).await?;
             } else if heads.len() > 1 {
@@ -91,8 +93,14 @@ pub async fn run(args: File, app: &App) -> Done {
                      lockstep file resolve",
                 );
             }
-            let Some(path) = out.filter(|out| !output::is_stdout(out)) else { return app.ui.raw(&content) };
+            // An earlier version is no base to put another on.
+            let seen = if is_present { heads } else { Vec::new() };
+            let Some(path) = out.filter(|out| !output::is_stdout(out)) else {
+                app.ui.raw(&content)?;
+                return see(&client, &seen).await;
+            };
             output::write(&path, &content, force)?;
+            see(&client, &seen).await?;
             if app.ui.json {
                 return app.ui.document(&json!({ "file": path, "bytes": content.len() }));
             }
@@ -110,9 +118,13 @@ pub async fn run(args: File, app: &App) -> Done {
                 MAX_FILE,
                 (&most, "lockstep attachment add ENTRY FILE takes longer ones, beside an entry"),
             )?;
-            let base = present.map(|(_, heads)| heads).unwrap_or_default();
-            let version = put(app, &client, base, &content).await?;
+            let version = client.file_put_on_seen(&content).await?;
             let sent = app.send(&client).await?;
+            if client.get(client.file_entry()).await?.divergent {
+                app.ui.warn(
+                    "another device put one that was not seen here: both stay; choose with: lockstep file resolve",
+                );
+            }
             if app.ui.json {
                 return app.ui.document(
                     &json!({ "version": version, "bytes": content.len(), "sent": sent == Sent::Now }),
@@ -124,20 +136,12 @@ pub async fn run(args: File, app: &App) -> Done {
     }
 }
 
-/// On what this device has seen; and on what another command of this profile has put since, but not on what another
-/// device has: that stays beside it.
-async fn put(app: &App, client: &Client, mut base: Vec<VersionId>, content: &[u8]) -> Done<VersionId> {
-    let own = Client::profile(&app.home)?.device;
-    loop {
-        if let Some(version) = client.file_put_heads(&base, content).await? {
-            return Ok(version);
-        }
-        let now = client.get(client.file_entry()).await?;
-        if now.winner().is_some_and(|head| head.device != own) {
-            return Ok(client.file_put(&base, content).await?);
-        }
-        base = now.head_ids();
+/// Keeps which versions a person was shown: the next `put` stands on them.
+async fn see(client: &Client, shown: &[VersionId]) -> Done {
+    if !shown.is_empty() {
+        client.file_see(shown).await?;
     }
+    Ok(())
 }
 
 /// There is no file.

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use clap::{Args, Command, CommandFactory, builder::PossibleValuesParser};
+use clap::{Args, Command, builder::PossibleValuesParser};
 use clap_complete::Shell;
 
 use super::topics;
 use crate::cli::{
     app::App,
-    args::Cli,
+    examples,
     failure::{CODES, Done, Exit, Failure},
 };
 
@@ -52,7 +52,7 @@ pub fn completions(args: &Completions, app: &App) -> Done {
 
 fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    let command = Cli::command();
+    let command = examples::command();
     clap_complete::generate(shell, &mut shown(&command), "lockstep", &mut script);
     if shell == Shell::Fish {
         // The generator for fish knows no values but those of options.
@@ -111,7 +111,7 @@ pub fn help(args: &Help, app: &App) -> Done {
     if let Some((_, text)) = topics::ALL.iter().find(topic) {
         return app.ui.raw(wrapped(text).as_bytes());
     }
-    let mut command = Cli::command();
+    let mut command = examples::command();
     command.build();
     let mut wanted = &mut command;
     for word in &args.topic {
@@ -150,7 +150,7 @@ mod tests {
             let listed = ["file account api completions man help exit-codes json environment"];
             assert!(listed.iter().all(|listed| script.contains(listed)), "{shell}");
         }
-        let command = shown(&Cli::command());
+        let command = shown(&examples::command());
         let help = command.find_subcommand("help").unwrap();
         let topic = help.get_arguments().find(|argument| argument.get_id() == "topic").unwrap();
         let names: Vec<_> =

@@ -126,7 +126,7 @@ fn ends_the_conflict(args: &Restore, found: &Found, app: &App) -> Done {
 pub fn show_sides(found: &Found, what: &str, app: &App) {
     app.ui.warn(format!("{} was changed apart; {what}:", printable(&found.name())));
     for (head, nth) in found.entry.heads.iter().zip(1..) {
-        app.ui.say(format!("  {nth}  {}", described(head)));
+        app.ui.needed(format!("  {nth}  {}", described(head)));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::cli::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep identities
+  lockstep identities list
   lockstep identities link google         # then: lockstep login --oidc google
   lockstep identities unlink 5b0c1c9e
 

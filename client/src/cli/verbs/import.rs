@@ -45,7 +45,8 @@ KeePass 2 XML, and our own archives. It is all or nothing: a file that cannot be
 in it, imports nothing. Entries whose content the vault has are left out and counted, so that an import may be \
 repeated. The attachments of Bitwarden's ZIP, of KeePass and of our archives come along, sealed one by one, up to \
 90 MiB each, 32 for an entry and 1 GiB in all; what does not fit is left out and named. Other formats hold none. \
-Delete the file afterwards: it holds every password in clear text.
+What the plan has no room for stays on this device and goes out when there is some, up to 250 entries at once or none of \
+them. Delete the file afterwards: it holds every password in clear text.
 
 What `lockstep export` wrote of several vaults goes back into each: into the same vault, else the one of its name, \
 else one that is made; with --vault all of it into that one. The one encrypted file of an archive is put if there is \
@@ -348,11 +349,15 @@ async fn say_waiting(app: &App, client: &Client, sent: Sent) -> Done {
         return Ok(());
     }
     let status = client.status().await?;
-    if let Some(NoRoom { what, limit, .. }) = &status.no_room {
-        let waiting = count(status.waiting, "change waits", "changes wait");
+    if let Some(NoRoom { what, limit, used, .. }) = &status.no_room {
+        let (what, waiting) = (printable(what), count(status.waiting, "change waits", "changes wait"));
         app.ui.warn(format!(
-            "the plan has no room for all of it ({what}, limit {limit}): {waiting} on this device; see: lockstep status"
+            "the plan has no room for all of it: {what}, limit {limit}, used {used}; {waiting} on this device"
         ));
+        app.ui.hint(
+            "They go out with a later sync, when there is room: delete something, or have another plan; lockstep plan shows \
+             the limits",
+        );
     }
     Ok(())
 }

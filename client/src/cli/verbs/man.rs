@@ -2,13 +2,13 @@
 
 use std::{fs, path::PathBuf};
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::roff::{Roff, bold, roman};
 
 use super::topics;
 use crate::cli::{
     app::App,
-    args::Cli,
+    examples,
     failure::{CODES, Done, Exit, Failure},
 };
 
@@ -29,7 +29,7 @@ pub struct Man {
 /// # Errors
 /// If the directory cannot be written.
 pub fn run(args: &Man, app: &App) -> Done {
-    let mut command = Cli::command();
+    let mut command = examples::command();
     command.build();
     let Some(dir) = &args.dir else {
         return app.ui.raw(page(&command)?.as_bytes());

@@ -36,6 +36,10 @@ pub struct Mv {
 /// # Errors
 /// Not found, in conflict, a file that cannot be had, no room there; the entry stays then.
 pub async fn run(args: Mv, app: &App) -> Done {
+    if app.offline {
+        let advice = "an entry is deleted here only once its copy is there; leave --offline away";
+        return Err(Failure::usage("mv needs the server", advice));
+    }
     let client = app.open().await?;
     let found = app.find_to_change(&client, &args.entry, false).await?;
     let there = app.at(&client, &args.to).await?;
@@ -51,7 +55,7 @@ pub async fn run(args: Mv, app: &App) -> Done {
     there.add_prepared(std::slice::from_ref(&new), &mut |_| {}).await?;
     // The copy goes out before the deletion, and if it cannot, the entry stays: a copy that waits is on this device only.
     let bytes = new.attachments.iter().map(|file| file.size).sum();
-    if app.send_files(&there, bytes).await? == Sent::Later && !app.offline {
+    if app.send_files(&there, bytes).await? == Sent::Later {
         still_here(&there, new.entry, &args.entry).await?;
     }
     let Some(_) = client.remove_heads(found.entry.entry, &found.entry.head_ids()).await? else {

@@ -1,7 +1,7 @@
 //! `passwd`.
 
 use clap::Args;
-use lockstep_client::crypto::password::Password;
+use lockstep_client::{Error, crypto::password::Password};
 use serde_json::json;
 
 use super::second_factor::ask_factor;
@@ -35,9 +35,17 @@ pub async fn run(_: Passwd, app: &App) -> Done {
     let name = client.status().await?.name;
     let new = new_password(app, &name)?;
     let wheel = app.ui.wheel("making new keys");
-    let changed = client.change_password(&old, &new, &mut |demanded| ask_factor(app, demanded)).await;
+    let mut factor = |demanded: &_| ask_factor(app, demanded);
+    let sent = || {
+        app.if_cut_off(Some(PERHAPS));
+    };
+    let changed = client.change_password_telling(&old, &new, &mut factor, sent).await;
     wheel.finish_and_clear();
-    changed?;
+    let was_sent = app.if_cut_off(None);
+    changed.map_err(|error| match error {
+        Error::Offline(_) if was_sent => Failure { advice: PERHAPS.to_owned(), ..error.into() },
+        _ => Failure::from(error),
+    })?;
     if app.ui.json {
         return app.ui.document(&json!({ "password_changed": true, "name": name }));
     }
@@ -45,6 +53,10 @@ pub async fn run(_: Passwd, app: &App) -> Done {
     app.ui.hint("A recovery code stays as it is: lockstep recovery new makes another one");
     Ok(())
 }
+
+/// What is said where the server's answer to a change was not heard.
+const PERHAPS: &str = "the password may have been changed on the server, and this device still opens with the one before: \
+                       lockstep login, with the new one if the old one is refused";
 
 /// The environment variable that holds a new password, for scripts.
 pub const NEW_PASSWORD: &str = "LOCKSTEP_NEW_PASSWORD";

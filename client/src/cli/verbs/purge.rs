@@ -12,6 +12,8 @@ use crate::cli::{
     ui::printable,
 };
 
+use super::resolve::is_entry;
+
 /// What is erased.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -41,14 +43,11 @@ pub async fn run(args: Purge, app: &App) -> Done {
     }
     let client = app.open().await?;
     let found = app.find_to_change_also_deleted(&client, &args.entry, args.yes).await?;
+    is_entry(&client, &found, "lockstep file put replaces it")?;
     let (entry, name) = (found.entry.entry, printable(&found.name()));
     let question =
         format!("Erase {name} ({}) with its whole history, on every device and for good?", found.short_id());
-    if !args.yes && !prompt::confirm(app.ui, &question)? {
-        let advice =
-            if prompt::can_ask(app.ui) { "" } else { "without a terminal to ask at, --yes is needed" };
-        return Err(Failure::usage("nothing was erased", advice));
-    }
+    prompt::sure(app.ui, args.yes, &question, "nothing was erased")?;
     deleted(app, &client, &found).await?;
     let now = client.get(entry).await?;
     if !now.deleted {

@@ -76,17 +76,23 @@ async fn make(app: &App) -> Done {
     let code = client.new_recovery_code(&password, &mut |demanded| ask_factor(app, demanded)).await?;
     let text = code.to_text();
     if app.ui.json {
-        return app.ui.document(&json!({ "recovery_code": text.as_str() }));
+        return app.ui.document(&json!({ "recovery_code": text.as_str() })).map_err(not_shown);
     }
     app.ui.say(
         "Write this down and keep it where nobody finds it. It is shown this once, and it opens everything:",
     );
-    app.ui.data(text.as_str())?;
+    app.ui.data(text.as_str()).map_err(not_shown)?;
     let fingerprint = client.status().await?.fingerprint;
     app.ui.say("Beside it, the account's fingerprint in words. The device that the code is used on shows them again:");
     app.ui.say(in_words(&fingerprint));
     app.ui.hint("It is used with: lockstep recovery use");
     Ok(())
+}
+
+/// The code is made, and nobody has it.
+fn not_shown(why: Failure) -> Failure {
+    let made = "a new recovery code was made and not shown, and the one before is worthless";
+    why.after(made, "make another one: lockstep recovery new")
 }
 
 /// The server never says what of it was wrong.

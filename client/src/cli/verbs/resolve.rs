@@ -19,7 +19,7 @@ use crate::cli::{
     app::{App, item_of, opened},
     editor,
     failure::{Done, Exit, Failure},
-    find::shell_word,
+    find::{Found, shell_word},
     prompt,
     ui::printable,
 };
@@ -89,15 +89,13 @@ enum Choice {
     Leave,
 }
 
-/// Shows and resolves one conflict.
+/// That it is one that a person made: the one file, and what a vault is called, have verbs of their own.
 ///
 /// # Errors
-/// Not found; contested fields without a choice.
-pub async fn run(args: Resolve, app: &App) -> Done {
-    let client = app.open().await?;
-    let found = app.find_to_change(&client, &args.entry, false).await?;
+/// If it is one of those; `file` is what to do with the file instead.
+pub(super) fn is_entry(client: &Client, found: &Found, file: &str) -> Done {
     if found.entry.entry == client.file_entry() {
-        return Err(Failure::usage("this is the one encrypted file", "lockstep file resolve"));
+        return Err(Failure::usage("this is the one encrypted file", file));
     }
     if client.is_vault_name(found.entry.vault, found.entry.entry) {
         return Err(Failure::usage(
@@ -105,6 +103,17 @@ pub async fn run(args: Resolve, app: &App) -> Done {
             "lockstep vault rename, or vault delete",
         ));
     }
+    Ok(())
+}
+
+/// Shows and resolves one conflict.
+///
+/// # Errors
+/// Not found; contested fields without a choice.
+pub async fn run(args: Resolve, app: &App) -> Done {
+    let client = app.open().await?;
+    let found = app.find_to_change(&client, &args.entry, false).await?;
+    is_entry(&client, &found, "lockstep file resolve")?;
     if !found.entry.divergent {
         if app.ui.json {
             return app.ui.document(&json!({ "entry": found.entry.entry, "divergent": false }));
@@ -229,11 +238,11 @@ fn unfit(error: SetError) -> Failure {
 
 fn ask(sides: &Sides, app: &App) -> Done<Choice> {
     let count = sides.items.len();
-    app.ui.say("");
-    app.ui.say(format!(
+    app.ui.needed("");
+    app.ui.needed(format!(
         "  1–{count}  keep that side          m  merge field by field    e  edit a merge in $EDITOR"
     ));
-    app.ui.say("  b    keep all as entries     r  show secrets            Enter  leave it");
+    app.ui.needed("  b    keep all as entries     r  show secrets            Enter  leave it");
     loop {
         let answer = prompt::line(app.ui, "Choose")?.unwrap_or_default();
         match answer.as_str() {

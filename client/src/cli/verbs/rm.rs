@@ -7,13 +7,13 @@ use serde_json::json;
 
 use crate::cli::{
     app::{App, Sent},
-    failure::{Done, Exit, Failure},
+    failure::Done,
     find::Found,
     prompt,
     ui::printable,
 };
 
-use super::history::show_sides;
+use super::{history::show_sides, resolve::is_entry};
 
 /// What is deleted.
 #[derive(Debug, Args)]
@@ -42,19 +42,16 @@ pub async fn run(args: Rm, app: &App) -> Done {
     let client = app.open().await?;
     let mut all = Vec::with_capacity(args.entries.len());
     for wanted in &args.entries {
-        all.push(app.find_to_change(&client, wanted, args.yes).await?);
+        let found = app.find_to_change(&client, wanted, args.yes).await?;
+        is_entry(&client, &found, "lockstep file put replaces it")?;
+        all.push(found);
     }
     all.iter().for_each(|found| show(found, app));
     let question = match all.len() {
         1 => "Delete this entry?".to_owned(),
         n => format!("Delete these {n} entries?"),
     };
-    if !args.yes && !prompt::confirm(app.ui, &question)? {
-        let message = "nothing was deleted";
-        let advice =
-            if prompt::can_ask(app.ui) { "" } else { "without a terminal to ask at, --yes is needed" };
-        return Err(Failure::new(Exit::Usage, message, advice));
-    }
+    prompt::sure(app.ui, args.yes, &question, "nothing was deleted")?;
     let mut deleted = Vec::with_capacity(all.len());
     for found in &all {
         let version = delete(found, args.yes, &client).await?;
@@ -96,6 +93,6 @@ fn show(found: &Found, app: &App) {
     } else if prompt::can_ask(app.ui) {
         let folder = found.value("folder");
         let place = if folder.is_empty() { String::new() } else { format!("  in {folder}") };
-        app.ui.say(format!("  {}  {}{}", found.short_id(), printable(&found.name()), printable(&place)));
+        app.ui.needed(format!("  {}  {}{}", found.short_id(), printable(&found.name()), printable(&place)));
     }
 }

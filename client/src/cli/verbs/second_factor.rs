@@ -47,8 +47,14 @@ pub fn ask_factor(app: &App, demanded: &Demanded) -> Result<Shown, Error> {
     if has(Kind::Passkey) && ["", PASSKEY].contains(&code.trim()) {
         return passkey(app, demanded);
     }
+    let code = plain(&code);
     let six = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
     Ok(if six { Shown::Totp { code } } else { Shown::Codes { code } })
+}
+
+/// A code without what apps and paper group it by.
+pub fn plain(code: &str) -> String {
+    code.chars().filter(|letter| !letter.is_whitespace() && *letter != '-').collect()
 }
 
 /// Whoever asks for a factor waits for it, as for a code that is typed.
@@ -76,11 +82,23 @@ pub async fn proven<T>(
 ) -> Done<T> {
     match ask().await {
         Err(Error::Refused { problem, .. }) if problem.code == Code::StepUpRequired => {
-            app.ui.say("The server wants the password to be proven again.");
+            app.ui.needed("The server wants the password to be proven again.");
             let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
             client.step_up(&password, &mut |demanded| ask_factor(app, demanded)).await?;
             Ok(ask().await?)
         }
         other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_taken_as_an_app_shows_it() {
+        for typed in ["795317", "795 317", "795-317", " 795\u{a0}317 "] {
+            assert_eq!(plain(typed), "795317");
+        }
     }
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use lockstep_api::account::Session;
 use serde_json::json;
 
-use super::watch::{clock, short_device};
+use super::watch::{clock, hour, short_device};
 use crate::cli::{
     app::App,
     failure::{Done, Exit, Failure},
@@ -15,7 +15,7 @@ use crate::cli::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep sessions
+  lockstep sessions list
   lockstep sessions revoke 5d0c77e1        # ends one; its device must log in again
   lockstep sessions revoke --others --yes  # ends all but this one")]
 pub struct Sessions {
@@ -23,6 +23,9 @@ pub struct Sessions {
     #[command(subcommand)]
     action: Option<Action>,
 }
+
+/// What is said where nobody said yes.
+const NOTHING: &str = "nothing was ended";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -55,7 +58,7 @@ pub async fn run(args: Sessions, app: &App) -> Done {
     let open: Vec<Session> = client.sessions().await?.into_iter().filter(|session| !session.ended).collect();
     let Some(Action::Revoke { session, yes, .. }) = args.action else { return list(app, &open) };
     let Some(beginning) = session else {
-        sure(app, yes, "End every session but this one?")?;
+        prompt::sure(app.ui, yes, "End every session but this one?", NOTHING)?;
         client.end_other_sessions().await?;
         return told(app, json!({ "ended": open.len().saturating_sub(1) }), "All other sessions have ended.");
     };
@@ -68,16 +71,10 @@ pub async fn run(args: Sessions, app: &App) -> Done {
     if known.current {
         return Err(Failure::usage("that is this session", "lockstep logout ends it"));
     }
-    sure(app, yes, &format!("End the session of device {}?", short_device(known.device)))?;
+    let question = format!("End the session of device {}?", short_device(known.device));
+    prompt::sure(app.ui, yes, &question, NOTHING)?;
     client.end_session(known.session).await?;
     told(app, json!({ "ended": known.session }), "The session has ended.")
-}
-
-fn sure(app: &App, yes: bool, question: &str) -> Done {
-    if yes || prompt::confirm(app.ui, question)? {
-        return Ok(());
-    }
-    Err(Failure::usage("nothing was ended", "without a terminal to ask at, --yes is needed"))
 }
 
 fn told(app: &App, document: serde_json::Value, sentence: &str) -> Done {
@@ -99,7 +96,7 @@ fn list(app: &App, open: &[Session]) -> Done {
                 session.session.to_string()[..8].to_owned(),
                 short_device(session.device),
                 clock(session.opened_at.seconds()),
-                clock(session.last_seen.seconds()),
+                hour(session.last_seen.seconds()),
                 if session.current { "this one" } else { "" }.to_owned(),
             ]
         })

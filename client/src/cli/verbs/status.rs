@@ -19,6 +19,7 @@ use super::{
     account::{grouped, in_words},
     alarms::{Alarms, accept},
     vault,
+    watch::{clock, now},
 };
 
 /// What to do beside showing.
@@ -103,6 +104,10 @@ pub async fn run(args: Status, app: &App) -> Done {
         ("conflicts", status.conflicts.to_string()),
         ("waiting to be sent", waiting(&status)),
     ];
+    if let Some(due) = status.erasure_due_at {
+        let what = if now() < due.seconds() { "account keep" } else { "export --offline" };
+        rows.push(("to be erased", format!("{} UTC (lockstep {what})", clock(due.seconds()))));
+    }
     rows.extend(status.streams.iter().map(|place| ("stream", format!("{} at {}", place.stream, place.seq))));
     if !aside.is_empty() {
         rows.push(("set aside", count(aside.len() as u64, "alarm about a version", "alarms about versions")));
@@ -144,7 +149,10 @@ fn say_refused(quarantine: &[Quarantined], app: &App) {
         app.ui.warn(format!("a change of {entry} was refused for good: {}", printable(&one.reason)));
     }
     if !quarantine.is_empty() {
-        app.ui.hint("lockstep sync --retry offers it again, lockstep sync --discard ENTRY gives it up");
+        app.ui.hint(
+            "look: lockstep history ENTRY, lockstep get ENTRY --version N; lockstep sync --retry offers it again, lockstep \
+             sync --discard ENTRY gives it up",
+        );
     }
 }
 

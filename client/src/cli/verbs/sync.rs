@@ -24,7 +24,7 @@ Exit code 7 says that the server was caught: what it showed is not taken, and no
 looked (lockstep status) and said so (lockstep status --seen).
 
 What the server refused for good is kept on this device, out of sight and in the way of nothing; `lockstep status` \
-lists it.")]
+lists it, and `lockstep get ENTRY --version N` shows it.")]
 pub struct Sync {
     /// Offer again what the server refused for good
     #[arg(long)]
@@ -52,6 +52,7 @@ pub async fn run(args: Sync, app: &App) -> Done {
         discard(app, &client, wanted).await?;
     }
     let known: Vec<i64> = client.alarms().await?.iter().map(|alarm| alarm.id).collect();
+    app.tell_of_an_erasure();
     let report = synced(app.ui, &client, "in step with the server").await?;
     let raised = client.alarms().await?.into_iter();
     let raised = raised.filter(|alarm| !known.contains(&alarm.id)).find(|alarm| alarm.kind.holds_sending());

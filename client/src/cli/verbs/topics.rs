@@ -11,7 +11,7 @@ attachment get, export to -, completions, man, fixtures, help but for exit-codes
 A command that fails ends with one more document on standard error, {\"error\": {\"code\", \"exit\", \"message\", \
 \"advice\"}}, sometimes with further facts: exit is the exit code, and code its word in `lockstep help exit-codes`. \
 resolve and file resolve print the sides before it, and with exit code 7 what was saved all the same has its document \
-first. Warnings stay text, a line each; --quiet silences the rest.
+first. Warnings stay text, a line each; --quiet silences the rest, but for what a question or a wait depends on.
 
 Fields may be added; those that are there keep their names and meanings.
 

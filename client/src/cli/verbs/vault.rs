@@ -18,7 +18,7 @@ mod delete;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep vault
+  lockstep vault list
   lockstep vault create Work               # how many there may be, says the plan
   lockstep --vault Work add github --username ada
   lockstep vault use Work                  # what verbs work with where --vault says nothing else

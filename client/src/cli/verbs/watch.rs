@@ -33,7 +33,8 @@ Examples:
   lockstep watch --count 1 --seconds 60      # wait for the next change, at most a minute
 
 The words at the left say how fresh this device is:
-  live     changes come within milliseconds
+  live     changes come within milliseconds; a line that breaks, or a server that cannot read its log, is noticed within
+           half a minute
   polling  the socket cannot be had, or another `lockstep watch` of this profile has it; changes come by long-poll
   stale    the server cannot be reached, or was caught: what you see may be old; `lockstep sync` says why
 
@@ -252,7 +253,8 @@ pub fn short_device(device: DeviceId) -> String {
     device.to_string().chars().take(8).collect()
 }
 
-fn now() -> i64 {
+/// Seconds since 1970, by this device's clock.
+pub fn now() -> i64 {
     time::OffsetDateTime::now_utc().unix_timestamp()
 }
 
@@ -270,4 +272,10 @@ pub fn stamp(seconds: i64) -> String {
 pub fn clock(seconds: i64) -> String {
     let text = stamp(seconds);
     format!("{} {}", text.get(..10).unwrap_or_default(), text.get(11..19).unwrap_or_default())
+}
+
+/// Day and hour, where the server keeps no more of a time.
+pub fn hour(seconds: i64) -> String {
+    let text = stamp(seconds);
+    format!("{} {}h", text.get(..10).unwrap_or_default(), text.get(11..13).unwrap_or_default())
 }

@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::PostgresOperations;
 use crate::{
     adapters::postgres::{begin, nature},
-    blobs::{BlobError, BlobIndex, BlobPlace, Held, Lying, Promise},
+    blobs::{BlobError, BlobIndex, BlobPlace, Held, IndexError, Lying, Promise},
 };
 
 fn failed(error: sqlx::Error) -> BlobError {
-    nature::failed(error)
+    nature::failed::<IndexError>(error).into()
 }
 
 pub(super) fn bytes(hashes: &[BlobHash]) -> Vec<Vec<u8>> {

@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::SqliteOperations;
 use crate::{
     adapters::sqlite::nature,
-    blobs::{BlobError, BlobIndex, BlobPlace, Held, Lying, Promise},
+    blobs::{BlobError, BlobIndex, BlobPlace, Held, IndexError, Lying, Promise},
 };
 
 pub(super) fn failed(error: sqlx::Error) -> BlobError {
-    nature::failed(error)
+    nature::failed::<IndexError>(error).into()
 }
 
 fn signed(n: u64) -> i64 {

@@ -80,10 +80,10 @@ async fn ask_trust(args: &Enter, url: &str, app: &App) -> Done<Trust> {
         return Ok(Trust::System);
     }
     let shown = certificate_fingerprint(url).await?;
-    app.ui.say(format!("{url} shows a certificate with this SHA-256 fingerprint:\n"));
+    app.ui.needed(format!("{url} shows a certificate with this SHA-256 fingerprint:\n"));
     let text = grouped(&shown.to_string());
-    app.ui.say(format!("  {}\n  {}\n", text[..39].trim_end(), text[40..].trim_end()));
-    app.ui.say("lockstepd printed it when it started. If it is the same, this device will trust exactly this certificate.");
+    app.ui.needed(format!("  {}\n  {}\n", text[..39].trim_end(), text[40..].trim_end()));
+    app.ui.needed("lockstepd printed it when it started. If it is the same, this device will trust exactly this certificate.");
     if prompt::confirm(app.ui, "Is it the same?")? {
         return Ok(Trust::Pinned(shown));
     }

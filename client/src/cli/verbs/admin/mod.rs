@@ -58,13 +58,16 @@ enum What {
     /// What takes two administrators
     Proposal(proposal::Proposal),
     /// Withdraw an invitation that was not used: `invitation revoke`
+    #[command(after_help = "Examples:\n  lockstep admin withdraw 3f1c0a52")]
     Withdraw {
         /// Beginning of its id
         invitation: String,
     },
     /// Approve what another administrator proposed: `proposal approve`
+    #[command(after_help = "Examples:\n  lockstep admin approve 3f1c0a52 --reason 'as agreed'")]
     Approve(proposal::One),
     /// Withdraw a proposal: `proposal revoke`
+    #[command(after_help = "Examples:\n  lockstep admin reject 3f1c0a52 --reason 'not now'")]
     Reject(proposal::One),
 }
 

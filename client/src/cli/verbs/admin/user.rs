@@ -12,7 +12,7 @@ use crate::cli::{
     app::App,
     failure::{Done, Failure},
     ui::printable,
-    verbs::watch::{clock, short_device},
+    verbs::watch::{clock, hour, short_device},
 };
 
 /// Accounts.
@@ -20,11 +20,18 @@ use crate::cli::{
 #[command(after_help = "\
 Examples:
   lockstep admin user add --plan paid                       # an invitation: the person chooses their own password
+  lockstep admin user list
   lockstep admin user show ada@example.org --reason 'ticket 12'
-  lockstep admin user set-plan ada@example.org paid --days 365 --reason 'paid by invoice'
+  lockstep admin user disable ada@example.org --reason 'asked by telephone'
+  lockstep admin user enable ada@example.org --reason 'found it again'
+  lockstep admin user delete ada@example.org --reason 'asked by letter'
+  lockstep admin user set-role grace@example.org auditor --reason 'as agreed'
+  lockstep admin user set-plan ada@example.org paid --days 365 --reason invoice
+  lockstep admin user set-flag ada@example.org attachments off --reason trial
   lockstep admin user sessions ada@example.org --end --reason 'stolen laptop'
 
-USER is an account's id or the name that the person registered with.")]
+USER is an account's whole id, or the name that the person registered with: to look for the beginning of an id would \
+be a look at others, which is written into their logs.")]
 pub struct User {
     #[command(subcommand)]
     what: What,
@@ -89,7 +96,7 @@ enum What {
 /// Whose account, and why.
 #[derive(Debug, Args)]
 struct Of {
-    /// Id of the account, or the name that the person registered with
+    /// Whole id of the account, or the name that the person registered with
     user: String,
     /// Why; the account's owner reads it
     #[arg(long)]
@@ -273,7 +280,7 @@ async fn sessions(app: &App, client: &Client, of: &Of) -> Done {
         .map(|session| {
             let state = if session.ended { "ended" } else { "open" };
             let (opened, seen) = (session.opened_at.seconds(), session.last_seen.seconds());
-            vec![short_device(session.device), clock(opened), clock(seen), state.to_owned()]
+            vec![short_device(session.device), clock(opened), hour(seen), state.to_owned()]
         })
         .collect();
     app.ui.table(&["DEVICE", "OPENED (UTC)", "LAST SEEN (UTC)", "STATE"], &rows)

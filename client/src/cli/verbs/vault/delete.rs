@@ -36,11 +36,7 @@ pub async fn run(app: &App, client: &Client, which: &str, yes: bool) -> Done {
             format!("Delete the vault {name} with {with}, {apart} of them in all versions that are open?")
         }
     };
-    if !yes && !prompt::confirm(app.ui, &question)? {
-        let advice =
-            if prompt::can_ask(app.ui) { "" } else { "without a terminal to ask at, --yes is needed" };
-        return Err(Failure::usage("nothing was deleted", advice));
-    }
+    prompt::sure(app.ui, yes, &question, "nothing was deleted")?;
     let shown: Vec<(EntryId, Vec<VersionId>)> =
         entries.iter().map(|entry| (entry.entry, entry.head_ids())).collect();
     at.delete_vault(&shown).await?;

@@ -1,0 +1,24 @@
+//! With which code a command ends that did not do its work.
+
+use std::error::Error;
+
+use crate::{app::StartError, config::ConfigError};
+
+/// It was not said rightly, as clap ends and the client's command does.
+const USAGE: u8 = 2;
+/// Anything else.
+const FAILURE: u8 = 1;
+
+/// How a command was said that cannot be meant so, where only the command itself can tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// The exit code: whoever starts a server again and again need not do so for options that are not right.
+pub fn code(error: &(dyn Error + Send + Sync + 'static)) -> u8 {
+    let is_unsupported = |error: &StartError| matches!(error, StartError::Unsupported { .. });
+    let is_usage = error.is::<Usage>()
+        || error.is::<ConfigError>()
+        || error.downcast_ref::<StartError>().is_some_and(is_unsupported);
+    if is_usage { USAGE } else { FAILURE }
+}

@@ -1,0 +1,61 @@
+//! After a restore: nobody is erased before they had the time again in which they can call it off.
+
+use lockstep_events::{
+    AccountId, Event, Micros, Position,
+    event::{AccountEvent, AskedBy, ErasureRequested},
+    log::{Contents, Filter},
+};
+
+use super::{
+    erase::{Desk, EraseError, Erasure, ErasureState, append, event_of},
+    facts::derived,
+};
+
+const PAGE: usize = 500;
+/// The step before which an erasure can be called off.
+const FIRST_STEP: u8 = 2;
+
+/// Puts erasures off that a restored log has as due, or nearly: how many.
+///
+/// A backup knows of the request and not of what came after it: whoever called it off would be erased, and for whoever did
+/// not the time may have run down while nobody served. Each begins at `until`, unless more than half of the time up to
+/// then is left. What has begun, or is on the shred list, was not called off, and goes on.
+///
+/// # Errors
+/// If the log or the queue does not answer. Those that were put off stay so.
+pub async fn put_off(desk: &Desk, now: Micros, until: Micros) -> Result<u64, EraseError> {
+    let filter = Filter { stream_kind: None, kinds: vec!["account.erasure_requested".to_owned()] };
+    let (mut after, mut done) = (Position::ZERO, 0);
+    loop {
+        let page = desk.log.read_all(after, PAGE, &filter, Contents::No).await?;
+        for recorded in &page {
+            if let Ok(Event::Account(AccountEvent::ErasureRequested(body))) = recorded.event() {
+                done += u64::from(one(desk, body.account, (now, until)).await?);
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = last.position,
+            _ => return Ok(done),
+        }
+    }
+}
+
+/// Whether it was put off. Of nodes that start at the same time one does it, and the others find it done.
+async fn one(desk: &Desk, account: AccountId, (now, until): (Micros, Micros)) -> Result<bool, EraseError> {
+    let found = Erasure::of(&*desk.log, account).await?;
+    let ErasureState::Due(due) = found.state else { return Ok(false) };
+    let is_near = due.0 < now.0 + (until.0 - now.0) / 2;
+    let has_begun = desk.erasures.find(account).await?.is_some_and(|job| job.step > FIRST_STEP);
+    if !is_near || has_begun {
+        return Ok(false);
+    }
+    let id = derived("lockstep/v1/erasure-put-off", &[account.as_bytes(), &found.last.0.to_be_bytes()]);
+    let by = found.by.unwrap_or(AskedBy::Operator);
+    let body = ErasureRequested { account, by, due_at: until };
+    let event = event_of(None, account, id, AccountEvent::ErasureRequested(body))?;
+    let appended = append(desk, account, event, found.expect()).await?;
+    if appended.is_some() {
+        desk.erasures.put(account, until).await?;
+    }
+    Ok(appended.is_some())
+}
