@@ -277,13 +277,15 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     Ok(())
 }
 
-/// The address that a client takes: one without TLS is its proxy's to reach.
-fn reached_at(running: &app::Running) -> &str {
+/// The address that a client on this machine takes: one without TLS is its proxy's to reach, and of all addresses at once
+/// none can be named.
+fn reached_at(running: &app::Running) -> String {
     let config = &running.server.config;
     match config.plain_http {
-        false => &running.url,
-        true if config.public_url.is_empty() => "https://YOUR-PROXY",
-        true => &config.public_url,
+        false if running.addr.ip().is_unspecified() => format!("https://localhost:{}", running.addr.port()),
+        false => running.url.clone(),
+        true if config.public_url.is_empty() => "https://YOUR-PROXY".to_owned(),
+        true => config.public_url.clone(),
     }
 }
 

@@ -88,7 +88,7 @@ impl PlanBook {
     /// does not say.
     ///
     /// What is pruned does not come back: a renewal that comes late, or a plan whose name was lost from the configuration
-    /// of a node, prunes nothing. So a plan that ended counts for [`LATE_DAYS`] more if it keeps more than the default one,
+    /// of a node, prunes nothing. So a plan that ended counts for 30 days more if it keeps more than the default one,
     /// and one that the configuration does not have keeps everything.
     pub fn history_days(&self, standing: &Standing, now: Micros, otherwise: u32) -> u32 {
         if self.lacks_plan(standing) {

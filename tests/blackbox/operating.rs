@@ -1,6 +1,10 @@
 //! What the program says to whoever runs it, where something is not as they think.
 
-use std::{path::Path, process::Output, time::Duration};
+use std::{
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
 
 use crate::{
     mode::Mode,
@@ -86,6 +90,15 @@ fn behind_a_proxy_the_next_command_has_the_address_that_clients_take() {
         let process = Process::of(command);
         assert!(process.lines.last().unwrap().contains(expected), "{:?}", process.lines);
     }
+}
+
+#[test]
+fn a_server_that_listens_everywhere_names_an_address_that_can_be_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
+    let process =
+        Process::of(command.arg("--data").arg(folder.path()).args(["--listen", "0.0.0.0:0"]).env_clear());
+    assert!(!process.lines.last().unwrap().contains("0.0.0.0"), "{:?}", process.lines);
 }
 
 async fn a_start_while_an_earlier_token_is_valid_says_so(mode: Mode) {

@@ -26,13 +26,7 @@ async fn listens(port: &Port) {
 /// Everything but long ciphertexts in this database.
 pub fn stores_in(url: &str) -> Layer {
     let database = || Some(url.into());
-    Layer {
-        log: database(),
-        reads: database(),
-        credentials: database(),
-        blobs: Some("filesystem".into()),
-        ..Layer::default()
-    }
+    Layer { log: database(), reads: database(), credentials: database(), ..Layer::default() }
 }
 
 /// A Postgres; stopped when dropped.

@@ -122,6 +122,8 @@ both! {
         }
         let backup = back_up(&mut node, mode).await;
         call_off(&node, &stays.person).await;
+        // It notes how far it has read the log.
+        node.restart().await;
         put_back(&mut node, &backup).await;
         node.clock.pass(4 * DAY);
         node.begin().await;

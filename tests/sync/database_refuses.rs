@@ -152,10 +152,11 @@ async fn a_database_that_takes_no_connections_or_no_more_of_them_is_told_as_away
         base.does(close).await;
         base.cut().await;
         tokio::time::sleep(RESTED).await;
+        // The store of blobs is there: the index of what lies in it is not. First, as a node that has heard nothing of the
+        // log for ten seconds asks nobody.
+        come_back(&begin_upload(&device).await, "credentials_unavailable");
         come_back(&push(&device).await, "log_unavailable");
         come_back(&begin_login(&device).await, "credentials_unavailable");
-        // The store of blobs is there: the index of what lies in it is not.
-        come_back(&begin_upload(&device).await, "credentials_unavailable");
         let (status, ports) = told.health().await;
         assert_eq!(
             (status, &ports["log"], &ports["credentials"]),

@@ -16,6 +16,9 @@ struct Compose {
     /// The part that both nodes share; Docker ignores keys that begin with `x-`.
     #[serde(rename = "x-node")]
     _node: serde_json::Value,
+    /// The part that all services share.
+    #[serde(rename = "x-logging")]
+    _logging: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +42,15 @@ struct Service {
     #[serde(default)]
     depends_on: BTreeMap<String, Needs>,
     healthcheck: Option<Health>,
+    logging: Logging,
+}
+
+/// Docker's own default keeps everything for ever.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Logging {
+    driver: String,
+    options: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -226,6 +238,21 @@ fn every_variable_is_in_the_example_and_no_secret_is_in_a_file() {
         assert!(value.is_empty() || name == "LOCKSTEP_HOST", "{name} has a value in the example");
         assert!(name.is_empty() || lines.contains(&format!("${{{name}")), "nobody uses {name}");
     }
+}
+
+#[test]
+fn no_log_of_a_container_grows_for_ever() {
+    for (name, service) in compose().services {
+        let bounded =
+            ["max-size", "max-file"].iter().all(|bound| service.logging.options.contains_key(*bound));
+        assert!(service.logging.driver == "local" && bounded, "{name}");
+    }
+}
+
+#[test]
+fn what_the_image_is_to_read_belongs_to_the_user_that_the_page_names() {
+    assert!(text("Dockerfile").contains("USER nonroot"));
+    assert!(text("docs/operating.md").contains("user 65532"));
 }
 
 #[test]
