@@ -154,6 +154,14 @@ impl Route {
         }
     }
 
+    /// The decision: a difference that is there is there once more. What another program did to one measurement is not.
+    async fn decided(self, inside: &Inside, planted: Duration) -> Comparison {
+        match self.compared(inside, planted).await {
+            alike if alike.is_alike() => alike,
+            _ => self.compared(inside, planted).await,
+        }
+    }
+
     /// Compares the times for known and unknown names by some pairs; `planted` is added to the work for known ones.
     async fn compared(self, inside: &Inside, planted: Duration) -> Comparison {
         let mut pairs = Vec::new();
@@ -249,7 +257,7 @@ async fn a_known_name_is_answered_like_an_unknown_one(mode: Mode) {
 async fn enumeration_by_time(mode: Mode) {
     let (_node, inside) = inside(mode).await;
     for route in ROUTES {
-        let comparison = route.compared(&inside, Duration::ZERO).await;
+        let comparison = route.decided(&inside, Duration::ZERO).await;
         assert!(comparison.is_alike(), "{route:?} takes another time for known names: {comparison:?}");
     }
 }
@@ -262,7 +270,7 @@ async fn a_difference_of_fifty_microseconds_or_half_a_millisecond_is_never_taken
         let mut unseen = Vec::new();
         loop {
             let time = Duration::from_secs_f64(planted / 1000.0);
-            let comparison = Route::Register.compared(&inside, time).await;
+            let comparison = Route::Register.decided(&inside, time).await;
             if !comparison.is_alike() {
                 break;
             }
