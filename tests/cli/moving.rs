@@ -21,6 +21,19 @@ use crate::{
     server::Server,
 };
 
+/// The bucket that these options of a server name.
+pub fn bucket(options: &[(String, String)]) -> S3Blobs {
+    let find = |name: &str| options.iter().find(|(option, _)| option.ends_with(name)).unwrap().1.clone();
+    S3Blobs::new(&S3Options {
+        endpoint: find("S3_ENDPOINT"),
+        public_endpoint: String::new(),
+        region: "us-east-1".to_owned(),
+        bucket: find("BLOBS").trim_start_matches("s3://").to_owned(),
+        access_key: find("S3_ACCESS_KEY"),
+        secret_key: find("S3_SECRET_KEY"),
+    })
+}
+
 /// A new place: options that a file names, and a data folder of its own.
 struct Place {
     data: TempDir,
@@ -302,15 +315,7 @@ fn the_files_of_a_server_move_to_a_bucket_alone_and_never_into_one_that_has_othe
     fs::write(to.data.path().with_extension("toml"), lines).unwrap();
     let mut go = move_command(&server, &to.data.path().with_extension("toml"));
 
-    let find = |name: &str| to.options.iter().find(|(option, _)| option.ends_with(name)).unwrap().1.clone();
-    let bucket = S3Blobs::new(&S3Options {
-        endpoint: find("S3_ENDPOINT"),
-        public_endpoint: String::new(),
-        region: "us-east-1".to_owned(),
-        bucket: find("BLOBS").trim_start_matches("s3://").to_owned(),
-        access_key: find("S3_ACCESS_KEY"),
-        secret_key: find("S3_SECRET_KEY"),
-    });
+    let bucket = bucket(&to.options);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(bucket.put("packs/of-somebody/else", "theirs".into())).unwrap();
     let refused = run(&mut go);

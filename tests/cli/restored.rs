@@ -5,15 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lockstepd::{
-    adapters::s3::{S3Blobs, S3Options},
-    blobs::BlobStore,
-};
+use lockstepd::blobs::BlobStore;
 use serde_json::json;
 
 use crate::{
     device::{Device, NAME, PASSWORD, answer},
     mode::Mode,
+    moving::bucket,
     proxy::Relay,
     server::Server,
     verify::copied,
@@ -82,15 +80,7 @@ impl Backup {
 
 /// The bucket had nothing when the backup was made.
 async fn emptied(options: &[(String, String)]) {
-    let find = |name: &str| options.iter().find(|(option, _)| option.ends_with(name)).unwrap().1.clone();
-    let bucket = S3Blobs::new(&S3Options {
-        endpoint: find("S3_ENDPOINT"),
-        public_endpoint: String::new(),
-        region: "us-east-1".to_owned(),
-        bucket: find("BLOBS").trim_start_matches("s3://").to_owned(),
-        access_key: find("S3_ACCESS_KEY"),
-        secret_key: find("S3_SECRET_KEY"),
-    });
+    let bucket = bucket(options);
     for object in bucket.list("", None, 100).await.unwrap() {
         bucket.delete(&object.key).await.unwrap();
     }

@@ -197,11 +197,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Held`], if there is anything to send.
     async fn sending_is_free(&self) -> Result<(), Error> {
-        let mut db = self.store.pool().acquire().await?;
-        match alarms::holding(&mut db).await? {
-            Some(kind) if outbox::count(&mut db).await? > 0 => Err(Error::Held(kind)),
-            _ => Ok(()),
-        }
+        if self.waiting().await? > 0 { self.may_ask().await } else { Ok(()) }
     }
 
     /// What a person asks for that changes something on the server at once, without waiting in the outbox, is held by the

@@ -4,17 +4,30 @@
 
 use sqlx::{Executor, PgConnection};
 
+/// Whether a role is this user's to take on. Since Postgres 16 who makes a role is a member of it that may only give it to
+/// others, at first also to itself; before, nobody could be asked for more than being a member.
+macro_rules! is_taken_on {
+    ($role:literal) => {
+        concat!(
+            "pg_has_role(current_user, ",
+            $role,
+            ", CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)"
+        )
+    };
+}
+
 /// Whether the log's tables are there, and the role is not, or may not read them, or is not this user's to take on.
-const LACKING: &str = "SELECT to_regclass('public.log_meta') IS NOT NULL AND NOT EXISTS (
+const LACKING: &str = concat!(
+    "SELECT to_regclass('public.log_meta') IS NOT NULL AND NOT EXISTS (
     SELECT FROM pg_roles WHERE rolname = 'lockstep_server'
     AND has_table_privilege(oid, to_regclass('public.log_meta'), 'SELECT')
-    AND pg_has_role(current_user, oid,
-        CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END))";
+    AND ",
+    is_taken_on!("oid"),
+    ")"
+);
 
-/// Whether the role is this user's to take on. Since Postgres 16 who makes a role is a member of it that may only give it
-/// to others, at first also to itself; before, nobody could be asked for more than being a member.
-const IS_TAKEN_ON: &str = "SELECT pg_has_role(current_user, 'lockstep_server',
-    CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)";
+/// Whether the role is this user's to take on.
+const IS_TAKEN_ON: &str = concat!("SELECT ", is_taken_on!("'lockstep_server'"));
 
 /// One node at a time.
 const TAKE_ON: &str = "SELECT pg_advisory_xact_lock(5713094846251); GRANT lockstep_server TO CURRENT_USER";
