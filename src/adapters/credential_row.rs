@@ -88,13 +88,20 @@ macro_rules! password {
 }
 
 /// The password behind a name, or behind an address that is still held for the account that had it; what else is bound,
-/// if it is nobody's. Everything is looked up for every name: only whether it is there differs.
+/// if it is nobody's. To find a row takes longer than not to find one. So the next name is looked up, which is this one
+/// or the one that follows it in the index, and the password behind that: both are there for every name but the few
+/// behind the last one.
 pub const PASSWORD_BY_NAME: &str = password!(
-    "(SELECT coalesce(r.account, $2) AS account, coalesce(r.setup, $3) AS setup, \
-     coalesce(r.suite, $4) AS suite, coalesce(r.record, $5) AS record FROM (SELECT 1 AS one) o \
-     LEFT JOIN names n ON n.name_index = $1 \
+    "(SELECT coalesce(CASE WHEN n.own OR a.account IS NOT NULL THEN r.account END, $2) AS account, \
+     coalesce(CASE WHEN n.own OR a.account IS NOT NULL THEN r.setup END, $3) AS setup, \
+     coalesce(CASE WHEN n.own OR a.account IS NOT NULL THEN r.suite END, $4) AS suite, \
+     coalesce(CASE WHEN n.own OR a.account IS NOT NULL THEN r.record END, $5) AS record \
+     FROM (SELECT 1 AS one) o \
+     LEFT JOIN (SELECT account, name_index = $1 AS own FROM names WHERE name_index >= $1 \
+     ORDER BY name_index LIMIT 1) n ON true \
      LEFT JOIN addresses a ON a.address_index = $1 AND a.standing = 'former' \
-     LEFT JOIN passwords r ON r.account = coalesce(n.account, a.account, $2)) p"
+     LEFT JOIN passwords r ON r.account = CASE WHEN n.own THEN n.account \
+     ELSE coalesce(a.account, n.account) END) p"
 );
 /// For whom an address is held, as the confirmed one or for a while as the former one, and since when: nobody else gets
 /// it for a name.

@@ -66,12 +66,13 @@ impl StagedRow {
     }
 }
 
-/// An account's factor of a kind of which it has one at most; what else is bound, if it has none. `$2` is asked for twice,
-/// as it is what the row says of its kind, too.
-pub const FACTOR_OR: &str = "SELECT coalesce(f.id, $3) AS id, coalesce(f.account, $1) AS account, \
-     coalesce(f.kind, $2) AS kind, coalesce(f.body, $4) AS body, coalesce(f.version, $5) AS version, \
-     coalesce(f.created_at, $6) AS created_at FROM (SELECT 1 AS one) o \
-     LEFT JOIN factors f ON f.account = $1 AND f.kind = $2";
+/// An account's recovery slot; what else is bound, if it has none. As with names, the next slot in the index is looked up.
+pub const RECOVERY_OR: &str = "SELECT coalesce(CASE WHEN f.own THEN f.id END, $2) AS id, $1 AS account, \
+     'recovery' AS kind, coalesce(CASE WHEN f.own THEN f.body END, $3) AS body, \
+     coalesce(CASE WHEN f.own THEN f.version END, $4) AS version, \
+     coalesce(CASE WHEN f.own THEN f.created_at END, $5) AS created_at FROM (SELECT 1 AS one) o \
+     LEFT JOIN (SELECT id, body, version, created_at, account = $1 AS own FROM factors \
+     WHERE kind = 'recovery' AND account >= $1 ORDER BY account LIMIT 1) f ON true";
 
 /// A change as it is stored.
 pub fn change_bytes(replacement: &Replacement) -> Result<Vec<u8>> {
@@ -95,10 +96,9 @@ macro_rules! factor_tables {
                 rows.into_iter().map(FactorRow::factor).collect()
             }
 
-            async fn factor_or(&self, none: &StoredFactor) -> Result<StoredFactor> {
-                let row: FactorRow = sqlx::query_as(FACTOR_OR)
+            async fn recovery_or(&self, none: &StoredFactor) -> Result<StoredFactor> {
+                let row: FactorRow = sqlx::query_as(RECOVERY_OR)
                     .bind(id(none.account.0))
-                    .bind(none.kind.name())
                     .bind(id(none.id))
                     .bind(&none.body)
                     .bind(i64::from(none.version))

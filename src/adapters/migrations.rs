@@ -49,7 +49,8 @@ migrations! {
         "0020_promised_room.sql"
         "0021_held_addresses.sql"
         "0022_devices_in_accounts.sql"
-        "0023_names_that_wait.sql";
+        "0023_names_that_wait.sql"
+        "0024_factors_by_kind.sql";
     /// The log.
     LOG = "sqlite":
         "0001_log.sql"
@@ -69,7 +70,8 @@ migrations! {
         "0012_oidc.sql"
         "0016_mail_of_whom.sql"
         "0019_attempts_in_memory.sql"
-        "0021_held_addresses.sql";
+        "0021_held_addresses.sql"
+        "0024_factors_by_kind.sql";
     /// Operational tables.
     OPERATIONS = "sqlite/operations":
         "0004_blobs.sql"

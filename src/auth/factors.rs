@@ -101,10 +101,9 @@ pub trait FactorStore: Send + Sync {
     /// All factors of an account, oldest first.
     async fn factors(&self, account: AccountId) -> Result<Vec<StoredFactor>, CredentialError>;
 
-    /// An account's factor of a kind of which it has one at most; `none`, which says of what kind and whose, if it has
-    /// none. It is asked in the same words, and the answer has the same form: how long it takes does not tell which of
-    /// them it is.
-    async fn factor_or(&self, none: &StoredFactor) -> Result<StoredFactor, CredentialError>;
+    /// An account's recovery slot; `none`, which says whose, if it has none. The answer takes as long and has the same form:
+    /// how long it takes does not tell which of them it is.
+    async fn recovery_or(&self, none: &StoredFactor) -> Result<StoredFactor, CredentialError>;
 
     /// A factor.
     async fn factor(&self, id: Uuid) -> Result<Option<StoredFactor>, CredentialError>;

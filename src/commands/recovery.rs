@@ -198,7 +198,7 @@ async fn slot_or_none(server: &Server, account: AccountId) -> Result<StoredFacto
         version: 0,
         created_at: Micros::default(),
     };
-    server.credentials.factor_or(&none).await
+    server.credentials.recovery_or(&none).await
 }
 
 /// The account whose code was right.

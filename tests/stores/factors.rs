@@ -13,7 +13,7 @@ use crate::over_every_adapter;
 
 over_every_adapter! { sqlite = crate::open::sqlite_credentials, postgres = crate::open::postgres_credentials; {
     factors_come_back_as_they_were_oldest_first_and_for_their_account_only;
-    a_factor_that_is_not_there_is_found_as_it_was_asked_for;
+    a_recovery_slot_that_is_not_there_is_found_as_it_was_asked_for;
     requests_for_approval_go_by_their_age_and_their_account_and_nothing_else_goes;
     storing_a_factor_again_changes_nothing;
     of_many_who_replace_a_factor_at_one_version_exactly_one_does;
@@ -130,19 +130,22 @@ async fn factors_come_back_as_they_were_oldest_first_and_for_their_account_only(
     assert!(store.factors(account(3)).await.unwrap().is_empty());
 }
 
-async fn a_factor_that_is_not_there_is_found_as_it_was_asked_for(store: Arc<dyn CredentialStore>) {
+async fn a_recovery_slot_that_is_not_there_is_found_as_it_was_asked_for(store: Arc<dyn CredentialStore>) {
     let none = |of| StoredFactor {
         account: account(of),
         body: vec![0; 32],
         version: 3,
         ..factor(77, FactorKind::Recovery)
     };
-    store.put_factor(&factor(1, FactorKind::Totp)).await.unwrap();
-    assert!(store.factor_or(&none(1)).await.unwrap() == none(1));
-    let slot = factor(2, FactorKind::Recovery);
+    store.put_factor(&StoredFactor { account: account(2), ..factor(1, FactorKind::Totp) }).await.unwrap();
+    assert!(store.recovery_or(&none(2)).await.unwrap() == none(2));
+    let slot = StoredFactor { account: account(2), ..factor(2, FactorKind::Recovery) };
     store.put_factor(&slot).await.unwrap();
-    assert!(store.factor_or(&none(1)).await.unwrap() == slot);
-    assert!(store.factor_or(&none(2)).await.unwrap() == none(2));
+    assert!(store.recovery_or(&none(2)).await.unwrap() == slot);
+    // Nor is that of an account next to one that has a slot, before it or behind it.
+    for of in [1, 3] {
+        assert!(store.recovery_or(&none(of)).await.unwrap() == none(of), "{of}");
+    }
 }
 
 async fn requests_for_approval_go_by_their_age_and_their_account_and_nothing_else_goes(

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::credentials::{PostgresCredentials, failed, id};
 use crate::{
-    adapters::factor_tables::{FACTOR_OR, FactorRow, StagedRow, change_bytes, factor_tables},
+    adapters::factor_tables::{FactorRow, RECOVERY_OR, StagedRow, change_bytes, factor_tables},
     auth::{
         credentials::CredentialError,
         factors::{Replacement, Staged, StoredFactor},
