@@ -29,6 +29,7 @@ use crate::{
     batcher::Batcher,
     blobs::{BlobStore, Keepers, Shelf, Uploads, Watch},
     clock::SystemClock,
+    clock_watch::ClockWatch,
     commands::{
         admin::{
             AdminError,
@@ -46,7 +47,7 @@ use crate::{
         shred_list::{ShredList, ShredListError},
     },
     feed::{Feed, Pace},
-    http::{guests::Guests, serve::Serve, tls},
+    http::{access_log::Readiness, guests::Guests, serve::Serve, tls},
     limits::{Limits, Proxies, Seats},
     mail::{self, worker::Post},
     metrics::Metrics,
@@ -301,6 +302,8 @@ async fn assemble(
     if ports.credentials.key_commitment(keys.commitment()).await? != keys.commitment() {
         return Err(StartError::ForeignKeys(config.key_path()));
     }
+    let clock_watch = ClockWatch::default();
+    clock_watch.look(&*ports.credentials, &*clock).await?;
     let (signing, _) = load_or_turn(&*ports.credentials, &keys, clock.now(), &mut OsRng).await?;
     let subjects = Subjects::new(ports.subject_keys, &keys, Arc::clone(&clock), config.key_path());
     let subjects = Arc::new(subjects);
@@ -343,6 +346,7 @@ async fn assemble(
         quotas,
         config,
         clock,
+        clock_watch,
         log: ports.log,
         batcher,
         reads: ports.reads,
@@ -357,6 +361,7 @@ async fn assemble(
         limits,
         metrics: Metrics::default(),
         no_room: Arc::default(),
+        readiness: Readiness::default(),
         pseudonyms: Pseudonyms::new(&keys),
         proofs,
         packs: Seats::new(PACKS),

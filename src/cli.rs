@@ -107,6 +107,8 @@ Examples:
   lockstepd log verify --data /srv/lockstep
   lockstepd log verify --json > audit.json           # and later:
   lockstepd log verify --since audit.json --quiet
+  lockstepd log export --out log.jsonl
+  lockstepd log verify --file log.jsonl              # anywhere, without the server
   lockstepd log restored                             # after a backup was put back, before the first start")]
     Log {
         #[command(subcommand)]
@@ -303,10 +305,13 @@ fn start_logging(config: &Config) -> Result<(), AnyError> {
 }
 
 /// Whatever the filter asks for: what libraries say below `info` may hold anything, for example whole requests, and the
-/// one of NATS has lines for every attempt to reach it, where the adapter says what changed.
+/// one of NATS has lines for every attempt to reach it, as the one of Postgres has for every connection that cannot begin,
+/// where the adapter says what changed.
 pub fn may_be_logged(about: &Metadata<'_>) -> bool {
     let target = about.target();
-    target.starts_with("lockstep") || *about.level() <= Level::INFO && !target.starts_with("async_nats")
+    let is_told = target.starts_with("async_nats")
+        || target == "sqlx_core::pool::inner" && *about.level() == Level::ERROR;
+    target.starts_with("lockstep") || *about.level() <= Level::INFO && !is_told
 }
 
 /// From now on a panic is logged with its place, but without its message, which may hold what a caller sent.

@@ -1,11 +1,11 @@
 //! Erasing people: nine steps, each of which may be repeated, so that a crash anywhere costs nothing but time.
 //!
-//! 1 asked for (`commands::erase`) · 2 the person told, on the shred list, rows about the person deleted, sessions ended · 3 the same
+//! 1 asked for (`commands::erase`) · 2 begun (`commands::begin_erasure`), the person told, on the shred list, rows about the person deleted, sessions ended · 3 the same
 //! again, when everybody who was let in before is out · 4 ciphertexts deleted, of all versions · 5 keys destroyed · 6 sealed parts of events deleted ·
 //! 7 `vault.erased` and `account.subject_erased` appended · 8 the read models have forgotten · 9 what
 //! came late deleted, files scrubbed, off the queue.
 //!
-//! From step 2 on there is no way back: what a restored database brings back is erased again (`restore`).
+//! From the event on by which step 2 begins there is no way back: what a restored database brings back is erased again (`restore`).
 
 pub mod queue;
 pub mod restore;
@@ -27,7 +27,8 @@ use crate::{
     auth::{attempt, credentials::CredentialError},
     blobs::BlobError,
     commands::{
-        erase::{EraseError, Erasure, ErasureState, GRACE_S},
+        begin_erasure,
+        erase::{EraseError, ErasureState, GRACE_S},
         purge::PurgeError,
     },
     mail::worker,
@@ -81,7 +82,7 @@ pub enum ErasureError {
         /// The list.
         list: String,
     },
-    /// Erasures could not be put off.
+    /// Erasures could not be put off, or not begun.
     #[error(transparent)]
     PutOff(#[from] EraseError),
     /// An entry could not be purged again.
@@ -144,10 +145,8 @@ pub async fn run_due(server: &Server) -> Result<u32, ErasureError> {
 pub async fn step(server: &Server, job: Job) -> Result<Option<Job>, ErasureError> {
     let now = server.clock.now();
     if job.step == 2 {
-        match Erasure::of(&*server.log, job.account).await?.state {
-            ErasureState::Due(due) if now >= due.plus_seconds(GRACE_S) => {
-                worker::farewell(server, job.account).await?;
-            }
+        match begin_erasure::begin(&server.desk(), job.account, now).await? {
+            ErasureState::Begun(_) => worker::farewell(server, job.account).await?,
             ErasureState::Due(due) => {
                 return Ok(Some(Job { due_at: due.plus_seconds(GRACE_S), ..job }));
             }

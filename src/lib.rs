@@ -17,6 +17,7 @@ pub mod bus;
 pub mod causes;
 pub mod cli;
 pub mod clock;
+pub mod clock_watch;
 pub mod commands;
 pub mod config;
 pub mod digests;

@@ -5,11 +5,14 @@ use std::{
     str::FromStr,
 };
 
-use lockstep_events::{Micros, Word, standing::Standing};
+use lockstep_events::{
+    Micros, Word,
+    standing::{FormerPlans, Standing},
+};
 use serde::{Deserialize, Serialize};
 
-/// A plan that ended keeps its history for so long: until a late renewal has come.
-const LATE_DAYS: i64 = 30;
+/// A plan that ended or was replaced keeps its history for so long: until a late renewal has come, or a mistake was seen.
+const LATE: i64 = 30 * 24 * 3600;
 
 /// Limits and features. A limit that is left out is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,22 @@ pub struct Plan {
     pub history_days: Option<u32>,
     /// The features that it has.
     pub flags: BTreeSet<String>,
+}
+
+/// For how long old versions keep their content: days, 0 for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// Now.
+    pub days: u32,
+    /// When that will be fewer, and how many then: because of a plan that counts no more.
+    pub fewer: Option<(Micros, u32)>,
+}
+
+impl History {
+    /// The days; none: for ever.
+    pub fn kept_days(self) -> Option<u32> {
+        Some(self.days).filter(|days| *days > 0)
+    }
 }
 
 /// Every plan, by name.
@@ -84,25 +103,34 @@ impl PlanBook {
         given.map_or((&self.default, &self.fallback), |(name, plan)| (name, plan))
     }
 
-    /// For how many days old versions of an account keep their content at a time, 0 for ever; `otherwise` where a plan
-    /// does not say.
+    /// For how many days old versions of an account keep their content at a time; `otherwise` where a plan does not say.
     ///
-    /// What is pruned does not come back: a renewal that comes late, or a plan whose name was lost from the configuration
-    /// of a node, prunes nothing. So a plan that ended counts for 30 days more if it keeps more than the default one,
-    /// and one that the configuration does not have keeps everything.
-    pub fn history_days(&self, standing: &Standing, now: Micros, otherwise: u32) -> u32 {
+    /// What is pruned does not come back: a renewal that comes late, a plan that was replaced by mistake, or one whose name
+    /// was lost from the configuration of a node, prunes nothing. So a plan that ended or was replaced counts for 30 days
+    /// more if it keeps more than the present one, and one that the configuration does not have keeps everything.
+    pub fn history(&self, standing: &Standing, former: &FormerPlans, now: Micros, otherwise: u32) -> History {
         if self.lacks_plan(standing) {
-            return 0;
+            return History { days: 0, fewer: None };
         }
         let days = |plan: &Plan| plan.history_days.unwrap_or(otherwise);
-        let late = Micros(now.0.saturating_sub(LATE_DAYS * 24 * 3600 * 1_000_000));
-        let former = standing.plan_at(late).and_then(|name| self.plans.get(name)).map(days);
+        let of = |name: Option<&str>| match name {
+            None => days(&self.fallback),
+            Some(name) => self.plans.get(name).map_or(0, days),
+        };
+        let ended = standing.plan.as_ref().and_then(|held| Some((Some(held.plan.as_str()), held.until?)));
+        let late: Vec<_> = former
+            .each()
+            .chain(ended.filter(|(_, until)| *until <= now))
+            .map(|(name, until)| (of(name), until.plus_seconds(LATE)))
+            .collect();
         let present = days(self.of(standing, now).1);
-        match former {
-            Some(former) if present == 0 || former == 0 => 0,
-            Some(former) => former.max(present),
-            None => present,
-        }
+        let at = |time: Micros| {
+            late.iter().filter(|(_, ends)| time < *ends).fold(present, |most, (days, _)| longer(most, *days))
+        };
+        let days = at(now);
+        let ends =
+            late.iter().filter(|(more, ends)| *more == days && now < *ends).map(|(_, ends)| *ends).max();
+        History { days, fewer: ends.filter(|_| days != present).map(|ends| (ends, at(ends))) }
     }
 
     /// Whether an account holds a plan that the configuration does not have.
@@ -120,9 +148,18 @@ impl PlanBook {
     }
 }
 
+/// The longer of two spans in days; 0: for ever.
+fn longer(one: u32, other: u32) -> u32 {
+    if one == 0 || other == 0 { 0 } else { one.max(other) }
+}
+
 #[cfg(test)]
 mod tests {
-    use lockstep_events::{event::PlanSource, standing::HeldPlan, word};
+    use lockstep_events::{
+        event::{AccountEvent, PlanSet, PlanSource},
+        standing::HeldPlan,
+        word,
+    };
 
     use super::*;
 
@@ -151,14 +188,48 @@ mod tests {
         let plans = "free = { history_days = 10 }\npaid = { history_days = 100 }\never = { history_days = 0 }\nbare = {}";
         let book = PlanBook::new(&plans.parse().unwrap(), "free");
         let days = |plan: &str, until: Option<i64>, now: i64| {
-            book.history_days(&holding(plan, until.map(|day| day * DAY)), Micros(now * DAY), 20)
+            let standing = holding(plan, until.map(|day| day * DAY));
+            book.history(&standing, &FormerPlans::default(), Micros(now * DAY), 20).days
         };
-        assert_eq!(book.history_days(&Standing::default(), Micros(0), 20), 10);
+        assert_eq!(book.history(&Standing::default(), &FormerPlans::default(), Micros(0), 20).days, 10);
         assert_eq!([days("paid", None, 1), days("ever", None, 1), days("bare", None, 1)], [100, 0, 20]);
         // Ended a day ago, and long ago.
         assert_eq!([days("paid", Some(50), 51), days("ever", Some(50), 51)], [100, 0]);
         assert_eq!([days("paid", Some(50), 80), days("ever", Some(50), 80)], [10, 10]);
         assert_eq!([days("gone", None, 1), days("gone", Some(50), 500)], [0, 0]);
+    }
+
+    #[test]
+    fn history_is_not_lost_by_a_plan_that_is_replaced_also_more_than_once_and_it_is_told_when_it_shortens() {
+        const DAY: i64 = 24 * 3600 * 1_000_000;
+        let plans = "free = { history_days = 10 }\nmid = { history_days = 50 }\npaid = { history_days = 100 }\never = {}";
+        let book = PlanBook::new(&plans.parse().unwrap(), "free");
+        let given = |events: &[(i64, &str)]| {
+            let (mut standing, mut former) = (Standing::default(), FormerPlans::default());
+            for (day, plan) in events {
+                let plan = plan.parse().unwrap();
+                let set = PlanSet { plan, until: None, source: PlanSource::Billing, as_of: None };
+                let event = AccountEvent::PlanSet(set);
+                former.apply(&standing, &event, Micros(day * DAY));
+                let _ = standing.apply(&event);
+            }
+            (standing, former)
+        };
+        let at = |events: &[(i64, &str)], day: i64| {
+            let (standing, former) = given(events);
+            let History { days, fewer } = book.history(&standing, &former, Micros(day * DAY), 0);
+            (days, fewer.map(|(until, then)| (until.0 / DAY, then)))
+        };
+        let replaced = [(0, "paid"), (40, "free")];
+        assert_eq!(at(&replaced[..1], 39), (100, None), "nothing ends yet");
+        assert_eq!(at(&replaced, 69), (100, Some((70, 10))));
+        assert_eq!(at(&replaced, 70), (10, None));
+        let twice = [(0, "paid"), (40, "mid"), (50, "free")];
+        assert_eq!([at(&twice, 60), at(&twice, 75)], [(100, Some((70, 50))), (50, Some((80, 10)))]);
+        assert_eq!(at(&twice, 80), (10, None));
+        assert_eq!(at(&[(0, "ever"), (40, "paid")], 50), (0, Some((70, 100))));
+        assert_eq!(at(&[(0, "free"), (40, "paid")], 50), (100, None), "one that keeps less says nothing");
+        assert_eq!(at(&[(0, "gone"), (40, "paid")], 50), (0, Some((70, 100))), "nobody knows what it kept");
     }
 
     #[test]

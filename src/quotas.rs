@@ -9,7 +9,7 @@ use lockstep_projections::{ReadError, ReadStore, rows::VaultRow};
 use crate::{
     blobs::{BlobError, BlobIndex, Promise},
     feed::{Amount, Attached, Standings, Usage},
-    plans::{Plan, PlanBook},
+    plans::{History, Plan, PlanBook},
 };
 
 /// How often an append that may fail is waited for before room is refused because of it.
@@ -95,14 +95,13 @@ impl Quotas {
         Ok(self.plans.of(&standing, self.clock.now()).1)
     }
 
-    /// For how many days old versions of an account keep their content, 0 for ever; `otherwise` where its plan does not
-    /// say.
+    /// For how many days old versions of an account keep their content; `otherwise` where its plan does not say.
     ///
     /// # Errors
     /// As [`Self::plan`].
-    pub async fn history_days(&self, account: AccountId, otherwise: u32) -> Result<u32, LogError> {
-        let standing = self.standings.of(account).await?;
-        Ok(self.plans.history_days(&standing, self.clock.now(), otherwise))
+    pub async fn history(&self, account: AccountId, otherwise: u32) -> Result<History, LogError> {
+        let (standing, former) = self.standings.with_former(account).await?;
+        Ok(self.plans.history(&standing, &former, self.clock.now(), otherwise))
     }
 
     /// Whether an account holds a plan that the configuration does not have.

@@ -17,6 +17,7 @@ use crate::{
         prune::{Pruner, Retention},
         purge::PurgeError,
     },
+    plans::History,
     state::Server,
 };
 
@@ -63,14 +64,13 @@ pub struct PruneReport {
     pub versions: u64,
 }
 
-/// How many days of history an account has; none: all of it. Its plan may say more or less than the option; of a plan
-/// that says nothing the option counts.
+/// How many days of history an account has. Its plan may say more or less than the option; of a plan that says nothing
+/// the option counts.
 ///
 /// # Errors
 /// If its standing is not known and the log does not answer.
-pub async fn history_days(server: &Server, account: AccountId) -> Result<Option<u32>, LogError> {
-    let days = server.quotas.history_days(account, server.config.retention_days).await?;
-    Ok(Some(days).filter(|days| *days > 0))
+pub async fn history(server: &Server, account: AccountId) -> Result<History, LogError> {
+    server.quotas.history(account, server.config.retention_days).await
 }
 
 /// One round through the vaults of everybody. What cannot be pruned holds up nobody else.
@@ -134,7 +134,7 @@ impl Round<'_> {
     /// The entries of one vault that have more than one version.
     async fn vault(&mut self, vault: VaultId, owner: AccountId) -> Result<(), RetentionError> {
         // Whoever else reads the vault: its owner's plan decides.
-        let Some(days) = history_days(self.server, owner).await? else {
+        let Some(days) = history(self.server, owner).await?.kept_days() else {
             self.kept += u64::from(self.server.quotas.lacks_plan(owner).await?);
             return Ok(());
         };

@@ -15,6 +15,7 @@ use crate::{
     batcher::Batcher,
     blobs::{Shelf, Uploads, Watch},
     bus::Bus,
+    clock_watch::ClockWatch,
     commands::{admin::pending::Office, erase::Desk, purge::Purger, push::Pusher},
     config::Config,
     digests::Digests,
@@ -22,6 +23,7 @@ use crate::{
     erasure::{queue::ErasureQueue, shred_list::ShredList},
     export::Exporter,
     feed::Feed,
+    http::access_log::Readiness,
     kept_answers::KeptAnswers,
     limits::{Limits, Seats},
     mail::{outbox::Outbox, worker::Post},
@@ -45,6 +47,8 @@ pub struct Server {
     pub config: Config,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whether the database's clock says the same.
+    pub clock_watch: ClockWatch,
     /// The event log, for reading. Appends go through the batcher.
     pub log: Arc<dyn EventLog>,
     /// Appends.
@@ -105,6 +109,8 @@ pub struct Server {
     pub metrics: Metrics,
     /// Which stores have no room left.
     pub no_room: Arc<NoRoom>,
+    /// Whether this node was ready when that was last asked.
+    pub readiness: Readiness,
     /// What accounts and sessions are called in the log.
     pub pseudonyms: Pseudonyms,
     /// Places for password proofs: only so many are worked on at the same time.

@@ -117,6 +117,15 @@ pub struct AccountView {
     /// What it uses; left out in lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Measure>,
+    /// Its old versions keep their content for so many days; none: for ever. Left out in lists, as the next two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_days: Option<u32>,
+    /// When that will be fewer: what an earlier plan kept is kept for 30 days more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_days_until: Option<Micros>,
+    /// How many it will be then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_days_then: Option<u32>,
 }
 
 /// `GET /v1/admin/accounts`.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     Bytes64,
-    account::{Account, Tokens},
+    account::{Account, Tokens, proof_message},
 };
 
 /// `POST /v1/approvals`: a new device asks to be approved.
@@ -77,6 +77,19 @@ pub struct Approve {
 pub struct CollectApproval {
     /// By the new device's key over [`crate::account::proof_message`] of the approval's id.
     pub signature: Signature,
+}
+
+/// `POST /v1/approvals/{approval}/withdraw`, by the new device, as long as nobody has approved it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawApproval {
+    /// By the new device's key over [`withdrawal_message`].
+    pub signature: Signature,
+}
+
+/// What a device signs to withdraw its request: nothing that collects it.
+pub fn withdrawal_message(approval: Uuid) -> Vec<u8> {
+    proof_message(&[approval.as_bytes(), b"withdraw".as_slice()].concat())
 }
 
 /// Answer to [`CollectApproval`].

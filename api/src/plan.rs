@@ -47,6 +47,12 @@ pub struct MyPlan {
     /// Old versions keep their content for so many days; none: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_days: Option<u32>,
+    /// When that will be fewer: what an earlier plan kept is kept for 30 days more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_days_until: Option<Micros>,
+    /// How many it will be then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_days_then: Option<u32>,
     /// Features, on or off.
     pub flags: BTreeMap<String, bool>,
 }

@@ -108,18 +108,19 @@ impl Engine {
         }
     }
 
-    /// Whether every attachment of a version is here, unchanged.
-    pub(crate) async fn all_whole(
+    /// The attachments of a version that are not here, or not unchanged.
+    pub(crate) async fn not_whole(
         &self,
         db: &mut sqlx::SqliteConnection,
         version: VersionId,
-    ) -> Result<bool, Error> {
+    ) -> Result<Vec<BlobHash>, Error> {
+        let mut missing = Vec::new();
         for hash in attachments::of(db, &[version]).await?.into_values().flatten() {
             if !self.is_whole(&hash).await? {
-                return Ok(false);
+                missing.push(hash);
             }
         }
-        Ok(true)
+        Ok(missing)
     }
 
     /// Fetches a sealed file; one that broke off goes on where it stopped.

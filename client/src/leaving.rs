@@ -48,6 +48,9 @@ impl Engine {
             Err(Error::Offline(_) | Error::Refused { .. } | Error::Certificate) => false,
             Err(other) => return Err(other),
         };
+        // Before anything is deleted: a system may ask its person first, who may give up and say it again. A store that
+        // does not answer keeps a secret that opens nothing any more.
+        let _ = crate::keystore::forget(&self.home, self.profile.device).await;
         self.delete(discard).await?;
         Ok(told)
     }
@@ -63,8 +66,6 @@ impl Engine {
         held.unmake()?;
         tx.commit().await?;
         self.store.close().await;
-        // A store that does not answer keeps a secret that opens nothing any more.
-        let _ = crate::keystore::forget(&self.home, self.profile.device).await;
         held.delete()
     }
 

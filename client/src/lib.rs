@@ -35,7 +35,7 @@ mod vaults;
 mod view;
 pub mod ways;
 
-pub use account::approval::{Asking, Waiting};
+pub use account::approval::{Asking, Waiting, Withdrawal};
 pub use client::{Client, Follow, Loops, NewEntry, Unlock};
 pub use crypto::attachment::Attachment;
 pub use error::Error;

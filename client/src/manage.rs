@@ -7,6 +7,7 @@ use crate::{
     engine::Engine,
     error::Error,
     model::{Alarm, Quarantined, Status, StreamPlace, SyncReport},
+    one_file,
     store::{alarms, entries, keys, outbox, streams, versions},
     sync::push::PushReport,
     transport::Body,
@@ -131,6 +132,13 @@ impl Engine {
     /// Offers a quarantined version again, or deletes it.
     pub(crate) async fn release(&self, version: VersionId, discard: bool) -> Result<(), Error> {
         let mut tx = self.store.begin().await?;
+        let of_file = match versions::get(&mut tx, version).await? {
+            Some(kept) => kept.header.entry == self.file_entry(),
+            None => false,
+        };
+        if discard && of_file {
+            one_file::give_up_refused(&mut tx).await?;
+        }
         if !outbox::release(&mut tx, version).await? {
             return Err(Error::NotFound);
         }

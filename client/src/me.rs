@@ -3,12 +3,18 @@
 use std::io::Write;
 
 use lockstep_api::privacy::{Erase, ErasureDue, ExportLine, manifest_message};
-use lockstep_events::{Hash32, Micros, header::verify, ids::PublicKey};
+use lockstep_events::{Hash32, Micros, Seq, header::verify, ids::PublicKey};
 use reqwest::Method;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Client, engine::Engine, error::Error, store::keys, transport::Body};
+use crate::{
+    Client,
+    engine::Engine,
+    error::Error,
+    store::{keys, streams},
+    transport::Body,
+};
 
 const BEGIN_OF_MANIFEST: &[u8] = br#"{"part":"manifest""#;
 
@@ -63,7 +69,21 @@ impl Engine {
     pub(crate) async fn erase_account(&self) -> Result<ErasureDue, Error> {
         self.may_ask().await?;
         let body = Body::json(&Erase { account: self.account() })?;
-        self.request_with(Method::POST, "/v1/me/erasure", &[key()], body).await?.json()
+        let due: ErasureDue =
+            self.request_with(Method::POST, "/v1/me/erasure", &[key()], body).await?.json()?;
+        // Whatever hinders it, the event comes with the next sync.
+        let _ = self.note_erasure(due.due_at).await;
+        Ok(due)
+    }
+
+    /// Who asked knows of it before the event comes: that stands behind what this device has read.
+    async fn note_erasure(&self, due: Micros) -> Result<(), Error> {
+        let mut tx = self.store.begin().await?;
+        let read = streams::get(&mut tx, self.account().into()).await?.map_or(Seq::ZERO, |place| place.seq);
+        let asked = keys::erasure(&mut tx).await?.map_or(Seq(read.0 + 1), |(asked, _)| asked);
+        keys::set_erasure(&mut tx, (asked, due)).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     pub(crate) async fn erasure_due_at(&self) -> Result<Option<Micros>, Error> {
@@ -73,7 +93,9 @@ impl Engine {
 
     /// Calls the erasure off.
     pub(crate) async fn keep_account(&self) -> Result<(), Error> {
-        self.request_with(Method::DELETE, "/v1/me/erasure", &[key()], Body::None).await?.ok().map(drop)
+        self.request_with(Method::DELETE, "/v1/me/erasure", &[key()], Body::None).await?.ok()?;
+        let _ = keys::remove(&mut *self.store.pool().acquire().await?, keys::name::ERASURE).await;
+        Ok(())
     }
 
     /// Writes everything that the server holds about the account, checked against its signed manifest.

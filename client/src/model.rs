@@ -154,6 +154,9 @@ pub enum Change {
     Account {
         /// Stored name of the event.
         kind: String,
+        /// Which credential or kind of factor was set, or how a session proved itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        what: Option<String>,
         /// The device that did it, if one did.
         device: Option<DeviceId>,
         /// When the server recorded it.
@@ -213,8 +216,10 @@ pub struct VersionView {
     pub content_of: Option<VersionId>,
     /// Its branch, where it is a head.
     pub branch: Option<u32>,
-    /// The device that signed it.
+    /// The device that wrote it; of a kind that has no author (`adopt`, `tombstone`) the one that signed it.
     pub device: DeviceId,
+    /// The device that signed it, where another one wrote it: it gave it back after a restore.
+    pub given_back_by: Option<DeviceId>,
     /// The author's clock, milliseconds since 1970; 0 for `adopt` and `tombstone`.
     pub client_time: i64,
     /// Where it stands in the vault's stream; none while it waits in the outbox.

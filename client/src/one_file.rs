@@ -1,6 +1,8 @@
 //! What a person at this device has seen of the one encrypted file. Nobody merges a file: it is replaced as a whole, so a
 //! new one stands on what was seen here, and what another device put meanwhile stays beside it, read or not.
 
+use std::collections::BTreeSet;
+
 use lockstep_events::{VersionId, VersionKind};
 use sqlx::SqliteConnection;
 
@@ -8,7 +10,7 @@ use crate::{
     engine::Engine,
     error::Error,
     model::{Content, Entry, VersionView},
-    store::{damaged, entries, keys},
+    store::{damaged, entries, keys, outbox, versions},
 };
 
 /// The single value with the ids of what was seen last.
@@ -25,6 +27,34 @@ async fn seen(db: &mut SqliteConnection) -> Result<Option<Vec<VersionId>>, Error
     let Some(ids) = keys::get(db, SEEN).await? else { return Ok(None) };
     let (whole, rest) = ids.as_chunks::<32>();
     if rest.is_empty() { Ok(Some(whole.iter().map(|id| VersionId(*id)).collect())) } else { Err(damaged()) }
+}
+
+/// What of these can be built on: instead of what was refused for good, what it was put on.
+async fn standing(db: &mut SqliteConnection, ids: &[VersionId]) -> Result<Vec<VersionId>, Error> {
+    let refused = outbox::quarantined_ids(db).await?;
+    let (mut open, mut looked_at, mut stand) = (ids.to_vec(), BTreeSet::new(), Vec::new());
+    while let Some(id) = open.pop() {
+        if !looked_at.insert(id) {
+            continue;
+        }
+        match versions::get(db, id).await? {
+            Some(version) if refused.contains(&id) => open.extend(version.parents),
+            Some(_) => stand.push(id),
+            None => {}
+        }
+    }
+    Ok(stand)
+}
+
+/// Before a version of the file is given up that was refused: afterwards nobody could tell what it was put on.
+pub(crate) async fn give_up_refused(db: &mut SqliteConnection) -> Result<(), Error> {
+    match seen(db).await? {
+        Some(known) => {
+            let stand = standing(db, &known).await?;
+            see(db, &stand).await
+        }
+        None => Ok(()),
+    }
 }
 
 impl Engine {
@@ -50,7 +80,13 @@ impl Engine {
     pub(crate) async fn file_put_on_seen(&self, content: &[u8]) -> Result<VersionId, Error> {
         let (first, entry) = (self.at_first().await?, self.file_entry());
         loop {
-            let known = seen(&mut *self.store.pool().acquire().await?).await?;
+            let mut db = self.store.pool().acquire().await?;
+            let noted = seen(&mut db).await?;
+            let known = match &noted {
+                Some(noted) => Some(standing(&mut db, noted).await?),
+                None => None,
+            };
+            drop(db);
             let shown = match first.entry(entry).await {
                 Err(Error::NotFound) => None,
                 shown => Some(shown?),
@@ -63,7 +99,7 @@ impl Engine {
             heads.sort_unstable();
             let mut tx = self.store.begin().await?;
             let now = entries::shown(&mut tx, entry).await?.map(|row| row.heads.ids()).unwrap_or_default();
-            if now != heads || seen(&mut tx).await? != known {
+            if now != heads || seen(&mut tx).await? != noted {
                 // Another command of this profile was faster.
                 continue;
             }
@@ -103,7 +139,12 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use crate::account::testing::{Stream, TestDevice, two_devices};
+    use lockstep_events::{Micros, VersionId};
+
+    use crate::{
+        account::testing::{Stream, TestDevice, two_devices},
+        store::{outbox, versions},
+    };
 
     async fn exchange(vault: &mut Stream, from: &TestDevice, all: [&TestDevice; 2]) {
         let before = vault.events.len() as u64;
@@ -132,6 +173,54 @@ mod tests {
         a.file_see(&a.file_get().await.unwrap().unwrap().1).await.unwrap();
         a.file_put_on_seen(b"of both").await.unwrap();
         assert_eq!(heads(&a).await, 1);
+    }
+
+    /// A put that is refused for good.
+    async fn refused(device: &TestDevice, content: &[u8]) -> VersionId {
+        let id = device.file_put_on_seen(content).await.unwrap();
+        let mut tx = device.store.begin().await.unwrap();
+        outbox::quarantine(&mut tx, id, "refused", Micros(1)).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    async fn parents(device: &TestDevice, id: VersionId) -> Vec<VersionId> {
+        let mut db = device.store.pool().acquire().await.unwrap();
+        versions::get(&mut db, id).await.unwrap().unwrap().parents
+    }
+
+    #[tokio::test]
+    async fn after_a_file_that_was_refused_the_next_one_is_put_on_what_stands() {
+        let (a, b, _, mut vault) = two_devices().await;
+        let first = a.file_put_on_seen(b"first").await.unwrap();
+        exchange(&mut vault, &a, [&a, &b]).await;
+        refused(&a, b"refused").await;
+        let second = refused(&a, b"refused as well").await;
+        assert_eq!(parents(&a, second).await, [first]);
+        let third = a.file_put_on_seen(b"third").await.unwrap();
+        assert_eq!((parents(&a, third).await, heads(&a).await), (vec![first], 1));
+    }
+
+    #[tokio::test]
+    async fn after_refused_files_were_given_up_the_next_one_is_put_on_what_stands() {
+        let (a, b, _, mut vault) = two_devices().await;
+        let first = a.file_put_on_seen(b"first").await.unwrap();
+        exchange(&mut vault, &a, [&a, &b]).await;
+        // Sent together: each on the one before, and all are refused.
+        let mut all = Vec::new();
+        for content in [b"one", b"two"] {
+            all.push(a.file_put_on_seen(content).await.unwrap());
+        }
+        let mut tx = a.store.begin().await.unwrap();
+        for id in &all {
+            outbox::quarantine(&mut tx, *id, "refused", Micros(1)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        for id in all {
+            a.release(id, true).await.unwrap();
+        }
+        let next = a.file_put_on_seen(b"next").await.unwrap();
+        assert_eq!((parents(&a, next).await, heads(&a).await), (vec![first], 1));
     }
 
     #[tokio::test]

@@ -49,6 +49,8 @@ pub const DATABASE: &str = "vault.db";
 pub(crate) const ATTACHMENTS: &str = "attachments";
 const FILE: &str = "profile.json";
 const NEXT: &str = "profile.json.new";
+/// How the names begin of files that only prove that one can be written.
+const TRIAL: &str = "profile.trial.";
 /// Whoever changes the profile holds it.
 const LOCK: &str = "profile.lock";
 /// What a profile consists of beside its sealed files; `profile.json` is deleted first of all.
@@ -174,6 +176,9 @@ impl Held {
         for name in FILES.iter().filter(|name| **name != LOCK) {
             gone(std::fs::remove_file(self.home.join(name)))?;
         }
+        for name in names(&self.home)?.iter().filter(|name| name.starts_with(TRIAL)) {
+            gone(std::fs::remove_file(self.home.join(name)))?;
+        }
         // Sealed files: nothing opens them any more. What somebody else put beside them stays.
         let folder = self.home.join(ATTACHMENTS);
         for name in names(&folder)?.iter().filter(|name| is_sealed(name)) {
@@ -213,7 +218,9 @@ fn is_still(_: &std::fs::File, _: &Path) -> Result<bool, Error> {
 /// a server is told anything. What is left of an attempt that was cut off may lie there, and nothing of anybody else.
 pub(crate) fn claim(home: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(home)?;
-    let known = |name: &String| FILES.contains(&name.as_str()) || BESIDE.contains(&name.as_str());
+    let known = |name: &String| {
+        FILES.contains(&name.as_str()) || BESIDE.contains(&name.as_str()) || name.starts_with(TRIAL)
+    };
     let strange = |name: &String| !known(name) && name != ATTACHMENTS;
     if names(home)?.iter().any(strange) || !names(&home.join(ATTACHMENTS))?.iter().all(|name| is_sealed(name))
     {
@@ -224,7 +231,8 @@ pub(crate) fn claim(home: &Path) -> Result<(), Error> {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o700))?;
     }
-    let trial = home.join(NEXT);
+    // Under a name of its own: somebody else may be changing the profile that came to be here meanwhile.
+    let trial = home.join(format!("{TRIAL}{}", uuid::Uuid::new_v4().simple()));
     let written = write_private(&trial, &[0; 4096]);
     gone(std::fs::remove_file(trial))?;
     written
@@ -354,6 +362,22 @@ mod tests {
             }
         });
         assert!(Profile::read(home.path()).unwrap().name.ends_with(&"x".repeat(64)));
+    }
+
+    #[test]
+    fn who_asks_whether_files_can_be_written_harms_no_profile_that_is_being_changed() {
+        let home = home();
+        crate::keystore::tests::profile(1).write(home.path()).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..32).for_each(|_| claim(home.path()).unwrap()));
+            }
+            for _ in 0..32 {
+                Profile::change(home.path(), |profile| profile.name.push('x')).unwrap();
+                Profile::read(home.path()).unwrap();
+            }
+        });
+        assert!(!names(home.path()).unwrap().iter().any(|name| name.starts_with(TRIAL)));
     }
 
     #[test]

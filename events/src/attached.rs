@@ -26,6 +26,11 @@ impl Attached {
         self.0.is_empty()
     }
 
+    /// Whether a version that keeps its content names this blob.
+    pub fn has(&self, hash: &BlobHash) -> bool {
+        self.0.contains_key(hash)
+    }
+
     /// A version names blobs of these lengths: how many bytes more there are. Of a length that was not known when an
     /// earlier version named the blob, the rest is more now.
     pub fn name(&mut self, blobs: impl IntoIterator<Item = (BlobHash, u64)>) -> u64 {

@@ -109,6 +109,7 @@ stored_events! {
     Account::IdentityUnlinked in AccountEvent => "account.identity_unlinked", 1;
     Account::ErasureRequested in AccountEvent => "account.erasure_requested", 1;
     Account::ErasureCancelled in AccountEvent => "account.erasure_cancelled", 1;
+    Account::ErasureBegun in AccountEvent => "account.erasure_begun", 1;
     Account::SubjectErased in AccountEvent => "account.subject_erased", 1;
     Vault::Created in VaultEvent => "vault.created", 1;
     Vault::VersionAdded in VaultEvent => "entry.version_added", 1;

@@ -320,6 +320,9 @@ pub trait EventLog: Send + Sync {
         hashes: &[BlobHash],
     ) -> Result<Vec<(BlobHash, Vec<u8>)>, LogError>;
 
+    /// Those of these events that came with a small ciphertext, in the order asked, whether or not it is still kept.
+    async fn came_with_content(&self, ids: &[EventId]) -> Result<Vec<EventId>, LogError>;
+
     /// Erases small ciphertexts of one stream (pruning and purge, after their event is appended), but for those that came
     /// again with an event after `seen`: up to there was asked who else keeps them. How many went.
     async fn erase_contents(&self, stream: StreamId, hashes: &[BlobHash], seen: Seq)

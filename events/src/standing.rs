@@ -82,6 +82,37 @@ impl Standing {
     }
 }
 
+/// The plans that an account had, each with when it last counted, by name; none: the default one. It is no part of the
+/// standing: who asks what an account may do now asks that.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FormerPlans(BTreeMap<Option<String>, Micros>);
+
+impl FormerPlans {
+    /// Takes in the next event of the account, which was recorded at a time, before its standing does.
+    pub fn apply(&mut self, before: &Standing, event: &AccountEvent, at: Micros) {
+        if !matches!(event, AccountEvent::PlanSet(_)) {
+            return;
+        }
+        let until = before.plan.as_ref().map(|held| held.until.map_or(at, |until| until.min(at)));
+        if let (Some(held), Some(until)) = (&before.plan, until) {
+            self.counted(Some(held.plan.clone()), until);
+        }
+        if before.plan_at(at).is_none() {
+            self.counted(None, at);
+        }
+    }
+
+    fn counted(&mut self, plan: Option<String>, until: Micros) {
+        let known = self.0.entry(plan).or_insert(until);
+        *known = until.max(*known);
+    }
+
+    /// Each with when it last counted.
+    pub fn each(&self) -> impl Iterator<Item = (Option<&str>, Micros)> {
+        self.0.iter().map(|(plan, until)| (plan.as_deref(), *until))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +157,19 @@ mod tests {
         assert_eq!(standing.plan_at(Micros(99)), Some("paid"));
         assert_eq!(standing.plan_at(Micros(100)), None);
         assert_eq!(given(&[plan("paid", None)]).plan_at(Micros(i64::MAX)), Some("paid"));
+    }
+
+    #[test]
+    fn a_plan_that_was_replaced_is_remembered_with_when_it_last_counted() {
+        let (mut standing, mut former) = (Standing::default(), FormerPlans::default());
+        let events = [(10, plan("paid", None)), (20, plan("trial", Some(30))), (40, plan("free", None))];
+        for (at, event) in events {
+            former.apply(&standing, &event, Micros(at));
+            let _ = standing.apply(&event);
+        }
+        former.apply(&standing, &AccountEvent::Disabled(AccountDisabled {}), Micros(50));
+        let each: Vec<_> = former.each().collect();
+        assert_eq!(each, [(None, Micros(40)), (Some("paid"), Micros(20)), (Some("trial"), Micros(30))]);
     }
 
     #[test]

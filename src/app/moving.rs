@@ -86,7 +86,7 @@ pub async fn open_move(from: &Config, to: &Config, name: String) -> Result<OpenM
     let old = open(from, &keys, &called).await?;
     let new = if rows { place(to, &called).await? } else { beside(&old, to)? };
     let mark = scan::mark(&from.key_path()).filter(|mark| !mark.restored);
-    let known = Known { mark, reads: read_position(from).await, since: None };
+    let known = Known { mark, reads: read_position(from).await, ..Known::default() };
     let has_own_reads = rows && is_elsewhere(&from.reads, &to.reads, is_one_folder);
     let reads = if has_own_reads { read_position(to).await } else { Position::ZERO };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -1,6 +1,6 @@
 //! What a node does by itself from time to time: takes over signing keys, turns them when they are due, deletes what
 //! has expired, prunes old versions, sweeps blobs that nothing names, keeps what devices were served, asks the blob
-//! store whether it answers, looks whether the certificate was renewed.
+//! store whether it answers, looks whether the certificate was renewed, and whether the clock is right.
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -24,6 +24,8 @@ use crate::{
 const KEYS: Duration = Duration::from_millis(400);
 /// A look at the keys may take so long.
 const KEYS_PATIENCE: Duration = Duration::from_secs(8);
+/// Between two looks at the database's clock.
+const CLOCK: Duration = Duration::from_secs(10);
 /// Between two sweeps of what has expired.
 const SWEEP: Duration = Duration::from_mins(1);
 /// How often it is looked whether it is time for what follows.
@@ -88,6 +90,7 @@ pub async fn run(server: Shared, renewal: Option<Renewal>, stop: CancellationTok
         blobs(&server, &stop),
         served(&server, &stop),
         server.blob_watch.run(&stop),
+        clock(&server, &stop),
         people::run(&server, &stop),
         certificate
     );
@@ -165,6 +168,21 @@ async fn stores(server: &Shared) -> Result<(), StoresError> {
         );
     }
     Ok(())
+}
+
+/// A database that is away is told by those who need it.
+async fn clock(server: &Shared, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(CLOCK) => {}
+        }
+        let look = server.clock_watch.look(&*server.credentials, &*server.clock);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = timeout(SILENCE, look) => {}
+        }
+    }
 }
 
 /// By themselves: nothing that takes longer may stand between a revoked key and this node.

@@ -195,6 +195,11 @@ pub trait CredentialStore: FactorStore + Send + Sync {
     /// Whether it answers, for `/health/ready`.
     async fn ready(&self) -> Result<(), CredentialError>;
 
+    /// The time by a clock of its own, which is the same for all nodes; none if it goes by the node's.
+    async fn clock(&self) -> Result<Option<Micros>, CredentialError> {
+        Ok(None)
+    }
+
     /// Whether no server has used it yet, nor anybody said that it is to be begun anew: it has no fact about a server.
     async fn is_blank(&self) -> Result<bool, CredentialError>;
 

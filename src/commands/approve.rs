@@ -1,5 +1,6 @@
 //! Approval of a new device by an enrolled one: the new one asks, an enrolled one seals the root key for it and states
-//! it in the roster, the new one collects. The server carries both and can open neither.
+//! it in the roster, the new one collects. The server carries both and can open neither. Until it is approved, the new
+//! one may withdraw.
 //!
 //! What was sealed is stored first and the device enrolled then: whoever is cut off in between leaves a request that is
 //! open still. The other way round the device would be enrolled with nothing to collect, and could not be approved again.
@@ -48,6 +49,9 @@ pub struct Asked {
     pub kem_key: Vec<u8>,
     /// What an enrolled device sealed for it.
     pub sealed: Option<Vec<u8>>,
+    /// The new device has given up: nobody approves it any more.
+    #[serde(default)]
+    pub withdrawn: bool,
 }
 
 /// Why a device was not approved.
@@ -56,6 +60,12 @@ pub enum ApproveError {
     /// There is no such request, or it is too old, or the signature is not the new device's.
     #[error("there is no such request")]
     NoRequest,
+    /// The new device has withdrawn it.
+    #[error("the device has withdrawn its request")]
+    Withdrawn,
+    /// It is approved, and cannot be withdrawn any more.
+    #[error("the device is approved already")]
+    Approved,
     /// The session that the approval opened has ended.
     #[error("the session has ended")]
     Ended,
@@ -118,6 +128,9 @@ pub async fn ask(server: &Server, account: AccountId, request: &Asked) -> Result
 pub async fn open(server: &Server, account: AccountId) -> Result<Vec<(StoredFactor, Asked)>, ApproveError> {
     let mut open = Vec::new();
     for (factor, asked) in fresh(server.credentials.factors(account).await?, server.clock.now()) {
+        if asked.withdrawn {
+            continue;
+        }
         if asked.sealed.is_none() || !is_enrolled(server, account, factor.id, &asked).await? {
             open.push((factor, asked));
         }
@@ -157,6 +170,9 @@ impl Approve {
         let all = fresh(server.credentials.factors(self.by.account).await?, server.clock.now());
         let (factor, asked) =
             all.into_iter().find(|(factor, _)| factor.id == self.approval).ok_or(ApproveError::NoRequest)?;
+        if asked.withdrawn {
+            return Err(ApproveError::Withdrawn);
+        }
         let claim = Claim::DeviceAdded { device: asked.device, public_key: asked.public_key };
         if self.statement.claim != claim {
             return Err(ApproveError::Invalid(
@@ -169,7 +185,11 @@ impl Approve {
         let body = serde_json::to_vec(&Asked { sealed: Some(self.sealed), ..asked })
             .map_err(|error| CredentialError::Other(error.into()))?;
         // Where another device was faster, the new one opens what that one sealed.
-        server.credentials.replace_factor(&factor, &body).await?;
+        if !server.credentials.replace_factor(&factor, &body).await?
+            && is_withdrawn(server, factor.id).await?
+        {
+            return Err(ApproveError::Withdrawn);
+        }
         let enrol = EnrolDevice {
             voucher: self.by,
             session: SessionId(self.approval),
@@ -204,11 +224,9 @@ pub async fn collect(
     message: &[u8],
     signature: &Signature,
 ) -> Result<Option<ToCollect>, ApproveError> {
-    let factor = server.credentials.factor(approval).await?.ok_or(ApproveError::NoRequest)?;
+    let (factor, asked) = of_device(server, approval, message, signature).await?;
     let account = factor.account;
-    let found = fresh(vec![factor], server.clock.now()).pop();
-    let (_, asked) = found.ok_or(ApproveError::NoRequest)?;
-    if !verify(&asked.public_key, message, signature) {
+    if asked.withdrawn {
         return Err(ApproveError::NoRequest);
     }
     if !is_enrolled(server, account, approval, &asked).await? {
@@ -223,6 +241,44 @@ pub async fn collect(
     // Whatever ended access since it was approved ended this, too.
     let auth_epoch = may_go_on(server, &session).await?;
     Ok(Some(ToCollect { row, session, auth_epoch, sealed }))
+}
+
+/// A request that is not too old, to the device that made it.
+async fn of_device(
+    server: &Server,
+    approval: Uuid,
+    message: &[u8],
+    signature: &Signature,
+) -> Result<(StoredFactor, Asked), ApproveError> {
+    let factor = server.credentials.factor(approval).await?.ok_or(ApproveError::NoRequest)?;
+    let found = fresh(vec![factor], server.clock.now()).pop();
+    let proven = found.filter(|(_, asked)| verify(&asked.public_key, message, signature));
+    proven.ok_or(ApproveError::NoRequest)
+}
+
+/// The new device gives up, and proves its key. Withdrawing again changes nothing.
+///
+/// # Errors
+/// [`ApproveError::NoRequest`]; [`ApproveError::Approved`] once somebody has approved it.
+pub async fn withdraw(
+    server: &Server,
+    approval: Uuid,
+    message: &[u8],
+    signature: &Signature,
+) -> Result<(), ApproveError> {
+    let (factor, asked) = of_device(server, approval, message, signature).await?;
+    if asked.sealed.is_none() && !asked.withdrawn {
+        let body = serde_json::to_vec(&Asked { withdrawn: true, ..asked })
+            .map_err(|error| CredentialError::Other(error.into()))?;
+        server.credentials.replace_factor(&factor, &body).await?;
+    }
+    // Whoever was faster has approved it, or withdrawn it as well.
+    if is_withdrawn(server, approval).await? { Ok(()) } else { Err(ApproveError::Approved) }
+}
+
+async fn is_withdrawn(server: &Server, approval: Uuid) -> Result<bool, CredentialError> {
+    let factor = server.credentials.factor(approval).await?;
+    Ok(factor.and_then(|factor| asked(&factor)).is_some_and(|asked| asked.withdrawn))
 }
 
 impl From<LookError> for ApproveError {

@@ -17,7 +17,8 @@ use crate::{
 };
 
 const PAGE: usize = 100;
-/// An erasure begins so long after it is due, in seconds: whoever calls it off in time is heard on every node.
+/// An erasure begins so long after it is due, in seconds: whoever calls it off in time is mostly heard on every node. Who is
+/// later than that meets its beginning in the log.
 pub const GRACE_S: i64 = 5;
 /// Rounds against others who ask or call off at the same moment. Whoever looks again mostly finds it done: only who
 /// brings it forward, or the other way round, has to be first once more.
@@ -42,6 +43,8 @@ pub enum ErasureState {
     None,
     /// It begins at a time.
     Due(Micros),
+    /// It has begun, and was to begin at this time: nobody calls it off any more.
+    Begun(Micros),
     /// It is done.
     Erased,
 }
@@ -51,6 +54,9 @@ impl Erasure {
         self.last = seq;
         self.state = match (event, self.state) {
             (_, ErasureState::Erased) | (AccountEvent::SubjectErased(_), _) => ErasureState::Erased,
+            (AccountEvent::ErasureBegun(_), ErasureState::Due(due)) | (_, ErasureState::Begun(due)) => {
+                ErasureState::Begun(due)
+            }
             (AccountEvent::ErasureRequested(body), _) => ErasureState::Due(body.due_at),
             (AccountEvent::ErasureCancelled(_), _) => ErasureState::None,
             (_, state) => state,
@@ -160,7 +166,7 @@ fn decide_request(state: ErasureState, wanted: Micros) -> Result<Option<Micros>,
         ErasureState::None => Ok(None),
         // Who asks again may bring it forward, not put it off.
         ErasureState::Due(due) if wanted < due => Ok(None),
-        ErasureState::Due(due) => Ok(Some(due)),
+        ErasureState::Due(due) | ErasureState::Begun(due) => Ok(Some(due)),
         ErasureState::Erased => Err(EraseError::NoAccount),
     }
 }
@@ -179,6 +185,7 @@ impl ErasureState {
         match self {
             Self::None => "none",
             Self::Due(_) => "due",
+            Self::Begun(_) => "begun",
             Self::Erased => "erased",
         }
     }
@@ -186,7 +193,7 @@ impl ErasureState {
     /// When it begins, if somebody asked.
     pub const fn due(self) -> Option<Micros> {
         match self {
-            Self::Due(at) => Some(at),
+            Self::Due(at) | Self::Begun(at) => Some(at),
             Self::None | Self::Erased => None,
         }
     }
@@ -196,7 +203,9 @@ impl ErasureState {
 fn decide_cancel(state: ErasureState, now: Micros) -> Result<(), EraseError> {
     match state {
         ErasureState::Due(due) if now < due => Ok(()),
-        ErasureState::Due(_) | ErasureState::None | ErasureState::Erased => Err(EraseError::NothingToCancel),
+        ErasureState::Due(_) | ErasureState::Begun(_) | ErasureState::None | ErasureState::Erased => {
+            Err(EraseError::NothingToCancel)
+        }
     }
 }
 
@@ -240,7 +249,7 @@ impl RequestErasure {
             _ => return Ok(None),
         };
         match Erasure::of(&*desk.log, self.account).await?.state {
-            ErasureState::Due(due) => {
+            ErasureState::Due(due) | ErasureState::Begun(due) => {
                 desk.erasures.put(self.account, due).await?;
                 Ok(Some(due))
             }
@@ -360,6 +369,10 @@ mod tests {
         })
     }
 
+    fn begun() -> AccountEvent {
+        AccountEvent::ErasureBegun(lockstep_events::event::ErasureBegun { account: ZOE })
+    }
+
     fn given(events: &[AccountEvent]) -> ErasureState {
         let mut found = Erasure::default();
         (1..).zip(events).for_each(|(seq, event)| found.apply(event, Seq(seq)));
@@ -373,6 +386,14 @@ mod tests {
         assert_eq!(given(&[asked(5), called_off()]), ErasureState::None);
         assert_eq!(given(&[asked(5), called_off(), asked(9)]), ErasureState::Due(Micros(9)));
         assert_eq!(given(&[asked(5), erased(), called_off(), asked(7)]), ErasureState::Erased);
+    }
+
+    #[test]
+    fn what_has_begun_goes_on_whatever_is_said_after_it_and_nothing_begins_that_was_called_off() {
+        assert_eq!(given(&[asked(5), begun()]), ErasureState::Begun(Micros(5)));
+        assert_eq!(given(&[asked(5), begun(), called_off(), asked(9)]), ErasureState::Begun(Micros(5)));
+        assert_eq!(given(&[asked(5), begun(), erased()]), ErasureState::Erased);
+        assert_eq!(given(&[asked(5), called_off(), begun()]), ErasureState::None);
     }
 
     #[test]
@@ -407,9 +428,13 @@ mod tests {
     #[test]
     fn an_erasure_is_called_off_before_it_is_due_and_not_after() {
         assert!(decide_cancel(ErasureState::Due(Micros(9)), Micros(8)).is_ok());
-        for (state, now) in
-            [(ErasureState::Due(Micros(9)), 9), (ErasureState::None, 0), (ErasureState::Erased, 0)]
-        {
+        let due = Micros(9);
+        for (state, now) in [
+            (ErasureState::Due(due), 9),
+            (ErasureState::Begun(due), 0),
+            (ErasureState::None, 0),
+            (ErasureState::Erased, 0),
+        ] {
             assert!(matches!(decide_cancel(state, Micros(now)), Err(EraseError::NothingToCancel)));
         }
     }

@@ -4,6 +4,7 @@ pub mod account;
 pub mod address;
 pub mod admin;
 pub mod approve;
+pub mod begin_erasure;
 pub mod bill;
 pub mod change_password;
 pub mod create_vault;

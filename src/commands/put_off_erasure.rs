@@ -15,22 +15,23 @@ const PAGE: usize = 500;
 /// The step before which an erasure can be called off.
 const FIRST_STEP: u8 = 2;
 
-/// Puts erasures off that a restored log has as due, or nearly: how many.
+/// Asks once more for every erasure that a restored log has as due: for how many.
 ///
 /// A backup knows of the request and not of what came after it: whoever called it off would be erased, and for whoever did
-/// not the time may have run down while nobody served. Each begins at `until`, unless more than half of the time up to
-/// then is left. What has begun, or is on the shred list, was not called off, and goes on.
+/// not the time may have run down while nobody served. Devices have heard the old request and do not read it again, so
+/// each stands in the log anew, however much time is left: they tell it, and a letter goes out. None begins before
+/// `until`, and none earlier than it would have. What has begun, or is on the shred list, was not called off, and goes on.
 ///
 /// # Errors
 /// If the log or the queue does not answer. Those that were put off stay so.
-pub async fn put_off(desk: &Desk, now: Micros, until: Micros) -> Result<u64, EraseError> {
+pub async fn put_off(desk: &Desk, until: Micros) -> Result<u64, EraseError> {
     let filter = Filter { stream_kind: None, kinds: vec!["account.erasure_requested".to_owned()] };
     let (mut after, mut done) = (Position::ZERO, 0);
     loop {
         let page = desk.log.read_all(after, PAGE, &filter, Contents::No).await?;
         for recorded in &page {
             if let Ok(Event::Account(AccountEvent::ErasureRequested(body))) = recorded.event() {
-                done += u64::from(one(desk, body.account, (now, until)).await?);
+                done += u64::from(one(desk, body.account, until).await?);
             }
         }
         match page.last() {
@@ -40,22 +41,25 @@ pub async fn put_off(desk: &Desk, now: Micros, until: Micros) -> Result<u64, Era
     }
 }
 
-/// Whether it was put off. Of nodes that start at the same time one does it, and the others find it done.
-async fn one(desk: &Desk, account: AccountId, (now, until): (Micros, Micros)) -> Result<bool, EraseError> {
+/// Whether it was asked for anew: once in a life of the account's stream, which is once for a restore. Of nodes that start
+/// at the same time one does it, and the others find it done.
+async fn one(desk: &Desk, account: AccountId, until: Micros) -> Result<bool, EraseError> {
     let found = Erasure::of(&*desk.log, account).await?;
     let ErasureState::Due(due) = found.state else { return Ok(false) };
-    let is_near = due.0 < now.0 + (until.0 - now.0) / 2;
-    let has_begun = desk.erasures.find(account).await?.is_some_and(|job| job.step > FIRST_STEP);
-    if !is_near || has_begun {
+    if desk.erasures.find(account).await?.is_some_and(|job| job.step > FIRST_STEP) {
         return Ok(false);
     }
-    let id = derived("lockstep/v1/erasure-put-off", &[account.as_bytes(), &found.last.0.to_be_bytes()]);
-    let by = found.by.unwrap_or(AskedBy::Operator);
-    let body = ErasureRequested { account, by, due_at: until };
+    let Some(life) = desk.log.stream_heads(&[account.into()]).await?.pop() else { return Ok(false) };
+    let id = derived("lockstep/v1/erasure-put-off", &[account.as_bytes(), &life.epoch.0]);
+    if !desk.log.find(&[id]).await?.is_empty() {
+        return Ok(false);
+    }
+    let (by, due_at) = (found.by.unwrap_or(AskedBy::Operator), due.max(until));
+    let body = ErasureRequested { account, by, due_at };
     let event = event_of(None, account, id, AccountEvent::ErasureRequested(body))?;
     let appended = append(desk, account, event, found.expect()).await?;
     if appended.is_some() {
-        desk.erasures.put(account, until).await?;
+        desk.erasures.put(account, due_at).await?;
     }
     Ok(appended.is_some())
 }

@@ -91,11 +91,10 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
     Ok(done)
 }
 
-/// Gives whoever is about to be erased the time again in which it can be called off.
+/// Tells whoever is to be erased once more, and gives the time again in which it can be called off.
 async fn put_off(server: &Server) -> Result<u64, ErasureError> {
-    let now = server.clock.now();
-    let until = now.plus_seconds(server.config.erasure_wait_s());
-    let people = put_off_erasure::put_off(&server.desk(), now, until).await?;
+    let until = server.clock.now().plus_seconds(server.config.erasure_wait_s());
+    let people = put_off_erasure::put_off(&server.desk(), until).await?;
     if people > 0 {
         tracing::warn!(
             people,

@@ -9,12 +9,15 @@ use std::{
     },
 };
 
-use lockstep_events::{AccountId, Event, EventLog, LogError, Recorded, Seq, StreamKind, standing::Standing};
+use lockstep_events::{
+    AccountId, Event, EventLog, LogError, Recorded, Seq, StreamKind,
+    standing::{FormerPlans, Standing},
+};
 use lru::LruCache;
 
 use crate::bounded::bounded;
 
-/// So many accounts, about 150 bytes each.
+/// So many accounts, about 200 bytes each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 const PAGE: usize = 500;
 
@@ -26,27 +29,35 @@ pub struct Standings {
     changes: AtomicU64,
 }
 
-/// A standing with the seq of its last event.
-type Known = (Arc<Standing>, Seq);
+/// A standing with the plans before its present one, and the seq of its last event.
+type Known = (Arc<Standing>, Arc<FormerPlans>, Seq);
 
 /// A standing as the log has it, with the seq of its last event.
 ///
 /// # Errors
 /// If the log does not answer.
 pub async fn load(log: &dyn EventLog, account: AccountId) -> Result<(Standing, Seq), LogError> {
-    let (mut standing, mut at) = (Standing::default(), Seq::ZERO);
+    let (standing, _, at) = load_all(log, account).await?;
+    Ok((standing, at))
+}
+
+async fn load_all(log: &dyn EventLog, account: AccountId) -> Result<(Standing, FormerPlans, Seq), LogError> {
+    let (mut standing, mut former, mut at) = (Standing::default(), FormerPlans::default(), Seq::ZERO);
     loop {
         let page = log.read_subject(account.into(), Standing::subject(account), at, PAGE).await?;
         for recorded in &page {
             at = recorded.seq;
             match recorded.event() {
-                Ok(Event::Account(event)) => drop(standing.apply(&event)),
+                Ok(Event::Account(event)) => {
+                    former.apply(&standing, &event, recorded.recorded_at);
+                    standing.apply(&event);
+                }
                 Ok(_) => {}
                 Err(error) => return Err(LogError::Other(error.into())),
             }
         }
         if page.len() < PAGE {
-            return Ok((standing, at));
+            return Ok((standing, former, at));
         }
     }
 }
@@ -66,17 +77,28 @@ impl Standings {
     /// # Errors
     /// If it is not known and the log does not answer.
     pub async fn of(&self, account: AccountId) -> Result<Arc<Standing>, LogError> {
-        if let Some((known, _)) = self.kept().get(&account) {
-            return Ok(Arc::clone(known));
+        Ok(self.with_former(account).await?.0)
+    }
+
+    /// The same, with the plans that the account had before.
+    ///
+    /// # Errors
+    /// As [`Standings::of`].
+    pub async fn with_former(
+        &self,
+        account: AccountId,
+    ) -> Result<(Arc<Standing>, Arc<FormerPlans>), LogError> {
+        if let Some((known, former, _)) = self.kept().get(&account) {
+            return Ok((Arc::clone(known), Arc::clone(former)));
         }
         let before = self.changes.load(Ordering::Acquire);
-        let (standing, at) = load(self.log.as_ref(), account).await?;
-        let standing = Arc::new(standing);
+        let (standing, former, at) = load_all(self.log.as_ref(), account).await?;
+        let (standing, former) = (Arc::new(standing), Arc::new(former));
         let mut kept = self.kept();
         if self.changes.load(Ordering::Acquire) == before {
-            kept.put(account, (Arc::clone(&standing), at));
+            kept.put(account, (Arc::clone(&standing), Arc::clone(&former), at));
         }
-        Ok(standing)
+        Ok((standing, former))
     }
 
     /// Takes in events in the order of the log.
@@ -86,9 +108,10 @@ impl Standings {
             let mut kept = self.kept();
             self.changes.fetch_add(1, Ordering::AcqRel);
             match (kept.get_mut(&account), recorded.event()) {
-                (Some((_, at)), _) if *at >= recorded.seq => {}
-                (Some((standing, at)), Ok(Event::Account(event))) => {
+                (Some((.., at)), _) if *at >= recorded.seq => {}
+                (Some((standing, former, at)), Ok(Event::Account(event))) => {
                     *at = recorded.seq;
+                    Arc::make_mut(former).apply(standing, &event, recorded.recorded_at);
                     Arc::make_mut(standing).apply(&event);
                 }
                 // What cannot be read is read again from the log, which says why.

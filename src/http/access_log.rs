@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -27,6 +27,29 @@ use crate::{clock::SystemClock, limits::truncated, metrics::known, state::Shared
 
 /// What stands for the status of a request whose client left before there was one.
 const GONE: u16 = 499;
+
+/// How `/health/ready` was answered last.
+#[derive(Debug)]
+pub struct Readiness(AtomicU16);
+
+impl Default for Readiness {
+    /// That a node serves is nothing to tell until it did not.
+    fn default() -> Self {
+        Self(AtomicU16::new(200))
+    }
+}
+
+impl Readiness {
+    /// Whether an answer is worth a line. Balancers ask every few seconds whether a node lives and serves: the same
+    /// answer again is not.
+    fn is_news(&self, route: &str, status: u16) -> bool {
+        match (route, status) {
+            ("/health/live", 200) => false,
+            ("/health/ready", 200 | 503) => self.0.swap(status, Ordering::Relaxed) != status,
+            _ => true,
+        }
+    }
+}
 
 /// Bytes of a body.
 type Bytecount = Arc<AtomicU64>;
@@ -86,18 +109,23 @@ impl Drop for Line {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
+        let (status, code, took) = match self.answered {
+            Some((status, code, took)) => (status.as_u16(), code.map_or("-", Code::as_str), took),
+            None => (GONE, "-", self.started.elapsed()),
+        };
+        let route = self.route.as_str();
+        if !self.server.readiness.is_news(route, status) {
+            tracing::debug!(route, status, request = %self.id.0, "answered as before");
+            return;
+        }
         // The time of the line itself, which is the machine's.
         let (now, names) = (SystemClock.now(), &self.server.pseudonyms);
         let (account, session) = match self.gate.known() {
             Some((account, session)) => (names.account(account, now), names.session(session, now)),
             None => ("-".to_owned(), "-".to_owned()),
         };
-        let (status, code, took) = match self.answered {
-            Some((status, code, took)) => (status.as_u16(), code.map_or("-", Code::as_str), took),
-            None => (GONE, "-", self.started.elapsed()),
-        };
         // Anybody may make up one, and as long as they like.
-        let (method, route) = (known(self.method.as_str()), self.route.as_str());
+        let method = known(self.method.as_str());
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let [received, sent] = [&self.received, &self.sent].map(|bytes| bytes.load(Ordering::Relaxed));
         let from = truncated(self.gate.client());
@@ -136,5 +164,24 @@ impl<T: Unpin> HttpBody for Counted<T> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_node_serves_is_a_line_when_it_changes_and_what_is_refused_is_one_each_time() {
+        let readiness = Readiness::default();
+        let ready =
+            [200, 200, 503, 503, 503, 200, 200].map(|status| readiness.is_news("/health/ready", status));
+        assert_eq!(ready, [false, false, true, false, false, true, false]);
+        for (route, status) in
+            [("/health/live", 405), ("/health/ready", 429), ("/health/ready", GONE), ("/v1/account", 200)]
+        {
+            assert!(readiness.is_news(route, status) && readiness.is_news(route, status), "{route} {status}");
+        }
+        assert!(!readiness.is_news("/health/live", 200));
     }
 }

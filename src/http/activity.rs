@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 use super::{Answer, Failure, Json, Query, Routes, caller::Caller, routes::routes};
 use crate::{
     commands::{account, enrol_device::Places},
-    retention::history_days,
+    retention::history,
     state::{Server, Shared},
     subjects::Purpose,
 };
@@ -54,13 +54,17 @@ async fn plan(State(server): State<Shared>, caller: Caller) -> Answer<Json<MyPla
     let row = server.reads.account(caller.account).await?.ok_or(Code::NotFound)?;
     let now = server.clock.now();
     let (name, _) = server.quotas.plans.of(&row.standing, now);
+    let history = history(&server, caller.account).await?;
+    let (history_days_until, history_days_then) = history.fewer.unzip();
     let held = row.standing.plan.as_ref().filter(|_| row.standing.plan_at(now) == Some(name));
     Ok(Json(MyPlan {
         plan: name.to_owned(),
         until: held.and_then(|held| held.until),
         role: row.standing.role,
         limits: measures(&server, &row).await?,
-        history_days: history_days(&server, caller.account).await?,
+        history_days: history.kept_days(),
+        history_days_until,
+        history_days_then,
         flags: server.quotas.plans.flags(&row.standing, now),
     }))
 }

@@ -1,4 +1,4 @@
-//! `/v1/approvals`: a new device asks, an enrolled one approves, the new one collects.
+//! `/v1/approvals`: a new device asks, an enrolled one approves, the new one collects or withdraws.
 
 use axum::{extract::State, http::StatusCode};
 use lockstep_api::{
@@ -6,7 +6,7 @@ use lockstep_api::{
     account::proof_message,
     approval::{
         Approval, ApprovalAsked, Approvals, Approve as Body, Approved, AskApproval, CollectApproval,
-        Collected,
+        Collected, WithdrawApproval, withdrawal_message,
     },
 };
 use uuid::Uuid;
@@ -30,7 +30,11 @@ use crate::{
 
 /// The routes of this file.
 pub fn routes() -> Routes {
-    Routes::new().routes(routes!(list, ask)).routes(routes!(approve)).routes(routes!(collect))
+    Routes::new()
+        .routes(routes!(list, ask))
+        .routes(routes!(approve))
+        .routes(routes!(collect))
+        .routes(routes!(withdraw))
 }
 
 problems! {
@@ -38,6 +42,8 @@ problems! {
     ApproveProblems: StepUpRequired, NotFound, RosterConflict, QuotaExceeded;
     /// What collecting meets.
     CollectProblems: NotFound, Revoked;
+    /// What withdrawing meets.
+    WithdrawProblems: NotFound, PreconditionFailed;
 }
 
 /// A new device asks to be approved. The answer is the same for names that do not exist.
@@ -53,7 +59,7 @@ async fn ask(
     gate.subject(&server, Action::Pair, Subject::Name(index)).await?;
     let account = named(&server, name).await?.password.account;
     let AskApproval { device, public_key, kem_key, .. } = body;
-    let request = Asked { device, public_key, kem_key: kem_key.0, sealed: None };
+    let request = Asked { device, public_key, kem_key: kem_key.0, sealed: None, withdrawn: false };
     let approval = approve::ask(&server, account, &request).await?;
     Ok((StatusCode::CREATED, Json(ApprovalAsked { approval })))
 }
@@ -107,10 +113,29 @@ async fn collect(
     Ok(Json(Collected { approved: Some(Approved { sealed: Bytes64(ready.sealed), account, tokens }) }))
 }
 
+/// The new device gives up waiting: nobody can approve it any more. Once it is approved, that is refused.
+#[utoipa::path(post, path = "/v1/approvals/{approval}/withdraw", operation_id = "withdraw_approval", tag = "devices", request_body = WithdrawApproval,
+    params(("approval" = Uuid, Path, description = "The request")),
+    responses((status = 204, description = "It is offered to nobody"), WithdrawProblems))]
+async fn withdraw(
+    State(server): State<Shared>,
+    Path(approval): Path<Uuid>,
+    Json(body): Json<WithdrawApproval>,
+) -> Answer<StatusCode> {
+    approve::withdraw(&server, approval, &withdrawal_message(approval), &body.signature).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 impl From<ApproveError> for Failure {
     fn from(error: ApproveError) -> Self {
         match error {
             ApproveError::NoRequest => Code::NotFound.into(),
+            ApproveError::Withdrawn => {
+                Self::from(Code::NotFound).detail("the device has withdrawn its request")
+            }
+            ApproveError::Approved => {
+                Self::from(Code::PreconditionFailed).detail("the device is approved already")
+            }
             ApproveError::Ended => Code::Revoked.into(),
             ApproveError::Invalid(what) => Self::from(Code::InvalidField).detail(what),
             ApproveError::Enrol(error) => error.into(),

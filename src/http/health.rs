@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Routes, extract::Json, routes::routes};
-use crate::{blobs::Touch, no_room::Store, state::Shared};
+use crate::{blobs::Touch, clock_watch::Together, no_room::Store, state::Shared};
 
 /// Whether a port answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -33,7 +33,7 @@ pub enum PortState {
 pub struct Health {
     /// Whether requests are served.
     pub ready: bool,
-    /// `log`, `reads`, `credentials`, `blobs`, `bus`.
+    /// `log`, `reads`, `credentials`, `blobs`, `bus`; `clock`: how this node's goes with that of the database.
     pub ports: BTreeMap<String, PortState>,
 }
 
@@ -52,7 +52,7 @@ async fn live() -> Json<Health> {
 /// Every port answers, and this node takes requests.
 #[utoipa::path(get, path = "/health/ready", operation_id = "health_ready", tag = "health", responses(
     (status = 200, description = "This node serves", body = Health),
-    (status = 503, description = "This node does not serve: a port is down, or it is stopping", body = Health)))]
+    (status = 503, description = "This node does not serve: a port is down, its clock is wrong, or it is stopping", body = Health)))]
 async fn ready(State(server): State<Shared>) -> Response {
     let wait = Duration::from_secs(2);
     let log = tokio::time::timeout(wait, server.log.tail());
@@ -70,6 +70,14 @@ async fn ready(State(server): State<Shared>) -> Response {
         // that hangs the answer would come too late for whoever asks this.
         ("blobs".to_owned(), most(server.blob_watch.touch() == Touch::Answers)),
         ("bus".to_owned(), most(server.bus.connected())),
+        (
+            "clock".to_owned(),
+            match server.clock_watch.together() {
+                Together::Near => PortState::Ok,
+                Together::Apart => PortState::Degraded,
+                Together::Far => PortState::Down,
+            },
+        ),
     ]);
     for store in Store::ALL {
         if let Some(port) = ports.get_mut(store.name()).filter(|port| **port != PortState::Down)

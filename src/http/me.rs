@@ -66,7 +66,7 @@ async fn export(State(server): State<Shared>, StepUp(caller): StepUp) -> Answer<
     responses((status = 200, description = "It was asked for", body = ErasureDue), KeepProblems))]
 async fn erasure(State(server): State<Shared>, caller: Caller) -> Answer<Json<ErasureDue>> {
     match Erasure::of(&*server.log, caller.account).await?.state {
-        ErasureState::Due(due_at) => Ok(Json(ErasureDue { due_at })),
+        ErasureState::Due(due_at) | ErasureState::Begun(due_at) => Ok(Json(ErasureDue { due_at })),
         ErasureState::None | ErasureState::Erased => Err(Code::NotFound.into()),
     }
 }

@@ -1,6 +1,6 @@
 //! The HTTP surface: one file per resource; a handler parses, calls, answers.
 
-mod access_log;
+pub mod access_log;
 pub mod accounts;
 pub mod activity;
 pub mod admin;

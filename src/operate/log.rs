@@ -2,20 +2,29 @@
 //! all of them; whether the log was cut or exchanged as a whole it knows by what is known from before.
 
 mod before;
+mod export;
+mod file;
+mod gone;
+mod line;
 mod unread;
 
 use std::collections::HashMap;
 
 use lockstep_events::{
-    Event, EventId, EventLog, Hash32, LogError, Micros, Position, Recorded, Seq, StreamId, StreamKind,
+    Event, EventId, EventLog, Hash32, LogError, Micros, Position, Recorded, Sealed, Seq, StreamId,
+    StreamKind,
     canonical::sha256,
     chains::Chains,
     event::{VaultEvent, VersionAdded},
     log::Stray,
 };
 use serde::Serialize;
+use uuid::Uuid;
 
 pub use before::{Audit, Known};
+pub use export::{ExportError, export};
+pub use file::{FileError, verify_file};
+use gone::{At, Gone};
 use unread::{Pages, of_rows, unreadable};
 
 /// More faults than these are counted and not listed.
@@ -55,7 +64,7 @@ pub struct Verified {
     pub followed: u64,
     /// Small ciphertexts that were compared with their hashes.
     pub contents: u64,
-    /// Sealed parts that were compared with their hashes. Others are erased, as they may be.
+    /// Sealed parts that were compared with their hashes. Others are erased, and something says why.
     pub sealed: u64,
     /// How many faults there are, with what differs.
     pub faulty: u64,
@@ -83,13 +92,16 @@ struct Walk<'a> {
     position: Position,
     recorded_at: Micros,
     chains: Chains,
+    /// If it is to be told why something is gone.
+    gone: Option<Gone>,
     /// The earlier audit, until its position is reached.
     since: Option<&'a Audit>,
 }
 
 /// Reads the log from its beginning to where it ends now: positions and seqs without a gap, times that rise, chains that
 /// follow, streams that stay of a kind, ciphertexts and sealed parts that have their hashes, no row that belongs to no event,
-/// and whatever is known from before. `on_page` is told how far it is, and how far it has to go.
+/// nothing gone without a reason, and whatever is known from before. `on_page` is told how far it is, and how far it has to
+/// go.
 ///
 /// # Errors
 /// If the log does not answer, or next to nothing in it can be read.
@@ -98,49 +110,124 @@ pub async fn verify(
     known: &Known,
     on_page: &mut (dyn FnMut(Position, Position) + Send),
 ) -> Result<Verified, LogError> {
-    let (log_id, target) = (log.log_id().await?, log.tail().await?.position);
-    let since = known.since.as_ref().filter(|since| since.log_id == log_id && since.position <= target);
-    let mut walk = Walk { differs: known.missing(log_id, target), since, ..Walk::default() };
-    let mut pages = Pages::new();
-    while walk.position < target {
-        let Some(page) = pages.next(log, &mut walk.position).await? else { continue };
-        walk.rows.extend(pages.skipped(walk.position));
-        if page.is_empty() {
-            break;
-        }
-        walk.sealed(log, &page).await?;
-        for recorded in page.iter().take_while(|recorded| recorded.position <= target) {
-            walk.event(recorded);
-            if known.is_exchanged(recorded) {
-                walk.fault(
-                    (recorded.position, recorded.stream, recorded.seq),
-                    "this server has served another event here",
-                );
-            }
-        }
-        walk.position = page.last().map_or(target, |last| last.position);
-        on_page(walk.position.min(target), target);
+    let mut reading = Reading::begin(log, known).await?;
+    while reading.next().await?.is_some() {
+        on_page(reading.position(), reading.target);
     }
-    walk.rows.extend(pages.skipped(walk.position));
-    walk.heads(log, target).await?;
-    walk.pass(target.next());
-    walk.rows.extend(log.strays().await?.into_iter().map(|Stray { what, row }| format!("{row}: {what}")));
-    Ok(Verified {
-        events: walk.events,
-        streams: walk.chains.streams().len() as u64,
-        followed: walk.followed,
-        contents: walk.contents,
-        sealed: walk.sealed,
-        faulty: walk.faulty + (walk.rows.len() + walk.differs.len()) as u64,
-        faults: walk.faults,
-        rows: walk.rows,
-        differs: walk.differs,
-        audit: Audit::of(log_id, target, &walk.chains),
-    })
+    reading.end().await
 }
 
-impl Walk<'_> {
-    fn fault(&mut self, (position, stream, seq): (Position, StreamId, Seq), what: &'static str) {
+/// A log that is read from its beginning to where it ended when this began.
+struct Reading<'a> {
+    log: &'a dyn EventLog,
+    known: &'a Known,
+    log_id: Uuid,
+    target: Position,
+    pages: Pages,
+    walk: Walk<'a>,
+}
+
+/// Events that stand one behind the other, and their sealed parts as far as they are there.
+#[derive(Default)]
+struct Page {
+    events: Vec<Recorded>,
+    parts: HashMap<EventId, Sealed>,
+}
+
+impl<'a> Reading<'a> {
+    async fn begin(log: &'a dyn EventLog, known: &'a Known) -> Result<Self, LogError> {
+        let (log_id, target) = (log.log_id().await?, log.tail().await?.position);
+        let walk = Walk::begin(known, log_id, target);
+        Ok(Self { log, known, log_id, target, pages: Pages::new(), walk })
+    }
+
+    /// How far it is.
+    fn position(&self) -> Position {
+        self.walk.position.min(self.target)
+    }
+
+    /// What comes next, once it was looked at; none at the end.
+    async fn next(&mut self) -> Result<Option<Page>, LogError> {
+        while self.walk.position < self.target {
+            let Some(mut events) = self.pages.next(self.log, &mut self.walk.position).await? else {
+                continue;
+            };
+            self.walk.rows.extend(self.pages.skipped(self.walk.position));
+            let Some(last) = events.last().map(|last| last.position) else { break };
+            events.retain(|recorded| recorded.position <= self.target);
+            let parts = self.parts(&events).await?;
+            for recorded in &events {
+                self.walk.event(recorded);
+                if let Some(parts) = &parts {
+                    self.walk.part(recorded, parts.get(&recorded.event_id));
+                }
+                if self.known.is_exchanged(recorded) {
+                    let at = (recorded.position, recorded.stream, recorded.seq);
+                    self.walk.fault(at, "this server has served another event here");
+                }
+            }
+            self.walk.position = last;
+            return Ok(Some(Page { events, parts: parts.unwrap_or_default() }));
+        }
+        Ok(None)
+    }
+
+    /// What is sealed is what the events of a page name; none if it cannot be read.
+    async fn parts(&mut self, page: &[Recorded]) -> Result<Option<HashMap<EventId, Sealed>>, LogError> {
+        let with_one = page.iter().filter(|recorded| recorded.sealed_hash.is_some());
+        let ids: Vec<EventId> = with_one.map(|recorded| recorded.event_id).collect();
+        if ids.is_empty() {
+            return Ok(Some(HashMap::new()));
+        }
+        match self.log.sealed_parts(&ids).await {
+            Ok(parts) => Ok(Some(parts.into_iter().collect())),
+            Err(error) => {
+                let what = format!("sealed parts of events behind position {}", self.walk.position);
+                self.walk.rows.push(unreadable(what, &of_rows(error)?));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn end(mut self) -> Result<Verified, LogError> {
+        self.walk.rows.extend(self.pages.skipped(self.walk.position));
+        self.walk.heads(self.log, self.target).await?;
+        if let Some((gone, now)) = self.walk.gone.take().zip(self.known.now) {
+            for (at, what) in gone.unexplained(self.log, self.target, now).await? {
+                self.walk.fault(at, what);
+            }
+        }
+        let strays = self.log.strays().await?;
+        self.walk.rows.extend(strays.into_iter().map(|Stray { what, row }| format!("{row}: {what}")));
+        Ok(self.walk.end(self.log_id, self.target))
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn begin(known: &'a Known, log_id: Uuid, target: Position) -> Self {
+        let since = known.since.as_ref().filter(|since| since.log_id == log_id && since.position <= target);
+        let gone = known.now.map(|_| Gone::default());
+        Self { differs: known.missing(log_id, target), since, gone, ..Self::default() }
+    }
+
+    /// What was found once everything was read.
+    fn end(mut self, log_id: Uuid, target: Position) -> Verified {
+        self.pass(target.next());
+        Verified {
+            events: self.events,
+            streams: self.chains.streams().len() as u64,
+            followed: self.followed,
+            contents: self.contents,
+            sealed: self.sealed,
+            faulty: self.faulty + (self.rows.len() + self.differs.len()) as u64,
+            faults: self.faults,
+            rows: self.rows,
+            differs: self.differs,
+            audit: Audit::of(log_id, target, &self.chains),
+        }
+    }
+
+    fn fault(&mut self, (position, stream, seq): At, what: &'static str) {
         self.faulty += 1;
         if self.faults.len() < LISTED {
             self.faults.push(Fault { position: position.0, stream, seq: seq.0, what });
@@ -174,6 +261,9 @@ impl Walk<'_> {
         if !has_its_hash(recorded, version.as_deref(), &mut self.contents) {
             self.fault(at, "its ciphertext does not have its hash");
         }
+        if let Some(gone) = &mut self.gone {
+            gone.event(recorded, version.as_deref());
+        }
         let body = version.map_or_else(|| recorded.hash_body(), |added| Hash32(added.header.version_id().0));
         if recorded.body_hash != body {
             self.fault(at, "what a retry of it is compared by is not its hash");
@@ -184,30 +274,19 @@ impl Walk<'_> {
         (self.position, self.recorded_at) = (recorded.position, recorded.recorded_at);
     }
 
-    /// What is sealed is what the events of a page name.
-    async fn sealed(&mut self, log: &dyn EventLog, page: &[Recorded]) -> Result<(), LogError> {
-        let with_one = || page.iter().filter(|recorded| recorded.sealed_hash.is_some());
-        let ids: Vec<EventId> = with_one().map(|recorded| recorded.event_id).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let parts: HashMap<EventId, _> = match log.sealed_parts(&ids).await {
-            Ok(parts) => parts.into_iter().collect(),
-            Err(error) => {
-                let what = format!("sealed parts of events behind position {}", self.position);
-                self.rows.push(unreadable(what, &of_rows(error)?));
-                return Ok(());
-            }
+    /// What was sealed with an event is what it names, if it is there.
+    fn part(&mut self, recorded: &Recorded, part: Option<&Sealed>) {
+        let (Some(hash), at) = (recorded.sealed_hash, (recorded.position, recorded.stream, recorded.seq))
+        else {
+            return;
         };
-        for recorded in with_one() {
-            let Some(part) = parts.get(&recorded.event_id) else { continue };
-            self.sealed += 1;
-            if recorded.sealed_hash != Some(Hash32(sha256(&part.bytes))) {
-                let at = (recorded.position, recorded.stream, recorded.seq);
-                self.fault(at, "its sealed part does not have its hash");
-            }
+        let Some(part) = part else {
+            return self.gone.iter_mut().for_each(|gone| gone.part(recorded));
+        };
+        self.sealed += 1;
+        if hash != Hash32(sha256(&part.bytes)) {
+            self.fault(at, "its sealed part does not have its hash");
         }
-        Ok(())
     }
 
     /// Streams end where the log says that they end, or further if it has grown since `target`, and are what it says.

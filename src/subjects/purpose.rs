@@ -73,6 +73,14 @@ impl Purpose {
         let this = month(oldest);
         next.into_iter().find(|month| *month != this)
     }
+
+    /// Whether what was sealed with an event of this time may be gone by its age. It was sealed a moment before, and other
+    /// clocks go a little otherwise.
+    pub fn may_be_over(self, recorded_at: Micros, now: Micros) -> bool {
+        const APART: i64 = 24 * 3600;
+        let period = month(recorded_at.plus_seconds(-APART));
+        self.first_kept(now.plus_seconds(APART)).is_some_and(|first| period < first)
+    }
 }
 
 fn month(at: Micros) -> String {
@@ -109,6 +117,21 @@ mod tests {
             };
             assert!(kept_at(58), "written on day {day}, gone too early");
             assert!(!kept_at(91), "written on day {day}, kept too long");
+        }
+    }
+
+    #[test]
+    fn what_is_erased_by_its_age_may_be_and_what_is_younger_may_not() {
+        for day in 0..800 {
+            let written = NOW.plus_seconds(day * DAY);
+            let period = Purpose::Audit.period(written);
+            for days in 1030..1110 {
+                let at = written.plus_seconds(days * DAY);
+                let is_over = Purpose::Audit.first_kept(at).unwrap() > period;
+                assert!(!is_over || Purpose::Audit.may_be_over(written, at), "day {day}, {days} days later");
+            }
+            assert!(!Purpose::Audit.may_be_over(written, written.plus_seconds(1060 * DAY)), "day {day}");
+            assert!(!Purpose::Identity.may_be_over(written, written.plus_seconds(9999 * DAY)));
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_api::{
     Code,
-    admin::SetPlan,
+    admin::{AccountView, SetPlan},
     sync::{Push, PushItem, Pushed},
 };
 use lockstep_events::{BatchId, BlobHash, Clock, canonical::sha256, header::sign_version};
@@ -24,6 +24,7 @@ use crate::{
 in_both_modes! {
     a_free_and_a_paid_account_keep_different_spans_and_an_upgrade_counts_without_a_restart;
     history_outlasts_a_renewal_that_is_late_and_a_plan_that_the_configuration_lost;
+    history_outlasts_a_plan_that_was_replaced_for_thirty_days_and_the_plan_says_until_when;
 }
 
 const DAY: i64 = 24 * 3600;
@@ -139,4 +140,46 @@ async fn history_outlasts_a_renewal_that_is_late_and_a_plan_that_the_configurati
     for (person, old) in [(&late, all[0].1), (&lost, all[1].1)] {
         person.still_has(&node, old).await;
     }
+}
+
+async fn history_outlasts_a_plan_that_was_replaced_for_thirty_days_and_the_plan_says_until_when(mode: Mode) {
+    let options =
+        Layer { plans: Some(PLANS.parse().unwrap()), default_plan: Some("free".into()), ..Layer::default() };
+    let mut node = Node::start_with(mode, options).await;
+    let admin = first_admin(&node).await;
+    let person = Person::register(&node).await;
+    let set = async |node: &Node, admin: &Person, plan: &str| {
+        let set = SetPlan { plan: plan.into(), until: None, reason: WHY.into() };
+        admin.acts(node, person.account, "plan", &set).await;
+    };
+    set(&node, &admin, "paid").await;
+    let old = b"the old of who paid";
+    person.replaces(&node, old).await;
+    assert_eq!(round(&node, 1).await.versions, 0);
+    node.clock.pass(15 * DAY);
+    let admin = admin.again(&node).await;
+    set(&node, &admin, "free").await;
+    let replaced = node.clock.now();
+    // A node that starts learns it from the log.
+    node.restart().await;
+    round(&node, 1).await;
+    let person = person.again(&node).await;
+    person.still_has(&node, old).await;
+    let plan = person.plan(&node).await;
+    assert_eq!(
+        (plan.plan.as_str(), plan.history_days, plan.history_days_then),
+        ("free", Some(100), Some(10))
+    );
+    let until = plan.history_days_until.unwrap();
+    assert!((replaced.0 - until.0 + 30 * DAY * 1_000_000).abs() < 60_000_000, "{until:?}");
+    let shown = admin.looks(&node, &format!("/v1/admin/accounts/{}", person.account)).await;
+    let shown: AccountView = body(shown, StatusCode::OK).await;
+    assert_eq!((shown.history_days, shown.history_days_then), (Some(100), Some(10)));
+    assert_eq!(shown.history_days_until, Some(until));
+    node.clock.pass(31 * DAY);
+    let person = person.again(&node).await;
+    let plan = person.plan(&node).await;
+    assert_eq!((plan.history_days, plan.history_days_until, plan.history_days_then), (Some(10), None, None));
+    round(&node, 1).await;
+    person.has_no_more(&node, old).await;
 }

@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use crate::outside::{
     device::{Device, entry},
     told::Told,
-    wire::{Reply, request, tls},
+    wire::{Reply, Wire, request, tls},
 };
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -79,9 +79,24 @@ async fn a_refused_body_counts_as_far_as_it_was_read_and_a_head_alone_sends_noth
     let refused = stranger.send("POST", &device.push_path(), &JSON, &[b' '; 5_000]).await;
     assert_eq!((refused.status, bytes(&told, &refused).await), (401, (5_000, refused.body.len())));
     let mut stream = tls(device.addr).await.unwrap();
-    stream.write_all(b"HEAD /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    stream.write_all(b"HEAD /.well-known/jwks.json HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let line = told.says("method=HEAD").await;
     assert_eq!((field(&line, "status"), field(&line, "sent")), ("200", "0"), "{line}");
+}
+
+/// Balancers ask every few seconds.
+#[tokio::test]
+async fn that_a_node_lives_and_serves_fills_no_log() {
+    let told = Told::start(&[]);
+    let mut wire = Wire::connect(told.server.addr).await.unwrap();
+    for path in ["/health/live", "/health/ready", "/health/ready"] {
+        let reply = wire.exchange(&request("GET", path, &[], b"")).await.unwrap();
+        assert_eq!(reply.status, 200, "{path}");
+    }
+    let refused = wire.exchange(&request("POST", "/health/ready", &[], b"")).await.unwrap();
+    assert_eq!(refused.status, 405);
+    told.says("status=405").await;
+    assert_eq!(told.lines("/health/").len(), 1, "what is refused there is a line as elsewhere");
 }
 
 #[tokio::test]

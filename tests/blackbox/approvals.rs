@@ -3,7 +3,10 @@
 use lockstep_api::{
     Code,
     account::{Devices, LabelDevice, proof_message},
-    approval::{ApprovalAsked, Approvals, Approve, AskApproval, CollectApproval, Collected},
+    approval::{
+        ApprovalAsked, Approvals, Approve, AskApproval, CollectApproval, Collected, WithdrawApproval,
+        withdrawal_message,
+    },
 };
 use lockstep_events::{DeviceId, SessionId, event::Method, header::public_key, roster::Claim};
 use lockstepd::{
@@ -14,7 +17,7 @@ use reqwest::{Response, StatusCode};
 use uuid::Uuid;
 
 use crate::{
-    support::{Mode, Node, Person, assert_problem, body, person::random_key},
+    support::{Mode, Node, Person, assert_problem, body, person::random_key, problem},
     ways::fresh,
 };
 
@@ -23,6 +26,7 @@ in_both_modes! {
     only_the_keys_that_were_asked_for_are_approved_and_only_they_collect,
     an_unknown_name_is_answered_like_a_known_one_and_nobody_is_flooded,
     an_approval_that_was_cut_off_half_way_is_open_still_and_is_completed,
+    a_request_that_its_device_withdrew_is_offered_to_nobody_and_can_be_approved_no_more,
 }
 
 over_three_nodes! {
@@ -193,4 +197,42 @@ async fn an_approval_that_was_cut_off_half_way_is_open_still_and_is_completed(mo
     assert_eq!(got.sealed.0, [7; 80]);
     let new = Person { tokens: got.tokens, ..new };
     assert_eq!(new.get(&node, "/v1/account").await.status(), StatusCode::OK);
+}
+
+async fn withdraw(node: &Node, approval: Uuid, new: &Person) -> Response {
+    let signature = new.sign(&withdrawal_message(approval));
+    node.post(&format!("/v1/approvals/{approval}/withdraw"), &WithdrawApproval { signature })
+        .send()
+        .await
+        .unwrap()
+}
+
+async fn a_request_that_its_device_withdrew_is_offered_to_nobody_and_can_be_approved_no_more(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = fresh(&node, &Person::register(&node).await).await;
+    let listed = async || {
+        let listed: Approvals = body(person.get(&node, "/v1/approvals").await, StatusCode::OK).await;
+        listed.approvals.iter().map(|one| one.approval).collect::<Vec<_>>()
+    };
+    let (new, thief) = (new_device(&person), new_device(&person));
+    let approval = asked(&node, &new).await;
+    assert_problem(withdraw(&node, approval, &thief).await, Code::NotFound).await;
+    assert_problem(withdraw(&node, Uuid::new_v4(), &new).await, Code::NotFound).await;
+    assert_eq!(listed().await, [approval]);
+    for again in [false, true] {
+        assert_eq!(withdraw(&node, approval, &new).await.status(), StatusCode::NO_CONTENT, "{again}");
+        assert_eq!(listed().await, [] as [Uuid; 0]);
+    }
+    let refused = problem(approve(&node, &person, approval, &new).await).await;
+    assert_eq!(refused.code, Code::NotFound);
+    assert!(refused.detail.unwrap().contains("withdrawn"));
+    assert_problem(collect(&node, approval, &new).await, Code::NotFound).await;
+    let devices: Devices = body(person.get(&node, "/v1/devices").await, StatusCode::OK).await;
+    assert_eq!(devices.devices.len(), 1);
+
+    let approval = asked(&node, &new).await;
+    assert_eq!(approve(&node, &person, approval, &new).await.status(), StatusCode::NO_CONTENT);
+    assert_problem(withdraw(&node, approval, &new).await, Code::PreconditionFailed).await;
+    let got: Collected = body(collect(&node, approval, &new).await, StatusCode::OK).await;
+    assert!(got.approved.is_some(), "what is approved stays");
 }

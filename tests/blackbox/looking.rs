@@ -17,8 +17,9 @@ in_both_modes! {
 
 /// Files with tables that are looked at.
 const FILES: [&str; 3] = ["log.sqlite", "reads.sqlite", "operations.sqlite"];
-const LOOKING: [&[&str]; 4] = [
+const LOOKING: [&[&str]; 5] = [
     &["log", "verify"],
+    &["log", "export"],
     &["blobs", "verify"],
     &["projections", "list"],
     &["projections", "rebuild", "--all", "--dry-run"],

@@ -36,6 +36,7 @@ mod bad_input;
 mod bola;
 mod canary;
 mod certificates;
+mod clocks;
 mod confirming;
 mod conflicts;
 mod crowd;

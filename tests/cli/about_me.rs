@@ -32,6 +32,7 @@ fn an_account_is_deleted_after_a_time_to_call_it_off() {
     let first = laptop.json(&["account", "delete", "--yes"]);
     let again = laptop.json(&["account", "delete", "--yes"]);
     assert_eq!(first["due_at"], again["due_at"], "asking again puts nothing off");
+    assert_eq!(laptop.json(&["--offline", "status"])["erasure_due_at"], first["due_at"], "it asked");
     let told = phone.run(&["sync"]).err;
     assert!(told.contains("going to be erased"), "{told}");
     let tablet = Device::logged_in(&server);
@@ -45,6 +46,7 @@ fn an_account_is_deleted_after_a_time_to_call_it_off() {
         assert!(other.ok(&["status"]).contains("to be erased\t20"));
     }
     assert!(laptop.run(&["account", "keep"]).code == 0);
+    assert_eq!(laptop.json(&["--offline", "status"])["erasure_due_at"], serde_json::Value::Null);
     let told = phone.run(&["sync"]).err;
     assert!(told.contains("called off") && !told.contains("going to be erased"), "{told}");
     for device in [&laptop, &phone] {

@@ -1,6 +1,9 @@
 //! Another password, the recovery code, sessions, and approval of a new device, as a person types them.
 
-use std::io::{BufRead, BufReader};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command},
+};
 
 use lockstepd::auth::totp;
 
@@ -117,6 +120,32 @@ fn a_new_device_is_approved_by_an_enrolled_one_that_shows_the_same_words(mode: M
     assert!(listed.out.contains("github"), "{}", listed.err);
 }
 
+fn interrupt(running: &Child) {
+    let id = running.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+}
+
+fn a_person_who_gives_up_waiting_is_offered_to_nobody_and_approved_by_nobody(mode: Mode) {
+    let server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    let phone = Device::empty();
+    let args = [&phone.enter("login", &server, NAME)[..], &["--approve"]].concat();
+    let mut asking = phone.start(&args);
+    let mut lines = BufReader::new(asking.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let words = lines.find(|line| line.split_whitespace().count() == 7 && line.starts_with("  ")).unwrap();
+    let listed = || laptop.json(&["api", "GET", "/v1/approvals"])["approvals"].as_array().unwrap().len();
+    assert_eq!(listed(), 1);
+    interrupt(&asking);
+    assert_eq!(asking.wait().unwrap().code(), Some(130));
+    let said: Vec<_> = lines.collect();
+    assert!(said.iter().any(|line| line.contains("The request is withdrawn")), "{said:?}");
+    assert_eq!(listed(), 0);
+    let late = laptop.run(&["devices", "approve", "--words", words.trim()]);
+    assert!(late.code == 3 && late.err.contains("no device asks"), "{}", late.err);
+    assert_eq!(laptop.json(&["devices"]).as_array().unwrap().len(), 1);
+    phone.ok(&phone.enter("login", &server, NAME));
+}
+
 /// The code that an authenticator app shows now, or a little later.
 pub fn code(secret: &str, later: i64) -> String {
     let (mut bytes, mut held, mut bits) = (Vec::new(), 0_u32, 0);
@@ -205,6 +234,7 @@ in_both_modes!(
     a_recovery_code_is_printed_once_and_brings_everything_back_with_a_new_password,
     sessions_are_listed_and_the_others_ended,
     a_new_device_is_approved_by_an_enrolled_one_that_shows_the_same_words,
+    a_person_who_gives_up_waiting_is_offered_to_nobody_and_approved_by_nobody,
     an_authenticator_app_is_asked_for_at_a_login_and_codes_on_paper_stand_in_for_it,
     a_device_has_a_name_that_the_others_read,
 );

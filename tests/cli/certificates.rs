@@ -94,6 +94,35 @@ fn a_profile_trusts_what_its_authority_vouches_for_and_nothing_else() {
 }
 
 #[test]
+fn a_profile_takes_a_new_certificate_by_a_flag_of_login_without_the_address() {
+    let authority = Authority::new();
+    let files = Files(tempfile::tempdir().unwrap());
+    let mut server = Server::start();
+    let [laptop, phone] = [Device::registered(&server), Device::logged_in(&server)];
+    authority.vouches(&files);
+    let tls = server.data().join("tls");
+    for name in ["cert.pem", "key.pem"] {
+        std::fs::copy(files.path(name), tls.join(name)).unwrap();
+    }
+    server.kill();
+    server.start_again_with_another_certificate();
+    let refused = laptop.run(&["login"]);
+    assert_eq!(refused.code, 7, "{}", refused.err);
+    assert!(
+        refused.err.contains("--fingerprint HEX") && refused.err.contains("--ca FILE"),
+        "{}",
+        refused.err
+    );
+    let file = files.path("ca.pem");
+    std::fs::write(&file, authority.issuer.pem()).unwrap();
+    laptop.ok(&["login", "--ca", file.to_str().unwrap()]);
+    phone.ok(&["login", "--fingerprint", &server.fingerprint]);
+    for device in [&laptop, &phone] {
+        device.ok(&["sync"]);
+    }
+}
+
+#[test]
 fn tls_1_2_is_refused_unless_an_operator_allows_it() {
     let (usual, old) = (Server::start(), Server::start_with(&[("LOCKSTEP_TLS_MIN", "1.2")]));
     assert_eq!(greeted(&usual, &TLS13), Ok(ProtocolVersion::TLSv1_3));

@@ -155,7 +155,13 @@ fn deleted_here_and_edited_there_is_a_conflict_in_which_the_entry_stays_visible(
     // Keep the deletion: it is the side without content.
     let sides = laptop.run(&["--json", "resolve", "mail"]).json();
     let gone = sides["sides"].as_array().unwrap().iter().find(|side| side["kind"] == "tombstone").unwrap();
-    laptop.ok(&["resolve", "mail", "--keep", &gone["side"].to_string()]);
+    // No clock of its author is known of it: when it arrived is no time at which it was made.
+    assert!(gone["time"] == 0 && gone["arrived"].as_i64().unwrap() > 0, "{gone}");
+    let listed = laptop.ok(&["conflicts"]);
+    assert!(listed.contains("deleted, arrived 20") && listed.contains("changed 20"), "{listed}");
+    let resolved = laptop.run(&["resolve", "mail", "--keep", &gone["side"].to_string()]);
+    assert_eq!(resolved.code, 0, "{}", resolved.err);
+    assert!(resolved.err.contains("  mail: deleted; back with: lockstep restore "), "{}", resolved.err);
     phone.ok(&["sync"]);
     assert_eq!(phone.json(&["list"]), serde_json::json!([]));
 }

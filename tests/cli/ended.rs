@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    device::{Answer, Device, NAME, answer},
+    device::{Answer, Device, NAME, PASSWORD, answer},
     mode::Mode,
     server::Server,
 };
@@ -46,6 +46,35 @@ fn a_revoked_device_says_so_with_the_time_stays_readable_and_offers_no_new_sessi
     all_say(&phone, &["this device was revoked (20"]);
 }
 
+fn what_is_on_a_revoked_device_is_exported_and_a_file_that_is_only_elsewhere_is_named(mode: Mode) {
+    let server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    for (entry, name, content) in
+        [("passport", "scan.pdf", b"elsewhere"), ("mail", "photo.jpg", b"was here!")]
+    {
+        laptop.ok(&["add", entry, "--type", "note"]);
+        let added = laptop.run_with(&["attachment", "add", entry, "-", "--name", name], content);
+        assert_eq!(added.code, 0, "{}", added.err);
+    }
+    let phone = Device::logged_in(&server);
+    let output = phone.command(&["attachment", "get", "mail", "photo.jpg"]).output().unwrap();
+    assert_eq!(output.stdout, b"was here!");
+    laptop.ok(&["devices", "revoke", &id(&phone)[..8], "--yes"]);
+    assert_eq!(phone.run(&["sync"]).code, 4);
+    for way in [&["--offline"][..], &[]] {
+        let archive = phone.home().join(format!("all-{}.lockstep", way.len()));
+        let args = [way, &["--json", "export", archive.to_str().unwrap()]].concat();
+        let mut export = phone.command(&args);
+        let exported = answer(&export.env("LOCKSTEP_ARCHIVE_PASSWORD", PASSWORD).output().unwrap());
+        assert_eq!(exported.code, 1, "{way:?}: {}", exported.err);
+        assert!(exported.err.contains("passport: a file is not in it: \"scan.pdf\""), "{}", exported.err);
+        let written = exported.json();
+        assert_eq!((&written["items"], &written["attachments"]), (&2.into(), &1.into()), "{written}");
+        assert_eq!(written["left_out"][0]["attachment"], "scan.pdf", "{written}");
+        assert!(std::fs::metadata(archive).unwrap().len() > 0);
+    }
+}
+
 fn an_ended_session_says_why_and_the_next_login_forgets_it(mode: Mode) {
     let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
@@ -66,6 +95,7 @@ fn an_ended_session_says_why_and_the_next_login_forgets_it(mode: Mode) {
 
 in_both_modes!(
     a_revoked_device_says_so_with_the_time_stays_readable_and_offers_no_new_session,
+    what_is_on_a_revoked_device_is_exported_and_a_file_that_is_only_elsewhere_is_named,
     an_ended_session_says_why_and_the_next_login_forgets_it,
 );
 

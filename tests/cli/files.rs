@@ -103,12 +103,28 @@ fn what_another_device_put_and_nobody_saw_here_stays_beside_a_new_file_although_
         device.ok(&["sync"]);
         assert_eq!(device.json(&["conflicts"]).as_array().unwrap().len(), 1);
     }
-    // Once it was shown, it gives way.
-    laptop.ok(&["file", "get"]);
+    // Once it was chosen, the next one stands alone.
+    laptop.ok(&["file", "resolve", "--keep", "1"]);
     let both = put(&laptop, b"of both");
     assert!(both.code == 0 && !both.err.contains("resolve"), "{}", both.err);
     assert_eq!(laptop.json(&["conflicts"]), serde_json::json!([]));
     assert_eq!(phone.ok(&["file", "get"]), "of both");
+}
+
+#[test]
+fn a_side_that_get_did_not_write_stays_beside_the_next_put() {
+    let server = Server::start();
+    let (laptop, phone) = put_apart(&server);
+    assert_eq!(laptop.ok(&["file", "get"]), "of the laptop");
+    let put = laptop.run_with(&["file", "put", "-"], b"on top");
+    assert!(put.code == 0 && put.err.contains("lockstep file resolve"), "{}", put.err);
+    phone.ok(&["sync"]);
+    for device in [&laptop, &phone] {
+        let sides = device.run(&["--json", "file", "resolve"]).json()["sides"].clone();
+        let mut bytes: Vec<_> = sides.as_array().unwrap().iter().map(|side| side["bytes"].as_u64()).collect();
+        bytes.sort_unstable();
+        assert_eq!(bytes, ["on top", "of the phone"].map(|text| Some(text.len() as u64)), "{sides}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod agent;
 mod archives;
 mod at_once;
 mod attachments;
+mod auditing;
 #[path = "../support/browser.rs"]
 mod browser;
 mod certificates;
@@ -28,6 +29,7 @@ mod conflicts;
 #[path = "../support/database.rs"]
 mod database;
 mod device;
+mod early;
 mod ended;
 mod erased_files;
 mod fields;
@@ -43,6 +45,7 @@ mod meant;
 #[path = "../support/mode.rs"]
 mod mode;
 mod moving;
+mod notices;
 mod offline;
 mod outputs;
 mod passkeys;
@@ -62,6 +65,7 @@ mod s3_process;
 mod said;
 mod server;
 mod shapes;
+mod slept;
 mod staying;
 mod story;
 #[cfg(target_os = "linux")]

@@ -103,13 +103,13 @@ fn moved(server: &mut Server, to: Place) -> (Place, Value) {
 /// Serves a server that was moved at the new place under the same address; where it was.
 #[track_caller]
 fn served_there(server: &mut Server, mut to: Place) -> Place {
-    let before = audit(server);
+    let before = (audit(server), exported(server));
     assert_refused(server, "lockstepd move --take-back");
     let file = to.file();
     let data = std::mem::replace(&mut to.data, tempfile::tempdir().unwrap());
     fs::remove_file(file).unwrap();
     let (data, options) = server.go(data, std::mem::take(&mut to.options));
-    assert_eq!(audit(server), before, "the log is the same, and whole");
+    assert_eq!((audit(server), exported(server)), before, "the log is the same, and whole");
     server.start_again();
     Place { data, options }
 }
@@ -120,6 +120,14 @@ fn audit(server: &Server) -> Value {
     let verified = run(server.operator().args(["log", "verify", "--json"]));
     assert_eq!(verified.code, 0, "{}", verified.err);
     verified.json()
+}
+
+/// All that is in it.
+#[track_caller]
+fn exported(server: &Server) -> String {
+    let exported = run(server.operator().args(["log", "export", "--contents"]));
+    assert_eq!(exported.code, 0, "{}", exported.err);
+    exported.out
 }
 
 #[track_caller]

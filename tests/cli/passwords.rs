@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    device::{Device, NAME, PASSWORD, answer},
+    device::{Answer, Device, NAME, PASSWORD, answer},
     proxy::Proxy,
     server::Server,
 };
@@ -93,26 +93,37 @@ fn the_passwords_line_on_standard_input_is_never_taken_for_content_though_it_was
     assert!(!laptop.ok(&["export", "--plain", "-"]).contains(PASSWORD));
 }
 
-#[test]
-fn ctrl_c_while_a_new_password_is_on_its_way_says_that_it_may_have_been_changed() {
-    const NEW: &str = "seven lanterns drift southward";
-    let server = Server::start_plain();
+/// A device whose server is heard through a proxy.
+fn behind_a_proxy(server: &Server) -> (Proxy, Device) {
     let proxy = Proxy::start(server.url.strip_prefix("http://").unwrap().parse().unwrap());
-    let laptop = Device::empty();
-    let url = format!("https://{}", proxy.addr);
+    let (laptop, url) = (Device::empty(), format!("https://{}", proxy.addr));
     laptop.ok(&["register", "--server", &url, "--email", NAME, "--fingerprint", &proxy.fingerprint]);
-    proxy.hold_new_passwords();
-    let mut passwd = laptop.command(&["passwd"]);
-    passwd.env("LOCKSTEP_NEW_PASSWORD", NEW).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let passwd = passwd.spawn().unwrap();
+    (proxy, laptop)
+}
+
+/// What a command says that is given up when the server has answered and the answer was not heard.
+fn given_up(proxy: &Proxy, mut command: Command) -> Answer {
+    proxy.hold_new_secrets();
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let since = Instant::now();
     while !proxy.has_held() {
         assert!(since.elapsed() < Duration::from_secs(90), "it was not sent");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(Command::new("kill").args(["-INT", &passwd.id().to_string()]).status().unwrap().success());
-    let ended = answer(&passwd.wait_with_output().unwrap());
+    assert!(Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap().success());
+    let ended = answer(&running.wait_with_output().unwrap());
     assert_eq!(ended.code, 130, "{}", ended.err);
+    ended
+}
+
+#[test]
+fn ctrl_c_while_a_new_password_is_on_its_way_says_that_it_may_have_been_changed() {
+    const NEW: &str = "seven lanterns drift southward";
+    let server = Server::start_plain();
+    let (proxy, laptop) = behind_a_proxy(&server);
+    let mut passwd = laptop.command(&["passwd"]);
+    passwd.env("LOCKSTEP_NEW_PASSWORD", NEW);
+    let ended = given_up(&proxy, passwd);
     assert!(ended.err.contains("may have been changed on the server"), "{}", ended.err);
     assert!(ended.err.contains("lockstep login, with the new one"), "{}", ended.err);
     // And it was, there and not here.
@@ -121,4 +132,13 @@ fn ctrl_c_while_a_new_password_is_on_its_way_says_that_it_may_have_been_changed(
     login.env("LOCKSTEP_PASSWORD", NEW).env("LOCKSTEP_EARLIER_PASSWORD", PASSWORD);
     let back = answer(&login.output().unwrap());
     assert_eq!(back.code, 0, "{}", back.err);
+}
+
+#[test]
+fn ctrl_c_while_a_recovery_code_is_on_its_way_says_that_another_one_has_to_be_made() {
+    let server = Server::start_plain();
+    let (proxy, laptop) = behind_a_proxy(&server);
+    let ended = given_up(&proxy, laptop.command(&["recovery", "new"]));
+    assert!(ended.err.contains("perhaps a new recovery code was made and not shown"), "{}", ended.err);
+    assert_eq!(ended.out, "");
 }

@@ -20,6 +20,9 @@ use crate::{
 in_both_modes! {
     a_file_comes_back_from_the_device_that_has_it_also_where_another_one_offered_its_version_before,
     a_file_that_comes_back_goes_on_with_the_next_sync_where_it_was_cut_off,
+    what_a_revoked_device_wrote_and_another_gave_back_is_shown_as_written_by_it,
+    a_login_after_a_restore_says_that_the_password_of_then_may_be_wanted,
+    a_device_that_heard_that_an_erasure_was_called_off_tells_that_it_is_due_again,
 }
 
 /// What a backup has while there is no file yet.
@@ -169,4 +172,77 @@ fn a_file_that_comes_back_goes_on_with_the_next_sync_where_it_was_cut_off(mode: 
     laptop.ok(&["sync"]);
     assert_eq!(laptop.json(&["status"])["waiting"], json!(0));
     assert!(got(&Device::logged_in(&server)) == (Some(0), content));
+}
+
+fn what_a_revoked_device_wrote_and_another_gave_back_is_shown_as_written_by_it(mode: Mode) {
+    let mut server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "mail", "--set", "password=first"]);
+    let [phone, tablet] = [Device::logged_in(&server), Device::logged_in(&server)];
+    let id = |device: &Device| device.json(&["status"])["device"].clone();
+    let backup = Backup::of(&mut server);
+    tablet.ok(&["edit", "mail", "--set", "password=stolen"]);
+    laptop.ok(&["sync"]);
+    laptop.ok(&["devices", "revoke", &id(&tablet).as_str().unwrap()[..8], "--yes"]);
+    backup.put_back(&mut server);
+    for device in [&laptop, &phone, &laptop, &phone] {
+        device.ok(&["sync"]);
+    }
+    for device in [&laptop, &phone] {
+        let history = device.json(&["history", "mail"]);
+        let last = history["versions"].as_array().unwrap().last().unwrap();
+        assert_eq!((&last["device"], &last["given_back_by"]), (&id(&tablet), &id(&laptop)), "{history}");
+    }
+    let shown = laptop.ok(&["history", "mail"]);
+    assert!(shown.contains("given back by this one"), "{shown}");
+}
+
+fn a_login_after_a_restore_says_that_the_password_of_then_may_be_wanted(mode: Mode) {
+    const NEW: &str = "seven lanterns drift southward";
+    let mut server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "mail"]);
+    let backup = Backup::of(&mut server);
+    let run = |args: &[&str], password: &str| {
+        let mut command = laptop.command(args);
+        command.env("LOCKSTEP_PASSWORD", password).env("LOCKSTEP_EARLIER_PASSWORD", NEW);
+        answer(&command.env("LOCKSTEP_NEW_PASSWORD", NEW).output().unwrap())
+    };
+    let changed = run(&["passwd"], PASSWORD);
+    assert_eq!(changed.code, 0, "{}", changed.err);
+    backup.put_back(&mut server);
+    let synced = run(&["sync"], NEW);
+    assert_eq!(synced.code, 0, "its session was open then: {}", synced.err);
+    let refused = run(&["login"], NEW);
+    assert_eq!(refused.code, 4, "{}", refused.err);
+    for said in
+        ["the server was restored, as this device saw at 20", "LOCKSTEP_EARLIER_PASSWORD", "was erased"]
+    {
+        assert!(refused.err.contains(said), "{said}: {}", refused.err);
+    }
+    let entered = run(&["login"], PASSWORD);
+    assert_eq!(entered.code, 0, "{}", entered.err);
+}
+
+fn a_device_that_heard_that_an_erasure_was_called_off_tells_that_it_is_due_again(mode: Mode) {
+    let mut server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    let phone = Device::logged_in(&server);
+    laptop.ok(&["account", "delete", "--yes"]);
+    phone.ok(&["sync"]);
+    let backup = Backup::of(&mut server);
+    laptop.ok(&["account", "keep"]);
+    for device in [&laptop, &phone] {
+        device.ok(&["sync"]);
+        assert_eq!(device.json(&["status"])["erasure_due_at"], json!(null));
+    }
+    backup.put_back(&mut server);
+    for device in [&laptop, &phone] {
+        let told = device.run(&["sync"]).err;
+        assert!(told.contains("going to be erased at 20") && told.contains("account keep"), "{told}");
+        assert!(device.json(&["status"])["erasure_due_at"].is_i64());
+    }
+    phone.ok(&["account", "keep"]);
+    laptop.ok(&["sync"]);
+    assert_eq!(laptop.json(&["status"])["erasure_due_at"], json!(null));
 }

@@ -45,7 +45,17 @@ fn every_document_has_its_keys() {
     assert_eq!(history["versions"][1]["parents"][0], history["versions"][0]["version"]);
     assert_eq!(
         keys(&laptop.json(&["sync"])),
-        ["conflicts", "fileless", "forked", "no_room", "pulled", "pushed", "quarantined", "waiting"]
+        [
+            "conflicts",
+            "fileless",
+            "forked",
+            "no_room",
+            "notices",
+            "pulled",
+            "pushed",
+            "quarantined",
+            "waiting"
+        ]
     );
     let status = laptop.json(&["status"]);
     for key in [
@@ -180,5 +190,5 @@ fn vaults_are_made_named_chosen_and_worked_with_by_name() {
     assert_eq!(names, [Value::Null, json!("Old work"), json!("Play")]);
     assert_eq!((&listed[0]["current"], &listed[2]["current"]), (&json!(false), &json!(true)));
     assert_eq!(laptop.run(&["--offline", "vault", "create", "More"]).code, 2);
-    assert_eq!(laptop.run(&["vault", "create", "two\nlines"]).code, 1);
+    assert_eq!(laptop.run(&["vault", "create", "two\nlines"]).code, 2);
 }

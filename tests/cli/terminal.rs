@@ -246,6 +246,25 @@ fn what_a_person_has_to_compare_is_shown_however_quiet_the_command_is() {
 }
 
 #[test]
+fn who_compares_words_while_the_other_gives_up_is_told_that_the_request_was_withdrawn() {
+    let server = Server::start();
+    let (laptop, phone) = (Device::registered(&server), Device::empty());
+    let args = [&phone.enter("login", &server, NAME)[..], &["--approve"]].concat();
+    let mut asking = phone.start(&args);
+    let mut lines = BufReader::new(asking.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.split_whitespace().count() == 7 && line.starts_with("  ")));
+    let mut terminal = Terminal::run(&laptop, &["devices", "approve"]);
+    terminal.shows("is it yours? [y/N] ");
+    let id = asking.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(asking.wait().unwrap().code(), Some(130));
+    terminal.types("y");
+    let (code, shown) = terminal.ends();
+    assert!(code == 3 && shown.contains("the device has withdrawn its request"), "{shown}");
+    assert_eq!(laptop.json(&["devices"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn who_says_no_is_not_told_that_there_is_no_terminal() {
     let server = Server::start();
     let laptop = Device::registered(&server);

@@ -40,6 +40,8 @@ fn what_is_not_said_rightly_ends_with_2_and_makes_nothing() {
         &["projections", "rebuild"],
         &["projections", "rebuild", "entrys"],
         &["log", "verify", "--since", nowhere],
+        &["log", "verify", "--file", nowhere],
+        &["log", "export", "--json"],
     ] {
         let refused = run(&mut lockstepd(&data, words));
         assert!(refused.code == 2 && !refused.err.is_empty(), "{words:?}: {refused:?}");

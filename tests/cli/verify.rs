@@ -23,7 +23,7 @@ fn verified(data: &Path) -> (Option<i32>, Value) {
     found(&log(data, &["verify", "--json"]))
 }
 
-fn found(answer: &Output) -> (Option<i32>, Value) {
+pub fn found(answer: &Output) -> (Option<i32>, Value) {
     (answer.status.code(), serde_json::from_slice(&answer.stdout).unwrap())
 }
 
@@ -70,13 +70,13 @@ fn copy_of(server: &Server) -> tempfile::TempDir {
 }
 
 /// A copy of the stores of a server that does not run, in whose log somebody has written.
-struct Damaged {
+pub struct Damaged {
     folder: tempfile::TempDir,
     options: Vec<(String, String)>,
 }
 
 impl Damaged {
-    fn copy(server: &Server, how: &str) -> Self {
+    pub fn copy(server: &Server, how: &str) -> Self {
         let (folder, mut options) = (copy_of(server), server.options().to_vec());
         let Some((_, database)) = options.iter().find(|(option, _)| option == "LOCKSTEP_LOG").cloned() else {
             tampered(folder.path(), how);
@@ -90,7 +90,7 @@ impl Damaged {
     }
 
     /// `lockstepd …`
-    fn lockstepd(&self, args: &[&str]) -> Output {
+    pub fn lockstepd(&self, args: &[&str]) -> Output {
         let mut command = Server::stopped(&self.folder, &self.options)();
         command.args(args).output().unwrap()
     }
@@ -215,7 +215,7 @@ fn read_models_are_never_made_anew_of_a_log_that_is_damaged_and_the_old_ones_sta
 }
 
 /// Two entries, a sealed reason, and a server that has stopped.
-fn with_a_reason(mode: Mode) -> Server {
+pub fn with_a_reason(mode: Mode) -> Server {
     let mut server = Server::start_in(mode);
     let laptop = Device::registered(&server);
     for name in ["one", "two"] {

@@ -89,6 +89,19 @@ async fn the_command_says_why_nothing_is_sent_and_how_it_goes_on() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_erased_now_is_not_deleted_meanwhile() {
+    let (_ground, _first, second, following) = lied_to().await;
+    drop(following);
+    let before = second.contents().await;
+    let wanted = entry(&second, "one").await.entry.to_string();
+    let (code, shown, said) = lockstep(&second, &["purge", &wanted, "--yes"]).await;
+    assert_eq!((code, shown), (7, Value::Null), "{said}");
+    assert!(said.contains("lockstep status --seen"), "{said}");
+    assert_eq!(second.contents().await, before);
+    assert_eq!(second.status().await.unwrap().waiting, 1, "what waited before");
+}
+
+#[tokio::test]
 async fn a_server_that_was_just_caught_is_asked_to_erase_nothing_until_its_history_is_believed_again() {
     let (ground, first, second) = Ground::two().await;
     let gone = entry(&first, "one").await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lockstep_api::{
     Code,
     account::Tokens,
-    sync::{Purge, Purged, Push, PushItem, Pushed},
+    sync::{Purge, Purged, Push, PushItem, PushOutcome, PushResult, Pushed},
 };
 use lockstep_events::{
     BatchId, BlobHash, Epoch, Event, EventId, NewEvent, Outcome, StreamId, StreamKind, Unit, VersionId,
@@ -66,12 +66,17 @@ impl Person {
     }
 
     async fn push(&self, node: &Node, items: &[&PushItem]) {
+        let results = self.pushed(node, items).await;
+        assert!(results.iter().all(|result| result.outcome.stands()), "{results:?}");
+    }
+
+    async fn pushed(&self, node: &Node, items: &[&PushItem]) -> Vec<PushResult> {
         let items = items.iter().map(|item| (*item).clone()).collect();
         let (epoch, batch_id) = (self.epoch(node).await, BatchId(Uuid::new_v4()));
         let push = Push { epoch, batch_id, items, groups: Vec::new(), reoffer: false };
         let path = format!("/v1/vaults/{}/versions", self.vault);
         let pushed: Pushed = body(self.post(node, &path, &push).await, StatusCode::OK).await;
-        assert!(pushed.results.iter().all(|result| result.outcome.stands()), "{:?}", pushed.results);
+        pushed.results
     }
 
     /// Purges an entry whose head is this tombstone.
@@ -149,6 +154,7 @@ async fn what_was_replaced_long_ago_goes_and_nothing_else(mode: Mode) {
     assert_eq!(prune(server).await.unwrap(), PruneReport { entries: 2, versions: 0 }, "it is done once");
     let events = person.changes(&node, "").await.events;
     assert_eq!(events.iter().filter(|event| event.kind == "entry.content_pruned").count(), 2);
+    node.assert_whole().await;
 
     // The object that is left with two of five blobs is rewritten, and they are still there.
     assert_eq!(sweep(&server.shelf, &*server.log).await.unwrap().repacked, 1);
@@ -218,6 +224,62 @@ async fn what_another_entry_keeps_by_the_same_hash_outlives_a_purge_and_a_prune(
     lockstepd::commands::account::caught_up(server).await.unwrap();
     assert_eq!(prune(server).await.unwrap(), PruneReport { entries: 2, versions: 1 });
     person.has_not(&node, b"short").await;
+    node.assert_whole().await;
+}
+
+/// A device that slept and never fetched the file still builds on the version that named it.
+async fn an_edit_made_on_a_version_whose_file_was_pruned_is_a_branch_that_does_not_name_the_file(mode: Mode) {
+    let days = Layer { retention_days: Some(10), ..Layer::default() };
+    let node = Node::start_with(mode, days).await;
+    let mut person = Person::register(&node).await;
+    let [file, other] = [1, 2].map(|n| vec![n; 20_000]);
+    person.upload(&node, &[&file, &other]).await;
+    let with = |mut item: PushItem, files: &[&[u8]]| {
+        item.attachments = files.iter().map(|file| hash(file)).collect();
+        item
+    };
+    let first = with(person.entry(b"with a file"), &[&file]);
+    let elsewhere = with(person.entry(b"with another"), &[&other]);
+    let slept = with(person.over(&[&first], b"of who slept"), &[&file]);
+    let after = with(person.over(&[&slept], b"and once more"), &[&file]);
+    person.push(&node, &[&first, &elsewhere]).await;
+    let without = [person.over(&[&first], b"without"), person.over(&[&elsewhere], b"without it")];
+    person.push(&node, &[&without[0], &without[1]]).await;
+    let server = &node.running().server;
+    looked_at_both(server).await;
+    for _ in 0..2 {
+        node.clock.pass(16 * DAY);
+        let token = person.tokens.refresh_token.clone();
+        person.tokens = body::<Tokens>(person.refresh(&node, &token).await, StatusCode::OK).await;
+    }
+    prune(server).await.unwrap();
+    person.has_not(&node, &file).await;
+
+    let used = async || {
+        lockstepd::commands::account::caught_up(server).await.unwrap();
+        server.reads.vault(person.vault).await.unwrap().unwrap().content_bytes
+    };
+    let before = used().await;
+    let results = person.pushed(&node, &[&slept, &after]).await;
+    let outcomes: Vec<_> = results.iter().map(|result| result.outcome).collect();
+    assert_eq!(outcomes, [PushOutcome::AcceptedForked, PushOutcome::Accepted]);
+    let ciphertexts = slept.header.content_len + after.header.content_len;
+    assert_eq!(used().await, before + u64::from(ciphertexts), "a file that is gone does not count");
+    // Not what only another entry named, nor what is new.
+    for foreign in [&other[..], b"never there"] {
+        let item = with(person.over(&[&after], b"no file of this entry"), &[&file, foreign]);
+        assert_eq!(person.pushed(&node, &[&item]).await[0].outcome, PushOutcome::BlobMissing);
+    }
+    // Somebody brings it nevertheless: versions that do not count it do not keep it.
+    person.upload(&node, &[&file]).await;
+    for hours in [25, 12] {
+        node.clock.pass(hours * 3600);
+        sweep(&server.shelf, &*server.log).await.unwrap();
+    }
+    let token = person.tokens.refresh_token.clone();
+    person.tokens = body::<Tokens>(person.refresh(&node, &token).await, StatusCode::OK).await;
+    person.has_not(&node, &file).await;
+    node.assert_whole().await;
 }
 
 /// An event that a later program wrote about an entry: its history is left alone, and everybody else's is not.
@@ -253,6 +315,14 @@ mod embedded {
     use crate::support::Mode;
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn an_edit_made_on_a_version_whose_file_was_pruned_is_a_branch_that_does_not_name_the_file() {
+        super::an_edit_made_on_a_version_whose_file_was_pruned_is_a_branch_that_does_not_name_the_file(
+            Mode::Embedded,
+        )
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn what_was_replaced_long_ago_goes_and_nothing_else() {
         super::what_was_replaced_long_ago_goes_and_nothing_else(Mode::Embedded).await;
     }
@@ -275,6 +345,14 @@ mod embedded {
 
 mod distributed {
     use crate::support::Mode;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_edit_made_on_a_version_whose_file_was_pruned_is_a_branch_that_does_not_name_the_file() {
+        super::an_edit_made_on_a_version_whose_file_was_pruned_is_a_branch_that_does_not_name_the_file(
+            Mode::Distributed,
+        )
+        .await;
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_was_replaced_long_ago_goes_and_nothing_else() {

@@ -54,6 +54,7 @@ pub async fn assert_all_forgotten(node: &Node, lives: &[&Life]) {
         let Event::Account(AccountEvent::SubjectErased(body)) = event.event().unwrap() else { panic!() };
         assert_eq!((body.account, body.vaults), (life.account(), vec![life.person.vault]));
     }
+    node.assert_whole().await;
 }
 
 async fn assert_forgotten(node: &Node, life: &Life) {

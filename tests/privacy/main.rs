@@ -1,6 +1,7 @@
 //! Personal data: subject keys and what they seal, export, erasure, and what stays where afterwards, in both modes.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod calling_off;
 mod canary;
 mod crashing;
 #[path = "../support/database.rs"]

@@ -6,7 +6,10 @@ use lockstep_api::{Code, account::LoggedIn, sync};
 use lockstep_events::{Epoch, Recorded, StreamId};
 use lockstepd::{
     app,
-    commands::erase::Erasure,
+    commands::{
+        begin_erasure::begin,
+        erase::{Erasure, ErasureState},
+    },
     config::{Layer, Secret},
     erasure,
     operate::lives as renewals,
@@ -22,6 +25,7 @@ use crate::{
         Mode, Node, Person, assert_problem,
         backup::{Database, back_up, put_back, restore},
         body,
+        letters::letters,
     },
 };
 
@@ -148,6 +152,47 @@ both! {
         finish(&node, goes.account()).await;
         assert_eq!(left(&node, mode, &goes.words()).await, [] as [String; 0]);
         assert!(stays.person.login(&node, &stays.person.password, true).await.status().is_success());
+    }
+
+    async fn a_called_off_erasure_is_asked_for_again_after_a_restore_however_much_time_is_left(mode: Mode) {
+        let mut node = Node::start(mode).await;
+        let (life, address) = (Life::lead(&node).await, format!("{}@example.org", Uuid::new_v4().simple()));
+        life.person.with_email(&node, &address).await;
+        let before = life.ask_to_be_erased(&node).await.due_at;
+        node.letter(&address, "will be deleted", 1).await;
+        let backup = back_up(&mut node, mode).await;
+        call_off(&node, &life.person).await;
+        // It notes how far it has read the log.
+        node.restart().await;
+        put_back(&mut node, &backup).await;
+        std::fs::remove_dir_all(node.mail_folder()).unwrap();
+        node.begin().await;
+        for start in 1..=3 {
+            let log = &node.running().server.log;
+            let asked = events(&**log).await.into_iter().filter(|event| event.kind == "account.erasure_requested");
+            assert_eq!(asked.count(), 2, "once for a restore, at start {start}");
+            assert!(Erasure::of(&**log, life.account()).await.unwrap().state.due() >= Some(before));
+            node.letter(&address, "will be deleted", 1).await;
+            node.restart().await;
+        }
+        assert_eq!(letters(&node.mail_folder()).len(), 1);
+    }
+
+    async fn an_erasure_that_has_begun_is_not_asked_for_again_after_a_restore(mode: Mode) {
+        let mut node = Node::start(mode).await;
+        let life = Life::lead(&node).await;
+        life.ask_to_be_erased(&node).await;
+        let server = &node.running().server;
+        let due = Erasure::of(&*server.log, life.account()).await.unwrap().state.due().unwrap();
+        assert!(begin(&server.desk(), life.account(), due.plus_seconds(DAY)).await.is_ok());
+        let backup = back_up(&mut node, mode).await;
+        Life::lead(&node).await;
+        node.restart().await;
+        restore(&mut node, &backup).await;
+        let log = &node.running().server.log;
+        let asked = events(&**log).await.into_iter().filter(|event| event.kind == "account.erasure_requested");
+        assert_eq!(asked.count(), 1);
+        assert_eq!(Erasure::of(&**log, life.account()).await.unwrap().state, ErasureState::Begun(due));
     }
 
     async fn a_log_that_was_restored_begins_another_life_of_every_stream_once(mode: Mode) {

@@ -147,12 +147,12 @@ impl Proxy {
         self.manners.refuses.store(refuses, Ordering::SeqCst);
     }
 
-    /// From now on whoever sends a new password hears nothing of it.
-    pub fn hold_new_passwords(&self) {
+    /// From now on whoever sends a new password or recovery code hears nothing of it.
+    pub fn hold_new_secrets(&self) {
         self.manners.holds.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the server has answered to a new password, and nobody heard it.
+    /// Whether the server has answered to one, and nobody heard it.
     pub fn has_held(&self) -> bool {
         self.manners.held.load(Ordering::SeqCst)
     }
@@ -190,12 +190,12 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manner
     let (mut from_server, mut to_server) = server.into_split();
     // Whether the request that is being answered is for a blob.
     let for_blob = AtomicBool::new(is_for_blob(&head));
-    let new_password = AtomicBool::new(is_new_password(&head));
+    let new_secret = AtomicBool::new(is_new_secret(&head));
     let up = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(len @ 1..) = from_client.read(&mut buffer).await {
             for_blob.store(is_for_blob(&buffer[..len]), Ordering::SeqCst);
-            new_password.fetch_or(is_new_password(&buffer[..len]), Ordering::SeqCst);
+            new_secret.fetch_or(is_new_secret(&buffer[..len]), Ordering::SeqCst);
             if to_server.write_all(&buffer[..len]).await.is_err() {
                 break;
             }
@@ -204,7 +204,7 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manner
     let down = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(len @ 1..) = from_server.read(&mut buffer).await {
-            if holds && new_password.load(Ordering::SeqCst) {
+            if holds && new_secret.load(Ordering::SeqCst) {
                 manners.held.store(true, Ordering::SeqCst);
                 continue;
             }
@@ -223,8 +223,10 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manner
     }
 }
 
-fn is_new_password(head: &[u8]) -> bool {
-    head.starts_with(b"POST /v1/account/password/finish")
+fn is_new_secret(head: &[u8]) -> bool {
+    [&b"POST /v1/account/password/finish"[..], b"PUT /v1/account/recovery"]
+        .iter()
+        .any(|way| head.starts_with(way))
 }
 
 fn is_for_blob(head: &[u8]) -> bool {

@@ -171,6 +171,28 @@ async fn a_database_that_takes_no_connections_or_no_more_of_them_is_told_as_away
 }
 
 #[tokio::test]
+async fn a_server_whose_role_was_taken_away_says_so_once_and_goes_on_when_it_has_it_again() {
+    let mut base = Base::make().await;
+    let told = base.told();
+    let device = Device::register(told.server.addr).await;
+    assert_eq!(push(&device).await.status, 200);
+    base.does("REVOKE lockstep_server FROM {name}").await;
+    base.cut().await;
+    tokio::time::sleep(RESTED).await;
+    for _ in 0..3 {
+        come_back(&begin_login(&device).await, "credentials_unavailable");
+    }
+    let said = told.says("connections to a database cannot begin").await;
+    assert!(said.contains("permission denied to set role"), "{said}");
+    assert_eq!(told.lines("cannot begin").len(), 1, "however often it was tried");
+    nothing_was_a_defect(&told);
+    base.does("GRANT lockstep_server TO {name}").await;
+    heals(&device).await;
+    told.says("connections to a database begin again").await;
+    base.end(told);
+}
+
+#[tokio::test]
 async fn after_all_connections_were_cut_while_they_rested_nobody_is_refused() {
     let mut base = Base::make().await;
     let told = base.told();

@@ -155,7 +155,8 @@ async fn keys_that_the_object_store_takes_no_more_are_told_once_and_answered_as_
         (
             200,
             json!({
-                "blobs": "degraded", "bus": "ok", "credentials": "ok", "log": "ok", "reads": "ok",
+                "blobs": "degraded", "bus": "ok", "clock": "ok", "credentials": "ok", "log": "ok",
+                "reads": "ok",
             })
         )
     );

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use lockstep_api::{
     account::proof_message,
-    approval::{Approval, ApprovalAsked, Approvals, Approve, AskApproval, CollectApproval, Collected},
+    approval::{
+        Approval, ApprovalAsked, Approvals, Approve, AskApproval, CollectApproval, Collected,
+        WithdrawApproval, withdrawal_message,
+    },
 };
 use lockstep_events::roster::Claim;
 
@@ -63,6 +66,13 @@ impl Asking {
 
     fn request<'a>(&'a self, public_key: &'a lockstep_events::ids::PublicKey) -> Request<'a> {
         Request { approval: self.approval, device: self.device, public_key, kem_key: self.key.public() }
+    }
+
+    /// What withdraws this request.
+    pub fn withdrawal(&self) -> Withdrawal {
+        let signature = self.device_key.sign(&withdrawal_message(self.approval));
+        let (transport, approval) = (self.transport.clone(), self.approval);
+        Withdrawal { transport, approval, device: self.device, body: WithdrawApproval { signature } }
     }
 
     /// Waits until an enrolled device has approved this one, and makes the profile. `password` opens it on this
@@ -125,6 +135,31 @@ impl Asking {
             server_key: Vec::new(),
             tokens,
         })
+    }
+}
+
+/// The end of a request that nobody waits for any more: no device can approve it after that.
+pub struct Withdrawal {
+    transport: Transport,
+    approval: uuid::Uuid,
+    device: DeviceId,
+    body: WithdrawApproval,
+}
+
+impl Withdrawal {
+    /// The device that asked.
+    pub const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Withdraws it. *Online.*
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `precondition_failed` if it was approved already, `not_found` if it is too old.
+    pub async fn send(&self) -> Result<(), Error> {
+        let path = format!("/v1/approvals/{}/withdraw", self.approval);
+        let body = Body::json(&self.body)?;
+        self.transport.send(reqwest::Method::POST, &path, None, &[], body).await?.ok().map(drop)
     }
 }
 

@@ -133,11 +133,13 @@ impl Engine {
         Ok(LocalLock { salt: hex::encode(salt), wrapped: hex::encode(wrapped) })
     }
 
-    /// Makes a recovery code, in the place of the one before.
+    /// Makes a recovery code, in the place of the one before. Once `sent` was called the one before may be worthless,
+    /// whatever keeps this from ending.
     pub(crate) async fn new_recovery_code(
         &self,
         password: &Password,
         factor: ShowingFactor<'_>,
+        sent: impl FnOnce() + Send,
     ) -> Result<RecoveryCode, Error> {
         self.may_ask().await?;
         self.step_up(password, factor).await?;
@@ -154,8 +156,10 @@ impl Engine {
         let statement = self.keys.ask.state(&trusted.roster, claim)?;
         let wrap = ark_wrap(ARK_RECOVERY, generation, ark_gen, &wrapped);
         let body = Body::json(&RecoverySet { statement, verifier, wrap })?;
+        sent();
         self.request(Method::PUT, "/v1/account/recovery", body).await?.ok()?;
-        self.pull_account().await?;
+        // It is the one that counts by now: nothing may keep it from whom it is for. The next sync pulls again.
+        let _ = self.pull_account().await;
         Ok(code)
     }
 }

@@ -74,9 +74,11 @@ fn advice(error: &Error) -> (Exit, String) {
         Error::Offline(_) => {
             fixed(Exit::Offline, "check the network and the address; what you wrote is safe here")
         }
-        Error::Certificate => {
-            fixed(Exit::Alarm, "do not go on until the server's operator explains the new certificate")
-        }
+        Error::Certificate => fixed(
+            Exit::Alarm,
+            "do not go on until the server's operator explains the new certificate; then: lockstep login --fingerprint \
+                 HEX, or lockstep login --ca FILE",
+        ),
         Error::Address(_) => fixed(Exit::Usage, "an address is https://HOST[:PORT]"),
         Error::Refused { problem, retry_after } => {
             let wait = retry_after.map(|wait| match wait.as_secs() {

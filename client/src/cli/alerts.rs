@@ -2,16 +2,34 @@
 
 use lockstep_client::{Client, model::Change};
 use lockstep_events::{DeviceId, Micros};
-use tokio::sync::broadcast::{Receiver, error::TryRecvError};
+use serde::Serialize;
+use tokio::{
+    sync::{
+        broadcast::{
+            Receiver,
+            error::{RecvError, TryRecvError},
+        },
+        oneshot,
+    },
+    task::JoinHandle,
+};
 
+mod ways_in;
+
+use self::ways_in::WaysIn;
 use super::{
     ui::Ui,
     verbs::watch::{clock, now, short_device},
 };
 
+/// So long after a change the address before is a name to log in with: a rule of the server.
+const HELD_S: i64 = 7 * 24 * 3600;
+
 /// Listens to what is applied from here on.
 pub struct Alerts {
-    changes: Receiver<Change>,
+    /// Ends the listening, and has what was heard.
+    listening: Option<(oneshot::Sender<()>, JoinHandle<Heard>)>,
+    heard: Heard,
     own: DeviceId,
     /// A coming erasure is told though it is old.
     again: bool,
@@ -21,15 +39,39 @@ pub struct Alerts {
 #[derive(Default)]
 struct Heard {
     reused: bool,
-    erasure: Option<bool>,
+    /// That one was asked for, or was called off at a time.
+    erasure: Option<Erasure>,
     named: Option<(Micros, Option<DeviceId>)>,
     changed: Option<Micros>,
+    ways: WaysIn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Erasure {
+    Asked,
+    CalledOff(Micros),
+}
+
+/// What another device did to a way into the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// What it did, as a stable word.
+    notice: &'static str,
+    /// The device, if it is known.
+    device: Option<DeviceId>,
+    /// When the server recorded it.
+    at: Micros,
+    /// The same for people, and what to do if it was somebody else.
+    pub text: String,
 }
 
 impl Alerts {
     /// Begins to listen. What device `own` did its person knows.
     pub fn of(client: &Client, own: DeviceId) -> Self {
-        Self { changes: client.changes(), own, again: false }
+        // It hears while the command works: what comes with thousands of entries is not pushed out by them.
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(listen(client.changes(), stopped));
+        Self { listening: Some((stop, task)), heard: Heard::default(), own, again: false }
     }
 
     /// A coming erasure is told, whenever this device heard of it.
@@ -38,29 +80,58 @@ impl Alerts {
     }
 
     /// Says what came meanwhile: the last of each kind. `due` is when the account is going to be erased.
-    pub fn tell(mut self, ui: Ui, due: Option<Micros>) {
-        let mut heard = Heard::default();
-        loop {
-            match self.changes.try_recv() {
-                Ok(change) => heard.hear(&change),
-                Err(TryRecvError::Lagged(_)) => {}
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-            }
-        }
-        heard.tell(ui, self.own);
-        if let Some(due) = due.filter(|_| self.again || heard.erasure == Some(true)) {
+    pub async fn tell(mut self, ui: Ui, due: Option<Micros>) {
+        self.stop().await;
+        self.heard.tell(ui, self.own);
+        if let Some(due) = due.filter(|_| self.again || self.heard.erasure == Some(Erasure::Asked)) {
             ui.warn(of_an_erasure(due, now()));
+        }
+    }
+
+    /// What other devices did to the ways into the account. It listens no longer.
+    pub async fn notices(&mut self) -> Vec<Notice> {
+        self.stop().await;
+        self.heard.notices(self.own)
+    }
+
+    async fn stop(&mut self) {
+        if let Some((stop, task)) = self.listening.take() {
+            // It hears until then.
+            drop(stop);
+            self.heard = task.await.unwrap_or_default();
+        }
+    }
+}
+
+async fn listen(mut changes: Receiver<Change>, mut stopped: oneshot::Receiver<()>) -> Heard {
+    let mut heard = Heard::default();
+    loop {
+        tokio::select! {
+            change = changes.recv() => match change {
+                Ok(change) => heard.hear(&change),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return heard,
+            },
+            _ = &mut stopped => break,
+        }
+    }
+    loop {
+        match changes.try_recv() {
+            Ok(change) => heard.hear(&change),
+            Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return heard,
         }
     }
 }
 
 impl Heard {
     fn hear(&mut self, change: &Change) {
-        let Change::Account { kind, device, at } = change else { return };
+        let Change::Account { kind, what, device, at } = change else { return };
+        self.ways.hear((kind, what.as_deref()), *device, *at);
         match kind.as_str() {
             "session.refresh_reused" => self.reused = true,
-            "account.erasure_requested" => self.erasure = Some(true),
-            "account.erasure_cancelled" => self.erasure = Some(false),
+            "account.erasure_requested" => self.erasure = Some(Erasure::Asked),
+            "account.erasure_cancelled" => self.erasure = Some(Erasure::CalledOff(*at)),
             "account.email_set" => self.named = Some((*at, *device)),
             "account.email_confirmed" => self.changed = Some(*at),
             _ => {}
@@ -74,31 +145,38 @@ impl Heard {
                  If it was not you: lockstep passwd, then lockstep devices",
             );
         }
-        if let Some(text) = self.address(own) {
-            ui.warn(text);
+        for notice in self.notices(own) {
+            ui.warn(notice.text);
         }
-        if self.erasure == Some(false) {
-            ui.say("The erasure of this account was called off.");
+        if let Some(Erasure::CalledOff(at)) = self.erasure {
+            ui.say(format!("The erasure of this account was called off, at {} (UTC).", clock(at.seconds())));
         }
     }
 
+    fn notices(&self, own: DeviceId) -> Vec<Notice> {
+        let address = self.address(own, now()).zip(self.named).map(|(text, (at, device))| {
+            let changed = self.changed.is_some_and(|changed| changed >= at);
+            let notice = if changed { "address_changed" } else { "address_named" };
+            Notice { notice, device, at, text }
+        });
+        address.into_iter().chain(self.ways.notices(own)).collect()
+    }
+
     /// What became of the account's address by another device than this one.
-    fn address(&self, own: DeviceId) -> Option<String> {
+    fn address(&self, own: DeviceId, now: i64) -> Option<String> {
         let (at, device) = self.named?;
         if device == Some(own) {
             return None;
         }
-        let by = device
-            .map_or_else(|| "another device".to_owned(), |device| format!("device {}", short_device(device)));
+        let by = by(device);
         let at = clock(at.seconds());
-        let revoke = device
-            .map_or_else(String::new, |device| format!(", lockstep devices revoke {}", short_device(device)));
+        let revoke = revoke(device);
         Some(match self.changed {
             Some(changed) if changed >= self.named?.0 => format!(
                 "the address of this account was changed: {by} named another at {at}, and it was confirmed at {} (UTC). \
-                 If it was not you: lockstep passwd{revoke}, lockstep email set YOURS; the address before still is a \
-                 name to log in with for seven days, and so is it for lockstep recovery use",
+                 If it was not you: lockstep passwd{revoke}, lockstep email set YOURS{}",
                 clock(changed.seconds()),
+                before(changed, now),
             ),
             _ => format!(
                 "{by} named another address for this account at {at} (UTC); once it is confirmed, it takes the place of \
@@ -106,6 +184,27 @@ impl Heard {
             ),
         })
     }
+}
+
+/// What the address before is still good for, until it is not.
+fn before(changed: Micros, now: i64) -> String {
+    let until = changed.seconds() + HELD_S;
+    if now >= until {
+        return String::new();
+    }
+    format!(
+        "; until {} the address before still is a name to log in with, and so is it for lockstep recovery use",
+        clock(until)
+    )
+}
+
+fn by(device: Option<DeviceId>) -> String {
+    device.map_or_else(|| "another device".to_owned(), |device| format!("device {}", short_device(device)))
+}
+
+/// What ends the access of who did it, after other advice.
+fn revoke(device: Option<DeviceId>) -> String {
+    device.map_or_else(String::new, |device| format!(", lockstep devices revoke {}", short_device(device)))
 }
 
 /// What there is to know and to do about an erasure that begins at a time.
@@ -121,10 +220,10 @@ fn of_an_erasure(due: Micros, now: i64) -> String {
 }
 
 /// What is said about one piece of news as it comes.
-pub fn about(change: &Change, own: DeviceId) -> Option<String> {
+pub fn about(change: &Change, own: DeviceId) -> Option<Notice> {
     let mut heard = Heard::default();
     heard.hear(change);
-    heard.address(own)
+    heard.notices(own).pop()
 }
 
 #[cfg(test)]
@@ -137,28 +236,52 @@ mod tests {
     }
 
     fn news(kind: &str, by: Option<u128>, at: i64) -> Change {
-        Change::Account { kind: kind.to_owned(), device: by.map(device), at: Micros(at * 1_000_000) }
+        let (kind, device) = (kind.to_owned(), by.map(device));
+        Change::Account { kind, what: None, device, at: Micros(at * 1_000_000) }
     }
 
-    fn said(all: &[Change]) -> Option<String> {
+    fn said(all: &[Change], now: i64) -> Option<String> {
         let mut heard = Heard::default();
         all.iter().for_each(|change| heard.hear(change));
-        heard.address(device(1))
+        heard.address(device(1), now)
     }
 
     #[test]
     fn an_address_that_another_device_named_is_told_with_the_device_and_what_to_do() {
         let named = news("account.email_set", Some(2), 60);
-        let text = said(std::slice::from_ref(&named)).unwrap();
+        let text = said(std::slice::from_ref(&named), 120).unwrap();
         assert!(text.starts_with("device 00000002 named another address"), "{text}");
         for wanted in ["1970-01-01 00:01:00", "email cancel", "passwd", "devices revoke 00000002"] {
             assert!(text.contains(wanted), "{wanted}: {text}");
         }
-        assert_eq!(about(&named, device(1)), Some(text));
-        let changed = said(&[named, news("account.email_confirmed", None, 120)]).unwrap();
-        for wanted in ["was changed", "1970-01-01 00:02:00", "recovery use", "devices revoke 00000002"] {
+        assert_eq!(about(&named, device(1)).unwrap().text, text);
+        let both = [named, news("account.email_confirmed", None, 120)];
+        let changed = said(&both, 120).unwrap();
+        for wanted in [
+            "was changed",
+            "1970-01-01 00:02:00",
+            "until 1970-01-08 00:02:00",
+            "recovery use",
+            "devices revoke 00000002",
+        ] {
             assert!(changed.contains(wanted), "{wanted}: {changed}");
         }
+        let over = said(&both, 120 + HELD_S).unwrap();
+        assert!(over.contains("was changed") && !over.contains("recovery use"), "{over}");
+    }
+
+    #[tokio::test]
+    async fn what_came_before_more_than_fits_at_once_is_heard() {
+        let (send, changes) = tokio::sync::broadcast::channel(2);
+        let (stop, stopped) = oneshot::channel();
+        let heard = tokio::spawn(listen(changes, stopped));
+        send.send(news("account.email_set", Some(2), 60)).unwrap();
+        for n in 0..100 {
+            tokio::task::yield_now().await;
+            send.send(Change::Purged { entry: Uuid::from_u128(n).into() }).unwrap();
+        }
+        drop(stop);
+        assert_eq!(heard.await.unwrap().notices(device(1)).len(), 1);
     }
 
     #[test]
@@ -172,7 +295,7 @@ mod tests {
     #[test]
     fn an_address_that_this_device_named_is_no_news() {
         let own = news("account.email_set", Some(1), 60);
-        assert_eq!(said(&[own, news("account.email_confirmed", None, 120)]), None);
-        assert_eq!(said(&[news("account.email_confirmed", None, 120)]), None);
+        assert_eq!(said(&[own, news("account.email_confirmed", None, 120)], 120), None);
+        assert_eq!(said(&[news("account.email_confirmed", None, 120)], 120), None);
     }
 }

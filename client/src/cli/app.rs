@@ -1,5 +1,6 @@
 //! What every verb works with: the profile, the unlocked client, the entries with their content opened.
 
+mod ending;
 mod refused;
 mod sending;
 
@@ -18,11 +19,10 @@ use lockstep_client::{
 };
 use lockstep_events::EntryId;
 
+use self::ending::Ending;
 use super::{
     advice::failure_of,
-    agent,
-    alerts::Alerts,
-    args,
+    agent, args,
     failure::{Done, Exit, Failure},
     find::{self, Found},
     prompt::Passwords,
@@ -41,10 +41,8 @@ pub struct App {
     pub offline: bool,
     /// The vault that was named.
     pub vault: Option<String>,
-    /// The client that was opened, to be closed at the end.
-    opened: Mutex<Option<Client>>,
-    /// What is heard of the account meanwhile, to be told at the end.
-    alerts: Mutex<Option<Alerts>>,
+    /// What is done at the end.
+    ending: Ending,
     /// What is said if Ctrl-C comes now.
     if_cut_off: Mutex<Option<&'static str>>,
     /// What the server was caught at after something was saved: how the command ends.
@@ -65,8 +63,8 @@ impl App {
         // The agent outlives this command's working directory.
         let home = std::path::absolute(home)?;
         let (offline, vault) = (global.offline, global.vault.clone());
-        let (opened, alerts, caught) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { ui, home, passwords, offline, vault, opened, alerts, if_cut_off: Mutex::new(None), caught })
+        let (ending, if_cut_off, caught) = (Ending::default(), Mutex::default(), Mutex::default());
+        Ok(Self { ui, home, passwords, offline, vault, ending, if_cut_off, caught })
     }
 
     /// The unlocked client, at the vault that was named: by the agent, else by the password.
@@ -96,7 +94,7 @@ impl App {
             match client.sync().await {
                 // It has read what is new.
                 Err(Error::Held(_)) => {}
-                synced => drop(synced?),
+                synced => self.say_refused(&synced?),
             }
             meant = find::vault(&client.vaults().await?, name);
         }
@@ -145,21 +143,6 @@ impl App {
         Ok(self.listening(Client::open(&self.home, &Unlock::Password(password.clone())).await?))
     }
 
-    /// Remembers a client, so that [`App::close`] closes it.
-    pub fn keep(&self, client: Client) -> Client {
-        if let Ok(mut opened) = self.opened.lock() {
-            *opened = Some(client.clone());
-        }
-        client
-    }
-
-    /// As [`App::keep`], for a profile that was here before: what is new about its account is told at the end. To a new
-    /// device all of the account's past would be news.
-    pub fn listening(&self, client: Client) -> Client {
-        self.tell_at_end(Client::profile(&self.home).ok().map(|own| Alerts::of(&client, own.device)));
-        self.keep(client)
-    }
-
     /// What has to be said if Ctrl-C comes from now on; whether there was something until now.
     pub fn if_cut_off(&self, text: Option<&'static str>) -> bool {
         let Ok(mut kept) = self.if_cut_off.lock() else { return false };
@@ -173,55 +156,29 @@ impl App {
         }
     }
 
-    /// What is told at the end; nothing for who tells by itself.
-    pub fn tell_at_end(&self, alerts: Option<Alerts>) {
-        if let Ok(mut kept) = self.alerts.lock() {
-            *kept = alerts;
-        }
-    }
-
-    /// A coming erasure is told at the end of this command, whether it is news or not.
-    pub fn tell_of_an_erasure(&self) {
-        if let Ok(mut kept) = self.alerts.lock()
-            && let Some(alerts) = kept.as_mut()
-        {
-            alerts.erasure_is_news();
-        }
-    }
-
-    /// Tells what is new about the account, and closes what was opened; waits no longer than a person would.
-    pub async fn close(&self) {
-        let alerts = self.alerts.lock().ok().and_then(|mut alerts| alerts.take());
-        let opened = self.opened.lock().ok().and_then(|mut opened| opened.take());
-        if let Some(alerts) = alerts {
-            let due = match &opened {
-                Some(client) => client.erasure_due_at().await.ok().flatten(),
-                None => None,
-            };
-            alerts.tell(self.ui, due);
-        }
-        if let Some(client) = opened {
-            let _ = tokio::time::timeout(Duration::from_secs(2), client.close()).await;
-        }
-    }
-
     /// Hears first what other devices did, if the server can be reached.
     ///
     /// # Errors
     /// An alarm.
     pub async fn refresh(&self, client: &Client) -> Done {
-        if !self.offline
-            && let Err(error) = client.sync().await
-        {
-            let why = failure_of(&error);
-            // While an alarm holds the sending, what is read is the truth.
-            if why.exit == Exit::Alarm && !matches!(error, Error::Held(_)) {
-                return Err(why);
+        if self.offline {
+            return Ok(());
+        }
+        let error = match client.sync().await {
+            Ok(report) => {
+                self.say_refused(&report);
+                return Ok(());
             }
-            self.ui.say(format!("Working with what this device has ({}).", why.message));
-            if matches!(error, Error::Revoked(_)) {
-                self.ui.say(why.advice);
-            }
+            Err(error) => error,
+        };
+        let why = failure_of(&error);
+        // While an alarm holds the sending, what is read is the truth.
+        if why.exit == Exit::Alarm && !matches!(error, Error::Held(_)) {
+            return Err(why);
+        }
+        self.ui.say(format!("Working with what this device has ({}).", why.message));
+        if matches!(error, Error::Revoked(_)) {
+            self.ui.say(why.advice);
         }
         Ok(())
     }

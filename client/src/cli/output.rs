@@ -38,6 +38,15 @@ pub fn write(path: &Path, content: &[u8], force: bool) -> Done {
     }
 }
 
+/// Fails where [`write()`] would, before a person is asked for anything. A pipe or a device is not opened for that.
+///
+/// # Errors
+/// As [`Out::open`].
+pub fn is_free(path: &Path, force: bool) -> Done {
+    let takes_all = fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
+    if takes_all { Ok(()) } else { Out::open(path, force).map(drop) }
+}
+
 /// What is written in pieces.
 pub struct Out {
     path: PathBuf,

@@ -138,7 +138,29 @@ impl Client {
         password: &Password,
         factor: ShowingFactor<'_>,
     ) -> Result<RecoveryCode, Error> {
-        self.engine.new_recovery_code(password, factor).await
+        self.engine.new_recovery_code(password, factor, || ()).await
+    }
+
+    /// The same; `sent` is called when it goes to the server. Whoever gives up after that does not know which code counts:
+    /// another one has to be made. *Online.*
+    ///
+    /// # Errors
+    /// As [`Client::new_recovery_code`].
+    pub async fn new_recovery_code_telling(
+        &self,
+        password: &Password,
+        factor: ShowingFactor<'_>,
+        sent: impl FnOnce() + Send,
+    ) -> Result<RecoveryCode, Error> {
+        self.engine.new_recovery_code(password, factor, sent).await
+    }
+
+    /// Whether what a person asks for may go to the server now. Asked before something is changed here that would wait.
+    ///
+    /// # Errors
+    /// [`Error::Held`] while an alarm waits to be seen that says that the server cheats.
+    pub async fn may_ask(&self) -> Result<(), Error> {
+        self.engine.may_ask().await
     }
 
     /// What a device in the list is called, if it has a name.

@@ -45,6 +45,17 @@ pub(crate) async fn of(
     Ok(all)
 }
 
+/// Whether a version names a blob that the server has, or had.
+pub(crate) async fn is_named_by_a_placed_one(
+    db: &mut SqliteConnection,
+    hash: &BlobHash,
+) -> Result<bool, Error> {
+    let named = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM attachments JOIN versions ON id = version WHERE hash = ? AND seq IS NOT NULL)",
+    );
+    Ok(named.bind(hash.as_bytes().as_slice()).fetch_one(db).await?)
+}
+
 /// The attachments of a vault's versions that have a place after a seq and were not erased, in the order of the stream.
 pub(crate) async fn placed_after(
     db: &mut SqliteConnection,

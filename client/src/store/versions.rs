@@ -55,6 +55,18 @@ pub(crate) struct Kept {
     pub(crate) accepted_at: Option<Micros>,
 }
 
+impl Kept {
+    /// Who wrote it, by its header, which its id and so its signature cover. Where that has no author, who signed.
+    pub(crate) fn author(&self) -> DeviceId {
+        author(&self.header, self.signer)
+    }
+}
+
+/// The same of a header and its signer. They differ in what was given back after a restore.
+pub(crate) fn author(header: &Header, signer: DeviceId) -> DeviceId {
+    if header.kind.has_content() { header.author_device } else { signer }
+}
+
 type Row = (
     i64,
     Vec<u8>,

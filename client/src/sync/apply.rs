@@ -17,6 +17,7 @@ use super::{
     erasing::may_erase,
     graph::{self, Fits},
     judge::{Judge, unstated, wants_keys},
+    telling::told,
 };
 use crate::{
     crypto::version::generation_of,
@@ -291,7 +292,7 @@ impl Engine {
             entry: header.entry,
             version: id,
             kind: header.kind,
-            device: added.signer,
+            device: versions::author(header, added.signer),
             seq: event.seq,
             divergent: heads.is_divergent(),
         };
@@ -319,7 +320,7 @@ async fn apply_account(
         _ => {}
     }
     let Some(statement) = statement else {
-        return Ok(Some(told(event)));
+        return Ok(Some(told(event, account)));
     };
     apply_statement(db, trusted, statement).await?;
     Ok(match statement.claim {
@@ -329,7 +330,7 @@ async fn apply_account(
             trusted.revoked_at.insert(device, at);
             Some(Change::Device { device, revoked: true })
         }
-        _ => Some(told(event)),
+        _ => Some(told(event, account)),
     })
 }
 
@@ -405,11 +406,6 @@ async fn keep(
         accepted_at: Some(at.1),
     };
     versions::insert(db, &kept).await
-}
-
-/// An event of the account that is applied by being told.
-fn told(event: &Recorded) -> Change {
-    Change::Account { kind: event.kind.clone(), device: event.device, at: event.recorded_at }
 }
 
 /// A statement is the next of the roster, or one that this device knows already, byte for byte.

@@ -17,7 +17,7 @@ use crate::{
     engine::Engine,
     error::Error,
     model::Change,
-    store::{outbox, outbox::Waiting, versions, versions::Kept},
+    store::{attachments, outbox, outbox::Waiting, versions, versions::Kept},
 };
 
 /// What is done about one version.
@@ -79,7 +79,7 @@ impl Engine {
         for ((waiting, version), result) in batch.iter().zip(&answer.results) {
             let verdict = match verdict(result) {
                 Verdict::ParentsFirst => self.parents_first(&mut tx, batch, waiting, result).await?,
-                Verdict::FilesFirst => files_first(waiting, version, lost.contains(&version.id)),
+                Verdict::FilesFirst => files_first(waiting, version, lost.get(&version.id).copied()),
                 other => other,
             };
             match verdict {
@@ -148,13 +148,16 @@ impl Engine {
 
     /// Which versions the server wants files of that are not here any more. Hashing them takes a while: other commands of
     /// the profile write meanwhile.
-    async fn lost_files(&self, batch: &Batch, answer: &Pushed) -> Result<BTreeSet<VersionId>, Error> {
-        let mut lost = BTreeSet::new();
+    async fn lost_files(&self, batch: &Batch, answer: &Pushed) -> Result<BTreeMap<VersionId, Lost>, Error> {
+        let mut lost = BTreeMap::new();
         for ((waiting, version), result) in batch.iter().zip(&answer.results) {
             if !waiting.reoffer && matches!(verdict(result), Verdict::FilesFirst) {
                 let mut db = self.store.pool().acquire().await?;
-                if !self.all_whole(&mut db, version.id).await? {
-                    lost.insert(version.id);
+                for hash in self.not_whole(&mut db, version.id).await? {
+                    let had_by_server = attachments::is_named_by_a_placed_one(&mut db, &hash).await?;
+                    let which = if had_by_server { Lost::Everywhere } else { Lost::Here };
+                    let worst = lost.entry(version.id).or_insert(which);
+                    *worst = which.max(*worst);
                 }
             }
         }
@@ -184,14 +187,29 @@ impl Engine {
     }
 }
 
+/// A file that a version names and this device does not have whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lost {
+    /// The server had it once, and has it no more.
+    Everywhere,
+    /// No server ever had it.
+    Here,
+}
+
 /// An own version whose files are gone from this device would wait for ever; one that is offered again after a restore
 /// may wait for the device that has them.
-fn files_first(waiting: &Waiting, version: &Kept, lost: bool) -> Verdict {
+fn files_first(waiting: &Waiting, version: &Kept, lost: Option<Lost>) -> Verdict {
     let reason = match (waiting.reoffer, version.header.content_of.is_some(), lost) {
         (false, true, _) => "the server keeps the content no longer that it chose: write it anew with `edit`",
-        (false, false, true) => "an attachment of it is lost or damaged on this device: add it again",
+        (false, false, Some(Lost::Here)) => {
+            "an attachment of it is lost or damaged on this device: add it again"
+        }
+        (false, false, Some(Lost::Everywhere)) => {
+            "the server keeps an attachment no longer that it was made with, and this device does not have it: make the \
+             change again"
+        }
         (true, ..) => return Verdict::FilesFirst,
-        (false, false, false) => return Verdict::Again,
+        (false, false, None) => return Verdict::Again,
     };
     Verdict::Refused(reason.to_owned())
 }

@@ -120,6 +120,36 @@ async fn a_group_whose_parents_go_first_stays_together_behind_them() {
     assert!(unit.is_some() && unit == waiting[4].0.unit && ids[3..].contains(&chosen));
 }
 
+/// As a server says that demands what it has pruned.
+#[tokio::test]
+async fn of_a_file_that_the_server_had_it_is_not_said_that_this_device_lost_it() {
+    use crate::store::attachments;
+    use lockstep_events::BlobHash;
+    let (a, _, _, mut vault) = two_devices().await;
+    let entry = a.add(b"with a file").await.unwrap();
+    let first = a.entry(entry).await.unwrap().head_ids();
+    let name = async |version, hash: u8| {
+        let mut db = a.store.begin().await.unwrap();
+        attachments::put(&mut db, version, &[BlobHash([hash; 32])]).await.unwrap();
+        db.commit().await.unwrap();
+    };
+    name(first[0], 1).await;
+    vault.accept_all(&a).await;
+    a.apply(&vault.page(0)).await.unwrap();
+    for (hash, reason) in
+        [(1, "the server keeps an attachment no longer"), (2, "lost or damaged on this device")]
+    {
+        let entry = if hash == 1 { entry } else { a.add(b"another").await.unwrap() };
+        let base = a.entry(entry).await.unwrap().head_ids();
+        let version = if hash == 1 { a.edit(entry, &base, b"later").await.unwrap() } else { base[0] };
+        name(version, hash).await;
+        let one = batch(&a).await;
+        a.settle(&one, &answer(&one, &[PushOutcome::BlobMissing])).await.unwrap();
+        let refused = a.quarantine().await.unwrap().into_iter().find(|one| one.version == version).unwrap();
+        assert!(refused.reason.contains(reason), "{}", refused.reason);
+    }
+}
+
 #[tokio::test]
 async fn what_is_offered_again_and_waits_for_a_file_of_another_device_waits_behind_the_rest() {
     let (a, _, _, _) = two_devices().await;

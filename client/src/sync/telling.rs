@@ -1,9 +1,9 @@
 //! What another process of this profile applied: the cursor is the profile's, so whoever follows would never hear of
-//! it. Each version is told once, in order.
+//! it. Each version is told once, in order. And what is told of an event of the account.
 
 use std::collections::BTreeMap;
 
-use lockstep_events::{Epoch, Seq, StreamId, StreamKind, VaultId};
+use lockstep_events::{Epoch, Recorded, Seq, StreamId, StreamKind, VaultId, event::AccountEvent};
 
 use crate::{
     engine::Engine,
@@ -14,6 +14,19 @@ use crate::{
 
 /// How far whoever follows was told of each vault; nothing while nobody follows.
 pub(crate) type Told = Option<BTreeMap<StreamId, (Epoch, Seq)>>;
+
+/// An event of the account that is applied by being told.
+pub(super) fn told(event: &Recorded, account: &AccountEvent) -> Change {
+    let what = match account {
+        AccountEvent::CredentialSet(set) => Some(set.credential.to_string()),
+        AccountEvent::FactorSet(set) => Some(set.factor_kind.to_string()),
+        AccountEvent::SessionOpened(opened) => {
+            serde_json::to_value(opened.method).ok().and_then(|method| method.as_str().map(str::to_owned))
+        }
+        _ => None,
+    };
+    Change::Account { kind: event.kind.clone(), what, device: event.device, at: event.recorded_at }
+}
 
 impl Engine {
     /// Somebody follows from here on.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErasureCancelled, ErasureRequested, SubjectErased};
+use super::{ErasureBegun, ErasureCancelled, ErasureRequested, SubjectErased};
 use crate::{
     ids::{AccountId, DeviceId, Hash32, SessionId, VaultId},
     public,
@@ -65,6 +65,8 @@ pub enum AccountEvent {
     ErasureRequested(ErasureRequested),
     /// `account.erasure_cancelled`; its subject is the account.
     ErasureCancelled(ErasureCancelled),
+    /// `account.erasure_begun`; its subject is the account.
+    ErasureBegun(ErasureBegun),
     /// `account.subject_erased`; its subject is the account.
     SubjectErased(SubjectErased),
     /// `factor.set`; its subject is the factor.

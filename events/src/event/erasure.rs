@@ -42,6 +42,14 @@ public! {
         pub account: AccountId,
     }
 
+    /// An erasure begins: from here on it cannot be called off.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ErasureBegun {
+        /// The account.
+        pub account: AccountId,
+    }
+
     /// What an erasure destroyed.
     #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -97,6 +97,7 @@ macro_rules! log_contract {
             a_new_event_may_bring_an_erased_content_back
             a_content_that_came_again_after_what_was_seen_is_not_erased
             contents_come_in_the_order_asked
+            events_that_came_with_a_content_are_known_when_it_is_erased
             a_sealed_part_is_committed_to_by_its_hash
             a_sealed_part_is_read_by_its_event_and_by_its_person
             erasing_a_persons_sealed_parts_leaves_all_others_and_every_event

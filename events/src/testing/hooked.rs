@@ -154,6 +154,10 @@ impl EventLog for HookedLog {
         self.inner.erase_contents(stream, hashes, seen).await
     }
 
+    async fn came_with_content(&self, ids: &[EventId]) -> Result<Vec<EventId>, LogError> {
+        self.inner.came_with_content(ids).await
+    }
+
     async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
         self.inner.sealed_parts(ids).await
     }

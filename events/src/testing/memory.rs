@@ -1,7 +1,7 @@
 //! The in-memory log: the planner over maps. For tests of everything that stands on a log.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Bound,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -182,6 +182,13 @@ impl EventLog for MemoryLog {
         let going = hashes.iter().filter(|hash| !came.contains(hash));
         let erased = going.filter(|hash| state.contents.remove(&(stream, **hash)).is_some());
         Ok(erased.count() as u64)
+    }
+
+    async fn came_with_content(&self, ids: &[EventId]) -> Result<Vec<EventId>, LogError> {
+        let state = self.read();
+        let with_one = state.events.iter().filter(|stored| stored.content_hash.is_some());
+        let with_one: HashSet<EventId> = with_one.map(|stored| stored.recorded.event_id).collect();
+        Ok(ids.iter().copied().filter(|id| with_one.contains(id)).collect())
     }
 
     async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {

@@ -48,7 +48,8 @@ pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
         | AccountEvent::Viewed(_)
         | AccountEvent::Invited(_)
         | AccountEvent::ErasureRequested(_)
-        | AccountEvent::ErasureCancelled(_) => {}
+        | AccountEvent::ErasureCancelled(_)
+        | AccountEvent::ErasureBegun(_) => {}
         AccountEvent::DeviceRevoked(body) => {
             if let Claim::DeviceRevoked { device } = body.statement.claim {
                 needs.keys.push(Key::Device(account, device));
@@ -110,7 +111,8 @@ pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &Accoun
         | AccountEvent::NameLost(_)
         | AccountEvent::IdentityProven(_)
         | AccountEvent::IdentityLinked(_)
-        | AccountEvent::IdentityUnlinked(_) => Ok(()),
+        | AccountEvent::IdentityUnlinked(_)
+        | AccountEvent::ErasureBegun(_) => Ok(()),
         AccountEvent::ErasureRequested(body) => {
             account(working, recorded)?.erasure_due = Some(body.due_at);
             Ok(())

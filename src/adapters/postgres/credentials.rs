@@ -60,6 +60,12 @@ impl CredentialStore for PostgresCredentials {
         Ok(())
     }
 
+    async fn clock(&self) -> Result<Option<Micros>> {
+        let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let now: i64 = sqlx::query_scalar(now).fetch_one(self.pool.again()).await.map_err(failed)?;
+        Ok(Some(Micros(now)))
+    }
+
     async fn is_blank(&self) -> Result<bool> {
         let facts: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM server_facts)")
             .fetch_one(self.pool.again())

@@ -6,7 +6,7 @@ mod sealed;
 mod strays;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -240,6 +240,15 @@ impl EventLog for PostgresLog {
             .await
             .map_err(failed)?;
         Ok(u64::try_from(erased).unwrap_or(0))
+    }
+
+    async fn came_with_content(&self, ids: &[EventId]) -> Result<Vec<EventId>, LogError> {
+        let wanted: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let query = "SELECT event_id FROM events WHERE event_id = ANY ($1) AND content_hash IS NOT NULL";
+        let query = sqlx::query_scalar(query).bind(wanted);
+        let came: Vec<Uuid> = query.fetch_all(self.database.pool().again()).await.map_err(failed)?;
+        let came: HashSet<Uuid> = came.into_iter().collect();
+        Ok(ids.iter().copied().filter(|id| came.contains(&id.0)).collect())
     }
 
     async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {

@@ -11,6 +11,7 @@ pub mod operations;
 pub mod pool;
 pub mod rates;
 pub mod read;
+mod refusal;
 mod role;
 pub mod subject_keys;
 pub mod tables;
@@ -23,7 +24,10 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use self::pool::{Cut, Pool};
+use self::{
+    pool::{Cut, Pool},
+    refusal::Refusal,
+};
 use super::{
     form::{self, Form},
     migrations,
@@ -98,6 +102,7 @@ impl Database {
     fn lazily(options: PgConnectOptions, connections: u32) -> Self {
         let cut = Arc::<Cut>::default();
         let (known_of, silent) = (Arc::clone(&cut), Arc::clone(&cut));
+        let refusal = Arc::<Refusal>::default();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ANSWER)
@@ -125,8 +130,13 @@ impl Database {
                     answered.map_err(|late| sqlx::Error::Io(late.into()))?.map(|()| true)
                 })
             })
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) })
+            .after_connect(move |connection, _| {
+                let refusal = Arc::clone(&refusal);
+                Box::pin(async move {
+                    let begun = connection.execute(SESSION).await.map(drop);
+                    refusal.heard(&begun);
+                    begun
+                })
             })
             .connect_lazy_with(options.clone());
         Self { options, pool: Pool::new(pool, cut) }

@@ -4,7 +4,10 @@ mod append;
 mod sealed;
 mod strays;
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use async_trait::async_trait;
 use lockstep_events::{
@@ -218,6 +221,23 @@ impl EventLog for SqliteLog {
         }
         transaction.commit().await.map_err(failed)?;
         Ok(erased)
+    }
+
+    async fn came_with_content(&self, ids: &[EventId]) -> Result<Vec<EventId>, LogError> {
+        let mut came = HashSet::with_capacity(ids.len());
+        for chunk in chunks(ids) {
+            let mut query = QueryBuilder::<Sqlite>::new("SELECT event_id FROM events WHERE event_id IN (");
+            let mut wanted = query.separated(", ");
+            for id in chunk {
+                wanted.push_bind(id.0);
+            }
+            query.push(") AND content_hash IS NOT NULL");
+            let mut reader = self.reader().await?;
+            let found: Vec<Uuid> =
+                query.build_query_scalar().fetch_all(&mut *reader).await.map_err(failed)?;
+            came.extend(found);
+        }
+        Ok(ids.iter().copied().filter(|id| came.contains(&id.0)).collect())
     }
 
     async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {

@@ -125,6 +125,7 @@ impl OfErasure {
             (Self::CallOff, ErasureState::Due(due)) if now >= due => {
                 Err(AdminError::Illegal("its erasure has begun"))
             }
+            (Self::CallOff, ErasureState::Begun(_)) => Err(AdminError::Illegal("its erasure has begun")),
             (Self::CallOff, ErasureState::Due(_)) if found.by == Some(AskedBy::Administrator) => {
                 Ok(Some(AccountEvent::ErasureCancelled(ErasureCancelled { account })))
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lockstep_events::{
     BlobHash, DeviceId, EntryId, Seq, VersionId, attached::Attached, graph::Heads, header::VersionKind,
+    log::Placed,
 };
 
 use super::{Ready, Refusal, Rule};
@@ -23,6 +24,8 @@ pub struct Facts {
     pub short: HashMap<BlobHash, Vec<u8>>,
     /// What the attachments of entries take up that get more of them.
     pub attached: HashMap<EntryId, Attached>,
+    /// What versions of those entries ever named that stand, whether or not they keep their content.
+    pub once: HashMap<EntryId, BTreeSet<BlobHash>>,
     /// Who signed, and where the account's stream last speaks of that device.
     pub signers: BTreeMap<DeviceId, Seq>,
 }
@@ -83,6 +86,13 @@ impl Decision {
             Verdict::Append { .. } | Verdict::Stands(_) => false,
         };
         self.verdicts.iter().zip(items).any(by_state)
+    }
+
+    /// The same without what stood in the log before it was appended. Attachments are no part of a version's id: what
+    /// comes with one that stands may be another than it names, and only the log knows.
+    pub fn without_duplicates(&self, placed: &[Placed]) -> Self {
+        let new = self.append.iter().zip(placed).filter(|(_, placed)| !placed.duplicate);
+        Self { verdicts: self.verdicts.clone(), append: new.map(|(at, _)| *at).collect() }
     }
 }
 
@@ -249,7 +259,10 @@ impl Attempt<'_> {
 
     /// Whether the ciphertext is gone for ever, or why the version cannot come without it.
     fn content(&self, item: &Ready) -> Result<bool, Refusal> {
-        let there = |hash| matches!(self.facts.blobs.get(hash), Some(Some(_)));
+        // Who slept while an older version of the entry lost its file may never have had it.
+        let once = self.facts.once.get(&item.entry);
+        let was_there = |hash| once.is_some_and(|once| once.contains(hash));
+        let there = |hash| self.facts.is_there(hash) || was_there(hash);
         if !item.reoffer && !item.attachments.iter().all(there) {
             return Err(Refusal::BlobMissing);
         }
@@ -294,10 +307,18 @@ impl Attempt<'_> {
 static EMPTY: Heads = Heads { heads: Vec::new(), next_branch: 0, last_seq: Seq::ZERO, purged: false };
 
 impl Facts {
-    /// The attachments of a version with their lengths, 0 for one that is gone.
+    /// The attachments that a version keeps, with their lengths, 0 for one that is lost. One that was pruned is not named
+    /// again: whoever brought it afterwards would have it kept, and it would count nowhere.
     pub fn sized(&self, item: &Ready) -> Vec<(BlobHash, u64)> {
+        let attached = self.attached.get(&item.entry);
+        let counts = |hash: &BlobHash| attached.is_some_and(|attached| attached.has(hash));
+        let named = |hash: &&BlobHash| item.reoffer || self.is_there(hash) || counts(hash);
         let length = |hash| self.blobs.get(hash).copied().flatten().unwrap_or_default();
-        item.attachments.iter().map(|hash| (*hash, length(hash))).collect()
+        item.attachments.iter().filter(named).map(|hash| (*hash, length(hash))).collect()
+    }
+
+    fn is_there(&self, hash: &BlobHash) -> bool {
+        matches!(self.blobs.get(hash), Some(Some(_)))
     }
 
     /// The blobs on the shelf that versions keep which are about to be appended. One without its content keeps nothing.

@@ -203,3 +203,27 @@ async fn a_file_that_comes_after_its_version_stands_is_never_swept_and_one_that_
         assert_eq!((world.has(file).await, world.has(other).await, world.waiting().await), (true, false, 0));
     }
 }
+
+/// A node that does not know the entry looks up nothing for a first version: the log tells that it stands.
+#[tokio::test]
+async fn what_comes_with_a_repeated_version_to_another_node_counts_until_it_is_swept_unless_the_version_names_it()
+ {
+    let log = memory();
+    log.append(&[founding()], Micros(1)).await.unwrap();
+    let world = World::over(HookedLog::new(log)).await;
+    let [own, other] = [world.uploaded("own", 4000).await, world.uploaded("other", 5000).await];
+    let item = with(own, edit(1, entry(1), &[], "one"));
+    let answer = world.node().push(push(1, vec![item.clone()])).await.unwrap().answers.remove(0).1;
+    assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
+    assert_eq!(world.waiting().await, 5000);
+    for attachment in [own, other] {
+        let again = Item { attachments: vec![attachment], ..item.clone() };
+        let answer = world.node().push(push(1, vec![again])).await.unwrap().answers.remove(0).1;
+        assert!(matches!(answer, Answer::Duplicate { .. }), "{answer:?}");
+        assert_eq!(world.waiting().await, 5000, "{attachment}");
+    }
+    for _ in 0..2 {
+        world.sweep().await;
+        assert_eq!((world.has(own).await, world.has(other).await, world.waiting().await), (true, false, 0));
+    }
+}

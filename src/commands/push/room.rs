@@ -1,6 +1,6 @@
 //! How much room a cluster needs in its vault, and what it is told if there is none.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use lockstep_events::{
     BlobHash, EntryId, Event, EventLog, LogError, Seq, VaultId, VersionId, attached::Attached,
@@ -39,7 +39,8 @@ pub(super) fn needed(items: &[&Ready], decision: &Decision, facts: &Facts) -> Am
     Amount { entries, bytes }
 }
 
-/// What the attachments of an entry take up, by the log: only who brings attachments asks for this.
+/// What the attachments of an entry take up, and all that its versions ever named, by the log: only who brings
+/// attachments asks for this.
 ///
 /// # Errors
 /// If the log does not answer, or has an event that cannot be read.
@@ -47,8 +48,8 @@ pub(super) async fn attached(
     log: &dyn EventLog,
     vault: VaultId,
     entry: EntryId,
-) -> Result<Attached, LogError> {
-    let (mut attached, mut named) = (Attached::default(), HashMap::new());
+) -> Result<(Attached, BTreeSet<BlobHash>), LogError> {
+    let (mut attached, mut named, mut once) = (Attached::default(), HashMap::new(), BTreeSet::new());
     let mut after = Seq::ZERO;
     loop {
         let page = log.read_subject(vault.into(), entry.into(), after, PAGE).await?;
@@ -57,10 +58,13 @@ pub(super) async fn attached(
             let Event::Vault(event) = recorded.event().map_err(|error| LogError::Other(error.into()))? else {
                 continue;
             };
+            if let VaultEvent::VersionAdded(added) = &event {
+                once.extend(added.attachments.iter().copied());
+            }
             apply(&mut attached, &mut named, event);
         }
         if page.len() < PAGE {
-            return Ok(attached);
+            return Ok((attached, once));
         }
     }
 }

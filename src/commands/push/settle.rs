@@ -72,7 +72,12 @@ impl Pusher {
             }
             // Of an append whose end is unknown the sweep asks the log.
             let outcome = self.append(push, &items, &decision, &facts).await?;
-            let stands = matches!(outcome, Outcome::Appended(_));
+            let (blobs, stands) = match &outcome {
+                Outcome::Appended(placed) if placed.iter().any(|placed| placed.duplicate) => {
+                    (facts.on_shelf(&items, &decision.without_duplicates(placed)), true)
+                }
+                outcome => (blobs, matches!(outcome, Outcome::Appended(_))),
+            };
             self.shelf.naming_ended(push.vault, &blobs, stands).await;
             match outcome {
                 Outcome::Appended(placed) => {
@@ -118,6 +123,7 @@ impl Pusher {
         facts.long.clear();
         facts.short.clear();
         facts.attached.clear();
+        facts.once.clear();
         Ok(())
     }
 
@@ -138,7 +144,9 @@ impl Pusher {
             }
         }
         for entry in unknown.attached {
-            facts.attached.insert(entry, room::attached(&*self.log, push.vault, entry).await?);
+            let (attached, once) = room::attached(&*self.log, push.vault, entry).await?;
+            facts.attached.insert(entry, attached);
+            facts.once.insert(entry, once);
         }
         let hashes: Vec<BlobHash> = unknown.blobs.into_iter().collect();
         if !hashes.is_empty() {
@@ -257,6 +265,7 @@ fn event(push: &Push, ready: &Ready, verdict: &Verdict, facts: &Facts) -> Result
     let item = &push.items[ready.index];
     // Checked with the item: it fits.
     let wrapped_key = item.wrapped_key.as_deref().map(Hex::new).transpose();
+    let (attachments, attachment_sizes) = facts.sized(ready).into_iter().unzip();
     let added = VersionAdded {
         header: item.header.clone(),
         signer: item.signer,
@@ -266,8 +275,8 @@ fn event(push: &Push, ready: &Ready, verdict: &Verdict, facts: &Facts) -> Result
         inferred_parents: if ready.inferred { ready.parents.clone() } else { Vec::new() },
         content_missing: *verdict == Verdict::Append { content_missing: true },
         wrapped_key: wrapped_key.map_err(|error| LogError::Other(error.into()))?,
-        attachments: ready.attachments.clone(),
-        attachment_sizes: facts.sized(ready).into_iter().map(|(_, bytes)| bytes).collect(),
+        attachments,
+        attachment_sizes,
     };
     let encoded = Event::Vault(VaultEvent::VersionAdded(Box::new(added)))
         .encode()

@@ -183,6 +183,10 @@ impl EventLog for Flaky {
         self.log.erase_contents(stream, hashes, seen).await
     }
 
+    async fn came_with_content(&self, ids: &[EventId]) -> Result<Vec<EventId>, LogError> {
+        self.up()?.came_with_content(ids).await
+    }
+
     async fn sealed_parts(&self, ids: &[EventId]) -> Result<Vec<(EventId, Sealed)>, LogError> {
         self.up()?.sealed_parts(ids).await
     }

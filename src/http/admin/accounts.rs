@@ -25,6 +25,7 @@ use crate::{
         routes::routes,
         sessions::{checked_name, coarse},
     },
+    retention::history,
     state::{Server, Shared},
 };
 
@@ -72,6 +73,9 @@ fn view(server: &Server, row: &AccountRow) -> AccountView {
         erased_at: row.erased_at,
         flags: row.standing.flags.clone(),
         limits: Vec::new(),
+        history_days: None,
+        history_days_until: None,
+        history_days_then: None,
     }
 }
 
@@ -115,6 +119,9 @@ async fn whole(server: &Server, account: AccountId) -> Answer<AccountView> {
     let row = server.reads.account(account).await?.ok_or(Code::NotFound)?;
     let mut shown = view(server, &row);
     shown.limits = measures(server, &row).await?;
+    let history = history(server, account).await?;
+    shown.history_days = history.kept_days();
+    (shown.history_days_until, shown.history_days_then) = history.fewer.unzip();
     Ok(shown)
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use lockstep_events::{
-    Hash32, Position, Recorded,
+    Hash32, Micros, Position, Recorded,
     chains::{Chains, End, digest},
 };
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,8 @@ pub struct Known {
     pub reads: Position,
     /// An earlier audit.
     pub since: Option<Audit>,
+    /// The time, by which some things are over. Without it nobody asks why something is gone.
+    pub now: Option<Micros>,
 }
 
 impl Known {

@@ -53,6 +53,7 @@ pub async fn rows(node: &Node, owner: &Person, mut after: Account) -> Vec<Row> {
         "/v1/sessions/second-factor",
         "/v1/approvals",
         "/v1/approvals/{approval}/collect",
+        "/v1/approvals/{approval}/withdraw",
     ] {
         rows.push(Row::new("POST", path, For::Everybody).at("{approval}", Uuid::nil()));
     }

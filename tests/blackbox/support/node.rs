@@ -252,6 +252,15 @@ impl Node {
         self.options.data.clone().unwrap()
     }
 
+    #[allow(dead_code, reason = "most suites that share this erase nothing")]
+    /// Its log is whole, and whatever is gone from it went by an event or by its age.
+    pub async fn assert_whole(&self) {
+        let known = lockstepd::operate::log::Known { now: Some(self.clock.now()), ..Default::default() };
+        let log = &self.running().server.log;
+        let found = lockstepd::operate::log::verify(&**log, &known, &mut |_, _| {}).await.unwrap();
+        assert_eq!(found.faulty, 0, "{:?} {:?}", found.faults, found.rows);
+    }
+
     /// Itself, and the others that are asked in turn.
     pub fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::once(self).chain(&self.others)

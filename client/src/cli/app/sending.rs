@@ -52,7 +52,15 @@ impl App {
         self.ui.hint("It stays here and is sent when there is room: lockstep plan shows the limits");
     }
 
-    /// The same, with files of so many bytes.
+    /// Says that the server refused something for good: it is kept, and shown in no list of entries.
+    pub fn say_refused(&self, report: &SyncReport) {
+        if report.quarantined > 0 {
+            let changes = count(report.quarantined, "change was", "changes were");
+            self.ui.warn(format!("{changes} refused for good by the server: see `lockstep status`"));
+        }
+    }
+
+    /// As [`App::send`], with files of so many bytes.
     ///
     /// # Errors
     /// As [`App::send`].

@@ -9,7 +9,7 @@ use super::second_factor::proven;
 use crate::cli::{
     app::{App, count},
     failure::{Done, Failure},
-    output::{Out, is_stdout},
+    output::{Out, is_free, is_stdout},
     prompt,
 };
 
@@ -72,6 +72,7 @@ pub async fn run(args: Account, app: &App) -> Done {
 }
 
 async fn export(file: &std::path::Path, force: bool, app: &App) -> Done {
+    is_free(file, force)?;
     let client = app.open().await?;
     // Half an export must not be taken for a whole one, nor stay where somebody else reads it.
     let mut out = Out::open(file, force)?;

@@ -6,14 +6,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lockstep_api::{Code, words::WORDS};
-use lockstep_client::{Asking, Client, Error, crypto::password::Password, profile::Profile, server::Server};
+use lockstep_client::{
+    Asking, Client, Error, Unlock, crypto::password::Password, model::AlarmKind, profile::Profile,
+    server::Server,
+};
 use serde_json::json;
 
 use super::{
     email,
     entrance::{self, How},
     second_factor::ask_factor,
-    watch::short_device,
+    watch::{clock, short_device},
 };
 use crate::cli::{
     advice::DEVICE_REVOKED,
@@ -70,7 +73,9 @@ Examples:
 With --approve the account's password is not typed here: seven words are shown, and must be the same on the device \
 where `lockstep devices approve` runs. The password that is asked for then only opens this device. \
 After the password was changed on another device, this one is still locked with the one before: it is asked for, or \
-without a terminal taken from LOCKSTEP_EARLIER_PASSWORD. From then on the new one opens this device. \
+without a terminal taken from LOCKSTEP_EARLIER_PASSWORD, the password that opens this device. From then on that of the \
+account opens it. After a restore of the server the account has the password of the backup: give that one, and the newer \
+one is what opens this device. \
 --link and --oidc are for a device that is enrolled: a link or another identity proves who you are and opens no vault.")]
 pub struct Login {
     #[command(flatten)]
@@ -167,7 +172,10 @@ pub async fn login(args: Login, app: &App) -> Done {
         let local = earlier_password(app)?;
         client = Client::login_with(&app.home, &server, &name, (&password, Some(&local)), &mut factor).await;
     }
-    let client = client.map_err(|error| not_let_in(error, &args.enter, &server))?;
+    let client = match client {
+        Ok(client) => client,
+        Err(error) => return Err(turned_away(error, (&args.enter, &server), (app, &password)).await),
+    };
     let client = if known { app.listening(client) } else { app.keep(client) };
     first_sync(app, &client, "logged in").await?;
     entered(app, &client, "logged in").await
@@ -184,20 +192,58 @@ pub(super) async fn first_sync(app: &App, client: &Client, what: &str) -> Done {
             app.ui.warn(format!("{what}; the vault comes with the next sync: {why}"));
             Ok(())
         }
-        other => Ok(other.map(drop)?),
+        other => {
+            app.say_refused(&other?);
+            Ok(())
+        }
     }
 }
 
 async fn by_approval(asking: Asking, password: &Password, app: &App) -> Done {
     app.ui.needed("On another device of this account: lockstep devices approve");
+    app.ui.hint("Ctrl-C withdraws the request.");
     app.ui.needed("Both must show these words:");
     app.ui.needed(format!("\n  {}\n", asking.words().join(" ")));
     let wheel = app.ui.wheel("waiting for the approval");
+    // Whatever ends the waiting: nobody waits for the approval then.
+    app.withdraw_at_end(Some(asking.withdrawal()));
     let client = Client::approved(&app.home, asking, password).await;
     wheel.finish_and_clear();
     let client = app.keep(client?);
+    app.withdraw_at_end(None);
     first_sync(app, &client, "approved").await?;
     entered(app, &client, "approved").await
+}
+
+/// As [`not_let_in`]; if this device saw that the server was restored, that is said too: it may want what it had then.
+async fn turned_away(
+    error: Error,
+    (args, server): (&Enter, &Server),
+    (app, password): (&App, &Password),
+) -> Failure {
+    let failed = matches!(error, Error::LoginFailed);
+    let failure = not_let_in(error, args, server);
+    if !failed || !Profile::exists(&app.home) {
+        return failure;
+    }
+    // What opens this device may be the account's no longer.
+    let Ok(here) = Client::open(&app.home, &Unlock::Password(password.clone())).await else { return failure };
+    let failure = after_a_restore(&here, failure).await;
+    here.close().await;
+    failure
+}
+
+/// Adds that the server was restored, if this device saw that.
+pub(super) async fn after_a_restore(client: &Client, failure: Failure) -> Failure {
+    let alarms = client.alarms().await.unwrap_or_default();
+    let Some(reset) = alarms.iter().find(|alarm| alarm.kind == AlarmKind::Reset) else { return failure };
+    let advice = format!(
+        "the server was restored, as this device saw at {} (UTC): it may want the password of then, and \
+         {EARLIER_PASSWORD} is the password that opens this device; {}",
+        clock(reset.at.seconds()),
+        failure.advice
+    );
+    Failure { advice, ..failure }
 }
 
 /// To a device that logs in, an ended session means that it was revoked: it gets no other, whatever is proven.
@@ -245,6 +291,7 @@ pub async fn entered(app: &App, client: &Client, what: &str) -> Done {
         return app.ui.document(&json!({
             "account": status.account, "device": status.device, "vault": status.vault, "server": status.server,
             "name": status.name, "fingerprint": status.fingerprint, "entries": status.entries,
+            "quarantined": status.quarantined,
         }));
     }
     app.ui.done(format!("{} at {} {what}.", status.name, status.server));
@@ -282,7 +329,7 @@ fn new_password(app: &App, name: &str) -> Done<Password> {
     }
 }
 
-/// The environment variable that holds the password that a profile was locked with, for scripts.
+/// The environment variable that holds the password that opens a profile, where it is not the account's, for scripts.
 const EARLIER_PASSWORD: &str = "LOCKSTEP_EARLIER_PASSWORD";
 
 /// The password that opens the profile that is here, if it is not the account's.
@@ -292,14 +339,16 @@ fn earlier_password(app: &App) -> Done<Password> {
     }
     if !app.ui.err_is_terminal {
         let advice = format!(
-            "if the account's password was changed elsewhere, give the one before in {EARLIER_PASSWORD}; nothing was \
-             changed"
+            "if the account's password was changed elsewhere, or the server was restored, give the password that opens \
+             this device in {EARLIER_PASSWORD}; nothing was changed"
         );
         return Err(Failure::new(Exit::Locked, Error::WrongPassword.to_string(), advice));
     }
-    app.ui
-        .needed("This password does not open the profile that is here. If it was changed on another device:");
-    Ok(Password::new(prompt::secret(app.ui, "The password before")?.as_str().to_owned()))
+    app.ui.needed(
+        "This password does not open the profile that is here. If it was changed on another device, or the server was \
+         restored:",
+    );
+    Ok(Password::new(prompt::secret(app.ui, "The password that opens this device")?.as_str().to_owned()))
 }
 
 /// Something may be on this device alone, or came to be meanwhile.

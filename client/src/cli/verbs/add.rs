@@ -81,8 +81,10 @@ pub async fn run(args: Add, app: &App) -> Done {
     if args.name.trim().is_empty() {
         return Err(Failure::usage("the name of an entry cannot be empty", ""));
     }
-    let client = app.open().await?;
     let mut item = Item::new(args.name.as_str(), args.kind.body());
+    // Before the password is asked for.
+    apply(&mut item.clone(), &args.changes.given()?)?;
+    let client = app.open().await?;
     apply(&mut item, &args.changes.all(app)?)?;
     let no_password = args.kind == Kind::Login && item.get("password").is_none();
     if no_password && prompt::can_ask(app.ui) {

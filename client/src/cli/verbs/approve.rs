@@ -1,6 +1,7 @@
 //! `devices approve`.
 
-use lockstep_client::{Client, crypto::password::Password};
+use lockstep_api::Code;
+use lockstep_client::{Client, Error, crypto::password::Password};
 use serde_json::json;
 
 use super::{second_factor::ask_factor, watch::short_device};
@@ -9,6 +10,21 @@ use crate::cli::{
     failure::{Done, Exit, Failure},
     prompt,
 };
+
+/// A request may end while a person compares.
+fn no_more(error: Error) -> Failure {
+    match &error {
+        Error::Refused { problem, .. } if problem.code == Code::NotFound => {
+            let message = match &problem.detail {
+                Some(_) => "nothing was approved: the device has withdrawn its request",
+                None => "nothing was approved: the request is older than ten minutes",
+            };
+            Failure::new(Exit::NotFound, message, "on the new one: lockstep login --approve")
+                .fact("problem", problem.code.as_str())
+        }
+        _ => error.into(),
+    }
+}
 
 /// Approves a device after its words were compared: by a person, or with `--words` by what was read from its screen.
 ///
@@ -37,7 +53,8 @@ pub async fn run(client: &Client, words: Option<&str>, app: &App) -> Done {
             continue;
         }
         let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
-        client.approve(one, &password, &mut |demanded| ask_factor(app, demanded)).await?;
+        let approved = client.approve(one, &password, &mut |demanded| ask_factor(app, demanded)).await;
+        approved.map_err(no_more)?;
         if app.ui.json {
             return app.ui.document(&json!({ "approved": one.approval.device }));
         }

@@ -20,7 +20,7 @@ use crate::cli::{
     app::{App, Sent, content_of, count, item_of, moving, opened},
     failure::{Done, Exit, Failure},
     find::{Found, shell_word},
-    input::read,
+    input::{is_there, read},
     output,
     ui::printable,
 };
@@ -127,9 +127,7 @@ async fn add(app: &App, wanted: &str, paths: &[PathBuf], name: Option<&str>, for
     if paths.len() > 1 && (name.is_some() || from_input) || (from_input && name.is_none()) {
         return Err(Failure::usage("--name goes with one file, and standard input takes a name", ""));
     }
-    let client = app.open().await?;
-    let found = app.find_to_change(&client, wanted, false).await?;
-    let item = readable(&found)?;
+    let shown = HumanBytes(MAX_FILE_BYTES).to_string();
     let mut new: Vec<(String, &PathBuf)> = Vec::with_capacity(paths.len());
     for path in paths {
         let called = name.map(Into::into).or_else(|| path.file_name().map(|name| name.to_string_lossy()));
@@ -137,14 +135,17 @@ async fn add(app: &App, wanted: &str, paths: &[PathBuf], name: Option<&str>, for
         if new.iter().any(|(other, _)| *other == called) {
             return Err(taken(&called));
         }
+        is_there(path, MAX_FILE_BYTES, (&shown, "nothing was added"))?;
         new.push((called, path));
     }
+    let client = app.open().await?;
+    let found = app.find_to_change(&client, wanted, false).await?;
+    let item = readable(&found)?;
     // Before anything is sealed in vain.
     without(&item, new.iter().map(|(name, _)| name.as_str()), force)?;
     let (mut added, mut bytes) = (Vec::with_capacity(new.len()), 0);
     for (name, path) in new {
-        let content =
-            read(path, MAX_FILE_BYTES, (&HumanBytes(MAX_FILE_BYTES).to_string(), "nothing was added"))?;
+        let content = read(path, MAX_FILE_BYTES, (&shown, "nothing was added"))?;
         bytes += content.len() as u64;
         let wheel = app.ui.wheel(&format!("sealing {}", printable(&name)));
         let sealed = client.attach(found.entry.entry, &content).await;
@@ -306,6 +307,9 @@ async fn get(
     if out.is_none() && app.ui.out_is_terminal {
         return Err(Failure::usage("a file is not shown on a terminal", "--out FILE, or a pipe"));
     }
+    if let Some(out) = out.filter(|out| !out.is_dir()) {
+        output::is_free(out, force)?;
+    }
     let client = app.open().await?;
     let found = app.find(&client, wanted).await?;
     let Shown { file, sides } = pick(all(&client, &found, version).await?, &found, name)?;
@@ -353,7 +357,7 @@ pub async fn fetch(
     let work = client.attachment(entry, &sealed);
     let content = moving(app.ui, client, (&format!("fetching {name}"), file.size), work).await;
     let content = content.map_err(|error| match Failure::from(error) {
-        gone @ Failure { exit: Exit::NotFound, .. } => {
+        gone @ Failure { exit: Exit::NotFound | Exit::Locked, .. } => {
             Failure { message: format!("\"{name}\": {}", gone.message), ..gone }
         }
         other => other,

@@ -72,11 +72,11 @@ impl Changes {
         Ok(())
     }
 
-    /// All of them, asking where they say so.
+    /// Those that nobody is asked for.
     ///
     /// # Errors
-    /// A wrong `--set`, no terminal to ask at.
-    pub fn all(&self, app: &App) -> Done<Vec<Change>> {
+    /// A wrong `--set` or length.
+    pub fn given(&self) -> Done<Vec<Change>> {
         self.one_password()?;
         let mut all = Vec::new();
         for (field, value) in [("username", &self.username), ("folder", &self.folder)] {
@@ -100,6 +100,15 @@ impl Changes {
             let made = made.map_err(|error| Failure::usage(error.to_string(), ""))?;
             all.push(Change::hidden("password", made.secret));
         }
+        Ok(all)
+    }
+
+    /// All of them, asking where they say so.
+    ///
+    /// # Errors
+    /// As [`Changes::given`], and if there is no terminal to ask at.
+    pub fn all(&self, app: &App) -> Done<Vec<Change>> {
+        let mut all = self.given()?;
         for field in &self.ask {
             all.push(Change::hidden(field, prompt::secret_or(app.ui, field, OTHER)?));
         }

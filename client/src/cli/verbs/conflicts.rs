@@ -11,7 +11,7 @@ use crate::cli::{
 };
 
 use super::{
-    history::{described, is_unreadable},
+    history::{arrived, described, is_unreadable},
     resolve::contested,
     vault::name_conflict,
 };
@@ -37,7 +37,7 @@ pub async fn run(app: &App) -> Done {
                     "names": known.map(|known| known.name.iter().chain(&known.also).collect::<Vec<_>>()),
                     "name": known.map_or_else(|| opened(conflict.entry.clone()).name(), |known| known.name.clone().unwrap_or_default()),
                     "heads": conflict.entry.heads.iter().map(|head| json!({
-                        "version": head.version, "kind": head.kind, "device": head.device, "branch": head.branch, "time": head.client_time,
+                        "version": head.version, "kind": head.kind, "device": head.device, "branch": head.branch, "time": head.client_time, "arrived": arrived(head),
                     })).collect::<Vec<_>>(),
                     "differs": if named { Vec::new() } else { contested(conflict) },
                 })

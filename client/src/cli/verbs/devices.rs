@@ -64,6 +64,9 @@ pub async fn run(args: Devices, app: &App) -> Done {
     if app.offline {
         return Err(Failure::usage("devices needs the server", "leave --offline away"));
     }
+    if let Some(Action::Name { name, .. }) = &args.action {
+        is_name(name)?;
+    }
     let client = app.open().await?;
     if let Some(Action::Approve { words }) = &args.action {
         return super::approve::run(&client, words.as_deref(), app).await;
@@ -73,9 +76,6 @@ pub async fn run(args: Devices, app: &App) -> Done {
         Some(Action::Revoke { device, yes }) => revoke(app, &client, single(&devices, &device)?, yes).await,
         Some(Action::Name { device, name }) => {
             let known = single(&devices, &device)?;
-            if !(1..=MAX_NAME).contains(&name.trim().len()) {
-                return Err(Failure::usage("that is no name", "1 to 64 bytes of text"));
-            }
             client.name_device(known.device, &name).await?;
             if app.ui.json {
                 return app.ui.document(&json!({ "named": known.device }));
@@ -89,6 +89,15 @@ pub async fn run(args: Devices, app: &App) -> Done {
         }
         _ => list(app, &client, &devices).await,
     }
+}
+
+/// Fails for what neither a device nor a vault is called, before a password is asked for.
+pub fn is_name(text: &str) -> Done {
+    let text = text.trim();
+    if (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Failure::usage("that is no name", "1 to 64 bytes of text"))
 }
 
 /// The one device that begins so.

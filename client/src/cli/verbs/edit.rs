@@ -43,6 +43,24 @@ pub struct Edit {
     rename: Option<String>,
 }
 
+impl Edit {
+    /// Whether a person writes the change in the editor.
+    fn says_nothing(&self) -> bool {
+        self.changes.is_empty() && self.unset.is_empty() && self.rename.is_none()
+    }
+
+    /// Fails where it cannot come to anything, before the password is asked for.
+    fn check(&self, app: &App) -> Done {
+        if self.says_nothing() && !crate::cli::prompt::can_ask(app.ui) {
+            return Err(Failure::usage(
+                "nothing to change",
+                "use --set FIELD=VALUE, --hidden, --unset, --ask, --stdin or --generate",
+            ));
+        }
+        self.changes.given().map(drop)
+    }
+}
+
 /// What is to become of an entry.
 enum Wanted {
     /// Values that were named: set in whatever the entry holds when they are written.
@@ -53,13 +71,7 @@ enum Wanted {
 
 impl Wanted {
     fn of(args: &Edit, item: &Item, app: &App) -> Done<Option<Self>> {
-        if args.changes.is_empty() && args.unset.is_empty() && args.rename.is_none() {
-            if !crate::cli::prompt::can_ask(app.ui) {
-                return Err(Failure::usage(
-                    "nothing to change",
-                    "use --set FIELD=VALUE, --hidden, --unset, --ask, --stdin or --generate",
-                ));
-            }
+        if args.says_nothing() {
             let edited = editor::edit(app, item, item.name.as_str())?;
             let shown = Box::new(item.clone());
             return Ok(edited.map(|edited| Self::Edited { shown, edited: Box::new(edited) }));
@@ -102,6 +114,7 @@ fn differences(from: &Item, to: &Item) -> Vec<Change> {
 /// # Errors
 /// Not found, ambiguous, a value that does not fit.
 pub async fn run(args: Edit, app: &App) -> Done {
+    args.check(app)?;
     let client = app.open().await?;
     let mut found = app.find_to_change(&client, &args.entry, false).await?;
     let Some(wanted) = Wanted::of(&args, &readable(&found)?, app)? else {

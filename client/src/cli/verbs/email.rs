@@ -52,6 +52,9 @@ pub async fn run(args: Email, app: &App) -> Done {
     if app.offline {
         return Err(Failure::usage("email needs the server", "leave --offline away"));
     }
+    if let Some(Action::Set { address }) = &args.action {
+        is_address(address)?;
+    }
     let client = app.open().await?;
     match args.action {
         Some(Action::Cancel) => cancel(app, &client).await,
@@ -106,6 +109,18 @@ async fn cancel(app: &App, client: &Client) -> Done {
         printable(&confirmed)
     ));
     Ok(())
+}
+
+/// Fails for what no server takes, before a password is asked for. Whether it takes the others it says itself.
+fn is_address(text: &str) -> Done {
+    let halves = text.trim().rsplit_once('@').filter(|(local, domain)| {
+        !local.is_empty() && !domain.is_empty() && domain.split('.').all(|label| !label.is_empty())
+    });
+    if halves.is_some() && !text.trim().contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Ok(());
+    }
+    let message = format!("\"{}\" is no e-mail address", printable(text));
+    Err(Failure::usage(message, "for example: lockstep email set ada@example.org"))
 }
 
 /// Says that a letter is on its way, and which words it shows: nothing shows them again.

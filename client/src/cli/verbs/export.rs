@@ -45,9 +45,9 @@ Examples:
 An archive is a whole backup: every vault with its entries and their attachments (those that are not on this device \
 are fetched first), and the one encrypted file. With --vault only that vault is in it, without the one file. The \
 entries are as they are now: their earlier versions and deleted entries stay where they are, and of what was changed \
-apart the version shown meanwhile is taken. A file that is neither here nor on the server is named and left out; the \
-rest is written, and the exit code is 1. The password of an archive comes from a prompt, or from \
-LOCKSTEP_ARCHIVE_PASSWORD.
+apart the version shown meanwhile is taken. A file that is not here and cannot be fetched, because the server does not \
+have it, the session has ended, or of --offline, is named and left out; the rest is written, and the exit code is 1. \
+The password of an archive comes from a prompt, or from LOCKSTEP_ARCHIVE_PASSWORD.
 
 --plain writes what Bitwarden reads: a further vault is a folder there, and `lockstep import` knows the vaults again. \
 It has no place for attachments and the one encrypted file; the command says so, if there are any.")]
@@ -88,6 +88,7 @@ struct Collected {
 /// # Errors
 /// If an entry cannot be opened, or the file is there already; and if an attachment is not in what was written.
 pub async fn run(args: Export, app: &App) -> Done {
+    output::is_free(&args.file, args.force)?;
     let client = app.open().await?;
     let collected = collect(&args, app, &client).await?;
     let gone = collected.gone;
@@ -250,7 +251,14 @@ fn with_files(args: &Export, app: &App, taken: &[Taken], collected: &mut Collect
     Ok(true)
 }
 
-/// The items of a vault, with the bytes of their files or without files. A file that nobody has stops none of the rest.
+/// Whether an export goes on without a file: nobody has it, or this device alone has to do, by --offline or because its
+/// session has ended. A server that is away for a moment is waited for by a person.
+fn is_out_of_reach(app: &App, why: &Failure) -> bool {
+    matches!(why.exit, Exit::NotFound | Exit::Locked) || (app.offline && why.exit == Exit::Offline)
+}
+
+/// The items of a vault, with the bytes of their files or without files. A file that is not to be had stops none of the
+/// rest.
 async fn whole(
     app: &App,
     client: &Client,
@@ -263,7 +271,7 @@ async fn whole(
         for file in item.attachments.iter().filter(|_| with_files) {
             match attachment::fetch(app, client, (entry, file)).await {
                 Ok(content) => files.push(file.with_content(&content)),
-                Err(gone) if gone.exit == Exit::NotFound => {
+                Err(gone) if is_out_of_reach(app, &gone) => {
                     say_gone(app, (entry, &item), file, (&gone, collected))
                 }
                 Err(other) => return Err(other),

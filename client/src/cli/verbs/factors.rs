@@ -77,6 +77,12 @@ pub async fn run(args: Factors, app: &App) -> Done {
     if app.offline {
         return Err(Failure::usage("factors needs the server", "leave --offline away"));
     }
+    if let Some(Action::Confirm { code, .. }) = &args.action {
+        let code = plain(code);
+        if code.len() != 6 || !code.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Failure::usage("that is no code of an authenticator app", "six digits"));
+        }
+    }
     let client = app.open().await?;
     match args.action.unwrap_or(Action::List) {
         Action::List => list(app, &client.fetch::<Listed>(PATH).await?.factors),

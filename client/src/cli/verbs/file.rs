@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cli::{
     app::{App, Sent, count},
     failure::{Done, Exit, Failure},
-    input::read,
+    input::{is_there, read},
     output,
 };
 
@@ -34,8 +34,8 @@ Examples:
   lockstep file resolve --keep-both copies/   # side 1 stays, the others are written into a folder
 
 One opaque file per account, up to 56 KiB, encrypted on this device. `put` replaces what `get`, \
-`put` or `resolve` had on this device last. What another device put meanwhile stays beside it, \
-until `resolve`, or until `get` showed it and `put` is said again.")]
+`put` or `resolve` had on this device last. What another device put meanwhile stays beside it. \
+Of several sides `get` shows one, and the next `put` replaces only that one; `resolve` chooses.")]
 pub struct File {
     /// What to do
     #[command(subcommand)]
@@ -73,6 +73,14 @@ enum Action {
 /// # Errors
 /// No file yet; too long; nothing chosen.
 pub async fn run(args: File, app: &App) -> Done {
+    let most = format!("{} KiB", MAX_FILE / 1024);
+    let most = (most.as_str(), "lockstep attachment add ENTRY FILE takes longer ones, beside an entry");
+    // Before the password is asked for.
+    match &args.action {
+        Action::Put { file } => is_there(file, MAX_FILE, most)?,
+        Action::Get { out: Some(out), force, .. } => output::is_free(out, *force)?,
+        _ => {}
+    }
     // The one file is in the vault that the account began with, whatever vault the profile works with.
     let client = app.open().await?.in_first_vault().await?;
     app.refresh(&client).await?;
@@ -93,8 +101,8 @@ pub async fn run(args: File, app: &App) -> Done {
                      lockstep file resolve",
                 );
             }
-            // An earlier version is no base to put another on.
-            let seen = if is_present { heads } else { Vec::new() };
+            // An earlier version is no base to put another on, nor is a side of which nothing was written.
+            let seen: Vec<VersionId> = heads.into_iter().take(usize::from(is_present)).collect();
             let Some(path) = out.filter(|out| !output::is_stdout(out)) else {
                 app.ui.raw(&content)?;
                 return see(&client, &seen).await;
@@ -112,17 +120,12 @@ pub async fn run(args: File, app: &App) -> Done {
             Ok(())
         }
         Action::Put { file } => {
-            let most = format!("{} KiB", MAX_FILE / 1024);
-            let content = read(
-                &file,
-                MAX_FILE,
-                (&most, "lockstep attachment add ENTRY FILE takes longer ones, beside an entry"),
-            )?;
+            let content = read(&file, MAX_FILE, most)?;
             let version = client.file_put_on_seen(&content).await?;
             let sent = app.send(&client).await?;
             if client.get(client.file_entry()).await?.divergent {
                 app.ui.warn(
-                    "another device put one that was not seen here: both stay; choose with: lockstep file resolve",
+                    "another one, put apart and not got here last, stays beside it; choose with: lockstep file resolve",
                 );
             }
             if app.ui.json {

@@ -6,7 +6,7 @@ use lockstep_client::{
     model::{Content, VersionView},
     porting::Item,
 };
-use lockstep_events::{DeviceId, EntryId, VersionKind};
+use lockstep_events::{DeviceId, EntryId, VersionId, VersionKind};
 use serde_json::json;
 
 use crate::cli::{
@@ -63,9 +63,11 @@ pub async fn history(args: History, app: &App) -> Done {
     let versions = client.history(found.entry.entry).await?;
     let own = client.status().await?.device;
     let heads = found.entry.head_ids();
+    let quarantine = client.quarantine().await?;
+    let is_refused = |version: &VersionView| quarantine.iter().any(|one| one.version == version.version);
     if app.ui.json {
-        let documents: Vec<serde_json::Value> =
-            versions.iter().zip(1_u64..).map(|(version, nth)| document(version, nth, &heads)).collect();
+        let shown = |(version, nth)| document(version, nth, (&heads, is_refused(version)));
+        let documents: Vec<serde_json::Value> = versions.iter().zip(1_u64..).map(shown).collect();
         return app.ui.document(&json!({ "entry": found.entry.entry, "versions": documents }));
     }
     let mut rows = Vec::with_capacity(versions.len());
@@ -75,13 +77,22 @@ pub async fn history(args: History, app: &App) -> Done {
         rows.push(vec![
             format!("{head}{}", nth + 1),
             when(version),
-            did(version.kind).to_owned(),
-            device(version.device, own),
+            if is_refused(version) {
+                format!("{}, refused", did(version.kind))
+            } else {
+                did(version.kind).to_owned()
+            },
+            by(version, own),
             changed,
             version.version.to_string().chars().take(12).collect(),
         ]);
     }
     app.ui.table(&["  N", "WHEN (UTC)", "WHAT", "DEVICE", "FIELDS", "VERSION"], &rows)?;
+    if versions.iter().any(is_refused) {
+        app.ui.say(
+            "Refused: the server did not take it, and it is on this device alone; lockstep status says why.",
+        );
+    }
     app.ui.hint("● is present. Look: lockstep get ENTRY --version N   Bring back: lockstep restore ENTRY N");
     Ok(())
 }
@@ -180,26 +191,40 @@ pub const fn did(kind: VersionKind) -> &'static str {
     }
 }
 
-/// When a version was made: its author's clock, or when the server took it.
+/// When a version was made: its author's clock. What has none, as a deletion, arrived when the server took it.
 pub fn when(version: &VersionView) -> String {
-    let seconds = match (version.client_time, version.accepted_at) {
-        (0, Some(at)) => at.seconds(),
-        (0, None) => return "waiting".to_owned(),
-        (millis, _) => millis.div_euclid(1000),
-    };
-    clock(seconds)
+    match (version.client_time, version.accepted_at) {
+        (0, Some(at)) => format!("arrived {}", clock(at.seconds())),
+        (0, None) => "waiting".to_owned(),
+        (millis, _) => clock(millis.div_euclid(1000)),
+    }
+}
+
+/// When the server took a version, in milliseconds as an author's clock is.
+pub fn arrived(version: &VersionView) -> Option<i64> {
+    version.accepted_at.map(|at| at.0.div_euclid(1000))
 }
 
 /// A head in one line.
 pub fn described(head: &VersionView) -> String {
     let unreadable = is_unreadable(head).then(|| "(cannot be read)".to_owned());
     let name = item_of(head).map(|item| printable(item.name.as_str())).or(unreadable).unwrap_or_default();
-    format!("{} {} on device {}  {name}", did(head.kind), when(head), short_device(head.device))
+    let stop = if head.client_time == 0 { "," } else { "" };
+    let by = short_device(head.device);
+    let back =
+        head.given_back_by.map(|by| format!(", given back by {}", short_device(by))).unwrap_or_default();
+    format!("{}{stop} {} on device {by}{back}  {name}", did(head.kind), when(head))
 }
 
 /// Whether the content of a version is here and does not open, or is no entry that this program knows.
 pub fn is_unreadable(version: &VersionView) -> bool {
     matches!(version.content, Content::Rejected | Content::Here(_)) && item_of(version).is_none()
+}
+
+/// Who wrote a version, and who brought it back.
+fn by(version: &VersionView, own: DeviceId) -> String {
+    let back = version.given_back_by.map(|by| format!(", given back by {}", device(by, own)));
+    device(version.device, own) + &back.unwrap_or_default()
 }
 
 /// A device as a person sees it.
@@ -225,7 +250,7 @@ fn changed_fields(version: &VersionView, earlier: &[VersionView]) -> String {
     names.join(", ")
 }
 
-fn document(version: &VersionView, nth: u64, heads: &[lockstep_events::VersionId]) -> serde_json::Value {
+fn document(version: &VersionView, nth: u64, (heads, refused): (&[VersionId], bool)) -> serde_json::Value {
     json!({
         "number": nth,
         "version": version.version,
@@ -233,10 +258,13 @@ fn document(version: &VersionView, nth: u64, heads: &[lockstep_events::VersionId
         "parents": version.parents,
         "content_of": version.content_of,
         "device": version.device,
+        "given_back_by": version.given_back_by,
         "time": version.client_time,
+        "arrived": arrived(version),
         "seq": version.seq,
         "head": heads.contains(&version.version),
         "branch": version.branch,
+        "refused": refused,
         "has_content": version.content.bytes().is_some(),
     })
 }

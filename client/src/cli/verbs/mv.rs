@@ -51,6 +51,8 @@ pub async fn run(args: Mv, app: &App) -> Done {
         let advice = format!("choose first: lockstep resolve {}", shell_word(&args.entry));
         return Err(Failure::new(Exit::Conflict, "it was changed apart on several devices", advice));
     }
+    // A copy that could not be sent would wait here for nothing.
+    client.may_ask().await?;
     let new = copied(app, &client, &found, &there).await?;
     there.add_prepared(std::slice::from_ref(&new), &mut |_| {}).await?;
     // The copy goes out before the deletion, and if it cannot, the entry stays: a copy that waits is on this device only.

@@ -42,10 +42,7 @@ pub async fn run(_: Passwd, app: &App) -> Done {
     let changed = client.change_password_telling(&old, &new, &mut factor, sent).await;
     wheel.finish_and_clear();
     let was_sent = app.if_cut_off(None);
-    changed.map_err(|error| match error {
-        Error::Offline(_) if was_sent => Failure { advice: PERHAPS.to_owned(), ..error.into() },
-        _ => Failure::from(error),
-    })?;
+    changed.map_err(|error| perhaps(error, was_sent, PERHAPS))?;
     if app.ui.json {
         return app.ui.document(&json!({ "password_changed": true, "name": name }));
     }
@@ -54,7 +51,14 @@ pub async fn run(_: Passwd, app: &App) -> Done {
     Ok(())
 }
 
-/// What is said where the server's answer to a change was not heard.
+/// Why a change did not end, with what that means once it was sent: only a refusal says that nothing was changed.
+pub fn perhaps(error: Error, was_sent: bool, advice: &str) -> Failure {
+    let refused = matches!(error, Error::Refused { .. } | Error::Revoked(_) | Error::LoginFailed)
+        && !error.is_transient();
+    if was_sent && !refused { Failure { advice: advice.to_owned(), ..error.into() } } else { error.into() }
+}
+
+/// What is said where the server's answer to a change was not heard, or this device could not follow it.
 const PERHAPS: &str = "the password may have been changed on the server, and this device still opens with the one before: \
                        lockstep login, with the new one if the old one is refused";
 

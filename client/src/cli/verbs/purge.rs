@@ -74,6 +74,8 @@ pub async fn run(args: Purge, app: &App) -> Done {
 
 /// Devices erase what a device has deleted, and nothing else: the deletion goes out first.
 async fn deleted(app: &App, client: &Client, found: &Found) -> Done {
+    // What could not be erased is not deleted either.
+    client.may_ask().await?;
     if !found.entry.deleted {
         client.remove(found.entry.entry, &found.entry.head_ids()).await?;
     }

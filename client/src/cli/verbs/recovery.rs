@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     account::{Enter, entered, first_sync, in_words, refused, target},
-    passwd::{NEW_PASSWORD, new_password},
+    passwd::{NEW_PASSWORD, new_password, perhaps},
     second_factor::ask_factor,
 };
 use crate::cli::{
@@ -73,7 +73,13 @@ async fn make(app: &App) -> Done {
     }
     let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
     let client = app.open_by(&password).await?;
-    let code = client.new_recovery_code(&password, &mut |demanded| ask_factor(app, demanded)).await?;
+    let mut factor = |demanded: &_| ask_factor(app, demanded);
+    let sent = || {
+        app.if_cut_off(Some(PERHAPS));
+    };
+    let made = client.new_recovery_code_telling(&password, &mut factor, sent).await;
+    let was_sent = app.if_cut_off(None);
+    let code = made.map_err(|error| perhaps(error, was_sent, PERHAPS))?;
     let text = code.to_text();
     if app.ui.json {
         return app.ui.document(&json!({ "recovery_code": text.as_str() })).map_err(not_shown);
@@ -88,6 +94,10 @@ async fn make(app: &App) -> Done {
     app.ui.hint("It is used with: lockstep recovery use");
     Ok(())
 }
+
+/// What is said where the server's answer was not heard.
+const PERHAPS: &str = "perhaps a new recovery code was made and not shown, and the one before is worthless: \
+                       lockstep recovery new makes another one";
 
 /// The code is made, and nobody has it.
 fn not_shown(why: Failure) -> Failure {

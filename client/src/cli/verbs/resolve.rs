@@ -28,7 +28,7 @@ use super::{
     attachment,
     changes::{report, split},
     get::MASK,
-    history::{described, is_unreadable},
+    history::{arrived, described, is_unreadable},
 };
 
 /// How it is resolved; without a choice the sides are shown and, at a terminal, a choice is asked for.
@@ -111,6 +111,9 @@ pub(super) fn is_entry(client: &Client, found: &Found, file: &str) -> Done {
 /// # Errors
 /// Not found; contested fields without a choice.
 pub async fn run(args: Resolve, app: &App) -> Done {
+    for pair in args.merge_set.iter().chain(&args.merge_from) {
+        split(pair)?;
+    }
     let client = app.open().await?;
     let found = app.find_to_change(&client, &args.entry, false).await?;
     is_entry(&client, &found, "lockstep file resolve")?;
@@ -175,11 +178,16 @@ async fn carry_out(choice: Choice, sides: &Sides, app: &App, client: &Client) ->
         return Err(Failure::new(Exit::Conflict, "it was changed meanwhile: nothing was resolved", advice));
     };
     let sent = app.send_of(client, &[entry]).await?;
-    let after = client.get(entry).await?;
-    if after.divergent {
+    let after = opened(client.get(entry).await?);
+    if after.entry.divergent {
         app.ui.warn("another version arrived meanwhile and stays open; resolve once more");
     }
-    report(app, "Resolved", &opened(after).name(), (entry, version), sent)
+    let name = if after.entry.deleted {
+        format!("{}: deleted; back with: lockstep restore {}", sides.name(), after.short_id())
+    } else {
+        after.name()
+    };
+    report(app, "Resolved", &name, (entry, version), sent)
 }
 
 fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
@@ -290,6 +298,12 @@ impl Sides {
         Ok(Self { conflict, base, items })
     }
 
+    /// What it is called where it is not deleted.
+    fn name(&self) -> String {
+        let item = self.items.iter().flatten().next().cloned();
+        Found { entry: self.conflict.entry.clone(), item }.name()
+    }
+
     fn refs(&self) -> Vec<Option<&Item>> {
         self.items.iter().map(Option::as_ref).collect()
     }
@@ -347,8 +361,7 @@ impl Sides {
     }
 
     fn show(&self, app: &App, reveal: bool) -> Done {
-        let name = opened(self.conflict.entry.clone()).name();
-        app.ui.data(&Style::new().bold().apply_to(printable(&name)).to_string())?;
+        app.ui.data(&Style::new().bold().apply_to(printable(&self.name())).to_string())?;
         for (head, nth) in self.conflict.entry.heads.iter().zip(1..) {
             app.ui.data(&format!("  side {nth}  {}", described(head)))?;
         }
@@ -383,7 +396,7 @@ impl Sides {
             None => serde_json::Value::Null,
         };
         let heads = self.conflict.entry.heads.iter().zip(1..).map(|(head, nth)| {
-            json!({ "side": nth, "version": head.version, "kind": head.kind, "device": head.device, "branch": head.branch, "time": head.client_time, "readable": !is_unreadable(head) })
+            json!({ "side": nth, "version": head.version, "kind": head.kind, "device": head.device, "branch": head.branch, "time": head.client_time, "arrived": arrived(head), "readable": !is_unreadable(head) })
         });
         let fields = self.rows().into_iter().map(|row| {
             json!({

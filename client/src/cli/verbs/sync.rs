@@ -1,7 +1,7 @@
 //! `sync`.
 
 use clap::Args;
-use lockstep_client::{Client, model::SyncReport};
+use lockstep_client::{Client, Error, model::SyncReport};
 
 use crate::cli::{
     advice::HELD,
@@ -10,7 +10,7 @@ use crate::cli::{
     ui::printable,
 };
 
-use super::{conflicts, vault};
+use super::{account::after_a_restore, conflicts, vault};
 
 /// What to do before.
 #[derive(Debug, Args)]
@@ -53,11 +53,20 @@ pub async fn run(args: Sync, app: &App) -> Done {
     }
     let known: Vec<i64> = client.alarms().await?.iter().map(|alarm| alarm.id).collect();
     app.tell_of_an_erasure();
-    let report = synced(app.ui, &client, "in step with the server").await?;
+    let report = match synced(app.ui, &client, "in step with the server").await {
+        Ok(report) => report,
+        // Nobody said why: a restored server does not know the session.
+        Err(error @ Error::Revoked(end)) if end.and_then(|end| end.reason).is_none() => {
+            return Err(after_a_restore(&client, error.into()).await);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let raised = client.alarms().await?.into_iter();
     let raised = raised.filter(|alarm| !known.contains(&alarm.id)).find(|alarm| alarm.kind.holds_sending());
     if app.ui.json {
-        app.ui.document(&report)?;
+        let mut document = serde_json::to_value(&report).map_err(std::io::Error::other)?;
+        document["notices"] = serde_json::json!(app.notices().await);
+        app.ui.document(&document)?;
     }
     if let Some(alarm) = raised {
         // What came with it was taken as far as it goes: it is not in step all the same.
@@ -81,6 +90,7 @@ pub async fn run(args: Sync, app: &App) -> Done {
     if let Some(met) = &report.no_room {
         app.say_no_room("what waits", met);
     }
+    app.say_refused(&report);
     say_waiting(app, &report);
     vault::say_left(app, &client).await?;
     if report.conflicts > 0 {

@@ -18,7 +18,8 @@ Fields may be added; those that are there keep their names and meanings.
   entry, id        an entry, as a UUID; every verb takes the beginning of one
   version          a version, as 64 hexadecimal digits
   sent             whether the server has it; false: it waits on this device
-  time             milliseconds since 1970, by the clock of the device that wrote
+  time             milliseconds since 1970, by the clock of the device that wrote; 0 of what was deleted or kept
+  arrived          milliseconds since 1970, when the server took it
   at, …_at, last_seen
                    microseconds since 1970, by the server's clock; of alarms by this device's
   at of watch      RFC 3339, by this device's clock
@@ -30,7 +31,7 @@ Other programs of the same user may read what stands in the environment; what co
   LOCKSTEP_HOME                profile directory, as --home
   LOCKSTEP_PASSWORD            the account's password
   LOCKSTEP_NEW_PASSWORD        the new one: passwd, recovery use
-  LOCKSTEP_EARLIER_PASSWORD    the one before: login after another device changed it
+  LOCKSTEP_EARLIER_PASSWORD    that opens this device: login where the account has another one
   LOCKSTEP_CODE                a code of a second factor, or the word passkey
   LOCKSTEP_ARCHIVE_PASSWORD    the password of an archive: export, import
   LOCKSTEP_SERVER, LOCKSTEP_EMAIL, LOCKSTEP_INVITATION

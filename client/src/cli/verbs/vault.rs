@@ -12,6 +12,8 @@ use crate::cli::{
     ui::printable,
 };
 
+use super::devices::is_name;
+
 mod delete;
 
 /// What about them.
@@ -87,6 +89,9 @@ pub async fn run(args: Vault, app: &App) -> Done {
     let action = args.action.unwrap_or(Action::List);
     if app.offline && matches!(action, Action::Create { .. } | Action::Rotate { .. }) {
         return Err(Failure::usage("that needs the server", "leave --offline away"));
+    }
+    if let Action::Create { name } | Action::Rename { name, .. } = &action {
+        is_name(name)?;
     }
     let client = app.open().await?;
     match action {

@@ -178,14 +178,17 @@ impl Shown<'_> {
                 Change::Alarm(alarm) => value["holds_sending"] = alarm.kind.holds_sending().into(),
                 _ => {}
             }
+            if let Some(notice) = alerts::about(change, self.own) {
+                value["notice"] = json!(notice);
+            }
             return self.app.ui.document_line(&value);
         }
         let text = self.sentence(change).await;
         let (word, style) = self.word();
         let word = style.apply_to(format!("{word:<7}"));
         self.app.ui.data(&format!("{}  {word}  {text}", clock(now())))?;
-        if let Some(text) = alerts::about(change, self.own) {
-            self.app.ui.warn(text);
+        if let Some(notice) = alerts::about(change, self.own) {
+            self.app.ui.warn(notice.text);
         }
         if matches!(change, Change::Alarm(alarm) if alarm.kind.holds_sending()) {
             self.app.ui.warn("nothing is sent from now on; what is written waits here");

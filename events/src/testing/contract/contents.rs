@@ -132,6 +132,14 @@ pub async fn contents_come_in_the_order_asked(log: &dyn EventLog) {
     assert_eq!(log.erase_contents(stream(1), &[], ALL).await.unwrap(), 0);
 }
 
+pub async fn events_that_came_with_a_content_are_known_when_it_is_erased(log: &dyn EventLog) {
+    let with = |n: u128| event(n, stream(1)).with_content(&n.to_be_bytes());
+    append_one(log, unit(vec![with(1), event(2, stream(1)), with(3)])).await;
+    log.erase_contents(stream(1), &[hash(&1_u128.to_be_bytes())], ALL).await.unwrap();
+    assert_eq!(log.came_with_content(&[id(3), id(9), id(2), id(1)]).await.unwrap(), [id(3), id(1)]);
+    assert!(log.came_with_content(&[]).await.unwrap().is_empty());
+}
+
 fn part(n: u128, person: u128, purpose: &str, period: &str) -> NewEvent {
     let sealed = Sealed {
         subject: AccountId(Uuid::from_u128(person)),

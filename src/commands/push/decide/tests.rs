@@ -225,3 +225,30 @@ fn a_version_waits_for_its_attachments_unless_it_is_offered_again() {
     facts.blobs.insert(file, Some(5));
     assert_eq!(decided(&[item], &[], &facts), [accepted]);
 }
+
+/// What a version of the entry named that stands may be gone: by pruning, or because it was lost.
+#[test]
+fn a_version_need_not_bring_what_an_older_one_of_its_entry_named_and_names_no_more_what_was_pruned() {
+    let [pruned, lost, foreign] = [97, 98, 99].map(|n| BlobHash([n; 32]));
+    let item = |attachments| Ready { attachments, ..edit(2, &[1]) };
+    let mut facts = given(&[(1, &[])]);
+    let unknown = decide(&[&item(vec![pruned])], &[], &facts).unwrap_err();
+    assert_eq!((unknown.blobs, unknown.attached), (BTreeSet::from([pruned]), BTreeSet::from([e(1)])));
+    facts.blobs.extend([pruned, lost, foreign].map(|hash| (hash, None)));
+    let mut attached = Attached::default();
+    attached.name([(lost, 7)]);
+    facts.attached.insert(e(1), attached);
+    facts.once.insert(e(1), BTreeSet::from([pruned, lost]));
+    let of_it = item(vec![pruned, lost]);
+    assert_eq!(decided(std::slice::from_ref(&of_it), &[], &facts), [APPEND]);
+    assert_eq!(facts.sized(&of_it), [(lost, 0)], "it counts with the version that named it before");
+    for others in [vec![foreign], vec![pruned, foreign]] {
+        assert_eq!(decided(&[item(others)], &[], &facts), [refuse(Refusal::BlobMissing)]);
+    }
+    let elsewhere = Ready { entry: e(2), ..edit(3, &[]) };
+    let elsewhere = Ready { attachments: vec![pruned], ..elsewhere };
+    assert_eq!(decided(&[elsewhere], &[], &facts), [refuse(Refusal::BlobMissing)], "of another entry");
+    // Who has it brings it back.
+    facts.blobs.insert(pruned, Some(5));
+    assert_eq!(facts.sized(&of_it), [(pruned, 5), (lost, 0)]);
+}

@@ -39,6 +39,11 @@ pub async fn target(args: &Enter, verb: &str, app: &App) -> Done<(Server, String
         return Err(Failure::usage("this needs the server", "leave --offline away"));
     }
     let server = match (&args.server, known) {
+        // How a known server is trusted from now on may be said without its address.
+        (None, Some(profile)) if names_trust(args) => {
+            let url = profile.server.url.as_str();
+            Server::new(url, trust(args, url, app).await?)?
+        }
         (None, Some(profile)) => profile.server,
         (None, None) => return Err(missing("server")),
         (Some(url), Some(profile)) if profile.server.url == *url && !names_trust(args) => profile.server,

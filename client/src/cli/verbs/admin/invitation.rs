@@ -31,7 +31,7 @@ enum What {
         #[arg(long)]
         all: bool,
         /// Why
-        #[arg(long, default_value = "looking at the list of invitations")]
+        #[arg(long, default_value = "looking at the list of invitations", value_parser = super::reason)]
         reason: String,
     },
     /// Make one that was not used worth nothing

@@ -71,6 +71,16 @@ enum What {
     Reject(proposal::One),
 }
 
+/// Why something is done, as a server takes it: said before the password is asked for.
+fn reason(text: &str) -> Result<String, &'static str> {
+    let fits = (1..=500).contains(&text.len()) && !text.trim().is_empty();
+    if fits && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 500 bytes of text are a reason")
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors

@@ -26,7 +26,7 @@ enum What {
     /// List what waits for another administrator
     List {
         /// Why; the owners of the accounts read it
-        #[arg(long, default_value = "looking at the list of proposals")]
+        #[arg(long, default_value = "looking at the list of proposals", value_parser = super::reason)]
         reason: String,
     },
     /// Approve what another administrator proposed
@@ -41,7 +41,7 @@ pub(super) struct One {
     /// Beginning of its id
     proposal: String,
     /// Why; the account's owner reads it
-    #[arg(long)]
+    #[arg(long, value_parser = super::reason)]
     reason: String,
 }
 

@@ -12,7 +12,10 @@ use crate::cli::{
     app::App,
     failure::{Done, Failure},
     ui::printable,
-    verbs::watch::{clock, hour, short_device},
+    verbs::{
+        plan::history_days,
+        watch::{clock, hour, now, short_device},
+    },
 };
 
 /// Accounts.
@@ -44,7 +47,7 @@ enum What {
     /// List accounts
     List {
         /// Why; the owners read it
-        #[arg(long, default_value = "looking at the list of accounts")]
+        #[arg(long, default_value = "looking at the list of accounts", value_parser = super::reason)]
         reason: String,
     },
     /// Show an account: role, plan, what it uses
@@ -77,7 +80,7 @@ enum What {
     SetFlag {
         #[command(flatten)]
         of: Of,
-        /// The feature
+        /// The feature: one that no plan has is switched for this account alone
         flag: String,
         /// On, off, or what the plan says
         #[arg(value_enum)]
@@ -99,7 +102,7 @@ struct Of {
     /// Whole id of the account, or the name that the person registered with
     user: String,
     /// Why; the account's owner reads it
-    #[arg(long)]
+    #[arg(long, value_parser = super::reason)]
     reason: String,
 }
 
@@ -225,20 +228,23 @@ fn row(view: &AccountView) -> Vec<String> {
         Role::Auditor => "auditor",
         Role::Admin => "admin",
     };
-    let state = state(view);
+    let state = state(view, now());
     let since = clock(view.created_at.seconds());
     vec![view.account.to_string(), since, role.to_owned(), view.plan.clone(), state]
 }
 
-/// Disabled, erased or about to be; nothing for most.
-fn state(view: &AccountView) -> String {
-    let at = |at: Micros| clock(at.seconds());
-    match (view.erased_at, view.erasure_due, view.disabled) {
-        (Some(erased), ..) => format!("erased {}", at(erased)),
-        (None, Some(due), true) => format!("disabled, will be erased {}", at(due)),
-        (None, Some(due), false) => format!("will be erased {}", at(due)),
-        (None, None, true) => "disabled".to_owned(),
-        (None, None, false) => String::new(),
+/// Disabled, erased, being erased or about to be; nothing for most.
+fn state(view: &AccountView, now: i64) -> String {
+    let erasure = match (view.erased_at, view.erasure_due) {
+        (Some(erased), _) => return format!("erased {}", clock(erased.seconds())),
+        (None, Some(due)) if due.seconds() <= now => format!("being erased since {}", clock(due.seconds())),
+        (None, Some(due)) => format!("will be erased {}", clock(due.seconds())),
+        (None, None) => String::new(),
+    };
+    match (view.disabled, erasure.is_empty()) {
+        (true, true) => "disabled".to_owned(),
+        (true, false) => format!("disabled, {erasure}"),
+        (false, _) => erasure,
     }
 }
 
@@ -263,6 +269,8 @@ async fn show(app: &App, client: &Client, of: &Of) -> Done {
         let limit = measure.limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
         vec![measure.what.clone(), format!("{}{limit}", measure.used)]
     }));
+    let days = history_days(view.history_days, view.history_days_until.zip(view.history_days_then));
+    rows.push(vec!["history_days".to_owned(), days]);
     rows.extend(view.flags.iter().map(|(flag, on)| vec![flag.clone(), on.to_string()]));
     app.ui.table(&["WHAT", ""], &rows)
 }
@@ -284,4 +292,23 @@ async fn sessions(app: &App, client: &Client, of: &Of) -> Done {
         })
         .collect();
     app.ui.table(&["DEVICE", "OPENED (UTC)", "LAST SEEN (UTC)", "STATE"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_erasure_that_has_begun_is_not_one_to_come() {
+        let of = |disabled: bool| {
+            let view = serde_json::json!({
+                "account": AccountId::NIL, "created_at": 0, "role": "user", "disabled": disabled, "plan": "free",
+                "erasure_due": 60_000_000, "flags": {},
+            });
+            serde_json::from_value::<AccountView>(view).unwrap()
+        };
+        assert_eq!(state(&of(false), 59), "will be erased 1970-01-01 00:01:00");
+        assert_eq!(state(&of(false), 60), "being erased since 1970-01-01 00:01:00");
+        assert_eq!(state(&of(true), 60), "disabled, being erased since 1970-01-01 00:01:00");
+    }
 }
