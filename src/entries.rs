@@ -11,7 +11,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use lockstep_events::{EntryId, Epoch, Event, EventLog, LogError, VaultId, graph::Heads};
+use lockstep_events::{
+    EntryId, Epoch, Event, EventLog, LogError, VaultId, VersionId, event::VaultEvent, graph::Heads,
+};
 use lockstep_projections::ReadStore;
 use lru::LruCache;
 
@@ -92,6 +94,38 @@ impl EntryStates {
                     seen.go_on_to(&heads);
                 }
                 return Ok(heads);
+            }
+        }
+    }
+
+    /// The heads as the log had them right before a version of the entry, if that stands; else as it has them. Also
+    /// whether it stands.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub async fn before(
+        &self,
+        vault: VaultId,
+        entry: EntryId,
+        version: VersionId,
+    ) -> Result<(Heads, bool), LogError> {
+        let mut heads = Heads::default();
+        loop {
+            let page = self.log.read_subject(vault.into(), entry.into(), heads.last_seq, PAGE).await?;
+            for recorded in &page {
+                match recorded.event() {
+                    Ok(Event::Vault(VaultEvent::VersionAdded(added)))
+                        if added.header.version_id() == version =>
+                    {
+                        return Ok((heads, true));
+                    }
+                    Ok(Event::Vault(event)) => drop(heads.apply(&event, recorded.seq)),
+                    Ok(_) => heads.last_seq = recorded.seq,
+                    Err(error) => return Err(LogError::Other(error.into())),
+                }
+            }
+            if page.len() < PAGE {
+                return Ok((heads, false));
             }
         }
     }

@@ -92,7 +92,8 @@ codes! {
     PreconditionFailed = "precondition_failed", 412, "What was expected does not hold";
     /// The same idempotency key with another body.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "This idempotency key was used with another body";
-    /// The cursor does not belong to the stream's present life: take the snapshot, then reconcile.
+    /// The cursor does not belong to the stream's present life: find the last place that both lives have, offer the
+    /// roster, read on from there, reconcile.
     CursorReset = "cursor_reset", 410, "The cursor is no longer valid";
     /// A blob's bytes do not have the hash or length that was promised.
     HashMismatch = "hash_mismatch", 422, "The bytes do not have the promised hash";

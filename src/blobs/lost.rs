@@ -34,6 +34,14 @@ impl Shelf {
         Ok(found)
     }
 
+    /// Whether the vault has a blob, which the store did not lose.
+    ///
+    /// # Errors
+    /// If the index does not answer.
+    pub async fn has(&self, vault: VaultId, hash: BlobHash) -> Result<bool, BlobError> {
+        Ok(!self.index.find(vault, &[hash]).await?.is_empty() && self.lost(vault, &[hash]).await?.is_empty())
+    }
+
     /// Enters blobs where they lie now; lost ones among them leave their places of before.
     pub(super) async fn enter(
         &self,

@@ -201,7 +201,11 @@ impl BlobStore for Watch {
         expires_s: u32,
     ) -> Result<Option<Parts>, BlobError> {
         self.may_ask()?;
-        self.wrote(self.store.start_parts(key, lengths, expires_s).await).await
+        match self.store.start_parts(key, lengths, expires_s).await {
+            // It was not asked.
+            Ok(None) => Ok(None),
+            outcome => self.wrote(outcome).await,
+        }
     }
 
     async fn finish_parts(&self, key: &str, upload: &str, tags: &[String]) -> Result<(), BlobError> {

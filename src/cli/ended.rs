@@ -1,6 +1,6 @@
 //! With which code a command ends that did not do its work.
 
-use std::error::Error;
+use std::{error::Error, io::ErrorKind::InvalidData};
 
 use crate::{app::StartError, config::ConfigError};
 
@@ -17,8 +17,10 @@ pub struct Usage(pub String);
 /// The exit code: whoever starts a server again and again need not do so for options that are not right.
 pub fn code(error: &(dyn Error + Send + Sync + 'static)) -> u8 {
     let is_unsupported = |error: &StartError| matches!(error, StartError::Unsupported { .. });
+    // A file that is not there may be on a disk that comes later.
+    let is_unread = |error: &ConfigError| matches!(error, ConfigError::Read { source, .. } if source.kind() != InvalidData);
     let is_usage = error.is::<Usage>()
-        || error.is::<ConfigError>()
+        || error.downcast_ref::<ConfigError>().is_some_and(|error| !is_unread(error))
         || error.downcast_ref::<StartError>().is_some_and(is_unsupported);
     if is_usage { USAGE } else { FAILURE }
 }

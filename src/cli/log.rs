@@ -200,7 +200,7 @@ fn audit(file: &Path) -> Result<Audit, AnyError> {
 async fn restored(config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
     let (log, _held) = app::log_held(config).await?;
     let streams = lives::renew(&*log, &SystemClock).await?;
-    scan::say_restored(&config.key_path())?;
+    scan::note_restored(&config.key_path(), &*log).await?;
     Ok(writeln!(
         out,
         "{streams} streams of accounts and vaults begin another life: devices offer again what the log does not have"

@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use super::facts::{Actor, derived, new_event};
 use crate::{
     batcher::Batcher,
-    blobs::{BlobError, Keepers, Shelf},
+    blobs::{BlobError, IndexError, Keepers, Shelf},
     entries::EntryStates,
     erasure::shred_list::{Shred, ShredList, ShredListError},
 };
@@ -142,8 +142,16 @@ impl Scrubs {
 impl PurgeError {
     /// Whether a store is away: then it is the same for every other entry.
     pub fn is_everywhere(&self) -> bool {
-        let log = matches!(self, Self::Log(LogError::Unavailable(_) | LogError::Full(_)));
-        log || matches!(self, Self::Blobs(BlobError::Unavailable(_) | BlobError::Full(_)))
+        match self {
+            Self::Log(error) | Self::Blobs(BlobError::Log(error)) => {
+                matches!(error, LogError::Unavailable(_) | LogError::Full(_))
+            }
+            Self::Blobs(BlobError::Index(error)) => {
+                matches!(error, IndexError::Unavailable(_) | IndexError::Full(_))
+            }
+            Self::Blobs(error) => matches!(error, BlobError::Unavailable(_) | BlobError::Full(_)),
+            _ => false,
+        }
     }
 }
 
@@ -323,6 +331,32 @@ mod tests {
         let refused = decide(&given(&[2, 1, 3]), &two);
         assert!(matches!(refused, Err(PurgeError::Heads(heads)) if heads.len() == 3));
         assert!(matches!(decide(&given(&[]), &two), Err(PurgeError::NotFound)));
+    }
+
+    #[test]
+    fn a_store_that_is_away_or_full_is_so_for_every_entry_whichever_of_them_it_is() {
+        let everywhere: [PurgeError; 8] = [
+            LogError::Unavailable("away".into()).into(),
+            LogError::Full("full".into()).into(),
+            BlobError::Unavailable("away".into()).into(),
+            BlobError::Full("full".into()).into(),
+            BlobError::Index(IndexError::Unavailable("away".into())).into(),
+            BlobError::Index(IndexError::Full("full".into())).into(),
+            BlobError::Log(LogError::Unavailable("away".into())).into(),
+            BlobError::Log(LogError::Full("full".into())).into(),
+        ];
+        for error in everywhere {
+            assert!(error.is_everywhere(), "{error:?}");
+        }
+        let here: [PurgeError; 4] = [
+            PurgeError::Contended,
+            BlobError::Missing.into(),
+            BlobError::Index(IndexError::Other("odd".into())).into(),
+            BlobError::Log(LogError::Malformed("odd")).into(),
+        ];
+        for error in here {
+            assert!(!error.is_everywhere(), "{error:?}");
+        }
     }
 
     #[test]

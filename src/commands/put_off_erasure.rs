@@ -1,7 +1,7 @@
 //! After a restore: nobody is erased before they had the time again in which they can call it off.
 
 use lockstep_events::{
-    AccountId, Event, Micros, Position,
+    AccountId, Event, LogError, Micros, Position,
     event::{AccountEvent, AskedBy, ErasureRequested},
     log::{Contents, Filter},
 };
@@ -23,7 +23,8 @@ const FIRST_STEP: u8 = 2;
 /// `until`, and none earlier than it would have. What has begun, or is on the shred list, was not called off, and goes on.
 ///
 /// # Errors
-/// If the log or the queue does not answer. Those that were put off stay so.
+/// If the log or the queue does not answer. Those that were put off stay so. An account that cannot be read is left out: no
+/// erasure begins that nobody can read.
 pub async fn put_off(desk: &Desk, until: Micros) -> Result<u64, EraseError> {
     let filter = Filter { stream_kind: None, kinds: vec!["account.erasure_requested".to_owned()] };
     let (mut after, mut done) = (Position::ZERO, 0);
@@ -44,7 +45,14 @@ pub async fn put_off(desk: &Desk, until: Micros) -> Result<u64, EraseError> {
 /// Whether it was asked for anew: once in a life of the account's stream, which is once for a restore. Of nodes that start
 /// at the same time one does it, and the others find it done.
 async fn one(desk: &Desk, account: AccountId, until: Micros) -> Result<bool, EraseError> {
-    let found = Erasure::of(&*desk.log, account).await?;
+    let found = match Erasure::of(&*desk.log, account).await {
+        Err(error @ (LogError::Unavailable(_) | LogError::Full(_))) => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(cause = %error, "the erasure of an account that cannot be read is not put off, and does not begin");
+            return Ok(false);
+        }
+        Ok(found) => found,
+    };
     let ErasureState::Due(due) = found.state else { return Ok(false) };
     if desk.erasures.find(account).await?.is_some_and(|job| job.step > FIRST_STEP) {
         return Ok(false);

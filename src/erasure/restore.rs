@@ -53,11 +53,13 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
             }
             None => tracing::warn!("the log was restored: every stream has begun another life already"),
         }
+        // A start that is cut off below does it all again.
+        scan::note_restored(&server.config.key_path(), &*server.log).await?;
     }
     if cut {
         tracing::warn!("lines of the shred list are gone: they are made again from the log");
     }
-    read(server, mark.filter(|_| !restored && !cut)).await?;
+    unless_away(scan::scan(server, mark.filter(|_| !restored && !cut)).await)?;
     let mut done = Reapplied { restored, ..Reapplied::default() };
     let mut people = HashSet::new();
     for shred in server.shred_list.all() {
@@ -77,7 +79,7 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
     if restored {
         done.put_off = put_off(server).await?;
         // What was appended just now is part of what was read.
-        read(server, None).await?;
+        unless_away(scan::settle(server).await)?;
     }
     if done.people + done.entries > 0 {
         // Also what the restored journals had.
@@ -104,9 +106,9 @@ async fn put_off(server: &Server) -> Result<u64, ErasureError> {
     Ok(people)
 }
 
-/// Reads the log. Purges that cannot be finished because a store is away are no reason not to serve: they are soon.
-async fn read(server: &Server, since: Option<scan::Mark>) -> Result<(), ErasureError> {
-    match scan::scan(server, since).await {
+/// Purges that cannot be finished because a store is away are no reason not to serve: they are soon.
+fn unless_away(read: Result<(), ErasureError>) -> Result<(), ErasureError> {
+    match read {
         Err(ErasureError::Purge(error)) => {
             tracing::warn!(cause = %error, "what purges left cannot be deleted now; it is tried again");
             Ok(())

@@ -11,7 +11,7 @@ use std::{
 };
 
 use lockstep_events::{
-    Event, EventId, Position, Recorded,
+    Event, EventId, EventLog, Position, Recorded,
     event::{AccountEvent, VaultEvent},
     log::{Contents, Filter},
 };
@@ -64,12 +64,36 @@ pub fn mark(key_file: &Path) -> Option<Mark> {
     serde_json::from_slice(&std::fs::read(path(key_file)).ok()?).ok()
 }
 
-/// Keeps the word that the log was restored until the next start, which does what has to be done then.
+/// Keeps the word that the log was restored until a start has done what has to be done then; whether there was a mark
+/// that can say so.
 ///
 /// # Errors
 /// What the system says.
-pub fn say_restored(key_file: &Path) -> io::Result<()> {
-    mark(key_file).map_or(Ok(()), |mark| write(key_file, Mark { restored: true, ..mark }))
+pub fn say_restored(key_file: &Path) -> io::Result<bool> {
+    let Some(mark) = mark(key_file) else { return Ok(false) };
+    write(key_file, Mark { restored: true, ..mark }).map(|()| true)
+}
+
+/// The same, with a mark that is made from the log where there is none. An empty log has nothing that could be erased.
+///
+/// # Errors
+/// If the log does not answer, or the mark cannot be written.
+pub async fn note_restored(key_file: &Path, log: &dyn EventLog) -> Result<(), ErasureError> {
+    let failed = |source| ErasureError::File { path: path(key_file).display().to_string(), source };
+    if say_restored(key_file).map_err(failed)? {
+        return Ok(());
+    }
+    let position = log.tail().await?.position;
+    let Some(event) = event_at(log, position).await? else { return Ok(()) };
+    let (log_id, renewed) = (log.log_id().await?, Renewed::default());
+    let mark = Mark { log_id, position, event, shreds: 0, unfinished: None, restored: true, renewed };
+    write(key_file, mark).map_err(failed)
+}
+
+async fn event_at(log: &dyn EventLog, position: Position) -> Result<Option<EventId>, ErasureError> {
+    let before = Position(position.0.saturating_sub(1));
+    let there = log.read_all(before, 1, &Filter::default(), Contents::No).await?;
+    Ok(there.first().map(|event| event.event_id))
 }
 
 fn write(key_file: &Path, mark: Mark) -> io::Result<()> {
@@ -81,9 +105,7 @@ pub async fn is_restored(server: &Server, mark: &Mark) -> Result<bool, ErasureEr
     if mark.restored || server.log.log_id().await? != mark.log_id {
         return Ok(true);
     }
-    let before = Position(mark.position.0.saturating_sub(1));
-    let there = server.log.read_all(before, 1, &Filter::default(), Contents::No).await?;
-    Ok(there.first().is_none_or(|event| event.event_id != mark.event))
+    Ok(event_at(&*server.log, mark.position).await? != Some(mark.event))
 }
 
 /// Whether lines are gone from the list that it had when the mark was made.
@@ -91,12 +113,25 @@ pub fn is_cut(server: &Server, mark: &Mark) -> Result<bool, ErasureError> {
     Ok(server.shred_list.count()? < mark.shreds)
 }
 
-/// Reads what was appended since a mark, puts erasures and purges on the list, finishes purges, and moves the mark.
+/// Reads what was appended since a mark, puts erasures and purges on the list, finishes purges, and moves the mark. The
+/// word that the log was restored stays with it: what has to be done then may not be done yet.
 ///
 /// # Errors
 /// If something does not answer; it is read again then. [`ErasureError::Purge`] if a purge could not be finished: all
 /// else is done, and the mark says from where purges are looked at again.
 pub async fn scan(server: &Server, since: Option<Mark>) -> Result<(), ErasureError> {
+    look(server, since, false).await
+}
+
+/// Reads all of the log as [`scan`] does, when what a restore asks for is done: nothing says any more that it was restored.
+///
+/// # Errors
+/// As [`scan`].
+pub async fn settle(server: &Server) -> Result<(), ErasureError> {
+    look(server, None, true).await
+}
+
+async fn look(server: &Server, since: Option<Mark>, is_settled: bool) -> Result<(), ErasureError> {
     let tail = server.log.tail().await?.position;
     let start = since.map_or(Position::ZERO, |mark| mark.unfinished.unwrap_or(mark.position));
     if tail <= start {
@@ -116,13 +151,15 @@ pub async fn scan(server: &Server, since: Option<Mark>) -> Result<(), ErasureErr
             _ => break,
         }
     }
-    let last = server.log.read_all(Position(tail.0 - 1), 1, &Filter::default(), Contents::No).await?;
-    let Some(event) = last.first().map(|recorded| recorded.event_id) else { return Ok(()) };
+    let Some(event) = event_at(&*server.log, tail).await? else { return Ok(()) };
     let shreds = server.shred_list.count()?;
     let (log_id, unfinished) = (server.log.log_id().await?, purges.unfinished);
     let renewed = lives::last(&*server.log).await?;
-    let mark = Mark { log_id, position: tail, event, shreds, unfinished, restored: false, renewed };
     let key_file = server.config.key_path();
+    // Beside the word stays which lives there were before: those of now are for this restore.
+    let word = mark(&key_file).filter(|mark| mark.restored && !is_settled);
+    let (restored, renewed) = (word.is_some(), word.map_or(renewed, |mark| mark.renewed));
+    let mark = Mark { log_id, position: tail, event, shreds, unfinished, restored, renewed };
     write(&key_file, mark)
         .map_err(|source| ErasureError::File { path: path(&key_file).display().to_string(), source })?;
     purges.error.map_or(Ok(()), |error| Err(error.into()))

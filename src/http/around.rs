@@ -81,7 +81,7 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
         Err(_) => Failure::from(Code::Internal).into_response(),
     };
     if response.status().is_client_error() || response.status().is_server_error() {
-        rest.drain().await;
+        rest.drain(server.config.max_attachment_bytes.max(server.config.max_blob_bytes)).await;
     }
     let code = response.extensions().get::<Pending>().map(|pending| pending.0.code);
     note_room(&server.no_room, (&method, route), &response);

@@ -25,6 +25,7 @@ use super::{
     Answer, Failure, Path, Query, Routes,
     caller::Caller,
     extract::{Json, check_content_type, read_body},
+    leftover,
     openapi::problems,
     pace,
     routes::routes,
@@ -326,8 +327,14 @@ async fn put_one(
     let broken =
         |error| if pace::was_too_slow(&error) { UploadError::TooSlow } else { UploadError::Broken(0) };
     room_for(&server, (caller.account, vault), BTreeMap::from([(hash, size)]), Take::Now).await?;
-    let body = body.into_data_stream().map_err(broken);
-    let taken = server.uploads.take(vault, &hash, (offset, size), body).await;
+    let mut body = body.into_data_stream().map_err(broken);
+    let taken = server.uploads.take(vault, &hash, (offset, size), &mut body).await;
+    if matches!(taken, Err(UploadError::Offset(_))) && server.shelf.has(vault, hash).await? {
+        // The last piece comes again: its answer did not arrive.
+        server.shelf.index.break_promise(vault, hash).await?;
+        leftover::discard(body, size).await;
+        return Ok(StatusCode::NO_CONTENT);
+    }
     if let Err(UploadError::TooLong | UploadError::Hash) = taken {
         // Nothing of it is left.
         server.shelf.index.break_promise(vault, hash).await?;

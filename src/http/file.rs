@@ -17,7 +17,6 @@ use lockstep_api::{
 use lockstep_events::{
     AccountId, EntryId, VaultId, VersionId,
     canonical::{Writer, sha256},
-    graph::Heads,
 };
 use serde_json::json;
 
@@ -72,7 +71,7 @@ async fn get_file(State(server): State<Shared>, caller: Caller) -> Answer<Respon
 }
 
 /// Saves the file: a push of exactly one version of it. With `If-Match` only over the state that the tag names;
-/// without, a save over an older state becomes a branch.
+/// without, a save over an older state becomes a branch. A save that stands already is a `duplicate` whatever the tag.
 #[utoipa::path(put, path = "/v1/file", tag = "file", security(("token" = [])),
     params(("if-match" = Option<String>, Header, description = "`ETag` of the state that is replaced")),
     request_body = sync::Push, responses(
@@ -91,11 +90,14 @@ async fn put_file(
         return Err(Failure::from(Code::InvalidField).detail("exactly one version, of the file's entry"));
     }
     if let Some(wanted) = headers.get(header::IF_MATCH) {
-        let now = server.entries.refresh(vault, entry, Heads::default()).await?;
-        if *wanted != etag(&now.ids())? {
-            return Err(Failure::from(Code::PreconditionFailed).facts(json!({ "heads": now.heads })));
+        // A save that stands already comes again: its answer did not arrive. What it expected held then, and is
+        // the same once more, as the batch is.
+        let version = body.items[0].header.version_id();
+        let (heads, stands) = server.entries.before(vault, entry, version).await?;
+        if !stands && *wanted != etag(&heads.ids())? {
+            return Err(Failure::from(Code::PreconditionFailed).facts(json!({ "heads": heads.heads })));
         }
-        body.items[0].expect_heads = Some(now.ids());
+        body.items[0].expect_heads = Some(heads.ids());
     }
     let conditional = headers.contains_key(header::IF_MATCH);
     let pushed = answered(server.pusher.push(command(&caller, vault, body)?).await?);

@@ -1,5 +1,5 @@
 //! What a refused request still had to say. A connection that is closed before its request is read resets, and the
-//! caller may never see why it was refused; so a little is read and thrown away.
+//! caller may never see why it was refused; so for a moment it is read and thrown away.
 
 use std::{
     future::poll_fn,
@@ -11,10 +11,11 @@ use std::{
 
 use axum::{body::Body, extract::Request};
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-/// So much is read and thrown away at most.
-const MAX: usize = 1 << 20;
+/// What is read and thrown away may be longer than the largest blob by so much: a pack of small ones, and 1 MiB.
+const BEYOND: u64 = 5 << 20;
 /// It takes at most so long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -29,19 +30,31 @@ pub fn watch(request: Request) -> (Request, Leftover) {
 }
 
 impl Leftover {
-    /// Reads a bounded rest and throws it away.
-    pub async fn drain(self) {
+    /// Reads a bounded rest and throws it away, where blobs have at most so many bytes.
+    pub async fn drain(self, largest: u64) {
+        let most = largest.saturating_add(BEYOND);
         let mut read = 0;
         let all = async {
             while let Some(Ok(frame)) = poll_fn(|cx| poll(&self.0, cx)).await {
-                read += frame.data_ref().map_or(0, Bytes::len);
-                if read > MAX {
+                read += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if read > most {
                     break;
                 }
             }
         };
         // Too slow: the connection closes with what is unread.
         let _ = tokio::time::timeout(PATIENCE, all).await;
+    }
+}
+
+/// Reads a body that nobody needs, up to so many bytes.
+pub async fn discard<E>(mut body: impl Stream<Item = Result<Bytes, E>> + Unpin, most: u64) {
+    let mut read = 0;
+    while let Some(Ok(bytes)) = body.next().await {
+        read += bytes.len() as u64;
+        if read > most {
+            break;
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_api::Code;
+use lockstep_api::{
+    Code,
+    sync::{Reset, ResetReason},
+};
 use utoipa::{
     PartialSchema,
     openapi::{
@@ -90,6 +93,9 @@ pub fn finished(mut document: OpenApi) -> OpenApi {
     }
     components.schemas.insert("Problem".to_owned(), lockstep_api::Problem::schema());
     components.schemas.insert("Code".to_owned(), codes());
+    // Facts of a problem, which no operation names.
+    components.schemas.insert("Reset".to_owned(), Reset::schema());
+    components.schemas.insert("ResetReason".to_owned(), ResetReason::schema());
     document.paths.paths.values_mut().flat_map(operations).for_each(complete);
     document
 }

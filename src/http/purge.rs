@@ -26,8 +26,8 @@ pub fn routes() -> Routes {
     Routes::new().routes(routes!(purge))
 }
 
-/// Erases an entry: ciphertexts and wrapped keys of all its versions. Nothing more is accepted for it, ever. All
-/// its heads are tombstones: devices erase only what a device of the account deleted.
+/// Erases an entry: the ciphertexts of all its versions; their wrapped keys stand in the log and open nothing without
+/// them. Nothing more is accepted for it, ever. All its heads are tombstones: devices erase only what a device of the account deleted.
 #[utoipa::path(post, path = "/v1/vaults/{vault}/entries/{entry}/purge", operation_id = "purge_entry", tag = "sync", security(("token" = [])),
     params(("vault" = VaultId, Path), ("entry" = EntryId, Path),
         KeyHeader),

@@ -97,7 +97,8 @@ fn an_offline_edit_of_a_version_whose_file_was_pruned_is_in_conflict_and_not_los
     let conflicts = phone.json(&["conflicts"]);
     let own = conflicts[0]["heads"].as_array().unwrap().iter().map(|head| head["version"].as_str().unwrap());
     let own = own.filter(|head| phone.ok(&["get", "e", "notes", "--version", head]).starts_with("mine"));
-    let own = own.last().unwrap();
+    let own = own.collect::<Vec<_>>();
+    let [own] = own[..] else { panic!("{own:?}") };
     phone.ok(&["resolve", "e", "--keep", own]);
     assert_eq!(phone.json(&["edit", "e", "--set", "notes=after"])["sent"], json!(true));
     laptop.ok(&["sync"]);

@@ -33,10 +33,7 @@ fn what_is_not_said_rightly_ends_with_2_and_makes_nothing() {
         &["serve", "--bogus"],
         &["serve", "--listen", "localhost"],
         &["move"],
-        &["move", "--to", nowhere],
-        &["serve", "--config", nowhere],
         &["serve", "--tls-cert", nowhere],
-        &["config", "show", "--config", nowhere],
         &["projections", "rebuild"],
         &["projections", "rebuild", "entrys"],
         &["log", "verify", "--since", nowhere],
@@ -46,6 +43,22 @@ fn what_is_not_said_rightly_ends_with_2_and_makes_nothing() {
         let refused = run(&mut lockstepd(&data, words));
         assert!(refused.code == 2 && !refused.err.is_empty(), "{words:?}: {refused:?}");
         assert!(refused.out.is_empty() && !data.exists(), "{words:?}");
+    }
+    let wrong = folder.path().join("wrong.toml");
+    let wrong = wrong.to_str().unwrap();
+    for content in [&b"listenn = 1"[..], b"\xff"] {
+        std::fs::write(wrong, content).unwrap();
+        assert_eq!(run(&mut lockstepd(&data, &["serve", "--config", wrong])).code, 2);
+    }
+    // It may be on a disk that comes later: whatever starts the server tries again.
+    for words in [
+        &["serve", "--config", nowhere][..],
+        &["config", "show", "--config", nowhere],
+        &["move", "--to", nowhere],
+    ] {
+        let unread = run(&mut lockstepd(&data, words));
+        assert!(unread.code == 1 && unread.err.contains("cannot read the configuration"), "{unread:?}");
+        assert!(unread.out.is_empty() && !data.exists(), "{words:?}");
     }
     let options =
         [("LISTEN", "nowhere"), ("REQUEST_TIMEOUT_S", "soon"), ("LISTENN", "x"), ("BLOBS", "ftp://x")];

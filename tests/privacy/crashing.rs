@@ -43,7 +43,7 @@ const RUNS: usize = 100;
 
 /// Does some work until it was polled so often; none: it died before its end. A task that dies `in_flight` has begun
 /// something that ends without it; else it died of what it heard.
-async fn dies<T>(after: u32, in_flight: bool, work: impl Future<Output = T>) -> (Option<T>, u32) {
+pub async fn dies<T>(after: u32, in_flight: bool, work: impl Future<Output = T>) -> (Option<T>, u32) {
     let mut work = Box::pin(work);
     let mut polled = 0;
     let outcome = std::future::poll_fn(|context| {

@@ -14,6 +14,7 @@ mod leaving;
 #[path = "../support/port.rs"]
 mod port;
 mod raw;
+mod restored_halfway;
 mod restoring;
 mod sealing;
 #[path = "../blackbox/support/mod.rs"]

@@ -52,6 +52,8 @@ async fn a_store_that_answers_and_takes_nothing_refuses_until_it_takes_something
     assert!(refused.ends_with("see the store's own log, and whether it has room"), "{refused}");
     store.ready().await.unwrap();
     assert_eq!(store.touch(), Touch::Refuses, "although it answers");
+    assert!(store.start_parts("packs/b", &[1], 60).await.unwrap().is_none());
+    assert_eq!(store.touch(), Touch::Refuses, "nothing was asked of it");
     takes.store(true, Ordering::SeqCst);
     store.put("packs/a", "bytes".into()).await.unwrap();
     assert_eq!(store.touch(), Touch::Answers);

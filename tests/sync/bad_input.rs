@@ -54,6 +54,10 @@ async fn a_request_that_is_not_right_is_refused_as_a_whole(mode: Mode) {
         let reply = device.send("POST", &device.push_path(), &[("content-type", content_type)], &body).await;
         assert_eq!(reply.code(), code, "{}", String::from_utf8_lossy(&body[..body.len().min(300)]));
     }
+    // All of it is sent before the answer is read: the connection stays until it was.
+    let long = vec![b' '; 3 * MAX_PUSH_BYTES];
+    let reply = device.send("POST", &device.push_path(), &[("content-type", json)], &long).await;
+    assert_eq!(reply.code(), "body_too_large");
     // Refused by the length that it announces: nothing of it is read, so nothing of it is sent.
     let path = device.push_path();
     let bearer = device.token.as_str();

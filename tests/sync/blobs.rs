@@ -19,6 +19,7 @@ in_both_modes! {
     a_long_ciphertext_is_uploaded_first_named_by_a_version_and_read_back;
     several_blobs_of_one_upload_are_read_back_one_by_one_and_together;
     bytes_that_do_not_have_their_hash_are_not_stored;
+    the_last_piece_of_an_upload_that_comes_again_is_taken_as_stored;
     a_blob_of_another_vault_gives_nothing;
 }
 
@@ -129,6 +130,24 @@ async fn bytes_that_do_not_have_their_hash_are_not_stored(mode: Mode) {
     let resume = [octets[0], ("upload-offset", "10000")];
     assert_eq!(device.send("PUT", &put, &resume, &promised[10_000..]).await.status, 204);
     assert_eq!(one(device, &hash(&promised)).await.body, promised);
+}
+
+async fn the_last_piece_of_an_upload_that_comes_again_is_taken_as_stored(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let bytes = long(3);
+    let put = format!("/v1/vaults/{}/blobs/{}?size={}", device.vault, hash(&bytes), bytes.len());
+    let from = |at: &'static str| [OCTETS[0], ("upload-offset", at)];
+    assert_eq!(device.send("PUT", &put, &OCTETS, &bytes[..10_000]).await.code(), "offset_mismatch");
+    for _ in 0..2 {
+        let reply = device.send("PUT", &put, &from("10000"), &bytes[10_000..]).await;
+        assert_eq!(reply.status, 204, "{}", String::from_utf8_lossy(&reply.body));
+    }
+    assert_eq!(one(device, &hash(&bytes)).await.body, bytes);
+    // What never came whole goes on where the server is.
+    let other = format!("/v1/vaults/{}/blobs/{}?size=40000", device.vault, hash(&long(4)));
+    let reply = device.send("PUT", &other, &from("10000"), &long(4)[10_000..]).await;
+    assert_eq!(reply.code(), "offset_mismatch");
 }
 
 async fn a_blob_of_another_vault_gives_nothing(mode: Mode) {

@@ -108,7 +108,7 @@ impl Asked {
     responses(
         (status = 200, description = "A page; or events, if that is what `Accept` asks for",
             content((Changes = "application/json"), (String = "text/event-stream"))),
-        (status = 410, description = "`cursor_reset`: take the snapshot, then reconcile; facts are a `Reset`")))]
+        (status = 410, description = "`cursor_reset`: the stream began another life, or is gone. Find the last place that both lives have, offer the roster, read on from there, reconcile; facts are a `Reset`")))]
 async fn changes(
     State(server): State<Shared>,
     caller: Caller,

@@ -21,7 +21,7 @@ const CLOSE_CODES: [(u16, &str); 10] = [
         close::TOO_SLOW,
         "the client was too slow in reading, in greeting, or in answering a ping: come back and catch up",
     ),
-    (close::SUPERSEDED, "a newer socket of the same device took over; final"),
+    (close::SUPERSEDED, "a newer socket of the same device on the same node took over; final"),
     (
         close::RESET,
         "the last stream that the socket followed began another life, or every cursor in `hello` is void: pull and come back",
