@@ -200,11 +200,20 @@ fn audit(file: &Path) -> Result<Audit, AnyError> {
 async fn restored(config: &Config, out: &mut (impl Write + Send)) -> Result<(), AnyError> {
     let (log, _held) = app::log_held(config).await?;
     let streams = lives::renew(&*log, &SystemClock).await?;
-    scan::note_restored(&config.key_path(), &*log).await?;
-    Ok(writeln!(
+    let is_noted = scan::note_restored(&config.key_path(), &*log).await?;
+    writeln!(
         out,
         "{streams} streams of accounts and vaults begin another life: devices offer again what the log does not have"
-    )?)
+    )?;
+    if !is_noted {
+        writeln!(
+            out,
+            "there is no {}: say this once more where a server has its keys, before it starts, or erasures that were \
+             called off after the backup begin",
+            config.key_path().display()
+        )?;
+    }
+    Ok(())
 }
 
 fn print(found: &Verified, out: &mut impl Write) -> Result<(), AnyError> {

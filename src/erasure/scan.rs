@@ -75,19 +75,24 @@ pub fn say_restored(key_file: &Path) -> io::Result<bool> {
 }
 
 /// The same, with a mark that is made from the log where there is none. An empty log has nothing that could be erased.
+/// False where there is no key folder: it is said to no server then.
 ///
 /// # Errors
 /// If the log does not answer, or the mark cannot be written.
-pub async fn note_restored(key_file: &Path, log: &dyn EventLog) -> Result<(), ErasureError> {
+pub async fn note_restored(key_file: &Path, log: &dyn EventLog) -> Result<bool, ErasureError> {
     let failed = |source| ErasureError::File { path: path(key_file).display().to_string(), source };
     if say_restored(key_file).map_err(failed)? {
-        return Ok(());
+        return Ok(true);
+    }
+    if !key_file.parent().is_some_and(Path::is_dir) {
+        return Ok(false);
     }
     let position = log.tail().await?.position;
-    let Some(event) = event_at(log, position).await? else { return Ok(()) };
+    let Some(event) = event_at(log, position).await? else { return Ok(true) };
     let (log_id, renewed) = (log.log_id().await?, Renewed::default());
     let mark = Mark { log_id, position, event, shreds: 0, unfinished: None, restored: true, renewed };
-    write(key_file, mark).map_err(failed)
+    write(key_file, mark).map_err(failed)?;
+    Ok(true)
 }
 
 async fn event_at(log: &dyn EventLog, position: Position) -> Result<Option<EventId>, ErasureError> {

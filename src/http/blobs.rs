@@ -329,7 +329,8 @@ async fn put_one(
     room_for(&server, (caller.account, vault), BTreeMap::from([(hash, size)]), Take::Now).await?;
     let mut body = body.into_data_stream().map_err(broken);
     let taken = server.uploads.take(vault, &hash, (offset, size), &mut body).await;
-    if matches!(taken, Err(UploadError::Offset(_))) && server.shelf.has(vault, hash).await? {
+    let is_late = offset < size && matches!(taken, Err(UploadError::Offset(_)));
+    if is_late && server.shelf.has(vault, hash).await? {
         // The last piece comes again: its answer did not arrive.
         server.shelf.index.break_promise(vault, hash).await?;
         leftover::discard(body, size).await;

@@ -167,7 +167,9 @@ async fn the_one_file_is_read_and_saved_under_the_name_of_its_owner_and_by_no_ot
     let saved = device.send("PUT", "/v1/file", &JSON, &body).await;
     let read = device.get("/v1/file").await;
     let tag = [("content-type", "application/json"), ("if-match", "\"another\"")];
-    let refused = device.send("PUT", "/v1/file", &tag, &body).await;
+    let other = device.batch(vec![device.edit(file_entry(device.account), &[], b"another")]);
+    let other = serde_json::to_vec(&other).unwrap();
+    let refused = device.send("PUT", "/v1/file", &tag, &other).await;
     for (reply, method, status) in [(&saved, "PUT", "200"), (&read, "GET", "200"), (&refused, "PUT", "412")] {
         let line = line(&told, reply).await;
         let [route, by, how] = ["route", "method", "status"].map(|name| field(&line, name).trim_matches('"'));

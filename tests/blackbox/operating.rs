@@ -250,4 +250,6 @@ async fn a_log_that_servers_are_connected_to_is_not_said_to_be_restored() {
         stopped = restored();
     }
     assert!(stopped.status.success(), "{}", said(&stopped));
+    let told = String::from_utf8_lossy(&stopped.stdout);
+    assert!(told.contains("say this once more where a server has its keys"), "{told}");
 }
