@@ -79,23 +79,12 @@ impl EntryStates {
     ///
     /// # Errors
     /// If the log does not answer.
-    pub async fn refresh(&self, vault: VaultId, entry: EntryId, mut heads: Heads) -> Result<Heads, LogError> {
-        loop {
-            let page = self.log.read_subject(vault.into(), entry.into(), heads.last_seq, PAGE).await?;
-            for recorded in &page {
-                match recorded.event() {
-                    Ok(Event::Vault(event)) => drop(heads.apply(&event, recorded.seq)),
-                    Ok(_) => heads.last_seq = recorded.seq,
-                    Err(error) => return Err(LogError::Other(error.into())),
-                }
-            }
-            if page.len() < PAGE {
-                if let Some(seen) = self.kept().peek_mut(&(vault, entry)) {
-                    seen.go_on_to(&heads);
-                }
-                return Ok(heads);
-            }
+    pub async fn refresh(&self, vault: VaultId, entry: EntryId, heads: Heads) -> Result<Heads, LogError> {
+        let (heads, _) = self.read(vault, entry, heads, None).await?;
+        if let Some(seen) = self.kept().peek_mut(&(vault, entry)) {
+            seen.go_on_to(&heads);
         }
+        Ok(heads)
     }
 
     /// The heads as the log had them right before a version of the entry, if that stands; else as it has them. Also
@@ -109,13 +98,23 @@ impl EntryStates {
         entry: EntryId,
         version: VersionId,
     ) -> Result<(Heads, bool), LogError> {
-        let mut heads = Heads::default();
+        self.read(vault, entry, Heads::default(), Some(version)).await
+    }
+
+    /// The heads from older ones on: as they were right before a version, if it is met, and whether it was.
+    async fn read(
+        &self,
+        vault: VaultId,
+        entry: EntryId,
+        mut heads: Heads,
+        before: Option<VersionId>,
+    ) -> Result<(Heads, bool), LogError> {
         loop {
             let page = self.log.read_subject(vault.into(), entry.into(), heads.last_seq, PAGE).await?;
             for recorded in &page {
                 match recorded.event() {
                     Ok(Event::Vault(VaultEvent::VersionAdded(added)))
-                        if added.header.version_id() == version =>
+                        if before.is_some_and(|version| added.header.version_id() == version) =>
                     {
                         return Ok((heads, true));
                     }

@@ -39,3 +39,5 @@ pub const MAX_LIVE_INLINE: usize = 4 * 1024;
 pub const MAX_PAGE: usize = 1000;
 /// A long-poll waits at most so long, in seconds.
 pub const MAX_WAIT_S: u64 = 25;
+/// So long after a change the address before is a name to log in with, and nobody else's, in seconds.
+pub const FORMER_ADDRESS_S: i64 = 7 * 24 * 3600;

@@ -196,7 +196,8 @@ pub struct PushItem {
     /// everything up to the last cursor that it asked from (`after` of `changes`, `Last-Event-ID`, `after` of a
     /// subscription), or that a socket had sent before a ping which it answered: after the last page, ask once more.
     /// The node that was asked counts it at once, other nodes within seconds. Of several heads that the device has seen
-    /// only the winner becomes the parent, so a save over a conflict that was seen leaves the conflict. Only for `edit` without parents whose `observed_seq` is 0: whoever has seen the vault knows its versions.
+    /// only the winner becomes the parent, so a save over a conflict that was seen leaves the conflict. Only for `edit`
+    /// without parents whose `observed_seq` is 0: whoever has seen the vault knows its versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub infer_parents: bool,
     /// Blobs that this version needs beside its ciphertext: its attachments. They must have been uploaded. At most 32.

@@ -11,9 +11,6 @@ pub const OUTSTANDING: usize = 3;
 /// Whoever confirms an address has so long, in seconds, to finish what follows from it; then a worker does.
 pub const FINISH_S: i64 = 120;
 
-/// A former address is held for its account for so long, in seconds.
-pub const HELD_S: i64 = 7 * 24 * 3600;
-
 /// What an address is to its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -21,7 +18,7 @@ pub enum Standing {
     Pending,
     /// Confirmed.
     Confirmed,
-    /// It was confirmed before another one was. For [`HELD_S`] nobody else gets it, and its owner logs in with it: also
+    /// It was confirmed before another one was. For [`lockstep_api::FORMER_ADDRESS_S`] nobody else gets it, and its owner logs in with it: also
     /// whoever had it changed by somebody else.
     Former,
 }

@@ -2,7 +2,6 @@
 //! caller may never see why it was refused; so for a moment it is read and thrown away.
 
 use std::{
-    future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -11,7 +10,7 @@ use std::{
 
 use axum::{body::Body, extract::Request};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 /// What is read and thrown away may be longer than the largest blob by so much: a pack of small ones, and 1 MiB.
@@ -32,18 +31,10 @@ pub fn watch(request: Request) -> (Request, Leftover) {
 impl Leftover {
     /// Reads a bounded rest and throws it away, where blobs have at most so many bytes.
     pub async fn drain(self, largest: u64) {
-        let most = largest.saturating_add(BEYOND);
-        let mut read = 0;
-        let all = async {
-            while let Some(Ok(frame)) = poll_fn(|cx| poll(&self.0, cx)).await {
-                read += frame.data_ref().map_or(0, Bytes::len) as u64;
-                if read > most {
-                    break;
-                }
-            }
-        };
+        let frames = stream::poll_fn(|cx| poll(&self.0, cx));
+        let all = frames.map_ok(|frame| frame.into_data().unwrap_or_default());
         // Too slow: the connection closes with what is unread.
-        let _ = tokio::time::timeout(PATIENCE, all).await;
+        let _ = tokio::time::timeout(PATIENCE, discard(all, largest.saturating_add(BEYOND))).await;
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     auth::{
-        addresses::{Address, HELD_S, MailedLink, Purpose, Standing},
+        addresses::{Address, MailedLink, Purpose, Standing},
         credentials::{CredentialError, NameIndex},
     },
     commands::{
@@ -178,7 +178,7 @@ async fn claim(server: &Server, sweep: bool, now: Micros) -> Result<Vec<Claimed>
         server.ways.sweep_tasks(now.plus_seconds(-REMEMBERED_S)).await?;
         // A link that ran out is kept for as long as its task may be tried again: or the same link would begin anew.
         server.ways.sweep_links(now.plus_seconds(-REMEMBERED_S)).await?;
-        server.ways.free_addresses(now.plus_seconds(-HELD_S)).await?;
+        server.ways.free_addresses(now.plus_seconds(-lockstep_api::FORMER_ADDRESS_S)).await?;
         server.ways.sweep_flows(now).await?;
     }
     server.ways.claim_tasks(now, now.plus_seconds(LEASE_S), AT_ONCE).await

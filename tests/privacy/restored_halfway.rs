@@ -1,6 +1,6 @@
 //! After a restore erasures are put off, also where a start is cut off before, or not everything can be read.
 
-use lockstep_events::{EventId, Micros, NewEvent, Outcome, Unit};
+use lockstep_events::{Micros, Outcome, Unit, testing::build::event};
 use lockstepd::{
     app,
     commands::{erase::Erasure, facts::existing_account},
@@ -87,22 +87,8 @@ both! {
             life.ask_to_be_erased(&node).await;
         }
         let server = &node.running().server;
-        let (stream, subject, kind) = (odd.account().into(), Some(odd.account().0.into()), "account.of_later");
-        let event = NewEvent {
-            event_id: EventId(Uuid::new_v4()),
-            stream,
-            subject,
-            kind: kind.to_owned(),
-            schema: 1,
-            actor: None,
-            device: None,
-            correlation: None,
-            causation: None,
-            public: "{}".to_owned(),
-            sealed: None,
-            content: None,
-            body_hash: NewEvent::hash_body(stream, subject, kind, 1, "{}", None),
-        };
+        let (stream, subject) = (odd.account().into(), odd.account().0.into());
+        let event = event(Uuid::new_v4().as_u128(), stream).about(subject);
         let (streams, events) = (vec![existing_account(odd.account())], vec![event]);
         let unit = Unit { streams, events, ..Unit::default() };
         let outcome = server.log.append(&[unit], server.clock.now()).await.unwrap().remove(0);

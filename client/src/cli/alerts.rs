@@ -1,5 +1,6 @@
 //! What of an account's news a person has to be told, whatever was asked for.
 
+use lockstep_api::FORMER_ADDRESS_S;
 use lockstep_client::{Client, model::Change};
 use lockstep_events::{DeviceId, Micros};
 use serde::Serialize;
@@ -21,9 +22,6 @@ use super::{
     ui::Ui,
     verbs::watch::{clock, now, short_device},
 };
-
-/// So long after a change the address before is a name to log in with: a rule of the server.
-const HELD_S: i64 = 7 * 24 * 3600;
 
 /// Listens to what is applied from here on.
 pub struct Alerts {
@@ -188,7 +186,7 @@ impl Heard {
 
 /// What the address before is still good for, until it is not.
 fn before(changed: Micros, now: i64) -> String {
-    let until = changed.seconds() + HELD_S;
+    let until = changed.seconds() + FORMER_ADDRESS_S;
     if now >= until {
         return String::new();
     }
@@ -266,7 +264,7 @@ mod tests {
         ] {
             assert!(changed.contains(wanted), "{wanted}: {changed}");
         }
-        let over = said(&both, 120 + HELD_S).unwrap();
+        let over = said(&both, 120 + FORMER_ADDRESS_S).unwrap();
         assert!(over.contains("was changed") && !over.contains("recovery use"), "{over}");
     }
 

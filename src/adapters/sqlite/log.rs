@@ -149,11 +149,7 @@ impl EventLog for SqliteLog {
         let mut found = HashMap::with_capacity(ids.len());
         for chunk in chunks(ids) {
             let mut query = select(Contents::No);
-            let mut wanted = query.push(" WHERE e.event_id IN (").separated(", ");
-            for id in chunk {
-                wanted.push_bind(id.0);
-            }
-            query.push(")");
+            of_events(query.push(" WHERE e."), chunk);
             found.extend(self.read(query).await?.into_iter().map(|event| (event.event_id, event)));
         }
         Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
@@ -226,12 +222,9 @@ impl EventLog for SqliteLog {
     async fn came_with_content(&self, ids: &[EventId]) -> Result<Vec<EventId>, LogError> {
         let mut came = HashSet::with_capacity(ids.len());
         for chunk in chunks(ids) {
-            let mut query = QueryBuilder::<Sqlite>::new("SELECT event_id FROM events WHERE event_id IN (");
-            let mut wanted = query.separated(", ");
-            for id in chunk {
-                wanted.push_bind(id.0);
-            }
-            query.push(") AND content_hash IS NOT NULL");
+            let mut query = QueryBuilder::<Sqlite>::new("SELECT event_id FROM events WHERE ");
+            of_events(&mut query, chunk);
+            query.push(" AND content_hash IS NOT NULL");
             let mut reader = self.reader().await?;
             let found: Vec<Uuid> =
                 query.build_query_scalar().fetch_all(&mut *reader).await.map_err(failed)?;
@@ -307,6 +300,15 @@ fn of_stream(query: &mut QueryBuilder<Sqlite>, stream: StreamId, hashes: &[BlobH
     let mut wanted = query.push(" AND hash IN (").separated(", ");
     for hash in hashes {
         wanted.push_bind(hash.0.to_vec());
+    }
+    query.push(")");
+}
+
+/// Appends that a row is of one of these events.
+fn of_events(query: &mut QueryBuilder<Sqlite>, ids: &[EventId]) {
+    let mut wanted = query.push("event_id IN (").separated(", ");
+    for id in ids {
+        wanted.push_bind(id.0);
     }
     query.push(")");
 }

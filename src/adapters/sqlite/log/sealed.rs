@@ -17,11 +17,7 @@ pub async fn of_events(
     let mut kept = HashMap::with_capacity(ids.len());
     for chunk in chunks(ids) {
         let mut query = QueryBuilder::<Sqlite>::new(COLUMNS);
-        let mut wanted = query.push(" WHERE event_id IN (").separated(", ");
-        for id in chunk {
-            wanted.push_bind(id.0);
-        }
-        query.push(")");
+        super::of_events(query.push(" WHERE "), chunk);
         let rows: Vec<SealedRow> = query.build_query_as().fetch_all(&mut *on).await.map_err(failed)?;
         kept.extend(rows.into_iter().map(SealedRow::sealed));
     }
