@@ -1,13 +1,15 @@
 //! How fast the log appends, beside what the same database does without it.
 //!
 //! Ours: N writers append one event each through the batcher. Raw: N connections insert one row of the same payload
-//! per transaction into a plain table of the same database. Rounds alternate in one run, so both meet the same
-//! machine; the table shows medians. `cargo bench --bench append -- [--json FILE] [--rounds N] [--millis N]`, with
+//! per transaction into a plain table of the same database. Rows alone: see there. Rounds alternate in one run, so all
+//! meet the same machine; the table shows medians. `cargo bench --bench append -- [--json FILE] [--rounds N] [--millis N]`, with
 //! `LOCKSTEP_TEST_POSTGRES` naming a Postgres whose user may create databases.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and stops at the first error")]
 
 #[path = "raw/mod.rs"]
 mod raw;
+#[path = "append/rows_alone.rs"]
+mod rows_alone;
 
 use std::{
     sync::{
@@ -75,8 +77,8 @@ fn main() {
 
 async fn run(options: &Options) {
     println!(
-        "{:<10} {:>8} {:>14} {:>14} {:>8}",
-        "database", "writers", "ours events/s", "raw rows/s", "ratio"
+        "{:<10} {:>8} {:>14} {:>14} {:>8} {:>14} {:>8}",
+        "database", "writers", "ours events/s", "raw rows/s", "ratio", "alone rows/s", "ratio"
     );
     let mut lines = Vec::new();
     match std::env::var("LOCKSTEP_TEST_POSTGRES") {
@@ -99,15 +101,17 @@ async fn on_postgres(server: &str, options: &Options) -> Vec<Value> {
     let url = raw::database(server).await;
     let database = postgres::Database::connect(&url, 4).await.unwrap();
     let batcher = start(Arc::new(PostgresLog::new(database.clone())));
+    let mut alone = rows_alone::OnPostgres::open(server).await;
     let mut lines = Vec::new();
     for writers in WRITERS {
         let mut connections = raw::connect(&url, writers).await;
-        let (mut ours, mut rows) = (Vec::new(), Vec::new());
+        let mut rates = Rates::default();
         for _ in 0..=options.rounds {
-            rows.push(raw::postgres(&mut connections, options.round).await);
-            ours.push(through_batcher(&batcher, writers, options.round).await);
+            rates.raw.push(raw::postgres(&mut connections, options.round).await);
+            rates.ours.push(through_batcher(&batcher, writers, options.round).await);
+            rates.alone.push(alone.rate(writers, options.round).await);
         }
-        lines.push(line("postgres", writers, ours, rows));
+        lines.extend(rates.lines("postgres", writers));
     }
     batcher.shutdown().await;
     database.close().await;
@@ -119,33 +123,55 @@ async fn on_sqlite(options: &Options) -> Vec<Value> {
     let log = SqliteLog::open(&folder.path().join("log.db")).await.unwrap();
     let batcher = start(Arc::new(log));
     let mut raw_connection = raw::open_sqlite(&folder.path().join("raw.db")).await;
+    let mut alone = rows_alone::OnSqlite::open(&folder.path().join("alone.db")).await;
     let mut lines = Vec::new();
     for writers in WRITERS {
-        let (mut ours, mut rows) = (Vec::new(), Vec::new());
+        let mut rates = Rates::default();
         for _ in 0..=options.rounds {
-            rows.push(raw::sqlite(&mut raw_connection, options.round).await);
-            ours.push(through_batcher(&batcher, writers, options.round).await);
+            rates.raw.push(raw::sqlite(&mut raw_connection, options.round).await);
+            rates.ours.push(through_batcher(&batcher, writers, options.round).await);
+            rates.alone.push(alone.rate(writers, options.round).await);
         }
-        lines.push(line("sqlite", writers, ours, rows));
+        lines.extend(rates.lines("sqlite", writers));
     }
     batcher.shutdown().await;
     lines
 }
 
-fn line(database: &str, writers: usize, ours: Vec<f64>, raw: Vec<f64>) -> Value {
-    let (ours, raw) = (median(ours), median(raw));
-    println!("{database:<10} {writers:>8} {ours:>14.0} {raw:>14.0} {:>8.2}", ours / raw);
-    let ratio = (ours / raw * 100.0).round() / 100.0;
-    let mut row = json!({
-        "name": format!("append, {database}, {writers} writers"), "unit": "events/s", "ours": ours.round(),
-        "baseline": raw.round(), "baseline_name": "one INSERT per transaction", "ratio": ratio,
-    });
-    if let Some((_, target)) = TARGETS.iter().find(|(of, _)| *of == writers) {
-        row["target"] = json!(target);
-        row["target_kind"] = json!("at_least");
-        row["ok"] = json!(ratio >= *target);
+/// What the rounds gave, in events or rows a second.
+#[derive(Default)]
+struct Rates {
+    ours: Vec<f64>,
+    raw: Vec<f64>,
+    alone: Vec<f64>,
+}
+
+impl Rates {
+    /// Ours beside raw, which has the target; and ours beside the rows alone.
+    fn lines(self, database: &str, writers: usize) -> [Value; 2] {
+        let (ours, raw, alone) = (median(self.ours), median(self.raw), median(self.alone));
+        let ratio = |baseline: f64| (ours / baseline * 100.0).round() / 100.0;
+        println!(
+            "{database:<10} {writers:>8} {ours:>14.0} {raw:>14.0} {:>8.2} {alone:>14.0} {:>8.2}",
+            ratio(raw),
+            ratio(alone)
+        );
+        let line = |name: String, baseline: f64, baseline_name: &str| {
+            json!({
+                "name": name, "unit": "events/s", "ours": ours.round(), "baseline": baseline.round(),
+                "baseline_name": baseline_name, "ratio": ratio(baseline),
+            })
+        };
+        let name = format!("append, {database}, {writers} writers");
+        let beside = line(format!("{name}, beside the rows alone"), alone, "one INSERT of as many such rows");
+        let mut row = line(name, raw, "one INSERT per transaction");
+        if let Some((_, target)) = TARGETS.iter().find(|(of, _)| *of == writers) {
+            row["target"] = json!(target);
+            row["target_kind"] = json!("at_least");
+            row["ok"] = json!(ratio(raw) >= *target);
+        }
+        [row, beside]
     }
-    row
 }
 
 /// The first round warms up.

@@ -3,15 +3,15 @@
 mod fit;
 mod follow;
 mod moving;
-mod people;
+pub mod people;
 mod ports;
 mod reading;
 mod start_error;
 mod tools;
-mod upkeep;
+pub mod upkeep;
 
 pub use moving::{OpenMove, open_move, take_back};
-pub use reading::{log_alone, log_and_reads, log_held, read_position, shelf_alone};
+pub use reading::{log_alone, log_and_reads, log_held, read_position, shelf_and_log};
 pub use start_error::StartError;
 pub use tools::{SubjectTools, Tools, subject_tools, tools};
 
@@ -47,7 +47,7 @@ use crate::{
         shred_list::{ShredList, ShredListError},
     },
     feed::{Feed, Pace},
-    http::{access_log::Readiness, guests::Guests, serve::Serve, tls},
+    http::{access_log::Readiness, guests::Guests, serve::Serve, tls, untaken::Untaken},
     limits::{Limits, Proxies, Seats},
     mail::{self, worker::Post},
     metrics::Metrics,
@@ -150,6 +150,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// [`StartError`]
 pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
+    // What cannot be meant so is said before anything is made.
+    ports::named(&config)?;
+    providers(&config)?;
     let lock = lock_data(&config)?;
     let (listener, addr) = bind("--listen", &config.listen).await?;
     let admin = match config.admin_address() {
@@ -203,6 +206,11 @@ async fn first_administrator(
     match bootstrap::at_start(log, &server.keys, &file, now, &mut OsRng).await {
         Ok(Start::Made(opened)) => Ok((Some(opened), None)),
         Ok(Start::Waits(until)) => Ok((None, Some(until))),
+        // What is stored is served all the same; the next start makes one.
+        Err(error) if error.is_full() => {
+            tracing::warn!(cause = %error, "there is no room for the token of the first administrator");
+            Ok((None, None))
+        }
         Err(OpenError::Admin(AdminError::Log(error))) => Err(error.into()),
         Err(error @ OpenError::File { .. }) => Err(StartError::Bootstrap(error)),
         // There was one, or the roll keeps changing.
@@ -294,6 +302,7 @@ async fn assemble(
     clock: Arc<dyn Clock>,
     own_url: &str,
 ) -> Result<(Shared, Runner), StartError> {
+    fit::of_no_newer_form(&config).await?;
     fit::nothing_lost(&config).await?;
     config.ask_for_passkeys_at(own_url);
     let ports = ports::open(&config).await?;
@@ -303,12 +312,14 @@ async fn assemble(
         return Err(StartError::ForeignKeys(config.key_path()));
     }
     let clock_watch = ClockWatch::default();
-    clock_watch.look(&*ports.credentials, &*clock).await?;
+    let sure_time = clock_watch.sure_time(&*ports.credentials, &*clock).await?;
     let (signing, _) = load_or_turn(&*ports.credentials, &keys, clock.now(), &mut OsRng).await?;
     let subjects = Subjects::new(ports.subject_keys, &keys, Arc::clone(&clock), config.key_path());
     let subjects = Arc::new(subjects);
     let shred_list = shred_list(&config, &keys)?;
-    subjects.turn_epochs().await?;
+    if sure_time.is_some() {
+        subjects.turn_epochs().await?;
+    }
     let runner = Runner::start(Arc::clone(&ports.log), Arc::clone(&ports.reads)).await?;
     let pace = Pace { poll: Duration::from_millis(config.tail_poll_ms), ..Pace::default() };
     let feed = Feed::start(Arc::clone(&ports.log), Arc::clone(&ports.bus), pace, clock.now()).await?;
@@ -325,11 +336,12 @@ async fn assemble(
     let tokens = Tokens::new(config.issuer.clone(), config.access_token_s, signing);
     let proxies = Proxies::parse(&config.trusted_proxies).unwrap_or_default();
     let limits = Limits::new(ports.rates, &keys, config.rate_limit_factor, proxies);
-    let proofs = Semaphore::new(config.max_password_proofs);
     let (post, idps) = people(&config, own_url)?;
     let server = Server {
         post,
         idps,
+        proofs: Semaphore::new(config.max_password_proofs),
+        untaken: Untaken::new(limits.proxies().clone()),
         ways: ports.ways,
         progress: runner.progress(),
         uploads: Uploads::new(&config.data.join("uploads")),
@@ -363,7 +375,6 @@ async fn assemble(
         no_room: Arc::default(),
         readiness: Readiness::default(),
         pseudonyms: Pseudonyms::new(&keys),
-        proofs,
         packs: Seats::new(PACKS),
         keys,
         draining: CancellationToken::new(),
@@ -407,9 +418,13 @@ fn purger(
 
 /// What reaches people elsewhere: mail, and their identity providers.
 fn people(config: &Config, own_url: &str) -> Result<(Post, Idps), StartError> {
-    let authority = Some(config.oidc_ca.as_path()).filter(|file| !file.as_os_str().is_empty());
     let base = if config.public_url.is_empty() { own_url } else { &config.public_url };
-    Ok((Post::new(ports::mailer(config)?, base), Idps::new(&config.oidc, authority)?))
+    Ok((Post::new(ports::mailer(config)?, base), providers(config)?))
+}
+
+fn providers(config: &Config) -> Result<Idps, StartError> {
+    let authority = Some(config.oidc_ca.as_path()).filter(|file| !file.as_os_str().is_empty());
+    Ok(Idps::new(&config.oidc, authority)?)
 }
 
 /// Makes the data folder and holds it for this process.

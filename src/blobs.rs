@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_events::LogError;
 
-pub use index::{BlobIndex, BlobPlace, Held, Lying, Promise};
+pub use index::{BlobIndex, BlobPlace, Held, LATE_SINCE, Lying, Promise, Settled, TURN_AHEAD_S};
 pub use keepers::{Elsewhere, Keepers};
 pub use large::{LargeError, Ticket};
 pub use pages::Pages;

@@ -35,7 +35,7 @@ pub use options::Options;
 use crate::{
     app,
     causes::with_causes,
-    config::{Config, LogFormat, unknown_variables},
+    config::{Config, LogFormat, Registration, unknown_variables},
     http,
 };
 
@@ -135,7 +135,7 @@ Examples:
     /// What there is about a person, and its end.
     #[command(after_help = "\
 Examples:
-  lockstepd subject export ada@example.org --out ada.jsonl
+  lockstepd subject export ada@example.org --reason letter --out ada.jsonl
   lockstepd subject erase ada@example.org --reason 'letter of 3 May' --dry-run
   lockstepd subject erase ada@example.org --reason 'letter of 3 May'")]
     Subject {
@@ -264,8 +264,8 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     if running.server.config.mail.expose() == "folder" {
         writeln!(out, "Letters: {}", running.server.config.mail_folder().display())?;
     }
-    let server = reached_at(&running);
-    writeln!(out, "Next: lockstep register --server {server} --email you@example.org{pin}")?;
+    let (server, invitation) = (reached_at(&running), invitation(&running));
+    writeln!(out, "Next: lockstep register --server {server} --email you@example.org{invitation}{pin}")?;
     out.flush()?;
     tokio::select! {
         () = stop.came() => {}
@@ -277,6 +277,16 @@ async fn serve(config: Config, out: &mut (impl Write + Send)) -> Result<(), AnyE
     tracing::info!("stopping");
     running.shutdown().await;
     Ok(())
+}
+
+/// What a registration needs where not everybody may register: of the first one, the token that names the first
+/// administrator.
+fn invitation(running: &app::Running) -> String {
+    match (running.server.config.registration, &running.bootstrap) {
+        (Registration::Open, _) => String::new(),
+        (Registration::Invited, Some(opened)) => format!(" --invitation {}", opened.token),
+        (Registration::Invited, None) => " --invitation TOKEN".to_owned(),
+    }
 }
 
 /// The address that a client on this machine takes: one without TLS is its proxy's to reach, and of all addresses at once

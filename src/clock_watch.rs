@@ -1,9 +1,13 @@
 //! Whether this node's clock goes with that of the database, which is the same for all nodes. By its own a node ends
 //! sessions, begins erasures and dates the log, and nothing takes back what one did that was days ahead.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use lockstep_events::{Clock, Micros};
+use tokio::time::timeout;
 
 use crate::auth::credentials::{CredentialError, CredentialStore};
 
@@ -12,6 +16,8 @@ const TOLD: i64 = 2_000_000;
 const NEAR: i64 = 1_000_000;
 /// A node whose clock is further off does not serve.
 const FAR: i64 = 30_000_000;
+/// A database that says nothing for so long is gone: no statement takes longer.
+const SILENCE: Duration = Duration::from_secs(35);
 
 /// How two clocks go together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,16 +51,36 @@ impl ClockWatch {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares a clock with that of the database, if it has one of its own, and says what has changed.
+    /// Compares a clock with that of the database, if it has one of its own, and says what has changed. What the clock
+    /// said before that: where the two go together, no later one is known to be right.
     ///
     /// # Errors
     /// If the database does not answer: what was found before stays so.
-    pub async fn look(&self, store: &dyn CredentialStore, clock: &dyn Clock) -> Result<(), CredentialError> {
+    pub async fn look(
+        &self,
+        store: &dyn CredentialStore,
+        clock: &dyn Clock,
+    ) -> Result<Micros, CredentialError> {
         let before = clock.now();
         if let Some(there) = store.clock().await? {
             self.found(apart(before, there, clock.now()));
         }
-        Ok(())
+        Ok(before)
+    }
+
+    /// The time, for what nothing takes back; none by a clock that is far off. It is compared now: since the last look a
+    /// clock may have been set.
+    ///
+    /// # Errors
+    /// If the database does not answer: the time is not known then.
+    pub async fn sure_time(
+        &self,
+        store: &dyn CredentialStore,
+        clock: &dyn Clock,
+    ) -> Result<Option<Micros>, CredentialError> {
+        let look = timeout(SILENCE, self.look(store, clock)).await;
+        let now = look.map_err(|late| CredentialError::Unavailable(late.into()))??;
+        Ok(Some(now).filter(|_| self.together() != Together::Far))
     }
 
     fn found(&self, apart: i64) {

@@ -3,8 +3,9 @@
 //! Nothing is collected in memory: a line is written as soon as it is read, and a slow reader slows the reading.
 
 mod long;
+mod office;
 
-use std::{error::Error as _, sync::Arc};
+use std::{collections::HashMap, error::Error as _, sync::Arc};
 
 use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
@@ -13,7 +14,8 @@ use lockstep_api::{
     privacy::{ExportLine, Personal, manifest_message},
 };
 use lockstep_events::{
-    AccountId, BlobHash, Clock, EventLog, Hash32, LogError, Recorded, Sealed, Seq, StreamId, VaultId,
+    AccountId, BlobHash, Clock, EventId, EventLog, Hash32, LogError, Recorded, Sealed, Seq, StreamId,
+    VaultId,
     ids::{PublicKey, Signature},
     log::Contents,
 };
@@ -37,6 +39,8 @@ use crate::{
 };
 
 const PAGE: usize = 200;
+/// Whoever ever had a role looked after others.
+const ROLE_SET: &str = "account.role_set";
 /// The table whose rows are shown with what is sealed in them.
 const ADDRESSES: &str = "addresses";
 /// Pieces that wait for a slow reader: a line, or a megabyte of a long one.
@@ -157,12 +161,18 @@ impl Exporter {
         let vaults = self.members.vaults(account).await?;
         let person = Person { account, vaults: vaults.clone() };
         self.rows(&person, &mut lines).await?;
-        let own = std::iter::once(StreamId::from(account)).chain(vaults.iter().map(|vault| (*vault).into()));
-        let own: Vec<StreamId> = own.collect();
-        for stream in &own {
-            self.stream(*stream, account, &mut lines).await?;
+        let mut own: Vec<StreamId> = vec![account.into()];
+        let had_role = self.stream(account.into(), account, &mut lines).await?;
+        for vault in &vaults {
+            self.stream((*vault).into(), account, &mut lines).await?;
+            own.push((*vault).into());
         }
+        self.office(account, &mut lines).await?;
+        own.push(StreamId::SYSTEM);
         self.elsewhere(account, &own, &mut lines).await?;
+        if had_role {
+            self.acts(account, &own, &mut lines).await?;
+        }
         for vault in vaults {
             self.blobs(vault, &mut lines).await?;
         }
@@ -203,33 +213,43 @@ impl Exporter {
         Ok(())
     }
 
+    /// A stream of the person's; whether it says that they ever had a role.
     async fn stream(
         &self,
         stream: StreamId,
         account: AccountId,
         lines: &mut Lines,
-    ) -> Result<(), ExportError> {
-        let mut after = Seq::ZERO;
+    ) -> Result<bool, ExportError> {
+        let (mut after, mut had_role) = (Seq::ZERO, false);
         loop {
             let page = self.log.read_stream(stream, after, PAGE, Contents::UpTo(usize::MAX >> 1)).await?;
             after = page.last().map_or(after, |last| last.seq);
             let full = page.len() == PAGE;
-            let ids: Vec<_> =
-                page.iter().filter(|event| event.sealed_hash.is_some()).map(|event| event.event_id).collect();
-            let mut parts: std::collections::HashMap<_, _> =
-                self.log.sealed_parts(&ids).await?.into_iter().collect();
+            let mut parts = self.parts(&page, account).await?;
             for event in page {
-                // What an event in this stream says about somebody else is theirs.
-                let part = parts.remove(&event.event_id).filter(|part| part.subject == account);
+                had_role |= event.kind == ROLE_SET;
+                let part = parts.remove(&event.event_id);
                 self.event(event, part, lines).await?;
             }
             if !full {
-                return Ok(());
+                return Ok(had_role);
             }
         }
     }
 
-    /// What events of other streams say about the person: an administrator's reason, for example.
+    /// What is sealed with these events about the person. What one of them says about somebody else is theirs.
+    async fn parts(
+        &self,
+        page: &[Recorded],
+        account: AccountId,
+    ) -> Result<HashMap<EventId, Sealed>, ExportError> {
+        let sealed = page.iter().filter(|event| event.sealed_hash.is_some());
+        let ids: Vec<_> = sealed.map(|event| event.event_id).collect();
+        let parts = self.log.sealed_parts(&ids).await?.into_iter();
+        Ok(parts.filter(|(_, part)| part.subject == account).collect())
+    }
+
+    /// What events of any other stream say about the person.
     async fn elsewhere(
         &self,
         account: AccountId,
@@ -242,7 +262,7 @@ impl Exporter {
             after = parts.last().map(|(id, _)| *id).or(after);
             let full = parts.len() == PAGE;
             let ids: Vec<_> = parts.iter().map(|(id, _)| *id).collect();
-            let mut parts: std::collections::HashMap<_, _> = parts.into_iter().collect();
+            let mut parts: HashMap<_, _> = parts.into_iter().collect();
             for event in self.log.find(&ids).await? {
                 if !own.contains(&event.stream) {
                     let part = parts.remove(&event.event_id);
@@ -279,6 +299,7 @@ impl Exporter {
             public: serde_json::from_str::<Value>(&event.public)?,
             personal,
             content: event.content.map(Bytes64),
+            chain: event.chain,
         };
         lines.write(&line).await
     }

@@ -159,6 +159,20 @@ impl Limits {
         self.take(rules, buckets, now).await
     }
 
+    /// Lets an account make so many changes, all or none.
+    ///
+    /// # Errors
+    /// [`Stop`]
+    pub fn changes(&self, account: AccountId, number: usize, now: Micros) -> Result<(), Stop> {
+        let rules = Action::Change.rules();
+        let Some(quota) = rules.subject.map(|quota| quota.times(self.factor)) else { return Ok(()) };
+        let bucket = Bucket::new(Kind::Subject, Subject::Account(account).number(), quota);
+        let key = (rules.action as u8, bucket.kind as u8, bucket.whose);
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let taken = self.local.take_some(number, key, quota, now);
+        taken.map(drop).map_err(|wait| self.too_many(rules, bucket, wait, now))
+    }
+
     /// The attempt was a success: it does not count among the failures of the day.
     ///
     /// # Errors

@@ -31,6 +31,14 @@ pub enum MailError {
     /// The options name no mailer that there is.
     #[error("{0}")]
     Options(&'static str),
+    /// A file or a folder of the options cannot be used now.
+    #[error("{what}")]
+    File {
+        /// Which, and for what.
+        what: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
 }
 
 /// Hands letters over.

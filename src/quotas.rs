@@ -50,7 +50,7 @@ pub enum Take {
 pub struct Quotas {
     /// The rows.
     pub reads: Arc<dyn ReadStore>,
-    /// What waits for a version that names it.
+    /// What waits for a version that counts it.
     pub index: Arc<dyn BlobIndex>,
     /// Who has which plan.
     pub standings: Arc<Standings>,
@@ -150,7 +150,8 @@ impl Quotas {
     }
 
     /// Takes room for blobs that are not there yet, beside all that stands and all that waits: unnamed, or begun. What
-    /// a push appends does not ask for what waits, so the two together are at most twice the limit, for a day.
+    /// a push appends does not ask for what waits, so the two together are at most twice the limit, for a day, or as long
+    /// as a file waits that came after its version.
     ///
     /// # Errors
     /// If there is none, as `Ok(Err(_))`; if log or index do not answer.

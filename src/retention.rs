@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockstep_events::{
-    AccountId, Event, LogError, Position, VaultId,
+    AccountId, Event, LogError, Micros, Position, VaultId,
     event::VaultEvent,
     log::{Contents, Filter},
 };
@@ -11,12 +11,15 @@ use lockstep_projections::store::ReadError;
 use tokio::time::{error::Elapsed, timeout};
 
 use crate::{
+    auth::credentials::CredentialError,
     blobs::Keepers,
     causes::with_causes,
     commands::{
+        facts::derived,
         prune::{Pruner, Retention},
         purge::PurgeError,
     },
+    mail::{outbox::Task, worker},
     plans::History,
     state::Server,
 };
@@ -38,6 +41,9 @@ pub enum RetentionError {
     /// An entry.
     #[error(transparent)]
     Prune(#[from] PurgeError),
+    /// The outbox.
+    #[error(transparent)]
+    Mail(#[from] CredentialError),
     /// A database is there and gives no answer.
     #[error("a database does not answer")]
     Silent(#[from] Elapsed),
@@ -50,6 +56,7 @@ impl RetentionError {
             Self::Log(error) => matches!(error, LogError::Unavailable(_) | LogError::Full(_)),
             Self::Reads(error) => matches!(error, ReadError::Unavailable(_) | ReadError::Full(_)),
             Self::Prune(error) => error.is_everywhere(),
+            Self::Mail(error) => matches!(error, CredentialError::Unavailable(_) | CredentialError::Full(_)),
             Self::Silent(_) => true,
         }
     }
@@ -134,14 +141,21 @@ impl Round<'_> {
     /// The entries of one vault that have more than one version.
     async fn vault(&mut self, vault: VaultId, owner: AccountId) -> Result<(), RetentionError> {
         // Whoever else reads the vault: its owner's plan decides.
-        let Some(days) = history(self.server, owner).await?.kept_days() else {
+        let History { days, fewer } = history(self.server, owner).await?;
+        if days == 0 && fewer.is_none() {
             self.kept += u64::from(self.server.quotas.lacks_plan(owner).await?);
             return Ok(());
-        };
-        let mut after = None;
+        }
+        let (mut shorter, mut after) = (fewer.map(|(until, _)| until), None);
         loop {
             let page = self.server.reads.entries(vault, after, PAGE).await?;
             for row in page.iter().filter(|row| row.versions > 1 && !row.heads.purged) {
+                if let Some(until) = shorter.take() {
+                    self.tell(owner, until).await?;
+                }
+                if days == 0 {
+                    return Ok(());
+                }
                 match self.pruner.prune(vault, row.entry, Retention { versions: 0, days }).await {
                     Ok(pruned) => {
                         self.report.entries += 1;
@@ -155,6 +169,12 @@ impl Round<'_> {
             }
             after = page.last().map(|row| row.entry);
         }
+    }
+
+    /// Whoever has old versions hears by letter that they will be kept for a shorter time: once, however many rounds.
+    async fn tell(&self, owner: AccountId, until: Micros) -> Result<(), CredentialError> {
+        let id = derived("lockstep/v1/mail-history", &[owner.as_bytes(), &until.0.to_be_bytes()]);
+        worker::leave(self.server, id.0, &Task::History { account: owner, until }).await
     }
 
     /// Keeps the first error, unless it is one for everybody.

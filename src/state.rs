@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use lockstep_events::{Clock, EventLog};
+use lockstep_events::{Clock, EventLog, Micros};
 use lockstep_projections::{progress::Progress, store::ReadStore};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{
-        addresses::Addresses, credentials::CredentialStore, identities::Identities, minting::Tokens,
-        oidc::Idps, server_keys::ServerKeys,
+        addresses::Addresses,
+        credentials::{CredentialError, CredentialStore},
+        identities::Identities,
+        minting::Tokens,
+        oidc::Idps,
+        server_keys::ServerKeys,
     },
     batcher::Batcher,
     blobs::{Shelf, Uploads, Watch},
@@ -23,7 +27,7 @@ use crate::{
     erasure::{queue::ErasureQueue, shred_list::ShredList},
     export::Exporter,
     feed::Feed,
-    http::access_log::Readiness,
+    http::{access_log::Readiness, untaken::Untaken},
     kept_answers::KeptAnswers,
     limits::{Limits, Seats},
     mail::{outbox::Outbox, worker::Post},
@@ -117,6 +121,8 @@ pub struct Server {
     pub proofs: Semaphore,
     /// Places for bodies of several blobs, of each account: each is in memory as a whole.
     pub packs: Seats,
+    /// Long answers that wait to be taken.
+    pub untaken: Untaken,
     /// The server's secret keys.
     pub keys: ServerKeys,
     /// Cancelled when the server begins to stop: long-polls, streams and sockets end by it.
@@ -124,6 +130,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// The time, for what this node does by itself and nothing takes back; none while its clock is too far off to decide
+    /// that. Nodes whose clock is right do it.
+    ///
+    /// # Errors
+    /// If the database does not answer that says whether the clock is right.
+    pub async fn sure_time(&self) -> Result<Option<Micros>, CredentialError> {
+        self.clock_watch.sure_time(&*self.credentials, &*self.clock).await
+    }
+
     /// What asks for an erasure.
     pub fn desk(&self) -> Desk {
         Desk {

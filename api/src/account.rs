@@ -80,7 +80,8 @@ pub struct RegisterFinish {
     pub vault: VaultId,
     /// `ark/password`, `ask` and `vault/<vault>`, each of generation 1.
     pub wraps: Vec<Wrap>,
-    /// Where registration is not open to everybody: the token of an invitation.
+    /// Where registration is not open to everybody: the token of an invitation; as long as there never was an
+    /// administrator, also the one-time token that names the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invitation: Option<String>,
 }

@@ -176,6 +176,9 @@ pub struct Invite {
     /// For how many hours the invitation is valid.
     #[schema(minimum = 1, maximum = 720)]
     pub hours: u32,
+    /// Why: kept sealed, shown to whoever invites.
+    #[schema(min_length = 1, max_length = 500)]
+    pub reason: String,
 }
 
 /// An invitation; its token is shown this once.

@@ -65,11 +65,11 @@ pub enum ActorKind {
     You,
     /// An administrator or auditor.
     Administrator,
-    /// The server by itself, or the biller.
+    /// The server by itself, whoever runs it, or the biller.
     Server,
 }
 
-/// Something that was done by or to an account.
+/// Something that was done to an account, by its owner or others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Activity {

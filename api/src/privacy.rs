@@ -1,7 +1,7 @@
 //! What a person may ask of the server about themselves: everything it holds, and that it ends.
 
 use lockstep_events::{
-    AccountId, BlobHash, EventId, Hash32, Micros, Position, Seq, StreamId, VaultId,
+    AccountId, BlobHash, Chain, EventId, Hash32, Micros, Position, Seq, StreamId, VaultId,
     ids::{PublicKey, Signature},
 };
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,25 @@ pub enum ExportLine {
         /// The short ciphertext that came with it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         content: Option<Bytes64>,
+        /// The stream's chain here.
+        chain: Chain,
+    },
+    /// An event that the person brought about in what is somebody else's: what it says is not theirs.
+    Act {
+        /// The stream.
+        stream: StreamId,
+        /// Its place there.
+        seq: Seq,
+        /// Its place in the log.
+        position: Position,
+        /// Its id.
+        event_id: EventId,
+        /// When it was recorded.
+        at: Micros,
+        /// Its name.
+        kind: String,
+        /// The stream's chain here.
+        chain: Chain,
     },
     /// A long ciphertext.
     Blob {

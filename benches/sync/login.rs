@@ -19,9 +19,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
+    raw,
     report::{Options, Report, Target, median, percentile},
     support::{
-        child::Lockstepd,
+        child::{Lockstepd, cpu},
         device::Device,
         wire::{Wire, request},
     },
@@ -49,7 +50,37 @@ pub async fn measure(options: &Options, report: &mut Report) {
         report.row(&name("server CPU"), "ms", median(cpus), Target::AtMost(1.0));
         report.row(&name("p50"), "ms", median(walls), Target::None);
         report.row(&name("server CPU, 8 at a time"), "ms", median(together), Target::AtMost(1.0));
+        let alone = statements_alone(mode).await;
+        let what = format!("CPU of {STATEMENTS} statements that do nothing, by the same driver");
+        report.row(&name(&what), "ms", alone, Target::None);
     }
+}
+
+/// So many statements a login is to Postgres, beside what the read models and the log's batch take.
+const STATEMENTS: u32 = 16;
+
+/// Milliseconds of this process for as many statements as a login has, each of which only answers: what is left of a login
+/// where its database, OPAQUE and HTTP cost nothing.
+async fn statements_alone(mode: &str) -> f64 {
+    const TIMES: u32 = 200;
+    let all = TIMES * STATEMENTS;
+    let used = |before: f64| (cpu(std::process::id()) - before) * 1000.0 / f64::from(TIMES);
+    if mode == "embedded" {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = raw::open_sqlite(&folder.path().join("statements.db")).await;
+        let before = cpu(std::process::id());
+        for _ in 0..all {
+            sqlx::query("SELECT 1").execute(&mut file).await.unwrap();
+        }
+        return used(before);
+    }
+    let url = raw::database(&std::env::var("LOCKSTEP_TEST_POSTGRES").unwrap()).await;
+    let mut connection = raw::connect(&url, 1).await.remove(0);
+    let before = cpu(std::process::id());
+    for _ in 0..all {
+        sqlx::query("SELECT 1").execute(&mut connection).await.unwrap();
+    }
+    used(before)
 }
 
 /// Milliseconds of what the server computes for OPAQUE in a login: what no store and no connection can save.

@@ -39,7 +39,7 @@ pub(crate) mod password;
 mod pinned;
 mod suite;
 
-pub(crate) use self::login::login;
+pub(crate) use self::login::{login, remember};
 
 const ARK_WRAP: &str = "ark/password";
 const ASK_WRAP: &str = "ask";

@@ -3,7 +3,20 @@
 use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{engine::Engine, error::Error, transport::Body};
+use crate::{Client, engine::Engine, error::Error, transport::Body};
+
+/// The header that says why.
+const REASON: &str = "lockstep-reason";
+
+impl Client {
+    /// As [`Client::take_away`], saying why: what an administrator withdraws. *Online.*
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn withdraw(&self, path: &str, reason: &str) -> Result<(), Error> {
+        self.engine.withdraw(path, reason).await
+    }
+}
 
 impl Engine {
     /// Where a path of the API is answered.
@@ -14,7 +27,7 @@ impl Engine {
 
     /// Asks for JSON and says why.
     pub(crate) async fn look<T: DeserializeOwned>(&self, path: &str, reason: &str) -> Result<T, Error> {
-        let headers = [("lockstep-reason".to_owned(), reason.to_owned())];
+        let headers = [(REASON.to_owned(), reason.to_owned())];
         self.request_with(Method::GET, &self.served_at(path), &headers, Body::None).await?.json()
     }
 
@@ -25,6 +38,12 @@ impl Engine {
         body: &impl Serialize,
     ) -> Result<T, Error> {
         self.post(&self.served_at(path), body).await
+    }
+
+    /// Deletes something and says why.
+    pub(crate) async fn withdraw(&self, path: &str, reason: &str) -> Result<(), Error> {
+        let headers = [(REASON.to_owned(), reason.to_owned())];
+        self.request_with(Method::DELETE, &self.served_at(path), &headers, Body::None).await?.ok().map(drop)
     }
 
     /// Deletes something.

@@ -79,8 +79,8 @@ impl Engine {
         if fs::metadata(self.home.join(ATTACHMENTS)).await.is_err() {
             return Ok(());
         }
-        let mut db = self.store.pool().acquire().await?;
-        for hash in attachments::unopened(&mut db).await? {
+        let unopened = attachments::unopened(&mut *self.store.pool().acquire().await?).await?;
+        for hash in self.unnamed(unopened).await? {
             let path = self.sealed_file(&hash);
             let unfinished = path.with_extension("part");
             // Not under whoever fetches it just now, to whom the server says that it is gone.
@@ -91,6 +91,23 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Those of some blobs that no entry names: which files a version has only the server says, but what stands in an entry
+    /// its devices wrote.
+    async fn unnamed(&self, mut hashes: Vec<BlobHash>) -> Result<Vec<BlobHash>, Error> {
+        // To open all entries takes its time.
+        if !hashes.iter().any(|hash| self.sealed_file(hash).exists()) {
+            return Ok(hashes);
+        }
+        for vault in self.own_vaults().await? {
+            let entries = self.at(vault).entries().await?;
+            let heads = entries.iter().flat_map(|entry| &entry.heads);
+            for content in heads.filter_map(|head| std::str::from_utf8(head.content.bytes()?).ok()) {
+                hashes.retain(|hash| !content.contains(&hash.to_string()));
+            }
+        }
+        Ok(hashes)
     }
 
     /// Whether the sealed file is here, unchanged.
@@ -235,4 +252,27 @@ pub(crate) async fn create(path: &Path) -> Result<fs::File, Error> {
     #[cfg(unix)]
     options.mode(0o600);
     Ok(options.open(path).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::testing::two_devices;
+
+    #[tokio::test]
+    async fn a_file_that_an_entry_names_stays_whatever_the_server_says_that_has_it() {
+        let (device, _, _, _) = two_devices().await;
+        let entry = device.add(b"an entry").await.unwrap();
+        let named = device.attach(entry, b"named").await.unwrap();
+        let unnamed = device.attach(entry, b"unnamed").await.unwrap();
+        let content = format!("{{\"attachments\": [{{\"hash\": \"{}\"}}]}}", named.hash);
+        device.add(content.as_bytes()).await.unwrap();
+        // Both belong to what was erased, and to nothing else.
+        let mut tx = device.store.begin().await.unwrap();
+        attachments::put(&mut tx, VersionId([7; 32]), &[named.hash, unnamed.hash]).await.unwrap();
+        tx.commit().await.unwrap();
+        device.forget_unopened().await.unwrap();
+        assert!(device.is_whole(&named.hash).await.unwrap());
+        assert!(!device.is_whole(&unnamed.hash).await.unwrap());
+    }
 }

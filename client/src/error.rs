@@ -180,4 +180,9 @@ impl Error {
     pub fn is_blobs_away(&self) -> bool {
         matches!(self, Self::Refused { problem, .. } if problem.code == Code::BlobsUnavailable)
     }
+
+    /// Whether a store of the server has no room left: what does not go there goes on.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Refused { problem, .. } if problem.code == Code::NoRoom)
+    }
 }

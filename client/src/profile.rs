@@ -53,10 +53,13 @@ const NEXT: &str = "profile.json.new";
 const TRIAL: &str = "profile.trial.";
 /// Whoever changes the profile holds it.
 const LOCK: &str = "profile.lock";
+/// Whoever has the live socket holds it.
+pub(crate) const SOCKET: &str = "socket.lock";
 /// What a profile consists of beside its sealed files; `profile.json` is deleted first of all.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     FILE,
     NEXT,
+    SOCKET,
     DATABASE,
     "vault.db-wal",
     "vault.db-shm",

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -121,6 +121,11 @@ impl Answer {
 #[error("a proxy answers {0}: the server behind it is away")]
 struct NobodyBehind(u16);
 
+/// Nobody is asked.
+#[derive(Debug, thiserror::Error)]
+#[error("it is left alone")]
+struct LeftAlone;
+
 /// An answer that is read piece by piece.
 pub(crate) struct Download(reqwest::Response);
 
@@ -139,6 +144,8 @@ pub(crate) struct Transport {
     base: String,
     /// Bytes of files that were sent and fetched: for whoever watches.
     pub(crate) moved: Arc<AtomicU64>,
+    /// Whether the server is left alone.
+    pub(crate) silent: Arc<AtomicBool>,
 }
 
 impl Transport {
@@ -155,7 +162,18 @@ impl Transport {
             .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(offline)?;
-        Ok(Self { http, tls: Arc::new(tls), base: server.url.clone(), moved: Arc::default() })
+        Ok(Self {
+            http,
+            tls: Arc::new(tls),
+            base: server.url.clone(),
+            moved: Arc::default(),
+            silent: Arc::default(),
+        })
+    }
+
+    /// Whatever would be asked on the way of something else is not.
+    fn may_speak(&self) -> Result<(), Error> {
+        if self.silent.load(Ordering::Relaxed) { Err(boxed(LeftAlone)) } else { Ok(()) }
     }
 
     /// Sends a request to a path of the server (or, for presigned uploads, to another HTTPS address).
@@ -167,6 +185,7 @@ impl Transport {
         headers: &[(String, String)],
         body: Body,
     ) -> Result<Answer, Error> {
+        self.may_speak()?;
         let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
         let mut request = self.http.request(method, url);
         if let Some(token) = token {
@@ -198,6 +217,7 @@ impl Transport {
         token: &str,
         file: &mut tokio::fs::File,
     ) -> Result<Answer, Error> {
+        self.may_speak()?;
         let from = file.metadata().await?.len();
         let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(token).timeout(FILE);
         let request = request.header(header::RANGE, format!("bytes={from}-"));
@@ -215,6 +235,7 @@ impl Transport {
 
     /// Asks for something that may be long, to be read piece by piece.
     pub(crate) async fn piecewise(&self, path: &str, token: &str) -> Result<Download, Error> {
+        self.may_speak()?;
         let request = self.http.request(Method::GET, format!("{}{path}", self.base)).bearer_auth(token);
         let response = request.timeout(DOWNLOAD).send().await.map_err(offline)?;
         if response.status().is_success() {
@@ -225,6 +246,7 @@ impl Transport {
 
     /// Opens the WebSocket of the live feed.
     pub(crate) async fn socket(&self) -> Result<Socket, Error> {
+        self.may_speak()?;
         let address: Uri = format!("{}/v1/live", self.base.replacen("https", "wss", 1))
             .parse()
             .map_err(|_| Error::Address(self.base.clone()))?;

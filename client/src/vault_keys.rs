@@ -143,13 +143,15 @@ impl Engine {
         if missing.is_empty() {
             return Ok(());
         }
-        let answer: Account = self.fetch("/v1/account").await?;
+        let mut answer: Account = self.fetch("/v1/account").await?;
+        // Whoever turned it may be about to store what the server stated: it is asked once more before it counts as
+        // caught.
+        if missing.iter().any(|place| self.given(&answer, *place).is_none()) {
+            answer = self.fetch("/v1/account").await?;
+        }
         let mut tx = self.store.begin().await?;
         for (vault, generation) in missing {
-            let place = (self.account(), vault, generation);
-            let wrap = find(&answer, vault, generation)
-                .filter(|wrap| self.keys.ark.unwrap_vault_key(place, &wrap.bytes.0).is_ok());
-            let Some(wrap) = wrap else {
+            let Some(wrap) = self.given(&answer, (vault, generation)) else {
                 tx.rollback().await?;
                 return Err(self.alarm(AlarmKind::Keys, &format!("{vault} generation {generation}")).await);
             };
@@ -157,6 +159,13 @@ impl Engine {
         }
         tx.commit().await?;
         self.reopen(&mut *self.store.pool().acquire().await?).await
+    }
+
+    /// The wrap of one generation, if it is there and opens.
+    fn given<'a>(&self, answer: &'a Account, (vault, generation): (VaultId, u32)) -> Option<&'a Wrap> {
+        let place = (self.account(), vault, generation);
+        find(answer, vault, generation)
+            .filter(|wrap| self.keys.ark.unwrap_vault_key(place, &wrap.bytes.0).is_ok())
     }
 
     /// Nothing leaves this device under a lower generation than the newest that it has seen stated: the key of that one

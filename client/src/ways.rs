@@ -4,11 +4,11 @@
 mod loopback;
 pub mod passkey;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lockstep_api::{
     Bytes64, Code, Problem,
-    account::{DeviceProof, Tokens, proof_message},
+    account::{Account, DeviceProof, Tokens, proof_message},
     ways::{
         Email, Identified, Identities, LinkedIdentity, NameEmail, OidcFinish, OidcProviders, OidcStart,
         OidcStarted, OpenVault, SignInFinish, SignInStart, SignInStarted, Waiting, words_of,
@@ -23,7 +23,10 @@ use zeroize::Zeroizing;
 
 use self::loopback::Loopback;
 use crate::{
-    account::password::{Asked, ShowingFactor},
+    account::{
+        password::{Asked, ShowingFactor},
+        remember,
+    },
     crypto::os_random,
     engine::Engine,
     error::{Error, NotProven},
@@ -214,26 +217,49 @@ pub async fn providers(server: &Server) -> Result<Vec<String>, Error> {
     Ok(answer.json::<OidcProviders>()?.providers)
 }
 
+/// A new session for the device that is here, by a proof of who one is and the device's key. Where the server is, and why
+/// it is trusted, is kept as it was for the proof.
+pub(crate) async fn enter(
+    engine: Arc<Engine>,
+    server: &Server,
+    proof: &Identified,
+    factor: ShowingFactor<'_>,
+) -> Result<Arc<Engine>, Error> {
+    let transport = Transport::new(server)?;
+    let tokens = engine.open_vault(&transport, proof, factor).await?;
+    if *server != engine.profile.server {
+        // Unlike with a password it has shown no key that this device knows it by: let it show the account.
+        let token = Some(tokens.access_token.as_str());
+        let shown = transport.send(Method::GET, "/v1/account", token, &[], Body::None).await?;
+        engine.same_roster(&shown.json::<Account>()?).await?;
+    }
+    engine.keep_tokens(tokens).await?;
+    let name = engine.profile.name.clone();
+    remember(engine, (server, &name), None).await
+}
+
 impl Engine {
-    /// A new session for this device, by a proof of who one is and the device's key.
-    pub(crate) async fn enter(&self, proof: &Identified, factor: ShowingFactor<'_>) -> Result<(), Error> {
+    async fn open_vault(
+        &self,
+        transport: &Transport,
+        proof: &Identified,
+        factor: ShowingFactor<'_>,
+    ) -> Result<Tokens, Error> {
         if proof.account != self.account() {
             return Err(Error::NotProven(NotProven::Another));
         }
         let signature = self.keys.device_key.sign(&proof_message(proof.session.as_bytes()));
         let body = OpenVault { device: DeviceProof { device: self.device(), signature } };
         let token = Some(proof.identity_token.as_str());
-        let opened: Result<Tokens, Error> = post(&self.transport, "/v1/sessions/vault", token, &body).await;
+        let opened: Result<Tokens, Error> = post(transport, "/v1/sessions/vault", token, &body).await;
         let tokens = match Asked::of(opened, factor)? {
             Asked::Answered(tokens) => tokens,
-            Asked::Show(show) => {
-                post(&self.transport, "/v1/sessions/vault/second-factor", token, &show).await?
-            }
+            Asked::Show(show) => post(transport, "/v1/sessions/vault/second-factor", token, &show).await?,
         };
         if tokens.account != self.account() || tokens.device != self.device() {
             return Err(Error::Protocol("tokens of another device"));
         }
-        self.keep_tokens(tokens).await
+        Ok(tokens)
     }
 
     /// The addresses of the account.

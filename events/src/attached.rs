@@ -31,6 +31,11 @@ impl Attached {
         self.0.contains_key(hash)
     }
 
+    /// All of them, with their lengths, 0 where that is not known.
+    pub fn sized(&self) -> impl Iterator<Item = (BlobHash, u64)> {
+        self.0.iter().map(|(hash, counted)| (*hash, counted.bytes))
+    }
+
     /// A version names blobs of these lengths: how many bytes more there are. Of a length that was not known when an
     /// earlier version named the blob, the rest is more now.
     pub fn name(&mut self, blobs: impl IntoIterator<Item = (BlobHash, u64)>) -> u64 {

@@ -107,6 +107,7 @@ stored_events! {
     Account::IdentityProven in AccountEvent => "account.identity_proven", 1;
     Account::IdentityLinked in AccountEvent => "account.identity_linked", 1;
     Account::IdentityUnlinked in AccountEvent => "account.identity_unlinked", 1;
+    Account::Exported in AccountEvent => "account.exported", 1;
     Account::ErasureRequested in AccountEvent => "account.erasure_requested", 1;
     Account::ErasureCancelled in AccountEvent => "account.erasure_cancelled", 1;
     Account::ErasureBegun in AccountEvent => "account.erasure_begun", 1;

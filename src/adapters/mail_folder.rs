@@ -17,6 +17,14 @@ pub struct MailFolder {
     from: Mailbox,
 }
 
+/// Whether a sender is an address.
+///
+/// # Errors
+/// If it is none.
+pub fn is_sender(from: &str) -> Result<(), MailError> {
+    sender(from).map(drop)
+}
+
 impl MailFolder {
     /// Uses a folder, which is made if it does not exist.
     ///
@@ -24,7 +32,7 @@ impl MailFolder {
     /// If the sender is not an address, or the folder cannot be made.
     pub fn new(folder: &Path, from: &str) -> Result<Self, MailError> {
         private_file::make_folder(folder)
-            .map_err(|_| MailError::Options("the folder for mail cannot be made"))?;
+            .map_err(|source| MailError::File { what: "the folder for mail cannot be made", source })?;
         Ok(Self { folder: folder.to_owned(), from: sender(from)? })
     }
 }

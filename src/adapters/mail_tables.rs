@@ -155,7 +155,14 @@ pub const TO_CONFIRMED: &str = "UPDATE addresses SET standing = 'confirmed', sin
 /// same link, and a new row of it would be one to the new address.
 pub const END_SIGN_INS: &str =
     "UPDATE links SET expires_at = $2 WHERE account = $1 AND purpose = 'sign_in' AND expires_at > $2";
-/// Others who have the address for their login name. None of them has confirmed it: then it would be taken.
+/// Whoever else has the address for their login name gives it up. None of them has confirmed it: then it would be taken.
+/// Who has confirmed another one has that for a name from now on.
+pub const GIVE_UP_NAME: &str = "UPDATE names SET name_index = (SELECT address_index FROM addresses \
+     WHERE addresses.account = names.account AND standing = 'confirmed') \
+     WHERE name_index = $1 AND account <> $2 AND EXISTS (SELECT 1 FROM addresses a \
+     WHERE a.account = names.account AND a.standing = 'confirmed' \
+     AND NOT EXISTS (SELECT 1 FROM names n WHERE n.name_index = a.address_index)) RETURNING account";
+/// Who has confirmed nothing has no name any more.
 pub const DISPLACED: &str = "SELECT account FROM names WHERE name_index = $1 AND account <> $2";
 pub const RENAME: &str = "UPDATE names SET name_index = $2 WHERE account = $1 AND name_index IN \
      (SELECT address_index FROM addresses WHERE account = $1 AND standing = 'confirmed')";
@@ -314,6 +321,10 @@ macro_rules! mail_tables {
                 if let Some(begun) = begun {
                     return tables::confirmed(&begun).map(Some);
                 }
+                let give_up = sqlx::query_scalar(tables::GIVE_UP_NAME).bind(index.0.to_vec());
+                let give_up = give_up.bind(of.as_bytes().to_vec());
+                let renamed: Vec<Vec<u8>> = give_up.fetch_all(&mut *tx).await.map_err($failed)?;
+                let renamed = renamed.iter().map(|bytes| tables::account(bytes)).collect::<Result<_>>()?;
                 let claims = tables::claims!(tx, of, index, $failed);
                 if !claims.pending || claims.taken {
                     return Ok(None);
@@ -339,7 +350,7 @@ macro_rules! mail_tables {
                 confirm.execute(&mut *tx).await.map_err($failed)?;
                 sqlx::query(tables::END_CLAIMS).bind(&index).execute(&mut *tx).await.map_err($failed)?;
                 let (link, replaced, rivals) = (link.token_hash, claims.replaces, claims.rivals);
-                let what = Confirmed { account: of, link, replaced, rivals, at: now };
+                let what = Confirmed { account: of, link, replaced, rivals, renamed, at: now };
                 let put = sqlx::query(tables::PUT_TASK).bind(task.as_bytes().to_vec()).bind(&account);
                 let put = put.bind(Task::Confirmed { what: what.clone() }.to_bytes());
                 put.bind(now.plus_seconds(FINISH_S).0).execute(&mut *tx).await.map_err($failed)?;

@@ -327,6 +327,10 @@ impl BlobStore for S3Blobs {
             Err(BlobError::Missing) => Err(BlobError::Other(
                 format!("there is no bucket {}: make it, or name another one with blobs", self.bucket).into(),
             )),
+            // Its keys are taken, and there is a store: what it refuses is the bucket's name.
+            Err(BlobError::Other(cause)) => {
+                Err(BlobError::Other(format!("{cause}: see the name in blobs, and s3_region").into()))
+            }
             other => other,
         }
     }

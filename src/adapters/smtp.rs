@@ -3,7 +3,7 @@
 //! Every letter has a connection of its own, which ends with it: one that was given up in the middle of a letter must
 //! never carry another, whose commands would be answered with what the first one still had to hear.
 
-use std::{path::Path, time::Duration};
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use lettre::{
@@ -66,9 +66,9 @@ impl Smtp {
 fn parameters(host: &str, authority: Option<&Path>) -> Result<TlsParameters, MailError> {
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(file) = authority {
-        let unusable = MailError::Options("mail_ca: not a readable PEM file");
-        let Ok(pem) = std::fs::read(file) else { return Err(unusable) };
-        let Ok(certificate) = Certificate::from_pem(&pem) else { return Err(unusable) };
+        let unusable = |source| MailError::File { what: "mail_ca: not a readable PEM file", source };
+        let pem = std::fs::read(file).map_err(unusable)?;
+        let certificate = Certificate::from_pem(&pem).map_err(|_| unusable(ErrorKind::InvalidData.into()))?;
         builder = builder.add_root_certificate(certificate);
     }
     builder.build_rustls().map_err(|_| MailError::Options("mail: TLS cannot be set up for this host"))

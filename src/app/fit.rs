@@ -1,14 +1,17 @@
 //! Whether what a server is started with belongs together. A part that was put back without the others, or not at all,
 //! is noticed before anything is made anew in its place.
 
+use std::path::Path;
+
 use lockstep_events::{EventLog, Micros, Position};
 use lockstep_projections::{Family, ReadError, store::ReadStore};
 
 use super::{
     StartError,
-    ports::{self, Databases, Ports},
+    ports::{self, Databases, Port, Ports},
 };
 use crate::{
+    adapters::form::Form,
     auth::credentials::CredentialStore,
     config::Config,
     erasure::scan,
@@ -16,21 +19,77 @@ use crate::{
     tables::TableStore,
 };
 
+/// Whether something is there. What may not be looked at is not taken for lost.
+///
+/// # Errors
+/// [`StartError::Unseen`]
+pub fn is_there(path: &Path) -> Result<bool, StartError> {
+    path.try_exists().map_err(|source| StartError::Unseen { path: path.to_owned(), source })
+}
+
+/// A program that does not know the form of some tables would misread them; one that changed it would take them from the
+/// server that uses them. For commands that only look: tables that are not there are not made either.
+///
+/// # Errors
+/// [`StartError::OtherForm`], or if they cannot be looked at.
+pub async fn of_this_form(config: &Config, all: &[Port]) -> Result<(), StartError> {
+    of_a_form(config, all, true, |form| form == Form::Same).await
+}
+
+/// The same for commands that write: only a server that starts brings tables to another form, and these would too as they
+/// open them. Before they do.
+///
+/// # Errors
+/// As [`of_this_form`].
+pub async fn of_no_other_form(config: &Config, all: &[Port]) -> Result<(), StartError> {
+    of_a_form(config, all, false, |form| matches!(form, Form::Same | Form::Blank)).await
+}
+
+/// The same for a server that starts. Before any of its tables is brought to its form.
+///
+/// # Errors
+/// As [`of_this_form`].
+pub async fn of_no_newer_form(config: &Config) -> Result<(), StartError> {
+    of_a_form(config, &Port::ALL, false, |form| form != Form::Newer).await
+}
+
+async fn of_a_form(
+    config: &Config,
+    all: &[Port],
+    looks: bool,
+    is_right: fn(Form) -> bool,
+) -> Result<(), StartError> {
+    for (at, port) in all.iter().enumerate() {
+        if all[..at].iter().any(|asked| port.is_in_one_with(*asked, config)) {
+            continue;
+        }
+        let (form, what) = ports::form(config, *port, looks).await?;
+        if !is_right(form) {
+            return Err(StartError::OtherForm { what, form });
+        }
+    }
+    Ok(())
+}
+
 /// Before a store is opened, as opening makes it: a file that is gone though the log has events. An empty file in its
 /// place is the word of whoever runs the server that it is gone for good.
 ///
 /// # Errors
-/// [`StartError::LostFile`], or what the log does not answer.
+/// [`StartError::LostFile`], or what the log or the folder does not answer.
 pub async fn nothing_lost(config: &Config) -> Result<(), StartError> {
     nothing_lost_of(config, &mut Databases::new(config)).await
 }
 
 /// The same, by a log that is opened as these are.
 pub async fn nothing_lost_of(config: &Config, databases: &mut Databases<'_>) -> Result<(), StartError> {
-    let Some(lost) = ports::irreplaceable(config).into_iter().find(|file| !file.exists()) else {
-        return Ok(());
-    };
-    if Config::is_sqlite(&config.log) && !ports::log_file(config).exists() {
+    let mut lost = None;
+    for file in ports::irreplaceable(config) {
+        if !is_there(&file)? {
+            lost.get_or_insert(file);
+        }
+    }
+    let Some(lost) = lost else { return Ok(()) };
+    if Config::is_sqlite(&config.log) && !is_there(&ports::log_file(config))? {
         return Ok(());
     }
     let log = ports::log(config, databases).await?;
@@ -98,7 +157,7 @@ pub async fn check(config: &Config, ports: &Ports, now: Micros) -> Result<(), St
         );
     }
     let log = tail.position;
-    if log.0 > 0 && !config.key_path().exists() {
+    if log.0 > 0 && !is_there(&config.key_path())? {
         return Err(StartError::LostKeys(config.key_path()));
     }
     credentials_kept(config, &*ports.log, &*ports.credentials).await?;

@@ -5,9 +5,12 @@ use std::{collections::HashMap, fs::File, sync::Arc};
 use lockstep_events::{Clock, EventLog, Position};
 
 use super::{
-    StartError, fit, lock_data,
-    ports::{self, Rights},
+    StartError,
+    fit::{self, of_no_other_form},
+    lock_data,
+    ports::{self, Port, Rights},
     read_position,
+    reading::has_keys,
 };
 use crate::{
     auth::server_keys::ServerKeys,
@@ -21,6 +24,9 @@ use crate::{
     },
     tables::{Family, TableStore},
 };
+
+/// What a move opens of each place.
+const OPENED: [Port; 4] = [Port::Log, Port::Credentials, Port::Operations, Port::Rates];
 
 /// A move whose both places are open and held.
 pub struct OpenMove {
@@ -61,9 +67,7 @@ impl OpenMove {
 /// # Errors
 /// If one is in use or cannot be opened; if there is nothing to move.
 pub async fn open_move(from: &Config, to: &Config, name: String) -> Result<OpenMove, StartError> {
-    if !from.key_path().exists() {
-        return Err(StartError::NoServer(from.key_path()));
-    }
+    has_keys(from)?;
     let is_one_folder = is_same(&from.data, &to.data);
     let rows = is_elsewhere(&from.log, &to.log, is_one_folder);
     if rows != is_elsewhere(&from.credentials, &to.credentials, is_one_folder) {
@@ -77,8 +81,10 @@ pub async fn open_move(from: &Config, to: &Config, name: String) -> Result<OpenM
     if !is_one_folder {
         locks.push(lock_data(to)?);
     }
+    of_no_other_form(from, &OPENED).await?;
     if rows {
         ports::nobody_connected(to, "").await?;
+        of_no_other_form(to, &OPENED).await?;
     }
     fit::nothing_lost(from).await?;
     let keys = ServerKeys::load_or_make(&from.key_path(), &mut rand::rngs::OsRng)?;
@@ -99,10 +105,9 @@ pub async fn open_move(from: &Config, to: &Config, name: String) -> Result<OpenM
 /// # Errors
 /// If it is in use or cannot be opened.
 pub async fn take_back(config: &Config) -> Result<Option<Moved>, StartError> {
-    if !config.key_path().exists() {
-        return Err(StartError::NoServer(config.key_path()));
-    }
+    has_keys(config)?;
     let _alone = super::alone(config).await?;
+    of_no_other_form(config, &[Port::Log, Port::Credentials]).await?;
     fit::nothing_lost(config).await?;
     let mut databases = ports::Databases::new(config);
     ports::credentials(config, &mut databases).await?;

@@ -7,7 +7,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock_watch::Together,
     erasure::{self, ErasureError, shred_list::Shred},
     mail::kept,
     private_file,
@@ -47,11 +46,15 @@ pub async fn run(server: &Shared, stop: &CancellationToken) {
     }
 }
 
-/// Each by itself: one that cannot go on keeps none of the others waiting. The first error.
-async fn privacy(server: &Server, round: u32) -> Result<(), ErasureError> {
-    // By a clock that is far off nobody's time is over: nodes whose clock is right do it.
-    let is_time_known = server.clock_watch.together() != Together::Far;
-    let mut outcome = Ok(());
+/// One round of it. Each by itself: one that cannot go on keeps none of the others waiting.
+///
+/// # Errors
+/// The first.
+pub async fn privacy(server: &Server, round: u32) -> Result<(), ErasureError> {
+    // By a clock that is far off nobody's time is over.
+    let sure_time = server.sure_time().await;
+    let is_time_known = matches!(sure_time, Ok(Some(_)));
+    let mut outcome = sure_time.map(drop).map_err(ErasureError::from);
     if is_time_known {
         outcome = within(erasure::run_due(server)).await.map(drop);
     }

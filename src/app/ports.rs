@@ -2,6 +2,8 @@
 
 mod connected;
 mod form;
+mod letters;
+mod named;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,6 +12,8 @@ use lockstep_projections::store::ReadStore;
 
 pub use connected::{move_name, nobody_connected};
 pub use form::{Port, form};
+pub use letters::mailer;
+pub use named::named;
 
 use super::StartError;
 #[cfg(feature = "distributed")]
@@ -26,8 +30,6 @@ use crate::{
     adapters::{
         filesystem::FilesystemBlobs,
         in_process::InProcessBus,
-        mail_folder::MailFolder,
-        smtp::Smtp,
         sqlite::{
             self,
             credentials::SqliteCredentials,
@@ -48,7 +50,6 @@ use crate::{
     erasure::queue::ErasureQueue,
     kept_answers::KeptAnswers,
     limits::RateStore,
-    mail::Mailer,
     served::ServedPlaces,
     state::Ways,
     subjects::{holding::Holding, keys::SubjectKeys},
@@ -172,7 +173,11 @@ pub fn reads_file(config: &Config) -> PathBuf {
 
 #[cfg(feature = "distributed")]
 fn unopened(config: &Config, port: &Secret, source: sqlx::Error) -> StartError {
-    StartError::Database { options: form::naming(config, port), source }
+    let options = form::naming(config, port);
+    if Database::is_named(port.expose()).is_err() {
+        return StartError::NoDatabase { options, source };
+    }
+    StartError::Database { options, source }
 }
 
 /// Brings the databases of the data folder to rest, so that each file is whole without its journal. What cannot be
@@ -304,16 +309,6 @@ pub async fn ways(config: &Config, databases: &mut Databases<'_>) -> Result<Arc<
         }
         _ => Err(unsupported("credentials", &config.credentials)),
     }
-}
-
-/// What letters leave by.
-pub fn mailer(config: &Config) -> Result<Box<dyn Mailer>, StartError> {
-    let from = &config.mail_from;
-    if config.mail.expose() == "folder" {
-        return Ok(Box::new(MailFolder::new(&config.mail_folder(), from)?));
-    }
-    let authority = Some(config.mail_ca.as_path()).filter(|file| !file.as_os_str().is_empty());
-    Ok(Box::new(Smtp::new(config.mail.expose(), from, authority)?))
 }
 
 /// The operational tables stand beside the credentials: in the same database, or in a file of the same folder.

@@ -64,6 +64,14 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// What is there, or is not, cannot be told.
+    #[error("cannot use {}", path.display())]
+    Unseen {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Nothing is where a server's data would be.
     #[error("there is no {}: no server has run with these options; name its data folder with --data", .0.display())]
     NoServer(PathBuf),
@@ -187,6 +195,15 @@ pub enum StartError {
         what: String,
         /// What it is of.
         form: Form,
+    },
+    /// What names a database is no URL of one.
+    #[cfg(feature = "distributed")]
+    #[error("the database of {options} cannot be opened")]
+    NoDatabase {
+        /// The options that say so.
+        options: String,
+        /// What is wrong with it.
+        source: sqlx::Error,
     },
     /// A database cannot be reached or brought up to date.
     #[cfg(feature = "distributed")]

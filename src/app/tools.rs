@@ -6,7 +6,12 @@ use ed25519_dalek::SigningKey;
 use lockstep_events::{Clock, EventLog};
 use rand::rngs::OsRng;
 
-use super::{StartError, fit, ports};
+use super::{
+    StartError,
+    fit::{self, of_no_other_form},
+    ports::{self, Port},
+    reading::has_keys,
+};
 use crate::{
     auth::{credentials::CredentialStore, server_keys::ServerKeys, signing_keys::load_or_turn},
     blobs::Shelf,
@@ -34,9 +39,8 @@ pub struct Tools {
 /// # Errors
 /// [`StartError`]
 pub async fn tools(config: &Config) -> Result<Tools, StartError> {
-    if !config.key_path().exists() {
-        return Err(StartError::NoServer(config.key_path()));
-    }
+    has_keys(config)?;
+    of_no_other_form(config, &[Port::Log, Port::Credentials]).await?;
     fit::nothing_lost(config).await?;
     let keys = ServerKeys::load_or_make(&config.key_path(), &mut OsRng)?;
     let mut databases = ports::Databases::new(config);
@@ -75,6 +79,7 @@ pub struct SubjectTools {
 /// [`StartError`]
 pub async fn subject_tools(config: &Config) -> Result<SubjectTools, StartError> {
     let Tools { log, credentials, keys } = tools(config).await?;
+    of_no_other_form(config, &[Port::Operations]).await?;
     let mut databases = ports::Databases::new(config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (signing, _) = load_or_turn(&*credentials, &keys, clock.now(), &mut OsRng).await?;

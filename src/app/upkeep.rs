@@ -17,7 +17,7 @@ use crate::{
     commands::{refresh::lives, rotate_key},
     http::{caller::READ_TOUCH, tls::Renewal},
     retention::{RetentionError, prune},
-    state::Shared,
+    state::{Server, Shared},
 };
 
 /// A revoked key is refused everywhere within a second.
@@ -65,14 +65,22 @@ enum KeysError {
     Late(#[from] Elapsed),
 }
 
+/// Why a round through the stores is not whole; the rest is the next one's.
 #[derive(Debug, thiserror::Error)]
-enum StoresError {
+pub enum StoresError {
+    /// Blobs.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// Old versions.
     #[error(transparent)]
     Retention(#[from] RetentionError),
+    /// Whether the clock is right is not known.
+    #[error(transparent)]
+    Clock(#[from] CredentialError),
+    /// A store is there and gives no answer.
     #[error("a store does not answer")]
     Silent(#[from] Elapsed),
+    /// Parts of uploads.
     #[error("unfinished uploads cannot be read")]
     Uploads(#[from] std::io::Error),
 }
@@ -149,14 +157,22 @@ async fn blobs(server: &Shared, stop: &CancellationToken) {
     }
 }
 
-/// One node does it for all. Whoever took the turn and failed leaves it to the next one: nothing is lost by waiting.
-async fn stores(server: &Shared) -> Result<(), StoresError> {
-    let (index, now) = (&server.shelf.index, server.clock.now());
+/// A round through the stores: prunes and sweeps if it is time. One node does it for all. Whoever took the turn and failed
+/// leaves it to the next one: nothing is lost by waiting.
+///
+/// # Errors
+/// [`StoresError`]
+pub async fn stores(server: &Server) -> Result<(), StoresError> {
+    let index = &server.shelf.index;
+    // By a clock that is far off nothing is too old, and a turn that it dates ahead would be the last one for long.
+    let Some(now) = server.sure_time().await? else { return Ok(()) };
     server.uploads.sweep(UNIX_EPOCH + Duration::from_micros(now.0.unsigned_abs())).await?;
     if timeout(SILENCE, index.take_turn("prune", now.plus_seconds(-PRUNE_S), now)).await?? {
         let report = prune(server).await?;
         tracing::info!(entries = report.entries, versions = report.versions, "pruned old versions");
     }
+    // Pruning may take hours.
+    let Some(now) = server.sure_time().await? else { return Ok(()) };
     if timeout(SILENCE, index.take_turn("sweep", now.plus_seconds(-SWEEP_S), now)).await?? {
         let report = timeout(SWEEPING, sweep(&server.shelf, &*server.log)).await??;
         tracing::info!(
@@ -260,8 +276,13 @@ async fn expired(server: &Shared, stop: &CancellationToken) {
     }
 }
 
-async fn sweep_credentials(server: &Shared, swept: &mut Option<Instant>) -> Result<(), CredentialError> {
-    let now = server.clock.now();
+/// Deletes what has expired; sessions that ran out only if that was not done just now.
+///
+/// # Errors
+/// If a store does not answer.
+pub async fn sweep_credentials(server: &Server, swept: &mut Option<Instant>) -> Result<(), CredentialError> {
+    // By a clock that is far off nothing has: whoever comes to a node whose clock is right goes on.
+    let Some(now) = server.sure_time().await? else { return Ok(()) };
     let kept_since = now.plus_seconds(-ENDED_KEPT);
     server.credentials.sweep(now, kept_since).await?;
     if swept.is_none_or(|at| at.elapsed() > RUN_OUT_SWEPT) {

@@ -130,8 +130,8 @@ pub trait Addresses: Send + Sync {
     /// Makes the pending address, to which this link was sent, the confirmed one, unless it is another one or taken:
     /// what follows from it, left as a task too, until that is finished. The same link again gives the same. A login
     /// name that was the address before follows it, and that address is held for the account, unless one from before it
-    /// is held already; accounts that had the address for their name and never confirmed
-    /// it can no longer be entered.
+    /// is held already. Accounts that had the address for their name and never confirmed it can no longer be entered;
+    /// one that has confirmed another address has that for its name.
     async fn confirm_address(
         &self,
         link: &MailedLink,

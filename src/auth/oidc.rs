@@ -38,6 +38,9 @@ pub enum IdpsError {
     /// The options for TLS cannot be used.
     #[error("oidc_ca: not a readable PEM file with authorities")]
     Tls,
+    /// The key for Apple cannot be used.
+    #[error("oidc: apple.key_file cannot be read or is not a P-256 key in PKCS#8")]
+    AppleKey,
     /// This build speaks to no provider.
     #[error(
         "oidc: this build has no identity providers; build it with --features oidc, or remove the providers"

@@ -91,7 +91,7 @@ impl ServerKeys {
     /// [`KeyFileError`]
     pub fn load_or_make(path: &Path, rng: &mut (impl RngCore + CryptoRng)) -> Result<Self, KeyFileError> {
         let failed = |source| KeyFileError::File { path: path.display().to_string(), source };
-        if !path.exists() {
+        if !path.try_exists().map_err(failed)? {
             if let Some(folder) = path.parent() {
                 private_file::make_folder(folder).map_err(failed)?;
             }

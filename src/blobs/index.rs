@@ -67,6 +67,24 @@ pub struct Promise<'a> {
     pub now: Micros,
 }
 
+/// What the log says of a blob of which a naming did not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// No version keeps it.
+    Unnamed,
+    /// A version keeps it whose event has no length for it: the version stood before it came. It is not swept, and counts
+    /// as what waits, for it counts nowhere else.
+    Late,
+    /// A version keeps it, and counts it.
+    Named,
+}
+
+/// Since when a blob is named that is [`Settled::Late`]. Of such a one the sweep asks the log no more.
+pub const LATE_SINCE: Micros = Micros(-1);
+
+/// A turn that is dated so many seconds ahead was taken by a clock that was wrong: nobody waits until then.
+pub const TURN_AHEAD_S: i64 = 3600;
+
 /// Which vault has which blob, and where. A hash that another vault has gives nothing.
 ///
 /// A blob is *named* by the events that need it. A naming begins before the append, so that a crash can leave a blob too
@@ -109,13 +127,12 @@ pub trait BlobIndex: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(VaultId, BlobHash, u64)>, BlobError>;
 
-    /// All namings of these blobs have ended, by the log: whether they are named now. One whose mark is another one by
-    /// now stays as it is.
+    /// All namings of these blobs have ended, by the log. One whose mark is another one by now stays as it is.
     async fn naming_settled(
         &self,
         vault: VaultId,
         blobs: &[(BlobHash, u64)],
-        named: bool,
+        settled: Settled,
     ) -> Result<(), BlobError>;
 
     /// Enters blobs of a vault. One that is there keeps its place; one that would lie in a doomed object is left out.
@@ -200,8 +217,8 @@ pub trait BlobIndex: Send + Sync {
     /// An upload in parts has ended, one way or the other.
     async fn upload_ended(&self, object: &str) -> Result<(), BlobError>;
 
-    /// Promises room, if it is there; else how many bytes wait without these blobs: unnamed blobs of the vaults, and
-    /// those that were promised and did not come. Of callers with the same vaults one comes after the other. A promise
+    /// Promises room, if it is there; else how many bytes wait without these blobs: unnamed and late blobs of the vaults,
+    /// and those that were promised and did not come. Of callers with the same vaults one comes after the other. A promise
     /// is over when its blob is entered.
     async fn promise(&self, asked: &Promise<'_>) -> Result<Result<(), u64>, BlobError>;
 
@@ -224,6 +241,7 @@ pub trait BlobIndex: Send + Sync {
     async fn sweep_promises(&self, before: Micros) -> Result<u64, BlobError>;
 
     /// Takes the turn at something that one node does for all every so often: whether it was last begun before a
-    /// time, or never. Then it counts as begun `now`. Of many who ask at the same time exactly one is told yes.
+    /// time, or never, or later than [`TURN_AHEAD_S`] after `now`. Then it counts as begun `now`. Of many who ask at the
+    /// same time exactly one is told yes.
     async fn take_turn(&self, name: &str, last_before: Micros, now: Micros) -> Result<bool, BlobError>;
 }

@@ -8,7 +8,9 @@ use std::{
 
 use lockstep_events::{
     BlobHash, Chain, EntryId, Event, EventLog, LogError, Recorded, Seq, VaultId, VersionId,
-    event::VaultEvent, log::Contents,
+    attached::Attached,
+    event::{VaultEvent, VersionAdded},
+    log::Contents,
 };
 
 const PAGE: usize = 500;
@@ -20,6 +22,8 @@ const REMEMBERED: usize = 1_000_000;
 pub struct Elsewhere {
     /// Hashes that a version of another entry keeps.
     pub kept: BTreeSet<BlobHash>,
+    /// Those of them that no other entry counts, as the log has no length for them there.
+    pub late: Vec<BlobHash>,
     /// Up to where the vault's stream was read.
     pub seen: Seq,
 }
@@ -58,7 +62,9 @@ impl Keepers {
         if named.first.len() <= REMEMBERED {
             *self.last() = Some(named);
         }
-        Ok(Elsewhere { kept: kept(&*self.log, vault, &shared, Some(entry)).await?, seen })
+        let kept = kept(&*self.log, vault, &shared, Some(entry)).await?;
+        let late = kept.iter().filter(|(_, bytes)| **bytes == 0).map(|(hash, _)| *hash).collect();
+        Ok(Elsewhere { kept: kept.into_keys().collect(), late, seen })
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Option<Named>> {
@@ -113,7 +119,8 @@ impl Named {
     }
 }
 
-/// Of these hashes, those that a version of a vault keeps, whatever one entry has.
+/// Of these hashes, those that a version of a vault keeps, whatever one entry has; each with its length, 0 where the log
+/// counts it nowhere.
 ///
 /// # Errors
 /// If the log does not answer, or has an event of the vault that cannot be read: nobody knows what it keeps.
@@ -122,10 +129,11 @@ pub(super) async fn kept(
     vault: VaultId,
     hashes: &BTreeSet<BlobHash>,
     but: Option<EntryId>,
-) -> Result<BTreeSet<BlobHash>, LogError> {
+) -> Result<BTreeMap<BlobHash, u64>, LogError> {
     if hashes.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(BTreeMap::new());
     }
+    let mut entries: BTreeMap<EntryId, Attached> = BTreeMap::new();
     let mut versions: BTreeMap<VersionId, (EntryId, Vec<BlobHash>)> = BTreeMap::new();
     let mut after = Seq::ZERO;
     loop {
@@ -134,23 +142,40 @@ pub(super) async fn kept(
             after = recorded.seq;
             match vault_event(recorded)? {
                 Some(VaultEvent::VersionAdded(added)) if !added.content_missing => {
-                    let named: Vec<_> = added.contents().filter(|hash| hashes.contains(hash)).collect();
-                    if !named.is_empty() && Some(added.header.entry) != but {
-                        versions.insert(added.header.version_id(), (added.header.entry, named));
+                    let named: Vec<_> = sized(&added).filter(|(hash, _)| hashes.contains(hash)).collect();
+                    let entry = added.header.entry;
+                    if !named.is_empty() && Some(entry) != but {
+                        entries.entry(entry).or_default().name(named.iter().copied());
+                        let named = named.into_iter().map(|(hash, _)| hash).collect();
+                        versions.insert(added.header.version_id(), (entry, named));
                     }
                 }
                 Some(VaultEvent::ContentPruned(pruned)) => {
-                    pruned.versions.iter().for_each(|version| drop(versions.remove(version)));
+                    for (entry, named) in pruned.versions.iter().filter_map(|v| versions.remove(v)) {
+                        entries.entry(entry).or_default().let_go(named);
+                    }
                 }
-                Some(VaultEvent::Purged(purged)) => versions.retain(|_, (entry, _)| *entry != purged.entry),
-                Some(VaultEvent::Erased(_)) => versions.clear(),
+                Some(VaultEvent::Purged(purged)) => drop(entries.remove(&purged.entry)),
+                Some(VaultEvent::Erased(_)) => entries.clear(),
                 Some(VaultEvent::VersionAdded(_) | VaultEvent::Created(_)) | None => {}
             }
         }
         if page.len() < PAGE {
-            return Ok(versions.into_values().flat_map(|(_, named)| named).collect());
+            break;
         }
     }
+    let mut kept = BTreeMap::new();
+    for (hash, bytes) in entries.values().flat_map(Attached::sized) {
+        let most = kept.entry(hash).or_insert(bytes);
+        *most = bytes.max(*most);
+    }
+    Ok(kept)
+}
+
+/// What a version keeps: its ciphertext and its attachments, with their lengths.
+fn sized(added: &VersionAdded) -> impl Iterator<Item = (BlobHash, u64)> {
+    let content = added.header.content_hash.map(|hash| (hash, added.header.content_len.into()));
+    content.into_iter().chain(added.sized_attachments())
 }
 
 fn vault_event(recorded: &Recorded) -> Result<Option<VaultEvent>, LogError> {

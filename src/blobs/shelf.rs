@@ -137,6 +137,17 @@ impl Shelf {
         }
     }
 
+    /// Of these blobs the sweep asks the log whether a version keeps and counts them: nobody ends this naming.
+    ///
+    /// # Errors
+    /// If the index does not answer.
+    pub async fn ask_the_log(&self, vault: VaultId, hashes: &[BlobHash]) -> Result<(), BlobError> {
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        self.index.name(vault, hashes, self.clock.now()).await.map(drop)
+    }
+
     /// A direct upload, if it is there and has its hash. One that has not is as if it were not there: the sweep
     /// deletes it when nobody can be looking at it any more.
     async fn arrived(&self, vault: VaultId, hash: BlobHash) -> Result<Option<BlobPlace>, BlobError> {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use lockstep_events::{BlobHash, EventLog, LogError, Micros, VaultId};
 
-use super::{BlobError, Listed, Pages, Shelf, keepers::kept, repack::repack};
+use super::{BlobError, Listed, Pages, Settled, Shelf, keepers::kept, repack::repack};
 use crate::causes::with_causes;
 
 pub(super) const AGE_S: i64 = 24 * 3600;
@@ -54,7 +54,8 @@ pub async fn sweep(shelf: &Shelf, log: &dyn EventLog) -> Result<SweepReport, Blo
 }
 
 /// Asks the log about blobs whose naming did not end: who named them died, or their version was refused after another one
-/// had let them go. What no version keeps is unnamed, and waits like any such blob.
+/// had let them go. What no version keeps is unnamed, and waits like any such blob; what came after its version waits too,
+/// but is not swept.
 async fn settle_namings(shelf: &Shelf, log: &dyn EventLog, before: Micros) -> Result<(), BlobError> {
     let mut after = None;
     loop {
@@ -87,9 +88,16 @@ async fn settle_namings_of(
             return Ok(());
         }
     };
-    let (named, unnamed): (Vec<_>, Vec<_>) = blobs.iter().partition(|(hash, _)| kept.contains(hash));
-    shelf.index.naming_settled(vault, &named, true).await?;
-    shelf.index.naming_settled(vault, &unnamed, false).await
+    let said = |hash| match kept.get(hash) {
+        None => Settled::Unnamed,
+        Some(0) => Settled::Late,
+        Some(_) => Settled::Named,
+    };
+    for settled in [Settled::Named, Settled::Late, Settled::Unnamed] {
+        let blobs: Vec<_> = blobs.iter().filter(|(hash, _)| said(hash) == settled).copied().collect();
+        shelf.index.naming_settled(vault, &blobs, settled).await?;
+    }
+    Ok(())
 }
 
 /// Deletes what an earlier process had doomed.

@@ -9,7 +9,8 @@ use lockstep_events::{BlobHash, Clock, Micros, VaultId};
 use crate::adapters::sqlite::operations::SqliteOperations;
 
 use super::{
-    BlobError, BlobIndex, BlobPlace, BlobStore, Held, Listed, Lying, Parts, Presigned, Promise, Shelf,
+    BlobError, BlobIndex, BlobPlace, BlobStore, Held, Listed, Lying, Parts, Presigned, Promise, Settled,
+    Shelf,
 };
 
 struct Nothing;
@@ -50,7 +51,7 @@ impl BlobIndex for Nothing {
     ) -> Result<Vec<(VaultId, BlobHash, u64)>> {
         Ok(Vec::new())
     }
-    async fn naming_settled(&self, _: VaultId, _: &[(BlobHash, u64)], _: bool) -> Result<()> {
+    async fn naming_settled(&self, _: VaultId, _: &[(BlobHash, u64)], _: Settled) -> Result<()> {
         Ok(())
     }
     async fn insert(&self, _: VaultId, _: &[(BlobHash, BlobPlace)], _: Micros) -> Result<()> {

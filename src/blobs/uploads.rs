@@ -132,19 +132,30 @@ impl Uploads {
         let mut options = OpenOptions::new();
         options.create(true).write(true).append(offset > 0).truncate(offset == 0);
         let mut part = options.open(&path).await?;
-        let outcome = receive(&mut part, (offset, size), hasher, &turn.over, body).await;
-        part.flush().await?;
+        let outcome = match has_room(&self.folder, size.saturating_sub(offset)) {
+            Ok(()) => receive(&mut part, (offset, size), hasher, &turn.over, body).await,
+            Err(full) => Err(full.into()),
+        };
+        // What was written last may fail only here.
+        let mut outcome = part.flush().await.map_err(UploadError::from).and(outcome);
+        if outcome.is_ok() {
+            outcome = part.sync_all().await.map_err(UploadError::from).and(outcome);
+        }
         match outcome {
             // What was hashed came past here; the file has it and nothing else. A writer that was cut off in the middle
             // may have written a moment longer than anybody waited for it.
             Ok(digest) if digest == hash.0 && part.metadata().await?.len() == size => {
-                part.sync_all().await?;
                 Ok(Whole { path, _turn: turn })
             }
             outcome => {
-                drop(part);
                 let error = outcome.err().unwrap_or(UploadError::Hash);
-                if matches!(error, UploadError::TooLong | UploadError::Hash) {
+                let is_full = is_full(&error);
+                // It took room that others need, and does not fit: what came before stays.
+                if is_full && offset > 0 {
+                    part.set_len(offset).await?;
+                }
+                drop(part);
+                if (is_full && offset == 0) || matches!(error, UploadError::TooLong | UploadError::Hash) {
                     fs::remove_file(&path).await?;
                 }
                 Err(error)
@@ -209,6 +220,26 @@ impl Uploads {
         }
         Ok(deleted)
     }
+}
+
+/// Whether there is no room left for a part.
+fn is_full(error: &UploadError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, UploadError::Disk(disk) if matches!(disk.kind(), StorageFull | QuotaExceeded))
+}
+
+/// Refuses what cannot fit before any of it is written: whoever shares the disk would be refused until it is gone again.
+/// A file system that does not say how much room it has is tried.
+#[cfg(unix)]
+fn has_room(folder: &Path, bytes: u64) -> io::Result<()> {
+    let Ok(there) = rustix::fs::statvfs(folder) else { return Ok(()) };
+    let has_room = there.f_blocks == 0 || bytes <= there.f_bavail.saturating_mul(there.f_frsize);
+    if has_room { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+}
+
+#[cfg(not(unix))]
+fn has_room(_: &Path, _: u64) -> io::Result<()> {
+    Ok(())
 }
 
 /// The hash of what is here already.
@@ -344,6 +375,32 @@ mod tests {
         assert!(matches!(wrong, Err(UploadError::Hash)));
         let long = take(&uploads, &hash, (0, 10), vec![ok(b"0123456789"), ok(b"x")]).await;
         assert!(matches!(long, Err(UploadError::TooLong)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_full_disk_cuts_off_gives_its_room_back_and_what_came_before_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (uploads, hash) = (Uploads::new(folder.path()), BlobHash(sha256(b"0123456789")));
+        let full = || Err(io::Error::from(io::ErrorKind::StorageFull).into());
+        let cut = take(&uploads, &hash, (0, 10), vec![ok(b"0123"), full()]).await;
+        assert!(matches!(cut, Err(UploadError::Disk(_))), "{cut:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let _ = take(&uploads, &hash, (0, 10), vec![ok(b"0123")]).await;
+        let cut = take(&uploads, &hash, (4, 10), vec![ok(b"45"), full()]).await;
+        assert!(matches!(cut, Err(UploadError::Disk(_))), "{cut:?}");
+        assert_eq!(uploads.offset(VaultId(Uuid::nil()), &hash).await, 4);
+        assert_eq!(take(&uploads, &hash, (4, 10), vec![ok(b"456789")]).await.unwrap(), b"0123456789");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_no_disk_holds_is_refused_before_any_of_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (uploads, hash) = (Uploads::new(folder.path()), BlobHash(sha256(b"0123456789")));
+        let unread = stream::once(async { panic!("nothing of it is read") });
+        let refused = uploads.take(VaultId(Uuid::nil()), &hash, (0, 1 << 62), Box::pin(unread)).await;
+        assert!(matches!(&refused, Err(error) if is_full(error)), "{refused:?}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

@@ -11,7 +11,7 @@ use crate::{
     app,
     clock::SystemClock,
     commands::admin::bootstrap::{Opened, open},
-    config::Config,
+    config::{Config, Registration},
 };
 
 /// What to do.
@@ -43,7 +43,12 @@ pub async fn run(
         return Ok(writeln!(out, "{document}")?);
     }
     let office = config.admin_apart.then(|| format!("https://{}", config.admin_listen));
-    print(&opened, office.as_deref(), out)
+    print(&opened, office.as_deref(), out)?;
+    if config.registration == Registration::Invited {
+        let token = &opened.token;
+        writeln!(out, "Who has no account registers with it before: lockstep register --invitation {token}")?;
+    }
+    Ok(())
 }
 
 /// Says what the token is for.

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io::ErrorKind::InvalidData};
 
-use crate::{app::StartError, config::ConfigError};
+use crate::{app::StartError, auth::oidc::IdpsError, config::ConfigError, mail::MailError};
 
 /// It was not said rightly, as clap ends and the client's command does.
 const USAGE: u8 = 2;
@@ -16,11 +16,24 @@ pub struct Usage(pub String);
 
 /// The exit code: whoever starts a server again and again need not do so for options that are not right.
 pub fn code(error: &(dyn Error + Send + Sync + 'static)) -> u8 {
-    let is_unsupported = |error: &StartError| matches!(error, StartError::Unsupported { .. });
     // A file that is not there may be on a disk that comes later.
     let is_unread = |error: &ConfigError| matches!(error, ConfigError::Read { source, .. } if source.kind() != InvalidData);
     let is_usage = error.is::<Usage>()
         || error.downcast_ref::<ConfigError>().is_some_and(|error| !is_unread(error))
-        || error.downcast_ref::<StartError>().is_some_and(is_unsupported);
+        || error.downcast_ref::<StartError>().is_some_and(is_meant_wrongly);
     if is_usage { USAGE } else { FAILURE }
+}
+
+/// Whether an option says what can never be, however often it is tried. What a file has that it names may be mended.
+fn is_meant_wrongly(error: &StartError) -> bool {
+    #[cfg(feature = "distributed")]
+    if matches!(error, StartError::NoDatabase { .. }) {
+        return true;
+    }
+    matches!(
+        error,
+        StartError::Unsupported { .. }
+            | StartError::Mail(MailError::Options(_))
+            | StartError::Idps(IdpsError::Address | IdpsError::NotBuilt)
+    )
 }

@@ -12,7 +12,11 @@ use crate::{
     app::{self, SubjectTools},
     batcher::Batcher,
     clock::SystemClock,
-    commands::erase::{Desk, Erasure, RequestErasure},
+    commands::{
+        admin::is_reason,
+        erase::{Desk, Erasure, RequestErasure},
+        export_account::{ExportAccount, ExportRefused},
+    },
     config::Config,
     export::ExportError,
     private_file,
@@ -25,6 +29,9 @@ pub enum SubjectCommand {
     Export {
         /// The account: its id, or the name or address that it is registered under
         person: String,
+        /// Why; it is sealed, and the person sees it in the log of their account, which has the export before there is one.
+        #[arg(long, value_parser = reason)]
+        reason: String,
         /// A file; it must not exist, and only its owner may read it. Without it: standard output.
         #[arg(long)]
         out: Option<PathBuf>,
@@ -50,6 +57,11 @@ pub enum SubjectCommand {
     },
 }
 
+/// Why something is done, as administrators say it too.
+fn reason(text: &str) -> Result<String, &'static str> {
+    if is_reason(text) { Ok(text.to_owned()) } else { Err("1 to 500 bytes of text are a reason") }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -61,7 +73,7 @@ pub async fn run(
 ) -> Result<(), AnyError> {
     let tools = app::subject_tools(config).await?;
     match command {
-        SubjectCommand::Export { person, out: Some(path) } => {
+        SubjectCommand::Export { person, reason, out: Some(path) } => {
             let account = account(&tools, &person).await?;
             let failed = |error: std::io::Error| format!("{}: {error}", path.display());
             let taken = || failed(std::io::ErrorKind::AlreadyExists.into());
@@ -71,15 +83,15 @@ pub async fn run(
             private_file::sweep_at_once(&path);
             // Half an export must not be taken for a whole one: it takes its place when it is whole.
             let mut file = private_file::Begun::beside(&path).map_err(failed)?;
-            let lost = export(account, tools, &mut file).await?;
+            let lost = export((account, reason), tools, &mut file).await?;
             if !file.take().map_err(failed)? {
                 return Err(taken().into());
             }
             complete(lost)
         }
-        SubjectCommand::Export { person, out: None } => {
+        SubjectCommand::Export { person, reason, out: None } => {
             let account = account(&tools, &person).await?;
-            let lost = export(account, tools, out).await?;
+            let lost = export((account, reason), tools, out).await?;
             out.flush()?;
             complete(lost)
         }
@@ -109,6 +121,10 @@ pub async fn run(
     }
 }
 
+fn batcher(tools: &SubjectTools) -> Batcher {
+    Batcher::start(Arc::clone(&tools.log), Arc::new(SystemClock), |_| {})
+}
+
 /// Asks for the erasure; when it begins. That may be earlier than wanted: asking again puts nothing off.
 async fn erase(
     tools: SubjectTools,
@@ -117,7 +133,7 @@ async fn erase(
     wanted: Micros,
 ) -> Result<Micros, AnyError> {
     let desk = Desk {
-        batcher: Batcher::start(Arc::clone(&tools.log), Arc::new(SystemClock), |_| {}),
+        batcher: batcher(&tools),
         log: tools.log,
         subjects: Arc::clone(&tools.exporter.subjects),
         erasures: tools.erasures,
@@ -153,16 +169,28 @@ async fn account(tools: &SubjectTools, person: &str) -> Result<AccountId, AnyErr
 
 /// Writes an export; how many long ciphertexts the blob store has lost.
 async fn export(
-    account: AccountId,
+    (account, reason): (AccountId, String),
     tools: SubjectTools,
     out: &mut (impl Write + Send),
 ) -> Result<u64, AnyError> {
+    let asked = ExportAccount { account, actor: None, by: AskedBy::Operator, reason: Some(reason) };
+    let batcher = batcher(&tools);
+    let written = asked.run(&batcher, &tools.exporter.subjects).await;
+    batcher.shutdown().await;
+    written.map_err(Unwritten)?;
     let (mut lines, done) = tools.exporter.begin(account, tools.signer);
     while let Some(line) = lines.recv().await {
         out.write_all(&line)?;
     }
     Ok(done.await?.map_err(BrokeOff)?)
 }
+
+/// Why no export is begun.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "nothing is exported: an export is written into the log before it begins, also into that of a backup, and this failed"
+)]
+struct Unwritten(#[source] ExportRefused);
 
 /// Why there is no export.
 #[derive(Debug, thiserror::Error)]

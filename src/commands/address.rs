@@ -239,6 +239,9 @@ pub async fn finish(server: &Server, given: &Confirmed) -> Result<bool, AddressE
     for rival in &given.rivals {
         last = last.max(displace(server, given, &end, *rival).await?);
     }
+    for other in &given.renamed {
+        last = last.max(rename(server, given, *other).await?);
+    }
     if given.replaced {
         end.settle(server).await?;
         let told = derived("lockstep/v1/mail-changed", &[&given.link]);
@@ -266,6 +269,19 @@ async fn displace(
         Err(other) => Err(other),
         Ok(_) => Ok(EndAccess { account: rival, ..end.clone() }.run(server).await?),
     }
+}
+
+/// An account whose name was the address, and which has an address of its own: it stays as it is, and is told.
+async fn rename(
+    server: &Server,
+    given: &Confirmed,
+    other: AccountId,
+) -> Result<Option<Position>, AddressError> {
+    let position = append(server, other, vec![lost(given, other)?]).await?;
+    let told = derived("lockstep/v1/mail-renamed", &[&given.link, other.as_bytes()]);
+    let notice = Task::Notice { account: other, about: About::NameGivenUp };
+    worker::leave(server, told.0, &notice).await?;
+    Ok(position)
 }
 
 fn confirmed(given: &Confirmed) -> Result<NewEvent, LogError> {

@@ -3,7 +3,9 @@
 //! one may withdraw.
 //!
 //! What was sealed is stored first and the device enrolled then: whoever is cut off in between leaves a request that is
-//! open still. The other way round the device would be enrolled with nothing to collect, and could not be approved again.
+//! open still, and can be withdrawn. The other way round the device would be enrolled with nothing to collect, and could not
+//! be approved again. Where a request is approved and withdrawn at the same moment, whoever is second finds what the other
+//! did: a device that joined, and that nobody has, is told to at least one of them.
 
 use lockstep_events::{
     AccountId, DeviceId, LogError, Micros, Position, SessionId,
@@ -37,6 +39,8 @@ use crate::{
 pub const LIFE_S: i64 = 600;
 /// What is sealed for a device is at most so long, in bytes.
 const MAX_SEALED: usize = 1024;
+/// Rounds of a withdrawal against approvals.
+const ROUNDS: usize = 8;
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +67,9 @@ pub enum ApproveError {
     /// The new device has withdrawn it.
     #[error("the device has withdrawn its request")]
     Withdrawn,
+    /// The new device has withdrawn it, and joined all the same: nobody has its keys.
+    #[error("the device withdrew its request as it was approved, and is one of the account's: revoke it")]
+    Joined,
     /// It is approved, and cannot be withdrawn any more.
     #[error("the device is approved already")]
     Approved,
@@ -171,7 +178,8 @@ impl Approve {
         let (factor, asked) =
             all.into_iter().find(|(factor, _)| factor.id == self.approval).ok_or(ApproveError::NoRequest)?;
         if asked.withdrawn {
-            return Err(ApproveError::Withdrawn);
+            let joined = is_enrolled(server, self.by.account, factor.id, &asked).await?;
+            return Err(if joined { ApproveError::Joined } else { ApproveError::Withdrawn });
         }
         let claim = Claim::DeviceAdded { device: asked.device, public_key: asked.public_key };
         if self.statement.claim != claim {
@@ -197,7 +205,12 @@ impl Approve {
             proven_at: server.clock.now(),
             statement: self.statement,
         };
-        Ok(enrol.run(server).await?.position)
+        let opened = enrol.run(server).await?;
+        // Who withdraws notes it, and looks then whether the device is enrolled.
+        if is_withdrawn(server, factor.id).await? {
+            return Err(ApproveError::Joined);
+        }
+        Ok(opened.position)
     }
 }
 
@@ -259,21 +272,28 @@ async fn of_device(
 /// The new device gives up, and proves its key. Withdrawing again changes nothing.
 ///
 /// # Errors
-/// [`ApproveError::NoRequest`]; [`ApproveError::Approved`] once somebody has approved it.
+/// [`ApproveError::NoRequest`]; [`ApproveError::Approved`] once the device is enrolled.
 pub async fn withdraw(
     server: &Server,
     approval: Uuid,
     message: &[u8],
     signature: &Signature,
 ) -> Result<(), ApproveError> {
-    let (factor, asked) = of_device(server, approval, message, signature).await?;
-    if asked.sealed.is_none() && !asked.withdrawn {
-        let body = serde_json::to_vec(&Asked { withdrawn: true, ..asked })
-            .map_err(|error| CredentialError::Other(error.into()))?;
-        server.credentials.replace_factor(&factor, &body).await?;
+    for _ in 0..ROUNDS {
+        let (factor, mut asked) = of_device(server, approval, message, signature).await?;
+        let is_new = !asked.withdrawn && !is_enrolled(server, factor.account, approval, &asked).await?;
+        if is_new {
+            asked.withdrawn = true;
+            let body = serde_json::to_vec(&asked).map_err(|error| CredentialError::Other(error.into()))?;
+            if !server.credentials.replace_factor(&factor, &body).await? {
+                continue;
+            }
+        }
+        // Looked at behind it: an approval that is on its way by now finds the withdrawal, or is found here.
+        let joined = is_enrolled(server, factor.account, approval, &asked).await?;
+        return if joined { Err(ApproveError::Approved) } else { Ok(()) };
     }
-    // Whoever was faster has approved it, or withdrawn it as well.
-    if is_withdrawn(server, approval).await? { Ok(()) } else { Err(ApproveError::Approved) }
+    Err(CredentialError::Unavailable("the request keeps changing".into()).into())
 }
 
 async fn is_withdrawn(server: &Server, approval: Uuid) -> Result<bool, CredentialError> {

@@ -1,4 +1,7 @@
 //! What an invitation adds to a registration: that it is used, and the plan that the account begins with.
+//!
+//! Where nobody registers without one, somebody has to be there first who can invite: as long as there never was an
+//! administrator, the token that names the first one is an invitation too. It is used up by naming one, not here.
 
 use lockstep_events::{
     AccountId, LogError, Micros, StreamId, SubjectId, Unit,
@@ -8,7 +11,10 @@ use lockstep_events::{
 };
 
 use super::{
-    admin::invite::{self, Invitation},
+    admin::{
+        bootstrap,
+        invite::{self, Invitation},
+    },
     facts::{Actor, claim, derived},
     register::RegisterError,
     rotate_key::system_epoch,
@@ -22,7 +28,8 @@ pub struct Invited {
     made: InvitationMade,
 }
 
-/// Looks at an invitation; none if registration is open and none was sent.
+/// Looks at an invitation; none if registration is open and none was sent, or if the first administrator's token stands
+/// for one.
 ///
 /// # Errors
 /// [`RegisterError::NoInvitation`] if one is needed or was sent, and it is not valid.
@@ -36,6 +43,10 @@ pub async fn look(
         let open = server.config.registration == Registration::Open;
         return if open { Ok(None) } else { Err(RegisterError::NoInvitation) };
     };
+    if token.starts_with(bootstrap::PREFIX) {
+        let is_first = bootstrap::is_valid(server.log.as_ref(), token, now).await?;
+        return if is_first { Ok(None) } else { Err(RegisterError::NoInvitation) };
+    }
     let subject = invite::subject(token);
     let known = Invitation::load(server.log.as_ref(), subject).await?;
     let made = known.usable(token, account, now).cloned().ok_or(RegisterError::NoInvitation)?;

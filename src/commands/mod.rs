@@ -12,6 +12,7 @@ pub mod end_access;
 pub mod end_session;
 pub mod enrol_device;
 pub mod erase;
+pub mod export_account;
 pub mod factor_body;
 pub mod facts;
 pub mod identities;

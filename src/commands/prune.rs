@@ -189,6 +189,8 @@ impl Pruner {
         }
         self.log.erase_contents(vault.into(), &hashes, elsewhere.seen).await?;
         self.shelf.remove_unless_named(vault, &marks).await?;
+        // What is kept and was counted by this entry alone.
+        self.shelf.ask_the_log(vault, &elsewhere.late).await?;
         self.entries.refresh(vault, entry, state.heads).await?;
         Ok(count)
     }

@@ -227,6 +227,8 @@ impl Purger {
         short.retain(|hash| !elsewhere.kept.contains(hash));
         let erased = self.log.erase_contents(stream, &short, elsewhere.seen).await?;
         self.shelf.remove_unless_named(vault, &long).await?;
+        // What is kept and was counted by this entry alone.
+        self.shelf.ask_the_log(vault, &elsewhere.late).await?;
         Ok(erased + long.len() as u64)
     }
 

@@ -62,30 +62,38 @@ pub enum RefreshError {
 }
 
 impl RefreshSession {
+    /// Checks the proof first: who has only the token, and not the device, can change nothing with it.
+    ///
+    /// # Errors
+    /// [`RefreshError`]
+    pub async fn proven(self, server: &Server) -> Result<Proven, RefreshError> {
+        let stored = stored(server, self.presented).await?;
+        let device = device(server, &stored).await?;
+        if !verify(&device.public_key, &self.message, &self.signature) {
+            return Err(RefreshError::Invalid);
+        }
+        Ok(Proven { presented: self.presented, stored })
+    }
+}
+
+/// A refresh that the session's device has signed.
+pub struct Proven {
+    presented: Presented,
+    stored: StoredSession,
+}
+
+impl Proven {
     /// Refreshes; the session with its valid token, and the auth epoch for its access token.
     ///
     /// # Errors
     /// [`RefreshError`]
     pub async fn run(self, server: &Server) -> Result<(StoredSession, u64), RefreshError> {
-        let stored = self.stored(server).await?;
-        let device = device(server, &stored).await?;
-        // Proof first: who has only the token, and not the device, can change nothing with it.
-        if !verify(&device.public_key, &self.message, &self.signature) {
-            return Err(RefreshError::Invalid);
-        }
-        let auth_epoch = may_go_on(server, &stored).await?;
-        Ok((self.rotate(server, stored).await?, auth_epoch))
+        let auth_epoch = may_go_on(server, &self.stored).await?;
+        Ok((self.rotate(server).await?, auth_epoch))
     }
 
-    async fn stored(&self, server: &Server) -> Result<StoredSession, RefreshError> {
-        server.credentials.session(self.presented.session).await?.ok_or(RefreshError::Invalid)
-    }
-
-    async fn rotate(
-        &self,
-        server: &Server,
-        mut stored: StoredSession,
-    ) -> Result<StoredSession, RefreshError> {
+    async fn rotate(self, server: &Server) -> Result<StoredSession, RefreshError> {
+        let mut stored = self.stored;
         for _ in 0..ROUNDS {
             let now = server.clock.now();
             match refresh::decide(&server.keys, &stored, self.presented, lives(server), now) {
@@ -100,12 +108,16 @@ impl RefreshSession {
                     if server.credentials.rotate(&stored, &next).await? {
                         return Ok(*next);
                     }
-                    stored = self.stored(server).await?;
+                    stored = self::stored(server, self.presented).await?;
                 }
             }
         }
         Err(RefreshError::Credentials(CredentialError::Unavailable("the session keeps changing".into())))
     }
+}
+
+async fn stored(server: &Server, presented: Presented) -> Result<StoredSession, RefreshError> {
+    server.credentials.session(presented.session).await?.ok_or(RefreshError::Invalid)
 }
 
 async fn device(server: &Server, stored: &StoredSession) -> Result<DeviceRow, RefreshError> {

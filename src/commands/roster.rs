@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{auth::credentials::CredentialError, quotas::Exceeded, state::Server};
 
-/// A roster has at most so many statements. Every command about an account reads all of them, and all its devices keep
-/// them for ever. Who removes a device every week, and turns the keys of ten vaults for it, gets there in 26 years.
-pub const MAX_STATEMENTS: u32 = 16_384;
+/// A roster has at most so many statements. Every command about an account reads all of them, every event about it writes
+/// them again, and all its devices keep them for ever. Who removes a device every week, and turns the keys of ten vaults
+/// for it, gets there in seven years.
+pub const MAX_STATEMENTS: u32 = 4096;
 
 /// Why a statement was not appended.
 #[derive(Debug, thiserror::Error)]

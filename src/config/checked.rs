@@ -28,6 +28,21 @@ fn is_domain(text: &str) -> bool {
     text.split('.').all(is_part)
 }
 
+/// Whether a page of this origin may ask for passkeys of the domain by itself: it is of it or below it.
+fn is_of_domain(origin: &str, domain: &str) -> bool {
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host).to_lowercase();
+    let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
+    let above = host.strip_suffix(&domain.to_lowercase());
+    above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+}
+
+/// Whether one of the origins can be where passkeys of the domain are made. Further ones the domain may name itself to
+/// browsers (related origins), and an app is no page.
+fn has_page_of(origins: &str, domain: &str) -> bool {
+    let mut pages = origins.split(',').map(str::trim).filter(|origin| is_origin(origin)).peekable();
+    pages.peek().is_none() || pages.any(|origin| is_of_domain(origin, domain))
+}
+
 /// A level, or levels of single targets. A bare target would show all of it and nothing else.
 fn is_filter(text: &str) -> bool {
     let is_target = |name: &str| {
@@ -61,6 +76,11 @@ impl Config {
             (
                 is_domain(&self.passkey_domain),
                 "passkey_domain must be a domain alone (vault.example.org), without scheme and port",
+            ),
+            (
+                has_page_of(&self.passkey_origins, &self.passkey_domain),
+                "passkey_origins must have one of passkey_domain or below it (https://vault.example.org of \
+                 vault.example.org): elsewhere no browser makes a passkey",
             ),
             (
                 is_filter(&self.log_filter),
@@ -163,6 +183,8 @@ mod tests {
             ("public_url = \"vault\"", "(https://vault.example.org)"),
             ("passkey_domain = \"http://x\"", "(vault.example.org)"),
             ("passkey_domain = \"vault.example.org:8443\"", "(vault.example.org)"),
+            ("passkey_origins = \"https://elsewhere.org\"", "of vault.example.org"),
+            ("passkey_origins = \"https://notlocalhost:8443\"", "passkey_domain"),
             ("log_filter = \"(((\"", "(info,lockstepd=debug,sqlx=warn)"),
             ("log_filter = \"infoo\"", "(info,lockstepd=debug,sqlx=warn)"),
             ("log_filter = \"info,sqlx=loud\"", "(info,lockstepd=debug,sqlx=warn)"),
@@ -183,6 +205,8 @@ mod tests {
             "blobs = \"s3://lockstep\"",
             "passkey_domain = \"vault.example.org\"",
             "trusted_proxies = \"10.0.0.0/32, fd00::/128\"",
+            "passkey_origins = \"https://Localhost:8443, https://elsewhere.org, android:apk-key-hash:kfc\"",
+            "passkey_domain = \"example.org\"\npasskey_origins = \"https://example.org,https://vault.example.org:8443\"",
         ] {
             assert!(given(right).is_ok(), "{right}");
         }

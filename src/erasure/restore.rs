@@ -1,12 +1,13 @@
 //! The restore rule: before the server serves, what was erased once is erased again, wherever a restored backup
 //! brought it back, and every stream begins another life.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, io::ErrorKind};
 
 use lockstep_events::{AccountId, EntryId, VaultId, graph::Heads};
 
 use super::{ErasureError, again, list_path, scan, shred_list::Shred};
 use crate::{
+    causes::with_causes,
     commands::{facts::derived, put_off_erasure},
     operate::lives,
     state::Server,
@@ -59,7 +60,8 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
     if cut {
         tracing::warn!("lines of the shred list are gone: they are made again from the log");
     }
-    unless_away(scan::scan(server, mark.filter(|_| !restored && !cut)).await)?;
+    let read = scan::scan(server, mark.filter(|_| !restored && !cut)).await;
+    unless_away(if restored || cut { read } else { unless_full(read) })?;
     let mut done = Reapplied { restored, ..Reapplied::default() };
     let mut people = HashSet::new();
     for shred in server.shred_list.all() {
@@ -95,7 +97,10 @@ pub async fn reapply(server: &Server) -> Result<Reapplied, ErasureError> {
 
 /// Tells whoever is to be erased once more, and gives the time again in which it can be called off.
 async fn put_off(server: &Server) -> Result<u64, ErasureError> {
-    let until = server.clock.now().plus_seconds(server.config.erasure_wait_s());
+    // By whichever clock is ahead: one that is behind would put nothing off, and a node whose clock is right would begin.
+    let here = server.clock.now();
+    let now = server.credentials.clock().await?.map_or(here, |there| there.max(here));
+    let until = now.plus_seconds(server.config.erasure_wait_s());
     let people = put_off_erasure::put_off(&server.desk(), until).await?;
     if people > 0 {
         tracing::warn!(
@@ -111,6 +116,25 @@ fn unless_away(read: Result<(), ErasureError>) -> Result<(), ErasureError> {
     match read {
         Err(ErasureError::Purge(error)) => {
             tracing::warn!(cause = %error, "what purges left cannot be deleted now; it is tried again");
+            Ok(())
+        }
+        read => read,
+    }
+}
+
+/// A mark that cannot be moved for want of room stays where it was, and what was read since is read once more: what is
+/// stored is served meanwhile. Only where nothing was restored, which it has to say.
+fn unless_full(read: Result<(), ErasureError>) -> Result<(), ErasureError> {
+    use ErrorKind::{QuotaExceeded, StorageFull};
+    match read {
+        Err(ErasureError::File { ref source, .. })
+            if matches!(source.kind(), StorageFull | QuotaExceeded) =>
+        {
+            let cause = read.err().map(|error| with_causes(&error));
+            tracing::warn!(
+                cause,
+                "how far the log was read for erasures cannot be noted now; it is tried again"
+            );
             Ok(())
         }
         read => read,

@@ -54,7 +54,8 @@ impl Readiness {
 /// Bytes of a body.
 type Bytecount = Arc<AtomicU64>;
 
-/// A request on its way. Its line is written when this is dropped: with the last of the answer, or with whoever waited.
+/// A request on its way. Its line is written when this is dropped: with the last of the answer and of what was still
+/// read of the request, or with whoever waited.
 pub struct Line {
     server: Shared,
     gate: Gate,
@@ -97,7 +98,7 @@ impl Line {
     }
 
     /// Counts what goes of the answer's body, and ends with it.
-    pub fn sending(self, response: Response) -> Response {
+    pub fn sending(self: Arc<Self>, response: Response) -> Response {
         let bytes = Arc::clone(&self.sent);
         response.map(|body| Body::new(Counted { body, bytes, _with_it: self }))
     }

@@ -1,12 +1,14 @@
 //! `/v1/accounts` and `/v1/account`: registering, and what an account is.
 
+use std::collections::HashMap;
+
 use axum::{extract::State, http::StatusCode};
 use lockstep_api::{
     Bytes64, Code,
     account::{Account, RegisterFinish, RegisterStart, RegisterStarted, Tokens, Wrap},
 };
 use lockstep_events::{
-    AccountId,
+    AccountId, VaultId,
     roster::{Claim, vault_key_place},
 };
 use lockstep_projections::rows::AccountRow;
@@ -133,16 +135,22 @@ pub fn wrapped(wrap: Wrap) -> Wrapped {
 /// An account as its own devices see it: of vaults' keys exactly the generations that its roster names.
 pub async fn shown(server: &Server, row: AccountRow) -> Answer<Account> {
     let mut held = server.credentials.held(row.account).await?;
-    // A change whose event stands and that was cut off is carried out first.
-    if held.staged && replace::settle(server, row.account).await? {
+    // A change whose event stands and that was cut off is carried out first. Whoever has carried it out since then: what
+    // was read may lack a key that the roster names.
+    if held.staged {
+        replace::settle(server, row.account).await?;
         held = server.credentials.held(row.account).await?;
     }
     let Held { mut wraps, suite, .. } = held;
+    let mut newest: HashMap<VaultId, u32> = HashMap::new();
+    for stated in &row.roster {
+        if let Claim::VaultKeyGen { vault, generation } = stated.claim {
+            let known = newest.entry(vault).or_default();
+            *known = generation.max(*known);
+        }
+    }
     wraps.retain(|wrap| match vault_key_place(&wrap.name) {
-        Some((vault, generation)) => row.roster.iter().any(|stated| {
-            let named = |v, g| v == vault && g >= generation;
-            matches!(stated.claim, Claim::VaultKeyGen { vault, generation } if named(vault, generation))
-        }),
+        Some((vault, generation)) => newest.get(&vault).is_some_and(|newest| *newest >= generation),
         None => true,
     });
     let wrap = |w: Wrapped| Wrap { name: w.name, generation: w.generation, bytes: Bytes64(w.bytes) };

@@ -1,4 +1,4 @@
-//! `/v1/me`: what a person may have, and all that was done by and to their account.
+//! `/v1/me`: what a person may have, and all that was done to their account.
 
 use axum::extract::State;
 use lockstep_api::{
@@ -85,8 +85,8 @@ fn usual() -> u64 {
     100
 }
 
-/// All that was done by and to the caller's account, newest first: its own doings, and every act and look of an
-/// administrator with the reason that was given.
+/// All that was done to the caller's account, by itself or others, newest first: every event of its own stream, with the
+/// reason that an administrator gave. What it did in its vaults, to others or in the server's own stream is in the export.
 #[utoipa::path(get, path = "/v1/me/activity", operation_id = "list_activity", tag = "me", security(("token" = [])), params(Page),
     responses((status = 200, description = "A page", body = Activities)))]
 async fn activity(

@@ -39,7 +39,7 @@ pub fn routes() -> Routes {
 
 problems! {
     /// What an approval meets.
-    ApproveProblems: StepUpRequired, NotFound, RosterConflict, QuotaExceeded;
+    ApproveProblems: StepUpRequired, NotFound, PreconditionFailed, RosterConflict, QuotaExceeded;
     /// What collecting meets.
     CollectProblems: NotFound, Revoked;
     /// What withdrawing meets.
@@ -79,7 +79,8 @@ async fn list(State(server): State<Shared>, caller: Caller) -> Answer<Json<Appro
     Ok(Json(Approvals { approvals: shown.collect() }))
 }
 
-/// Approves a device. Needs a step-up.
+/// Approves a device. Needs a step-up. That a precondition fails means: the device withdrew its request as it was approved, and
+/// is one of the account's.
 #[utoipa::path(post, path = "/v1/approvals/{approval}/approve", operation_id = "approve_device", tag = "devices", request_body = Body,
     security(("token" = [])), params(("approval" = Uuid, Path, description = "The request")),
     responses((status = 204, description = "It is one of the account's devices"), ApproveProblems))]
@@ -133,6 +134,7 @@ impl From<ApproveError> for Failure {
             ApproveError::Withdrawn => {
                 Self::from(Code::NotFound).detail("the device has withdrawn its request")
             }
+            ApproveError::Joined => Self::from(Code::PreconditionFailed).detail(error.to_string()),
             ApproveError::Approved => {
                 Self::from(Code::PreconditionFailed).detail("the device is approved already")
             }

@@ -3,6 +3,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,7 @@ use super::{
     limiting::Gate,
     pace::Paced,
     problem::{Failure, Full, Pending},
+    queries,
 };
 use crate::{no_room::NoRoom, state::Shared};
 
@@ -68,7 +70,11 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
     let (request, rest) = leftover::watch(paced);
     let passed = async {
         let entered = gate.enter(&server).await;
-        match entered.and_then(|()| fits(&request)) {
+        let (template, uri) = (template.as_deref(), request.uri());
+        let fitting = entered
+            .and_then(|()| fits(&request))
+            .and_then(|()| queries::fits(request.method(), template, uri));
+        match fitting {
             Ok(()) => inside(&server, request, next).await,
             Err(refused) => refused.into_response(),
         }
@@ -80,9 +86,7 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
         // The panic itself was logged by the hook, without its message.
         Err(_) => Failure::from(Code::Internal).into_response(),
     };
-    if response.status().is_client_error() || response.status().is_server_error() {
-        rest.drain(server.config.max_attachment_bytes.max(server.config.max_blob_bytes)).await;
-    }
+    let response = server.untaken.count(gate.client(), response).unwrap_or_else(IntoResponse::into_response);
     let code = response.extensions().get::<Pending>().map(|pending| pending.0.code);
     note_room(&server.no_room, (&method, route), &response);
     let mut response = with_headers(written(response, id), id);
@@ -91,6 +95,12 @@ pub async fn around(State(server): State<Shared>, mut request: Request, next: Ne
     let status = response.status();
     let took = line.answered(status, code);
     server.metrics.answered(method.as_str(), route, status.as_u16(), took);
+    let line = Arc::new(line);
+    // What comes over a connection that is a WebSocket from now on is no body.
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        let largest = server.config.max_attachment_bytes.max(server.config.max_blob_bytes);
+        rest.drain(largest, limit, Arc::clone(&line));
+    }
     line.sending(response)
 }
 

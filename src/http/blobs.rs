@@ -25,7 +25,6 @@ use super::{
     Answer, Failure, Path, Query, Routes,
     caller::Caller,
     extract::{Json, check_content_type, read_body},
-    leftover,
     openapi::problems,
     pace,
     routes::routes,
@@ -333,7 +332,6 @@ async fn put_one(
     if is_late && server.shelf.has(vault, hash).await? {
         // The last piece comes again: its answer did not arrive.
         server.shelf.index.break_promise(vault, hash).await?;
-        leftover::discard(body, size).await;
         return Ok(StatusCode::NO_CONTENT);
     }
     if let Err(UploadError::TooLong | UploadError::Hash) = taken {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     auth::addresses::Standing,
     commands::{
-        address::{self, AddressError, NameAddress},
+        address::{self, AddressError, NameAddress, checked},
         facts::Actor,
     },
     limits::{Action, Subject},
@@ -60,6 +60,9 @@ async fn name(
     Json(body): Json<NameEmail>,
 ) -> Answer<StatusCode> {
     gate.subject(&server, Action::Mail, Subject::Account(caller.account)).await?;
+    // Whoever reads the mail there may be a stranger, whom many accounts name.
+    let mailbox = server.keys.name_index(&checked(&body.email)?);
+    gate.subject(&server, Action::Mail, Subject::Name(mailbox)).await?;
     let actor = Actor { account: caller.account, device: caller.device };
     NameAddress { actor, address: body.email, initiator: body.initiator.0 }.run(&server).await?;
     Ok(StatusCode::ACCEPTED)

@@ -135,6 +135,9 @@ impl Gate {
     /// As [`Self::enter`].
     pub async fn caller(&self, server: &Server, caller: &Caller) -> Result<(), Failure> {
         let _ = self.0.caller.set((caller.account, caller.session));
+        if self.0.action == Action::Write {
+            self.changes(server, caller.account, 1)?;
+        }
         let subject = match self.0.action {
             Action::Read => Subject::Session(caller.session),
             // Somebody who is about to enrol has no device yet.
@@ -158,6 +161,15 @@ impl Gate {
             self.tell(standing);
         }
         Ok(())
+    }
+
+    /// Counts what somebody changes. A write is counted as one as soon as its caller is known.
+    ///
+    /// # Errors
+    /// `too_many_requests`
+    pub fn changes(&self, server: &Server, account: AccountId, number: usize) -> Result<(), Failure> {
+        let passed = server.limits.changes(account, number, server.clock.now());
+        passed.map_err(|stop| self.refused(server, Action::Change, stop))
     }
 
     /// Counts a guess at a code, before it is looked at: in its request, and in the day of whom it concerns.

@@ -24,6 +24,7 @@ use crate::{
     commands::{
         account::in_effect,
         erase::{CancelErasure, EraseError, Erasure, ErasureState, RequestErasure},
+        export_account::{ExportAccount, ExportRefused},
         facts::Actor,
     },
     state::Shared,
@@ -45,12 +46,21 @@ problems! {
 }
 
 /// Everything about the account: one JSON object a line, each ended by a line feed: an `ExportLine`, which is what the
-/// schema of the answer describes. The first is `begin`, the last one a signed `manifest`; an answer without it broke off. Needs a fresh step-up.
+/// schema of the answer describes. The first is `begin`, the last one a signed `manifest`; an answer without it broke off.
+/// That it was asked for is an event first. Needs a fresh step-up.
 #[utoipa::path(get, path = "/v1/me/export", operation_id = "export_account", tag = "me", security(("token" = [])),
     responses((status = 200, description = "One object a line", body = ExportLine,
         content_type = "application/x-ndjson"), ExportProblems))]
 async fn export(State(server): State<Shared>, StepUp(caller): StepUp) -> Answer<Response> {
     let signer = server.tokens.signer().ok_or(Code::Internal)?;
+    let asked = ExportAccount {
+        account: caller.account,
+        actor: Some(Actor { account: caller.account, device: caller.device }),
+        by: AskedBy::Person,
+        reason: None,
+    };
+    let position = asked.run(&server.batcher, &server.subjects).await?;
+    in_effect(&server, position).await;
     let lines = server.exporter().start(caller.account, signer);
     let body = stream::unfold(lines, |mut lines| async {
         let line = lines.recv().await?;
@@ -115,6 +125,16 @@ async fn keep(State(server): State<Shared>, caller: Caller, headers: HeaderMap) 
     };
     cancel.run(&server.desk(), server.clock.now()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<ExportRefused> for Failure {
+    fn from(error: ExportRefused) -> Self {
+        match error {
+            ExportRefused::NoAccount => Code::NotFound.into(),
+            ExportRefused::Log(error) => error.into(),
+            ExportRefused::Reason(error) => error.into(),
+        }
+    }
 }
 
 impl From<EraseError> for Failure {

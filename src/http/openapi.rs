@@ -42,7 +42,7 @@ const WITH_BODY: &[Code] = &[
     Code::BodyTooLarge,
     Code::BodyTooSlow,
 ];
-/// A request with parameters may meet these.
+/// A request with parameters may meet these; so may any other under `/v1` that brings one.
 const WITH_PARAMETERS: &[Code] = &[Code::InvalidParameter];
 
 /// A request with headers of its own may meet these.
@@ -96,7 +96,9 @@ pub fn finished(mut document: OpenApi) -> OpenApi {
     // Facts of a problem, which no operation names.
     components.schemas.insert("Reset".to_owned(), Reset::schema());
     components.schemas.insert("ResetReason".to_owned(), ResetReason::schema());
-    document.paths.paths.values_mut().flat_map(operations).for_each(complete);
+    for (path, item) in &mut document.paths.paths {
+        operations(item).for_each(|operation| complete(path, operation));
+    }
     document
 }
 
@@ -116,7 +118,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 /// Adds to an operation the problems that every operation of its shape may meet.
-fn complete(operation: &mut Operation) {
+fn complete(path: &str, operation: &mut Operation) {
     let mut codes = ALWAYS.to_vec();
     if operation.security.is_some() {
         codes.extend(WITH_TOKEN);
@@ -125,7 +127,7 @@ fn complete(operation: &mut Operation) {
         codes.extend(WITH_BODY);
     }
     let parameters = operation.parameters.as_deref().unwrap_or_default();
-    if !parameters.is_empty() {
+    if !parameters.is_empty() || path.starts_with("/v1/") {
         codes.extend(WITH_PARAMETERS);
     }
     let any_in = |place: ParameterIn| {

@@ -1,5 +1,5 @@
-//! How long a connection bears that its client takes nothing of what it is sent. Whoever does not read would otherwise
-//! hold a connection, its buffers and what its answer stands on for ever.
+//! How long a connection bears that its client takes nothing of what it is sent, or hardly anything. Whoever does not
+//! read would otherwise hold a connection, its buffers and what its answer stands on for ever.
 
 use std::{
     io,
@@ -19,6 +19,8 @@ use tokio::{
 
 /// An ordinary answer: longer than a train takes through a tunnel.
 const ANSWER: Duration = Duration::from_mins(1);
+/// While something waits to be taken, so many bytes must be in each second of the patience.
+const LEAST: u128 = 1024;
 
 /// The patience of one connection: of an ordinary answer, until a route says otherwise for its own.
 #[derive(Debug, Clone)]
@@ -52,28 +54,42 @@ impl Patience {
     }
 }
 
-/// A stream that fails once a write has made no progress for as long as its patience lasts.
+/// A stream that fails once too little of what waits was written for as long as its patience lasts.
 pub struct Patient<S> {
     stream: S,
     patience: Patience,
-    /// Runs while a write is blocked.
-    over: Option<Pin<Box<Sleep>>>,
+    blocked: Option<Blocked>,
+}
+
+/// Runs from the first write that is blocked until enough was written, or all of it.
+struct Blocked {
+    over: Pin<Box<Sleep>>,
+    left: u128,
+}
+
+impl Blocked {
+    fn new(patience: Duration) -> Self {
+        Self { over: Box::pin(sleep(patience)), left: LEAST * patience.as_millis() / 1000 }
+    }
 }
 
 impl<S> Patient<S> {
     /// Watches a stream.
     pub fn new(stream: S, patience: Patience) -> Self {
-        Self { stream, patience, over: None }
+        Self { stream, patience, blocked: None }
     }
 
-    fn watched<T>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if wrote.is_ready() {
-            self.over = None;
-            return wrote;
+    fn watched(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(wrote) = wrote {
+            let bytes = wrote.as_ref().map_or(0, |bytes| *bytes as u128);
+            let still =
+                |blocked: Blocked| Some(Blocked { left: blocked.left.checked_sub(bytes)?, ..blocked });
+            self.blocked = self.blocked.take().and_then(still);
+            return Poll::Ready(wrote);
         }
         let Some(patience) = self.patience.left() else { return wrote };
-        let over = self.over.get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(over.as_mut().poll(cx));
+        let blocked = self.blocked.get_or_insert_with(|| Blocked::new(patience));
+        ready!(blocked.over.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 }
@@ -108,6 +124,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Asked for when all is written that there was.
+        self.blocked = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -124,19 +142,38 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_write_that_makes_no_progress_fails_and_any_progress_begins_the_time_anew() {
+    async fn a_write_that_makes_no_progress_fails_and_the_time_begins_anew_when_all_is_taken() {
         let (mut reader, writer) = duplex(10);
         let patience = Patience::ordinary();
         let mut patient = Patient::new(writer, patience.clone());
         patient.write_all(&[1; 10]).await.unwrap();
-        assert!(patient.over.is_none());
-        assert!(patient.write(&[1]).now_or_never().is_none() && patient.over.is_some());
+        assert!(patient.blocked.is_none());
+        assert!(patient.write(&[1]).now_or_never().is_none() && patient.blocked.is_some());
         reader.read_exact(&mut [0; 10]).await.unwrap();
         assert_eq!(patient.write(&[1; 10]).await.unwrap(), 10);
-        assert!(patient.over.is_none());
+        assert!(patient.blocked.is_some(), "ten bytes are not much");
+        patient.flush().await.unwrap();
+        assert!(patient.blocked.is_none());
         patience.set(Duration::from_millis(20));
         let failed = patient.write(&[1]).await.unwrap_err();
         assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_a_few_bytes_now_and_then_does_not_hold_an_answer() {
+        let (mut reader, writer) = duplex(10);
+        let patience = Patience::ordinary();
+        patience.set(Duration::from_millis(100));
+        let mut patient = Patient::new(writer, patience);
+        let sipping = tokio::spawn(async move {
+            while reader.read_exact(&mut [0; 1]).await.is_ok() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let failed = patient.write_all(&[1; 10_000]).await.unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+        drop(patient);
+        sipping.await.unwrap();
     }
 
     #[tokio::test]

@@ -280,10 +280,12 @@ async fn renew(State(server): State<Shared>, gate: Gate, Json(body): Json<Refres
     let presented = refresh::Presented::parse(&body.refresh_token).ok_or(Code::RefreshFailed)?;
     // A token that was used a moment ago is answered without the log: what has ended since is known by it alone.
     in_touch(&server, WRITE_TOUCH)?;
-    gate.subject(&server, Action::Refresh, Subject::Session(presented.session)).await?;
     let message = proof_message(body.refresh_token.as_bytes());
     let command = RefreshSession { presented, message, signature: body.signature };
-    let (stored, auth_epoch) = command.run(&server).await?;
+    // Who has a token and not the device's key uses up nothing of the session's.
+    let proven = command.proven(&server).await?;
+    gate.subject(&server, Action::Refresh, Subject::Session(presented.session)).await?;
+    let (stored, auth_epoch) = proven.run(&server).await?;
     Ok(Json(tokens(&server, &stored, auth_epoch)?))
 }
 

@@ -11,7 +11,7 @@ use lockstep_api::{
 use lockstep_events::{VaultId, VersionId};
 use serde_json::json;
 
-use super::{Answer, Failure, Path, Routes, caller::Caller, extract::Json, routes::routes};
+use super::{Answer, Failure, Path, Routes, caller::Caller, extract::Json, limiting::Gate, routes::routes};
 use crate::{
     commands::push::{Answer as Outcome, Item, Push, PushError, Pushed, Refusal, Rule, Unfit},
     quotas::Exceeded,
@@ -32,10 +32,12 @@ pub fn routes() -> Routes {
 async fn push(
     State(server): State<Shared>,
     caller: Caller,
+    gate: Gate,
     Path(vault): Path<VaultId>,
     Json(body): Json<sync::Push, MAX_PUSH_BYTES>,
 ) -> Answer<Json<sync::Pushed>> {
     let command = command(&caller, vault, body)?;
+    gate.changes(&server, caller.account, command.items.len() - 1)?;
     Ok(Json(answered(server.pusher.push(command).await?)))
 }
 

@@ -57,7 +57,16 @@ impl Quota {
     /// # Errors
     /// The microseconds until one may be taken.
     pub fn take(self, full_at: Option<Micros>, now: Micros) -> Result<Micros, i64> {
-        let next = full_at.unwrap_or(now).max(now).0.saturating_add(self.step);
+        self.take_some(1, full_at, now)
+    }
+
+    /// Takes so many at once, all or none.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_some(self, number: i64, full_at: Option<Micros>, now: Micros) -> Result<Micros, i64> {
+        let taken = self.step.saturating_mul(number);
+        let next = full_at.unwrap_or(now).max(now).0.saturating_add(taken);
         let over = next.saturating_sub(now.0.saturating_add(self.window()));
         if over <= 0 { Ok(Micros(next)) } else { Err(over) }
     }

@@ -47,14 +47,22 @@ impl Local {
     /// # Errors
     /// The microseconds until one may be taken.
     pub fn take(&self, key: Key, quota: Quota, now: Micros) -> Result<Micros, i64> {
+        self.take_some(1, key, quota, now)
+    }
+
+    /// Takes so many at once, all or none.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_some(&self, number: i64, key: Key, quota: Quota, now: Micros) -> Result<Micros, i64> {
         let mut shard = self.shard(key);
         if let Some(full_at) = shard.full_at.get_mut(&key) {
             *full_at = quota.seen(*full_at, now);
-            *full_at = quota.take(Some(*full_at), now)?;
+            *full_at = quota.take_some(number, Some(*full_at), now)?;
             return Ok(*full_at);
         }
         shard.make_room(now)?;
-        let full_at = quota.take(None, now)?;
+        let full_at = quota.take_some(number, None, now)?;
         shard.full_at.insert(key, full_at);
         Ok(full_at)
     }
@@ -113,6 +121,13 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_are_taken_together_or_not_at_all() {
+        let (local, quota, key) = (Local::default(), Quota::per(10, 60), (0, 0, 1));
+        let take = |number| local.take_some(number, key, quota, Micros(0)).is_ok();
+        assert_eq!([take(7), take(4), take(3), take(1)], [true, false, true, false]);
+    }
 
     #[test]
     fn buckets_are_apart_and_run_empty() {

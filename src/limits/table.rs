@@ -35,6 +35,9 @@ pub enum Action {
     Renew,
     /// Writing down that the answer of an identity provider was refused.
     Refusal,
+    /// A write by an account, or one version of a push: what the log holds it holds for ever, and a plan counts only what
+    /// is kept beside it.
+    Change,
 }
 
 /// The limits of one action.
@@ -70,7 +73,7 @@ const fn local(action: Action, name: &'static str, address: Quota) -> Rules {
 
 /// How many actions have limits of their own. A number, not `TABLE.len()`: a type that asks for the length of a value
 /// that const functions make sends the optimising compiler in a circle.
-pub const ACTIONS: usize = 15;
+pub const ACTIONS: usize = 16;
 
 /// The limits, in the order of the actions.
 pub const TABLE: [Rules; ACTIONS] = [
@@ -136,6 +139,12 @@ pub const TABLE: [Rules; ACTIONS] = [
         address: None,
         subject: Some(Quota::new(30, 1, 5 * MINUTE)),
         ..local(Action::Refusal, "refusal", Quota::per(1, 1))
+    },
+    // Ten imports of a large vault in a day, or all that a restored server lost.
+    Rules {
+        address: None,
+        subject: Some(Quota::per(30_000, DAY)),
+        ..local(Action::Change, "change", Quota::per(1, 1))
     },
 ];
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use lockstep_events::{AccountId, Micros};
+use lockstep_events::{AccountId, Micros, event::AskedBy};
 
 use super::outbox::About;
 
@@ -132,12 +132,30 @@ pub fn confirm(of: Of<'_>, to: &str, words: &str, url: &str) -> Letter {
 
 /// The letter that tells a person what happened to the account.
 pub fn notice(of: Of<'_>, to: &str, about: About) -> Letter {
-    notice_before(of, to, about, None)
+    notice_before(of, to, about, (None, None))
 }
 
-/// The same with when something is going to happen.
-pub fn notice_before(of: Of<'_>, to: &str, about: About, due: Option<Micros>) -> Letter {
-    let (subject, what, else_do) = match about {
+/// The same with when something is going to happen, and who asked for it.
+pub fn notice_before(
+    of: Of<'_>,
+    to: &str,
+    about: About,
+    (due, by): (Option<Micros>, Option<AskedBy>),
+) -> Letter {
+    let ordered = by == Some(AskedBy::Administrator);
+    let (subject, what, else_do) = told(about, ordered);
+    let due = due.map(|due| format!("It begins at {}, and can be called off until then.", minute(due)));
+    let mut parts = vec![Says(what)];
+    parts.extend(due.as_deref().map(Says));
+    let may_be_own = !ordered && about != About::NameGivenUp;
+    parts.extend(may_be_own.then_some(Says("If it was you, there is nothing to do.")));
+    parts.push(Says(else_do));
+    letter(of, to, subject, &parts)
+}
+
+/// Subject, what happened, and what to do about it.
+fn told(about: About, ordered: bool) -> (&'static str, &'static str, &'static str) {
+    match about {
         About::DeviceAdded => (
             "A device was added to your account",
             "A new device was added to your Lockstep account. It can read your vault.",
@@ -185,6 +203,13 @@ pub fn notice_before(of: Of<'_>, to: &str, about: About, due: Option<Micros>) ->
              recovery code (lockstep recovery use). Then change your password, look through your devices, and name \
              this address again.",
         ),
+        About::NameGivenUp => (
+            "Log in with this address from now on",
+            "The address that you registered with was confirmed by somebody else, who reads its mail. The name of your \
+             Lockstep account is this address from now on; your password and your devices stay as they are.",
+            "You do not have to do anything. If you read the mail of both addresses, somebody else does too: change \
+             your password there.",
+        ),
         About::IdentityLinked => (
             "A way to sign in was added",
             "A sign-in with another service was linked to your Lockstep account. It cannot open your vault by itself.",
@@ -195,18 +220,42 @@ pub fn notice_before(of: Of<'_>, to: &str, about: About, due: Option<Micros>) ->
             "A sign-in with another service was unlinked from your Lockstep account.",
             "If it was not you: change your password.",
         ),
+        About::ErasureAsked if ordered => (
+            "Your account will be deleted",
+            "An administrator asked for the deletion of your Lockstep account: nobody can use it any more. When the time to \
+             call it off is over, everything that the server has about you is destroyed, and nobody can bring it back.",
+            "If it should stay, ask whoever runs the server: nobody else calls it off. What is on your devices stays \
+             readable there (lockstep export --offline).",
+        ),
         About::ErasureAsked => (
             "Your account will be deleted",
             "The deletion of your Lockstep account was asked for. When the time to call it off is over, everything that the \
              server has about you is destroyed, and nobody can bring it back.",
             "If it was not you: call it off from one of your devices (lockstep account keep), or ask whoever runs the server.",
         ),
-    };
-    let due = due.map(|due| format!("It begins at {}, and can be called off until then.", minute(due)));
-    let mut parts = vec![Says(what)];
-    parts.extend(due.as_deref().map(Says));
-    parts.extend([Says("If it was you, there is nothing to do."), Says(else_do)]);
-    letter(of, to, subject, &parts)
+    }
+}
+
+/// The letter that tells a person from when on old versions are kept for so many days only.
+pub fn history(of: Of<'_>, to: &str, until: Micros, days: u32) -> Letter {
+    let days = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
+    let what = format!(
+        "From {} on, versions that were replaced or deleted more than {days} ago lose their content, and nobody can \
+         bring it back. What your entries hold at present stays.",
+        minute(until)
+    );
+    let parts = [
+        Says(
+            "The plan of your Lockstep account has ended or was replaced, and the present one keeps old versions of your \
+             entries for a shorter time.",
+        ),
+        Says(&what),
+        Says(
+            "Until then they are kept as before: look through them (lockstep history, lockstep get --version), bring back \
+             what you need (lockstep restore), or renew the plan. If you need none of them, there is nothing to do.",
+        ),
+    ];
+    letter(of, to, "Old versions of your entries will be kept for a shorter time", &parts)
 }
 
 /// Day and minute, for people.
@@ -257,9 +306,23 @@ mod tests {
     #[test]
     fn a_letter_about_a_coming_erasure_says_when_it_begins() {
         let due = Some(Micros(1_795_608_000_000_000));
-        let letter = notice_before(ONE, "a@b.example", About::ErasureAsked, due);
-        for form in [&letter.text, &letter.html] {
+        let by = |by| notice_before(ONE, "a@b.example", About::ErasureAsked, (due, by));
+        let (own, ordered) = (by(Some(AskedBy::Person)), by(Some(AskedBy::Administrator)));
+        for form in [&own.text, &own.html, &ordered.text, &ordered.html] {
             assert!(form.contains("It begins at 2026-11-25 12:00 UTC"), "{form}");
+        }
+        assert!(own.text.contains("lockstep account keep") && own.text.contains("If it was you"));
+        assert!(!ordered.text.contains("account keep") && !ordered.text.contains("If it was you"));
+        assert!(ordered.text.contains("ask whoever runs the server"), "{}", ordered.text);
+    }
+
+    #[test]
+    fn a_letter_about_shorter_history_says_what_goes_and_from_when_on() {
+        for (days, shown) in [(1, "more than 1 day ago"), (10, "more than 10 days ago")] {
+            let letter = history(ONE, "a@b.example", Micros(1_795_608_000_000_000), days);
+            for form in [&letter.text, &letter.html] {
+                assert!(form.contains("From 2026-11-25 12:00 UTC on") && form.contains(shown), "{form}");
+            }
         }
     }
 

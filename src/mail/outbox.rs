@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{auth::credentials::CredentialError, commands::facts::derived};
 
-/// A task that was done is remembered so long, in seconds, so that it is not made again: a week.
+/// A task that was done is remembered so long, in seconds, so that it is not made again: a week, after its occasion.
 pub const REMEMBERED_S: i64 = 7 * 24 * 3600;
 
 public! {
@@ -36,6 +36,13 @@ public! {
             /// What.
             about: About,
         },
+        /// Old versions will be kept for a shorter time, because a plan counts no more.
+        History {
+            /// The account.
+            account: AccountId,
+            /// From when on.
+            until: Micros,
+        },
         /// An account was given an address: what follows from it, if whoever pressed the button was cut off.
         Confirmed {
             /// What was given.
@@ -54,8 +61,11 @@ public! {
         pub link: [u8; 32],
         /// Whether it took the place of another one.
         pub replaced: bool,
-        /// Who had it for a name and never confirmed it.
+        /// Who had it for a name and never confirmed any.
         pub rivals: Vec<AccountId>,
+        /// Who had it for a name, and has the address that they have confirmed for one now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub renamed: Vec<AccountId>,
         /// When it was given.
         pub at: Micros,
     }
@@ -80,6 +90,8 @@ public! {
         AddressAsked,
         /// Another address was confirmed: to the one before.
         AddressChanged,
+        /// Somebody else confirmed the address that was the login name.
+        NameGivenUp,
         /// A way to sign in was linked.
         IdentityLinked,
         /// A way to sign in was unlinked.
@@ -115,8 +127,18 @@ impl Task {
     pub const fn account(&self) -> Option<AccountId> {
         match self {
             Self::SignIn { .. } => None,
-            Self::Confirm { account, .. } | Self::Notice { account, .. } => Some(*account),
+            Self::Confirm { account, .. } | Self::Notice { account, .. } | Self::History { account, .. } => {
+                Some(*account)
+            }
             Self::Confirmed { what } => Some(what.account),
+        }
+    }
+
+    /// Until when its occasion lasts, and may make it again; none: it is over already.
+    pub const fn lasts(&self) -> Option<Micros> {
+        match self {
+            Self::History { until, .. } => Some(*until),
+            _ => None,
         }
     }
 
@@ -152,8 +174,8 @@ pub trait Outbox: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Claimed>, CredentialError>;
 
-    /// A task is done: its contents are forgotten.
-    async fn finish_task(&self, id: Uuid, now: Micros) -> Result<(), CredentialError>;
+    /// A task is done: its contents are forgotten. It counts as done at this time, which may be to come.
+    async fn finish_task(&self, id: Uuid, at: Micros) -> Result<(), CredentialError>;
 
     /// A task is tried again at a time.
     async fn postpone_task(&self, id: Uuid, until: Micros) -> Result<(), CredentialError>;
@@ -180,12 +202,14 @@ mod tests {
         let tasks = [
             Task::SignIn { name: [1; 32], initiator: [2; 32] },
             Task::Notice { account: AccountId::NIL, about: About::DeviceAdded },
+            Task::History { account: AccountId::NIL, until: Micros(4) },
             Task::Confirmed {
                 what: Confirmed {
                     account: AccountId::NIL,
                     link: [3; 32],
                     replaced: true,
                     rivals: vec![AccountId::NIL],
+                    renamed: vec![AccountId::NIL],
                     at: Micros(5),
                 },
             },

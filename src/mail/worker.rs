@@ -29,6 +29,7 @@ use crate::{
         erase::Erasure,
         facts::derived,
     },
+    retention,
     state::{Server, Shared},
 };
 
@@ -172,30 +173,41 @@ async fn round(server: &Server, sweep: bool, stop: &CancellationToken) -> Result
     Ok(claimed.len())
 }
 
+/// Forgets what is over, and frees addresses that were held long enough. By a clock that is far off nothing is.
+///
+/// # Errors
+/// If the store does not answer.
+pub async fn sweep(server: &Server) -> Result<(), CredentialError> {
+    let Some(now) = server.sure_time().await? else { return Ok(()) };
+    server.ways.sweep_tasks(now.plus_seconds(-REMEMBERED_S)).await?;
+    // A link that ran out is kept for as long as its task may be tried again: or the same link would begin anew.
+    server.ways.sweep_links(now.plus_seconds(-REMEMBERED_S)).await?;
+    server.ways.free_addresses(now.plus_seconds(-lockstep_api::FORMER_ADDRESS_S)).await?;
+    server.ways.sweep_flows(now).await.map(drop)
+}
+
 /// Takes what is due.
 async fn claim(server: &Server, sweep: bool, now: Micros) -> Result<Vec<Claimed>, CredentialError> {
     if sweep {
-        server.ways.sweep_tasks(now.plus_seconds(-REMEMBERED_S)).await?;
-        // A link that ran out is kept for as long as its task may be tried again: or the same link would begin anew.
-        server.ways.sweep_links(now.plus_seconds(-REMEMBERED_S)).await?;
-        server.ways.free_addresses(now.plus_seconds(-lockstep_api::FORMER_ADDRESS_S)).await?;
-        server.ways.sweep_flows(now).await?;
+        self::sweep(server).await?;
     }
     server.ways.claim_tasks(now, now.plus_seconds(LEASE_S), AT_ONCE).await
 }
 
 async fn done(server: &Server, claimed: &Claimed) -> Result<(), CredentialError> {
     let now = server.clock.now();
+    let lasts = Task::from_bytes(&claimed.task).and_then(|task| task.lasts());
+    let over = lasts.map_or(now, |until| until.max(now));
     match work(server, claimed).await {
-        Ok(()) => server.ways.finish_task(claimed.id, now).await,
+        Ok(()) => server.ways.finish_task(claimed.id, over).await,
         Err(TaskError::Store(error)) => Err(error),
         Err(error @ TaskError::Mail(MailError::Refused(_))) => {
             tracing::warn!(cause = %detail(&error), task = %claimed.id, "a letter was refused for good");
-            server.ways.finish_task(claimed.id, now).await
+            server.ways.finish_task(claimed.id, over).await
         }
         Err(error) if claimed.tries >= TRIES && !matches!(error, TaskError::Address(_)) => {
             tracing::warn!(cause = %detail(&error), task = %claimed.id, "a letter could not be handed over and is given up");
-            server.ways.finish_task(claimed.id, now).await
+            server.ways.finish_task(claimed.id, over).await
         }
         Err(error) => {
             tracing::warn!(cause = %detail(&error), task = %claimed.id, "a task of the mail waits and is tried again");
@@ -225,6 +237,7 @@ async fn work(server: &Server, claimed: &Claimed) -> Result<(), TaskError> {
         Some(Task::SignIn { name, initiator }) => sign_in(server, claimed.id, name, initiator).await?,
         Some(Task::Confirm { account, initiator }) => confirm(server, claimed.id, account, initiator).await?,
         Some(Task::Notice { account, about }) => notice(server, claimed.id, account, about).await?,
+        Some(Task::History { account, until }) => history(server, claimed.id, account, until).await?,
         Some(Task::Confirmed { what }) => match address::finish(server, &what).await {
             // Whose account is gone meanwhile needs nothing more.
             Ok(_) | Err(AddressError::Gone | AddressError::NoAccount) => None,
@@ -274,11 +287,28 @@ async fn notice(
     let whose = if about == About::AddressChanged { Standing::Former } else { Standing::Confirmed };
     let Some(address) = server.ways.address(account, whose).await? else { return Ok(None) };
     let Some(to) = opened(server, &address).await? else { return Ok(None) };
-    let due = match about {
-        About::ErasureAsked => Erasure::of(&*server.log, account).await?.state.due(),
-        _ => None,
+    let asked = match about {
+        About::ErasureAsked => {
+            let erasure = Erasure::of(&*server.log, account).await?;
+            (erasure.state.due(), erasure.by)
+        }
+        _ => (None, None),
     };
-    Ok(Some(letter::notice_before((account, &task.to_string()), &to, about, due)))
+    Ok(Some(letter::notice_before((account, &task.to_string()), &to, about, asked)))
+}
+
+/// None if nothing gets shorter at that time any more: the plan was renewed meanwhile.
+async fn history(
+    server: &Server,
+    task: Uuid,
+    account: AccountId,
+    until: Micros,
+) -> Result<Option<Letter>, TaskError> {
+    let fewer = retention::history(server, account).await?.fewer;
+    let Some((until, days)) = fewer.filter(|(at, _)| *at == until) else { return Ok(None) };
+    let Some(address) = server.ways.address(account, Standing::Confirmed).await? else { return Ok(None) };
+    let Some(to) = opened(server, &address).await? else { return Ok(None) };
+    Ok(Some(letter::history((account, &task.to_string()), &to, until, days)))
 }
 
 /// A link that is about to be mailed.

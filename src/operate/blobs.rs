@@ -1,7 +1,10 @@
-//! `lockstepd blobs verify`: whether the store has what the index names. Existence and length of each object; the bytes
-//! are compared with their hashes by whoever reads them.
+//! `lockstepd blobs verify`: whether the store has what the index names, and the index what versions keep by the log.
+//! Existence and length of each object; the bytes are compared with their hashes by whoever reads them.
+
+mod unplaced;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use lockstep_events::{BlobHash, EventLog, LogError, VaultId};
 use serde::Serialize;
 
 use crate::blobs::{BlobError, Held, Shelf};
@@ -10,7 +13,7 @@ use crate::blobs::{BlobError, Held, Shelf};
 const PAGE: usize = 500;
 /// Objects that are asked for at the same time.
 const READERS: usize = 16;
-/// More missing objects than these are counted and not listed.
+/// More missing objects, or ciphertexts without a place, than these are counted and not listed.
 const LISTED: usize = 100;
 
 /// An object that is not there as the index has it.
@@ -24,6 +27,26 @@ pub struct MissingObject {
     pub bytes: u64,
     /// What it is.
     pub what: &'static str,
+}
+
+/// A ciphertext that a version keeps, and of which nobody knows where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Unplaced {
+    /// Whose it is.
+    pub vault: VaultId,
+    /// Its hash.
+    pub hash: BlobHash,
+}
+
+/// Why nothing can be said about a blob store.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The store or the index does not answer.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The log does not answer, or has an event that cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 /// What a blob store is like.
@@ -41,13 +64,34 @@ pub struct VerifiedBlobs {
     pub missing_blobs: u64,
     /// The first of those objects.
     pub first: Vec<MissingObject>,
+    /// Ciphertexts that versions keep, and for which the index has no place.
+    pub unplaced: u64,
+    /// The first of those.
+    pub first_unplaced: Vec<Unplaced>,
 }
 
-/// Asks the store for every object that the index names. `on_page` is told how many were asked for.
+/// Asks the store for every object that the index names, and the index for every ciphertext that versions keep. `on_page`
+/// is told how many objects were asked for.
+///
+/// # Errors
+/// If the store, the index or the log does not answer.
+pub async fn verify(
+    shelf: &Shelf,
+    log: &dyn EventLog,
+    on_page: &mut (dyn FnMut(u64) + Send),
+) -> Result<VerifiedBlobs, VerifyError> {
+    let mut found = objects(shelf, on_page).await?;
+    let unplaced = unplaced::unplaced(shelf, log).await?;
+    found.unplaced = unplaced.len() as u64;
+    found.first_unplaced = unplaced.into_iter().take(LISTED).collect();
+    Ok(found)
+}
+
+/// The first half of it: what the log says is not asked.
 ///
 /// # Errors
 /// If the store or the index does not answer.
-pub async fn verify(
+pub async fn objects(
     shelf: &Shelf,
     on_page: &mut (dyn FnMut(u64) + Send),
 ) -> Result<VerifiedBlobs, BlobError> {

@@ -322,11 +322,11 @@ impl Move {
     /// Asks the new store for all that the index names; how many objects the old one had lost.
     async fn compare_objects(&self, watch: &mut Watch<'_>) -> Result<u64, MoveError> {
         let mut on_page = |objects: u64| watch("looking for objects", objects, 0);
-        let there = blobs::verify(&self.to.shelf, &mut on_page).await?;
+        let there = blobs::objects(&self.to.shelf, &mut on_page).await?;
         if there.missing == 0 {
             return Ok(0);
         }
-        let here = blobs::verify(&self.from.shelf, &mut on_page).await?;
+        let here = blobs::objects(&self.from.shelf, &mut on_page).await?;
         if here.missing == there.missing {
             Ok(here.missing)
         } else {

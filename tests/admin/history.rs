@@ -10,21 +10,27 @@ use lockstep_api::{
 use lockstep_events::{BatchId, BlobHash, Clock, canonical::sha256, header::sign_version};
 use lockstepd::{
     config::Layer,
+    mail::{
+        outbox::{REMEMBERED_S, Task},
+        worker,
+    },
     retention::{PruneReport, prune},
 };
 use reqwest::StatusCode;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     in_both_modes,
     office::{WHY, first_admin},
-    support::{Mode, Node, Person, assert_problem, body},
+    support::{Mode, Node, Person, assert_problem, body, letters::letters},
 };
 
 in_both_modes! {
     a_free_and_a_paid_account_keep_different_spans_and_an_upgrade_counts_without_a_restart;
     history_outlasts_a_renewal_that_is_late_and_a_plan_that_the_configuration_lost;
     history_outlasts_a_plan_that_was_replaced_for_thirty_days_and_the_plan_says_until_when;
+    whoever_will_lose_history_hears_it_once_by_letter_with_the_day_and_nobody_else_does;
 }
 
 const DAY: i64 = 24 * 3600;
@@ -182,4 +188,56 @@ async fn history_outlasts_a_plan_that_was_replaced_for_thirty_days_and_the_plan_
     assert_eq!((plan.history_days, plan.history_days_until, plan.history_days_then), (Some(10), None, None));
     round(&node, 1).await;
     person.has_no_more(&node, old).await;
+}
+
+async fn whoever_will_lose_history_hears_it_once_by_letter_with_the_day_and_nobody_else_does(mode: Mode) {
+    const SUBJECT: &str = "will be kept for a shorter time";
+    let options =
+        Layer { plans: Some(PLANS.parse().unwrap()), default_plan: Some("free".into()), ..Layer::default() };
+    let node = Node::start_with(mode, options).await;
+    let (admin, mut people) = (first_admin(&node).await, Vec::new());
+    for plan in ["paid", "ever", "paid", "paid"] {
+        let (person, email) = (Person::register(&node).await, format!("{}@example.org", Uuid::new_v4()));
+        person.with_email(&node, &email).await;
+        let set = SetPlan { plan: plan.into(), until: None, reason: WHY.into() };
+        admin.acts(&node, person.account, "plan", &set).await;
+        people.push((person, email));
+    }
+    // The third has no old version, and the fourth keeps the plan.
+    for (number, (person, _)) in people.iter().enumerate().filter(|(number, _)| *number != 2) {
+        person.replaces(&node, format!("the old of {number}").as_bytes()).await;
+    }
+    round(&node, 2).await;
+    let set = SetPlan { plan: "free".into(), until: None, reason: WHY.into() };
+    for (person, _) in &people[..3] {
+        admin.acts(&node, person.account, "plan", &set).await;
+    }
+    round(&node, 2).await;
+    for (person, email) in &people[..2] {
+        let until = person.plan(&node).await.history_days_until.unwrap();
+        let day = OffsetDateTime::from_unix_timestamp(until.seconds()).unwrap().date();
+        let letter = node.letter(email, SUBJECT, 1).await;
+        assert!(letter.text.contains(&format!("From {day} ")), "{}", letter.text);
+        assert!(letter.text.contains("more than 10 days ago"), "{}", letter.text);
+    }
+    // Whoever renewed the plan before the letter went needs none.
+    let (server, renewed) = (&node.running().server, people[3].0.account);
+    let task = Task::History { account: renewed, until: server.clock.now() };
+    worker::leave(server, Uuid::new_v4(), &task).await.unwrap();
+    // Later rounds say nothing more, though what was done is forgotten after a week.
+    for _ in 0..2 {
+        node.clock.pass(10 * DAY);
+        server.ways.sweep_tasks(server.clock.now().plus_seconds(-REMEMBERED_S)).await.unwrap();
+        prune(server).await.unwrap();
+    }
+    // A letter to somebody else shows that the outbox has nothing before it.
+    let other = Person::register(&node).await;
+    other.name_email(&node, "other@example.org").await;
+    node.letter("other@example.org", "Confirm", 1).await;
+    let told = letters(&node.mail_folder()).into_iter().filter(|letter| letter.subject().contains(SUBJECT));
+    let mut told: Vec<String> = told.map(|letter| letter.to().to_owned()).collect();
+    told.sort();
+    let mut expected = [people[0].1.clone(), people[1].1.clone()];
+    expected.sort();
+    assert_eq!(told, expected);
 }

@@ -2,14 +2,17 @@
 
 use lockstep_api::{
     Code,
-    admin::{InvitationState, InvitationView, Invitations, Invite, Invited},
+    admin::{Bootstrap, InvitationState, InvitationView, Invitations, Invite, Invited},
 };
 use lockstep_events::{
     Position,
     event::Role,
     log::{Contents, Filter},
 };
-use lockstepd::config::{Layer, Registration as Open};
+use lockstepd::{
+    commands::admin::bootstrap,
+    config::{Layer, Registration as Open},
+};
 use reqwest::{Response, StatusCode};
 use uuid::Uuid;
 
@@ -23,6 +26,7 @@ use crate::{
 in_both_modes! {
     who_has_an_invitation_registers_once_and_begins_with_its_plan;
     of_many_who_register_with_one_invitation_one_succeeds;
+    a_server_that_begins_closed_has_its_first_administrator_by_the_token_of_its_start;
     invitations_are_listed_with_what_became_of_them_and_each_look_is_an_event;
 }
 
@@ -31,7 +35,7 @@ over_three_nodes! {
 }
 
 async fn invited(node: &Node, admin: &Person) -> Invited {
-    let invite = Invite { plan: Some("paid".into()), plan_until: None, hours: 1 };
+    let invite = Invite { plan: Some("paid".into()), plan_until: None, hours: 1, reason: WHY.into() };
     body(admin.post(node, "/v1/admin/invitations", &invite).await, StatusCode::CREATED).await
 }
 
@@ -61,9 +65,7 @@ async fn who_has_an_invitation_registers_once_and_begins_with_its_plan(mode: Mod
     assert!(ada.activity(&node).await.iter().any(|item| item.kind == "account.invited"));
     assert_problem(register(&node, Some(&made.token)).await.1, Code::InvitationRequired).await;
     let path = format!("/v1/admin/invitations/{}", made.invitation);
-    let withdraw = async |path: &str| {
-        node.request("DELETE", path).bearer_auth(&admin.tokens.access_token).send().await.unwrap()
-    };
+    let withdraw = async |path: &str| admin.withdraws(&node, path).await;
     assert_problem(withdraw(&path).await, Code::PreconditionFailed).await;
     let other = invited(&node, &admin).await;
     let path = format!("/v1/admin/invitations/{}", other.invitation);
@@ -79,6 +81,29 @@ async fn of_many_who_register_with_one_invitation_one_succeeds(mode: Mode) {
     let answers = futures_util::future::join_all(tries).await;
     let count = |status| answers.iter().filter(|(_, answer)| answer.status() == status).count();
     assert_eq!((count(StatusCode::CREATED), count(StatusCode::FORBIDDEN)), (1, 5));
+}
+
+async fn a_server_that_begins_closed_has_its_first_administrator_by_the_token_of_its_start(mode: Mode) {
+    let mut node =
+        Node::start_with(mode, Layer { registration: Some(Open::Invited), ..Layer::default() }).await;
+    let old = node.running().bootstrap.as_ref().unwrap().token.clone();
+    assert_problem(register(&node, None).await.1, Code::InvitationRequired).await;
+    assert_problem(register(&node, Some("lsb_00")).await.1, Code::InvitationRequired).await;
+    node.clock.pass(bootstrap::LIFE_S + 1);
+    assert_problem(register(&node, Some(&old)).await.1, Code::InvitationRequired).await;
+    node.restart().await;
+    let token = node.running().bootstrap.as_ref().unwrap().token.clone();
+    assert_problem(register(&node, Some(&old)).await.1, Code::InvitationRequired).await;
+    // It is looked at and not used up: who lost the answer registers under another name.
+    let (_, first) = register(&node, Some(&token)).await;
+    assert_eq!(first.status(), StatusCode::CREATED);
+    let (mut admin, answer) = register(&node, Some(&token)).await;
+    admin.tokens = body(answer, StatusCode::CREATED).await;
+    let named = admin.post(&node, "/v1/admin/bootstrap", &Bootstrap { token: token.clone() }).await;
+    assert_eq!(named.status(), StatusCode::OK);
+    assert_problem(register(&node, Some(&token)).await.1, Code::InvitationRequired).await;
+    let made = invited(&node, &admin).await;
+    assert_eq!(register(&node, Some(&made.token)).await.1.status(), StatusCode::CREATED);
 }
 
 async fn list(node: &Node, admin: &Person, query: &str) -> Invitations {
@@ -99,12 +124,12 @@ async fn invitations_are_listed_with_what_became_of_them_and_each_look_is_an_eve
     for _ in 0..4 {
         made.push(invited(&node, &admin).await);
     }
-    let short = Invite { plan: None, plan_until: None, hours: 720 };
+    let short = Invite { plan: None, plan_until: None, hours: 720, reason: WHY.into() };
     let late: Invited =
         body(admin.post(&node, "/v1/admin/invitations", &short).await, StatusCode::CREATED).await;
     assert_eq!(register(&node, Some(&made[0].token)).await.1.status(), StatusCode::CREATED);
     let path = format!("/v1/admin/invitations/{}", made[1].invitation);
-    let gone = node.request("DELETE", &path).bearer_auth(&admin.tokens.access_token).send().await.unwrap();
+    let gone = admin.withdraws(&node, &path).await;
     assert_eq!(gone.status(), StatusCode::NO_CONTENT);
     let states = |list: &Invitations| -> Vec<_> {
         list.invitations.iter().map(|view| (view.invitation, view.state)).collect()

@@ -13,9 +13,11 @@ mod database;
 #[path = "../feed/documented.rs"]
 mod documented;
 mod ending;
+mod exports;
 mod history;
 mod invitations;
 mod office;
+mod operations;
 mod plans;
 #[path = "../support/port.rs"]
 mod port;

@@ -285,11 +285,11 @@ async fn registers(node: &Node, token: &str) -> Response {
 
 async fn withdraws(node: &Node, admin: &Person, made: &Invited) -> Response {
     let path = format!("/v1/admin/invitations/{}", made.invitation);
-    node.request("DELETE", &path).bearer_auth(&admin.tokens.access_token).send().await.unwrap()
+    admin.withdraws(node, &path).await
 }
 
 async fn invitation(node: &Node, admin: &mut Person, state: Invitation) -> Invited {
-    let invite = Invite { plan: None, plan_until: None, hours: 1 };
+    let invite = Invite { plan: None, plan_until: None, hours: 1, reason: WHY.into() };
     let answer = admin.post(node, "/v1/admin/invitations", &invite).await;
     let mut made: Invited = crate::support::body(answer, StatusCode::CREATED).await;
     match state {

@@ -20,6 +20,7 @@ use crate::support::{
 };
 
 in_both_modes! {
+    who_confirmed_another_address_keeps_the_account_when_the_name_is_confirmed_by_its_reader,
     the_present_address_named_again_calls_off_the_one_that_waits,
     a_confirmed_address_is_taken_from_nobody,
     a_confirmed_address_is_registered_by_nobody_else,
@@ -122,6 +123,26 @@ async fn who_confirms_an_address_displaces_who_only_claimed_it_embedded() {
 #[tokio::test]
 async fn who_confirms_an_address_displaces_who_only_claimed_it_distributed() {
     squatted(Mode::Distributed).await;
+}
+
+/// Somebody registered with a mistyped address and confirmed the right one. Whoever reads the mistyped one confirms it: the
+/// account, its password and its sessions stay, and it is entered with the right one, as a letter to it says.
+async fn who_confirmed_another_address_keeps_the_account_when_the_name_is_confirmed_by_its_reader(
+    mode: Mode,
+) {
+    let node = Node::start(mode).await;
+    let (mistyped, right) = (address(), address());
+    let person = Person::start(&node, &mistyped).await.send(&node).await;
+    person.with_email(&node, &right).await;
+    let reader = Person::register(&node).await;
+    reader.with_email(&node, &mistyped).await;
+    assert_eq!(person.get(&node, "/v1/account").await.status(), StatusCode::OK);
+    let by_right = Person { name: right.clone(), ..person.clone() };
+    assert_eq!(by_right.login(&node, &person.password, true).await.status(), StatusCode::OK);
+    let answer = person.login(&node, &person.password, true).await;
+    assert_problem(answer, Code::LoginFailed).await;
+    let letter = node.letter(&right, "Log in with this address", 1).await;
+    assert!(!letter.text.contains(&mistyped), "the letter names an address of somebody else");
 }
 
 /// Who has the address for a name all the same, from before it was held for whoever confirmed it, gets none of the letters

@@ -27,10 +27,14 @@ in_both_modes! {
     an_unknown_name_is_answered_like_a_known_one_and_nobody_is_flooded,
     an_approval_that_was_cut_off_half_way_is_open_still_and_is_completed,
     a_request_that_its_device_withdrew_is_offered_to_nobody_and_can_be_approved_no_more,
+    a_request_whose_approval_was_refused_is_withdrawn,
+    of_an_approval_and_a_withdrawal_at_the_same_moment_not_both_are_told_yes,
+    whose_device_joined_all_the_same_both_sides_are_told_to_revoke_it,
 }
 
 over_three_nodes! {
     only_the_keys_that_were_asked_for_are_approved_and_only_they_collect,
+    of_an_approval_and_a_withdrawal_at_the_same_moment_not_both_are_told_yes,
 }
 
 const MODES: [Mode; 3] = [Mode::Embedded, Mode::Distributed, Mode::ThreeNodes];
@@ -235,4 +239,67 @@ async fn a_request_that_its_device_withdrew_is_offered_to_nobody_and_can_be_appr
     assert_problem(withdraw(&node, approval, &new).await, Code::PreconditionFailed).await;
     let got: Collected = body(collect(&node, approval, &new).await, StatusCode::OK).await;
     assert!(got.approved.is_some(), "what is approved stays");
+}
+
+/// What was sealed is stored before the device is enrolled, and there is no place for it.
+async fn a_request_whose_approval_was_refused_is_withdrawn(mode: Mode) {
+    let alone = Layer {
+        plans: Some("alone = { devices = 1 }".parse().unwrap()),
+        default_plan: Some("alone".into()),
+        ..Layer::default()
+    };
+    let node = Node::start_with(mode, alone).await;
+    let person = fresh(&node, &Person::register(&node).await).await;
+    let new = new_device(&person);
+    let approval = asked(&node, &new).await;
+    assert_problem(approve(&node, &person, approval, &new).await, Code::QuotaExceeded).await;
+    assert_eq!(withdraw(&node, approval, &new).await.status(), StatusCode::NO_CONTENT);
+    assert_problem(approve(&node, &person, approval, &new).await, Code::NotFound).await;
+    let listed: Approvals = body(person.get(&node, "/v1/approvals").await, StatusCode::OK).await;
+    assert!(listed.approvals.is_empty());
+}
+
+async fn of_an_approval_and_a_withdrawal_at_the_same_moment_not_both_are_told_yes(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = fresh(&node, &Person::register(&node).await).await;
+    for _ in 0..10 {
+        let new = new_device(&person);
+        let approval = asked(&node, &new).await;
+        let claim = Claim::DeviceAdded { device: new.device, public_key: public_key(&new.device_key) };
+        let statement = person.state(&person.look(&node).await, claim);
+        let (path, sealed) = (format!("/v1/approvals/{approval}/approve"), vec![7; 80].into());
+        let approve = Approve { statement, sealed };
+        let (approved, withdrawn) =
+            tokio::join!(person.post(&node, &path, &approve), withdraw(&node, approval, &new));
+        let told = (approved.status(), withdrawn.status());
+        let actor = Actor { account: person.account, device: new.device };
+        let opened = actor.session_opened(SessionId(approval), Method::Approval).unwrap();
+        let joined = session::stands(&node.running().server, &opened).await.unwrap();
+        // Of a device that joined, and that nobody has, one of the two knows.
+        let knows = |status| status == StatusCode::PRECONDITION_FAILED;
+        match told {
+            (StatusCode::NO_CONTENT, withdrawn) => assert!(joined && knows(withdrawn), "{told:?}"),
+            (approved, StatusCode::NO_CONTENT) => assert_eq!(joined, knows(approved), "{told:?}"),
+            (approved, withdrawn) => assert!(joined && knows(approved) && knows(withdrawn), "{told:?}"),
+        }
+    }
+}
+
+/// An approval was on its way when its request was withdrawn.
+async fn whose_device_joined_all_the_same_both_sides_are_told_to_revoke_it(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = fresh(&node, &Person::register(&node).await).await;
+    let new = new_device(&person);
+    let approval = asked(&node, &new).await;
+    assert_eq!(approve(&node, &person, approval, &new).await.status(), StatusCode::NO_CONTENT);
+    let server = &node.running().server;
+    let factor = server.credentials.factor(approval).await.unwrap().unwrap();
+    let withdrawn = Asked { withdrawn: true, ..serde_json::from_slice(&factor.body).unwrap() };
+    let withdrawn = serde_json::to_vec(&withdrawn).unwrap();
+    assert!(server.credentials.replace_factor(&factor, &withdrawn).await.unwrap());
+    let told = problem(approve(&node, &person, approval, &new).await).await;
+    assert_eq!(told.code, Code::PreconditionFailed);
+    assert!(told.detail.unwrap().contains("revoke it"));
+    assert_problem(withdraw(&node, approval, &new).await, Code::PreconditionFailed).await;
+    assert_problem(collect(&node, approval, &new).await, Code::NotFound).await;
 }

@@ -2,10 +2,10 @@
 
 use lockstep_api::{
     Code,
-    account::{EnrolDevice, LoggedIn, Sessions, Tokens},
+    account::{EnrolDevice, LoggedIn, OfferRoster, Sessions, Tokens},
 };
 use lockstep_events::{
-    Clock, DeviceId,
+    Clock, DeviceId, Hash32,
     event::Method,
     roster::{Claim, Statement},
 };
@@ -30,6 +30,7 @@ in_both_modes! {
     a_statement_that_stands_enrols_nobody_else,
     a_revoked_device_comes_back_neither_by_its_statement_nor_by_a_step_up_when_its_end_is_forgotten,
     a_statement_that_stands_is_no_recovery,
+    a_code_is_made_though_a_restored_server_lost_the_one_before_and_has_its_statement,
     an_enrolment_that_is_sent_again_gives_the_same_session_and_is_no_fresher,
     a_login_is_as_fresh_as_its_password_however_late_its_factor_is_shown,
 }
@@ -140,6 +141,22 @@ async fn a_statement_that_stands_is_no_recovery(mode: Mode) {
     assert_eq!(tokens[0].session, tokens[1].session);
     let new = Person { tokens: tokens.remove(1), ..new };
     assert_eq!(new.get(&node, "/v1/account").await.status(), StatusCode::OK);
+}
+
+/// A device gives the statement of a code back; what the code opens it does not have. Devices count statements.
+async fn a_code_is_made_though_a_restored_server_lost_the_one_before_and_has_its_statement(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = Person::register(&node).await;
+    let claim = Claim::RecoverySlotSet { slot: 0, commitment: Hash32([5; 32]) };
+    let statement = person.state(&person.look(&node).await, claim);
+    let offer = OfferRoster { statements: vec![statement], wraps: Vec::new() };
+    assert_eq!(person.post(&node, "/v1/roster", &offer).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(set_recovery(&node, &person, [7; 32], 2).await.status(), StatusCode::NO_CONTENT);
+    let older = set_recovery(&node, &person, [8; 32], 2).await;
+    assert_problem(older, Code::InvalidField).await;
+    let (_, right) = begin_recovery(&node, &person, [7; 32], "another horse entirely", 2).await;
+    let answer = node.post("/v1/recovery/finish", &right).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CREATED);
 }
 
 async fn an_enrolment_that_is_sent_again_gives_the_same_session_and_is_no_fresher(mode: Mode) {

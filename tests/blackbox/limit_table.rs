@@ -33,6 +33,7 @@ in_both_modes! {
     an_administrator_logs_in_three_times_and_then_once_in_five_minutes,
     an_administrator_who_proves_the_password_again_is_counted_as_one_who_logs_in,
     a_limit_of_all_together_refuses_a_stranger_and_is_counted_apart,
+    an_account_changes_only_so_much_in_a_day,
     a_limit_of_all_that_is_used_up_is_one_warning_however_many_are_refused,
 }
 
@@ -59,6 +60,23 @@ fn address(n: u32) -> String {
 
 fn limit(answer: &Response) -> i64 {
     answer.headers()["ratelimit-limit"].to_str().unwrap().parse().unwrap()
+}
+
+/// Each write is a change, and what an account has changed today is counted whichever device asks.
+async fn an_account_changes_only_so_much_in_a_day(mode: support::Mode) {
+    let node = limited(mode).await;
+    let (person, other) = (Person::register(&node).await, Person::register(&node).await);
+    let quota = Action::Change.rules().subject.unwrap();
+    let most = usize::try_from(quota.burst).unwrap();
+    let server = &node.running().server;
+    server.limits.changes(person.account, most - 1, server.clock.now()).unwrap();
+    let write = async |person: &Person| person.post(&node, "/v1/live/ticket", &json!({})).await;
+    assert_eq!(write(&person).await.status(), StatusCode::OK);
+    let refused = write(&person).await;
+    assert_eq!(limit(&refused), quota.burst);
+    assert_problem(refused, Code::TooManyRequests).await;
+    assert_eq!(write(&other).await.status(), StatusCode::OK);
+    assert_eq!(person.get(&node, "/v1/account").await.status(), StatusCode::OK, "what is there is read");
 }
 
 /// As often as it may, and once more.
@@ -88,7 +106,9 @@ fn route(action: Action) -> Option<(&'static str, &'static str)> {
         Action::Leave => ("GET", "/v1/me/export"),
         Action::Connect => ("GET", "/v1/live"),
         // Counted by what they are about, where it is known.
-        Action::KnownLogin | Action::AdminLogin | Action::Renew | Action::Refusal => return None,
+        Action::KnownLogin | Action::AdminLogin | Action::Renew | Action::Refusal | Action::Change => {
+            return None;
+        }
     })
 }
 

@@ -45,6 +45,7 @@ mod device_ids;
 mod documented;
 mod enumeration;
 mod evil_keys;
+mod exports;
 mod factors;
 mod failed_proof;
 mod filling;

@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     process::{Command, Output},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 
 in_both_modes! {
     a_start_while_an_earlier_token_is_valid_says_so,
+    a_server_for_invited_people_says_how_the_first_one_registers,
     a_change_of_the_keys_says_what_it_did,
     a_letter_is_answered_by_the_name_of_the_person_and_never_over_a_file_that_is_there,
     a_token_that_cannot_be_written_down_is_not_opened_and_the_next_start_makes_one,
@@ -66,6 +67,82 @@ fn a_store_of_another_form_is_answered_with_the_forms_that_there_are_and_never_w
 }
 
 #[test]
+fn an_option_that_can_never_be_meant_so_ends_with_2_and_a_file_that_may_come_with_1_before_anything_is_made()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let provider = |rest: &str| format!("x = {{ client_id = \"y\", {rest} }}");
+    let apple = "preset = \"apple\", apple = { team = \"T\", key_id = \"K\", key_file = \"nope.p8\" }";
+    for (code, named, options) in [
+        (2, "mail: ", vec![("MAIL", "foo://ada:violet@host".to_owned())]),
+        (2, "mail: ", vec![("MAIL", "smtp://ada:violet@host:99999".to_owned())]),
+        (2, "mail_from: ", vec![("MAIL_FROM", "nobody".to_owned())]),
+        (2, "oidc: an issuer", vec![("OIDC", provider("issuer = \"http://x\""))]),
+        (2, "database of log ", vec![("LOG", "postgres://ada:violet@host/d?sslmode=foo".to_owned())]),
+        (2, "database of reads ", vec![("READS", "postgres".to_owned())]),
+        (2, "blobs = ", vec![("BLOBS", "ftp://host".to_owned())]),
+        (2, "passkey_origins must", vec![("PASSKEY_ORIGINS", "https://elsewhere.org".to_owned())]),
+        (1, "mail_ca: ", vec![("MAIL", "smtp://host".to_owned()), ("MAIL_CA", "nope.pem".to_owned())]),
+        (
+            1,
+            "oidc_ca: ",
+            vec![("OIDC", provider("issuer = \"https://x\"")), ("OIDC_CA", "nope.pem".to_owned())],
+        ),
+        (1, "oidc: apple.key_file ", vec![("OIDC", provider(apple))]),
+    ] {
+        let mut command = command(&data);
+        command.envs(options.iter().map(|(name, value)| (format!("LOCKSTEP_{name}"), value)));
+        let answer = command.arg("serve").output().unwrap();
+        let told = said(&answer);
+        assert!(told.contains(named) && !told.contains("violet"), "{options:?}: {told}");
+        assert_eq!(answer.status.code(), Some(code), "{told}");
+        assert!(!data.exists(), "{options:?}");
+    }
+}
+
+#[test]
+fn a_database_that_takes_connections_and_says_nothing_is_given_up_and_named_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = format!("postgres://ada:violet@{}/lockstep", silent.local_addr().unwrap());
+    std::thread::spawn(move || silent.incoming().collect::<Vec<_>>());
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    std::fs::write(folder.path().join("keys/server.json"), b"").unwrap();
+    let commands: [&[&str]; 8] = [
+        &["serve"],
+        &["log", "verify"],
+        &["log", "restored"],
+        &["projections", "list"],
+        &["projections", "rebuild", "--all"],
+        &["keys", "list"],
+        &["subject", "export", "ada@example.org", "--reason=asked"],
+        &["blobs", "verify"],
+    ];
+    for args in commands {
+        let mut command = command(folder.path());
+        for option in ["LOCKSTEP_LOG", "LOCKSTEP_READS", "LOCKSTEP_CREDENTIALS"] {
+            command.env(option, &database);
+        }
+        let mut child = command.args(args).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_mins(1);
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > until {
+                child.kill().unwrap();
+                panic!("{args:?} waits for ever");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let answer = child.wait_with_output().unwrap();
+        let told = complaint(&answer);
+        assert!(
+            told.contains("the database of log, reads, credentials cannot be opened"),
+            "{args:?}: {told}"
+        );
+        assert!(answer.status.code() == Some(1) && !told.contains("violet"), "{args:?}: {told}");
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_answered_with_the_option_that_names_another_one() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -114,6 +191,27 @@ async fn a_start_while_an_earlier_token_is_valid_says_so(mode: Mode) {
     assert!(second.contains("`lockstepd admin bootstrap`") && !second.contains("lsb_"), "{second}");
 }
 
+async fn a_server_for_invited_people_says_how_the_first_one_registers(mode: Mode) {
+    let (folder, options) = (tempfile::tempdir().unwrap(), mode.options().await);
+    let command = || {
+        let mut command = command(folder.path());
+        command.envs(options.clone()).env("LOCKSTEP_REGISTRATION", "invited");
+        command
+    };
+    let first = Process::of(&mut command());
+    let token = std::fs::read_to_string(folder.path().join("bootstrap-token")).unwrap();
+    let with = format!(" --invitation {}", token.trim());
+    assert!(first.lines.last().unwrap().contains(&with), "{:?}", first.lines);
+    drop(first);
+    let second = Process::of(&mut command());
+    assert!(second.lines.last().unwrap().contains(" --invitation TOKEN"), "{:?}", second.lines);
+    let another = said(&command().args(["admin", "bootstrap"]).output().unwrap());
+    assert!(
+        another.contains("bootstrap lsb_") && another.contains("register --invitation lsb_"),
+        "{another}"
+    );
+}
+
 async fn a_token_that_cannot_be_written_down_is_not_opened_and_the_next_start_makes_one(mode: Mode) {
     let (folder, options) = (tempfile::tempdir().unwrap(), mode.options().await);
     let in_the_way = folder.path().join("bootstrap-token");
@@ -136,7 +234,10 @@ async fn an_export_that_is_killed_leaves_no_half_of_a_file_and_can_be_said_again
     let out = outs.join("ada.jsonl");
     let export = || {
         let mut export = command(&data);
-        export.envs(options.clone()).args(["subject", "export", &account, "--out"]).arg(&out);
+        export
+            .envs(options.clone())
+            .args(["subject", "export", &account, "--reason", "asked", "--out"])
+            .arg(&out);
         export
     };
     let begun = || std::fs::read_dir(&outs).unwrap().count();
@@ -191,8 +292,13 @@ async fn a_letter_is_answered_by_the_name_of_the_person_and_never_over_a_file_th
     let process = Process::of(&mut command());
     let account = registered(&process, "ada@example.org").await;
     let out = folder.path().join("ada.jsonl");
-    let export =
-        |person: &str| command().args(["subject", "export", person, "--out"]).arg(&out).output().unwrap();
+    let export = |person: &str| {
+        command()
+            .args(["subject", "export", person, "--reason", "asked", "--out"])
+            .arg(&out)
+            .output()
+            .unwrap()
+    };
     let answer = export("Ada@example.org");
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     let written = std::fs::read_to_string(&out).unwrap();

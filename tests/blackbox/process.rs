@@ -268,7 +268,11 @@ async fn a_store_that_is_gone_from_beside_its_log_is_missed_by_every_command_and
     for name in ["credentials.sqlite", "operations.sqlite"] {
         let (file, away) = (data.join(name), data.join("away"));
         std::fs::rename(&file, &away).unwrap();
-        for args in [&["serve"][..], &["keys", "list"], &["subject", "export", &person.account.to_string()]] {
+        for args in [
+            &["serve"][..],
+            &["keys", "list"],
+            &["subject", "export", &person.account.to_string(), "--reason=asked"],
+        ] {
             let said = refused(&data, args);
             assert!(said.contains(name) && said.contains("put it back from the backup"), "{args:?}: {said}");
             assert!(!file.exists(), "none was made in its place");
@@ -379,7 +383,7 @@ fn a_command_in_the_wrong_folder_says_that_no_server_has_run_there_and_makes_not
         &["projections", "list"][..],
         &["keys", "list"],
         &["admin", "bootstrap"],
-        &["subject", "export", "ada@example.org"],
+        &["subject", "export", "ada@example.org", "--reason=asked"],
     ] {
         let said = refused(&data, args);
         assert!(said.contains("no server has run with these options") && said.contains("--data"), "{said}");

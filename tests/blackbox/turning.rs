@@ -1,6 +1,8 @@
 //! Turning a vault's key, by requests made by hand: once for each generation, by whoever is first, and never without
 //! the wrapped key.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use lockstep_api::{
     Code,
     account::{Account, OfferRoster, TurnVaultKey, Wrap},
@@ -220,5 +222,37 @@ async fn a_vault_that_a_restore_has_lost_is_taken_back_whatever_the_plan_says() 
         assert_eq!(after.vaults, [ada.vault, second.vault]);
         assert_eq!(wraps(&after, second.vault), [begun.wrap]);
         assert_eq!(second.get(&node, &format!("/v1/vaults/{}/snapshot", second.vault)).await.status(), 200);
+    }
+}
+
+/// Asks for the account until the turning is over; each answer has every key that its own roster names.
+async fn looks_whole(node: &Node, person: &Person, over: &AtomicBool) {
+    while !over.load(Ordering::SeqCst) {
+        let account = person.look(node).await;
+        let named = account.roster.iter().filter_map(|stated| match stated.claim {
+            Claim::VaultKeyGen { vault, generation } if vault == person.vault => Some(generation),
+            _ => None,
+        });
+        assert_eq!(named.max().unwrap() as usize, wraps(&account, person.vault).len(), "one is withheld");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_looks_while_a_key_is_turned_gets_every_key_that_the_answer_names() {
+    for mode in MODES {
+        let node = Node::start(mode).await;
+        let other = if mode == Mode::Distributed { Some(node.second().await) } else { None };
+        let elsewhere = other.as_ref().unwrap_or(&node);
+        let ada = Person::register(&node).await;
+        let over = AtomicBool::new(false);
+        let turning = async {
+            for generation in 2..62 {
+                let turn = ada.turn(&ada.look(&node).await, generation, 7);
+                assert_eq!(ada.send_turn(&node, &turn).await.status(), StatusCode::NO_CONTENT);
+            }
+            over.store(true, Ordering::SeqCst);
+        };
+        let looking = (0..8).map(|n| looks_whole(if n % 2 == 0 { &node } else { elsewhere }, &ada, &over));
+        tokio::join!(turning, futures_util::future::join_all(looking));
     }
 }

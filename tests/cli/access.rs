@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::TcpListener,
     process::{Child, Command},
 };
 
@@ -120,6 +121,23 @@ fn a_new_device_is_approved_by_an_enrolled_one_that_shows_the_same_words(mode: M
     assert!(listed.out.contains("github"), "{}", listed.err);
 }
 
+fn a_request_waits_through_a_restart_of_the_server_and_is_approved_after_it(mode: Mode) {
+    let mut server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    let phone = Device::empty();
+    let args = [&phone.enter("login", &server, NAME)[..], &["--approve"]].concat();
+    let mut asking = phone.start(&args);
+    let mut lines = BufReader::new(asking.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let words = lines.find(|line| line.split_whitespace().count() == 7 && line.starts_with("  ")).unwrap();
+    server.kill();
+    // It has asked in vain here.
+    drop(TcpListener::bind(server.url.strip_prefix("https://").unwrap()).unwrap().accept().unwrap());
+    server.start_again();
+    laptop.ok(&["devices", "approve", "--words", words.trim()]);
+    assert!(asking.wait().unwrap().success(), "{:?}", lines.collect::<Vec<_>>());
+    phone.ok(&["sync"]);
+}
+
 fn interrupt(running: &Child) {
     let id = running.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
@@ -234,6 +252,7 @@ in_both_modes!(
     a_recovery_code_is_printed_once_and_brings_everything_back_with_a_new_password,
     sessions_are_listed_and_the_others_ended,
     a_new_device_is_approved_by_an_enrolled_one_that_shows_the_same_words,
+    a_request_waits_through_a_restart_of_the_server_and_is_approved_after_it,
     a_person_who_gives_up_waiting_is_offered_to_nobody_and_approved_by_nobody,
     an_authenticator_app_is_asked_for_at_a_login_and_codes_on_paper_stand_in_for_it,
     a_device_has_a_name_that_the_others_read,

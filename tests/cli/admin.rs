@@ -45,11 +45,11 @@ fn an_administrator_looks_after_an_account_and_its_owner_reads_all_of_it() {
     assert_eq!(ada.run(&["sync"]).code, 4);
     root.ok(&["admin", "user", "enable", crate::device::NAME, WHY]);
     assert_eq!(root.json(&["admin", "invitation", "list"]).as_array().unwrap().len(), 0);
-    let token = root.ok(&["admin", "user", "add", "--plan", "paid"]);
-    let spare = root.json(&["admin", "invitation", "add"])["invitation"].clone();
+    let token = root.ok(&["admin", "user", "add", "--plan", "paid", WHY]);
+    let spare = root.json(&["admin", "invitation", "add", WHY])["invitation"].clone();
     let listed = root.json(&["admin", "invitation", "list"]);
     assert_eq!((listed.as_array().unwrap().len(), &listed[1]["invitation"]), (2, &spare));
-    root.ok(&["admin", "invitation", "revoke", spare.as_str().unwrap()]);
+    root.ok(&["admin", "invitation", "revoke", spare.as_str().unwrap(), WHY]);
     assert!(root.ok(&["admin", "invitation", "list", "--all"]).contains("revoked"));
     assert_eq!(root.json(&["admin", "proposal", "list"]).as_array().unwrap().len(), 0);
     let invited = Device::empty();

@@ -15,10 +15,12 @@ in_both_modes! {
     a_merge_has_the_addresses_that_each_side_added_and_a_field_from_the_side_that_was_asked_for,
     keeping_both_makes_two_entries,
     deleting_a_divergent_entry_names_all_its_heads_and_deletes_exactly_those,
+    what_comes_back_after_a_deletion_is_the_side_that_was_shown_and_the_other_is_named,
     restoring_an_older_version_over_open_ones_names_them_and_asks,
     a_conflict_in_another_vault_is_named_with_that_vault,
     while_an_editor_is_open_ctrl_c_is_its_affair_and_whatever_ends_the_command_no_text_stays,
     deleted_here_and_edited_there_is_a_conflict_in_which_the_entry_stays_visible,
+    a_change_of_what_another_device_has_changed_says_so_without_a_terminal_too,
 }
 
 struct Apart {
@@ -140,6 +142,23 @@ fn deleting_a_divergent_entry_names_all_its_heads_and_deletes_exactly_those(mode
     assert_eq!(laptop.json(&["list"])[0]["name"], "mail");
 }
 
+fn what_comes_back_after_a_deletion_is_the_side_that_was_shown_and_the_other_is_named(mode: Mode) {
+    let Apart { laptop, phone, _server } = apart(mode);
+    // The side that is shown is the first by its branch, and not the last in the log.
+    let shown = laptop.ok(&["get", "mail", "password"]);
+    assert_eq!(shown, "laptop\n");
+    laptop.ok(&["rm", "mail", "--yes"]);
+    phone.ok(&["sync"]);
+    let restored = phone.run(&["restore", "mail"]);
+    assert_eq!(restored.code, 0, "{}", restored.err);
+    let named = "version 2 comes back; also open was version 3";
+    assert!(restored.err.contains(named), "{}", restored.err);
+    laptop.ok(&["sync"]);
+    for device in [&laptop, &phone] {
+        assert_eq!(device.ok(&["get", "mail", "password"]), shown);
+    }
+}
+
 fn deleted_here_and_edited_there_is_a_conflict_in_which_the_entry_stays_visible(mode: Mode) {
     let server = Server::start_in(mode);
     let laptop = Device::registered(&server);
@@ -239,4 +258,37 @@ fn while_an_editor_is_open_ctrl_c_is_its_affair_and_whatever_ends_the_command_no
     for secret in ["LOCKSTEP_PASSWORD", "LOCKSTEP_CODE"] {
         assert!(!environment.contains(secret), "{environment}");
     }
+}
+
+fn a_change_of_what_another_device_has_changed_says_so_without_a_terminal_too(mode: Mode) {
+    let server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    let file = laptop.home().join("scan.pdf");
+    std::fs::write(&file, b"a scan").unwrap();
+    let all = ["edited", "attached", "restored", "deleted"];
+    for name in all {
+        laptop.ok(&["add", name, "--set", "password=first"]);
+        laptop.ok(&["edit", name, "--set", "password=second"]);
+    }
+    let phone = Device::logged_in(&server);
+    let changes = [
+        &["edit", "edited", "--set", "password=third"][..],
+        &["attachment", "add", "attached", file.to_str().unwrap()],
+        &["restore", "restored", "1"],
+        &["rm", "deleted", "--yes"],
+    ];
+    for (name, change) in all.iter().zip(changes) {
+        phone.ok(&["edit", name, "--set", "notes=by telephone"]);
+        let changed = laptop.run(&[&["--json", "--quiet"], change].concat());
+        assert_eq!(changed.code, 0, "{}", changed.err);
+        let said = changed.json();
+        let one = if *name == "deleted" { &said["deleted"][0] } else { &said };
+        assert_eq!((&one["divergent"], &said["sent"]), (&true.into(), &true.into()), "{said}");
+        let line = format!("warning: {name} was changed on another device, too");
+        assert!(changed.err.contains(&line) && changed.err.contains("lockstep resolve "), "{}", changed.err);
+    }
+    assert_eq!(laptop.json(&["conflicts"]).as_array().unwrap().len(), 4);
+    laptop.ok(&["add", "alone", "--set", "password=first"]);
+    let alone = laptop.run(&["--json", "edit", "alone", "--set", "password=second"]);
+    assert!(alone.json()["divergent"] == false && !alone.err.contains("warning"), "{alone:?}");
 }

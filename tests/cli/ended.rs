@@ -43,6 +43,11 @@ fn a_revoked_device_says_so_with_the_time_stays_readable_and_offers_no_new_sessi
     assert!(shown.out.contains("this device was revoked (20"), "{}", shown.out);
     assert!(!shown.err.contains("lockstep login"), "{}", shown.err);
     assert_eq!(phone.run(&["login"]).code, 4);
+    let kept = phone.run(&["logout"]);
+    assert!(kept.code == 8 && !kept.err.contains("lockstep sync"), "nothing sends them: {}", kept.err);
+    for wanted in ["1 change waits", "lockstep export --offline", "logout --discard"] {
+        assert!(kept.err.contains(wanted), "{wanted}: {}", kept.err);
+    }
     all_say(&phone, &["this device was revoked (20"]);
 }
 
@@ -73,6 +78,13 @@ fn what_is_on_a_revoked_device_is_exported_and_a_file_that_is_only_elsewhere_is_
         assert_eq!(written["left_out"][0]["attachment"], "scan.pdf", "{written}");
         assert!(std::fs::metadata(archive).unwrap().len() > 0);
     }
+    let absent = phone.run(&["--offline", "attachment", "get", "passport", "scan.pdf"]);
+    assert_eq!(absent.code, 6, "{}", absent.err);
+    let names = ["\"scan.pdf\" is not on this device", "another --home", "export --offline"];
+    assert!(names.iter().all(|name| absent.err.contains(name)), "{}", absent.err);
+    assert!(!absent.err.contains("it is fetched"), "nothing is, to this device: {}", absent.err);
+    let absent = laptop.run(&["--offline", "attachment", "get", "passport", "scan.pdf"]);
+    assert_eq!(absent.code, 0, "it has it: {}", absent.err);
 }
 
 fn an_ended_session_says_why_and_the_next_login_forgets_it(mode: Mode) {

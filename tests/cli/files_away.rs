@@ -5,7 +5,11 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 
-use crate::{device::Device, s3_process::S3Process, server::Server};
+use crate::{
+    device::{Device, PASSWORD, answer},
+    s3_process::S3Process,
+    server::Server,
+};
 
 /// A file beside the profile, too long to stand in the log.
 fn long_file(device: &Device) -> String {
@@ -96,4 +100,36 @@ fn a_file_that_the_server_lost_comes_back_with_an_edit_on_a_device_that_has_it()
     laptop.ok(&["edit", "passport", "--set", "notes=still here"]);
     let got = phone.command(&["attachment", "get", "passport", "scan.pdf"]).output().unwrap();
     assert_eq!((got.status.code(), got.stdout.len()), (Some(0), 300_000));
+}
+
+#[test]
+fn an_entry_whose_text_is_not_here_yet_is_not_said_to_be_none_and_an_export_without_it_is_offered() {
+    let (mut store, server) = beside_a_store();
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "passport", "--type", "note"]);
+    laptop.ok(&["attachment", "add", "passport", &long_file(&laptop)]);
+    let tablet = Device::logged_in(&server);
+    laptop.ok(&["add", "diary", "--type", "note", "--set", &format!("notes={}", "long ".repeat(8_000))]);
+    store.stop();
+    let phone = Device::logged_in(&server);
+    for args in [&["get", "diary"][..], &["edit", "diary", "--set", "notes=x"], &["history", "diary"]] {
+        let absent = phone.run(args);
+        assert_eq!(absent.code, 6, "{args:?}: {}", absent.err);
+        for wanted in ["no entry matches \"diary\"", "1 entry is not on this device yet", "lockstep sync"] {
+            assert!(absent.err.contains(wanted), "{wanted}: {}", absent.err);
+        }
+    }
+    assert_eq!(phone.run(&["get", "passport"]).code, 0, "what is here is found");
+    // A device that has every text, and lacks a file.
+    let archive = tablet.home().join("all.lockstep");
+    let mut export = tablet.command(&["export", archive.to_str().unwrap()]);
+    let failed = answer(&export.env("LOCKSTEP_ARCHIVE_PASSWORD", PASSWORD).output().unwrap());
+    assert!(failed.code == 6 && failed.err.contains("lockstep export --offline FILE"), "{}", failed.err);
+    let mut export = tablet.command(&["--offline", "export", archive.to_str().unwrap()]);
+    let written = answer(&export.env("LOCKSTEP_ARCHIVE_PASSWORD", PASSWORD).output().unwrap());
+    assert!(written.code == 1 && written.err.contains("a file is not in it"), "{}", written.err);
+    store.start_again();
+    phone.ok(&["sync"]);
+    assert!(phone.ok(&["get", "diary", "notes"]).len() > 39_000);
+    assert_eq!(phone.run(&["get", "nobody"]).code, 3);
 }

@@ -18,6 +18,7 @@ use crate::{
 in_both_modes! {
     watch_ends_with_code_4_when_its_device_is_revoked_and_says_so,
     watch_shows_what_another_command_of_the_profile_fetched_first_and_calls_the_file_the_file,
+    a_watch_that_gave_way_to_another_is_live_again_when_that_one_has_ended,
     watch_ends_with_code_4_when_the_password_was_changed_elsewhere_and_login_names_the_way_back,
     a_device_that_is_revoked_already_can_be_revoked_again_and_nothing_happens,
 }
@@ -105,6 +106,23 @@ fn watch_shows_what_another_command_of_the_profile_fetched_first_and_calls_the_f
     }
     older.kill();
     newer.kill();
+}
+
+fn a_watch_that_gave_way_to_another_is_live_again_when_that_one_has_ended(mode: Mode) {
+    let server = Server::start_in(mode);
+    let laptop = Device::registered(&server);
+    let phone = Device::logged_in(&server);
+    let mut older = Watch::live(&phone);
+    let mut newer = Watch::live(&phone);
+    older.until("link", "polling");
+    // While both follow, neither takes it from the other: what comes ends a long-poll.
+    laptop.ok(&["add", "mail", "--set", "password=x"]);
+    for watch in [&mut older, &mut newer] {
+        watch.until("change", "version");
+    }
+    newer.kill();
+    older.until("link", "live");
+    older.kill();
 }
 
 fn watch_ends_with_code_4_when_the_password_was_changed_elsewhere_and_login_names_the_way_back(mode: Mode) {

@@ -61,6 +61,11 @@ impl Session {
         }
     }
 
+    /// Holds the keyring, or lets it go on.
+    fn keyring(&self, signal: &str) {
+        send(signal, self.children[1].id());
+    }
+
     /// Runs `lockstep` in it.
     fn run(&self, device: &Device, args: &[&str]) -> Answer {
         let mut command = self.inside(device.command(args));
@@ -85,6 +90,10 @@ impl Drop for Session {
             let _ = child.wait();
         }
     }
+}
+
+fn send(signal: &str, process: u32) {
+    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
 }
 
 fn laptop() -> (Server, Device) {
@@ -121,6 +130,31 @@ fn logging_out_takes_away_what_is_kept() {
     let left: Vec<_> = std::fs::read_dir(laptop.home()).unwrap().map(|file| file.unwrap().path()).collect();
     assert!(!left.iter().any(|path| path.ends_with("kept.json")), "{left:?}");
     assert_eq!(session.run(&laptop, &["list"]).code, 4);
+}
+
+#[test]
+fn a_logout_that_is_given_up_while_the_key_store_is_asked_keeps_the_profile_and_is_said_again() {
+    let ((_server, laptop), session) = (laptop(), Session::start());
+    assert_eq!(session.with_password(&laptop, &["unlock", "--keep"]).code, 0);
+    // The key is in a process too: the store is asked for nothing before the end.
+    assert_eq!(session.with_password(&laptop, &["unlock"]).code, 0);
+    session.keyring("-STOP");
+    let mut logout = session.inside(laptop.command(&["logout"]));
+    let logout = logout.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(90);
+    while laptop.home().join("kept.json").exists() {
+        assert!(Instant::now() < until, "the store is not asked");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    send("-INT", logout.id());
+    let given_up = answer(&logout.wait_with_output().unwrap());
+    assert_eq!(given_up.code, 130, "{}", given_up.err);
+    let listed = session.run(&laptop, &["list"]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    session.keyring("-CONT");
+    let again = session.run(&laptop, &["logout"]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert!(!laptop.home().join("vault.db").exists());
 }
 
 #[test]

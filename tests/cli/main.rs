@@ -58,6 +58,7 @@ mod private;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod quotas;
+mod recovered;
 mod restored;
 #[allow(dead_code, reason = "each program that shares this uses a part of it")]
 #[path = "../support/s3_process.rs"]

@@ -94,7 +94,7 @@ fn the_passwords_line_on_standard_input_is_never_taken_for_content_though_it_was
 }
 
 /// A device whose server is heard through a proxy.
-fn behind_a_proxy(server: &Server) -> (Proxy, Device) {
+pub fn behind_a_proxy(server: &Server) -> (Proxy, Device) {
     let proxy = Proxy::start(server.url.strip_prefix("http://").unwrap().parse().unwrap());
     let (laptop, url) = (Device::empty(), format!("https://{}", proxy.addr));
     laptop.ok(&["register", "--server", &url, "--email", NAME, "--fingerprint", &proxy.fingerprint]);
@@ -102,7 +102,7 @@ fn behind_a_proxy(server: &Server) -> (Proxy, Device) {
 }
 
 /// What a command says that is given up when the server has answered and the answer was not heard.
-fn given_up(proxy: &Proxy, mut command: Command) -> Answer {
+pub fn given_up(proxy: &Proxy, mut command: Command) -> Answer {
     proxy.hold_new_secrets();
     let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let since = Instant::now();
@@ -132,6 +132,56 @@ fn ctrl_c_while_a_new_password_is_on_its_way_says_that_it_may_have_been_changed(
     login.env("LOCKSTEP_PASSWORD", NEW).env("LOCKSTEP_EARLIER_PASSWORD", PASSWORD);
     let back = answer(&login.output().unwrap());
     assert_eq!(back.code, 0, "{}", back.err);
+}
+
+/// What a proxy says, or does not say, of a server that it does not hear.
+pub const UNHEARD: [&str; 2] =
+    ["", "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"];
+
+#[test]
+fn a_new_password_whose_answer_is_lost_on_the_way_may_have_been_changed_and_one_that_was_refused_was_not() {
+    const NEW: [&str; 2] = ["seven lanterns drift southward", "eleven kettles hum northward"];
+    let server = Server::start_plain();
+    let (proxy, laptop) = behind_a_proxy(&server);
+    let passwd = |new: &str| {
+        let mut command = laptop.command(&["passwd"]);
+        answer(&command.env("LOCKSTEP_NEW_PASSWORD", new).output().unwrap())
+    };
+    let weak = passwd("passwordpassword");
+    assert!(weak.code == 2 && !weak.err.contains("may have been changed"), "{}", weak.err);
+    for (new, unheard) in NEW.into_iter().zip(UNHEARD) {
+        proxy.answer_new_secrets(unheard);
+        let ended = passwd(new);
+        assert_eq!(ended.code, 6, "{}", ended.err);
+        assert!(ended.err.contains("may have been changed on the server"), "{}", ended.err);
+        proxy.let_new_secrets_be_answered();
+        // And it was, there and not here: the present one is asked for, and the one before still opens this device.
+        laptop.ok(&["--offline", "list"]);
+        let wrong = passwd(new);
+        assert!(wrong.code == 4 && !wrong.err.contains("may have been changed"), "{}", wrong.err);
+        let mut login = laptop.command(&["login"]);
+        login.env("LOCKSTEP_PASSWORD", new).env("LOCKSTEP_EARLIER_PASSWORD", PASSWORD);
+        let back = answer(&login.output().unwrap());
+        assert_eq!(back.code, 0, "{}", back.err);
+        let mut back = laptop.command(&["passwd"]);
+        back.env("LOCKSTEP_PASSWORD", new).env("LOCKSTEP_NEW_PASSWORD", PASSWORD);
+        let back = answer(&back.output().unwrap());
+        assert_eq!(back.code, 0, "{}", back.err);
+    }
+}
+
+#[test]
+fn a_recovery_code_whose_answer_is_lost_on_the_way_has_to_be_made_once_more() {
+    let server = Server::start_plain();
+    let (proxy, laptop) = behind_a_proxy(&server);
+    for unheard in UNHEARD {
+        proxy.answer_new_secrets(unheard);
+        let ended = laptop.run(&["recovery", "new"]);
+        assert!(ended.code == 6 && ended.out.is_empty(), "{ended:?}");
+        assert!(ended.err.contains("perhaps a new recovery code was made and not shown"), "{}", ended.err);
+        proxy.let_new_secrets_be_answered();
+    }
+    assert!(!laptop.ok(&["recovery", "new"]).is_empty());
 }
 
 #[test]

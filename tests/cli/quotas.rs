@@ -16,6 +16,7 @@ in_both_modes! {
     what_the_plan_has_no_room_for_waits_is_shown_and_is_sent_when_there_is_room,
     a_file_that_is_longer_than_the_server_takes_is_refused_with_its_entry_and_nothing_else_is,
     an_import_that_the_plan_has_no_room_for_is_asked_for_once_and_nothing_small_waits_behind_it,
+    what_goes_out_past_a_file_that_waits_is_said_to_be_sent_by_every_verb,
 }
 
 const PLANS: &str = "tiny = { entries = 3, storage_bytes = 200000 }\nroomy = { entries = 100 }";
@@ -195,4 +196,53 @@ fn an_import_that_the_plan_has_no_room_for_is_asked_for_once_and_nothing_small_w
     // What is small goes out past all of it.
     assert_eq!(laptop.json(&["add", "one", "--set", "username=ada"])["sent"], true);
     assert_eq!(names(&phone).len(), 251);
+}
+
+fn what_goes_out_past_a_file_that_waits_is_said_to_be_sent_by_every_verb(mode: Mode) {
+    let plans = "small = { storage_bytes = 200000 }";
+    let server =
+        Server::start_in_with(mode, &[("LOCKSTEP_PLANS", plans), ("LOCKSTEP_DEFAULT_PLAN", "small")]);
+    let laptop = Device::registered(&server);
+    let file = |name: &str, length: usize| {
+        let path = laptop.home().join(name);
+        std::fs::write(&path, vec![7; length]).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    for name in ["large", "frozen", "cnt"] {
+        laptop.ok(&["add", name, "--set", "username=ada"]);
+    }
+    laptop.ok(&["vault", "create", "Kids"]);
+    laptop.ok(&["--vault", "Kids", "add", "toy"]);
+    // The file is put apart.
+    let phone = Device::logged_in(&server);
+    let put = |device: &Device, way: &[&str], text: &[u8]| {
+        let put = device.run_with(&[way, &["--json", "file", "put", "-"]].concat(), text);
+        assert_eq!(put.code, 0, "{}", put.err);
+        put.json()
+    };
+    put(&phone, &["--offline"], b"phone");
+    put(&laptop, &[], b"laptop");
+    phone.ok(&["sync"]);
+    let scan = file("scan.pdf", 250_000);
+    let large = laptop.run(&["--json", "attachment", "add", "large", &scan]);
+    assert_eq!((large.code, &large.json()["sent"]), (0, &json!(false)), "{}", large.err);
+    assert!(large.err.contains("no room for it: storage_bytes, limit 200000"), "{}", large.err);
+
+    let small = file("small.txt", 1000);
+    assert_eq!(laptop.json(&["attachment", "add", "frozen", &small])["sent"], true);
+    assert_eq!(laptop.json(&["file", "resolve", "--keep", "1"])["sent"], true);
+    assert_eq!(put(&laptop, &[], b"after")["sent"], true);
+    assert_eq!(laptop.json(&["vault", "delete", "Kids", "--yes"])["sent"], true);
+    let purged = laptop.run(&["purge", "cnt", "--yes"]);
+    assert!(purged.code == 0 && !purged.err.contains("next sync"), "{}", purged.err);
+    assert_eq!(laptop.run(&["purge", "cnt", "--yes"]).code, 3);
+    assert_eq!(laptop.json(&["status"])["waiting"], 1, "the large file waited all the time");
+
+    phone.ok(&["sync"]);
+    assert_eq!(names(&phone), ["frozen", "large"]);
+    assert_eq!(phone.json(&["attachment", "list", "frozen"])[0]["size"], json!(1000));
+    assert_eq!(phone.ok(&["file", "get"]), "after");
+    let vaults = phone.json(&["vault", "list"]);
+    let kids = vaults.as_array().unwrap().iter().find(|vault| vault["was"] == "Kids").unwrap();
+    assert_eq!(kids["deleted"], true, "{vaults}");
 }

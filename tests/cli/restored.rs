@@ -23,6 +23,7 @@ in_both_modes! {
     what_a_revoked_device_wrote_and_another_gave_back_is_shown_as_written_by_it,
     a_login_after_a_restore_says_that_the_password_of_then_may_be_wanted,
     a_device_that_heard_that_an_erasure_was_called_off_tells_that_it_is_due_again,
+    a_device_that_joined_after_the_backup_logs_in_where_the_restored_server_has_another_certificate,
 }
 
 /// What a backup has while there is no file yet.
@@ -63,6 +64,18 @@ impl Backup {
 
     /// Puts it back, but for the keys, which stay as they are.
     fn put_back(self, server: &mut Server) {
+        self.put_there(server);
+        server.start_again();
+    }
+
+    /// The same on a host that has a certificate of its own.
+    fn put_elsewhere(self, server: &mut Server) {
+        self.put_there(server);
+        fs::remove_dir_all(server.data().join("tls")).unwrap();
+        server.start_again_with_another_certificate();
+    }
+
+    fn put_there(self, server: &mut Server) {
         server.kill();
         copy(&server.data().join("keys"), &self.data.path().join("keys"), None);
         let before = database_of(server);
@@ -77,7 +90,6 @@ impl Backup {
         }
         server.go(self.data, options);
         assert_eq!(answer(&server.operator().args(["log", "restored"]).output().unwrap()).code, 0);
-        server.start_again();
     }
 }
 
@@ -245,4 +257,21 @@ fn a_device_that_heard_that_an_erasure_was_called_off_tells_that_it_is_due_again
     phone.ok(&["account", "keep"]);
     laptop.ok(&["sync"]);
     assert_eq!(laptop.json(&["status"])["erasure_due_at"], json!(null));
+}
+
+fn a_device_that_joined_after_the_backup_logs_in_where_the_restored_server_has_another_certificate(
+    mode: Mode,
+) {
+    let mut server = Server::start_in(mode);
+    let _laptop = Device::registered(&server);
+    let backup = Backup::of(&mut server);
+    let phone = Device::logged_in(&server);
+    phone.ok(&["add", "mail"]);
+    let before = server.fingerprint.clone();
+    backup.put_elsewhere(&mut server);
+    assert_ne!(server.fingerprint, before);
+    assert_eq!(phone.run(&["login"]).code, 7, "nobody said that it may be another");
+    phone.ok(&["login", "--fingerprint", &server.fingerprint]);
+    phone.ok(&["sync"]);
+    assert!(Device::logged_in(&server).ok(&["list"]).contains("mail"));
 }

@@ -71,15 +71,15 @@ fn what_an_administrator_names_by_the_beginning_of_its_id_or_in_vain(mode: Mode)
         assert!(none.code == 3 && none.err.contains("no account has"), "{args:?}: {}", none.err);
         assert!(none.err.contains("lockstep admin user list"), "{}", none.err);
     }
-    let invitation = root.json(&["admin", "invitation", "add"]);
+    let invitation = root.json(&["admin", "invitation", "add", WHY]);
     let (id, token) = (invitation["invitation"].as_str().unwrap(), invitation["token"].as_str().unwrap());
     for wanted in [nobody, &nobody[..8], "", &id[..3]] {
-        let none = root.run(&["admin", "invitation", "revoke", wanted]);
+        let none = root.run(&["admin", "invitation", "revoke", wanted, WHY]);
         assert!(none.code == 3 && none.err.contains("invitation"), "{wanted}: {}", none.err);
         let none = root.run(&["admin", "proposal", "approve", wanted, WHY]);
         assert!(none.code == 3 && none.err.contains("proposal"), "{wanted}: {}", none.err);
     }
-    root.ok(&["admin", "invitation", "revoke", &id[..8]]);
+    root.ok(&["admin", "invitation", "revoke", &id[..8], WHY]);
     let late = Device::empty();
     let enter = late.enter("register", &server, "late@example.org");
     let late = late.run(&[&enter[..], &["--invitation", token]].concat());

@@ -30,8 +30,11 @@ struct Terminal {
 
 impl Terminal {
     fn run(device: &Device, args: &[&str]) -> Self {
+        Self::of(&device.command(args), args)
+    }
+
+    fn of(inner: &Command, args: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let inner = device.command(args);
         let mut line = format!(
             "tty > '{}'; exec '{}'",
             Self::name_file(&folder).display(),
@@ -287,4 +290,29 @@ fn who_says_no_is_not_told_that_there_is_no_terminal() {
     }
     phone.ok(&["sync"]);
     laptop.ok(&["get", "github", "password"]);
+}
+
+#[test]
+fn who_leaves_the_editor_without_a_change_has_resolved_nothing() {
+    let server = Server::start();
+    let laptop = Device::registered(&server);
+    laptop.ok(&["add", "mail", "--set", "password=first"]);
+    let phone = Device::logged_in(&server);
+    for (device, password) in [(&laptop, "password=laptop"), (&phone, "password=phone")] {
+        device.ok(&["--offline", "edit", "mail", "--set", password]);
+    }
+    for device in [&laptop, &phone, &laptop] {
+        device.ok(&["sync"]);
+    }
+    for editor in ["true", "truncate --size 0"] {
+        let args = ["resolve", "mail"];
+        let mut command = laptop.command(&args);
+        command.env("EDITOR", editor).env_remove("VISUAL");
+        let mut terminal = Terminal::of(&command, &args);
+        terminal.shows("Choose");
+        terminal.types("e");
+        let (code, shown) = terminal.ends();
+        assert!(code == 0 && shown.contains("Left as it is."), "{editor}: {shown}");
+        assert_eq!(laptop.json(&["conflicts"]).as_array().unwrap().len(), 1, "{editor}");
+    }
 }

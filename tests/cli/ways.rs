@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     device::{Device, NAME, answer},
+    mode::Mode,
     server::Server,
 };
 
@@ -76,6 +77,24 @@ fn an_address_is_confirmed_by_a_letter_and_a_mailed_link_opens_a_new_session_on_
     assert_eq!(device.json(&["email"])["pending"], another);
     let bad = device.run(&["email", "set", "nobody"]);
     assert!(bad.code != 0, "{}", bad.out);
+}
+
+#[test]
+fn a_mailed_link_opens_a_session_where_the_server_has_another_certificate_which_is_kept() {
+    let mut server = Server::start();
+    let device = Device::registered(&server);
+    press(&device, &awaited(&server.mail(), (NAME, "Confirm your address")));
+    let before = server.fingerprint.clone();
+    server.kill();
+    std::fs::remove_dir_all(server.data().join("tls")).unwrap();
+    server.start_again_with_another_certificate();
+    assert_ne!(server.fingerprint, before);
+    let other = Device::logged_in(&server);
+    let waiting = device.start(&["--json", "login", "--link", "--fingerprint", &server.fingerprint]);
+    press(&other, &awaited(&server.mail(), (NAME, "Your sign-in link")));
+    let entered = answer(&waiting.wait_with_output().unwrap());
+    assert_eq!(entered.code, 0, "{}", entered.err);
+    device.ok(&["sync"]);
 }
 
 #[test]
@@ -207,4 +226,61 @@ fn an_identity_elsewhere_is_linked_and_signs_in_through_the_browser_and_the_loop
     assert_eq!(device.json(&["identities"])["identities"], serde_json::json!([]));
     let unknown = browsing(&["login", "--oidc", "elsewhere"]);
     assert!(unknown.code != 0 && !unknown.err.is_empty());
+}
+
+/// A letter to an address, as it is read.
+fn letter(folder: &Path, (to, subject): (&str, &str)) -> String {
+    let since = Instant::now();
+    loop {
+        let files = std::fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path());
+        let letters = files.filter(|path| path.extension().is_some_and(|end| end == "eml"));
+        let mut texts = letters.map(|path| std::fs::read_to_string(path).unwrap().replace("=\r\n", ""));
+        if let Some(text) = texts.find(|text| text.contains(to) && text.contains(subject)) {
+            return text.split_whitespace().collect::<Vec<_>>().join(" ");
+        }
+        assert!(since.elapsed() < Duration::from_secs(60), "no letter \"{subject}\"");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn whom_an_administrator_deletes_is_sent_to_whoever_runs_the_server(mode: Mode) {
+    let server = Server::start_in(mode);
+    let device = Device::registered(&server);
+    press(&device, &awaited(&server.mail(), (NAME, "Confirm your address")));
+    let root = Device::empty();
+    root.ok(&root.enter("register", &server, "root@example.org"));
+    root.ok(&["admin", "bootstrap", server.bootstrap_token().trim()]);
+    root.ok(&["admin", "user", "delete", NAME, "--reason", "ticket 12"]);
+    let told = letter(&server.mail(), (NAME, "Subject: Your account will be deleted"));
+    assert!(told.contains("An administrator asked for the deletion"), "{told}");
+    assert!(told.contains("ask whoever runs the server") && !told.contains("account keep"), "{told}");
+    let ended = device.run(&["sync"]);
+    assert!(ended.code == 4 && !ended.err.contains("account keep"), "{}", ended.err);
+    assert!(ended.err.contains("an administrator") && ended.err.contains("operator"), "{}", ended.err);
+}
+
+fn the_first_address_of_an_account_is_told_as_that_and_not_as_a_change(mode: Mode) {
+    const HOME: &str = "home@example.org";
+    let server = Server::start_in(mode);
+    let device = Device::empty();
+    device.ok(&device.enter("register", &server, "household"));
+    let (phone, tablet) = (Device::empty(), Device::empty());
+    for other in [&phone, &tablet] {
+        other.ok(&other.enter("login", &server, "household"));
+        other.ok(&["sync"]);
+    }
+    device.ok(&["email", "set", HOME]);
+    let named = phone.run(&["sync"]).err;
+    assert!(named.contains("named an address for this account") && !named.contains("present one"), "{named}");
+    press(&device, &awaited(&server.mail(), (HOME, "Confirm your address")));
+    // One that hears of both at once.
+    let told = tablet.run(&["sync"]).err + &tablet.run(&["login"]).err;
+    assert!(told.contains("named an address for this account at") && told.contains("confirmed"), "{told}");
+    assert!(!told.contains("was changed:") && !told.contains("address before"), "{told}");
+    assert!(told.contains("If it was not you"), "{told}");
+}
+
+in_both_modes! {
+    whom_an_administrator_deletes_is_sent_to_whoever_runs_the_server,
+    the_first_address_of_an_account_is_told_as_that_and_not_as_a_change,
 }

@@ -1,12 +1,13 @@
 //! Lies about the account: its suite, its keys, its devices, its recovery code, who asks to join it.
 
 use lockstep_api::{
-    account::{Account, Devices, LoggedIn, LoginStarted},
+    account::{Account, Devices, LoggedIn, LoginStarted, Tokens},
     approval::{Approval, Approvals, Collected},
     factor::{Demanded, Shown},
     recovery::RecoveryStarted,
+    ways::Identified,
 };
-use lockstep_client::{Client, Error, model::AlarmKind};
+use lockstep_client::{Client, Error, model::AlarmKind, server::Server as Address};
 use lockstep_events::{
     DeviceId, Event,
     event::AccountEvent,
@@ -201,6 +202,47 @@ async fn e21_a_recovery_slot_that_the_account_did_not_state_is_an_alarm() {
         assert_eq!((told, after.len()), (1, 0), "nothing is sent after it");
         assert!(Client::profile(home.path()).is_err());
     }
+}
+
+/// Takes any proof, and shows this account.
+fn takes_any(tokens: &Tokens, shown: &Account) -> Lie {
+    let bodies = [serde_json::to_vec(tokens).unwrap(), serde_json::to_vec(shown).unwrap()];
+    Box::new(move |asked, answer, _| {
+        let paths = ["/v1/sessions/vault", "/v1/account"];
+        let Some(nth) = paths.iter().position(|path| *path == asked.path) else { return false };
+        (answer.status, answer.body) = (200, bodies[nth].clone());
+        true
+    })
+}
+
+#[tokio::test]
+async fn another_server_that_takes_a_proof_and_shows_an_account_of_another_roster_is_an_alarm_and_not_kept() {
+    let ground = Ground::start().await;
+    let first = ground.first().await;
+    let status = first.status().await.unwrap();
+    let mut shown: Account = first.fetch("/v1/account").await.unwrap();
+    shown.roster.last_mut().unwrap().claim =
+        Claim::DeviceAdded { device: DeviceId(Uuid::from_u128(4)), public_key: PublicKey([4; 32]) };
+    let session = Uuid::from_u128(5).into();
+    let tokens = Tokens {
+        account: status.account,
+        device: status.device,
+        session,
+        access_token: "a".to_owned(),
+        expires_in: 300,
+        refresh_token: "r".to_owned(),
+    };
+    let proof =
+        Identified { account: status.account, session, identity_token: "i".to_owned(), expires_in: 300 };
+    let known = &ground.server.address;
+    let other = Address::new(&known.url.replace("127.0.0.1", "localhost"), known.trust.clone()).unwrap();
+    ground.proxy.tell(takes_any(&tokens, &shown));
+    let tried = first.client.clone().enter(&other, &proof, &mut none).await;
+    assert!(matches!(tried.err(), Some(Error::Alarm(AlarmKind::Roster))));
+    let (told, after) = ground.proxy.honest();
+    assert_eq!((told, after.len()), (2, 1), "nothing is sent after it");
+    assert_eq!(Client::profile(first.home.path()).unwrap().server, *known);
+    first.sessions().await.unwrap();
 }
 
 #[tokio::test]

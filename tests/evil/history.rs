@@ -5,11 +5,14 @@ use lockstep_client::{
     Error,
     model::{AlarmKind, Link},
 };
-use lockstep_events::Micros;
+use lockstep_events::{
+    Event, Micros,
+    event::{ContentPruned, VaultEvent},
+};
 
 use crate::{
     ground::{Ground, alarmed, change, entry, events, held},
-    lies::{about, all_of, fit, page, places, versions},
+    lies::{about, all_of, fit, page, places, raw, say, versions},
     people::{Device, heard, until},
 };
 
@@ -86,6 +89,53 @@ async fn e09_what_the_server_took_and_does_not_show_goes_out_again_with_an_alarm
     first.sync().await.unwrap();
     assert_eq!(first.contents().await, ["one", "swallowed", "two"]);
     assert_eq!(second.status().await.unwrap().waiting, 0);
+}
+
+/// The answer about blobs, with none of them there.
+fn without_any(frames: &[u8]) -> Vec<u8> {
+    let (mut rest, mut none) = (frames, Vec::new());
+    while let Some((head, bytes)) = rest.split_first_chunk::<36>() {
+        none.extend([&head[..32], &[0xff; 4]].concat());
+        let length = u32::from_be_bytes(head[32..].try_into().unwrap());
+        rest = &bytes[if length < u32::MAX - 1 { length as usize } else { 0 }..];
+    }
+    none
+}
+
+#[tokio::test]
+async fn e09_a_content_that_is_shown_and_said_to_be_gone_is_an_alarm_and_is_asked_for_again() {
+    let (ground, _first, second) = Ground::with_news(&["three"]).await;
+    ground.proxy.tell(all_of(vec![
+        versions(|page, _| {
+            page.events.iter_mut().for_each(|event| event.content = None);
+            true
+        }),
+        raw("/blobs/get", |answer| answer.body = without_any(&answer.body)),
+    ]));
+    for _ in 0..2 {
+        let synced = second.sync().await;
+        assert!(matches!(synced, Err(Error::Alarm(AlarmKind::Content))), "{synced:?}");
+    }
+    assert_eq!(alarmed(&second).await, [AlarmKind::Content]);
+    ground.proxy.honest();
+    second.acknowledge_alarms().await.unwrap();
+    ground.recovers(&second, &["one", "three", "two"]).await;
+}
+
+#[tokio::test]
+async fn e09_a_content_that_is_shown_and_said_to_be_pruned_is_an_alarm() {
+    let (ground, _first, second) = Ground::with_news(&["three"]).await;
+    let shown = entry(&second, "one").await;
+    let pruned = versions(move |page, before| {
+        let event = page.events.last_mut().unwrap();
+        (event.subject, event.content) = (Some(shown.entry.into()), None);
+        let pruned = ContentPruned { entry: shown.entry, versions: shown.head_ids(), contents: Vec::new() };
+        say(event, &Event::Vault(VaultEvent::ContentPruned(pruned)));
+        fit(page, before);
+        true
+    });
+    ground.caught(&second, AlarmKind::Content, pruned).await;
+    ground.recovers(&second, &["one", "three", "two", "unsaid"]).await;
 }
 
 #[tokio::test]

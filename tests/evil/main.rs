@@ -14,6 +14,7 @@ mod cut;
 mod ground;
 mod history;
 mod holding;
+mod honest;
 mod known;
 mod lies;
 mod made;

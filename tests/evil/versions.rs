@@ -251,7 +251,7 @@ async fn e26_a_format_of_another_time_is_refused_and_nothing_is_guessed() {
 type Bad<T> = (&'static str, fn(&mut T));
 
 /// Each field of a version that anything depends on, one after the other, in a history that fits otherwise.
-const FIELDS: [Bad<VersionAdded>; 17] = [
+const FIELDS: [Bad<VersionAdded>; 18] = [
     ("format", |added| added.header.format ^= 2),
     ("account", |added| added.header.account = AccountId(Uuid::from_u128(1))),
     ("vault", |added| added.header.vault = VaultId(Uuid::from_u128(1))),
@@ -269,6 +269,7 @@ const FIELDS: [Bad<VersionAdded>; 17] = [
     ("signer", |added| added.signer = DeviceId(Uuid::from_u128(1))),
     ("signature", |added| added.signature.0[63] ^= 1),
     ("wrapped_key", |added| added.wrapped_key = Some(Hex::of(&[0; 70]).unwrap())),
+    ("no wrapped_key", |added| added.wrapped_key = None),
 ];
 
 #[tokio::test]
@@ -321,4 +322,34 @@ async fn e35_one_bad_field_is_never_taken() {
     }
     second.acknowledge_alarms().await.unwrap();
     ground.recovers(&second, &NEWS).await;
+}
+
+#[tokio::test]
+async fn e35_other_files_than_a_version_came_with_are_an_alarm() {
+    let (ground, first, second) = Ground::two().await;
+    let noted = entry(&first, "one").await;
+    let file = first.attach(noted.entry, b"a file").await.unwrap();
+    first.edit_with(noted.entry, &noted.head_ids(), b"one with a file", &[&file]).await.unwrap();
+    // Its author knows which it has.
+    for forge in [
+        |added: &mut VersionAdded| added.attachments.clear(),
+        |added: &mut VersionAdded| added.attachments.push(BlobHash([1; 32])),
+    ] {
+        ground.proxy.tell(last_version(forge));
+        let synced = first.sync().await;
+        assert!(matches!(synced, Err(Error::Alarm(AlarmKind::Content))), "{synced:?}");
+        assert!(ground.proxy.honest().0 > 0);
+        assert_eq!(alarmed(&first).await, [AlarmKind::Content]);
+        first.acknowledge_alarms().await.unwrap();
+    }
+    ground.recovers(&first, &["one with a file", "two"]).await;
+    // What deletes has none.
+    second.sync().await.unwrap();
+    let gone = entry(&first, "two").await;
+    first.remove(gone.entry, &gone.head_ids()).await.unwrap();
+    first.sync().await.unwrap();
+    let hash = file.hash;
+    let named = last_version(move |added| added.attachments = vec![hash]);
+    ground.caught(&second, AlarmKind::Content, named).await;
+    ground.recovers(&second, &["one with a file", "unsaid"]).await;
 }

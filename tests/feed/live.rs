@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use lockstep_api::{
     Code, Cursor,
     account::Tokens,
@@ -12,11 +12,12 @@ use lockstep_api::{
 use lockstep_events::{Epoch, Micros, Seq, SessionId, StreamId, VaultId, event::Method};
 use lockstepd::auth::{minting::Bearer, token::Scope};
 use reqwest::StatusCode;
-use tokio_tungstenite::tungstenite::Message;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 use uuid::Uuid;
 
 use crate::{
-    socket::{Heard, Socket, all, hello},
+    socket::{Heard, SOON, Socket, all, hello},
     support::{Mode, Node, Person, assert_problem, body},
 };
 
@@ -42,6 +43,7 @@ in_both_modes! {
     a_newer_socket_of_the_same_device_takes_over
     a_revoked_device_is_closed_within_a_second
     a_ticket_opens_one_socket
+    a_close_of_the_client_is_answered_by_the_same_behind_all_that_it_asked_for
 }
 
 async fn a_change_reaches_the_other_device_with_its_content_and_its_author_without(mode: Mode) {
@@ -156,6 +158,37 @@ async fn a_ticket_opens_one_socket(mode: Mode) {
     let mut too_late = Socket::open(&node).await;
     too_late.send(&hello(None, Some(&late.ticket.to_string()), &[])).await;
     too_late.says_bye(close::TOKEN_EXPIRED).await;
+}
+
+/// What is heard of a socket that its client has closed: so many messages, and the answer.
+async fn answered(mut socket: Socket, frame: Option<CloseFrame>) -> usize {
+    socket.ws.send(Message::Close(frame.clone())).await.unwrap();
+    for messages in 0.. {
+        match timeout(SOON, socket.ws.next()).await.expect("the server is silent") {
+            Some(Ok(Message::Text(_))) => {}
+            other => {
+                assert_eq!(other.unwrap().unwrap(), Message::Close(frame));
+                assert!(timeout(SOON, socket.ws.next()).await.expect("it is still open").is_none());
+                return messages;
+            }
+        }
+    }
+    unreachable!("the answer ends it")
+}
+
+async fn a_close_of_the_client_is_answered_by_the_same_behind_all_that_it_asked_for(mode: Mode) {
+    let node = Node::start(mode).await;
+    let person = Person::register(&node).await;
+    let first = hello(Some(&person.tokens.access_token), None, &[all(person.account), all(person.vault)]);
+    let with = |code: u16| Some(CloseFrame { code: code.into(), reason: "that was all".into() });
+    for frame in [with(1000), with(4321), None] {
+        assert_eq!(answered(Socket::open(&node).await, frame.clone()).await, 0, "before the greeting");
+        let mut socket = Socket::open(&node).await;
+        socket.send(&first).await;
+        // Nothing of what is said is read before.
+        assert!(answered(socket, frame.clone()).await >= 3, "welcome, and two subscriptions");
+        assert_eq!(answered(Socket::hello(&node, &person, &[]).await, frame).await, 0, "in silence");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 mod calling_off;
 mod canary;
+mod clocks;
 mod crashing;
 #[path = "../support/database.rs"]
 mod database;

@@ -1,5 +1,7 @@
 //! After a restore erasures are put off, also where a start is cut off before, or not everything can be read.
 
+use std::sync::Arc;
+
 use lockstep_events::{Micros, Outcome, Unit, testing::build::event};
 use lockstepd::{
     app,
@@ -46,6 +48,38 @@ both! {
         }
         assert_eq!(asked(&node).await, 2);
         assert!(!scan::mark(&key_file).unwrap().restored, "once for a restore");
+    }
+
+    async fn a_start_that_notices_a_restore_and_is_cut_off_asks_anew_for_each_erasure_that_is_due_exactly_once(mode: Mode) {
+        let mut node = Node::start(mode).await;
+        let (lives, stays) = ([Life::lead(&node).await, Life::lead(&node).await], Life::lead(&node).await);
+        for life in &lives {
+            life.ask_to_be_erased(&node).await;
+        }
+        let server = Arc::clone(&node.running().server);
+        let key_file = server.config.key_path();
+        assert!(!reapply(&server).await.unwrap().restored);
+        // The log was longer when it was last read, and nobody says anything.
+        let mut mark = scan::mark(&key_file).unwrap();
+        mark.position.0 += 1000;
+        assert!(!mark.restored);
+        std::fs::write(scan::path(&key_file), serde_json::to_vec(&mark).unwrap()).unwrap();
+        let times = async || {
+            let events = events(&*server.log).await;
+            let asked: Vec<_> = events.iter().filter(|event| event.kind == "account.erasure_requested").collect();
+            let of = |life: &Life| asked.iter().filter(|event| event.stream == life.account().into()).count();
+            [&lives[0], &lives[1], &stays].map(of)
+        };
+        let mut after = 0;
+        while dies(after, true, reapply(&server)).await.0.is_none() {
+            after += 1;
+            let is_known = scan::is_restored(&server, &scan::mark(&key_file).unwrap()).await.unwrap();
+            assert!(is_known || times().await == [2, 2, 0], "cut off at {after}");
+        }
+        assert_eq!(times().await, [2, 2, 0]);
+        assert!(!reapply(&server).await.unwrap().restored, "once for a restore");
+        node.restart().await;
+        assert_eq!(times().await, [2, 2, 0]);
     }
 
     async fn what_is_read_meanwhile_does_not_take_the_word_away_that_the_log_was_restored(mode: Mode) {

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_events::{BlobHash, Micros, VaultId};
 use lockstepd::blobs::{
-    BlobError, BlobIndex, BlobPlace, BlobStore, Held, Listed, Lying, Parts, Presigned, Promise,
+    BlobError, BlobIndex, BlobPlace, BlobStore, Held, Listed, Lying, Parts, Presigned, Promise, Settled,
 };
 
 type Result<T> = std::result::Result<T, BlobError>;
@@ -166,8 +166,13 @@ impl BlobIndex for FusedIndex {
     ) -> Result<Vec<(VaultId, BlobHash, u64)>> {
         self.fuse.run(self.index.endless(before, after, limit)).await
     }
-    async fn naming_settled(&self, vault: VaultId, blobs: &[(BlobHash, u64)], named: bool) -> Result<()> {
-        self.fuse.run(self.index.naming_settled(vault, blobs, named)).await
+    async fn naming_settled(
+        &self,
+        vault: VaultId,
+        blobs: &[(BlobHash, u64)],
+        settled: Settled,
+    ) -> Result<()> {
+        self.fuse.run(self.index.naming_settled(vault, blobs, settled)).await
     }
     async fn insert(&self, vault: VaultId, blobs: &[(BlobHash, BlobPlace)], now: Micros) -> Result<()> {
         self.fuse.run(self.index.insert(vault, blobs, now)).await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_events::{BlobHash, Micros, VaultId};
-use lockstepd::blobs::{BlobIndex, BlobPlace, Promise};
+use lockstepd::blobs::{BlobIndex, BlobPlace, Promise, Settled};
 use uuid::Uuid;
 
 use crate::over_every_adapter;
@@ -15,6 +15,8 @@ over_every_adapter! { sqlite = crate::open::sqlite_index, postgres = crate::open
     of_two_namings_one_that_ends_badly_takes_nothing_from_the_other;
     a_naming_that_does_not_end_is_told_after_its_time_and_once_it_is_settled_no_more;
     what_is_named_again_meanwhile_is_not_settled;
+    a_blob_that_came_after_its_version_waits_and_is_not_swept_until_a_version_counts_it;
+    a_blob_that_came_after_its_version_is_removed_like_any_other;
     a_blob_that_somebody_is_naming_is_not_removed_but_told_a_day_later;
     a_naming_that_ended_since_the_mark_was_read_keeps_the_blob;
     many_who_name_the_same_blobs_in_any_order_do_not_stand_in_each_others_way;
@@ -126,8 +128,8 @@ async fn a_naming_that_does_not_end_is_told_after_its_time_and_once_it_is_settle
         let page = index.endless(Micros(30), after, 1).await.unwrap();
         assert_eq!(page.iter().map(|(_, hash, _)| hash.0[0]).collect::<Vec<_>>(), expected);
     }
-    index.naming_settled(vault(1), &[(hash(1), 2)], true).await.unwrap();
-    index.naming_settled(vault(1), &[(hash(2), 1)], false).await.unwrap();
+    index.naming_settled(vault(1), &[(hash(1), 2)], Settled::Named).await.unwrap();
+    index.naming_settled(vault(1), &[(hash(2), 1)], Settled::Unnamed).await.unwrap();
     assert!(told(&*index, 30).await.is_empty());
     assert_eq!(told(&*index, 31).await, [(vault(1), hash(3))]);
     // 2 and 4 are named by nobody, 3 not yet.
@@ -140,10 +142,45 @@ async fn what_is_named_again_meanwhile_is_not_settled(index: Arc<dyn BlobIndex>)
     begin(&*index, 1, 20).await;
     let (_, hash, mark) = index.endless(Micros(30), None, 10).await.unwrap()[0];
     begin(&*index, 1, 40).await;
-    index.naming_settled(vault(1), &[(hash, mark)], false).await.unwrap();
+    index.naming_settled(vault(1), &[(hash, mark)], Settled::Unnamed).await.unwrap();
     assert_eq!(swept(&*index).await, 0);
     end(&*index, 1, true).await;
     assert_eq!((waiting(&*index).await, there(&*index, 1).await), (0, true));
+}
+
+async fn late(index: &dyn BlobIndex, n: u8) {
+    enter(index, n).await;
+    begin(index, n, 20).await;
+    index.naming_settled(vault(1), &[(hash(n), 1)], Settled::Late).await.unwrap();
+}
+
+async fn a_blob_that_came_after_its_version_waits_and_is_not_swept_until_a_version_counts_it(
+    index: Arc<dyn BlobIndex>,
+) {
+    for n in [1, 2] {
+        late(&*index, n).await;
+    }
+    assert_eq!((waiting(&*index).await, swept(&*index).await), (20, 0));
+    assert_eq!(told(&*index, 1000).await, [], "the log was asked");
+    for n in [1, 2] {
+        begin(&*index, n, 30).await;
+        end(&*index, n, n == 1).await;
+    }
+    assert_eq!((waiting(&*index).await, swept(&*index).await), (10, 0));
+    let asked = [(vault(1), hash(1)), (vault(1), hash(2))];
+    assert_eq!(told(&*index, 1000).await, asked, "what somebody named since is asked of the log again");
+    index.naming_settled(vault(1), &[(hash(1), 3)], Settled::Named).await.unwrap();
+    index.naming_settled(vault(1), &[(hash(2), 2)], Settled::Unnamed).await.unwrap();
+    assert_eq!((waiting(&*index).await, swept(&*index).await), (10, 1));
+    assert!(there(&*index, 1).await && !there(&*index, 2).await);
+}
+
+async fn a_blob_that_came_after_its_version_is_removed_like_any_other(index: Arc<dyn BlobIndex>) {
+    late(&*index, 1).await;
+    let marks = index.marks(vault(1), &[hash(1)]).await.unwrap();
+    // Nobody has been naming it since then.
+    assert_eq!(index.remove(vault(1), &marks, Micros(20), Micros(40)).await.unwrap(), ["packs/1"]);
+    assert_eq!((waiting(&*index).await, there(&*index, 1).await), (0, false));
 }
 
 async fn a_blob_that_somebody_is_naming_is_not_removed_but_told_a_day_later(index: Arc<dyn BlobIndex>) {

@@ -17,6 +17,7 @@ over_every_adapter! { sqlite = crate::open::sqlite_index, postgres = crate::open
     a_relocated_blob_stays_named;
     uploads_that_were_begun_long_ago_are_told_until_they_end;
     a_turn_is_taken_once_in_its_time;
+    a_turn_that_a_clock_far_ahead_has_taken_is_not_waited_for;
     of_many_who_take_a_turn_exactly_one_has_it;
 }}
 
@@ -132,6 +133,16 @@ async fn a_turn_is_taken_once_in_its_time(index: Arc<dyn BlobIndex>) {
     assert!(index.take_turn("prune", Micros(0), Micros(150)).await.unwrap());
     assert!(index.take_turn("sweep", Micros(101), Micros(200)).await.unwrap());
     assert!(!index.take_turn("sweep", Micros(101), Micros(300)).await.unwrap());
+}
+
+async fn a_turn_that_a_clock_far_ahead_has_taken_is_not_waited_for(index: Arc<dyn BlobIndex>) {
+    let now = Micros(1_800_000_000_000_000);
+    let ahead = now.plus_seconds(60 * 24 * 3600);
+    assert!(index.take_turn("sweep", Micros(0), ahead).await.unwrap());
+    assert!(index.take_turn("sweep", now.plus_seconds(-24 * 3600), now).await.unwrap());
+    let slow = now.plus_seconds(-3600);
+    assert!(!index.take_turn("sweep", slow.plus_seconds(-24 * 3600), slow).await.unwrap(), "near enough");
+    assert!(!index.take_turn("sweep", now.plus_seconds(-24 * 3600), now.plus_seconds(60)).await.unwrap());
 }
 
 async fn of_many_who_take_a_turn_exactly_one_has_it(index: Arc<dyn BlobIndex>) {

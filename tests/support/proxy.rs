@@ -5,7 +5,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -118,6 +118,8 @@ struct Manners {
     holds: AtomicBool,
     /// It has one.
     held: AtomicBool,
+    /// What it says instead, before it hangs up.
+    instead: Mutex<Option<&'static str>>,
 }
 
 impl Proxy {
@@ -150,6 +152,17 @@ impl Proxy {
     /// From now on whoever sends a new password or recovery code hears nothing of it.
     pub fn hold_new_secrets(&self) {
         self.manners.holds.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on whoever sends a new password or recovery code hears this, and then nothing more.
+    pub fn answer_new_secrets(&self, with: &'static str) {
+        *self.manners.instead.lock().unwrap() = Some(with);
+        self.hold_new_secrets();
+    }
+
+    /// All is handed on as it comes.
+    pub fn let_new_secrets_be_answered(&self) {
+        self.manners.holds.store(false, Ordering::SeqCst);
     }
 
     /// Whether the server has answered to one, and nobody heard it.
@@ -206,7 +219,10 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manner
         while let Ok(len @ 1..) = from_server.read(&mut buffer).await {
             if holds && new_secret.load(Ordering::SeqCst) {
                 manners.held.store(true, Ordering::SeqCst);
-                continue;
+                let instead = *manners.instead.lock().unwrap();
+                let Some(instead) = instead else { continue };
+                let _ = to_client.write_all(instead.as_bytes()).await;
+                break;
             }
             if len > 4096 && !holds && for_blob.swap(false, Ordering::SeqCst) {
                 buffer[len - 1] ^= 1;
@@ -224,7 +240,7 @@ async fn serve(client: TcpStream, upstream: SocketAddr, tls: TlsAcceptor, manner
 }
 
 fn is_new_secret(head: &[u8]) -> bool {
-    [&b"POST /v1/account/password/finish"[..], b"PUT /v1/account/recovery"]
+    [&b"POST /v1/account/password/finish"[..], b"PUT /v1/account/recovery", b"POST /v1/recovery/finish"]
         .iter()
         .any(|way| head.starts_with(way))
 }

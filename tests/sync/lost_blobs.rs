@@ -12,13 +12,23 @@ use lockstepd::{
     blobs::BlobStore,
 };
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::{
     Ground,
     blobs::{OCTETS, frame, hash, long, one, prepare, upload, without_bytes},
-    support::{device::Device, mode::Mode, s3_process::S3Process},
+    in_both_modes,
+    support::{
+        device::{Device, id},
+        mode::Mode,
+        s3_process::S3Process,
+    },
 };
+
+in_both_modes! {
+    what_versions_keep_and_an_older_index_does_not_have_is_named_and_what_was_let_go_is_not;
+}
 
 /// A server with two long ciphertexts, each in an object of its own, and the store behind it.
 struct Loss {
@@ -72,10 +82,7 @@ impl Loss {
     }
 
     fn lockstepd(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
-        command.args(words).arg("--data").arg(self.ground.folder.path());
-        command.envs(self.ground.options.iter().map(|(name, value)| (name, value)));
-        command.output().unwrap()
+        lockstepd(&self.ground, words)
     }
 
     /// What `blobs verify` finds, and whether it is content.
@@ -88,6 +95,13 @@ impl Loss {
     fn device(&self) -> &Device {
         &self.ground.device
     }
+}
+
+fn lockstepd(ground: &Ground, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstepd"));
+    command.args(words).arg("--data").arg(ground.folder.path());
+    command.envs(ground.options.iter().map(|(name, value)| (name, value)));
+    command.output().unwrap()
 }
 
 fn lost() -> Vec<u8> {
@@ -104,7 +118,7 @@ async fn is_told_and_made_good(loss: &Loss) {
         loss.verified(),
         (
             json!({ "objects": 2, "blobs": 2, "bytes": 80_000, "missing": 0,
-        "missing_blobs": 0, "first": [] }),
+        "missing_blobs": 0, "first": [], "unplaced": 0, "first_unplaced": [] }),
             true
         )
     );
@@ -179,10 +193,67 @@ async fn an_empty_bucket_is_no_whole_one_and_without_a_bucket_nothing_is_said_ab
     assert!(told.contains("there is no bucket another-one: make it"), "{told}");
 }
 
+/// Statements in the tables that say where ciphertexts lie.
+async fn in_the_index(ground: &Ground, sql: String) {
+    let database = ground.options.iter().find(|(name, _)| name == "LOCKSTEP_CREDENTIALS");
+    if let Some((_, url)) = database {
+        PgConnection::connect(url).await.unwrap().execute(AssertSqlSafe(sql)).await.unwrap();
+        return;
+    }
+    let url = format!("sqlite://{}", ground.folder.path().join("operations.sqlite").display());
+    let mut file = SqliteConnection::connect(&url).await.unwrap();
+    file.execute(AssertSqlSafe(sql)).await.unwrap();
+    file.close().await.unwrap();
+}
+
+async fn what_versions_keep_and_an_older_index_does_not_have_is_named_and_what_was_let_go_is_not(mode: Mode) {
+    let ground = Ground::new(mode).await;
+    let device = &ground.device;
+    let (short, purged) = (vec![5; 5_000], long(3));
+    let mut pushed = vec![device.edit(crate::support::device::entry(), &[], b"in the log itself")];
+    for bytes in [&lost(), &kept(), &short, &purged] {
+        upload(device, prepare(device, bytes).await, bytes).await;
+        pushed.push(without_bytes(device, bytes));
+    }
+    let last = pushed.last().unwrap().clone();
+    assert!(device.push(pushed).await.iter().all(|one| one.outcome == PushOutcome::Accepted));
+    let (entry, gone) = (last.header.entry, device.tombstone(last.header.entry, &[id(&last)]));
+    assert_eq!(device.push(vec![gone.clone()]).await[0].outcome, PushOutcome::Accepted);
+    let purge = json!({ "expect_heads": [id(&gone)] });
+    let headers = [("content-type", "application/json"), ("idempotency-key", "a")];
+    let path = format!("/v1/vaults/{}/entries/{entry}/purge", device.vault);
+    let done = device.send("POST", &path, &headers, &serde_json::to_vec(&purge).unwrap()).await;
+    assert_eq!(done.status, 200, "{}", done.code());
+    let verified = || {
+        let output = lockstepd(&ground, &["blobs", "verify", "--json"]);
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), output.status.code())
+    };
+    let (whole, code) = verified();
+    assert_eq!((&whole["unplaced"], code), (&json!(0), Some(0)), "{whole}");
+
+    let hex = |bytes: &[u8]| hash(bytes).to_string();
+    let [first, second] = [hex(&lost()), hex(&short)].map(|hash| match mode {
+        Mode::Embedded => format!("x'{hash}'"),
+        Mode::Distributed => format!("'\\x{hash}'"),
+    });
+    in_the_index(&ground, format!("DELETE FROM blobs WHERE hash IN ({first}, {second})")).await;
+    let (found, code) = verified();
+    assert_eq!((&found["unplaced"], code), (&json!(2), Some(1)), "{found}");
+    let said = lockstepd(&ground, &["blobs", "verify"]);
+    let (out, err) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap());
+    for bytes in [lost(), short] {
+        assert!(out.contains(&format!("{}/{}: a version keeps it", device.vault, hex(&bytes))), "{out}");
+    }
+    assert!(err.contains("of 2 ciphertexts that versions keep nothing says where they lie"), "{err}");
+}
+
 fn export(loss: &Loss, folder: &TempDir) -> (Output, PathBuf) {
     let file = folder.path().join("export.jsonl");
     let account = loss.device().account.to_string();
-    (loss.lockstepd(&["subject", "export", &account, "--out", file.to_str().unwrap()]), file)
+    (
+        loss.lockstepd(&["subject", "export", &account, "--reason=asked", "--out", file.to_str().unwrap()]),
+        file,
+    )
 }
 
 fn lines(file: &Path) -> Vec<Value> {

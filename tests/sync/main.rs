@@ -26,6 +26,7 @@ mod reading;
 mod slow;
 mod survival;
 mod threads;
+mod unread;
 
 use support::{child::Lockstepd, device::Device, mode::Mode, port};
 use tempfile::TempDir;

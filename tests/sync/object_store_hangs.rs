@@ -101,6 +101,7 @@ async fn an_object_store_that_is_named_wrongly_is_told_at_the_start_with_what_to
     let nobody = format!("http://{}", closed.addr());
     let wrong = [
         (endpoint, "no-such-bucket", secret.as_str(), "there is no bucket no-such-bucket: make it"),
+        (endpoint, "Not_A_Name", secret.as_str(), "see the name in blobs, and s3_region"),
         (endpoint, bucket, "not-the-secret", "see s3_access_key, s3_secret_key"),
         (&nobody, bucket, secret.as_str(), "see whether the service runs, and s3_endpoint"),
     ];

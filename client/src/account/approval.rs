@@ -1,6 +1,6 @@
 //! Approval of a new device by an enrolled one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_api::{
     account::proof_message,
@@ -28,12 +28,16 @@ use crate::{
 /// Between two questions whether somebody has approved.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// So long a request may be approved.
+const LIFE: Duration = Duration::from_mins(10);
+
 /// A new device that has asked to be approved.
 pub struct Asking {
     transport: Transport,
     server: Server,
     name: String,
     approval: uuid::Uuid,
+    asked: Instant,
     device: DeviceId,
     device_key: DeviceKey,
     key: ApprovalKey,
@@ -53,9 +57,9 @@ impl Asking {
             public_key: device_key.public(),
             kem_key: key.public().to_vec().into(),
         };
-        let asked: ApprovalAsked = post(&transport, "/v1/approvals", None, &ask).await?;
-        let (server, name) = (server.clone(), name.to_owned());
-        Ok(Self { transport, server, name, approval: asked.approval, device, device_key, key })
+        let ApprovalAsked { approval, .. } = post(&transport, "/v1/approvals", None, &ask).await?;
+        let (server, name, asked) = (server.clone(), name.to_owned(), Instant::now());
+        Ok(Self { transport, server, name, approval, asked, device, device_key, key })
     }
 
     /// The words that must stand on the approving device's screen, too.
@@ -71,8 +75,8 @@ impl Asking {
     /// What withdraws this request.
     pub fn withdrawal(&self) -> Withdrawal {
         let signature = self.device_key.sign(&withdrawal_message(self.approval));
-        let (transport, approval) = (self.transport.clone(), self.approval);
-        Withdrawal { transport, approval, device: self.device, body: WithdrawApproval { signature } }
+        let (transport, approval, asked) = (self.transport.clone(), self.approval, self.asked);
+        Withdrawal { transport, approval, asked, device: self.device, body: WithdrawApproval { signature } }
     }
 
     /// Waits until an enrolled device has approved this one, and makes the profile. `password` opens it on this
@@ -82,9 +86,12 @@ impl Asking {
         let signature = self.device_key.sign(&proof_message(self.approval.as_bytes()));
         let approved = loop {
             let collect = CollectApproval { signature };
-            let answer: Collected = post(&self.transport, &path, None, &collect).await?;
-            if let Some(approved) = answer.approved {
-                break approved;
+            match post::<Collected>(&self.transport, &path, None, &collect).await {
+                Ok(Collected { approved: Some(approved) }) => break approved,
+                Ok(_) => {}
+                // It comes back, and has the request still.
+                Err(error) if error.is_transient() && self.asked.elapsed() < LIFE => {}
+                Err(other) => return Err(other),
             }
             tokio::time::sleep(PAUSE).await;
         };
@@ -142,6 +149,7 @@ impl Asking {
 pub struct Withdrawal {
     transport: Transport,
     approval: uuid::Uuid,
+    asked: Instant,
     device: DeviceId,
     body: WithdrawApproval,
 }
@@ -150,6 +158,11 @@ impl Withdrawal {
     /// The device that asked.
     pub const fn device(&self) -> DeviceId {
         self.device
+    }
+
+    /// Whether it may be approved still, unless it was withdrawn.
+    pub fn is_young(&self) -> bool {
+        self.asked.elapsed() < LIFE
     }
 
     /// Withdraws it. *Online.*

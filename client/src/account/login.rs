@@ -38,15 +38,16 @@ pub(crate) async fn login(
 /// A server that was restored to a time before this device joined gets the roster back from it.
 async fn give_back(
     engine: &Engine,
+    transport: &Transport,
     name: &str,
     password: &Password,
     factor: ShowingFactor<'_>,
 ) -> Result<(), Error> {
-    let (answer, _) = prove(&engine.transport, name, password, (Some(engine), false), factor).await?;
+    let (answer, _) = prove(transport, name, password, (Some(engine), false), factor).await?;
     let token = answer.enrol_token.filter(|_| answer.account.account == engine.account());
     let token = token.ok_or(Error::LoginFailed)?;
     let offer = Offer::load(&mut *engine.store.pool().acquire().await?).await?;
-    crate::sync::offer::roster(&engine.transport, &token, &offer).await
+    crate::sync::offer::roster(transport, &token, &offer).await
 }
 
 /// Proves the password, the key of the device that is here if it `signs`, and a second factor if one is demanded. To a
@@ -88,18 +89,21 @@ async fn prove(
     Ok((answer, done))
 }
 
-/// From now on the account has this name for the profile, and its server this address; the password opens it, if it is
-/// `another` than before.
-async fn remember(
+/// From now on the account has this name for the profile, and its server this address and trust; `another` password opens
+/// it, if there is one.
+pub(crate) async fn remember(
     engine: Arc<Engine>,
     (server, name): (&Server, &str),
-    (password, another): (&Password, bool),
+    another: Option<&Password>,
 ) -> Result<Arc<Engine>, Error> {
-    if !another && name == engine.profile.name && *server == engine.profile.server {
+    if another.is_none() && name == engine.profile.name && *server == engine.profile.server {
         return Ok(engine);
     }
-    let lock = if another { Some(engine.locked_under(password).await?) } else { None };
-    let home = engine.home.clone();
+    let lock = match another {
+        Some(password) => Some(engine.locked_under(password).await?),
+        None => None,
+    };
+    let (home, vault, key) = (engine.home.clone(), engine.vault(), engine.keys.local.to_token());
     Profile::change(&home, |profile| {
         name.clone_into(&mut profile.name);
         profile.server = server.clone();
@@ -107,7 +111,8 @@ async fn remember(
     })?;
     engine.store.close().await;
     drop(engine);
-    open(&home, &crate::client::Unlock::Password(password.clone())).await
+    let engine = open(&home, &crate::client::Unlock::Token(key)).await?;
+    Ok(Arc::new(engine.at(vault)))
 }
 
 async fn log_in(
@@ -130,7 +135,7 @@ async fn log_in(
         // The password was right: it opened the server's answer. So it is this device that the server does not know.
         Err(Error::LoginFailed) if here.is_some() && !again => {
             if let Some(engine) = &here {
-                give_back(engine, name, password, factor).await?;
+                give_back(engine, &transport, name, password, factor).await?;
                 engine.store.close().await;
             }
             drop(here);
@@ -153,7 +158,7 @@ async fn log_in(
             engine.same_roster(&answer.account).await?;
             engine.keep_tokens(tokens).await?;
             engine.forget_store().await?;
-            remember(engine, (server, name), (password, local.is_some())).await
+            remember(engine, (server, name), local.map(|_| password)).await
         }
         (None, None, Some(enrol)) => {
             let new = enrol_device(&transport, &answer.account, &done, &enrol).await?;

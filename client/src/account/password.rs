@@ -176,13 +176,14 @@ fn ark_wrap(name: &str, generation: u32, ark_gen: u32, wrapped: &[u8]) -> Wrap {
 }
 
 /// A new password by the recovery code: this directory becomes a new device of the account, every session ends, and
-/// the code is used up.
+/// the code is used up. Once `sent` was called all of it may be so on the server, whatever keeps this from ending.
 pub(crate) async fn recover(
     home: &Path,
     server: &Server,
     name: &str,
     code: &RecoveryCode,
     password: &Password,
+    sent: impl FnOnce() + Send,
 ) -> Result<Arc<Engine>, Error> {
     password.check_new(name)?;
     no_profile_yet(home)?;
@@ -219,6 +220,7 @@ pub(crate) async fn recover(
         wrap: ark_wrap(ARK_WRAP, generation, ark_gen, &wrapped),
         statement: prepared.statement.clone(),
     };
+    sent();
     let tokens: Tokens = post(&transport, "/v1/recovery/finish", None, &finish).await?;
     let new: NewProfile = prepared.into_profile(account, ark_gen, registered.server_key.clone(), tokens);
     write_profile(home, server, name, password, new).await

@@ -172,7 +172,8 @@ const fn ended(reason: Option<RevokeReason>) -> &'static str {
             "speak with the server's operator; what is on this device stays readable"
         }
         Some(RevokeReason::Deletion) => {
-            "if it was not you: lockstep login, then lockstep account keep; what is on this device stays readable"
+            "where an administrator asked for it, the server's operator calls it off; what is on this device stays \
+             readable: lockstep export --offline"
         }
         _ => {
             "`lockstep login` opens another, unless the account was erased; what is on this device stays readable: \

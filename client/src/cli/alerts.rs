@@ -39,7 +39,8 @@ struct Heard {
     reused: bool,
     /// That one was asked for, or was called off at a time.
     erasure: Option<Erasure>,
-    named: Option<(Micros, Option<DeviceId>)>,
+    /// When an address was named, by which device, and whether it is the account's first.
+    named: Option<(Micros, Option<DeviceId>, bool)>,
     changed: Option<Micros>,
     ways: WaysIn,
 }
@@ -130,7 +131,7 @@ impl Heard {
             "session.refresh_reused" => self.reused = true,
             "account.erasure_requested" => self.erasure = Some(Erasure::Asked),
             "account.erasure_cancelled" => self.erasure = Some(Erasure::CalledOff(*at)),
-            "account.email_set" => self.named = Some((*at, *device)),
+            "account.email_set" => self.named = Some((*at, *device, what.as_deref() == Some("first"))),
             "account.email_confirmed" => self.changed = Some(*at),
             _ => {}
         }
@@ -152,7 +153,7 @@ impl Heard {
     }
 
     fn notices(&self, own: DeviceId) -> Vec<Notice> {
-        let address = self.address(own, now()).zip(self.named).map(|(text, (at, device))| {
+        let address = self.address(own, now()).zip(self.named).map(|(text, (at, device, _))| {
             let changed = self.changed.is_some_and(|changed| changed >= at);
             let notice = if changed { "address_changed" } else { "address_named" };
             Notice { notice, device, at, text }
@@ -162,21 +163,30 @@ impl Heard {
 
     /// What became of the account's address by another device than this one.
     fn address(&self, own: DeviceId, now: i64) -> Option<String> {
-        let (at, device) = self.named?;
+        let (named, device, first) = self.named?;
         if device == Some(own) {
             return None;
         }
         let by = by(device);
-        let at = clock(at.seconds());
+        let at = clock(named.seconds());
         let revoke = revoke(device);
-        Some(match self.changed {
-            Some(changed) if changed >= self.named?.0 => format!(
+        Some(match self.changed.filter(|changed| *changed >= named) {
+            Some(changed) if first => format!(
+                "{by} named an address for this account at {at}, and it was confirmed at {} (UTC). If it was not you: \
+                 lockstep passwd{revoke}, lockstep email set YOURS",
+                clock(changed.seconds()),
+            ),
+            None if first => format!(
+                "{by} named an address for this account at {at} (UTC). If it was not you: lockstep email cancel, lockstep \
+                 passwd{revoke}",
+            ),
+            Some(changed) => format!(
                 "the address of this account was changed: {by} named another at {at}, and it was confirmed at {} (UTC). \
                  If it was not you: lockstep passwd{revoke}, lockstep email set YOURS{}",
                 clock(changed.seconds()),
                 before(changed, now),
             ),
-            _ => format!(
+            None => format!(
                 "{by} named another address for this account at {at} (UTC); once it is confirmed, it takes the place of \
                  the present one. If it was not you: lockstep email cancel, lockstep passwd{revoke}",
             ),
@@ -231,6 +241,23 @@ mod tests {
 
     fn device(n: u128) -> DeviceId {
         Uuid::from_u128(n << 96).into()
+    }
+
+    #[test]
+    fn the_first_address_is_told_without_one_that_was_before_it() {
+        let first = |kind: &str, by: Option<u128>, at: i64| match news(kind, by, at) {
+            Change::Account { kind, device, at, .. } => {
+                Change::Account { kind, what: Some("first".to_owned()), device, at }
+            }
+            other => other,
+        };
+        let named = first("account.email_set", Some(2), 60);
+        let text = said(std::slice::from_ref(&named), 120).unwrap();
+        assert!(text.starts_with("device 00000002 named an address") && !text.contains("present"), "{text}");
+        let both = [named, first("account.email_confirmed", None, 120)];
+        let text = said(&both, 120).unwrap();
+        assert!(text.contains("was confirmed at 1970-01-01 00:02:00") && text.contains("If it was not you"));
+        assert!(!text.contains("changed") && !text.contains("before"), "{text}");
     }
 
     fn news(kind: &str, by: Option<u128>, at: i64) -> Change {

@@ -1,8 +1,10 @@
 //! What every verb works with: the profile, the unlocked client, the entries with their content opened.
 
+pub mod deleted;
 mod ending;
 mod refused;
 mod sending;
+mod unheard;
 
 use std::{
     path::{Path, PathBuf},
@@ -143,19 +145,6 @@ impl App {
         Ok(self.listening(Client::open(&self.home, &Unlock::Password(password.clone())).await?))
     }
 
-    /// What has to be said if Ctrl-C comes from now on; whether there was something until now.
-    pub fn if_cut_off(&self, text: Option<&'static str>) -> bool {
-        let Ok(mut kept) = self.if_cut_off.lock() else { return false };
-        std::mem::replace(&mut *kept, text).is_some()
-    }
-
-    /// Ctrl-C came: says what has to be said of what it broke off.
-    pub fn was_cut_off(&self) {
-        if let Some(text) = self.if_cut_off.lock().ok().and_then(|mut text| text.take()) {
-            self.ui.warn(text);
-        }
-    }
-
     /// Hears first what other devices did, if the server can be reached.
     ///
     /// # Errors
@@ -202,7 +191,8 @@ impl App {
         let mut all = Vec::new();
         for entry in client.deleted().await? {
             let versions = client.history(entry.entry).await?;
-            let item = versions.iter().rev().find_map(item_of);
+            let taken = deleted::taken_away(&versions, &entry.head_ids());
+            let item = deleted::shown(&versions, &taken).and_then(|at| item_of(&versions[at]));
             all.push(Found { entry, item });
         }
         all.sort_by_cached_key(|found| (found.name().to_lowercase(), found.entry.entry));

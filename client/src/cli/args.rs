@@ -21,7 +21,7 @@ A first session:
   lockstep --home ~/second login --server … --email … # another device
   lockstep watch                                     # changes as they arrive
 
-Everything but register and login works offline. For scripts: lockstep help exit-codes, json, environment")]
+All that concerns entries works offline, but for mv and purge. For scripts: lockstep help exit-codes, json, environment")]
 pub struct Cli {
     /// What every verb takes.
     #[command(flatten)]
@@ -120,7 +120,7 @@ pub enum Verb {
     /// Show the plan: its limits, what is used of them, its features
     #[command(after_help = "Examples:\n  lockstep plan")]
     Plan,
-    /// Show all that was done by and to the account
+    /// Show all that was done to the account, by you or others
     Activity(verbs::activity::Activity),
     /// Look after accounts; for administrators and auditors
     Admin(verbs::admin::Admin),

@@ -1,12 +1,13 @@
 //! Which entry a person means.
 
 use lockstep_client::{
-    model::{Entry, Vault},
+    model::{Content, Entry, Vault},
     porting::Item,
 };
 use lockstep_events::{EntryId, VaultId, VersionId};
 
 use super::{
+    app::count,
     failure::{Done, Exit, Failure},
     prompt,
     ui::{Ui, printable},
@@ -165,11 +166,23 @@ fn hits(all: &[Found], wanted: &str) -> Done<(usize, Vec<Found>)> {
         all.iter().filter(|found| !wanted.is_empty() && rule(found, wanted)).cloned().collect()
     };
     let decided = RULES.iter().map(matching).enumerate().find(|(_, hits)| !hits.is_empty());
-    decided.ok_or_else(|| {
-        let message = format!("no entry matches \"{}\"", printable(wanted));
-        let advice = format!("look for it with: lockstep search {}", shell_word(wanted));
-        Failure::new(Exit::NotFound, message, advice)
-    })
+    decided.ok_or_else(|| nothing(all, wanted))
+}
+
+/// Nothing matches. An entry whose text has not come yet has no name either, and may be the one.
+fn nothing(all: &[Found], wanted: &str) -> Failure {
+    let message = format!("no entry matches \"{}\"", printable(wanted));
+    let is_absent = |found: &&Found| {
+        found.item.is_none() && found.entry.heads.iter().any(|head| matches!(head.content, Content::Missing))
+    };
+    let absent = all.iter().filter(is_absent).count() as u64;
+    if absent > 0 {
+        let message =
+            format!("{message}; {} not on this device yet", count(absent, "entry is", "entries are"));
+        return Failure::new(Exit::Offline, message, "lockstep sync fetches what is missing");
+    }
+    let advice = format!("look for it with: lockstep search {}", shell_word(wanted));
+    Failure::new(Exit::NotFound, message, advice)
 }
 
 fn single(mut hits: Vec<Found>, wanted: &str) -> Done<Found> {

@@ -60,7 +60,24 @@ impl Client {
         code: &RecoveryCode,
         password: &Password,
     ) -> Result<Self, Error> {
-        account::password::recover(home, server, name, code, password).await.map(|engine| Self { engine })
+        Self::recover_telling(home, server, name, code, password, || ()).await
+    }
+
+    /// The same; `sent` is called when it goes to the server. Whoever gives up after that does not know whether the new
+    /// password counts: [`Client::login`] with it tells. *Online.*
+    ///
+    /// # Errors
+    /// As [`Client::recover`].
+    pub async fn recover_telling(
+        home: &Path,
+        server: &Server,
+        name: &str,
+        code: &RecoveryCode,
+        password: &Password,
+        sent: impl FnOnce() + Send,
+    ) -> Result<Self, Error> {
+        let recovered = account::password::recover(home, server, name, code, password, sent).await;
+        recovered.map(|engine| Self { engine })
     }
 
     /// Asks to be approved by an enrolled device, in the place of a login by password. Its words must be compared.

@@ -40,10 +40,16 @@ impl Client {
         self.engine.changes.subscribe()
     }
 
+    /// Nothing is asked of the server from now on, by nobody who has this client: what needs it ends with
+    /// [`Error::Offline`].
+    pub fn leave_server_alone(&self) {
+        self.engine.transport.silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Starts the background loops: live feed with fall-back to long-poll, and push. They retry until the session has
     /// ended (see [`Loops::ended`]). While an alarm holds the sending, they read, and send nothing; a vault whose history is
     /// not believed is left out until it is, and the others are followed. Another that follows with the same profile takes
-    /// the live feed over; this one goes on by long-poll.
+    /// the live feed over; this one goes on by long-poll until that one has ended.
     pub fn follow(&self) -> Follow {
         // Subscribed before the loops start, so that nothing is missed.
         let (changes, link) = (self.engine.changes.subscribe(), self.engine.link.subscribe());

@@ -83,6 +83,11 @@ impl Client {
         entry == name_entry(vault)
     }
 
+    /// The entry that is what the vault is called that this client is at.
+    pub fn vault_name_entry(&self) -> EntryId {
+        name_entry(self.engine.vault())
+    }
+
     /// From now on this profile opens at the vault that this client is at.
     ///
     /// # Errors

@@ -3,16 +3,27 @@
 use lockstep_api::ways::{Email, Identified, Identities};
 
 use super::Client;
-use crate::{account::password::ShowingFactor, error::Error, ways::OidcSignIn};
+use crate::{
+    account::password::ShowingFactor,
+    error::Error,
+    server::Server,
+    ways::{self, OidcSignIn},
+};
 
 impl Client {
     /// Opens a new session for this device, by a proof of who one is, the device's key, and a second factor if one is
-    /// demanded. *Online.*
+    /// demanded. The profile's server is from now on the one that the proof is from, also where another address or trust
+    /// was given for it. *Online.*
     ///
     /// # Errors
     /// [`Error::NotProven`] if the proof is another account's, [`Error::LoginFailed`] if the device was revoked.
-    pub async fn enter(&self, proof: &Identified, factor: ShowingFactor<'_>) -> Result<(), Error> {
-        self.engine.enter(proof, factor).await
+    pub async fn enter(
+        self,
+        server: &Server,
+        proof: &Identified,
+        factor: ShowingFactor<'_>,
+    ) -> Result<Self, Error> {
+        ways::enter(self.engine, server, proof, factor).await.map(|engine| Self { engine })
     }
 
     /// The addresses of the account. *Online.*

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lockstep_events::{BlobHash, Seq, VaultId, VersionId};
 use sqlx::SqliteConnection;
 
-use super::fixed;
+use super::{fixed, versions::Kept};
 use crate::error::Error;
 
 /// Keeps the attachments of a version. Keeping them again changes nothing.
@@ -43,6 +43,25 @@ pub(crate) async fn of(
         }
     }
     Ok(all)
+}
+
+/// The attachments of a version.
+pub(crate) async fn of_one(db: &mut SqliteConnection, version: VersionId) -> Result<Vec<BlobHash>, Error> {
+    Ok(of(db, &[version]).await?.remove(&version).unwrap_or_default())
+}
+
+/// Whether another version of its entry names a blob of a version.
+pub(crate) async fn is_named_by_another(
+    db: &mut SqliteConnection,
+    version: &Kept,
+    hash: &BlobHash,
+) -> Result<bool, Error> {
+    let named = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM attachments JOIN versions ON id = version WHERE hash = ? AND entry = ? AND id <> ?)",
+    );
+    let (entry, id) = (version.header.entry, version.id);
+    let named = named.bind(hash.as_bytes().as_slice()).bind(entry.as_bytes().as_slice());
+    Ok(named.bind(id.as_bytes().as_slice()).fetch_one(db).await?)
 }
 
 /// Whether a version names a blob that the server has, or had.

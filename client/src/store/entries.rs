@@ -151,6 +151,16 @@ pub(crate) async fn shown(db: &mut SqliteConnection, entry: EntryId) -> Result<O
     Ok(Some(row))
 }
 
+/// The heads that this device shows of an entry; none if nothing of it waits here, so that they are the accepted ones.
+pub(crate) async fn waiting(db: &mut SqliteConnection, entry: EntryId) -> Result<Option<Heads>, Error> {
+    let waits: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM versions WHERE entry = ? AND seq IS NULL)")
+            .bind(entry.as_bytes().as_slice())
+            .fetch_one(&mut *db)
+            .await?;
+    Ok(if waits { shown(db, entry).await?.map(|row| row.heads) } else { None })
+}
+
 /// All entries of a vault with the heads that this device shows, in order of id.
 pub(crate) async fn all_shown(db: &mut SqliteConnection, vault: VaultId) -> Result<Vec<EntryRow>, Error> {
     let rows: Vec<Row> = sqlx::query_as("SELECT entry, vault, heads, pinned FROM entries WHERE vault = ?")

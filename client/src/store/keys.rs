@@ -2,6 +2,7 @@
 
 use lockstep_events::{
     DeviceId, Micros, Seq, VaultId,
+    event::AccountEvent,
     roster::{Claim, Roster, Statement},
 };
 use sqlx::SqliteConnection;
@@ -28,6 +29,9 @@ pub(crate) mod name {
     pub(crate) const ENDED: &str = "session_ended";
     /// u64 seq of the request | i64 when the account is going to be erased: until that is called off.
     pub(crate) const ERASURE: &str = "erasure_due_at";
+    /// Whether the account ever had an address that was confirmed, as one byte; none: this device read its stream before
+    /// that was kept.
+    pub(crate) const ADDRESS: &str = "address_confirmed";
 }
 
 /// A single value.
@@ -68,6 +72,23 @@ pub(crate) async fn erasure(db: &mut SqliteConnection) -> Result<Option<(Seq, Mi
     let Some(kept) = get(db, name::ERASURE).await? else { return Ok(None) };
     let (asked, due) = kept.split_at_checked(8).ok_or_else(damaged)?;
     Ok(Some((Seq(u64::from_be_bytes(fixed(asked)?)), Micros(i64::from_be_bytes(fixed(due)?)))))
+}
+
+/// Whether an event is about the first address that the account ever had. Keeps what that follows from.
+pub(crate) async fn about_first_address(
+    db: &mut SqliteConnection,
+    event: &AccountEvent,
+) -> Result<bool, Error> {
+    match event {
+        AccountEvent::Created(_) => set(db, name::ADDRESS, &[0]).await.map(|()| false),
+        AccountEvent::EmailSet(_) => Ok(get(db, name::ADDRESS).await?.as_deref() == Some(&[0])),
+        AccountEvent::EmailConfirmed(_) => {
+            let first = get(db, name::ADDRESS).await?.as_deref() == Some(&[0]);
+            set(db, name::ADDRESS, &[1]).await?;
+            Ok(first)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Keeps a wrapped vault key; one that is there already stays as it is.

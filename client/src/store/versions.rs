@@ -343,6 +343,20 @@ pub(crate) async fn gone(db: &mut SqliteConnection, id: VersionId) -> Result<(),
     Ok(())
 }
 
+/// What an answer said to be gone before the feed came to it, the feed does not: it is asked for.
+pub(crate) async fn not_gone(
+    db: &mut SqliteConnection,
+    id: VersionId,
+    key: Option<&[u8]>,
+) -> Result<(), Error> {
+    sqlx::query("UPDATE versions SET wrapped_key = ?, content = 2 WHERE id = ? AND content = 3")
+        .bind(key)
+        .bind(id.as_bytes().as_slice())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Erases the contents and content keys of an entry that was purged. What this device wrote and never sent is its own:
 /// it goes into quarantine when the server refuses it.
 pub(crate) async fn erase(db: &mut SqliteConnection, entry: EntryId) -> Result<(), Error> {

@@ -14,10 +14,11 @@ use sqlx::SqliteConnection;
 
 use super::{
     check::{self, Against, Received, Refusal},
+    contents::{not_shown, same_files},
     erasing::may_erase,
     graph::{self, Fits},
     judge::{Judge, unstated, wants_keys},
-    telling::told,
+    telling::{told, with_what_waits},
 };
 use crate::{
     crypto::version::generation_of,
@@ -186,6 +187,7 @@ impl Engine {
             }
             streams::note_chain(db, (place.stream, place.epoch), event.seq, &event.chain).await?;
         }
+        with_what_waits(db, &mut changes).await?;
         graph::all_shown(db, &place, page.to, &shown).await??;
         judge.verdict().map_err(Stop::Refused)?;
         let recorded_at = events.last().map_or(place.recorded_at, |event| event.recorded_at);
@@ -213,7 +215,8 @@ impl Engine {
             }
             VaultEvent::VersionAdded(added) => self.apply_version(db, judge, place, event, added).await,
             VaultEvent::ContentPruned(pruned) => {
-                fold(db, vault, pruned.entry, &what, event.seq).await?;
+                let heads = fold(db, vault, pruned.entry, &what, event.seq).await?;
+                not_shown(db, pruned, (event.seq, &heads)).await??;
                 for version in &pruned.versions {
                     versions::gone(db, *version).await?;
                 }
@@ -257,6 +260,8 @@ impl Engine {
             signature: &added.signature,
             wrapped_key: wrapped.as_deref(),
             content: event.content.as_deref(),
+            may_be_gone: false,
+            attachments: &added.attachments,
             at: (event.seq, event.recorded_at),
         };
         let id = Against { account: self.account(), vault, trusted: &judge.trusted }.version(&received)?;
@@ -319,8 +324,9 @@ async fn apply_account(
         AccountEvent::ErasureCancelled(_) => keys::remove(db, keys::name::ERASURE).await?,
         _ => {}
     }
+    let first = keys::about_first_address(db, account).await?;
     let Some(statement) = statement else {
-        return Ok(Some(told(event, account)));
+        return Ok(Some(told(event, account, first)));
     };
     apply_statement(db, trusted, statement).await?;
     Ok(match statement.claim {
@@ -330,7 +336,7 @@ async fn apply_account(
             trusted.revoked_at.insert(device, at);
             Some(Change::Device { device, revoked: true })
         }
-        _ => Some(told(event, account)),
+        _ => Some(told(event, account, first)),
     })
 }
 
@@ -374,9 +380,12 @@ async fn keep(
     wrapped_key: Option<Vec<u8>>,
     content: Option<&[u8]>,
     at: (Seq, Micros),
-) -> Result<(), Error> {
-    attachments::put(db, id, &added.attachments).await?;
-    if versions::get(db, id).await?.is_some() {
+) -> Result<(), Stop> {
+    if let Some(known) = versions::get(db, id).await? {
+        same_files(db, &known, &added.attachments).await??;
+        if known.seq.is_some() {
+            versions::not_gone(db, id, wrapped_key.as_deref()).await?;
+        }
         versions::place(db, id, at, added.parents()).await?;
         versions::signed(db, id, (added.signer, &added.signature)).await?;
         outbox::stands(db, id).await?;
@@ -386,11 +395,12 @@ async fn keep(
         }
         return Ok(());
     }
-    let state = match (added.header.kind.has_content(), content, added.content_missing) {
-        (false, _, _) => ContentState::None,
-        (true, Some(_), _) => ContentState::Here,
-        (true, None, false) => ContentState::Missing,
-        (true, None, true) => ContentState::Gone,
+    attachments::put(db, id, &added.attachments).await?;
+    // Where it is said to be gone it is asked for all the same: what a head shows is not.
+    let state = match (added.header.kind.has_content(), content) {
+        (false, _) => ContentState::None,
+        (true, Some(_)) => ContentState::Here,
+        (true, None) => ContentState::Missing,
     };
     let kept = Kept {
         n: 0,
@@ -405,7 +415,7 @@ async fn keep(
         seq: Some(at.0),
         accepted_at: Some(at.1),
     };
-    versions::insert(db, &kept).await
+    Ok(versions::insert(db, &kept).await?)
 }
 
 /// A statement is the next of the roster, or one that this device knows already, byte for byte.

@@ -423,3 +423,23 @@ async fn after_a_restore_a_device_is_revoked_where_the_log_says_so_now_and_sayin
     vault.accept_all(&a).await;
     refused(&b, &vault, &vault.page(taken), AlarmKind::RevokedDevice).await;
 }
+
+#[tokio::test]
+async fn who_watches_is_told_of_two_versions_where_one_of_them_waits_here() {
+    let (a, b, _, mut vault) = two_devices().await;
+    let entry = a.add(b"base").await.unwrap();
+    vault.accept_all(&a).await;
+    for device in [&a, &b] {
+        device.apply(&vault.page(0)).await.unwrap();
+    }
+    let base = a.entry(entry).await.unwrap().head_ids();
+    a.edit(entry, &base, b"by a").await.unwrap();
+    b.edit(entry, &base, b"unsent by b").await.unwrap();
+    vault.accept_all(&a).await;
+    for (device, expected) in [(&a, false), (&b, true)] {
+        let mut told = device.changes.subscribe();
+        device.apply(&vault.page(1)).await.unwrap();
+        let Ok(Change::Version { divergent, .. }) = told.try_recv() else { panic!("told nothing") };
+        assert_eq!((divergent, device.entry(entry).await.unwrap().divergent), (expected, expected));
+    }
+}

@@ -76,6 +76,9 @@ pub(crate) struct Received<'a> {
     pub(crate) signature: &'a Signature,
     pub(crate) wrapped_key: Option<&'a [u8]>,
     pub(crate) content: Option<&'a [u8]>,
+    /// Whether the content may be gone together with its key: of an entry that was purged, outside of the feed.
+    pub(crate) may_be_gone: bool,
+    pub(crate) attachments: &'a [BlobHash],
     /// Where it stands and since when.
     pub(crate) at: (Seq, Micros),
 }
@@ -116,7 +119,13 @@ impl Against<'_> {
             (true, Some(key)) if !matches!(generation_of(key), Ok(1..)) => {
                 refuse(AlarmKind::Content, format!("{id} at {at}: not a wrapped key"))
             }
+            (true, None) if !received.may_be_gone => {
+                refuse(AlarmKind::Content, format!("{id} at {at}: a content without its key"))
+            }
             (false, Some(_)) => refuse(AlarmKind::Content, format!("{id} at {at}: a key without a content")),
+            (false, None) if !received.attachments.is_empty() => {
+                refuse(AlarmKind::Content, format!("{id} at {at}: files without a content"))
+            }
             _ => content(id, header, received.content).map(|()| id),
         }
     }

@@ -1,13 +1,24 @@
 //! Ciphertexts that did not come along with their versions: fetched by hash, many in one request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_api::{Code, sync::GetBlobs};
-use lockstep_events::{BlobHash, VersionId};
+use lockstep_events::{BlobHash, EntryId, Seq, StreamKind, VersionId, event::ContentPruned, graph::Heads};
 use reqwest::Method;
+use sqlx::SqliteConnection;
 
-use super::check;
-use crate::{engine::Engine, error::Error, model::Wanted, store::versions, transport::Body};
+use super::check::{self, Refusal, refuse};
+use crate::{
+    engine::Engine,
+    error::Error,
+    model::{AlarmKind, Wanted},
+    store::{
+        attachments, entries,
+        versions::{self, ContentState, Kept},
+    },
+    transport::Body,
+    view::content_version,
+};
 
 /// Hashes of one request.
 const PER_REQUEST: u32 = 200;
@@ -49,21 +60,53 @@ fn frames(mut answer: &[u8]) -> Result<BTreeMap<BlobHash, Found>, Error> {
 }
 
 impl Engine {
-    /// Fetches every ciphertext of the vault that is on the server and not here.
-    pub(crate) async fn fetch_contents(&self) -> Result<(), Error> {
+    /// Fetches every ciphertext of the vault that is on the server and not here. What the server says that it has not, and
+    /// heads show as far as this device has read.
+    pub(crate) async fn fetch_contents(&self) -> Result<BTreeSet<VersionId>, Error> {
         let vault = self.vault();
+        let mut denied = BTreeSet::new();
         loop {
             let mut db = self.store.pool().acquire().await?;
             let wanted = versions::wanted(&mut db, vault, PER_REQUEST).await?;
             drop(db);
-            if wanted.is_empty() || self.fetch_some(&wanted).await? == 0 {
-                return Ok(());
+            if wanted.is_empty() || self.fetch_some(&wanted, &mut denied).await? == 0 {
+                return Ok(denied);
             }
         }
     }
 
+    /// What heads show is there: no server prunes it. It may have been built on, and pruned, before it was asked for; then
+    /// the feed says so. What is denied is asked for again by the next pull.
+    ///
+    /// # Errors
+    /// An alarm if it is denied while it is shown.
+    pub(super) async fn demand_contents(&self, denied: BTreeSet<VersionId>) -> Result<(), Error> {
+        if denied.is_empty() {
+            return Ok(());
+        }
+        self.pull_stream(self.vault().into(), StreamKind::Vault).await?;
+        let mut tx = self.store.begin().await?;
+        for id in denied {
+            let Some(version) = versions::get(&mut tx, id).await? else { continue };
+            if version.content != ContentState::Missing {
+                continue;
+            }
+            if is_shown(&mut tx, &version).await? {
+                tx.commit().await?;
+                let detail = format!("{id}: said to be gone, and it is shown");
+                return Err(self.alarm(AlarmKind::Content, &detail).await);
+            }
+            versions::gone(&mut tx, id).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// Fetches some; how many of them are settled now.
-    async fn fetch_some(&self, wanted: &[(VersionId, Wanted)]) -> Result<usize, Error> {
+    async fn fetch_some(
+        &self,
+        wanted: &[(VersionId, Wanted)],
+        denied: &mut BTreeSet<VersionId>,
+    ) -> Result<usize, Error> {
         let vault = self.vault();
         let body = GetBlobs { hashes: wanted.iter().map(|(_, wanted)| wanted.hash).collect() };
         let path = format!("/v1/vaults/{vault}/blobs/get");
@@ -93,6 +136,9 @@ impl Engine {
                     }
                     Err(refusal) => refused = Some(refusal),
                 },
+                Some(Found::NotThere) if is_shown(&mut tx, &version).await? => {
+                    denied.insert(*id);
+                }
                 Some(Found::NotThere) => {
                     versions::gone(&mut tx, *id).await?;
                     settled += 1;
@@ -106,6 +152,56 @@ impl Engine {
             None => Ok(settled),
         }
     }
+}
+
+/// Nothing that heads show is pruned.
+pub(super) async fn not_shown(
+    db: &mut SqliteConnection,
+    pruned: &ContentPruned,
+    (seq, heads): (Seq, &Heads),
+) -> Result<Result<(), Refusal>, Error> {
+    let shown = shown_by(db, pruned.entry, heads).await?;
+    Ok(match pruned.versions.iter().find(|id| shown.contains(id)) {
+        Some(id) => refuse(AlarmKind::Content, format!("{id}: pruned at {seq}, and it is shown")),
+        None => Ok(()),
+    })
+}
+
+/// The files of a version that is here are those that it came with: nobody signs which they are. One that it has from an
+/// earlier version may have been pruned with that before a server took this one, and is not named then.
+pub(super) async fn same_files(
+    db: &mut SqliteConnection,
+    version: &Kept,
+    said: &[BlobHash],
+) -> Result<Result<(), Refusal>, Error> {
+    let known = attachments::of_one(db, version.id).await?;
+    let mut same = said.iter().all(|hash| known.contains(hash));
+    for hash in known.iter().filter(|hash| !said.contains(hash)) {
+        same &= attachments::is_named_by_another(db, version, hash).await?;
+    }
+    Ok(if same {
+        Ok(())
+    } else {
+        refuse(AlarmKind::Content, format!("{}: other files than it came with", version.id))
+    })
+}
+
+/// The versions whose contents some heads show: themselves, and what they keep.
+async fn shown_by(
+    db: &mut SqliteConnection,
+    entry: EntryId,
+    heads: &Heads,
+) -> Result<BTreeSet<VersionId>, Error> {
+    let all = versions::of_entry(db, entry).await?;
+    let all: BTreeMap<VersionId, Kept> = all.into_iter().map(|version| (version.id, version)).collect();
+    let ids = heads.ids();
+    Ok(ids.iter().filter_map(|id| content_version(&all, all.get(id)?)).map(|version| version.id).collect())
+}
+
+async fn is_shown(db: &mut SqliteConnection, version: &Kept) -> Result<bool, Error> {
+    let (vault, entry) = (version.header.vault, version.header.entry);
+    let heads = entries::accepted(db, vault, entry).await?.heads;
+    Ok(shown_by(db, entry, &heads).await?.contains(&version.id))
 }
 
 #[cfg(test)]

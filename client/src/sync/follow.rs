@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use lockstep_events::StreamKind;
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use super::{
     backoff::{Backoff, jitter},
@@ -30,7 +30,9 @@ fn pause(error: Error, backoff: &mut Backoff) -> Result<Duration, Error> {
 /// Pushes whenever the outbox is not empty. Says why it ended.
 pub(crate) async fn push_loop(engine: Arc<Engine>) -> Error {
     let mut backoff = Backoff::default();
+    let mut link = engine.link.subscribe();
     loop {
+        link.mark_unchanged();
         let idle = match engine.waiting().await {
             Ok(0) | Err(_) => true,
             Ok(_) => match engine.push().await {
@@ -50,9 +52,16 @@ pub(crate) async fn push_loop(engine: Arc<Engine>) -> Error {
                 // A person must look first, perhaps by another process: until then what is written waits.
                 Err(Error::Held(_)) => true,
                 Err(error) => {
-                    match pause(error, &mut backoff) {
-                        Ok(wait) => sleep(wait).await,
+                    let asked = match &error {
+                        Error::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+                        _ => Duration::ZERO,
+                    };
+                    let wait = match pause(error, &mut backoff) {
+                        Ok(wait) => wait,
                         Err(end) => return end,
+                    };
+                    if waited(&mut link, asked, wait).await {
+                        backoff.reset();
                     }
                     false
                 }
@@ -64,6 +73,24 @@ pub(crate) async fn push_loop(engine: Arc<Engine>) -> Error {
                 () = sleep(LOOK) => {}
             }
         }
+    }
+}
+
+/// Waits for the next try: as long as the server asks in any case, and then no longer than until the feed has found it
+/// again; whether that was it.
+async fn waited(link: &mut watch::Receiver<Link>, asked: Duration, wait: Duration) -> bool {
+    sleep(asked).await;
+    let comes_back = async {
+        while link.changed().await.is_ok() {
+            if *link.borrow_and_update() != Link::Stale {
+                return;
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = sleep(wait.saturating_sub(asked)) => false,
+        () = comes_back => true,
     }
 }
 
@@ -117,7 +144,10 @@ async fn feed(engine: &Engine) -> Result<Infallible, Error> {
         };
         let wait = match round.await {
             // The socket is another's now: to ask for it again would only take it away there.
-            Ok((End::Refused, _)) => return only_poll(engine).await,
+            Ok((end @ (End::TakenOver | End::Refused), _)) => {
+                only_poll(engine, end).await?;
+                continue;
+            }
             Ok((end, open)) => {
                 // A proxy may open a socket and let nothing through.
                 unopened = if open { 0 } else { unopened + 1 };
@@ -137,8 +167,8 @@ async fn feed(engine: &Engine) -> Result<Infallible, Error> {
 }
 
 /// Another follows with this profile and has the socket, or the server will not have this client there: news come by
-/// long-poll from now on, of which there may be any number beside a socket.
-async fn only_poll(engine: &Engine) -> Result<Infallible, Error> {
+/// long-poll, of which there may be any number beside a socket; in the first case until the other one has ended.
+async fn only_poll(engine: &Engine, why: End) -> Result<(), Error> {
     let mut backoff = Backoff::default();
     loop {
         match poll(engine).await {
@@ -148,6 +178,9 @@ async fn only_poll(engine: &Engine) -> Result<Infallible, Error> {
                 engine.link(Link::Stale);
                 sleep(wait).await;
             }
+        }
+        if why == End::TakenOver && engine.socket_is_free() {
+            return Ok(());
         }
     }
 }
@@ -176,7 +209,7 @@ async fn after(engine: &Engine, (end, open): (End, bool), backoff: &mut Backoff)
         }
         // That session has ended. Another process of this profile may have opened a new one: the next pull tells, and
         // no socket is opened before it.
-        End::Revoked | End::Refused => backoff.next(None, rng),
+        End::Revoked | End::TakenOver | End::Refused => backoff.next(None, rng),
     })
 }
 
@@ -193,4 +226,42 @@ async fn poll(engine: &Engine) -> Result<(), Error> {
     let page = engine.changes_after(&place, POLL_S).await?;
     engine.apply_polled(page).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_hours(1);
+
+    #[tokio::test]
+    async fn what_waits_is_tried_as_soon_as_the_feed_has_found_the_server_again() {
+        let (feed, mut link) = watch::channel(Link::Live);
+        link.mark_unchanged();
+        feed.send_replace(Link::Stale);
+        let in_vain = timeout(Duration::from_millis(50), waited(&mut link, Duration::ZERO, LONG)).await;
+        assert!(in_vain.is_err(), "it was live until then, and is stale since");
+        for found in [Link::Live, Link::Polling] {
+            feed.send_replace(Link::Stale);
+            link.mark_unchanged();
+            // While it was tried, or while it waits.
+            feed.send_replace(found);
+            let again = timeout(Duration::from_mins(1), waited(&mut link, Duration::ZERO, LONG)).await;
+            assert_eq!(again, Ok(true), "{found:?}");
+        }
+        assert!(!waited(&mut link, Duration::ZERO, Duration::from_millis(1)).await, "it was never away");
+    }
+
+    #[tokio::test]
+    async fn as_long_as_the_server_asks_nothing_is_tried_though_it_is_heard() {
+        let (feed, mut link) = watch::channel(Link::Stale);
+        feed.send_replace(Link::Live);
+        let (asked, began) = (Duration::from_millis(300), Instant::now());
+        assert!(waited(&mut link, asked, LONG).await);
+        assert!(began.elapsed() >= asked);
+    }
 }

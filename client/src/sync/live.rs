@@ -40,7 +40,9 @@ pub(crate) enum End {
     Renew,
     /// The session has ended. Final.
     Revoked,
-    /// Another socket of this device took over, or the server will not have this client.
+    /// Another socket of this device took over.
+    TakenOver,
+    /// The server will not have this client.
     Refused,
 }
 
@@ -65,6 +67,7 @@ impl Engine {
     pub(crate) async fn live(&self) -> Result<(End, bool), Error> {
         let token = self.access_token().await?;
         let mut socket = self.transport.socket().await?;
+        let _mine = self.has_socket();
         // Whatever was believed again until now is among them.
         let _ = self.believed.notified().now_or_never();
         let (places, all) = self.believed_places().await?;
@@ -174,7 +177,8 @@ impl Engine {
             }
             ServerMessage::Bye { code, reconnect, wait_ms, .. } => {
                 let end = closed(code);
-                let comes_back = reconnect && !matches!(end, End::Revoked | End::Refused | End::Renew);
+                let comes_back =
+                    reconnect && !matches!(end, End::Revoked | End::TakenOver | End::Refused | End::Renew);
                 return Ok(Next::End(if comes_back { End::ComeBack { wait_ms } } else { end }));
             }
             // A stream is not followed that should be, and nothing more is said of it here: the next socket asks again.
@@ -264,6 +268,7 @@ fn closed(code: u16) -> End {
     match code {
         close::TOKEN_EXPIRED => End::Renew,
         close::REVOKED => End::Revoked,
+        close::SUPERSEDED => End::TakenOver,
         code if (4000..5000).contains(&code) && !close::reconnects(code) => End::Refused,
         close::RESET => End::ComeBack { wait_ms: (0, 0) },
         close::RATE | close::TOO_SLOW => End::ComeBack { wait_ms: (1_000, 10_000) },

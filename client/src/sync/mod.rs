@@ -28,4 +28,5 @@ pub(crate) mod settle;
 pub(crate) mod snapshot;
 mod taken;
 pub(crate) mod telling;
+mod turns;
 mod uploads;

@@ -67,7 +67,8 @@ impl Engine {
         self.reconcile_if_due().await?;
         self.demand_shown(&told).await?;
         self.fetch_adopted().await?;
-        self.fetch_contents().await?;
+        let denied = self.fetch_contents().await?;
+        self.demand_contents(denied).await?;
         self.adopt_identical().await?;
         self.audit_digest().await?;
         Ok(applied)

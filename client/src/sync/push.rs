@@ -36,7 +36,7 @@ pub(crate) struct PushReport {
     pub(crate) quarantined: u64,
     /// A limit of the plan that stands in the way of what waits.
     pub(crate) no_room: Option<Quota>,
-    /// The server's blob store is away, and something that waits needs it.
+    /// The server's blob store is away or full, and something that waits needs it.
     pub(super) away: Option<Away>,
     /// What is offered again and waits for a file that another device has.
     pub(crate) fileless: BTreeSet<VersionId>,

@@ -1,4 +1,4 @@
-//! What cannot be uploaded. If the plan has no room for it, or the server's blob store is away, it stays in the outbox,
+//! What cannot be uploaded. If the plan has no room for it, or the server's blob store is away or full, it stays in the outbox,
 //! behind everything else, and is tried again with every push; if the server takes nothing so long, it is refused for
 //! good. None of it stands in the way of the rest.
 
@@ -25,11 +25,11 @@ enum Obstacle {
     Full(Quota),
     /// The server takes no file of more bytes.
     TooLong(u64),
-    /// The server cannot reach where it keeps files.
+    /// The server cannot reach where it keeps files, or has no room left there.
     Away(Away),
 }
 
-/// The server's words where its blob store is away. What needs no upload goes out all the same.
+/// The server's words where its blob store is away or full. What needs no upload goes out all the same.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Away {
     problem: Box<Problem>,
@@ -44,7 +44,7 @@ impl From<Away> for Error {
 
 fn obstacle(error: &Error) -> Option<Obstacle> {
     let Error::Refused { problem, retry_after } = error else { return None };
-    if error.is_blobs_away() {
+    if error.is_blobs_away() || error.is_full() {
         return Some(Obstacle::Away(Away { problem: problem.clone(), retry_after: *retry_after }));
     }
     let facts = problem.facts.clone()?;

@@ -133,9 +133,9 @@ async fn of_a_file_that_the_server_had_it_is_not_said_that_this_device_lost_it()
         attachments::put(&mut db, version, &[BlobHash([hash; 32])]).await.unwrap();
         db.commit().await.unwrap();
     };
-    name(first[0], 1).await;
     vault.accept_all(&a).await;
     a.apply(&vault.page(0)).await.unwrap();
+    name(first[0], 1).await;
     for (hash, reason) in
         [(1, "the server keeps an attachment no longer"), (2, "lost or damaged on this device")]
     {

@@ -15,6 +15,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     check::{Against, Received, Refusal, refuse},
+    contents::same_files,
     erasing::may_erase,
     graph::inferred,
     judge::{Judge, unstated, wants_keys},
@@ -189,7 +190,8 @@ impl Engine {
         }
         let mut heads = Heads { next_branch: entry.next_branch, ..Heads::default() };
         for (index, version) in (0..).zip(&entry.versions) {
-            let id = match self.take_version(db, judge, (vault, entry.entry), version).await? {
+            // It shows what no server prunes: what is said to be gone of it is asked for all the same.
+            let id = match self.take_version(db, judge, (vault, entry.entry), version, false).await? {
                 Ok(id) => id,
                 Err(refusal) => return Ok(Err(refusal)),
             };
@@ -215,6 +217,7 @@ impl Engine {
         judge: &mut Judge,
         (vault, entry): (VaultId, EntryId),
         version: &SnapshotVersion,
+        gone: bool,
     ) -> Checked<VersionId> {
         let refuse = |kind, detail: &str| {
             let detail = format!("{} at {}: {detail}", version.header.version_id(), version.seq);
@@ -230,6 +233,8 @@ impl Engine {
             signature: &version.signature,
             wrapped_key: wrapped.as_deref(),
             content,
+            may_be_gone: gone,
+            attachments: &version.attachments,
             at: (version.seq, version.accepted_at),
         };
         let against = Against { account: self.account(), vault, trusted: &judge.trusted };
@@ -256,6 +261,11 @@ impl Engine {
         if cannot_stand(db, version, known.as_ref(), self.device()).await? {
             return refuse(AlarmKind::Header, "it was not there when this device read on");
         }
+        if let Some(known) = &known
+            && let Err(refusal) = same_files(db, known, &version.attachments).await?
+        {
+            return Ok(Err(refusal));
+        }
         attachments::put(db, id, &version.attachments).await?;
         if known.as_ref().is_none_or(|known| known.seq.is_none()) {
             held_now(db, vault, id, version.seq).await?;
@@ -270,12 +280,6 @@ impl Engine {
             }
             return Ok(Ok(id));
         }
-        let state = match (version.header.kind.has_content(), content, version.content_gone) {
-            (false, _, _) => ContentState::None,
-            (true, Some(_), _) => ContentState::Here,
-            (true, None, false) => ContentState::Missing,
-            (true, None, true) => ContentState::Gone,
-        };
         let kept = Kept {
             n: 0,
             id,
@@ -285,7 +289,7 @@ impl Engine {
             signature: version.signature,
             wrapped_key: wrapped,
             ciphertext: content.map(<[u8]>::to_vec),
-            content: state,
+            content: state_of(version, gone),
             seq: Some(version.seq),
             accepted_at: Some(version.accepted_at),
         };
@@ -353,7 +357,8 @@ impl Engine {
         let mut judge = Judge::new(db).await?;
         for version in versions {
             let at = (vault, version.header.entry);
-            if let Err(refusal) = self.take_version(db, &mut judge, at, version).await? {
+            if let Err(refusal) = self.take_version(db, &mut judge, at, version, version.content_gone).await?
+            {
                 return Ok(Err(vec![refusal]));
             }
         }
@@ -376,7 +381,17 @@ impl Engine {
                 _ => break,
             }
         }
-        self.fetch_contents().await
+        self.fetch_contents().await.map(drop)
+    }
+}
+
+/// What is here of a version's content.
+const fn state_of(version: &SnapshotVersion, gone: bool) -> ContentState {
+    match (version.header.kind.has_content(), &version.content, gone) {
+        (false, _, _) => ContentState::None,
+        (true, Some(_), _) => ContentState::Here,
+        (true, None, false) => ContentState::Missing,
+        (true, None, true) => ContentState::Gone,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_events::{Epoch, Recorded, Seq, StreamId, StreamKind, VaultId, event::AccountEvent};
+use sqlx::SqliteConnection;
 
 use crate::{
     engine::Engine,
@@ -12,12 +13,16 @@ use crate::{
     store::{entries, streams, streams::Place, versions},
 };
 
+/// What an address is that is the account's first.
+const FIRST: &str = "first";
+
 /// How far whoever follows was told of each vault; nothing while nobody follows.
 pub(crate) type Told = Option<BTreeMap<StreamId, (Epoch, Seq)>>;
 
-/// An event of the account that is applied by being told.
-pub(super) fn told(event: &Recorded, account: &AccountEvent) -> Change {
+/// An event of the account that is applied by being told; `first`, if it is about the first address that it ever had.
+pub(super) fn told(event: &Recorded, account: &AccountEvent, first: bool) -> Change {
     let what = match account {
+        _ if first => Some(FIRST.to_owned()),
         AccountEvent::CredentialSet(set) => Some(set.credential.to_string()),
         AccountEvent::FactorSet(set) => Some(set.factor_kind.to_string()),
         AccountEvent::SessionOpened(opened) => {
@@ -26,6 +31,21 @@ pub(super) fn told(event: &Recorded, account: &AccountEvent) -> Change {
         _ => None,
     };
     Change::Account { kind: event.kind.clone(), what, device: event.device, at: event.recorded_at }
+}
+
+/// Whether an entry is divergent is said of what this device shows: what waits here counts.
+pub(super) async fn with_what_waits(db: &mut SqliteConnection, changes: &mut [Change]) -> Result<(), Error> {
+    let mut waiting = BTreeMap::new();
+    for change in changes {
+        let Change::Version { entry, divergent, .. } = change else { continue };
+        if !waiting.contains_key(entry) {
+            waiting.insert(*entry, entries::waiting(db, *entry).await?);
+        }
+        if let Some(heads) = &waiting[entry] {
+            *divergent = heads.is_divergent();
+        }
+    }
+    Ok(())
 }
 
 impl Engine {
@@ -83,6 +103,7 @@ impl Engine {
         let mut found = Vec::new();
         for entry in entries::changed_after(&mut db, vault, after).await? {
             let heads = entries::accepted(&mut db, vault, entry).await?.heads;
+            let divergent = entries::waiting(&mut db, entry).await?.as_ref().unwrap_or(&heads).is_divergent();
             for version in versions::of_entry(&mut db, entry).await? {
                 let Some(seq) = version.seq.filter(|seq| within(*seq)) else { continue };
                 let change = Change::Version {
@@ -92,7 +113,7 @@ impl Engine {
                     kind: version.header.kind,
                     device: version.signer,
                     seq,
-                    divergent: heads.is_divergent(),
+                    divergent,
                 };
                 found.push((seq, change));
             }

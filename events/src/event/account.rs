@@ -61,6 +61,8 @@ pub enum AccountEvent {
     IdentityLinked(super::IdentityLinked),
     /// `account.identity_unlinked`; its subject is the link.
     IdentityUnlinked(super::IdentityUnlinked),
+    /// `account.exported`
+    Exported(super::AccountExported),
     /// `account.erasure_requested`; its subject is the account.
     ErasureRequested(ErasureRequested),
     /// `account.erasure_cancelled`; its subject is the account.

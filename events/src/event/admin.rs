@@ -119,7 +119,7 @@ public! {
         pub limit: u32,
     }
 
-    /// Somebody who looks after the server listed what is about no single account.
+    /// Somebody who looks after the server looked at what is about no single account.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     pub struct OfficeListed {
@@ -127,7 +127,7 @@ public! {
         pub what: OfficeList,
     }
 
-    /// What can be listed.
+    /// What can be looked at.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum OfficeList {
@@ -135,5 +135,7 @@ public! {
         Invitations,
         /// Proposals that wait for another administrator.
         Proposals,
+        /// Nobody: a name was looked for that no account has.
+        FoundNobody,
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a person's data: asked for, called off, done.
+//! A person's data as a whole: written out for somebody; its end, asked for, called off, done.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 public! {
-    /// Who asked for an erasure.
+    /// Who asked for an export or an erasure.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum AskedBy {
@@ -20,6 +20,14 @@ public! {
         Administrator,
         /// Who runs the server, at its command line.
         Operator,
+    }
+
+    /// Everything about the account was written out for somebody. It stands before the first line of it.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct AccountExported {
+        /// Who asked.
+        pub by: AskedBy,
     }
 
     /// Everything about the account will be erased, unless it is called off before.

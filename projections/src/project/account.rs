@@ -47,6 +47,7 @@ pub(super) fn needs(recorded: &Recorded, event: &AccountEvent) -> Needs {
         | AccountEvent::Enabled(_)
         | AccountEvent::Viewed(_)
         | AccountEvent::Invited(_)
+        | AccountEvent::Exported(_)
         | AccountEvent::ErasureRequested(_)
         | AccountEvent::ErasureCancelled(_)
         | AccountEvent::ErasureBegun(_) => {}
@@ -105,7 +106,7 @@ pub(super) fn project(working: &mut Working, recorded: &Recorded, event: &Accoun
             account(working, recorded)?.standing.apply(event);
             Ok(())
         }
-        AccountEvent::Viewed(_) | AccountEvent::Invited(_) => Ok(()),
+        AccountEvent::Viewed(_) | AccountEvent::Invited(_) | AccountEvent::Exported(_) => Ok(()),
         AccountEvent::EmailSet(_)
         | AccountEvent::EmailConfirmed(_)
         | AccountEvent::NameLost(_)

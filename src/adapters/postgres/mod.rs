@@ -77,8 +77,12 @@ impl Database {
     pub async fn connect_as(name: &str, url: &str, connections: u32) -> Result<Self, sqlx::Error> {
         let options: PgConnectOptions = url.parse()?;
         let options = options.application_name(name);
-        let mut migrating = options.connect().await?;
-        let made_before = role::is_there(&mut migrating).await?;
+        let (mut migrating, made_before) = within(async {
+            let mut connection = options.connect().await?;
+            let made_before = role::is_there(&mut connection).await?;
+            Ok((connection, made_before))
+        })
+        .await?;
         role::give_back(&mut migrating).await?;
         if made_before {
             migrations::beside_the_role().run(&mut migrating).await?;
@@ -142,24 +146,47 @@ impl Database {
         Self { options, pool: Pool::new(pool, cut) }
     }
 
-    /// Of which form the tables of a database are.
+    /// Whether a text is the URL of a database, with options that there are.
     ///
     /// # Errors
-    /// If it cannot be reached, or the user may not look at them as the server does.
+    /// If it is none.
+    pub fn is_named(url: &str) -> Result<(), sqlx::Error> {
+        url.parse::<PgConnectOptions>().map(drop)
+    }
+
+    /// Of which form the tables of a database are, for whoever looks at them as the server does.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or the user may not look at them so.
     pub async fn form(url: &str) -> Result<Form, sqlx::Error> {
+        Self::form_of(url, true).await
+    }
+
+    /// The same for whoever makes the role where it is not there, as [`Database::connect`] does.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub async fn form_to_open(url: &str) -> Result<Form, sqlx::Error> {
+        Self::form_of(url, false).await
+    }
+
+    async fn form_of(url: &str, as_server: bool) -> Result<Form, sqlx::Error> {
         let options: PgConnectOptions = url.parse()?;
-        let mut asking = options.application_name(NAME).connect().await?;
-        let kept = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-        let done = if sqlx::query_scalar(kept).fetch_one(&mut asking).await? {
-            sqlx::query_scalar(form::DONE).fetch_all(&mut asking).await?
-        } else {
-            Vec::new()
-        };
-        if !done.is_empty() {
-            role::is_given(&mut asking).await?;
-        }
-        asking.close().await?;
-        Ok(Form::of(&migrations::POSTGRES, &done))
+        within(async {
+            let mut asking = options.application_name(NAME).connect().await?;
+            let kept = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+            let done = if sqlx::query_scalar(kept).fetch_one(&mut asking).await? {
+                sqlx::query_scalar(form::DONE).fetch_all(&mut asking).await?
+            } else {
+                Vec::new()
+            };
+            if as_server && !done.is_empty() {
+                role::is_given(&mut asking).await?;
+            }
+            asking.close().await?;
+            Ok(Form::of(&migrations::POSTGRES, &done))
+        })
+        .await
     }
 
     /// Whether a server, or a command of one, is connected to a database, whose connections are not called like this.
@@ -168,7 +195,7 @@ impl Database {
     /// If the database cannot be reached.
     pub async fn is_used(url: &str, but: &str) -> Result<bool, sqlx::Error> {
         let options: PgConnectOptions = url.parse()?;
-        let mut asking = options.application_name("lockstepd log").connect().await?;
+        let mut asking = within(options.application_name("lockstepd log").connect()).await?;
         let mut connected: i64 = 1;
         // Those of a process that has just ended are seen for a moment.
         for _ in 0..10 {
@@ -176,7 +203,7 @@ impl Database {
                          WHERE datname = current_database() AND application_name <> $3 \
                          AND (application_name = $1 OR starts_with(application_name, $2))";
             let asked = sqlx::query_scalar(count).bind(NAME).bind(MOVE).bind(but);
-            connected = asked.fetch_one(&mut asking).await?;
+            connected = within(asked.fetch_one(&mut asking)).await?;
             if connected == 0 {
                 break;
             }
@@ -203,16 +230,21 @@ impl Database {
 
     /// A connection of its own outside the pool: no ping between two batches.
     async fn single(&self) -> Result<PgConnection, sqlx::Error> {
-        let connected = async {
+        within(async {
             let mut connection = self.options.connect().await?;
             connection.execute(SESSION).await?;
             Ok(connection)
-        };
-        timeout(ANSWER, connected).await.map_err(|late| sqlx::Error::Io(late.into()))?
+        })
+        .await
     }
 
     /// Waits for what runs and closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Gives a database up that takes connections and says nothing.
+async fn within<T>(asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    timeout(ANSWER, asking).await.map_err(|late| sqlx::Error::Io(late.into()))?
 }

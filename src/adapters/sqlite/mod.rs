@@ -151,7 +151,7 @@ fn reading(path: &Path) -> (Lanes, Lanes) {
 /// If the file cannot be opened, or is not a database.
 pub async fn form(folder: &Path, name: &str) -> Result<Form, sqlx::Error> {
     let path = folder.join(name);
-    if !path.exists() {
+    if !path.try_exists()? {
         return Ok(Form::Blank);
     }
     let mut connection = SqliteConnection::connect_with(&as_it_is(&path)).await?;

@@ -19,10 +19,7 @@ const LIFE_S: i64 = 300;
 /// # Errors
 /// [`OidcError::AppleKey`]
 pub fn client_secret(apple: &Apple, client_id: &str, now: Micros) -> Result<String, OidcError> {
-    let der = PrivatePkcs8KeyDer::from_pem_file(&apple.key_file).map_err(|_| OidcError::AppleKey)?;
-    let random = SystemRandom::new();
-    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der(), &random)
-        .map_err(|_| OidcError::AppleKey)?;
+    let key = key(apple)?;
     let header = serde_json::json!({ "alg": "ES256", "kid": apple.key_id, "typ": "JWT" });
     let claims = serde_json::json!({
         "iss": apple.team,
@@ -33,8 +30,19 @@ pub fn client_secret(apple: &Apple, client_id: &str, now: Micros) -> Result<Stri
     });
     let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
-    let signature = key.sign(&random, message.as_bytes()).map_err(|_| OidcError::AppleKey)?;
+    let signature = key.sign(&SystemRandom::new(), message.as_bytes()).map_err(|_| OidcError::AppleKey)?;
     Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// Reads the key: every time, as it may be replaced.
+///
+/// # Errors
+/// [`OidcError::AppleKey`]
+pub fn key(apple: &Apple) -> Result<EcdsaKeyPair, OidcError> {
+    let der = PrivatePkcs8KeyDer::from_pem_file(&apple.key_file).map_err(|_| OidcError::AppleKey)?;
+    let random = SystemRandom::new();
+    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der(), &random)
+        .map_err(|_| OidcError::AppleKey)
 }
 
 #[cfg(test)]

@@ -80,6 +80,9 @@ impl Idp {
     pub fn new(provider: &Provider, authority: Option<&Path>) -> Result<Self, IdpsError> {
         let issuer = provider.issuer().ok_or(IdpsError::Address)?;
         let guard = Guard::new(&issuer, authority)?;
+        if let Some(apple) = &provider.apple {
+            apple::key(apple).map_err(|_| IdpsError::AppleKey)?;
+        }
         Ok(Self { provider: provider.clone(), issuer, guard, about: Kept::default() })
     }
 

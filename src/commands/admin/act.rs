@@ -261,17 +261,17 @@ impl Act<'_> {
         }
         if let Some((event, seen)) = change.roll {
             unit.subjects.push(at(StreamId::SYSTEM, roll::SUBJECT, seen));
-            unit.events.push(system_event(self.by, roll::SUBJECT, event)?);
+            unit.events.push(self.sealed(system_event(self.by, roll::SUBJECT, event)?).await?);
         }
         if let Some(extra) = extra {
             unit.subjects.push(extra.claim);
-            unit.events.push(extra.event.clone());
+            unit.events.push(self.sealed(extra.event.clone()).await?);
         }
         if unit.subjects.len() > 1 {
             unit.streams.push(system(self.server));
         }
         if let Some(ends) = ends {
-            unit.events.push(ends.event()?);
+            unit.events.push(self.sealed(ends.event()?).await?);
         }
         Ok(unit)
     }

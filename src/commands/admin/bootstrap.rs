@@ -37,7 +37,8 @@ use crate::{
 
 /// A token is valid so long, in seconds: half an hour.
 pub const LIFE_S: i64 = 30 * 60;
-const PREFIX: &str = "lsb_";
+/// How every token begins.
+pub const PREFIX: &str = "lsb_";
 /// 160 bits.
 const SECRET: usize = 20;
 /// Rounds against others who change the roll at the same moment.
@@ -67,9 +68,37 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether there is no room for it.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::File { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            Self::Admin(error) => matches!(error, AdminError::Log(LogError::Full(_))),
+        }
+    }
+}
+
 fn decide_open(roll: &Roll) -> Result<(), AdminError> {
     let closed = roll.admins() > 0 || roll.bootstrapped;
     if closed { Err(AdminError::Illegal("this server has had an administrator")) } else { Ok(()) }
+}
+
+fn is_token(roll: &Roll, token: Hash32, now: Micros) -> bool {
+    roll.token.is_some_and(|(known, until)| known == token && now < until)
+}
+
+/// Whether a token would name the first administrator now. It is looked at and not used up.
+///
+/// # Errors
+/// If the log does not answer.
+pub async fn is_valid(log: &dyn EventLog, token: &str, now: Micros) -> Result<bool, LogError> {
+    let roll = Roll::load(log).await?;
+    Ok(decide_open(&roll).is_ok() && is_token(&roll, hash(token), now))
+}
+
+fn hash(token: &str) -> Hash32 {
+    Hash32(sha256(token.trim().as_bytes()))
 }
 
 fn decide_use(
@@ -86,10 +115,10 @@ fn decide_use(
     if erasure != ErasureState::None {
         return Err(AdminError::Illegal("its erasure was asked for"));
     }
-    match roll.token {
-        Some((known, until)) if known == token && now < until => Ok(()),
-        _ => Err(AdminError::Illegal("this token is not valid: `lockstepd admin bootstrap` makes a new one")),
+    if is_token(roll, token, now) {
+        return Ok(());
     }
+    Err(AdminError::Illegal("this token is not valid: `lockstepd admin bootstrap` makes a new one"))
 }
 
 /// Makes a token, if there was never an administrator; it takes the place of an earlier one. Works beside a running
@@ -197,7 +226,7 @@ pub async fn at_start(
 /// # Errors
 /// [`AdminError`]
 pub async fn bootstrap(server: &Server, by: Actor, token: &str) -> Result<Done, AdminError> {
-    let token = Hash32(sha256(token.trim().as_bytes()));
+    let token = hash(token);
     for _ in 0..ROUNDS {
         let roll = Roll::load(server.log.as_ref()).await?;
         let (standing, seq) = feed::standing(server.log.as_ref(), by.account).await?;

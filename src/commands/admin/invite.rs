@@ -3,7 +3,7 @@
 //! Its subject in the system stream is made of the token, so that whoever has it finds it and nobody else does; a
 //! registration claims it at the seq that was looked at, in its own unit: it is used once, on whichever node.
 
-use super::act::{AdminError, at, system, system_event};
+use super::act::{Act, AdminError, at, system, system_event};
 use crate::{
     commands::{account::in_effect, facts::Actor},
     state::Server,
@@ -95,7 +95,7 @@ impl Invite {
     pub async fn run(
         self,
         server: &Server,
-        by: Actor,
+        (by, reason): (Actor, &str),
         rng: &mut (impl RngCore + CryptoRng + Send),
     ) -> Result<Made, AdminError> {
         let named = |plan: &String| server.quotas.plans.named(plan);
@@ -116,7 +116,7 @@ impl Invite {
             plan_until: self.plan_until,
             until: self.until,
         };
-        append(server, by, (subject, Seq::ZERO), SystemEvent::InvitationMade(made)).await?;
+        append(server, (by, reason), (subject, Seq::ZERO), SystemEvent::InvitationMade(made)).await?;
         Ok(Made { token, subject })
     }
 }
@@ -125,11 +125,15 @@ impl Invite {
 ///
 /// # Errors
 /// [`AdminError`]
-pub async fn withdraw(server: &Server, by: Actor, subject: SubjectId) -> Result<Position, AdminError> {
+pub async fn withdraw(
+    server: &Server,
+    (by, reason): (Actor, &str),
+    subject: SubjectId,
+) -> Result<Position, AdminError> {
     let known = Invitation::load(server.log.as_ref(), subject).await?;
     decide_withdraw(&known)?;
     let gone = SystemEvent::InvitationWithdrawn(InvitationWithdrawn {});
-    append(server, by, (subject, known.seq), gone).await
+    append(server, (by, reason), (subject, known.seq), gone).await
 }
 
 fn decide_withdraw(known: &Invitation) -> Result<(), AdminError> {
@@ -145,16 +149,19 @@ fn decide_withdraw(known: &Invitation) -> Result<(), AdminError> {
     Ok(())
 }
 
+/// An invitation is about nobody yet: the reason is sealed under whoever acts.
 async fn append(
     server: &Server,
-    by: Actor,
+    (by, reason): (Actor, &str),
     (subject, seq): (SubjectId, Seq),
     event: SystemEvent,
 ) -> Result<Position, AdminError> {
+    let act = Act { server, by, account: by.account, reason };
+    act.checked()?;
     let unit = lockstep_events::Unit {
         streams: vec![system(server)],
         subjects: vec![at(StreamId::SYSTEM, subject, seq)],
-        events: vec![system_event(by, subject, event)?],
+        events: vec![act.sealed(system_event(by, subject, event)?).await?],
         ..lockstep_events::Unit::default()
     };
     let Outcome::Appended(placed) = server.batcher.append(unit).await? else {

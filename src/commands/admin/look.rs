@@ -1,7 +1,7 @@
 //! Looking at accounts: the event first. What is shown was written down as shown.
 
 use lockstep_events::{
-    AccountId, Event, EventId, Outcome, Position, StreamId, Unit,
+    AccountId, Event, EventId, NewEvent, Outcome, Position, StreamId, Unit,
     event::{AccountEvent, AccountViewed, LogRead, OfficeList, OfficeListed, SystemEvent, Viewed},
 };
 use uuid::Uuid;
@@ -40,8 +40,8 @@ pub async fn list(
     if unit.events.is_empty() { Ok(()) } else { appended(server, unit).await.map(drop) }
 }
 
-/// Writes down that invitations or proposals are listed: one event, and one in the stream of each account that something
-/// on the list is about.
+/// Writes down that invitations or proposals are listed, or that a name was looked for that nobody has: one event, with
+/// the reason sealed under whoever looks, and one in the stream of each account that something on the list is about.
 ///
 /// # Errors
 /// [`AdminError`]; nothing may be shown then.
@@ -51,12 +51,22 @@ pub async fn office(
     (what, accounts): (OfficeList, &[AccountId]),
     reason: &str,
 ) -> Result<(), AdminError> {
-    Act { server, by, account: by.account, reason }.checked()?;
     let mut unit = listed(server, by, accounts, reason).await?;
-    let event = Event::System(SystemEvent::Listed(OfficeListed { what }));
     unit.streams.push(system(server));
-    unit.events.push(by.event_in(StreamId::SYSTEM, EventId(Uuid::new_v4()), None, &event)?);
+    unit.events.push(of_office(server, (by, reason), SystemEvent::Listed(OfficeListed { what })).await?);
     appended(server, unit).await.map(drop)
+}
+
+/// An event of the server's own stream about nobody else.
+async fn of_office(
+    server: &Server,
+    (by, reason): (Actor, &str),
+    event: SystemEvent,
+) -> Result<NewEvent, AdminError> {
+    let act = Act { server, by, account: by.account, reason };
+    act.checked()?;
+    let event = by.event_in(StreamId::SYSTEM, EventId(Uuid::new_v4()), None, &Event::System(event))?;
+    act.sealed(event).await
 }
 
 async fn listed(
@@ -89,12 +99,12 @@ async fn appended(server: &Server, unit: Unit) -> Result<Position, AdminError> {
 ///
 /// # Errors
 /// [`AdminError`]; nothing may be shown then.
-pub async fn read_log(server: &Server, by: Actor, after: Position, limit: u32) -> Result<(), AdminError> {
-    let read = Event::System(SystemEvent::LogRead(LogRead { after, limit }));
-    let unit = Unit {
-        streams: vec![system(server)],
-        events: vec![by.event_in(StreamId::SYSTEM, EventId(Uuid::new_v4()), None, &read)?],
-        ..Unit::default()
-    };
-    appended(server, unit).await.map(drop)
+pub async fn read_log(
+    server: &Server,
+    (by, reason): (Actor, &str),
+    (after, limit): (Position, u32),
+) -> Result<(), AdminError> {
+    let read = SystemEvent::LogRead(LogRead { after, limit });
+    let events = vec![of_office(server, (by, reason), read).await?];
+    appended(server, Unit { streams: vec![system(server)], events, ..Unit::default() }).await.map(drop)
 }

@@ -16,12 +16,16 @@ use tokio::sync::Barrier;
 use uuid::Uuid;
 
 use super::{
+    pruned_tests::Later,
     tests::{VAULT, edit, entry, founding, id, node, push},
     *,
 };
-use crate::blobs::{
-    BlobPlace, Promise, Shelf, sweep,
-    testing::{index_in, no_blobs},
+use crate::{
+    blobs::{
+        BlobPlace, Keepers, Promise, Shelf, sweep,
+        testing::{index_in, no_blobs},
+    },
+    commands::prune::{Pruner, Retention},
 };
 
 #[derive(Default)]
@@ -179,7 +183,8 @@ async fn what_a_version_names_whose_push_died_after_its_append_is_never_swept() 
 
 /// After a restore another device has offered the version without its file, and the owner of the file comes second.
 #[tokio::test]
-async fn a_file_that_comes_after_its_version_stands_is_never_swept_and_one_that_it_does_not_name_is() {
+async fn a_file_that_comes_after_its_version_stands_is_never_swept_and_counts_and_one_that_it_does_not_name_is_swept()
+ {
     let log = memory();
     log.append(&[founding()], Micros(1)).await.unwrap();
     let world = World::over(HookedLog::new(log)).await;
@@ -200,7 +205,52 @@ async fn a_file_that_comes_after_its_version_stands_is_never_swept_and_one_that_
     }
     for _ in 0..2 {
         world.sweep().await;
-        assert_eq!((world.has(file).await, world.has(other).await, world.waiting().await), (true, false, 0));
+        let left = (world.has(file).await, world.has(other).await, world.waiting().await);
+        assert_eq!(left, (true, false, 4000), "the log has no length for the file: it counts as what waits");
+    }
+    // The next version of the entry brings its length into the log.
+    let next = with(file, edit(1, entry(1), &[id(&item)], "two"));
+    let answer = node.push(push(1, vec![next])).await.unwrap().answers.remove(0).1;
+    assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
+    for _ in 0..2 {
+        assert_eq!(world.waiting().await, 0, "it counts where it stands");
+        world.sweep().await;
+        assert!(world.has(file).await);
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_a_length_in_the_log_counts_again_once_the_other_entry_that_counted_it_lets_it_go() {
+    let log = memory();
+    log.append(&[founding()], Micros(1)).await.unwrap();
+    let world = World::over(HookedLog::new(log)).await;
+    let (file, node) = (BlobHash(sha256(b"file")), world.node());
+    let lacks_it = with(file, edit(1, entry(1), &[], "one"));
+    let has_it = with(file, edit(1, entry(2), &[], "two"));
+    let bare = edit(1, entry(2), &[id(&has_it)], "three");
+    let send = async |item, reoffer| {
+        let push = Push { reoffer, ..push(1, vec![item]) };
+        let answer = node.push(push).await.unwrap().answers.remove(0).1;
+        assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
+    };
+    send(lacks_it, true).await;
+    world.uploaded("file", 4000).await;
+    send(has_it, false).await;
+    send(bare, false).await;
+    assert_eq!(world.waiting().await, 0, "the second entry counts it");
+    let pruner = Pruner {
+        log: Arc::clone(&world.log),
+        batcher: node.batcher.clone(),
+        entries: Arc::clone(&node.entries),
+        shelf: Arc::clone(&world.shelf),
+        keepers: Keepers::new(Arc::clone(&world.log)),
+        clock: Arc::new(Later),
+    };
+    let keep_one = Retention { versions: 1, days: 0 };
+    assert_eq!(pruner.prune(VAULT, entry(2), keep_one).await.unwrap(), 1);
+    for _ in 0..2 {
+        world.sweep().await;
+        assert_eq!((world.has(file).await, world.waiting().await), (true, 4000));
     }
 }
 

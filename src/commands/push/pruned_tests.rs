@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// When everything is old.
-struct Later;
+pub(super) struct Later;
 impl Clock for Later {
     fn now(&self) -> Micros {
         Micros(1_000_000)

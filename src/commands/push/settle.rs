@@ -183,8 +183,8 @@ impl Pusher {
     /// What was brought again for versions that stand is not swept: since a restore the log may have them without their
     /// attachments. This naming does not end here. The sweep asks the log, which knows whether one of them keeps it.
     async fn name_again(&self, push: &Push, blobs: &[BlobHash]) -> Result<(), PushError> {
-        if push.reoffer && !blobs.is_empty() {
-            self.shelf.name(push.vault, blobs).await?;
+        if push.reoffer {
+            self.shelf.ask_the_log(push.vault, blobs).await?;
         }
         Ok(())
     }

@@ -5,19 +5,22 @@ use lockstep_api::{
     Code, admin,
     admin::{AccountList, AccountView, FindAccount, SessionView, SessionViews},
 };
-use lockstep_events::{AccountId, event::Viewed};
+use lockstep_events::{
+    AccountId,
+    event::{OfficeList, Viewed},
+};
 use lockstep_projections::{Family, rows::AccountRow};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    roll::{LookProblems, Looking},
+    roll::{Acting, LookProblems, Looking},
     why::{Why, WhyHeader},
 };
 use crate::{
     commands::{
         account::read_as_heard,
-        admin::{Act, Done, look},
+        admin::{Act, AdminError, Done, look},
     },
     http::{
         Answer, Failure, Json, Path, Query, Routes,
@@ -149,19 +152,29 @@ async fn sessions(
     Ok(Json(SessionViews { sessions: shown.collect() }))
 }
 
-/// The account that somebody registered under a name. The server itself only keeps a keyed hash of names.
+/// The account that somebody registered under a name, for administrators: to an auditor nobody has a name. The server
+/// itself only keeps a keyed hash of names. That one was looked for is an event, also where nobody has it.
 #[utoipa::path(post, path = "/v1/admin/accounts/find", operation_id = "find_account", tag = "admin", security(("token" = [])),
     request_body = FindAccount,
     responses((status = 200, description = "The account", body = AccountView),
         (status = 404, description = "`not_found`: nobody has this name"), LookProblems))]
 async fn find(
     State(server): State<Shared>,
-    looking: Looking,
+    Acting(by): Acting,
     Json(body): Json<FindAccount>,
 ) -> Answer<Json<AccountView>> {
     let index = server.keys.name_index(checked_name(&body.name)?);
-    let account = server.credentials.password(index).await?.ok_or(Code::NotFound)?.record.account;
-    let act = Act { server: &server, by: looking.by, account, reason: &body.reason };
-    look::look(&act, Viewed::Found).await?;
-    Ok(Json(whole(&server, account).await?))
+    if let Some(found) = server.credentials.password(index).await? {
+        let act = Act { server: &server, by, account: found.record.account, reason: &body.reason };
+        match look::look(&act, Viewed::Found).await {
+            // Somebody began to register, and has not ended.
+            Err(AdminError::NoAccount) => {}
+            looked => {
+                looked?;
+                return Ok(Json(whole(&server, act.account).await?));
+            }
+        }
+    }
+    look::office(&server, by, (OfficeList::FoundNobody, &[]), &body.reason).await?;
+    Err(Code::NotFound.into())
 }

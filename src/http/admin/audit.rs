@@ -13,7 +13,11 @@ use lockstep_events::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{page::in_reach, roll::Looking};
+use super::{
+    page::in_reach,
+    roll::Looking,
+    why::{Why, WhyHeader},
+};
 use crate::{
     commands::admin::look,
     http::{Answer, Failure, Json, Query, Routes, openapi::problems, routes::routes},
@@ -47,12 +51,13 @@ fn usual() -> u32 {
     500
 }
 
-/// Events of the whole log, for auditors. That it was read is an event itself.
-#[utoipa::path(get, path = "/v1/audit/events", operation_id = "list_audit_events", tag = "admin", security(("token" = [])), params(Page),
+/// Events of the whole log, for auditors. That it was read is an event itself, with the reason sealed.
+#[utoipa::path(get, path = "/v1/audit/events", operation_id = "list_audit_events", tag = "admin", security(("token" = [])), params(Page, WhyHeader),
     responses((status = 200, description = "In the order of the log", body = LoggedEvents), AuditProblems))]
 async fn events(
     State(server): State<Shared>,
     looking: Looking,
+    Why(reason): Why,
     Query(page): Query<Page>,
 ) -> Answer<Json<LoggedEvents>> {
     if looking.role != Role::Auditor {
@@ -63,7 +68,7 @@ async fn events(
     }
     in_reach(page.after)?;
     let after = Position(page.after);
-    look::read_log(&server, looking.by, after, page.limit).await?;
+    look::read_log(&server, (looking.by, &reason), (after, page.limit)).await?;
     let events = server.log.read_all(after, page.limit as usize, &Filter::default(), Contents::No).await?;
     Ok(Json(LoggedEvents { events: events.into_iter().map(shown).collect() }))
 }

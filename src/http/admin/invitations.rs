@@ -98,19 +98,20 @@ async fn make(
     }
     let until = server.clock.now().plus_seconds(i64::from(body.hours) * 3600);
     let command = invite::Invite { plan: body.plan, plan_until: body.plan_until, until };
-    let made = command.run(&server, by, &mut OsRng).await?;
+    let made = command.run(&server, (by, &body.reason), &mut OsRng).await?;
     Ok((StatusCode::CREATED, Json(Invited { token: made.token, invitation: made.subject.0, until })))
 }
 
-/// Withdraws an invitation that was not used.
+/// Withdraws an invitation that was not used. Why comes in a header.
 #[utoipa::path(delete, path = "/v1/admin/invitations/{invitation}", operation_id = "withdraw_invitation", tag = "admin", security(("token" = [])),
-    params(("invitation" = Uuid, Path, description = "The invitation")),
+    params(("invitation" = Uuid, Path, description = "The invitation"), WhyHeader),
     responses((status = 204, description = "It is worth nothing now"), InviteProblems))]
 async fn withdraw(
     State(server): State<Shared>,
     Acting(by): Acting,
     Path(invitation): Path<Uuid>,
+    Why(reason): Why,
 ) -> Answer<StatusCode> {
-    invite::withdraw(&server, by, SubjectId(invitation)).await?;
+    invite::withdraw(&server, (by, &reason), SubjectId(invitation)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

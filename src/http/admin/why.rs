@@ -1,4 +1,4 @@
-//! The reason of a look: in a header, because a reason may name somebody, and addresses are kept by many.
+//! The reason of a request without a body: in a header, because a reason may name somebody, and addresses are kept by many.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use lockstep_api::Code;
@@ -8,7 +8,7 @@ use crate::{commands::admin::is_reason, http::Failure};
 
 const HEADER: &str = "lockstep-reason";
 
-/// Why somebody looks.
+/// Why somebody asks.
 pub struct Why(pub String);
 
 /// The header, as the `OpenAPI` document shows it.
@@ -16,7 +16,8 @@ pub struct Why(pub String);
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the document reads its fields")]
 pub struct WhyHeader {
-    /// Why, in UTF-8: 1 to 500 bytes. It is kept sealed, and shown to the account's owner.
+    /// Why, in UTF-8: 1 to 500 bytes. It is kept sealed, and shown to the account's owner; where it is about no account, to
+    /// whoever says it.
     #[param(rename = "lockstep-reason", min_length = 1, max_length = 500)]
     reason: String,
 }

@@ -75,7 +75,8 @@ async fn first_frame(server: &Shared, wire: &mut Wire) -> Result<(Caller, Vec<Su
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Binary(_) | Message::Frame(_))) => return Err(End::bad(refusal::BINARY)),
             Some(Err(error)) => return Err(refusal::of_frame(&error)),
-            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+            Some(Ok(Message::Close(_))) => return Err(End::Closed),
+            None => return Err(End::Gone),
         }
     };
     let first = serde_json::from_str(&text).map_err(|error| refusal::of_text(&error))?;

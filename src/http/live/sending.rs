@@ -24,6 +24,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub enum End {
     /// The client is gone.
     Gone,
+    /// The client has closed it, and is answered.
+    Closed,
     /// The server closes it, and says why: a sentence of ours, at most as long as a close frame has room for.
     Close(Close, &'static str),
     /// Nothing came from the client that had to come by now. It is told why, and not waited for.
@@ -124,6 +126,11 @@ impl Wire {
     pub async fn end(mut self, end: End) {
         let (why, reason, patience) = match end {
             End::Gone => return,
+            End::Closed => {
+                // The library has its answer ready, of the same code (RFC 6455, §5.5.1), behind all that was sent.
+                let _ = timeout(FAREWELL, self.unsent.send(&mut self.socket)).await;
+                return;
+            }
             // Who was too slow so far is given as long again, or it would never hear why.
             End::Close(why, reason) if why.code == close::TOO_SLOW => {
                 (why, reason, self.blocked.max(FAREWELL))

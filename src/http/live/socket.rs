@@ -149,7 +149,8 @@ impl Socket {
         heard: Option<Result<Message, Error>>,
     ) -> Result<(), End> {
         let message = match heard {
-            None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
+            None => return Err(End::Gone),
+            Some(Ok(Message::Close(_))) => return Err(End::Closed),
             // If the connection is broken the farewell fails at once.
             Some(Err(error)) => return Err(refusal::of_frame(&error)),
             Some(Ok(message)) => message,

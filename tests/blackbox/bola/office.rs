@@ -84,7 +84,7 @@ impl Office {
     /// Those that are about no account.
     async fn beside(&self, node: &Node, proposed: AccountId) -> Vec<Row> {
         let proposal = grant(node, &self.deputy, proposed, Role::Auditor).await.proposal.unwrap();
-        let invite = Invite { plan: None, plan_until: None, hours: 1 };
+        let invite = Invite { plan: None, plan_until: None, hours: 1, reason: WHY.into() };
         let made = self.admin.post(node, "/v1/admin/invitations", &invite).await;
         let made: Invited = body(made, StatusCode::CREATED).await;
         let token = Bootstrap { token: "lsb_00".to_owned() };
@@ -96,8 +96,9 @@ impl Office {
             Row::new("GET", "/v1/admin/invitations", For::Administrator).header("lockstep-reason", WHY),
             Row::new("POST", "/v1/admin/invitations", For::Administrator).json(&invite),
             Row::new("DELETE", "/v1/admin/invitations/{invitation}", For::Administrator)
-                .at("{invitation}", made.invitation),
-            Row::new("GET", "/v1/audit/events", For::Auditor),
+                .at("{invitation}", made.invitation)
+                .header("lockstep-reason", WHY),
+            Row::new("GET", "/v1/audit/events", For::Auditor).header("lockstep-reason", WHY),
             // Its token was used: there is an administrator.
             Row::new("POST", "/v1/admin/bootstrap", For::Itself)
                 .json(&token)

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use lockstep_api::Code;
 use lockstep_client::{Client, Error, Withdrawal};
 
 use super::App;
@@ -42,6 +43,9 @@ impl App {
     /// As [`App::keep`], for a profile that was here before: what is new about its account is told at the end. To a new
     /// device all of the account's past would be news.
     pub fn listening(&self, client: Client) -> Client {
+        if self.offline {
+            client.leave_server_alone();
+        }
         self.tell_at_end(Client::profile(&self.home).ok().map(|own| Alerts::of(&client, own.device)));
         self.keep(client)
     }
@@ -92,7 +96,6 @@ impl App {
     }
 
     async fn withdraw(&self, asked: &Withdrawal) {
-        use lockstep_api::Code;
         let device = short_device(asked.device());
         let why = match tokio::time::timeout(PATIENCE, asked.send()).await {
             Ok(Ok(())) => {
@@ -101,17 +104,38 @@ impl App {
             Ok(Err(Error::Refused { problem, .. })) => Some(problem.code),
             _ => None,
         };
-        match why {
-            // It is too old for anybody.
-            Some(Code::NotFound) => {}
-            Some(Code::PreconditionFailed) => self.ui.warn(format!(
-                "device {device} is approved already, and nobody has its key: lockstep devices revoke {device}, on \
-                 another device"
-            )),
-            _ => self.ui.warn(format!(
-                "the request could not be withdrawn: for ten minutes a device that is asked may still approve {device}; \
-                 do not"
-            )),
+        if let Some(warning) = still_stands(why, asked.is_young(), &device) {
+            self.ui.warn(warning);
         }
+    }
+}
+
+/// What a person has to know of a request that was not withdrawn, by what the server said.
+fn still_stands(why: Option<Code>, young: bool, device: &str) -> Option<String> {
+    Some(match why {
+        // It is too old for anybody. A server that knows no withdrawing says the same of one that is not.
+        Some(Code::NotFound) if !young => return None,
+        Some(Code::PreconditionFailed) => format!(
+            "device {device} is approved already, and nobody has its key: lockstep devices revoke {device}, on \
+             another device"
+        ),
+        _ => format!(
+            "the request could not be withdrawn: for ten minutes a device that is asked may still approve {device}; \
+             do not"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_of_which_the_server_knows_nothing_is_warned_of_while_it_may_be_approved() {
+        let said = |why, young| still_stands(why, young, "81d2aa0b").unwrap_or_default();
+        assert!(said(Some(Code::NotFound), true).contains("may still approve 81d2aa0b"));
+        assert_eq!(said(Some(Code::NotFound), false), "");
+        assert!(said(None, false).contains("may still approve"));
+        assert!(said(Some(Code::PreconditionFailed), true).contains("devices revoke 81d2aa0b"));
     }
 }

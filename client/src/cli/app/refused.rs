@@ -18,7 +18,9 @@ use crate::cli::{
 /// As it was not found.
 pub async fn or_refused(client: &Client, wanted: &str, found: Done<Found>) -> Done<Found> {
     match found {
-        Err(failure) if failure.exit == Exit::NotFound => refused(client, wanted).await?.ok_or(failure),
+        Err(failure) if matches!(failure.exit, Exit::NotFound | Exit::Offline) => {
+            refused(client, wanted).await?.ok_or(failure)
+        }
         found => found,
     }
 }

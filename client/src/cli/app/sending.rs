@@ -6,7 +6,7 @@ use lockstep_client::{
 };
 use lockstep_events::EntryId;
 
-use super::{App, Sent, count, moving, synced};
+use super::{App, Sent, count, moving, opened, synced};
 use crate::cli::{
     advice::failure_of,
     failure::{Done, Failure},
@@ -29,7 +29,15 @@ impl App {
     /// # Errors
     /// As [`App::send`].
     pub async fn send_of(&self, client: &Client, entries: &[EntryId]) -> Done<Sent> {
-        if self.send(client).await? == Sent::Now {
+        self.send_files_of(client, entries, 0).await
+    }
+
+    /// As [`App::send_of`], with files of so many bytes.
+    ///
+    /// # Errors
+    /// As [`App::send`].
+    pub async fn send_files_of(&self, client: &Client, entries: &[EntryId], bytes: u64) -> Done<Sent> {
+        if self.send_files(client, bytes).await? == Sent::Now {
             return Ok(Sent::Now);
         }
         for entry in entries {
@@ -42,6 +50,26 @@ impl App {
         }
         let refused = client.quarantine().await?.iter().any(|one| entries.contains(&one.entry));
         Ok(if refused { Sent::Later } else { Sent::Now })
+    }
+
+    /// Warns, and gives, that what was sent stands beside another version: one that nobody here has seen. `known`, if the
+    /// entry was divergent before.
+    ///
+    /// # Errors
+    /// If the local database fails.
+    pub async fn apart(&self, client: &Client, entry: EntryId, known: bool) -> Done<bool> {
+        let found = match client.get(entry).await {
+            // Another device has erased it.
+            Err(Error::NotFound) => return Ok(false),
+            found => opened(found?),
+        };
+        if found.entry.divergent && !known {
+            let (name, id) = (printable(&found.name()), found.short_id());
+            self.ui.warn(format!(
+                "{name} was changed on another device, too, and both versions stay: lockstep resolve {id}"
+            ));
+        }
+        Ok(found.entry.divergent)
     }
 
     /// Says that the plan has no room for something, which waits.
@@ -96,6 +124,10 @@ impl App {
                 }
                 if error.is_blobs_away() {
                     self.ui.say(format!("What has a file to send waits for the next sync ({why})."));
+                    return Ok(Sent::Later);
+                }
+                if error.is_full() {
+                    self.ui.say(format!("What could not be sent waits for the next sync ({why})."));
                     return Ok(Sent::Later);
                 }
                 self.ui.say(format!("Saved on this device; it goes out with the next sync ({why})."));

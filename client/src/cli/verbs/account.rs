@@ -10,6 +10,7 @@ use lockstep_client::{
     Asking, Client, Error, Unlock, crypto::password::Password, model::AlarmKind, profile::Profile,
     server::Server,
 };
+use lockstep_events::event::RevokeReason;
 use serde_json::json;
 
 use super::{
@@ -279,7 +280,8 @@ fn not_registered(error: Error, args: &Enter, server: &Server) -> Failure {
         ),
         None => (
             "this server takes new accounts by invitation only",
-            "ask its administrator for one, and give it with --invitation TOKEN",
+            "ask its administrator for one, and give it with --invitation TOKEN; where there is none yet, that is the token which \
+             the server printed at its start",
         ),
     };
     Failure { message: message.to_owned(), advice: advice.to_owned(), ..failure }
@@ -369,7 +371,12 @@ pub async fn logout(args: Logout, app: &App) -> Done {
     if status.waiting > 0 && !args.discard {
         let waiting = count(status.waiting, "change waits", "changes wait");
         let message = format!("not logged out: {waiting} that no server has");
-        let advice = "`lockstep sync` sends them, then log out; `lockstep logout --discard` throws them away";
+        let revoked = status.ended.and_then(|end| end.reason) == Some(RevokeReason::DeviceRevoked);
+        let advice = if revoked {
+            "nothing sends them any more: `lockstep export --offline` keeps what is here, then `lockstep logout --discard`"
+        } else {
+            "`lockstep sync` sends them, then log out; `lockstep logout --discard` throws them away"
+        };
         return Err(Failure::new(Exit::Refused, message, advice));
     }
     if status.quarantined > 0 && !args.discard {

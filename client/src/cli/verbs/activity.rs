@@ -20,8 +20,10 @@ Examples:
   lockstep activity --limit 1000
   lockstep activity --json | jq '.[] | select(.by == \"administrator\")'
 
-Everything that was done by and to your account: devices, sessions, keys, plans, and every act and look of an \
-administrator with the reason that was given.")]
+Everything that was done to your account, by you or others: devices, sessions, keys, plans, exports, and every act and \
+look of an administrator with the reason that was given. What you change in your vaults is not in it (lockstep history), \
+and neither is what you do to others as an administrator, or what the server's own log has: all of that is in \
+lockstep account export.")]
 pub struct Activity {
     /// At most so many, the newest first
     #[arg(long, value_name = "N", default_value_t = 50)]
@@ -67,8 +69,20 @@ pub async fn run(args: Activity, app: &App) -> Done {
 }
 
 /// What of an event tells people something, in this order. Hashes, keys and statements tell them nothing.
-const TOLD: [&str; 11] =
-    ["plan", "until", "role", "flag", "on", "credential", "kind", "provider", "method", "reason", "what"];
+const TOLD: [&str; 12] = [
+    "plan",
+    "until",
+    "role",
+    "flag",
+    "on",
+    "credential",
+    "kind",
+    "provider",
+    "method",
+    "reason",
+    "what",
+    "by",
+];
 
 /// The telling parts of an event, in brackets; nothing if there are none.
 fn detail(what: &Value) -> String {

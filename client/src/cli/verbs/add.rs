@@ -98,5 +98,5 @@ pub async fn run(args: Add, app: &App) -> Done {
     let version = saved.winner().map(|head| head.version).ok_or_else(|| {
         Failure::new(crate::cli::failure::Exit::Failure, "the entry was added and is gone again", "")
     })?;
-    report(app, "Added", &args.name, (entry, version), sent)
+    report(app, ("Added", &args.name), (entry, version), (sent, saved.divergent))
 }

@@ -40,6 +40,9 @@ pub struct Api {
 /// # Errors
 /// Offline, or a status of 400 and above.
 pub async fn run(args: Api, app: &App) -> Done {
+    if app.offline {
+        return Err(Failure::usage("api needs the server", "leave --offline away"));
+    }
     let (Some(method), Some(path)) = (&args.method, &args.path) else {
         let token = app.open().await?.access_token().await?;
         if app.ui.json {

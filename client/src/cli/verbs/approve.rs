@@ -2,6 +2,7 @@
 
 use lockstep_api::Code;
 use lockstep_client::{Client, Error, crypto::password::Password};
+use lockstep_events::DeviceId;
 use serde_json::json;
 
 use super::{second_factor::ask_factor, watch::short_device};
@@ -12,8 +13,16 @@ use crate::cli::{
 };
 
 /// A request may end while a person compares.
-fn no_more(error: Error) -> Failure {
+fn no_more(device: DeviceId, error: Error) -> Failure {
     match &error {
+        Error::Refused { problem, .. } if problem.code == Code::PreconditionFailed => {
+            let device = short_device(device);
+            let message = format!(
+                "device {device} withdrew its request as it was approved: it is one of yours now, and nobody has its key"
+            );
+            Failure::new(Exit::Refused, message, format!("lockstep devices revoke {device}"))
+                .fact("problem", problem.code.as_str())
+        }
         Error::Refused { problem, .. } if problem.code == Code::NotFound => {
             let message = match &problem.detail {
                 Some(_) => "nothing was approved: the device has withdrawn its request",
@@ -54,7 +63,7 @@ pub async fn run(client: &Client, words: Option<&str>, app: &App) -> Done {
         }
         let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
         let approved = client.approve(one, &password, &mut |demanded| ask_factor(app, demanded)).await;
-        approved.map_err(no_more)?;
+        approved.map_err(|error| no_more(one.approval.device, error))?;
         if app.ui.json {
             return app.ui.document(&json!({ "approved": one.approval.device }));
         }
@@ -67,4 +76,20 @@ pub async fn run(client: &Client, words: Option<&str>, app: &App) -> Done {
         return Err(Failure::usage(message, advice));
     }
     Err(Failure::new(Exit::Refused, message, "other words mean another device: never approve it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_api::problem::Problem;
+
+    use super::*;
+
+    #[test]
+    fn whoever_approved_a_device_that_gave_up_meanwhile_is_told_to_revoke_it() {
+        let device = DeviceId(uuid::Uuid::from_u128(7));
+        let problem = Box::new(Problem::new(Code::PreconditionFailed));
+        let told = no_more(device, Error::Refused { problem, retry_after: None });
+        assert_eq!(told.exit, Exit::Refused);
+        assert_eq!(told.advice, format!("lockstep devices revoke {}", short_device(device)));
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use lockstep_client::{
-    Client,
+    Client, Error,
     porting::{
         Item,
         files::{MAX_FILE_BYTES, MAX_FILES, safe_name},
@@ -227,10 +227,13 @@ async fn save(
         let word = shell_word(&found.short_id());
         app.ui.warn(format!("the version shown first was changed, others are open: lockstep resolve {word}"));
     }
-    let sent = app.send_files(client, bytes).await?;
+    let sent = app.send_files_of(client, &[entry], bytes).await?;
+    let divergent = app.apart(client, entry, found.entry.divergent).await?;
     if app.ui.json {
         let sent = sent == Sent::Now;
-        return app.ui.document(&json!({ "entry": entry, "version": version, "sent": sent, key: files }));
+        return app.ui.document(&json!({
+            "entry": entry, "version": version, "sent": sent, "divergent": divergent, key: files,
+        }));
     }
     let place = if sent == Sent::Now { "" } else { " on this device" };
     app.ui.done(format!("{did} {}{place}.", printable(&found.name())));
@@ -352,7 +355,7 @@ pub async fn fetch(
     })?;
     if app.offline && !client.has_attachment(&sealed).await? {
         let message = format!("\"{name}\" is not on this device");
-        return Err(Failure::new(Exit::Offline, message, "without --offline it is fetched"));
+        return Err(Failure::new(Exit::Offline, message, way_to_it(client).await?));
     }
     let work = client.attachment(entry, &sealed);
     let content = moving(app.ui, client, (&format!("fetching {name}"), file.size), work).await;
@@ -363,6 +366,15 @@ pub async fn fetch(
         other => other,
     })?;
     Ok(Zeroizing::new(content.to_vec()))
+}
+
+/// How this device comes to a file that it does not have: a session that has ended fetches nothing.
+async fn way_to_it(client: &Client) -> Done<String> {
+    let status = client.status().await?;
+    if status.logged_in {
+        return Ok("without --offline it is fetched".to_owned());
+    }
+    Ok(Failure::from(Error::Revoked(status.ended)).advice)
 }
 
 /// The files of an earlier version, or of all open versions of an entry.

@@ -141,14 +141,20 @@ pub fn split(pair: &str) -> Done<(&str, &str)> {
     })
 }
 
-/// Says what was saved and whether it is on the server.
+/// Says what was saved, whether it is on the server, and (for programs) whether other versions stand beside it.
 ///
 /// # Errors
 /// If standard output is gone.
-pub fn report(app: &App, what: &str, name: &str, ids: (EntryId, VersionId), sent: Sent) -> Done {
-    let (entry, version) = ids;
+pub fn report(
+    app: &App,
+    (what, name): (&str, &str),
+    (entry, version): (EntryId, VersionId),
+    (sent, divergent): (Sent, bool),
+) -> Done {
     if app.ui.json {
-        return app.ui.document(&json!({ "entry": entry, "version": version, "sent": sent == Sent::Now }));
+        return app.ui.document(&json!({
+            "entry": entry, "version": version, "sent": sent == Sent::Now, "divergent": divergent,
+        }));
     }
     let state = if sent == Sent::Now { "" } else { " on this device" };
     app.ui.done(format!(

@@ -149,7 +149,8 @@ pub async fn run(args: Edit, app: &App) -> Done {
     }
     warn_of_codes(app, found.item.as_ref(), &changed);
     let sent = app.send_of(&client, &[entry]).await?;
-    report(app, "Changed", changed.name.as_str(), (entry, version), sent)
+    let divergent = app.apart(&client, entry, found.entry.divergent).await?;
+    report(app, ("Changed", changed.name.as_str()), (entry, version), (sent, divergent))
 }
 
 /// What is empty already can be removed; what was never there is a slip.

@@ -48,8 +48,8 @@ pub async fn enter(app: &App, server: &Server, name: &str, how: How) -> Done<Res
         is_known(server, provider).await?;
     }
     let proof = prove(app, server, name, how).await?;
-    let entered = client.enter(&proof, &mut |demanded| ask_factor(app, demanded)).await;
-    Ok(entered.map(|()| client))
+    let entered = client.enter(server, &proof, &mut |demanded| ask_factor(app, demanded)).await;
+    Ok(entered.map(|client| app.listening(client)))
 }
 
 /// Fails where a server knows no such identity provider, and says which it knows. What keeps it from saying so will keep

@@ -257,6 +257,13 @@ fn is_out_of_reach(app: &App, why: &Failure) -> bool {
     matches!(why.exit, Exit::NotFound | Exit::Locked) || (app.offline && why.exit == Exit::Offline)
 }
 
+/// A file is not to be had now, with the way to have the rest.
+fn or_without(away: Failure) -> Failure {
+    let rest = "without the files that are not on this device: lockstep export --offline FILE";
+    let advice = if away.advice.is_empty() { rest.to_owned() } else { format!("{}; {rest}", away.advice) };
+    Failure { advice, ..away }
+}
+
 /// The items of a vault, with the bytes of their files or without files. A file that is not to be had stops none of the
 /// rest.
 async fn whole(
@@ -274,6 +281,7 @@ async fn whole(
                 Err(gone) if is_out_of_reach(app, &gone) => {
                     say_gone(app, (entry, &item), file, (&gone, collected))
                 }
+                Err(away) if away.exit == Exit::Offline => return Err(or_without(away)),
                 Err(other) => return Err(other),
             }
         }

@@ -122,7 +122,7 @@ pub async fn run(args: File, app: &App) -> Done {
         Action::Put { file } => {
             let content = read(&file, MAX_FILE, most)?;
             let version = client.file_put_on_seen(&content).await?;
-            let sent = app.send(&client).await?;
+            let sent = app.send_of(&client, &[client.file_entry()]).await?;
             if client.get(client.file_entry()).await?.divergent {
                 app.ui.warn(
                     "another one, put apart and not got here last, stays beside it; choose with: lockstep file resolve",

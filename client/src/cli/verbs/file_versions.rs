@@ -173,7 +173,7 @@ pub async fn resolve(args: &Resolve, app: &App, client: &Client) -> Done {
         client.resolve(entry, &shown, &Resolution::Keep(kept.version)).await?
     };
     client.file_see(&[version]).await?;
-    let sent = app.send(client).await? == Sent::Now;
+    let sent = app.send_of(client, &[entry]).await? == Sent::Now;
     if client.get(entry).await?.divergent {
         app.ui.warn("another version arrived meanwhile and stays open; resolve once more");
     }

@@ -10,7 +10,7 @@ use lockstep_events::{DeviceId, EntryId, VersionId, VersionKind};
 use serde_json::json;
 
 use crate::cli::{
-    app::{App, item_of},
+    app::{App, deleted, item_of},
     failure::{Done, Exit, Failure},
     find::{Found, shell_word},
     prompt,
@@ -110,7 +110,7 @@ pub async fn restore(args: Restore, app: &App) -> Done {
         None if !found.entry.deleted => {
             return Err(Failure::usage("which version?", "lockstep history lists them by number"));
         }
-        None => last_with_content(&client, entry).await?,
+        None => what_was_deleted(&client, &found, app).await?,
     };
     if found.entry.divergent {
         ends_the_conflict(&args, &found, app)?;
@@ -118,7 +118,8 @@ pub async fn restore(args: Restore, app: &App) -> Done {
     let back = version.content_of.unwrap_or(version.version);
     let made = client.restore_over(entry, &found.entry.head_ids(), back).await?;
     let sent = app.send_of(&client, &[entry]).await?;
-    report(app, "Restored", item.name.as_str(), (entry, made), sent)
+    let divergent = app.apart(&client, entry, false).await?;
+    report(app, ("Restored", item.name.as_str()), (entry, made), (sent, divergent))
 }
 
 /// Shows what a restore puts an end to, and asks.
@@ -141,10 +142,27 @@ pub fn show_sides(found: &Found, what: &str, app: &App) {
     }
 }
 
-async fn last_with_content(client: &Client, entry: EntryId) -> Done<(VersionView, Item)> {
-    let versions = client.history(entry).await?;
-    let last = versions.into_iter().rev().find_map(|version| item_of(&version).map(|item| (version, item)));
-    last.ok_or_else(|| Failure::new(Exit::NotFound, "no version of this entry has its content still", ""))
+/// What an entry held that was shown when it was deleted. That there was more, a person is told.
+async fn what_was_deleted(client: &Client, found: &Found, app: &App) -> Done<(VersionView, Item)> {
+    let mut versions = client.history(found.entry.entry).await?;
+    let taken = deleted::taken_away(&versions, &found.entry.head_ids());
+    let shown = deleted::shown(&versions, &taken).map(|at| versions.swap_remove(at));
+    let shown = shown.and_then(|version| item_of(&version).map(|item| (version, item)));
+    let Some((version, item)) = shown else {
+        return Err(Failure::new(Exit::NotFound, "no version of this entry has its content still", ""));
+    };
+    if let [first, others @ ..] = &taken[..]
+        && !others.is_empty()
+    {
+        let others: Vec<String> = others.iter().map(|at| format!("version {}", at + 1)).collect();
+        app.ui.warn(format!(
+            "{} was changed apart when it was deleted: version {} comes back; also open was {}",
+            printable(item.name.as_str()),
+            first + 1,
+            others.join(", ")
+        ));
+    }
+    Ok((version, item))
 }
 
 /// A version by its number in the history or the beginning of its id.

@@ -1,7 +1,7 @@
 //! `passwd`.
 
 use clap::Args;
-use lockstep_client::{Error, crypto::password::Password};
+use lockstep_client::crypto::password::Password;
 use serde_json::json;
 
 use super::second_factor::ask_factor;
@@ -36,26 +36,15 @@ pub async fn run(_: Passwd, app: &App) -> Done {
     let new = new_password(app, &name)?;
     let wheel = app.ui.wheel("making new keys");
     let mut factor = |demanded: &_| ask_factor(app, demanded);
-    let sent = || {
-        app.if_cut_off(Some(PERHAPS));
-    };
-    let changed = client.change_password_telling(&old, &new, &mut factor, sent).await;
+    let changed = client.change_password_telling(&old, &new, &mut factor, app.sending(PERHAPS)).await;
     wheel.finish_and_clear();
-    let was_sent = app.if_cut_off(None);
-    changed.map_err(|error| perhaps(error, was_sent, PERHAPS))?;
+    app.heard(changed, Failure::from)?;
     if app.ui.json {
         return app.ui.document(&json!({ "password_changed": true, "name": name }));
     }
     app.ui.done(format!("The password of {name} is changed. Every other session has ended."));
     app.ui.hint("A recovery code stays as it is: lockstep recovery new makes another one");
     Ok(())
-}
-
-/// Why a change did not end, with what that means once it was sent: only a refusal says that nothing was changed.
-pub fn perhaps(error: Error, was_sent: bool, advice: &str) -> Failure {
-    let refused = matches!(error, Error::Refused { .. } | Error::Revoked(_) | Error::LoginFailed)
-        && !error.is_transient();
-    if was_sent && !refused { Failure { advice: advice.to_owned(), ..error.into() } } else { error.into() }
 }
 
 /// What is said where the server's answer to a change was not heard, or this device could not follow it.

@@ -1,11 +1,11 @@
 //! `purge`.
 
 use clap::Args;
-use lockstep_client::Client;
+use lockstep_client::{Client, Error};
 use serde_json::json;
 
 use crate::cli::{
-    app::{App, Sent},
+    app::App,
     failure::{Done, Exit, Failure},
     find::{Found, shell_word},
     prompt,
@@ -60,13 +60,17 @@ pub async fn run(args: Purge, app: &App) -> Done {
         ));
     }
     client.purge(entry, &now.head_ids()).await?;
-    // It is erased here, too.
-    let sent = app.send(&client).await?;
+    // It is erased here, too, whatever else waits.
+    app.send(&client).await?;
+    let here = match client.get(entry).await {
+        Err(Error::NotFound) => false,
+        found => !found?.heads.is_empty(),
+    };
     if app.ui.json {
         return app.ui.document(&json!({ "purged": entry }));
     }
     app.ui.done(format!("Erased: {name}."));
-    if sent == Sent::Later {
+    if here {
         app.ui.say("On this device it is erased with the next sync.");
     }
     Ok(())

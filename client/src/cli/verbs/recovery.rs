@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     account::{Enter, entered, first_sync, in_words, refused, target},
-    passwd::{NEW_PASSWORD, new_password, perhaps},
+    passwd::{NEW_PASSWORD, new_password},
     second_factor::ask_factor,
 };
 use crate::cli::{
@@ -74,12 +74,8 @@ async fn make(app: &App) -> Done {
     let password = Password::new(app.passwords.current(app.ui)?.as_str().to_owned());
     let client = app.open_by(&password).await?;
     let mut factor = |demanded: &_| ask_factor(app, demanded);
-    let sent = || {
-        app.if_cut_off(Some(PERHAPS));
-    };
-    let made = client.new_recovery_code_telling(&password, &mut factor, sent).await;
-    let was_sent = app.if_cut_off(None);
-    let code = made.map_err(|error| perhaps(error, was_sent, PERHAPS))?;
+    let made = client.new_recovery_code_telling(&password, &mut factor, app.sending(PERHAPS_MADE)).await;
+    let code = app.heard(made, Failure::from)?;
     let text = code.to_text();
     if app.ui.json {
         return app.ui.document(&json!({ "recovery_code": text.as_str() })).map_err(not_shown);
@@ -95,9 +91,13 @@ async fn make(app: &App) -> Done {
     Ok(())
 }
 
-/// What is said where the server's answer was not heard.
-const PERHAPS: &str = "perhaps a new recovery code was made and not shown, and the one before is worthless: \
-                       lockstep recovery new makes another one";
+/// What is said where the server's answer to a new code was not heard.
+const PERHAPS_MADE: &str = "perhaps a new recovery code was made and not shown, and the one before is worthless: \
+                            lockstep recovery new makes another one";
+
+/// What is said where its answer to the use of one was not heard, or no profile could be made of it.
+const PERHAPS_USED: &str = "perhaps the new password counts already, and the code is used up: lockstep login with the new \
+                            password; if that is refused, nothing was changed";
 
 /// The code is made, and nobody has it.
 fn not_shown(why: Failure) -> Failure {
@@ -111,7 +111,8 @@ fn not_recovered(error: Error, args: &Enter, server: &Server) -> Failure {
         Error::LoginFailed => Failure::new(
             Exit::Locked,
             "the name or the recovery code is not right",
-            "or that code was used, or a newer one made: each works once, and only the newest; nothing was changed",
+            "or that code was used, or a newer one made: each works once, and only the newest; if it was you who \
+             used it: lockstep login, with the password that you chose then",
         ),
         other => refused(other, args, server),
     }
@@ -138,9 +139,10 @@ async fn recover(args: Use, app: &App) -> Done {
     })?;
     let password = new_password(app, &name)?;
     let wheel = app.ui.wheel("making new keys");
-    let client = Client::recover(&app.home, &server, &name, &code, &password).await;
+    let sending = app.sending(PERHAPS_USED);
+    let client = Client::recover_telling(&app.home, &server, &name, &code, &password, sending).await;
     wheel.finish_and_clear();
-    let client = app.keep(client.map_err(|error| not_recovered(error, &args.enter, &server))?);
+    let client = app.keep(app.heard(client, |error| not_recovered(error, &args.enter, &server))?);
     app.ui.warn("the code is used up; lockstep recovery new makes another one");
     first_sync(app, &client, "recovered").await?;
     entered(app, &client, "recovered").await

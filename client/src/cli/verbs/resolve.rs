@@ -187,7 +187,7 @@ async fn carry_out(choice: Choice, sides: &Sides, app: &App, client: &Client) ->
     } else {
         after.name()
     };
-    report(app, "Resolved", &name, (entry, version), sent)
+    report(app, ("Resolved", &name), (entry, version), (sent, after.entry.divergent))
 }
 
 fn chosen(args: &Resolve, sides: &Sides, app: &App) -> Done<Option<Choice>> {
@@ -262,8 +262,8 @@ fn ask(sides: &Sides, app: &App) -> Done<Choice> {
                 let draft = sides.draft()?;
                 let note = format!("Fields that several sides changed: {}", names(&draft.contested));
                 let edited = editor::edit(app, &draft.item, &note)?;
-                // Unchanged means: the proposal is right.
-                return Ok(Choice::Typed(Box::new(edited.unwrap_or(draft.item))));
+                // Who leaves the editor without a change has decided nothing.
+                return Ok(edited.map_or(Choice::Leave, |item| Choice::Typed(Box::new(item))));
             }
             side => match side.parse::<usize>() {
                 Ok(n) if (1..=count).contains(&n) => return Ok(Choice::Keep(n - 1)),

@@ -52,18 +52,25 @@ pub async fn run(args: Rm, app: &App) -> Done {
         n => format!("Delete these {n} entries?"),
     };
     prompt::sure(app.ui, args.yes, &question, "nothing was deleted")?;
-    let mut deleted = Vec::with_capacity(all.len());
+    let mut versions = Vec::with_capacity(all.len());
     for found in &all {
-        let version = delete(found, args.yes, &client).await?;
-        deleted.push(json!({ "entry": found.entry.entry, "version": version }));
+        versions.push(delete(found, args.yes, &client).await?);
     }
     let entries: Vec<_> = all.iter().map(|found| found.entry.entry).collect();
     let sent = app.send_of(&client, &entries).await?;
+    let mut apart = Vec::with_capacity(all.len());
+    for entry in &entries {
+        apart.push(app.apart(&client, *entry, false).await?);
+    }
     if app.ui.json {
+        let one =
+            |((entry, version), apart)| json!({ "entry": entry, "version": version, "divergent": apart });
+        let deleted: Vec<_> = entries.iter().zip(&versions).zip(&apart).map(one).collect();
         return app.ui.document(&json!({ "deleted": deleted, "sent": sent == Sent::Now }));
     }
     let place = if sent == Sent::Now { "" } else { " on this device" };
-    for found in &all {
+    // Where another version stands, it is not gone.
+    for (found, _) in all.iter().zip(&apart).filter(|(_, apart)| !**apart) {
         app.ui.done(format!(
             "Deleted{place}: {}. Back with: lockstep restore {}",
             printable(&found.name()),

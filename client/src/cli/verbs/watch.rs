@@ -34,7 +34,7 @@ Examples:
 
 The words at the left say how fresh this device is:
   live     changes come within milliseconds; a line that breaks, or a server that cannot read its log, is noticed within
-           half a minute
+           forty seconds
   polling  the socket cannot be had, or another `lockstep watch` of this profile has it; changes come by long-poll
   stale    the server cannot be reached, or was caught: what you see may be old; `lockstep sync` says why
 

@@ -5,7 +5,10 @@ use lockstep_events::{BlobHash, Micros, VaultId};
 use uuid::Uuid;
 
 use super::{PostgresOperations, blob_index::bytes};
-use crate::adapters::postgres::begin;
+use crate::{
+    adapters::postgres::begin,
+    blobs::{LATE_SINCE, Settled},
+};
 
 /// Hash, object, first byte and length.
 pub(super) type PlaceRow = (Vec<u8>, String, i64, i64);
@@ -59,13 +62,14 @@ impl PostgresOperations {
         });
         let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
             "SELECT vault, hash, names FROM blobs
-             WHERE pending > 0 AND pending_since < $1 AND (vault, hash) > ($2, $3)
+             WHERE pending > 0 AND pending_since > $5 AND pending_since < $1 AND (vault, hash) > ($2, $3)
              ORDER BY vault, hash LIMIT $4",
         )
         .bind(before.0)
         .bind::<Vec<u8>>(vault)
         .bind::<Vec<u8>>(hash)
         .bind(limit)
+        .bind(LATE_SINCE.0)
         .fetch_all(self.pool.again())
         .await?;
         let blob = |(vault, hash, mark): (Vec<u8>, Vec<u8>, i64)| {
@@ -79,15 +83,16 @@ impl PostgresOperations {
         &self,
         vault: VaultId,
         blobs: &[(BlobHash, u64)],
-        named: bool,
+        said: Settled,
     ) -> Result<(), sqlx::Error> {
         let (hashes, marks) = split(blobs);
         let settled = sqlx::query(
-            "UPDATE blobs b SET named = $4, pending = 0, seen_at = NULL
+            "UPDATE blobs b SET named = $4, pending = $5::int, pending_since = $6, seen_at = NULL
              FROM unnest($2::bytea[], $3::bigint[]) AS s (hash, mark)
              WHERE b.vault = $1 AND b.hash = s.hash AND b.names = s.mark",
         );
-        let settled = settled.bind(vault.as_bytes().as_slice()).bind(hashes).bind(marks).bind(named);
+        let settled = settled.bind(vault.as_bytes().as_slice()).bind(hashes).bind(marks);
+        let settled = settled.bind(said == Settled::Named).bind(said == Settled::Late).bind(LATE_SINCE.0);
         settled.execute(&self.pool).await.map(drop)
     }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::SqliteOperations;
 use crate::{
     adapters::sqlite::nature,
-    blobs::{BlobError, BlobIndex, BlobPlace, Held, IndexError, Lying, Promise},
+    blobs::{BlobError, BlobIndex, BlobPlace, Held, IndexError, Lying, Promise, Settled, TURN_AHEAD_S},
 };
 
 pub(super) fn failed(error: sqlx::Error) -> BlobError {
@@ -61,9 +61,9 @@ impl BlobIndex for SqliteOperations {
         &self,
         vault: VaultId,
         blobs: &[(BlobHash, u64)],
-        named: bool,
+        settled: Settled,
     ) -> Result<(), BlobError> {
-        self.settle_namings(vault, blobs, named).await.map_err(failed)
+        self.settle_namings(vault, blobs, settled).await.map_err(failed)
     }
 
     async fn insert(
@@ -408,11 +408,12 @@ impl BlobIndex for SqliteOperations {
     async fn take_turn(&self, name: &str, last_before: Micros, now: Micros) -> Result<bool, BlobError> {
         let taken = sqlx::query(
             "INSERT INTO turns (name, taken_at) VALUES (?1, ?2)
-             ON CONFLICT (name) DO UPDATE SET taken_at = ?2 WHERE taken_at < ?3",
+             ON CONFLICT (name) DO UPDATE SET taken_at = ?2 WHERE taken_at < ?3 OR taken_at > ?4",
         )
         .bind(name)
         .bind(now.0)
         .bind(last_before.0)
+        .bind(now.plus_seconds(TURN_AHEAD_S).0)
         .execute(&self.pool);
         Ok(taken.await.map_err(failed)?.rows_affected() > 0)
     }

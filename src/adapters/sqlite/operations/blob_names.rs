@@ -4,6 +4,7 @@ use lockstep_events::{BlobHash, Micros, VaultId};
 use uuid::Uuid;
 
 use super::SqliteOperations;
+use crate::blobs::{LATE_SINCE, Settled};
 
 impl SqliteOperations {
     pub(super) async fn begin_naming(
@@ -59,8 +60,10 @@ impl SqliteOperations {
         });
         let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
             "SELECT vault, hash, names FROM blobs
-             WHERE pending > 0 AND pending_since < ? AND (vault, hash) > (?, ?) ORDER BY vault, hash LIMIT ?",
+             WHERE pending > 0 AND pending_since > ? AND pending_since < ? AND (vault, hash) > (?, ?)
+             ORDER BY vault, hash LIMIT ?",
         )
+        .bind(LATE_SINCE.0)
         .bind(before.0)
         .bind::<Vec<u8>>(vault)
         .bind::<Vec<u8>>(hash)
@@ -78,15 +81,17 @@ impl SqliteOperations {
         &self,
         vault: VaultId,
         blobs: &[(BlobHash, u64)],
-        named: bool,
+        settled: Settled,
     ) -> Result<(), sqlx::Error> {
         let mut transaction = self.begin().await?;
         for (hash, mark) in blobs {
             sqlx::query(
-                "UPDATE blobs SET named = ?, pending = 0, seen_at = NULL
+                "UPDATE blobs SET named = ?, pending = ?, pending_since = ?, seen_at = NULL
                  WHERE vault = ? AND hash = ? AND names = ?",
             )
-            .bind(i64::from(named))
+            .bind(i64::from(settled == Settled::Named))
+            .bind(i64::from(settled == Settled::Late))
+            .bind(LATE_SINCE.0)
             .bind(vault.as_bytes().as_slice())
             .bind(hash.as_bytes().as_slice())
             .bind(mark.cast_signed())

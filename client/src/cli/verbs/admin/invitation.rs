@@ -13,9 +13,9 @@ use crate::cli::{app::App, failure::Done, find, verbs::watch::clock};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep admin invitation add --plan paid
+  lockstep admin invitation add --plan paid --reason 'ticket 12'
   lockstep admin invitation list --all
-  lockstep admin invitation revoke 3f1c0a52")]
+  lockstep admin invitation revoke 3f1c0a52 --reason 'sent to the wrong person'")]
 pub struct Invitation {
     #[command(subcommand)]
     what: What,
@@ -35,10 +35,17 @@ enum What {
         reason: String,
     },
     /// Make one that was not used worth nothing
-    Revoke {
-        /// Beginning of its id
-        invitation: String,
-    },
+    Revoke(One),
+}
+
+/// An invitation.
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// Beginning of its id
+    invitation: String,
+    /// Why. It is sealed, and `account export` shows it to you
+    #[arg(long, value_parser = super::reason)]
+    reason: String,
 }
 
 /// Runs it.
@@ -49,7 +56,7 @@ pub async fn run(args: Invitation, app: &App, client: &Client) -> Done {
     match args.what {
         What::Add(add) => invite::add(add, app, client).await,
         What::List { all, reason } => list(app, client, all, &reason).await,
-        What::Revoke { invitation } => revoke(app, client, &invitation).await,
+        What::Revoke(one) => revoke(app, client, &one).await,
     }
 }
 
@@ -57,10 +64,10 @@ pub async fn run(args: Invitation, app: &App, client: &Client) -> Done {
 ///
 /// # Errors
 /// Offline, refused.
-pub(super) async fn revoke(app: &App, client: &Client, wanted: &str) -> Done {
-    let invitation = meant(app, client, wanted).await?;
+pub(super) async fn revoke(app: &App, client: &Client, one: &One) -> Done {
+    let invitation = meant(app, client, one).await?;
     let path = format!("/v1/admin/invitations/{invitation}");
-    let done = proven(app, client, async || client.take_away(&path).await).await;
+    let done = proven(app, client, async || client.withdraw(&path, &one.reason).await).await;
     done.map_err(|failure| {
         none(failure, "no invitation has this id", "see: lockstep admin invitation list")
     })?;
@@ -71,14 +78,14 @@ pub(super) async fn revoke(app: &App, client: &Client, wanted: &str) -> Done {
     Ok(())
 }
 
-/// The invitation whose id is or begins so.
-async fn meant(app: &App, client: &Client, wanted: &str) -> Done<Uuid> {
-    if let Ok(id) = wanted.parse() {
+/// The invitation whose id is or begins so. To look for it is an act of its own, for the same reason.
+async fn meant(app: &App, client: &Client, one: &One) -> Done<Uuid> {
+    if let Ok(id) = one.invitation.parse() {
         return Ok(id);
     }
-    let all = fetched(app, client, true, "looking for the one that is revoked").await?;
+    let all = fetched(app, client, true, &one.reason).await?;
     let see = ("invitation", "lockstep admin invitation list");
-    Ok(find::beginning(&all, |view| view.invitation, wanted, see)?.invitation)
+    Ok(find::beginning(&all, |view| view.invitation, &one.invitation, see)?.invitation)
 }
 
 async fn fetched(app: &App, client: &Client, every: bool, reason: &str) -> Done<Vec<InvitationView>> {
@@ -92,7 +99,7 @@ async fn list(app: &App, client: &Client, every: bool, reason: &str) -> Done {
         return app.ui.document(&all);
     }
     if all.is_empty() {
-        app.ui.say("No invitations wait. Make one: lockstep admin invitation add");
+        app.ui.say("No invitations wait. Make one: lockstep admin invitation add --reason …");
         return Ok(());
     }
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();

@@ -11,8 +11,8 @@ use crate::cli::{app::App, failure::Done, verbs::watch::clock};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep admin user add
-  lockstep admin user add --plan paid --plan-days 365 --hours 24")]
+  lockstep admin user add --reason 'ticket 12'
+  lockstep admin user add --plan paid --plan-days 30 --hours 24 --reason trial")]
 pub struct Add {
     /// The plan that the account begins with
     #[arg(long)]
@@ -23,6 +23,9 @@ pub struct Add {
     /// The invitation is valid for so many hours
     #[arg(long, value_name = "N", default_value_t = 72)]
     hours: u32,
+    /// Why: who is invited, for example. It is sealed, and `account export` shows it to you
+    #[arg(long, value_parser = super::reason)]
+    reason: String,
 }
 
 /// Makes an invitation; its token is the data.
@@ -30,7 +33,8 @@ pub struct Add {
 /// # Errors
 /// Offline, refused.
 pub async fn add(args: Add, app: &App, client: &Client) -> Done {
-    let body = Invite { plan: args.plan, plan_until: args.plan_days.map(days_from_now), hours: args.hours };
+    let plan_until = args.plan_days.map(days_from_now);
+    let body = Invite { plan: args.plan, plan_until, hours: args.hours, reason: args.reason };
     let made: Invited =
         proven(app, client, async || client.act("/v1/admin/invitations", &body).await).await?;
     if app.ui.json {
@@ -38,6 +42,6 @@ pub async fn add(args: Add, app: &App, client: &Client) -> Done {
     }
     app.ui.say(format!("Valid until {} UTC, once. The person runs:", clock(made.until.seconds())));
     app.ui.say("  lockstep register --server … --email … --invitation TOKEN");
-    app.ui.say(format!("To withdraw it: lockstep admin withdraw {}", made.invitation));
+    app.ui.say(format!("To withdraw it: lockstep admin withdraw {} --reason …", made.invitation));
     app.ui.data(&made.token)
 }

@@ -32,7 +32,8 @@ Examples:
   lockstep admin invitation list
   lockstep admin proposal approve 3f1c0a52 --reason 'as agreed'
 
-Every act and every look is written into the log of the account, where its owner reads it with your reason. \
+Every act and every look is written into the log of the account, where its owner reads it with your reason; what is \
+about no account, into the server's own. \
 Administrators see no entries, no keys and no names; they cannot set passwords and cannot add devices.")]
 pub struct Admin {
     /// Where the server serves administrators, if not where it serves everybody
@@ -58,11 +59,8 @@ enum What {
     /// What takes two administrators
     Proposal(proposal::Proposal),
     /// Withdraw an invitation that was not used: `invitation revoke`
-    #[command(after_help = "Examples:\n  lockstep admin withdraw 3f1c0a52")]
-    Withdraw {
-        /// Beginning of its id
-        invitation: String,
-    },
+    #[command(after_help = "Examples:\n  lockstep admin withdraw 3f1c0a52 --reason 'asked by mistake'")]
+    Withdraw(invitation::One),
     /// Approve what another administrator proposed: `proposal approve`
     #[command(after_help = "Examples:\n  lockstep admin approve 3f1c0a52 --reason 'as agreed'")]
     Approve(proposal::One),
@@ -101,7 +99,7 @@ pub async fn run(args: Admin, app: &App) -> Done {
         What::User(args) => user::run(args, app, &client).await,
         What::Invitation(args) => invitation::run(args, app, &client).await,
         What::Proposal(args) => proposal::run(args, app, &client).await,
-        What::Withdraw { invitation } => invitation::revoke(app, &client, &invitation).await,
+        What::Withdraw(one) => invitation::revoke(app, &client, &one).await,
         What::Approve(one) => proposal::settle(app, &client, one, true).await,
         What::Reject(one) => proposal::settle(app, &client, one, false).await,
     };

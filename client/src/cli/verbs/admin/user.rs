@@ -22,7 +22,7 @@ use crate::cli::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lockstep admin user add --plan paid                       # an invitation: the person chooses their own password
+  lockstep admin user add --reason 'ticket 12'              # an invitation: the person chooses their own password
   lockstep admin user list
   lockstep admin user show ada@example.org --reason 'ticket 12'
   lockstep admin user disable ada@example.org --reason 'asked by telephone'
@@ -34,7 +34,7 @@ Examples:
   lockstep admin user sessions ada@example.org --end --reason 'stolen laptop'
 
 USER is an account's whole id, or the name that the person registered with: to look for the beginning of an id would \
-be a look at others, which is written into their logs.")]
+be a look at others, which is written into their logs. An auditor says the id: only administrators look for names.")]
 pub struct User {
     #[command(subcommand)]
     what: What,

@@ -45,7 +45,8 @@ pub async fn run(app: &App, client: &Client, which: &str, yes: bool) -> Done {
     if left {
         at.in_first_vault().await?.keep_vault()?;
     }
-    let sent = app.send(&at).await?;
+    let all: Vec<EntryId> = shown.iter().map(|(entry, _)| *entry).chain([at.vault_name_entry()]).collect();
+    let sent = app.send_of(&at, &all).await?;
     if app.ui.json {
         let sent = sent == Sent::Now;
         return app.ui.document(&json!({ "deleted": vault, "entries": shown.len(), "sent": sent }));
