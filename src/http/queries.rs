@@ -18,6 +18,9 @@ const ROUTES: &[(Method, &str)] = &[
     (Method::PUT, "/v1/vaults/{vault}/blobs/{hash}"),
 ];
 
+/// An identity provider adds what it wants.
+const OPEN: &str = "/v1/oidc/callback";
+
 /// Refuses a query where none is taken. What is outside `/v1` is for browsers and probes, which may add one.
 ///
 /// # Errors
@@ -26,7 +29,9 @@ pub fn fits(method: &Method, template: Option<&str>, uri: &Uri) -> Result<(), Fa
     let asked = uri.query().is_some_and(|query| !query.is_empty());
     // HEAD is answered by what answers GET.
     let method = if *method == Method::HEAD { &Method::GET } else { method };
-    let takes = |template: &str| ROUTES.iter().any(|(of, route)| of == method && *route == template);
+    let takes = |template: &str| {
+        template == OPEN || ROUTES.iter().any(|(of, route)| of == method && *route == template)
+    };
     match template {
         Some(template) if asked && template.starts_with("/v1/") && !takes(template) => {
             Err(Failure::from(Code::InvalidParameter).detail("a parameter of the query is not known"))

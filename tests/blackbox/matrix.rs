@@ -310,8 +310,8 @@ async fn every_parameter_that_is_not_what_it_should_be_is_refused_by_its_place(m
             }
             in_path += 1;
         }
-        // What is outside /v1 is for browsers and probes.
-        if route.path.starts_with("/v1/") {
+        // What is outside /v1 is for browsers and probes, and an identity provider adds what it wants.
+        if route.path.starts_with("/v1/") && route.path != "/v1/oidc/callback" {
             let needed = route.query.iter().filter(|(_, required)| *required);
             let query: String = needed.map(|(name, _)| format!("{name}=1&")).collect();
             let unknown = ground.asking(route, &format!("{}?{query}surprise=1", ground.path(route)));

@@ -13,7 +13,7 @@ fn every_document_has_its_keys() {
     let server = Server::start();
     let laptop = Device::registered(&server);
     let added = laptop.json(&["add", "mail", "--username", "ada", "--set", "password=x", "--folder", "Work"]);
-    assert_eq!(keys(&added), ["entry", "sent", "version"]);
+    assert_eq!(keys(&added), ["divergent", "entry", "sent", "version"]);
     assert_eq!(added["sent"], true);
     let list = laptop.json(&["list"]);
     let shown = [
@@ -38,7 +38,7 @@ fn every_document_has_its_keys() {
         json!({ "conflict": false, "field": "username", "value": "ada" })
     );
     let edited = laptop.json(&["edit", "mail", "--generate=32"]);
-    assert_eq!(keys(&edited), ["entry", "sent", "version"]);
+    assert_eq!(keys(&edited), ["divergent", "entry", "sent", "version"]);
     assert_eq!(laptop.ok(&["get", "mail", "password"]).trim_end().chars().count(), 32);
     let history = laptop.json(&["history", "mail"]);
     assert_eq!(history["versions"][1]["head"], true);

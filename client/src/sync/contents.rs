@@ -67,20 +67,20 @@ impl Engine {
         let mut denied = BTreeSet::new();
         loop {
             let mut db = self.store.pool().acquire().await?;
-            let wanted = versions::wanted(&mut db, vault, PER_REQUEST).await?;
+            let beside = u32::try_from(denied.len()).unwrap_or(u32::MAX);
+            let mut wanted = versions::wanted(&mut db, vault, PER_REQUEST.saturating_add(beside)).await?;
             drop(db);
+            wanted.retain(|(id, _)| !denied.contains(id));
+            wanted.truncate(PER_REQUEST as usize);
             if wanted.is_empty() || self.fetch_some(&wanted, &mut denied).await? == 0 {
                 return Ok(denied);
             }
         }
     }
 
-    /// What heads show is there: no server prunes it. It may have been built on, and pruned, before it was asked for; then
-    /// the feed says so. What is denied is asked for again by the next pull.
-    ///
-    /// # Errors
-    /// An alarm if it is denied while it is shown.
-    pub(super) async fn demand_contents(&self, denied: BTreeSet<VersionId>) -> Result<(), Error> {
+    /// What heads show no server prunes: if it is not there, the server has lost it, or withholds it, and it is asked for
+    /// again by the next pull. It may have been built on, and pruned, before it was asked for; then the feed says so.
+    pub(super) async fn settle_denied(&self, denied: BTreeSet<VersionId>) -> Result<(), Error> {
         if denied.is_empty() {
             return Ok(());
         }
@@ -88,20 +88,14 @@ impl Engine {
         let mut tx = self.store.begin().await?;
         for id in denied {
             let Some(version) = versions::get(&mut tx, id).await? else { continue };
-            if version.content != ContentState::Missing {
-                continue;
+            if version.content == ContentState::Missing && !is_shown(&mut tx, &version).await? {
+                versions::gone(&mut tx, id).await?;
             }
-            if is_shown(&mut tx, &version).await? {
-                tx.commit().await?;
-                let detail = format!("{id}: said to be gone, and it is shown");
-                return Err(self.alarm(AlarmKind::Content, &detail).await);
-            }
-            versions::gone(&mut tx, id).await?;
         }
         Ok(tx.commit().await?)
     }
 
-    /// Fetches some; how many of them are settled now.
+    /// Fetches some; how many of them need not be asked for again now.
     async fn fetch_some(
         &self,
         wanted: &[(VersionId, Wanted)],
@@ -138,6 +132,7 @@ impl Engine {
                 },
                 Some(Found::NotThere) if is_shown(&mut tx, &version).await? => {
                     denied.insert(*id);
+                    settled += 1;
                 }
                 Some(Found::NotThere) => {
                     versions::gone(&mut tx, *id).await?;

@@ -68,7 +68,7 @@ impl Engine {
         self.demand_shown(&told).await?;
         self.fetch_adopted().await?;
         let denied = self.fetch_contents().await?;
-        self.demand_contents(denied).await?;
+        self.settle_denied(denied).await?;
         self.adopt_identical().await?;
         self.audit_digest().await?;
         Ok(applied)

@@ -18,6 +18,7 @@ Fields may be added; those that are there keep their names and meanings.
   entry, id        an entry, as a UUID; every verb takes the beginning of one
   version          a version, as 64 hexadecimal digits
   sent             whether the server has it; false: it waits on this device
+  divergent        whether another version stands beside it: lockstep resolve
   time             milliseconds since 1970, by the clock of the device that wrote; 0 of what was deleted or kept
   arrived          milliseconds since 1970, when the server took it
   at, …_at, last_seen
