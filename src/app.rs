@@ -152,7 +152,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     // What cannot be meant so is said before anything is made.
     ports::named(&config)?;
-    providers(&config)?;
+    let idps = providers(&config)?;
     let lock = lock_data(&config)?;
     let (listener, addr) = bind("--listen", &config.listen).await?;
     let admin = match config.admin_address() {
@@ -161,7 +161,7 @@ pub async fn start_with(config: Config, clock: Arc<dyn Clock>) -> Result<Running
     };
     let scheme = if config.plain_http { "http" } else { "https" };
     let url = format!("{scheme}://{}", config.listen.at(addr));
-    let (server, runner) = assemble(config, clock, &url).await?;
+    let (server, runner) = assemble(config, idps, clock, &url).await?;
     // Not before it is known that this place may serve: the move that goes on would find a certificate that is not its own.
     let mut certified = server.config.has_certificate().then(|| tls::load(&server.config)).transpose()?;
     let renewal = certified.as_mut().and_then(|tls| tls.renewal.take());
@@ -299,6 +299,7 @@ fn shred_list(config: &Config, keys: &ServerKeys) -> Result<Arc<ShredList>, Shre
 
 async fn assemble(
     mut config: Config,
+    idps: Idps,
     clock: Arc<dyn Clock>,
     own_url: &str,
 ) -> Result<(Shared, Runner), StartError> {
@@ -336,7 +337,7 @@ async fn assemble(
     let tokens = Tokens::new(config.issuer.clone(), config.access_token_s, signing);
     let proxies = Proxies::parse(&config.trusted_proxies).unwrap_or_default();
     let limits = Limits::new(ports.rates, &keys, config.rate_limit_factor, proxies);
-    let (post, idps) = people(&config, own_url)?;
+    let post = post(&config, own_url)?;
     let server = Server {
         post,
         idps,
@@ -416,10 +417,10 @@ fn purger(
     }
 }
 
-/// What reaches people elsewhere: mail, and their identity providers.
-fn people(config: &Config, own_url: &str) -> Result<(Post, Idps), StartError> {
+/// What letters leave by, and where their links lead.
+fn post(config: &Config, own_url: &str) -> Result<Post, StartError> {
     let base = if config.public_url.is_empty() { own_url } else { &config.public_url };
-    Ok((Post::new(ports::mailer(config)?, base), providers(config)?))
+    Ok(Post::new(ports::mailer(config)?, base))
 }
 
 fn providers(config: &Config) -> Result<Idps, StartError> {

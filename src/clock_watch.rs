@@ -56,11 +56,7 @@ impl ClockWatch {
     ///
     /// # Errors
     /// If the database does not answer: what was found before stays so.
-    pub async fn look(
-        &self,
-        store: &dyn CredentialStore,
-        clock: &dyn Clock,
-    ) -> Result<Micros, CredentialError> {
+    async fn look(&self, store: &dyn CredentialStore, clock: &dyn Clock) -> Result<Micros, CredentialError> {
         let before = clock.now();
         if let Some(there) = store.clock().await? {
             self.found(apart(before, there, clock.now()));

@@ -4,6 +4,7 @@
 //! refused of late: it is over when the same gets through again, or when nothing was refused for long.
 
 use std::{
+    io::{self, ErrorKind},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +16,11 @@ use std::{
 const EDGE: Duration = Duration::from_secs(5);
 /// A store that has refused nothing for so long, four times what those who were refused wait, is full no more.
 const OVER: Duration = Duration::from_mins(2);
+
+/// Whether the system says that there is no room left for a file.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
 
 /// A store that may be full. Named as in `/health/ready`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

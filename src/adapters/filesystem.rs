@@ -12,7 +12,10 @@ use bytes::Bytes;
 use lockstep_events::canonical::sha256;
 use uuid::Uuid;
 
-use crate::blobs::{BlobError, BlobStore, Listed, Parts, Presigned, check_key};
+use crate::{
+    blobs::{BlobError, BlobStore, Listed, Parts, Presigned, check_key},
+    no_room::is_full,
+};
 
 /// A blob store in a folder.
 #[derive(Debug, Clone)]
@@ -166,7 +169,7 @@ fn missing_is_fine(error: io::Error) -> io::Result<()> {
 fn failed(error: io::Error) -> BlobError {
     match error.kind() {
         io::ErrorKind::NotFound => BlobError::Missing,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BlobError::Full(Box::new(error)),
+        _ if is_full(&error) => BlobError::Full(Box::new(error)),
         _ => BlobError::Unavailable(Box::new(error)),
     }
 }

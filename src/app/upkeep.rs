@@ -193,10 +193,9 @@ async fn clock(server: &Shared, stop: &CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(CLOCK) => {}
         }
-        let look = server.clock_watch.look(&*server.credentials, &*server.clock);
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = timeout(SILENCE, look) => {}
+            _ = server.sure_time() => {}
         }
     }
 }

@@ -23,6 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::check::hash_file;
+use crate::no_room;
 
 /// A part that nobody went on with for so long is thrown away.
 const KEPT: Duration = Duration::from_hours(24);
@@ -224,8 +225,7 @@ impl Uploads {
 
 /// Whether there is no room left for a part.
 fn is_full(error: &UploadError) -> bool {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error, UploadError::Disk(disk) if matches!(disk.kind(), StorageFull | QuotaExceeded))
+    matches!(error, UploadError::Disk(disk) if no_room::is_full(disk))
 }
 
 /// Refuses what cannot fit before any of it is written: whoever shares the disk would be refused until it is gone again.

@@ -1,7 +1,7 @@
 //! The restore rule: before the server serves, what was erased once is erased again, wherever a restored backup
 //! brought it back, and every stream begins another life.
 
-use std::{collections::HashSet, io::ErrorKind};
+use std::collections::HashSet;
 
 use lockstep_events::{AccountId, EntryId, VaultId, graph::Heads};
 
@@ -9,6 +9,7 @@ use super::{ErasureError, again, list_path, scan, shred_list::Shred};
 use crate::{
     causes::with_causes,
     commands::{facts::derived, put_off_erasure},
+    no_room::is_full,
     operate::lives,
     state::Server,
     subjects::{
@@ -125,11 +126,8 @@ fn unless_away(read: Result<(), ErasureError>) -> Result<(), ErasureError> {
 /// A mark that cannot be moved for want of room stays where it was, and what was read since is read once more: what is
 /// stored is served meanwhile. Only where nothing was restored, which it has to say.
 fn unless_full(read: Result<(), ErasureError>) -> Result<(), ErasureError> {
-    use ErrorKind::{QuotaExceeded, StorageFull};
     match read {
-        Err(ErasureError::File { ref source, .. })
-            if matches!(source.kind(), StorageFull | QuotaExceeded) =>
-        {
+        Err(ErasureError::File { ref source, .. }) if is_full(source) => {
             let cause = read.err().map(|error| with_causes(&error));
             tracing::warn!(
                 cause,

@@ -1,9 +1,6 @@
 //! `/v1/vaults/{vault}/blobs`: ciphertexts that are too long to stand inline in a push.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    io::ErrorKind,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::{
     body::Body,
@@ -32,7 +29,7 @@ use super::{
 };
 use crate::{
     blobs::{BlobError, BlobPlace, PART, Presigned, UploadError},
-    no_room::Store,
+    no_room::{Store, is_full},
     quotas::Take,
     state::{Server, Shared},
 };
@@ -365,11 +362,7 @@ fn not_taken(error: UploadError) -> Failure {
         }
         UploadError::TooLong | UploadError::Hash => Code::HashMismatch.into(),
         UploadError::TooSlow => Code::BodyTooSlow.into(),
-        UploadError::Disk(ref disk)
-            if matches!(disk.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
-        {
-            Failure::full(Store::Blobs, error)
-        }
+        UploadError::Disk(ref disk) if is_full(disk) => Failure::full(Store::Blobs, error),
         UploadError::Disk(_) => Failure::caused(Code::BlobsUnavailable, error),
     }
 }

@@ -2,10 +2,8 @@
 //! connections: so only so much may wait for one address, and for everybody.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -15,14 +13,16 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use lockstep_api::Code;
 
 use super::problem::Failure;
-use crate::limits::{Proxies, place};
+use crate::limits::{Proxies, Seat, Seats, place};
 
 /// What is shorter is not counted: the buffers of a connection take it.
-const LONG: u64 = 64 << 10;
+const LONG: usize = 64 << 10;
 /// So many bytes may wait for one address: a dozen pages of changes.
-const EACH: u64 = 64 << 20;
+const EACH: usize = 64 << 20;
 /// So many for everybody.
-const ALL: u64 = 512 << 20;
+const ALL: usize = 512 << 20;
+/// Whose they are then.
+const EVERYBODY: u128 = 0;
 /// A long answer goes to the connection in pieces of so many bytes: what has gone is free.
 const PIECE: usize = 64 << 10;
 /// Whoever is refused comes back after so many seconds.
@@ -33,27 +33,18 @@ const AGAIN_S: u32 = 2;
 pub struct Untaken {
     /// Behind these are many.
     proxies: Proxies,
-    waiting: Arc<Mutex<Waiting>>,
+    each: Seats,
+    all: Seats,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    all: u64,
-    by_address: HashMap<u128, u64>,
-}
-
-/// An answer that counts, until this is dropped.
+/// An answer that counts, until this is dropped: for its address, unless there are many behind it, and for everybody.
 #[derive(Debug)]
-struct Held {
-    waiting: Arc<Mutex<Waiting>>,
-    whose: Option<u128>,
-    bytes: u64,
-}
+struct Held(#[expect(dead_code, reason = "they count as long as they are there")] (Option<Seat>, Seat));
 
 impl Untaken {
     /// Nothing waits yet. Answers to proxies, and to this machine, count for everybody alone.
     pub fn new(proxies: Proxies) -> Self {
-        Self { proxies, waiting: Arc::default() }
+        Self { proxies, each: Seats::new(EACH), all: Seats::new(ALL) }
     }
 
     /// Counts an answer from now on until it is taken or given up.
@@ -62,6 +53,7 @@ impl Untaken {
     /// `too_many_requests` if too much waits already.
     pub fn count(&self, client: IpAddr, response: Response) -> Result<Response, Failure> {
         let bytes = response.body().size_hint().exact().unwrap_or_default();
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if bytes <= LONG {
             return Ok(response);
         }
@@ -73,36 +65,12 @@ impl Untaken {
         Ok(response.map(|body| Body::new(InPieces { body, piece: Bytes::new(), _held: held })))
     }
 
-    fn hold(&self, whose: Option<u128>, bytes: u64) -> Option<Held> {
-        let mut waiting = lock(&self.waiting);
-        let own = whose.map_or(0, |whose| waiting.by_address.get(&whose).copied().unwrap_or_default());
-        if own + bytes > EACH || waiting.all + bytes > ALL {
-            return None;
-        }
-        waiting.all += bytes;
-        if let Some(whose) = whose {
-            waiting.by_address.insert(whose, own + bytes);
-        }
-        drop(waiting);
-        Some(Held { waiting: Arc::clone(&self.waiting), whose, bytes })
-    }
-}
-
-fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut waiting = lock(&self.waiting);
-        waiting.all -= self.bytes;
-        let Some(whose) = self.whose else { return };
-        if let Some(own) = waiting.by_address.get_mut(&whose) {
-            *own -= self.bytes;
-            if *own == 0 {
-                waiting.by_address.remove(&whose);
-            }
-        }
+    fn hold(&self, whose: Option<u128>, bytes: usize) -> Option<Held> {
+        let own = match whose {
+            Some(whose) => Some(self.each.take_some(whose, bytes)?),
+            None => None,
+        };
+        Some(Held((own, self.all.take_some(EVERYBODY, bytes)?)))
     }
 }
 
@@ -171,12 +139,12 @@ mod tests {
         let mut taken = 0;
         while let Some(frame) = body.frame().await {
             let piece = frame.unwrap().into_data().unwrap();
-            assert!(piece.len() <= PIECE && lock(&untaken.waiting).all == 150_000);
+            assert!(piece.len() <= PIECE && untaken.all.taken_by(EVERYBODY) == 150_000);
             taken += piece.len();
         }
         drop(body);
-        assert_eq!((taken, lock(&untaken.waiting).all), (150_000, 0));
-        assert!(lock(&untaken.waiting).by_address.is_empty());
+        assert_eq!((taken, untaken.all.taken_by(EVERYBODY)), (150_000, 0));
+        assert!(untaken.each.all_free());
     }
 
     #[test]

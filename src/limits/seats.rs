@@ -1,4 +1,4 @@
-//! How many of something somebody has at the same time: one who takes thousands shall not leave none for the others.
+//! How much of something somebody has at the same time: one who takes thousands shall not leave none for the others.
 
 use std::{
     collections::HashMap,
@@ -12,11 +12,12 @@ pub struct Seats {
     taken: Arc<Mutex<HashMap<u128, usize>>>,
 }
 
-/// A seat, until it is dropped.
+/// A seat, or some together, until this is dropped.
 #[derive(Debug)]
 pub struct Seat {
     seats: Seats,
     whose: u128,
+    number: usize,
 }
 
 impl Seats {
@@ -35,16 +36,27 @@ impl Seats {
         self.taken().is_empty()
     }
 
+    /// How many somebody has.
+    #[cfg(test)]
+    pub fn taken_by(&self, whose: u128) -> usize {
+        self.taken().get(&whose).copied().unwrap_or_default()
+    }
+
     /// Takes a seat; none if somebody has as many as they may.
     pub fn take(&self, whose: u128) -> Option<Seat> {
+        self.take_some(whose, 1)
+    }
+
+    /// Takes so many, all or none.
+    pub fn take_some(&self, whose: u128, number: usize) -> Option<Seat> {
         let mut taken = self.taken();
-        let number = taken.entry(whose).or_default();
-        if *number >= self.most {
+        let all = taken.get(&whose).copied().unwrap_or_default().saturating_add(number);
+        if all > self.most {
             return None;
         }
-        *number += 1;
+        taken.insert(whose, all);
         drop(taken);
-        Some(Seat { seats: self.clone(), whose })
+        Some(Seat { seats: self.clone(), whose, number })
     }
 }
 
@@ -52,7 +64,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken();
         if let Some(number) = taken.get_mut(&self.whose) {
-            *number -= 1;
+            *number -= self.number;
             if *number == 0 {
                 taken.remove(&self.whose);
             }

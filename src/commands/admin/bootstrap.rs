@@ -29,7 +29,7 @@ use crate::{
         facts::{Actor, claim, existing_account, new_event},
         rotate_key::system_epoch,
     },
-    feed,
+    feed, no_room,
     private_file::{self, Begun},
     roll::{self, Roll},
     state::Server,
@@ -71,9 +71,8 @@ pub enum OpenError {
 impl OpenError {
     /// Whether there is no room for it.
     pub fn is_full(&self) -> bool {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
         match self {
-            Self::File { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            Self::File { source, .. } => no_room::is_full(source),
             Self::Admin(error) => matches!(error, AdminError::Log(LogError::Full(_))),
         }
     }
